@@ -1,0 +1,20 @@
+package bond
+
+import "errors"
+
+// The classes of error that decide what is done next. What talks to the kernel
+// wraps each of its errors in one of them, once; nobody matches texts.
+var (
+	// ErrGone: the link, netns or PF is no longer there.
+	ErrGone = errors.New("gone")
+	// ErrStale: something is there, but not the link that the action names.
+	ErrStale = errors.New("not the link that was planned for")
+	// ErrBusy: the kernel or the driver cannot do it now and may be able to later.
+	ErrBusy = errors.New("busy")
+	// ErrUnsupported: this kernel or driver will never do it.
+	ErrUnsupported = errors.New("not supported")
+	// ErrNotFound: the store has no record of that key.
+	ErrNotFound = errors.New("no such record")
+	// ErrLocked: somebody else held the bond's lock past the deadline.
+	ErrLocked = errors.New("locked by another process")
+)

@@ -1,0 +1,84 @@
+package bond
+
+import "net/netip"
+
+// Place is where a member's netdev is.
+type Place string
+
+// The places where a member can be.
+const (
+	Lost   Place = "lost"    // in neither the pod nor the host
+	InPod  Place = "in pod"  // in the record's sandbox
+	InHost Place = "in host" // in the host's netns
+)
+
+// Observed is what the kernel says now of one record's bond. It is a value: read
+// once, never updated.
+type Observed struct {
+	// SandboxAlive: the record's path still leads to the record's netns (device and inode).
+	// When false nothing was looked up in the pod.
+	SandboxAlive bool
+	// Bond is nil when the pod has no such bond.
+	Bond *ObservedBond
+	// Squatter is a link in the pod that has the bond's name and is not the bond; nil when none.
+	Squatter *Link
+	// Members has an entry for each of the record's members, in the same order.
+	Members []ObservedMember
+	// Strangers are members of the bond that the record does not name.
+	Strangers []Link
+}
+
+// Link is a netdev as the kernel describes it.
+type Link struct {
+	Index int
+	Name  string
+	// Kind is the kernel's link kind ("bond", "veth", …); empty for a device.
+	Kind    string
+	PCI     PCIAddress
+	MAC     MAC
+	PermMAC MAC
+	MTU     int
+	// Up is the administrative state (IFF_UP), Carrier the operational one (IFF_LOWER_UP).
+	Up, Carrier bool
+	// Master is the ifindex of the link it is enslaved to; 0 for none.
+	Master int
+}
+
+// ObservedBond is the bond interface in the pod.
+type ObservedBond struct {
+	Link
+	// Options are all options that this kernel tells. An option that is absent is unknown
+	// or, for a link, not set.
+	Options Options
+	// Active is the ifindex of the active member; 0 for none.
+	Active int
+	// HasMembers: some link has the bond as master, ours or not.
+	HasMembers bool
+	Addresses  []netip.Prefix
+	Routes     []Route
+}
+
+// ObservedMember is one member of the record, found by its identity.
+type ObservedMember struct {
+	Place Place
+	// Link is meaningful unless Place is Lost.
+	Link Link
+	// NameTaken is a link in the pod which bears the member's name and is not the member; nil when none.
+	NameTaken *Link
+	// PF is what the VF's PF says. It is read only where it decides something: for a VF
+	// in the host or without carrier. Nil otherwise, or when there is no PF.
+	PF *ObservedPF
+	// ForeignClaim is the netns path that another plugin's claim on the VF names, when
+	// that is a living netns other than the record's; empty otherwise.
+	ForeignClaim string
+}
+
+// ObservedPF is the physical function of a VF.
+type ObservedPF struct {
+	Name    string
+	Index   int
+	Up      bool
+	Carrier bool
+	// VF are the PF-side settings as they are now; nil fields are unknown.
+	VF VFSettings
+}

@@ -1,0 +1,124 @@
+package bond
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxTargets is BOND_MAX_ARP_TARGETS and BOND_MAX_NS_TARGETS of the kernel.
+const maxTargets = 16
+
+// Parse turns text as a user writes it (an enumeration by name or by number) into
+// the canonical text. The error names the option, the value and the values allowed.
+func (d *Def) Parse(text string) (string, error) {
+	text = strings.TrimSpace(text)
+	canonical, ok := d.parse(text)
+	if !ok {
+		return "", fmt.Errorf("%s: %q is not a value; want %s", d.Name, text, d.Allowed())
+	}
+	return canonical, nil
+}
+
+func (d *Def) parse(text string) (string, bool) {
+	switch d.Kind {
+	case KindEnum8, KindEnum32:
+		return d.parseEnum(text)
+	case KindIPv4s, KindIPv6s:
+		return parseTargets(text, d.Kind == KindIPv4s)
+	case KindMAC:
+		m, err := ParseMAC(text)
+		return string(m), err == nil
+	case KindLink:
+		return text, ValidateIfName(text) == nil
+	default:
+		n, err := strconv.ParseUint(text, 10, 32)
+		return strconv.FormatUint(n, 10), err == nil && n >= uint64(d.Min) && n <= uint64(d.Max)
+	}
+}
+
+func (d *Def) parseEnum(text string) (string, bool) {
+	if n, err := strconv.Atoi(text); err == nil {
+		if n < 0 || n >= len(d.Values) {
+			return "", false
+		}
+		text = d.Values[n]
+	}
+	if len(d.Values) == len(offOn) && d.Values[1] == "on" {
+		switch text {
+		case "true":
+			text = "on"
+		case "false":
+			text = "off"
+		}
+	}
+	return text, text != "" && slices.Contains(d.Values, text)
+}
+
+func parseTargets(text string, v4 bool) (string, bool) {
+	if text == "" {
+		return "", true
+	}
+	parts := strings.Split(text, ",")
+	out := make([]string, len(parts))
+	for i, p := range parts {
+		a, err := netip.ParseAddr(strings.TrimSpace(p))
+		if err != nil || a.Is4() != v4 || a.IsUnspecified() || a.Zone() != "" {
+			return "", false
+		}
+		out[i] = a.String()
+	}
+	slices.Sort(out)
+	return strings.Join(slices.Compact(out), ","), len(out) <= maxTargets
+}
+
+// Allowed tells a person which values the option has.
+func (d *Def) Allowed() string {
+	switch d.Kind {
+	case KindEnum8, KindEnum32:
+		return strings.Join(d.Values, ", ") + fmt.Sprintf(" or 0 to %d", len(d.Values)-1)
+	case KindIPv4s:
+		return fmt.Sprintf("up to %d IPv4 addresses", maxTargets)
+	case KindIPv6s:
+		return fmt.Sprintf("up to %d IPv6 addresses", maxTargets)
+	case KindMAC:
+		return "a unicast MAC address"
+	case KindLink:
+		return "the name of one of the links"
+	default:
+		return fmt.Sprintf("a number from %d to %d", d.Min, d.Max)
+	}
+}
+
+// Validate checks values against each other: that each is canonical and that the kernel
+// takes the option in the mode that is asked for.
+func (o Options) Validate() error {
+	mode := o.Mode()
+	for name, value := range o {
+		d := Lookup(name)
+		if d == nil {
+			return fmt.Errorf("%s: no such bonding option", name)
+		}
+		canonical, err := d.Parse(value)
+		if err != nil {
+			return err
+		}
+		if canonical != value {
+			return fmt.Errorf("%s: %q is not canonical; want %q", name, value, canonical)
+		}
+		if !d.In(mode) {
+			return fmt.Errorf("%s: not an option of mode %s; the kernel takes it in %s", name, mode, modeList(d.Modes))
+		}
+	}
+	return nil
+}
+
+func modeList(modes []Mode) string {
+	names := make([]string, len(modes))
+	for i, m := range modes {
+		names[i] = m.String()
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,54 @@
+package bond
+
+import "time"
+
+// State is how a pod bond is, in one word.
+type State string
+
+// The states of a pod bond.
+const (
+	// StateReady: everything is as recorded and every member carries.
+	StateReady State = "Ready"
+	// StateDegraded: it carries traffic on fewer members than recorded.
+	StateDegraded State = "Degraded"
+	// StateDown: no member carries.
+	StateDown State = "Down"
+	// StateRepairing: something is being put back just now.
+	StateRepairing State = "Repairing"
+	// StateStuck: a person is needed; Reason says for what.
+	StateStuck State = "Stuck"
+	// StateDeleting: a tombstone; the bond is being taken down.
+	StateDeleting State = "Deleting"
+)
+
+// Status is what is told of one pod bond.
+type Status struct {
+	Key     Key    `json:"key"`
+	Pod     Pod    `json:"pod"`
+	Network string `json:"network"`
+	State   State  `json:"state"`
+	// Reason says in a sentence what is wrong, where, and what to do; empty when Ready.
+	Reason   string         `json:"reason,omitempty"`
+	Mode     string         `json:"mode"`
+	MAC      MAC            `json:"mac,omitempty"`
+	MTU      int            `json:"mtu,omitempty"`
+	Active   string         `json:"active,omitempty"`
+	Members  []MemberStatus `json:"members"`
+	Warnings []string       `json:"warnings,omitempty"`
+	Repairs  int            `json:"repairs"`
+	Last     *Repair        `json:"lastRepair,omitempty"`
+}
+
+// MemberStatus is what is told of one member.
+type MemberStatus struct {
+	Name string     `json:"name"`
+	PCI  PCIAddress `json:"pci,omitempty"`
+	PF   PCIAddress `json:"pf,omitempty"`
+	// VF is the VF's number on its PF; meaningful where PF is set.
+	VF int `json:"vf"`
+	// State is "active", "backup", "up", "no carrier", "down", "not enslaved", "in host" or "lost".
+	State  string `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	// Since is when the loss was first seen; zero while the member is well.
+	Since time.Time `json:"since,omitzero"`
+}

@@ -1,0 +1,87 @@
+package plan
+
+import "github.com/bondkeeper/bondkeeper/pkg/bond"
+
+// Input is all that a plan depends on.
+type Input struct {
+	Record   *bond.Record
+	Observed bond.Observed
+	// Hints has an entry a member, in the record's order; nil means no hints at all.
+	Hints []Hint
+}
+
+// Hint is what the caller remembers of one member and the planner cannot see.
+type Hint struct {
+	// Hold: leave the member as it is for now; it failed or was lost again just before.
+	Hold bool
+	// Overdue: it has been without carrier, while its PF has one, for longer than allowed.
+	Overdue bool
+	// Bounced: that was already answered by setting it down and up.
+	Bounced bool
+}
+
+// Verdict is what a plan comes to.
+type Verdict string
+
+// The verdicts.
+const (
+	// Converged: the kernel is as recorded. There may be findings all the same, of
+	// things that are not ours to change (a PF without carrier).
+	Converged Verdict = "converged"
+	// Act: there are actions to apply now.
+	Act Verdict = "act"
+	// Wait: nothing can be done until an event comes or a hold ends.
+	Wait Verdict = "wait"
+	// Stuck: nothing can be done until a person does something; a finding says what.
+	Stuck Verdict = "stuck"
+)
+
+// Plan is the answer of Diff.
+type Plan struct {
+	Verdict  Verdict
+	Actions  []Action
+	Findings []Finding
+}
+
+// OnBond is the Member of an action or finding that concerns the bond itself.
+const OnBond = -1
+
+// Finding is something that is not as it should be, whether or not the plan does
+// something about it.
+type Finding struct {
+	// Member is the index in the record, or OnBond.
+	Member int
+	Code   Code
+	// Text is for people: which link, what was found, what to do.
+	Text string
+}
+
+// Code classifies a finding.
+type Code string
+
+// The codes of findings.
+const (
+	SandboxGone  Code = "SandboxGone"
+	BondMissing  Code = "BondMissing"
+	NameTaken    Code = "NameTaken"
+	OptionDrift  Code = "OptionDrift"
+	MemberLost   Code = "MemberLost"
+	MemberInHost Code = "MemberInHost"
+	NotEnslaved  Code = "NotEnslaved"
+	Renamed      Code = "Renamed"
+	Claimed      Code = "Claimed"
+	MACDiffers   Code = "MACDiffers"
+	NoCarrier    Code = "NoCarrier"
+	LinkDown     Code = "LinkDown"
+	Stranger     Code = "Stranger"
+	Held         Code = "Held"
+	// MACAway: the bond has another member's MAC until the owner of the recorded one carries again.
+	MACAway Code = "MACAway"
+	// SettingsChanged: MTU, MAC, options, addresses or routes are not as recorded and are put back.
+	SettingsChanged Code = "SettingsChanged"
+)
+
+// needsPerson says that a finding stands until somebody acts.
+func (c Code) needsPerson() bool {
+	return c == NameTaken || c == Claimed
+}
