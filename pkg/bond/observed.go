@@ -63,6 +63,9 @@ type ObservedMember struct {
 	Place Place
 	// Link is meaningful unless Place is Lost.
 	Link Link
+	// MIIUp: the bonding driver counts it as up (IFLA_BOND_SLAVE_MII_STATUS); it trails the
+	// carrier by up to miimon, and only then can the member be made the active one.
+	MIIUp bool
 	// NameTaken is a link in the pod which bears the member's name and is not the member; nil when none.
 	NameTaken *Link
 	// PF is what the VF's PF says. It is read only where it decides something: for a VF

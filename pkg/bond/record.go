@@ -46,8 +46,10 @@ type Record struct {
 	// of the active member is the kernel's.
 	Settled bool      `json:"settled,omitempty"`
 	Repairs RepairLog `json:"repairs,omitzero"`
-	Created time.Time `json:"created,omitzero"`
-	Updated time.Time `json:"updated,omitzero"`
+	// Releases counts the attempts to take a tombstone's bond down.
+	Releases int       `json:"releases,omitempty"`
+	Created  time.Time `json:"created,omitzero"`
+	Updated  time.Time `json:"updated,omitzero"`
 }
 
 // Pod is who the bond belongs to, as Multus says in CNI_ARGS. All fields may be empty.

@@ -76,7 +76,7 @@ type DeleteBond struct {
 
 func (a DeleteBond) String() string { return "delete bond " + a.Bond.String() }
 
-// Rename gives a link in the pod another name.
+// Rename gives a link another name, where it is.
 type Rename struct {
 	Member
 	Link Ref

@@ -12,8 +12,6 @@ type Input struct {
 
 // Hint is what the caller remembers of one member and the planner cannot see.
 type Hint struct {
-	// Hold: leave the member as it is for now; it failed or was lost again just before.
-	Hold bool
 	// Overdue: it has been without carrier, while its PF has one, for longer than allowed.
 	Overdue bool
 	// Bounced: that was already answered by setting it down and up.
@@ -74,7 +72,6 @@ const (
 	NoCarrier    Code = "NoCarrier"
 	LinkDown     Code = "LinkDown"
 	Stranger     Code = "Stranger"
-	Held         Code = "Held"
 	// MACAway: the bond has another member's MAC until the owner of the recorded one carries again.
 	MACAway Code = "MACAway"
 	// SettingsChanged: MTU, MAC, options, addresses or routes are not as recorded and are put back.
@@ -83,5 +80,5 @@ const (
 
 // needsPerson says that a finding stands until somebody acts.
 func (c Code) needsPerson() bool {
-	return c == NameTaken || c == Claimed
+	return c == NameTaken || c == Claimed || c == OptionDrift
 }

@@ -1,0 +1,148 @@
+package reconcile
+
+import (
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// book keeps the record's own account of the bond: its ifindex, what is missing since
+// when, what was repaired, and whether it has settled. It saves only what changed, so
+// that looking at a healthy bond writes nothing.
+func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory) error {
+	if rec.Deleted() || !obs.SandboxAlive {
+		return nil
+	}
+	now := e.now()
+	changed := false
+	if obs.Bond != nil && rec.BondIndex != obs.Bond.Index {
+		rec.BondIndex, changed = obs.Bond.Index, true
+	}
+	losses := lossesOf(rec, p)
+	changed = e.open(rec, losses, mem, now) || changed
+	changed = e.close(rec, losses, mem, now) || changed
+	if !rec.Settled && settled(rec, obs, p) {
+		rec.Settled, changed = true, true
+	}
+	if !changed {
+		return nil
+	}
+	if err := e.store.Save(rec); err != nil {
+		return fmt.Errorf("bond %s of pod %s: note its state: %w", rec.Key.IfName, rec.Pod, err)
+	}
+	return nil
+}
+
+// isLoss says which findings are something that was lost and is put back. A missing
+// carrier keeps a loss open and opens none: the cable is not ours.
+func isLoss(c plan.Code) bool {
+	switch c {
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.SettingsChanged:
+		return true
+	}
+	return false
+}
+
+// unsettles says which losses may cost the bond its recorded MAC.
+func unsettles(c plan.Code) bool {
+	switch c {
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved:
+		return true
+	}
+	return false
+}
+
+// part is one of the places where something can be missing.
+type part struct {
+	code   plan.Code // the first loss; empty when there is none
+	text   string
+	broken bool // anything is wrong, a missing carrier included
+}
+
+// lossesOf sums the plan's findings up, by the member's name; the bond's own under "".
+func lossesOf(rec *bond.Record, p plan.Plan) map[string]part {
+	parts := map[string]part{}
+	for _, f := range p.Findings {
+		name := partName(rec, f.Member)
+		s := parts[name]
+		s.broken = s.broken || f.Code != plan.Stranger
+		if s.code == "" && isLoss(f.Code) {
+			s.code, s.text = f.Code, f.Text
+		}
+		parts[name] = s
+	}
+	return parts
+}
+
+func partName(rec *bond.Record, member int) string {
+	if member == plan.OnBond {
+		return ""
+	}
+	return rec.Members[member].Name
+}
+
+func (e *Engine) open(rec *bond.Record, losses map[string]part, mem *bondMemory, now time.Time) bool {
+	if rec.Phase != bond.PhaseReady {
+		return false // being made is not being repaired
+	}
+	changed := false
+	for i := plan.OnBond; i < len(rec.Members); i++ {
+		name := partName(rec, i)
+		s := losses[name]
+		if _, known := rec.Repairs.Open[name]; known || s.code == "" {
+			continue
+		}
+		if rec.Repairs.Open == nil {
+			rec.Repairs.Open = map[string]bond.Loss{}
+		}
+		rec.Repairs.Open[name] = bond.Loss{Cause: string(s.code), Since: now}
+		if unsettles(s.code) {
+			rec.Settled = false
+			mem.lost(i, now)
+		}
+		changed = true
+		e.logFor(rec).Warn("loss", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
+	}
+	return changed
+}
+
+func (e *Engine) close(rec *bond.Record, losses map[string]part, mem *bondMemory, now time.Time) bool {
+	changed := false
+	for i := plan.OnBond; i < len(rec.Members); i++ {
+		name := partName(rec, i)
+		loss, open := rec.Repairs.Open[name]
+		if !open || losses[name].broken {
+			continue
+		}
+		delete(rec.Repairs.Open, name)
+		rec.Repairs.Count++
+		took := now.Sub(loss.Since)
+		rec.Repairs.Last = &bond.Repair{Member: name, Cause: loss.Cause, At: now, Took: took.Milliseconds()}
+		mem.returned(i, now)
+		changed = true
+		e.logFor(rec).Info("repaired", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
+	}
+	return changed
+}
+
+// settled: every member is in and carries, and nothing is left to put back.
+func settled(rec *bond.Record, obs *bond.Observed, p plan.Plan) bool {
+	if obs.Bond == nil || len(rec.Repairs.Open) > 0 {
+		return false
+	}
+	for i := range obs.Members {
+		if !enslaved(obs, i) || !obs.Members[i].Link.Carrier {
+			return false
+		}
+	}
+	for _, f := range p.Findings {
+		if f.Code == plan.MACAway {
+			return false
+		}
+	}
+	return true
+}

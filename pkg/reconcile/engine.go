@@ -1,0 +1,216 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// maxRounds bounds how often one call observes and acts. The planner needs at most six
+// rounds from any state; more means that somebody else changes the bond at the same time.
+const maxRounds = 16
+
+// Config is what an Engine is made of. Kernel and Store are required.
+type Config struct {
+	Kernel Kernel
+	Store  Store
+	// IPAM is needed by Release only.
+	IPAM IPAM
+	// Log may be nil.
+	Log *zap.Logger
+	// Now may be nil: time.Now.
+	Now func() time.Time
+	// Patience holds the times; the zero value means the defaults.
+	Patience Patience
+}
+
+// Engine makes recorded bonds real. It is safe for concurrent use; work on one bond is
+// serialised by the store's lock, across processes.
+type Engine struct {
+	kernel   Kernel
+	store    Store
+	ipam     IPAM
+	log      *zap.Logger
+	now      func() time.Time
+	memories *memories
+}
+
+// New makes an Engine.
+func New(c Config) *Engine {
+	e := &Engine{kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now}
+	if e.log == nil {
+		e.log = zap.NewNop()
+	}
+	if e.now == nil {
+		e.now = time.Now
+	}
+	e.memories = newMemories(c.Patience.withDefaults())
+	return e
+}
+
+// Outcome is how a bond stands after a call.
+type Outcome struct {
+	// Record is as last saved; nil when there is none.
+	Record   *bond.Record
+	Observed bond.Observed
+	Plan     plan.Plan
+	Status   bond.Status
+	// Applied are the changes made in the kernel by this call, in order.
+	Applied []plan.Action
+	// RetryAfter says when to look again though no event has come; 0 means never.
+	RetryAfter time.Duration
+}
+
+// Unattached are the indices of the recorded members that are not in the bond.
+func (o *Outcome) Unattached() []int {
+	var missing []int
+	for i := range o.Observed.Members {
+		if !enslaved(&o.Observed, i) {
+			missing = append(missing, i)
+		}
+	}
+	return missing
+}
+
+// Converge makes the bond as recorded, or absent when the record is a tombstone, as
+// far as that can be done now. The error is the first one met: of the store, of
+// observing, or of an action that failed (all others were tried all the same; Outcome is
+// valid then). A record that does not exist is no error: Outcome.Record is nil.
+func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
+	unlock, err := e.store.Lock(ctx, k)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer unlock()
+	rec, err := e.store.Load(k)
+	if errors.Is(err, bond.ErrNotFound) {
+		e.memories.forget(k)
+		return Outcome{}, nil
+	}
+	if err != nil {
+		return Outcome{}, err
+	}
+	return e.converge(ctx, rec)
+}
+
+// Update changes a record under the bond's lock. The error is bond.ErrNotFound where there
+// is none; an error of change is returned as it is and nothing is saved.
+func (e *Engine) Update(ctx context.Context, k bond.Key, change func(*bond.Record) error) error {
+	unlock, err := e.store.Lock(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	rec, err := e.store.Load(k)
+	if err != nil {
+		return err
+	}
+	if err := change(rec); err != nil {
+		return err
+	}
+	return e.store.Save(rec)
+}
+
+// Inspect says how a bond stands and what Converge would do, without a lock and without
+// changing anything.
+func (e *Engine) Inspect(ctx context.Context, k bond.Key) (Outcome, error) {
+	rec, err := e.store.Load(k)
+	if err != nil {
+		return Outcome{}, err
+	}
+	obs, err := e.kernel.Observe(ctx, rec)
+	if err != nil {
+		return Outcome{Record: rec}, err
+	}
+	p := plan.Diff(plan.Input{Record: rec, Observed: obs, Hints: e.memories.of(k).hints(rec, &obs, e.now())})
+	return Outcome{Record: rec, Observed: obs, Plan: p, Status: statusOf(rec, &obs, p, nil)}, nil
+}
+
+// converge works under the bond's lock.
+func (e *Engine) converge(ctx context.Context, rec *bond.Record) (Outcome, error) {
+	mem := e.memories.of(rec.Key)
+	out := Outcome{Record: rec}
+	var firstErr error
+	for range maxRounds {
+		obs, err := e.kernel.Observe(ctx, rec)
+		if err != nil {
+			return out, errors.Join(firstErr, fmt.Errorf("observe bond %s of pod %s: %w", rec.Key.IfName, rec.Pod, err))
+		}
+		now := e.now()
+		p := plan.Diff(plan.Input{Record: rec, Observed: obs, Hints: mem.hints(rec, &obs, now)})
+		if err := e.book(rec, &obs, p, mem); err != nil {
+			return out, errors.Join(firstErr, err)
+		}
+		due := mem.due(p.Actions, now)
+		out.Observed, out.Plan = obs, p
+		out.Status = statusOf(rec, &obs, p, mem)
+		out.RetryAfter = mem.retryAfter(p, now)
+		if len(due) == 0 {
+			return out, firstErr
+		}
+		applied, err := e.apply(ctx, rec, due, mem)
+		out.Applied = append(out.Applied, applied...)
+		if firstErr == nil {
+			firstErr = err
+		}
+		if ctx.Err() != nil {
+			return out, errors.Join(firstErr, ctx.Err())
+		}
+	}
+	out.RetryAfter = mem.patience.FirstRetry
+	return out, errors.Join(firstErr, fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v", rec.Key.IfName, rec.Pod, maxRounds, out.Plan.Actions))
+}
+
+// apply makes the changes in order. When one fails, the rest of that member's are left
+// for another round; the other members' go on.
+func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Action, mem *bondMemory) ([]plan.Action, error) {
+	var done []plan.Action
+	var firstErr error
+	failed := map[int]bool{}
+	log := e.logFor(rec)
+	for _, a := range actions {
+		if failed[a.On()] || ctx.Err() != nil {
+			continue
+		}
+		err := e.kernel.Apply(ctx, rec, a)
+		if err == nil {
+			done = append(done, a)
+			mem.applied(a)
+			log.Info("applied", zap.Stringer("action", a))
+			continue
+		}
+		failed[a.On()] = true
+		if errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
+			// The world moved on between looking and acting. That is no failure: look again.
+			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))
+			mem.stale(a.On(), e.now())
+			continue
+		}
+		if _, courtesy := a.(plan.Announce); courtesy {
+			log.Warn("neighbours not told", zap.Error(err))
+			continue
+		}
+		wait := mem.failed(a.On(), err, e.now())
+		log.Warn("action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
+		if firstErr == nil {
+			firstErr = fmt.Errorf("bond %s of pod %s: %s: %w", rec.Key.IfName, rec.Pod, a, err)
+		}
+	}
+	return done, firstErr
+}
+
+// logFor sets the fields that every line about a bond has.
+func (e *Engine) logFor(rec *bond.Record) *zap.Logger {
+	return e.log.With(zap.String("bond", rec.Key.String()), zap.String("pod", rec.Pod.String()), zap.String("netns", rec.Sandbox.Path))
+}
+
+func enslaved(obs *bond.Observed, i int) bool {
+	m := &obs.Members[i]
+	return m.Place == bond.InPod && obs.Bond != nil && m.Link.Master == obs.Bond.Index
+}

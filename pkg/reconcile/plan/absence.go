@@ -1,0 +1,77 @@
+package plan
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// absence takes the bond down and gives its members back: first out of the bond, then
+// the bond itself, then what each had before.
+func (b *builder) absence() {
+	if b.obs.Bond != nil {
+		for i := range b.obs.Members {
+			if m := &b.obs.Members[i]; b.enslaved(m) {
+				b.do(Release{Member: Member(i), Link: RefOf(bond.InPod, &m.Link)})
+			}
+		}
+		b.do(DeleteBond{Member: OnBond, Bond: b.bondRef()})
+		return // the kernel gives MAC and MTU back on release: look again before doing it too
+	}
+	for i := range b.obs.Members {
+		b.giveBack(i, &b.obs.Members[i])
+	}
+}
+
+func (b *builder) giveBack(i int, m *bond.ObservedMember) {
+	before := &b.rec.Members[i].Before
+	switch {
+	case m.Place == bond.InPod:
+		b.giveBackIn(i, m, bond.InPod)
+		if before.InHost {
+			b.do(MoveToHost{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Name: before.Name})
+		}
+	case m.Place == bond.InHost && before.InHost:
+		b.giveBackIn(i, m, bond.InHost)
+	case m.Place == bond.InHost && b.obs.SandboxAlive && b.mayTake(i, m):
+		// The plugin that made it looks for it in the pod, under this name, on its own DEL.
+		b.intoPod(i, m)
+	}
+}
+
+func (b *builder) intoPod(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	if t := m.NameTaken; t != nil {
+		b.find(i, NameTaken, "%s cannot go back into the pod: a link %s (ifindex %d) stands there", rec, t.Name, t.Index)
+		return
+	}
+	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: rec.Before.Name, MAC: rec.Before.MAC, MTU: rec.Before.MTU})
+}
+
+// giveBackIn puts MAC, MTU, administrative state and name back where the link is.
+func (b *builder) giveBackIn(i int, m *bond.ObservedMember, place bond.Place) {
+	before, ref := &b.rec.Members[i].Before, RefOf(place, &m.Link)
+	if place == bond.InHost && b.foreign(m) {
+		return
+	}
+	if before.MAC != "" && m.Link.MAC != before.MAC {
+		b.do(SetMAC{Member: Member(i), Link: ref, MAC: before.MAC})
+	}
+	if before.MTU != 0 && m.Link.MTU != before.MTU {
+		b.do(SetMTU{Member: Member(i), Link: ref, MTU: before.MTU})
+	}
+	if place == bond.InPod && !before.InHost && before.Up != m.Link.Up {
+		if before.Up {
+			b.do(SetUp{Member: Member(i), Link: ref})
+		} else {
+			b.do(SetDown{Member: Member(i), Link: ref})
+		}
+	}
+	if m.Link.Name == before.Name || place == bond.InPod && (before.InHost || m.NameTaken != nil) {
+		return
+	}
+	b.do(Rename{Member: Member(i), Link: ref, To: before.Name})
+}
+
+// foreign says that somebody else has taken the link meanwhile: it is not ours to change.
+func (b *builder) foreign(m *bond.ObservedMember) bool {
+	return m.ForeignClaim != "" || m.Link.Master != 0
+}

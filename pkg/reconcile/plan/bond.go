@@ -1,0 +1,103 @@
+package plan
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// bondSettings brings name, options, MAC and MTU of the bond itself in line.
+func (b *builder) bondSettings() {
+	o, spec := b.obs.Bond, &b.rec.Spec
+	b.bondName()
+	b.options()
+	if spec.Options.OneMAC() && !b.macUnknown && spec.MAC != "" && o.MAC != spec.MAC {
+		b.find(OnBond, SettingsChanged, "the bond has MAC %s, not %s", o.MAC, spec.MAC)
+		b.do(SetMAC{Member: OnBond, Link: b.bondRef(), MAC: spec.MAC})
+		b.announce = true
+	}
+	if spec.MTU != 0 && o.MTU != spec.MTU {
+		b.find(OnBond, SettingsChanged, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
+		b.do(SetMTU{Member: OnBond, Link: b.bondRef(), MTU: spec.MTU})
+	}
+	for i := range b.obs.Strangers {
+		s := &b.obs.Strangers[i]
+		b.find(OnBond, Stranger, "%s (ifindex %d) is enslaved to the bond and not on record; it is left alone", s.Name, s.Index)
+	}
+}
+
+func (b *builder) bondName() {
+	o, name := b.obs.Bond, b.rec.Key.IfName
+	if o.Name == name {
+		return
+	}
+	if s := b.obs.Squatter; s != nil {
+		b.nameTaken(OnBond, o.Link, name, s)
+		return
+	}
+	b.find(OnBond, Renamed, "the bond is called %s, not %s", o.Name, name)
+	b.do(Rename{Member: OnBond, Link: b.bondRef(), To: name})
+}
+
+// options puts back what the kernel takes now and reports the rest. An option that
+// the kernel does not tell is no drift.
+func (b *builder) options() {
+	o := b.obs.Bond
+	wanted := b.rec.Spec.Options
+	set := bond.Options{}
+	for _, name := range wanted.Names() {
+		have, known := o.Options[name]
+		want := wanted[name]
+		if have == want || !b.comparable(name, known) {
+			continue
+		}
+		if def := bond.Lookup(name); !b.takesNow(def.When) {
+			b.macUnknown = b.macUnknown || name == bond.OptMode || name == bond.OptFailOverMac
+			b.find(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the pod, or put it back by hand", name, have, want)
+			if name == bond.OptMode {
+				return // what else differs may only follow from the mode
+			}
+			continue
+		}
+		b.find(OnBond, SettingsChanged, "%s is %q, not %q", name, have, want)
+		set[name] = want
+	}
+	if len(set) > 0 {
+		b.do(SetOptions{Member: OnBond, Bond: b.bondRef(), Options: set})
+	}
+}
+
+// comparable says whether a differing value means anything. The active member is only
+// wished for at first; failover changes it rightly. The primary reads as empty while
+// its member is not enslaved under its own name: the kernel keeps the name.
+func (b *builder) comparable(name bond.Option, known bool) bool {
+	switch name {
+	case bond.OptActiveSlave:
+		return false
+	case bond.OptPrimary:
+		return b.enslavedAs(b.rec.Spec.Options[name])
+	default:
+		return known
+	}
+}
+
+func (b *builder) enslavedAs(name string) bool {
+	for i := range b.obs.Members {
+		if m := &b.obs.Members[i]; m.Link.Name == name && b.enslaved(m) {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *builder) takesNow(w bond.When) bool {
+	o := b.obs.Bond
+	return (w&bond.BondDown == 0 || !o.Up) && (w&bond.NoMembers == 0 || !o.HasMembers)
+}
+
+// bondUp comes after the members: nothing is sent before there is somebody to send it.
+func (b *builder) bondUp() {
+	if b.obs.Bond.Up {
+		return
+	}
+	b.find(OnBond, LinkDown, "the bond is administratively down")
+	b.do(SetUp{Member: OnBond, Link: b.bondRef()})
+}

@@ -1,0 +1,112 @@
+package plan
+
+import (
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Diff says what is to be done now. It never names a link that the record does not
+// name, and never takes a member that carries traffic out of its bond, unless the record is
+// a tombstone.
+func Diff(in Input) Plan {
+	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints}
+	switch {
+	case in.Record.Deleted():
+		b.absence()
+	case !in.Observed.SandboxAlive:
+		b.wait(OnBond, SandboxGone, "the pod's netns %s is gone; the record waits for DEL", in.Record.Sandbox.Path)
+	case in.Observed.Bond == nil:
+		b.create()
+	default:
+		b.bondSettings()
+		b.members()
+		b.bondUp()
+		b.network()
+		b.settle()
+	}
+	return b.verdict()
+}
+
+// builder gathers one plan.
+type builder struct {
+	rec     *bond.Record
+	obs     *bond.Observed
+	hints   []Hint
+	plan    Plan
+	waiting bool
+	// macUnknown: mode or failOverMac are not as recorded, so nothing about MACs can be concluded.
+	macUnknown bool
+	// announce: the neighbours must be told, because an address or MAC of the bond changes.
+	announce bool
+}
+
+func (b *builder) do(a Action) { b.plan.Actions = append(b.plan.Actions, a) }
+
+func (b *builder) find(member int, code Code, format string, args ...any) {
+	b.plan.Findings = append(b.plan.Findings, Finding{Member: member, Code: code, Text: fmt.Sprintf(format, args...)})
+}
+
+// wait is a finding that an event will resolve, not we.
+func (b *builder) wait(member int, code Code, format string, args ...any) {
+	b.find(member, code, format, args...)
+	b.waiting = true
+}
+
+func (b *builder) verdict() Plan {
+	b.plan.Verdict = Converged
+	if b.waiting {
+		b.plan.Verdict = Wait
+	}
+	for _, f := range b.plan.Findings {
+		if f.Code.needsPerson() {
+			b.plan.Verdict = Stuck
+		}
+	}
+	if len(b.plan.Actions) > 0 {
+		b.plan.Verdict = Act
+	}
+	return b.plan
+}
+
+func (b *builder) bondRef() Ref { return RefOf(bond.InPod, &b.obs.Bond.Link) }
+
+func (b *builder) create() {
+	name := b.rec.Key.IfName
+	if s := b.obs.Squatter; s != nil && !b.oursMisnamed(s.Index) {
+		b.find(OnBond, NameTaken, "the pod has a link %s (ifindex %d, kind %q) where the bond belongs; rename or delete it", s.Name, s.Index, s.Kind)
+		return
+	}
+	b.find(OnBond, BondMissing, "the pod has no bond %s; making it", name)
+	if b.obs.Squatter != nil {
+		// A member bears the bond's name: its own name first, the bond in the next round.
+		for i := range b.obs.Members {
+			if m := &b.obs.Members[i]; m.Place == bond.InPod {
+				b.memberName(i, m)
+			}
+		}
+		return
+	}
+	b.do(CreateBond{Member: OnBond, Name: name, Options: b.rec.Spec.Options.Clone(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
+}
+
+// oursMisnamed says that the link is one of ours under a name that is not its own, so
+// that a name it stands on will come free.
+func (b *builder) oursMisnamed(index int) bool {
+	if o := b.obs.Bond; o != nil && o.Index == index {
+		return o.Name != b.rec.Key.IfName
+	}
+	for i := range b.obs.Members {
+		if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Link.Index == index {
+			return m.Link.Name != b.rec.Members[i].Name
+		}
+	}
+	return false
+}
+
+func (b *builder) hint(i int) Hint {
+	if i < len(b.hints) {
+		return b.hints[i]
+	}
+	return Hint{}
+}

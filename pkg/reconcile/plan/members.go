@@ -1,0 +1,217 @@
+package plan
+
+import (
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// members brings every member home, in an order that gives an empty bond its recorded
+// MAC: the kernel takes it from the first member.
+func (b *builder) members() {
+	owner := b.macOwner()
+	if owner >= 0 {
+		b.member(owner)
+	}
+	for i := range b.rec.Members {
+		if i != owner {
+			b.member(i)
+		}
+	}
+}
+
+// macOwner is the member whose own MAC is the bond's recorded one; -1 when none is.
+func (b *builder) macOwner() int {
+	for i := range b.rec.Members {
+		if mac := b.rec.Members[i].MAC; mac != "" && mac == b.rec.Spec.MAC {
+			return i
+		}
+	}
+	return -1
+}
+
+func (b *builder) enslaved(m *bond.ObservedMember) bool {
+	return m.Place == bond.InPod && b.obs.Bond != nil && m.Link.Master == b.obs.Bond.Index
+}
+
+func (b *builder) member(i int) {
+	rec, m := &b.rec.Members[i], &b.obs.Members[i]
+	switch m.Place {
+	case bond.InHost:
+		b.inHost(i, m)
+	case bond.InPod:
+		b.memberName(i, m)
+		if b.enslaved(m) {
+			b.attached(i, m)
+		} else {
+			b.attach(i, m)
+		}
+	default:
+		b.wait(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
+		if t := m.NameTaken; t != nil {
+			b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) stands in the pod and is not %s; it is not touched", t.Name, t.Index, t.Kind, rec)
+		}
+	}
+}
+
+// inHost brings a member that was thrown out of the pod back into it. What its PF
+// forgot is put back first, so that it never carries traffic with other settings.
+func (b *builder) inHost(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	b.wait(i, MemberInHost, "%s is in the host's netns as %s", rec, m.Link.Name)
+	if !b.mayTake(i, m) {
+		return
+	}
+	if rec.VF != nil {
+		if m.PF == nil {
+			b.find(i, MemberInHost, "%s: its PF %s has no netdev, so its VLAN and MAC cannot be checked; not attached", rec, rec.VF.PF)
+			return
+		}
+		if d := rec.VF.Settings.Differs(m.PF.VF); !d.Empty() {
+			b.do(RestoreVF{Member: Member(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
+		}
+	}
+	name := rec.Name
+	if t := m.NameTaken; t != nil {
+		b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, spareName(rec))
+		name = spareName(rec)
+	}
+	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU})
+}
+
+// mayTake refuses a link of the host that somebody else uses or claims.
+func (b *builder) mayTake(i int, m *bond.ObservedMember) bool {
+	rec := &b.rec.Members[i]
+	if m.ForeignClaim != "" {
+		b.find(i, Claimed, "%s is claimed for netns %s by another plugin; not taken. If that claim is stale, remove it", rec, m.ForeignClaim)
+		return false
+	}
+	if m.Link.Master != 0 {
+		b.find(i, Claimed, "%s is enslaved in the host (to ifindex %d); not taken. Release it there", rec, m.Link.Master)
+		return false
+	}
+	return true
+}
+
+// attach enslaves a member that is in the pod.
+func (b *builder) attach(i int, m *bond.ObservedMember) {
+	rec, ref := &b.rec.Members[i], RefOf(bond.InPod, &m.Link)
+	b.wait(i, NotEnslaved, "%s is in the pod and not in the bond", rec)
+	if m.Link.Master != 0 {
+		b.do(Release{Member: Member(i), Link: ref})
+	}
+	if m.Link.Up {
+		b.do(SetDown{Member: Member(i), Link: ref})
+	}
+	if mac := b.attachMAC(rec); mac != "" && mac != m.Link.MAC {
+		b.do(SetMAC{Member: Member(i), Link: ref, MAC: mac})
+	}
+	b.do(Enslave{Member: Member(i), Link: ref, Bond: b.bondRef()})
+	b.do(SetUp{Member: Member(i), Link: ref})
+}
+
+// attachMAC is the address to enslave a member with. With fail_over_mac=follow the bond takes its
+// MAC from the first member and cannot be given one (bond_set_mac_address ignores it), so
+// the first back brings the recorded one.
+func (b *builder) attachMAC(rec *bond.Member) bond.MAC {
+	spec, o := &b.rec.Spec, b.obs.Bond
+	follow := !spec.Options.OneMAC() && !spec.Options.MACFollowsActive()
+	if follow && !o.HasMembers && o.MAC != spec.MAC && spec.MAC != "" {
+		return spec.MAC
+	}
+	return rec.MAC
+}
+
+// attached looks after a member that is in the bond.
+func (b *builder) attached(i int, m *bond.ObservedMember) {
+	rec, ref, spec := &b.rec.Members[i], RefOf(bond.InPod, &m.Link), &b.rec.Spec
+	if spec.MTU != 0 && m.Link.MTU != spec.MTU {
+		b.find(i, SettingsChanged, "%s has MTU %d, not %d", rec, m.Link.MTU, spec.MTU)
+		b.do(SetMTU{Member: Member(i), Link: ref, MTU: spec.MTU})
+	}
+	if spec.Options.MACFollowsActive() && !b.macUnknown && rec.MAC != "" && m.Link.MAC != rec.MAC {
+		b.find(i, MACDiffers, "%s has MAC %s, not %s", rec, m.Link.MAC, rec.MAC)
+		if m.Link.Index != b.obs.Bond.Active {
+			b.do(SetMAC{Member: Member(i), Link: ref, MAC: rec.MAC})
+		}
+	}
+	if !m.Link.Up {
+		b.find(i, LinkDown, "%s is administratively down", rec)
+		b.do(SetUp{Member: Member(i), Link: ref})
+		return
+	}
+	b.carrier(i, m)
+}
+
+// carrier answers a member that is up and hears nothing. While its PF hears nothing
+// either there is nothing to do; else the VF itself may be stuck.
+func (b *builder) carrier(i int, m *bond.ObservedMember) {
+	rec, hint := &b.rec.Members[i], b.hint(i)
+	switch {
+	case m.Link.Carrier:
+	case m.PF == nil || !m.PF.Carrier:
+		b.wait(i, NoCarrier, "%s has no carrier%s; look at the cable, the switch port or the PF", rec, pfState(m.PF))
+	case hint.Bounced:
+		b.wait(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up did not help: reset the VF or its PF", rec, m.PF.Name)
+	case hint.Overdue:
+		b.wait(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up", rec, m.PF.Name)
+		b.do(Bounce{Member: Member(i), Link: RefOf(bond.InPod, &m.Link)})
+	default:
+		b.wait(i, NoCarrier, "%s has no carrier yet, its PF %s has", rec, m.PF.Name)
+	}
+}
+
+func pfState(pf *bond.ObservedPF) string {
+	switch {
+	case pf == nil:
+		return ""
+	case !pf.Up:
+		return ", its PF " + pf.Name + " is administratively down"
+	default:
+		return ", nor has its PF " + pf.Name
+	}
+}
+
+// memberName gives a member in the pod its own name back.
+func (b *builder) memberName(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	if m.Link.Name == rec.Name {
+		return
+	}
+	if t := m.NameTaken; t != nil {
+		b.nameTaken(i, m.Link, rec.Name, t)
+		return
+	}
+	b.find(i, Renamed, "%s is called %s in the pod", rec, m.Link.Name)
+	b.do(Rename{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), To: rec.Name})
+}
+
+// nameTaken answers a name that another link bears. When that is one of ours which is itself
+// misnamed the two may stand on each other's names: this one steps aside.
+func (b *builder) nameTaken(i int, l bond.Link, name string, by *bond.Link) {
+	if !b.oursMisnamed(by.Index) {
+		b.find(i, NameTaken, "%s should be called %s, but the pod has another link of that name (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)
+		return
+	}
+	b.find(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
+	spare := spareNameOf(l.PCI, l.Name)
+	if l.Name != spare {
+		b.do(Rename{Member: Member(i), Link: RefOf(bond.InPod, &l), To: spare})
+	}
+}
+
+func spareName(m *bond.Member) string { return spareNameOf(m.PCI, m.Name) }
+
+// spareNameOf is a name for a link whose own is taken: "bk" and the PCI address, which
+// no two VFs of a node share, or the end of its present name.
+func spareNameOf(pci bond.PCIAddress, name string) string {
+	tag := strings.NewReplacer(":", "", ".", "").Replace(string(pci))
+	if tag == "" {
+		tag = strings.TrimPrefix(name, "bk-")
+	}
+	const prefix = "bk-"
+	if extra := len(prefix) + len(tag) - bond.MaxIfNameLen; extra > 0 {
+		tag = tag[extra:]
+	}
+	return prefix + tag
+}

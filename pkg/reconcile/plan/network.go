@@ -1,0 +1,82 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// network puts back addresses and routes that IPAM gave and the bond has lost. What
+// the pod added itself is left alone.
+func (b *builder) network() {
+	o := b.obs.Bond
+	for _, a := range b.rec.Addresses {
+		if slices.Contains(o.Addresses, a.Prefix) {
+			continue
+		}
+		b.find(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
+		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix})
+		b.announce = true
+	}
+	for _, r := range b.rec.Routes {
+		if slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return satisfies(have, r) }) {
+			continue
+		}
+		b.find(OnBond, SettingsChanged, "the bond lacks route %s", r)
+		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
+	}
+	if b.announce && len(b.rec.Addresses) > 0 {
+		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: addresses(b.rec.Addresses)})
+	}
+}
+
+func addresses(as []bond.Address) []netip.Addr {
+	out := make([]netip.Addr, len(as))
+	for i, a := range as {
+		out[i] = a.Prefix.Addr()
+	}
+	return out
+}
+
+// mainTable is RT_TABLE_MAIN (linux/rtnetlink.h).
+const mainTable = 254
+
+// satisfies says that a route in the kernel is the wanted one. What the wish leaves
+// open (metric, MTU, scope) may be anything.
+func satisfies(have, want bond.Route) bool {
+	return have.Dst == want.Dst.Masked() &&
+		have.Gateway == want.Gateway &&
+		table(have) == table(want) &&
+		(want.Priority == 0 || have.Priority == want.Priority) &&
+		(want.MTU == 0 || have.MTU == want.MTU) &&
+		(want.AdvMSS == 0 || have.AdvMSS == want.AdvMSS)
+}
+
+func table(r bond.Route) int {
+	if r.Table == nil || *r.Table == 0 {
+		return mainTable
+	}
+	return *r.Table
+}
+
+// settle gives a bond whose MAC follows its active member the recorded MAC back, once
+// after it was made or repaired, by making that MAC's owner the active member. A
+// settled bond keeps whichever member the kernel chose: that was a failover.
+func (b *builder) settle() {
+	o, spec := b.obs.Bond, &b.rec.Spec
+	if b.rec.Settled || b.macUnknown || !spec.Options.MACFollowsActive() || spec.MAC == "" || o.MAC == spec.MAC {
+		return
+	}
+	owner := b.macOwner()
+	if p, set := spec.Options[bond.OptPrimary]; owner < 0 || set && p != b.rec.Members[owner].Name {
+		return // the primary decides
+	}
+	m := &b.obs.Members[owner]
+	if !b.enslaved(m) || !m.MIIUp || o.Active == m.Link.Index {
+		b.wait(OnBond, MACAway, "the bond has MAC %s until %s carries again", o.MAC, &b.rec.Members[owner])
+		return
+	}
+	b.find(OnBond, MACAway, "the bond has MAC %s, not %s; making %s the active member", o.MAC, spec.MAC, &b.rec.Members[owner])
+	b.do(SetActive{Member: Member(owner), Link: RefOf(bond.InPod, &m.Link), Bond: b.bondRef()})
+}

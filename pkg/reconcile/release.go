@@ -1,0 +1,86 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// maxReleases is how often a member that cannot be given back as it was (its driver refuses a
+// MAC, say) makes Release fail. After that the pod's end matters more.
+const maxReleases = 3
+
+// Release does what DEL does: it makes the record a tombstone, gives the addresses back
+// to IPAM, takes the bond down, gives the members back and removes the record. It can be
+// called any number of times, and by the plugin and the agent at once. Without a record
+// there is nothing to do. After an error the tombstone stands and Release is to be
+// called again.
+func (e *Engine) Release(ctx context.Context, k bond.Key) error {
+	var rec *bond.Record
+	err := e.Update(ctx, k, func(r *bond.Record) error {
+		r.Phase = bond.PhaseDeleting
+		r.Releases++
+		rec = r
+		return nil
+	})
+	if errors.Is(err, bond.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("put a tombstone on bond %s: %w", k, err)
+	}
+	// IPAM runs without the lock: DHCP may take seconds. What it refuses does not keep the
+	// bond up, only the record.
+	ipamErr := e.releaseIPAM(ctx, rec)
+	if err := e.takeDown(ctx, k, ipamErr == nil); err != nil {
+		return errors.Join(err, ipamErr)
+	}
+	return ipamErr
+}
+
+func (e *Engine) releaseIPAM(ctx context.Context, rec *bond.Record) error {
+	if rec.CNI.IPAMDone || e.ipam == nil {
+		return nil
+	}
+	if err := e.ipam.Release(ctx, rec); err != nil {
+		return fmt.Errorf("bond %s of pod %s: give the addresses back: %w", rec.Key.IfName, rec.Pod, err)
+	}
+	return nil
+}
+
+func (e *Engine) takeDown(ctx context.Context, k bond.Key, ipamDone bool) error {
+	unlock, err := e.store.Lock(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	rec, err := e.store.Load(k)
+	if errors.Is(err, bond.ErrNotFound) {
+		return nil // the other side was quicker
+	}
+	if err != nil {
+		return err
+	}
+	if rec.CNI.IPAMDone != ipamDone && ipamDone {
+		rec.CNI.IPAMDone = true
+		if err := e.store.Save(rec); err != nil {
+			return err
+		}
+	}
+	out, err := e.converge(ctx, rec)
+	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || ctx.Err() != nil) {
+		return err
+	}
+	if err != nil {
+		e.logFor(rec).Error("a member was not given back as it was", zap.Error(err))
+	}
+	if !ipamDone {
+		return nil
+	}
+	e.memories.forget(k)
+	return e.store.Remove(k)
+}

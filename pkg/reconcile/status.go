@@ -1,0 +1,112 @@
+package reconcile
+
+import (
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// maxReasons bounds the text of a status however much is wrong.
+const maxReasons = 4
+
+// statusOf says how the bond stands. mem may be nil: then nothing is known of failed repairs.
+func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory) bond.Status {
+	s := bond.Status{
+		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
+		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
+		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
+		Reason: reasonOf(p, mem),
+	}
+	if b := obs.Bond; b != nil {
+		s.MAC, s.MTU = b.MAC, b.MTU
+	}
+	carrying := 0
+	for i := range rec.Members {
+		m := memberStatus(rec, obs, p, i)
+		if m.State == "active" || m.State == "backup" || m.State == "up" {
+			carrying++
+		}
+		if m.State == "active" {
+			s.Active = m.Name
+		}
+		s.Members = append(s.Members, m)
+	}
+	s.State = stateOf(rec, obs, p, carrying)
+	return s
+}
+
+func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int) bond.State {
+	switch {
+	case rec.Deleted():
+		return bond.StateDeleting
+	case !obs.SandboxAlive:
+		return bond.StateDown
+	case p.Verdict == plan.Stuck:
+		return bond.StateStuck
+	case p.Verdict == plan.Act:
+		return bond.StateRepairing
+	case carrying == 0 || !obs.Bond.Up:
+		return bond.StateDown
+	case carrying < len(rec.Members):
+		return bond.StateDegraded
+	default:
+		return bond.StateReady
+	}
+}
+
+func reasonOf(p plan.Plan, mem *bondMemory) string {
+	var reasons []string
+	failed := map[int]bool{}
+	for _, f := range p.Findings {
+		if len(reasons) == maxReasons {
+			reasons = append(reasons, "and more")
+			break
+		}
+		text := f.Text
+		if err := mem.lastError(f.Member); err != nil && !failed[f.Member] {
+			failed[f.Member] = true
+			text += ": " + err.Error()
+		}
+		reasons = append(reasons, text)
+	}
+	return strings.Join(reasons, "; ")
+}
+
+func memberStatus(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond.MemberStatus {
+	m := &rec.Members[i]
+	s := bond.MemberStatus{Name: m.Name, PCI: m.PCI, State: memberState(rec, obs, i)}
+	if m.VF != nil {
+		s.PF, s.VF = m.VF.PF, m.VF.Number
+	}
+	for _, f := range p.Findings {
+		if f.Member == i {
+			s.Reason = f.Text
+			break
+		}
+	}
+	if loss, open := rec.Repairs.Open[m.Name]; open {
+		s.Since = loss.Since
+	}
+	return s
+}
+
+func memberState(rec *bond.Record, obs *bond.Observed, i int) string {
+	m := &obs.Members[i]
+	switch {
+	case m.Place != bond.InPod:
+		return string(m.Place)
+	case !enslaved(obs, i):
+		return "not enslaved"
+	case !m.Link.Up:
+		return "down"
+	case !m.Link.Carrier:
+		return "no carrier"
+	case rec.Spec.Options.Mode() != bond.ModeActiveBackup:
+		return "up"
+	case obs.Bond.Active == m.Link.Index:
+		return "active"
+	default:
+		return "backup"
+	}
+}
