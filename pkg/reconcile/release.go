@@ -71,6 +71,7 @@ func (e *Engine) takeDown(ctx context.Context, k bond.Key, ipamDone bool) error 
 			return err
 		}
 	}
+	e.memories.forget(k) // an end waits for no hold
 	out, err := e.converge(ctx, rec)
 	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || ctx.Err() != nil) {
 		return err

@@ -1,0 +1,160 @@
+// Package loop is the agent's side of reconcile: keys come in, from whatever saw an
+// event, and each bond is converged by one of a few workers. It decides when to look,
+// never what to do. It stands apart from package reconcile so that the CNI plugin, which
+// uses the engine once, does not carry the work queue.
+package loop
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// Engine is what the loop drives; *reconcile.Engine is one.
+type Engine interface {
+	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
+	Release(context.Context, bond.Key) error
+}
+
+// Config is what a Loop is made of; Engine is required.
+type Config struct {
+	Engine Engine
+	// Workers is how many bonds are converged at once. Default 8.
+	Workers int
+	// Grace is how long a tombstone is left to the plugin that wrote it before the loop
+	// finishes the release itself. Default 30 s.
+	Grace time.Duration
+	// Timeout bounds one look at one bond. Default 30 s.
+	Timeout time.Duration
+	// Tell is called after every look with how the bond stands, and Forget when its record has
+	// gone. Both may be nil, are called by several workers at once, and must not block.
+	Tell   func(bond.Status)
+	Forget func(bond.Key)
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// Loop converges bonds. Enqueue may be called before Run and by anyone.
+type Loop struct {
+	c     Config
+	queue workqueue.TypedRateLimitingInterface[bond.Key]
+}
+
+// The waits after a look that failed as a whole (the store, observing), per bond.
+const (
+	firstRetry = 100 * time.Millisecond
+	lastRetry  = 30 * time.Second
+)
+
+// New makes a Loop.
+func New(c Config) *Loop {
+	if c.Workers == 0 {
+		c.Workers = 8
+	}
+	if c.Grace == 0 {
+		c.Grace = 30 * time.Second
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.Tell == nil {
+		c.Tell = func(bond.Status) {}
+	}
+	if c.Forget == nil {
+		c.Forget = func(bond.Key) {}
+	}
+	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](firstRetry, lastRetry)
+	return &Loop{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit)}
+}
+
+// Enqueue asks for a look at a bond, soon. Asking again before that changes nothing.
+func (l *Loop) Enqueue(k bond.Key, cause string) {
+	if ce := l.c.Log.Check(zap.DebugLevel, "look"); ce != nil {
+		ce.Write(zap.String("bond", k.String()), zap.String("cause", cause))
+	}
+	l.queue.Add(k)
+}
+
+// Len is how many bonds wait for a look now.
+func (l *Loop) Len() int { return l.queue.Len() }
+
+// Run works until ctx ends, then waits for the looks under way.
+func (l *Loop) Run(ctx context.Context) {
+	stop := context.AfterFunc(ctx, l.queue.ShutDown)
+	defer stop()
+	var workers sync.WaitGroup
+	for range l.c.Workers {
+		workers.Go(func() {
+			for l.next(ctx) {
+			}
+		})
+	}
+	workers.Wait()
+}
+
+func (l *Loop) next(ctx context.Context) bool {
+	k, shutdown := l.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer l.queue.Done(k)
+	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
+	defer cancel()
+	l.look(ctx, k)
+	return true
+}
+
+func (l *Loop) look(ctx context.Context, k bond.Key) {
+	out, err := l.c.Engine.Converge(ctx, k)
+	switch {
+	case out.Record == nil && err == nil:
+		l.c.Forget(k)
+		l.queue.Forget(k)
+		return
+	case out.Record != nil && out.Record.Deleted():
+		l.finish(ctx, k, out.Record)
+		return
+	case out.Status.State != "":
+		l.c.Tell(out.Status)
+	}
+	if out.RetryAfter > 0 {
+		// The engine knows what it waits for, and how long.
+		l.queue.Forget(k)
+		l.queue.AddAfter(k, out.RetryAfter)
+		return
+	}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			l.c.Log.Error("look failed", zap.String("bond", k.String()), zap.Error(err))
+		}
+		l.queue.AddRateLimited(k)
+		return
+	}
+	l.queue.Forget(k)
+}
+
+// finish releases a tombstone that its plugin has left, after a grace period.
+func (l *Loop) finish(ctx context.Context, k bond.Key, r *bond.Record) {
+	if wait := l.c.Grace - time.Since(r.Updated); wait > 0 {
+		l.queue.AddAfter(k, wait)
+		return
+	}
+	if err := l.c.Engine.Release(ctx, k); err != nil {
+		l.c.Log.Error("release left by the plugin failed", zap.String("bond", k.String()), zap.String("pod", r.Pod.String()), zap.Error(err))
+		l.queue.AddRateLimited(k)
+		return
+	}
+	l.c.Log.Info("released what the plugin had left", zap.String("bond", k.String()), zap.String("pod", r.Pod.String()))
+	l.c.Forget(k)
+	l.queue.Forget(k)
+}
