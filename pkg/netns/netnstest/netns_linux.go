@@ -1,0 +1,75 @@
+package netnstest
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// New makes an empty netns, with nothing but a loopback interface that is down, and
+// returns the path of its bind mount, as a container runtime would. It goes when the
+// test ends. Without the rights to make one the test fails.
+func New(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "netns")
+	NewAt(t, path)
+	return path
+}
+
+// NewAt is New with a path of the caller's choice. An existing netns at the path is
+// covered by the new one.
+func NewAt(t testing.TB, path string) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NONBLOCK, 0o444)
+	if err != nil {
+		t.Fatalf("make the file that the netns is mounted on: %v", err)
+	}
+	_ = f.Close()
+	here, err := netns.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = here.Close() }()
+	// Do brings the thread back to where it was, also out of the netns made here.
+	err = here.Do(func() error {
+		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+			return os.NewSyscallError("unshare", err)
+		}
+		return os.NewSyscallError("mount", unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
+	})
+	if err != nil {
+		t.Fatalf("make a netns at %s (this needs root): %v", path, err)
+	}
+	t.Cleanup(func() { unmount(t, path) })
+}
+
+// Unmount does the first half of what a container runtime does to end a netns: a plain
+// file stays at the path. The netns dies when nothing else holds it.
+func Unmount(t testing.TB, path string) {
+	t.Helper()
+	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
+		t.Fatalf("unmount the netns at %s: %v", path, err)
+	}
+}
+
+// Delete ends the netns at path as a container runtime does: unmount, remove the file.
+func Delete(t testing.TB, path string) {
+	t.Helper()
+	Unmount(t, path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// unmount tolerates that the test has unmounted or removed it already.
+func unmount(t testing.TB, path string) {
+	err := unix.Unmount(path, unix.MNT_DETACH)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		t.Errorf("unmount the netns at %s: %v", path, err)
+	}
+}
