@@ -1,0 +1,51 @@
+package linktest
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+func (d *netdev) addAddress(p netip.Prefix) {
+	if !slices.Contains(d.addrs, p) {
+		d.addrs = append(d.addrs, p)
+	}
+}
+
+// addRoute needs the link up and the gateway on it, as fib_check_nh does.
+func (d *netdev) addRoute(r bond.Route) error {
+	if slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
+		return nil
+	}
+	if !d.up {
+		return fmt.Errorf("%s is down: %w", d.name, bond.ErrBusy)
+	}
+	if r.Gateway.IsValid() && !d.reaches(r.Gateway) {
+		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrUnsupported)
+	}
+	d.routes = append(d.routes, r)
+	return nil
+}
+
+func (d *netdev) reaches(gateway netip.Addr) bool {
+	if gateway.IsLinkLocalUnicast() {
+		return true
+	}
+	onLink := func(r bond.Route) bool { return !r.Gateway.IsValid() && r.Dst.Contains(gateway) }
+	return slices.ContainsFunc(d.addrs, func(p netip.Prefix) bool { return p.Contains(gateway) }) ||
+		slices.ContainsFunc(d.routes, onLink)
+}
+
+// sameRoute compares routes as the kernel's tables do: destination, table, metric and next hop.
+func sameRoute(a, b bond.Route) bool {
+	return a.Dst == b.Dst && a.Gateway == b.Gateway && a.Priority == b.Priority && orMain(a.Table) == orMain(b.Table)
+}
+
+func orMain(table *int) int {
+	if table == nil {
+		return 254 // RT_TABLE_MAIN
+	}
+	return *table
+}

@@ -1,0 +1,243 @@
+package linktest
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// Apply makes one change, after checking that the action's links are still those that it
+// names, and after whatever failure was asked for.
+func (f *Fake) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	hook := f.before
+	f.mu.Unlock()
+	if hook != nil {
+		hook(a) // without the lock, so that it can change the world
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.injected(a); err != nil {
+		return fmt.Errorf("%s: %w", a, err)
+	}
+	was := f.text()
+	err := f.apply(r, a)
+	f.settle()
+	if f.text() != was {
+		f.changes = append(f.changes, a.String())
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", a, err)
+	}
+	return nil
+}
+
+// injected counts the call and says whether it is one that must fail.
+func (f *Fake) injected(a plan.Action) error {
+	f.applies++
+	if err := f.applyErrs[f.applies]; err != nil {
+		delete(f.applyErrs, f.applies)
+		return err
+	}
+	if f.failIf != nil {
+		return f.failIf(a)
+	}
+	return nil
+}
+
+func (f *Fake) apply(r *bond.Record, a plan.Action) error {
+	pod, err := f.pod(r)
+	if err != nil {
+		return err
+	}
+	switch a := a.(type) {
+	case plan.CreateBond:
+		return f.newBond(pod, a.Name, a.Options, a.MAC, a.MTU)
+	case plan.RestoreVF:
+		return f.restoreVF(a)
+	case plan.Enslave:
+		return f.enslave(pod, a)
+	case plan.SetActive:
+		return f.activate(pod, a)
+	case plan.MoveToPod:
+		return f.moveToPod(pod, a)
+	case plan.MoveToHost:
+		return f.moveToHost(pod, a)
+	case plan.SetOptions:
+		return f.onBond(pod, a.Bond, func(d *netdev) error { return d.setOptions(a.Options) })
+	case plan.DeleteBond:
+		return f.onBond(pod, a.Bond, func(d *netdev) error { d.unregister(); return nil })
+	case plan.AddAddress:
+		return f.onBond(pod, a.Bond, func(d *netdev) error { d.addAddress(a.Prefix); return nil })
+	case plan.AddRoute:
+		return f.onBond(pod, a.Bond, func(d *netdev) error { return d.addRoute(a.Route) })
+	case plan.Announce:
+		return f.onBond(pod, a.Bond, func(*netdev) error { return nil })
+	default:
+		return f.applyToLink(pod, a)
+	}
+}
+
+// applyToLink does the actions that are about one link of any kind.
+func (f *Fake) applyToLink(pod *space, a plan.Action) error {
+	switch a := a.(type) {
+	case plan.Rename:
+		return f.onLink(pod, a.Link, func(d *netdev) error { return d.rename(a.To) })
+	case plan.SetMAC:
+		return f.onLink(pod, a.Link, func(d *netdev) error { return d.setAnyMAC(a.MAC) })
+	case plan.SetMTU:
+		return f.onLink(pod, a.Link, func(d *netdev) error { return d.setMTU(a.MTU) })
+	case plan.SetUp:
+		return f.onLink(pod, a.Link, func(d *netdev) error { d.setUp(); return nil })
+	case plan.SetDown:
+		return f.onLink(pod, a.Link, func(d *netdev) error { d.setDown(); return nil })
+	case plan.Bounce:
+		return f.onLink(pod, a.Link, func(d *netdev) error { f.bounce(d); return nil })
+	case plan.Release:
+		return f.onLink(pod, a.Link, func(d *netdev) error {
+			if d.master != nil {
+				d.master.release(d)
+			}
+			return nil
+		})
+	default:
+		return fmt.Errorf("the fake knows no action %T: %w", a, bond.ErrUnsupported)
+	}
+}
+
+// pod is the record's netns, when its path still leads there.
+func (f *Fake) pod(r *bond.Record) (*space, error) {
+	s := f.spaces[r.Sandbox.Path]
+	if s == nil || r.Sandbox.Path == Host || s.dev != r.Sandbox.Dev || s.inode != r.Sandbox.Inode {
+		return nil, fmt.Errorf("netns %s of the pod: %w", r.Sandbox.Path, bond.ErrGone)
+	}
+	return s, nil
+}
+
+// resolve finds the link that a Ref names and refuses another that stands in its place.
+func (f *Fake) resolve(pod *space, ref plan.Ref) (*netdev, error) {
+	var s *space
+	switch ref.Place {
+	case bond.InPod:
+		s = pod
+	case bond.InHost:
+		s = f.spaces[Host]
+	default:
+		return nil, fmt.Errorf("%s is nowhere: %w", ref, bond.ErrStale)
+	}
+	d := s.links[ref.Index]
+	if d == nil {
+		return nil, fmt.Errorf("%s: %w", ref, bond.ErrGone)
+	}
+	have := d.describe()
+	if have.PCI != ref.PCI || ref.PCI == "" && ref.PermMAC != "" && have.PermMAC != ref.PermMAC {
+		return nil, fmt.Errorf("%s is now %s (%s): %w", ref, have.Name, have.PCI, bond.ErrStale)
+	}
+	return d, nil
+}
+
+func (f *Fake) onLink(pod *space, ref plan.Ref, do func(*netdev) error) error {
+	d, err := f.resolve(pod, ref)
+	if err != nil {
+		return err
+	}
+	return do(d)
+}
+
+func (f *Fake) resolveBond(pod *space, ref plan.Ref) (*netdev, error) {
+	d, err := f.resolve(pod, ref)
+	if err != nil {
+		return nil, err
+	}
+	if d.bond == nil {
+		return nil, fmt.Errorf("%s is no bond: %w", ref, bond.ErrStale)
+	}
+	return d, nil
+}
+
+func (f *Fake) onBond(pod *space, ref plan.Ref, do func(*netdev) error) error {
+	d, err := f.resolveBond(pod, ref)
+	if err != nil {
+		return err
+	}
+	return do(d)
+}
+
+func (f *Fake) enslave(pod *space, a plan.Enslave) error {
+	to, err := f.resolveBond(pod, a.Bond)
+	if err != nil {
+		return err
+	}
+	return f.onLink(pod, a.Link, func(d *netdev) error { return d.enslave(to) })
+}
+
+func (f *Fake) activate(pod *space, a plan.SetActive) error {
+	of, err := f.resolveBond(pod, a.Bond)
+	if err != nil {
+		return err
+	}
+	return f.onLink(pod, a.Link, func(d *netdev) error { return of.setActive(d) })
+}
+
+// bounce lets the monitor see the link down, as the real one's would.
+func (f *Fake) bounce(d *netdev) {
+	d.setDown()
+	f.settle()
+	d.setUp()
+}
+
+func (f *Fake) restoreVF(a plan.RestoreVF) error {
+	p := f.pfByPCI(a.VF.PF)
+	if p == nil || p.link == nil || a.VF.Number >= len(p.vfs) {
+		return fmt.Errorf("PF %s with VF %d: %w", a.VF.PF, a.VF.Number, bond.ErrGone)
+	}
+	v := p.vfs[a.VF.Number]
+	if v.pci != a.PCI {
+		return fmt.Errorf("VF %d of PF %s is %s: %w", a.VF.Number, a.VF.PF, v.pci, bond.ErrStale)
+	}
+	return v.restore(a.Settings)
+}
+
+func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
+	if a.Link.Place != bond.InHost {
+		return fmt.Errorf("%s is not in the host: %w", a.Link, bond.ErrStale)
+	}
+	return f.onLink(pod, a.Link, func(d *netdev) error {
+		if err := d.move(pod, a.Name); err != nil {
+			return err
+		}
+		if a.MTU != 0 {
+			d.mtu = a.MTU
+		}
+		if a.MAC != "" {
+			return d.setMAC(a.MAC)
+		}
+		return nil
+	})
+}
+
+func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
+	if a.Link.Place != bond.InPod {
+		return fmt.Errorf("%s is not in the pod: %w", a.Link, bond.ErrStale)
+	}
+	host := f.spaces[Host]
+	return f.onLink(pod, a.Link, func(d *netdev) error {
+		if host.byName(a.Name) != nil {
+			return d.move(host, host.freeName("eth"))
+		}
+		return d.move(host, a.Name)
+	})
+}
+
+// setAnyMAC sets the MAC of a link or of a bond.
+func (d *netdev) setAnyMAC(m bond.MAC) error {
+	if d.bond != nil {
+		return d.setBondMAC(m)
+	}
+	return d.setMAC(m)
+}

@@ -1,0 +1,295 @@
+package linktest
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// bonding is what makes a link a bond. Comments name the functions of
+// drivers/net/bonding/bond_main.c that it follows.
+type bonding struct {
+	fake    *Fake
+	opts    bond.Options // see options.go; without the links
+	members []*netdev    // in the order of enslaving
+	active  *netdev
+	// primaryName outlives the member of that name; primary is it while it is enslaved.
+	primaryName  string
+	primary      *netdev
+	forcePrimary bool
+	// ownMAC is false while the bond has a random MAC that the first member replaces.
+	ownMAC bool
+}
+
+func (b *bonding) activeBackup() bool { return b.opts.Mode() == bond.ModeActiveBackup }
+
+// usesPrimary says that the bond has one active member (bond_uses_primary).
+func (b *bonding) usesPrimary() bool {
+	return slices.Contains([]bond.Mode{bond.ModeActiveBackup, bond.ModeTLB, bond.ModeALB}, b.opts.Mode())
+}
+
+// balancesMACs says that members keep MACs of their own and the active one has the bond's.
+func (b *bonding) balancesMACs() bool { return b.usesPrimary() && !b.activeBackup() }
+
+func (b *bonding) failOverMAC() string {
+	if !b.activeBackup() {
+		return "none"
+	}
+	return b.opts[bond.OptFailOverMac]
+}
+
+func (b *bonding) monitored() bool {
+	return b.opts[bond.OptMiimon] != "0" || b.opts[bond.OptArpInterval] != "0"
+}
+
+// enslave is bond_enslave, after do_set_master has taken d out of another master.
+func (d *netdev) enslave(to *netdev) error {
+	switch {
+	case d.master == to:
+		return nil
+	case to.bond == nil || d == to || d.bond != nil || d.space != to.space:
+		return fmt.Errorf("%s cannot be a member of %s: %w", d.name, to.name, bond.ErrUnsupported)
+	}
+	if d.master != nil {
+		d.master.release(d)
+	}
+	if d.up {
+		return fmt.Errorf("%s is up and cannot be enslaved while it is: %w", d.name, bond.ErrBusy)
+	}
+	b := to.bond
+	if len(b.members) == 0 && !b.ownMAC {
+		to.mac, b.ownMAC = d.mac, true
+	}
+	d.ownMAC, d.ownMTU = d.mac, d.mtu
+	if err := to.dress(d); err != nil {
+		d.mtu, d.mac = d.ownMTU, d.ownMAC
+		return err
+	}
+	d.master = to
+	d.setUp()
+	d.linkState = !b.monitored() || d.carrier()
+	if b.usesPrimary() && b.primaryName == d.name {
+		b.primary, b.forcePrimary = d, true
+	}
+	b.members = append(b.members, d)
+	if b.usesPrimary() {
+		to.selectActive()
+	}
+	return nil
+}
+
+// dress gives a new member the bond's MTU, and its MAC where the mode wants that.
+func (d *netdev) dress(member *netdev) error {
+	member.mtu = d.mtu
+	b := d.bond
+	switch {
+	case b.balancesMACs(): // bond_alb_init_slave: it keeps its own
+		return nil
+	case b.failOverMAC() == "none":
+		return member.setMAC(d.mac)
+	case b.failOverMAC() == "follow" && len(b.members) > 0 && member.mac == d.mac:
+		return member.setMAC(b.fake.randomMAC())
+	}
+	return nil
+}
+
+// release is __bond_release_one.
+func (d *netdev) release(member *netdev) {
+	b := d.bond
+	wasActive := b.active == member
+	b.members = slices.DeleteFunc(b.members, func(m *netdev) bool { return m == member })
+	member.master = nil
+	if b.primary == member {
+		b.primary = nil
+	}
+	if wasActive {
+		d.changeActive(nil)
+		d.selectActive()
+	}
+	if len(b.members) == 0 {
+		d.mac, b.ownMAC = b.fake.randomMAC(), false
+	}
+	member.undress(b.failOverMAC() != "active")
+}
+
+// releaseAll is bond_uninit: no new active member is chosen in between.
+func (d *netdev) releaseAll() {
+	b := d.bond
+	b.active, b.primary = nil, nil
+	members := b.members
+	b.members = nil
+	for _, m := range members {
+		m.master = nil
+		m.undress(b.failOverMAC() != "active")
+	}
+}
+
+// undress closes a released member and gives it back what it had.
+func (d *netdev) undress(mac bool) {
+	d.setDown()
+	d.linkState = false
+	if mac {
+		_ = d.setMAC(d.ownMAC) // the kernel ignores a driver's refusal here
+	}
+	d.mtu = d.ownMTU
+}
+
+// monitor is bond_mii_monitor, which runs only while the bond is up.
+func (d *netdev) monitor() {
+	b := d.bond
+	if !d.up || !b.monitored() {
+		return
+	}
+	failover := false
+	for _, m := range b.members {
+		carries := m.carrier()
+		if carries == m.linkState {
+			continue
+		}
+		m.linkState = carries
+		if carries {
+			failover = failover || b.active == nil || m == b.primary
+		} else {
+			failover = failover || m == b.active
+		}
+	}
+	if failover && b.usesPrimary() {
+		d.selectActive()
+	}
+}
+
+// selectActive is bond_select_active_slave.
+func (d *netdev) selectActive() {
+	b := d.bond
+	best := b.primaryOrCurrent()
+	if best == nil {
+		if i := slices.IndexFunc(b.members, func(m *netdev) bool { return m.linkState }); i >= 0 {
+			best = b.members[i]
+		}
+	}
+	d.changeActive(best)
+}
+
+// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed and priority here.
+func (b *bonding) primaryOrCurrent() *netdev {
+	current := b.active
+	if current != nil && !current.linkState {
+		current = nil
+	}
+	if b.primary == nil || !b.primary.linkState {
+		return current
+	}
+	if b.forcePrimary {
+		b.forcePrimary = false
+		return b.primary
+	}
+	if current != nil && b.opts[bond.OptPrimaryReselect] == "failure" {
+		return current
+	}
+	return b.primary
+}
+
+// changeActive is bond_change_active_slave with bond_do_fail_over_mac.
+func (d *netdev) changeActive(to *netdev) {
+	b := d.bond
+	from := b.active
+	if from == to {
+		return
+	}
+	b.active = to
+	if to == nil {
+		return
+	}
+	switch {
+	case b.failOverMAC() == "active":
+		d.mac, b.ownMAC = to.mac, true
+	case b.failOverMAC() == "follow" || b.balancesMACs():
+		d.handMAC(from, to)
+	}
+}
+
+// handMAC gives the bond's MAC to the new active member, in exchange with who had it.
+func (d *netdev) handMAC(from, to *netdev) {
+	if from == nil {
+		i := slices.IndexFunc(d.bond.members, func(m *netdev) bool { return m != to && m.mac == d.mac })
+		if i >= 0 {
+			from = d.bond.members[i]
+		}
+	}
+	if from == nil {
+		_ = to.setMAC(d.mac)
+		return
+	}
+	old := to.mac
+	_ = to.setMAC(from.mac)
+	_ = from.setMAC(old)
+}
+
+// setBondMAC is bond_set_mac_address: without an effect, and without an error, where
+// the MAC is that of the active member.
+func (d *netdev) setBondMAC(m bond.MAC) error {
+	b := d.bond
+	b.ownMAC = true
+	if b.failOverMAC() != "none" {
+		return nil
+	}
+	if b.balancesMACs() {
+		if b.active != nil {
+			if err := b.active.setMAC(m); err != nil {
+				return err
+			}
+		}
+		d.mac = m
+		return nil
+	}
+	var errs []error
+	for _, member := range b.members {
+		errs = append(errs, member.setMAC(m))
+	}
+	if err := errors.Join(errs...); err != nil {
+		for _, member := range b.members {
+			_ = member.setMAC(d.mac)
+		}
+		return err
+	}
+	d.mac = m
+	return nil
+}
+
+// memberRenamed is bond_slave_netdev_event for NETDEV_CHANGENAME.
+func (d *netdev) memberRenamed(m *netdev) {
+	b := d.bond
+	switch {
+	case !b.usesPrimary() || b.primaryName == "":
+		return
+	case b.primary == m:
+		b.primary = nil
+	case b.primaryName == m.name:
+		b.primary = m
+	default:
+		return
+	}
+	d.selectActive()
+}
+
+// setActive is bond_option_active_slave_set.
+func (d *netdev) setActive(m *netdev) error {
+	b := d.bond
+	switch {
+	case !b.usesPrimary():
+		return fmt.Errorf("%s: mode %s has no active member: %w", d.name, b.opts.Mode(), bond.ErrUnsupported)
+	case m == nil:
+		b.active = nil
+		d.selectActive()
+	case m.master != d:
+		return fmt.Errorf("%s is no member of %s: %w", m.name, d.name, bond.ErrStale)
+	case m == b.active:
+	case b.active == nil || !m.linkState || !m.up:
+		return fmt.Errorf("%s cannot be made the active member, it or its link is down: %w", m.name, bond.ErrBusy)
+	default:
+		d.changeActive(m)
+	}
+	return nil
+}

@@ -1,0 +1,150 @@
+package linktest
+
+import (
+	"fmt"
+	"net/netip"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// What people and pods do with `ip`. The link is found by the path of its netns (Host for the
+// host's) and its name there; an error says that there is none, or what the kernel
+// refuses.
+
+// MoveToHost moves a link into the host, with its name where that is free.
+func (f *Fake) MoveToHost(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		host := f.spaces[Host]
+		if d.space != host && host.byName(name) != nil {
+			return d.move(host, host.freeName("dev"))
+		}
+		return d.move(host, name)
+	})
+}
+
+// MoveToNetns moves a link into another netns, under another name if to is not empty.
+func (f *Fake) MoveToNetns(path, name, toPath, to string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		s := f.spaces[toPath]
+		if s == nil {
+			return fmt.Errorf("netns %q: %w", toPath, bond.ErrGone)
+		}
+		if to == "" {
+			to = name
+		}
+		return d.move(s, to)
+	})
+}
+
+// Rename gives a link another name.
+func (f *Fake) Rename(path, name, to string) error {
+	return f.byHand(path, name, func(d *netdev) error { return d.rename(to) })
+}
+
+// Enslave sets a link down and makes it a member of a bond.
+func (f *Fake) Enslave(path, name, bondName string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		to := d.space.byName(bondName)
+		if to == nil {
+			return fmt.Errorf("bond %s: %w", bondName, bond.ErrGone)
+		}
+		if d.master == nil {
+			d.setDown()
+		}
+		return d.enslave(to)
+	})
+}
+
+// Release takes a link out of its bond (`nomaster`).
+func (f *Fake) Release(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		if d.master != nil {
+			d.master.release(d)
+		}
+		return nil
+	})
+}
+
+// DeleteLink deletes a link that can be deleted: a virtual one or a bond.
+func (f *Fake) DeleteLink(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		if d.pf != nil || d.vf != nil {
+			return fmt.Errorf("%s is a device and cannot be deleted: %w", name, bond.ErrUnsupported)
+		}
+		d.unregister()
+		return nil
+	})
+}
+
+// DeleteBond deletes a bond.
+func (f *Fake) DeleteBond(path, name string) error { return f.DeleteLink(path, name) }
+
+// AddBond makes a bond that nobody recorded.
+func (f *Fake) AddBond(path, name string, opts bond.Options) error {
+	return f.inSpace(path, func(s *space) error { return f.newBond(s, name, opts, "", 0) })
+}
+
+// SetUp sets a link up.
+func (f *Fake) SetUp(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error { d.setUp(); return nil })
+}
+
+// SetDown sets a link down.
+func (f *Fake) SetDown(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error { d.setDown(); return nil })
+}
+
+// SetMTU changes a link's MTU.
+func (f *Fake) SetMTU(path, name string, mtu int) error {
+	return f.byHand(path, name, func(d *netdev) error { return d.setMTU(mtu) })
+}
+
+// SetMAC changes a link's MAC.
+func (f *Fake) SetMAC(path, name string, m bond.MAC) error {
+	return f.byHand(path, name, func(d *netdev) error { return d.setAnyMAC(m) })
+}
+
+// SetCarrier plugs or pulls the cable of a virtual link.
+func (f *Fake) SetCarrier(path, name string, on bool) error {
+	return f.byHand(path, name, func(d *netdev) error { d.plugged = on; return nil })
+}
+
+// SetOption changes an option of a bond, or fails as the kernel does.
+func (f *Fake) SetOption(path, name string, option bond.Option, value string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		if d.bond == nil {
+			return fmt.Errorf("%s is no bond: %w", name, bond.ErrUnsupported)
+		}
+		return d.setOption(option, value)
+	})
+}
+
+// AddAddress adds an address to any link.
+func (f *Fake) AddAddress(path, name string, p netip.Prefix) error {
+	return f.byHand(path, name, func(d *netdev) error { d.addAddress(p); return nil })
+}
+
+// AddRoute adds a route through any link.
+func (f *Fake) AddRoute(path, name string, r bond.Route) error {
+	return f.byHand(path, name, func(d *netdev) error { return d.addRoute(r) })
+}
+
+// FlushAddresses removes all addresses of a link, and with them the routes that need them.
+func (f *Fake) FlushAddresses(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error { d.addrs, d.routes = nil, nil; return nil })
+}
+
+// FlushRoutes removes all routes through a link.
+func (f *Fake) FlushRoutes(path, name string) error {
+	return f.byHand(path, name, func(d *netdev) error { d.routes = nil; return nil })
+}
+
+func (f *Fake) byHand(path, name string, do func(*netdev) error) error {
+	return f.inSpace(path, func(s *space) error {
+		d := s.byName(name)
+		if d == nil {
+			return fmt.Errorf("link %s in netns %q: %w", name, path, bond.ErrGone)
+		}
+		return do(d)
+	})
+}

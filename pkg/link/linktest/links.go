@@ -1,0 +1,209 @@
+package linktest
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// netdev is a link of any kind.
+type netdev struct {
+	space     *space
+	index     int
+	name      string
+	kind      string
+	mac, perm bond.MAC
+	mtu       int
+	up        bool
+	addrs     []netip.Prefix
+	routes    []bond.Route
+
+	plugged bool     // a virtual link's cable
+	pf      *pf      // set when the link is a PF
+	vf      *vf      // set when the link is a VF
+	bond    *bonding // set when the link is a bond
+
+	master    *netdev
+	ownMAC    bond.MAC // what it had when it was enslaved, to be given back
+	ownMTU    int
+	linkState bool // what the bond believes of it
+}
+
+func (s *space) byName(name string) *netdev {
+	for _, d := range s.links {
+		if d.name == name {
+			return d
+		}
+	}
+	return nil
+}
+
+// sorted are the links by ifindex.
+func (s *space) sorted() []*netdev {
+	all := make([]*netdev, 0, len(s.links))
+	for _, d := range s.links {
+		all = append(all, d)
+	}
+	slices.SortFunc(all, func(a, b *netdev) int { return cmp.Compare(a.index, b.index) })
+	return all
+}
+
+// add registers a link under the next index of the netns, which never hands one out twice.
+func (s *space) add(d *netdev) *netdev {
+	for ok := true; ok; _, ok = s.links[s.lastIndex] {
+		s.lastIndex++
+	}
+	d.space, d.index = s, s.lastIndex
+	s.links[d.index] = d
+	return d
+}
+
+// freeName is the first of prefix0, prefix1, … that no link has.
+func (s *space) freeName(prefix string) string {
+	for i := 0; ; i++ {
+		if name := fmt.Sprintf("%s%d", prefix, i); s.byName(name) == nil {
+			return name
+		}
+	}
+}
+
+// carrier is IFF_LOWER_UP, which a link has only while it is up.
+func (d *netdev) carrier() bool {
+	switch {
+	case !d.up:
+		return false
+	case d.bond != nil:
+		return slices.ContainsFunc(d.bond.members, func(m *netdev) bool { return m.linkState })
+	case d.pf != nil:
+		return d.pf.wire
+	case d.vf != nil:
+		return d.vf.pf.link != nil && d.vf.pf.link.carrier() && d.vf.dead == 0
+	default:
+		return d.plugged
+	}
+}
+
+func (d *netdev) describe() bond.Link {
+	l := bond.Link{
+		Index: d.index, Name: d.name, Kind: d.kind, MAC: d.mac, PermMAC: d.perm,
+		MTU: d.mtu, Up: d.up, Carrier: d.carrier(),
+	}
+	switch {
+	case d.pf != nil:
+		l.PCI = d.pf.pci
+	case d.vf != nil:
+		l.PCI = d.vf.pci
+	}
+	if d.master != nil {
+		l.Master = d.master.index
+	}
+	return l
+}
+
+// setUp is dev_open. A bounce, which is a down and an up, is what revives a VF that was reset.
+func (d *netdev) setUp() {
+	if d.up {
+		return
+	}
+	d.up = true
+	if d.vf != nil {
+		d.vf.opened(d)
+	}
+}
+
+// setDown is dev_close: the routes go, and so do IPv6 addresses (addrconf_ifdown).
+func (d *netdev) setDown() {
+	if !d.up {
+		return
+	}
+	d.up = false
+	d.routes = nil
+	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
+}
+
+// setMAC is ndo_set_mac_address for a link that is no bond.
+func (d *netdev) setMAC(m bond.MAC) error {
+	if d.vf != nil {
+		if err := d.vf.mayUse(m); err != nil {
+			return err
+		}
+		d.vf.told(m)
+	}
+	d.mac = m
+	return nil
+}
+
+func (d *netdev) setMTU(mtu int) error {
+	if mtu < 68 || mtu > 65535 {
+		return fmt.Errorf("%s: MTU %d is out of bounds", d.name, mtu)
+	}
+	if d.bond != nil {
+		for _, m := range d.bond.members {
+			m.mtu = mtu
+		}
+	}
+	d.mtu = mtu
+	return nil
+}
+
+func (d *netdev) rename(to string) error {
+	if d.name == to {
+		return nil
+	}
+	if err := bond.ValidateIfName(to); err != nil {
+		return err
+	}
+	if d.space.byName(to) != nil {
+		return fmt.Errorf("%s cannot be renamed: a link %s is there already", d.name, to)
+	}
+	d.name = to
+	if d.master != nil {
+		d.master.memberRenamed(d)
+	}
+	return nil
+}
+
+// unregister takes the link out of the world; a bond lets its members go first.
+func (d *netdev) unregister() {
+	d.leave()
+	delete(d.space.links, d.index)
+}
+
+// leave is what happens to a link that goes from its netns: it is released and closed.
+func (d *netdev) leave() {
+	if d.bond != nil {
+		d.releaseAll()
+	}
+	if d.master != nil {
+		d.master.release(d)
+	}
+	d.setDown()
+	d.addrs = nil
+}
+
+// move takes the link to another netns. It keeps its index where that is free there
+// (__dev_change_net_namespace). A bond cannot move.
+func (d *netdev) move(to *space, name string) error {
+	if d.bond != nil {
+		return fmt.Errorf("%s is a bond and cannot change its netns: %w", d.name, bond.ErrUnsupported)
+	}
+	if err := bond.ValidateIfName(name); err != nil {
+		return err
+	}
+	if to.byName(name) != nil {
+		return fmt.Errorf("%s cannot be moved: a link %s is there already", d.name, name)
+	}
+	d.leave()
+	delete(d.space.links, d.index)
+	d.name = name
+	if _, taken := to.links[d.index]; taken {
+		to.add(d)
+		return nil
+	}
+	d.space = to
+	to.links[d.index] = d
+	return nil
+}

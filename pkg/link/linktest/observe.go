@@ -1,0 +1,131 @@
+package linktest
+
+import (
+	"context"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Observe reads everything that the record is about.
+func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
+	if err := ctx.Err(); err != nil {
+		return bond.Observed{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.observeErrs) > 0 {
+		err := f.observeErrs[0]
+		f.observeErrs = f.observeErrs[1:]
+		return bond.Observed{}, err
+	}
+	pod, err := f.pod(r)
+	o := bond.Observed{SandboxAlive: err == nil}
+	if err != nil {
+		pod = nil
+	}
+	b := observeBond(pod, r, &o)
+	for i := range r.Members {
+		o.Members = append(o.Members, f.observeMember(pod, r, &r.Members[i]))
+	}
+	if b != nil {
+		o.Strangers = strangers(b, o.Members)
+	}
+	return o, nil
+}
+
+// observeBond finds the bond by its index, so that a rename does not hide it, or else by its name.
+func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
+	if pod == nil {
+		return nil
+	}
+	named := pod.byName(r.Key.IfName)
+	b := pod.links[r.BondIndex]
+	if b == nil || b.bond == nil {
+		b = nil
+		if named != nil && named.bond != nil {
+			b = named
+		}
+	}
+	if named != nil && named != b {
+		o.Squatter = new(named.describe())
+	}
+	if b == nil {
+		return nil
+	}
+	ob := &bond.ObservedBond{
+		Link: b.describe(), Options: b.bond.tell(), HasMembers: len(b.bond.members) > 0,
+		Addresses: slices.Clone(b.addrs), Routes: slices.Clone(b.routes),
+	}
+	if b.bond.usesPrimary() && b.bond.active != nil {
+		ob.Active = b.bond.active.index
+	}
+	o.Bond = ob
+	return b
+}
+
+func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.ObservedMember {
+	om := bond.ObservedMember{Place: bond.Lost}
+	d := f.find(pod, m)
+	if d != nil {
+		om.Link = d.describe()
+		om.Place = bond.InHost
+		if d.space == pod {
+			om.Place = bond.InPod
+		}
+	}
+	if pod != nil {
+		if named := pod.byName(m.Name); named != nil && named != d {
+			om.NameTaken = new(named.describe())
+		}
+	}
+	if m.PCI == "" {
+		return om
+	}
+	if claim := f.claims[m.PCI]; claim != r.Sandbox.Path && f.spaces[claim] != nil && claim != Host {
+		om.ForeignClaim = claim
+	}
+	if om.Place == bond.InHost || om.Place == bond.InPod && !om.Link.Carrier {
+		om.PF = f.observePF(m.PCI)
+	}
+	return om
+}
+
+// find looks for a member by its identity in the pod and in the host; what is elsewhere is lost.
+func (f *Fake) find(pod *space, m *bond.Member) *netdev {
+	if m.PCI == "" {
+		if pod == nil || pod.links[m.Index] == nil {
+			return nil
+		}
+		l := pod.links[m.Index].describe()
+		if l.PCI != "" || m.PermMAC != "" && m.PermMAC != l.PermMAC {
+			return nil
+		}
+		return pod.links[m.Index]
+	}
+	v := f.vfByPCI(m.PCI)
+	if v == nil || v.link == nil || v.link.space != pod && v.link.space != f.spaces[Host] {
+		return nil
+	}
+	return v.link
+}
+
+func (f *Fake) observePF(pci bond.PCIAddress) *bond.ObservedPF {
+	v := f.vfByPCI(pci)
+	if v == nil || v.pf.link == nil {
+		return nil
+	}
+	l := v.pf.link
+	return &bond.ObservedPF{Name: l.name, Index: l.index, Up: l.up, Carrier: l.carrier(), VF: v.settings}
+}
+
+func strangers(b *netdev, members []bond.ObservedMember) []bond.Link {
+	var out []bond.Link
+	for _, d := range b.bond.members {
+		ours := func(m bond.ObservedMember) bool { return m.Place == bond.InPod && m.Link.Index == d.index }
+		if !slices.ContainsFunc(members, ours) {
+			out = append(out, d.describe())
+		}
+	}
+	return out
+}

@@ -1,0 +1,179 @@
+package linktest
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// kernelDefaults are what bond_check_params and bond_setup leave in a new bond.
+// Delays stand in units of miimon, as the kernel keeps them.
+func kernelDefaults() bond.Options {
+	return bond.Options{
+		bond.OptMode: "balance-rr", bond.OptMiimon: "0", bond.OptUpdelay: "0", bond.OptDowndelay: "0",
+		bond.OptPeerNotifyDelay: "0", bond.OptUseCarrier: "on", bond.OptArpInterval: "0",
+		bond.OptArpIPTargets: "", bond.OptNsIP6Targets: "", bond.OptArpValidate: "none",
+		bond.OptArpAllTargets: "any", bond.OptArpMissedMax: "2", bond.OptPrimaryReselect: "always",
+		bond.OptFailOverMac: "none", bond.OptXmitHashPolicy: "layer2", bond.OptResendIgmp: "1",
+		bond.OptNumPeerNotif: "1", bond.OptAllSlavesActive: "off", bond.OptMinLinks: "0",
+		bond.OptLpInterval: "1", bond.OptPacketsPerSlave: "1", bond.OptLacpActive: "on",
+		bond.OptLacpRate: "slow", bond.OptAdSelect: "stable", bond.OptAdActorSysPrio: "65535",
+		bond.OptAdUserPortKey: "0", bond.OptAdActorSystem: "00:00:00:00:00:00",
+		bond.OptTlbDynamicLb: "on", bond.OptCoupledControl: "on",
+	}
+}
+
+// newBond is bond_newlink; a refused option leaves nothing behind.
+func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, mtu int) error {
+	if err := bond.ValidateIfName(name); err != nil {
+		return err
+	}
+	if s.byName(name) != nil {
+		return fmt.Errorf("bond %s cannot be made: a link of that name is there already", name)
+	}
+	d := &netdev{name: name, kind: "bond", mac: mac, mtu: 1500}
+	d.bond = &bonding{fake: f, opts: kernelDefaults(), ownMAC: mac != ""}
+	if mac == "" {
+		d.mac = f.randomMAC()
+	}
+	if mtu != 0 {
+		d.mtu = mtu
+	}
+	d.space = s // options look links up by name in the bond's netns
+	if err := d.setOptions(opts); err != nil {
+		return err
+	}
+	s.add(d)
+	return nil
+}
+
+// setOptions stops at the first refusal; what was set before it stays set.
+func (d *netdev) setOptions(opts bond.Options) error {
+	for _, name := range opts.Names() {
+		if err := d.setOption(name, opts[name]); err != nil {
+			return fmt.Errorf("%s: %s=%s: %w", d.name, name, opts[name], err)
+		}
+	}
+	return nil
+}
+
+// setOption is __bond_opt_set: what the option depends on is checked even when the
+// value is the one it has.
+func (d *netdev) setOption(name bond.Option, value string) error {
+	def := bond.Lookup(name)
+	if def == nil {
+		return bond.ErrUnsupported
+	}
+	b := d.bond
+	switch {
+	case !def.In(b.opts.Mode()):
+		return fmt.Errorf("not in mode %s: %w", b.opts.Mode(), bond.ErrUnsupported)
+	case def.When&bond.NoMembers != 0 && len(b.members) > 0:
+		return fmt.Errorf("not while the bond has members: %w", bond.ErrBusy)
+	case def.When&bond.BondDown != 0 && d.up:
+		return fmt.Errorf("not while the bond is up: %w", bond.ErrBusy)
+	}
+	switch name {
+	case bond.OptPrimary:
+		d.setPrimary(value)
+		return nil
+	case bond.OptActiveSlave:
+		return d.setActive(d.space.byName(value))
+	}
+	canonical, err := def.Parse(value)
+	if err != nil {
+		return err
+	}
+	return b.store(name, canonical)
+}
+
+// store keeps a value and changes those that the kernel changes with it.
+func (b *bonding) store(name bond.Option, value string) error {
+	switch name {
+	case bond.OptMode:
+		b.modeChanged(value)
+	case bond.OptMiimon:
+		if value != "0" {
+			b.opts[bond.OptArpInterval], b.opts[bond.OptArpValidate] = "0", "none"
+		}
+	case bond.OptArpInterval:
+		if value != "0" {
+			b.opts[bond.OptMiimon] = "0"
+		}
+	case bond.OptUpdelay, bond.OptDowndelay, bond.OptPeerNotifyDelay:
+		units, err := b.inMiimons(value)
+		if err != nil {
+			return err
+		}
+		value = units
+	}
+	b.opts[name] = value
+	return nil
+}
+
+// modeChanged is bond_option_mode_set: modes without ARP monitoring get MII monitoring.
+func (b *bonding) modeChanged(mode string) {
+	if !bond.Lookup(bond.OptArpInterval).In(bond.Options{bond.OptMode: mode}.Mode()) {
+		b.opts[bond.OptArpInterval] = "0"
+		if b.opts[bond.OptMiimon] == "0" {
+			b.opts[bond.OptMiimon] = "100"
+		}
+	}
+	b.opts[bond.OptArpValidate] = "none"
+}
+
+func (b *bonding) inMiimons(value string) (string, error) {
+	ms, err := strconv.Atoi(value)
+	if err != nil {
+		return "", err
+	}
+	miimon, err := strconv.Atoi(b.opts[bond.OptMiimon])
+	if err != nil || miimon == 0 {
+		return "", fmt.Errorf("MII monitoring is off: %w", bond.ErrUnsupported)
+	}
+	return strconv.Itoa(ms / miimon), nil
+}
+
+// setPrimary is bond_option_primary_set by way of an ifindex: a link that is not in the
+// netns clears it.
+func (d *netdev) setPrimary(name string) {
+	b := d.bond
+	link := d.space.byName(name)
+	if link == nil {
+		b.primaryName, b.primary = "", nil
+		return
+	}
+	b.primaryName = name
+	if link.master == d {
+		b.primary, b.forcePrimary = link, true
+		d.selectActive()
+		return
+	}
+	if b.primary != nil {
+		b.primary = nil
+		d.selectActive()
+	}
+}
+
+// tell is bond_fill_info.
+func (b *bonding) tell() bond.Options {
+	told := b.opts.Clone()
+	for _, delay := range []bond.Option{bond.OptUpdelay, bond.OptDowndelay, bond.OptPeerNotifyDelay} {
+		units, _ := strconv.Atoi(b.opts[delay])
+		miimon, _ := strconv.Atoi(b.opts[bond.OptMiimon])
+		told[delay] = strconv.Itoa(units * miimon)
+	}
+	if b.opts.Mode() != bond.Mode8023AD {
+		for _, name := range []bond.Option{bond.OptAdActorSysPrio, bond.OptAdUserPortKey, bond.OptAdActorSystem} {
+			delete(told, name)
+		}
+	}
+	if b.primary != nil {
+		told[bond.OptPrimary] = b.primary.name
+	}
+	if b.usesPrimary() && b.active != nil {
+		told[bond.OptActiveSlave] = b.active.name
+	}
+	return told
+}

@@ -1,0 +1,218 @@
+package linktest
+
+import (
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// pf is a card's physical function.
+type pf struct {
+	fake *Fake
+	pci  bond.PCIAddress
+	name string  // which its netdev gets at every bind, by the host's own rules
+	link *netdev // nil while no driver is bound
+	wire bool    // the cable
+	vfs  []*vf
+	// noLinkState: the driver refuses link-state requests (igb does).
+	noLinkState bool
+}
+
+// vf is one virtual function and what its PF keeps for it.
+type vf struct {
+	pf       *pf
+	pci      bond.PCIAddress
+	number   int
+	settings bond.VFSettings // all known; MAC is zero while nobody told the PF one
+	admin    bool            // the MAC was set on the PF, not by the VF's driver
+	link     *netdev         // nil while no driver is bound
+	dead     int             // bounces until the carrier comes back after a reset; -1: never
+}
+
+// AddPF makes a card, up and cabled, without VFs. Its VFs' addresses follow those of an
+// Intel 82576: PF 0000:01:00.0 has 0000:01:10.0, 0000:01:10.2, ….
+func (f *Fake) AddPF(name string, pci bond.PCIAddress) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, err := fmt.Sscanf(string(pci[:len(pci)-1]), "%04x:%02x:00.", new(int), new(int)); err != nil {
+		return fmt.Errorf("PF %s: want domain:bus:00.function: %w", pci, err)
+	}
+	if f.pfByName(name) != nil {
+		return fmt.Errorf("PF %s is there already", name)
+	}
+	p := &pf{fake: f, pci: pci, name: name, wire: true}
+	f.pfs = append(f.pfs, p)
+	p.bind()
+	p.link.up = true
+	return nil
+}
+
+func (f *Fake) pfByName(name string) *pf {
+	for _, p := range f.pfs {
+		if p.name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+func (f *Fake) pfByPCI(pci bond.PCIAddress) *pf {
+	for _, p := range f.pfs {
+		if p.pci == pci {
+			return p
+		}
+	}
+	return nil
+}
+
+func (f *Fake) vfByPCI(pci bond.PCIAddress) *vf {
+	for _, p := range f.pfs {
+		for _, v := range p.vfs {
+			if v.pci == pci {
+				return v
+			}
+		}
+	}
+	return nil
+}
+
+// VFs are the PCI addresses of a PF's VFs, by number.
+func (f *Fake) VFs(pfName string) []bond.PCIAddress {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var all []bond.PCIAddress
+	if p := f.pfByName(pfName); p != nil {
+		for _, v := range p.vfs {
+			all = append(all, v.pci)
+		}
+	}
+	return all
+}
+
+// VF is what the PF says of a VF: its place and its settings, all of them.
+func (f *Fake) VF(pci bond.PCIAddress) (bond.VF, bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.vfByPCI(pci)
+	if v == nil {
+		return bond.VF{}, false
+	}
+	return bond.VF{PF: v.pf.pci, Number: v.number, Settings: v.settings}, true
+}
+
+func (p *pf) bind() {
+	host := p.fake.spaces[Host]
+	mac := p.fake.randomMAC()
+	name := p.name
+	if host.byName(name) != nil {
+		name = host.freeName("eth")
+	}
+	p.link = host.add(&netdev{name: name, mac: mac, perm: mac, mtu: 1500, pf: p})
+}
+
+// setNumVFs drops all VFs and makes n new ones, with everything at its default.
+func (p *pf) setNumVFs(n int) {
+	for _, v := range p.vfs {
+		v.unbind()
+	}
+	p.vfs = nil
+	for i := range n {
+		v := &vf{pf: p, number: i, pci: p.vfAddress(i), settings: vfDefaults()}
+		p.vfs = append(p.vfs, v)
+		v.bind()
+	}
+}
+
+// vfAddress: the first VF is 0x80 functions after the PF, and each next one two on.
+func (p *pf) vfAddress(n int) bond.PCIAddress {
+	var domain, bus, fn int
+	_, _ = fmt.Sscanf(string(p.pci), "%04x:%02x:00.%d", &domain, &bus, &fn) // AddPF has checked it
+	devfn := fn + 0x80 + 2*n
+	return bond.PCIAddress(fmt.Sprintf("%04x:%02x:%02x.%d", domain, bus, devfn>>3, devfn&7))
+}
+
+func vfDefaults() bond.VFSettings {
+	zero := bond.MAC("00:00:00:00:00:00")
+	return bond.VFSettings{
+		MAC: &zero, VLAN: &bond.VLAN{}, Rate: &bond.VFRate{},
+		SpoofChk: new(true), Trust: new(false), LinkState: new(uint32(0)),
+	}
+}
+
+// bind makes the netdev, in the host, down, with the MAC that the PF has for it; the
+// driver makes one up where the PF has none.
+func (v *vf) bind() {
+	if v.link != nil {
+		return
+	}
+	host := v.pf.fake.spaces[Host]
+	d := &netdev{name: host.freeName("eth"), mtu: 1500, vf: v}
+	if v.settings.MAC.IsZero() {
+		d.mac = v.pf.fake.randomMAC()
+	} else {
+		d.mac = *v.settings.MAC
+		d.perm = d.mac
+	}
+	v.dead = 0
+	v.link = host.add(d)
+}
+
+func (v *vf) unbind() {
+	if v.link != nil {
+		v.link.unregister()
+		v.link = nil
+	}
+}
+
+// opened: the driver tells the PF its MAC and, after a reset, may get its carrier back.
+func (v *vf) opened(d *netdev) {
+	v.told(d.mac)
+	if v.dead > 0 {
+		v.dead--
+	}
+}
+
+// told: a MAC that was set on the PF is not overwritten by the VF's driver.
+func (v *vf) told(m bond.MAC) {
+	if !v.admin {
+		v.settings.MAC = &m
+	}
+}
+
+// mayUse says whether the driver takes a MAC for the VF: not another than the one that
+// was set on the PF, unless the VF is trusted (i40e, ice).
+func (v *vf) mayUse(m bond.MAC) error {
+	if v.admin && !*v.settings.Trust && m != *v.settings.MAC {
+		return fmt.Errorf("VF %s: PF %s has set its MAC to %s and does not trust it with %s: %w",
+			v.pci, v.pf.name, *v.settings.MAC, m, bond.ErrUnsupported)
+	}
+	return nil
+}
+
+// restore is what RTM_SETLINK with IFLA_VFINFO_LIST does. A MAC takes effect in the VF
+// when its driver is bound the next time.
+func (v *vf) restore(s bond.VFSettings) error {
+	if s.LinkState != nil && v.pf.noLinkState {
+		return fmt.Errorf("PF %s takes no link state for its VFs: %w", v.pf.name, bond.ErrUnsupported)
+	}
+	if s.MAC != nil {
+		v.admin = !s.MAC.IsZero()
+	}
+	have := &v.settings
+	have.MAC = either(s.MAC, have.MAC)
+	have.VLAN = either(s.VLAN, have.VLAN)
+	have.Rate = either(s.Rate, have.Rate)
+	have.SpoofChk = either(s.SpoofChk, have.SpoofChk)
+	have.Trust = either(s.Trust, have.Trust)
+	have.LinkState = either(s.LinkState, have.LinkState)
+	return nil
+}
+
+// either is a copy of want where it is set, have otherwise. Values are never changed in
+// place: they were handed out.
+func either[T any](want, have *T) *T {
+	if want == nil {
+		return have
+	}
+	return new(*want)
+}
