@@ -1,0 +1,161 @@
+package loop_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+)
+
+// engine answers as told and notes what it was asked, and when.
+type engine struct {
+	mu       sync.Mutex
+	converge func(n int, k bond.Key) (reconcile.Outcome, error)
+	looks    map[bond.Key][]time.Time
+	busy     map[bond.Key]bool
+	released []bond.Key
+	overlap  bool
+}
+
+func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, error) {
+	e.mu.Lock()
+	if e.busy[k] {
+		e.overlap = true
+	}
+	e.busy[k] = true
+	e.looks[k] = append(e.looks[k], time.Now())
+	n := len(e.looks[k])
+	e.mu.Unlock()
+	out, err := e.converge(n, k)
+	e.mu.Lock()
+	e.busy[k] = false
+	e.mu.Unlock()
+	return out, err
+}
+
+func (e *engine) Release(_ context.Context, k bond.Key) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.released = append(e.released, k)
+	return nil
+}
+
+func key(n int) bond.Key { return bond.Key{ContainerID: fmt.Sprint("c", n), IfName: "bond0"} }
+
+func healthy(k bond.Key) reconcile.Outcome {
+	return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseReady}, Status: bond.Status{Key: k, State: bond.StateReady}}
+}
+
+// run drives a loop in a bubble of virtual time for d.
+func run(t *testing.T, e *engine, c loop.Config, d time.Duration, feed func(*loop.Loop)) {
+	t.Helper()
+	e.looks, e.busy = map[bond.Key][]time.Time{}, map[bond.Key]bool{}
+	c.Engine = e
+	l := loop.New(c)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); l.Run(ctx) }()
+	feed(l)
+	time.Sleep(d) //nolint:forbidigo // virtual time
+	synctest.Wait()
+	cancel()
+	<-done
+	if e.overlap {
+		t.Error("one bond was looked at by two workers at once")
+	}
+}
+
+func TestLooksOnceAndTells(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
+		var mu sync.Mutex
+		told := map[bond.Key]int{}
+		c := loop.Config{Tell: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
+		run(t, e, c, time.Hour, func(l *loop.Loop) {
+			for i := range 100 {
+				l.Enqueue(key(i), "test")
+			}
+		})
+		for i := range 100 {
+			if n := len(e.looks[key(i)]); n != 1 || told[key(i)] != 1 {
+				t.Fatalf("bond %d: %d looks, told %d times; want once", i, n, told[key(i)])
+			}
+		}
+	})
+}
+
+func TestRetryAfterIsTheEnginesWord(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+			out := healthy(k)
+			if n == 1 {
+				out.RetryAfter = 7 * time.Second
+				return out, errors.New("an action failed")
+			}
+			return out, nil
+		}}
+		run(t, e, loop.Config{}, time.Minute, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		looks := e.looks[key(1)]
+		if len(looks) != 2 || looks[1].Sub(looks[0]) != 7*time.Second {
+			t.Fatalf("looks at %v, want two 7 s apart", looks)
+		}
+	})
+}
+
+func TestFailingBondBacksOffAndHarmsNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) {
+			if k == key(0) {
+				return reconcile.Outcome{}, errors.New("no netlink")
+			}
+			return healthy(k), nil
+		}}
+		run(t, e, loop.Config{Workers: 1}, 10*time.Minute, func(l *loop.Loop) {
+			l.Enqueue(key(0), "test")
+			l.Enqueue(key(1), "test")
+		})
+		if n := len(e.looks[key(0)]); n < 20 || n > 40 {
+			t.Errorf("%d looks at a failing bond in 10 minutes, want one in 30 s after the first few", n)
+		}
+		if len(e.looks[key(1)]) != 1 {
+			t.Errorf("the healthy bond was looked at %d times", len(e.looks[key(1)]))
+		}
+	})
+}
+
+func TestTombstoneIsReleasedAfterGrace(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) {
+			return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseDeleting, Updated: start}}, nil
+		}}
+		var gone []bond.Key
+		c := loop.Config{Grace: 20 * time.Second, Forget: func(k bond.Key) { gone = append(gone, k) }}
+		run(t, e, c, 19*time.Second, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		if len(e.released) != 0 {
+			t.Fatal("released before the grace period ended")
+		}
+		run(t, e, c, 21*time.Second, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		if len(e.released) != 1 || len(gone) != 1 {
+			t.Fatalf("released %v, forgotten %v; want once", e.released, gone)
+		}
+	})
+}
+
+func TestRecordGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{converge: func(int, bond.Key) (reconcile.Outcome, error) { return reconcile.Outcome{}, nil }}
+		var gone []bond.Key
+		run(t, e, loop.Config{Forget: func(k bond.Key) { gone = append(gone, k) }}, time.Hour, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		if len(e.looks[key(1)]) != 1 || len(gone) != 1 {
+			t.Fatalf("%d looks, forgotten %v; want one of each", len(e.looks[key(1)]), gone)
+		}
+	})
+}
