@@ -1,0 +1,134 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
+)
+
+const (
+	kvmDevice = "/dev/kvm"
+	// trialTime is what KVM gets to boot a kernel to its init. It needs a second; and one that needs longer
+	// than this is slower than TCG.
+	trialTime = 10 * time.Second
+)
+
+// verdict is the cache's memory of a trial. It counts as long as nothing of what was tried together changes.
+type verdict struct {
+	HostKernel, GuestKernel, QEMU string
+	// KVM says whether it worked.
+	KVM bool
+	// Found is what happened, for people.
+	Found string
+}
+
+// chooseAccel returns the accelerator for a guest. That /dev/kvm exists says little: on a nested machine it
+// may run no stock kernel. So KVM is tried once, and the verdict is kept in the cache.
+func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (string, error) {
+	if cfg.Accel != "" {
+		return cfg.Accel, nil
+	}
+	if unix.Access(kvmDevice, unix.R_OK|unix.W_OK) != nil {
+		return TCG, nil
+	}
+	path := filepath.Join(cfg.CacheDir, "accel.json")
+	want, err := verdictKey(cfg.QEMU, k)
+	if err != nil {
+		return "", err
+	}
+	if v, ok := readVerdict(path, want); ok {
+		return v.accel(), nil
+	}
+	cfg.logf("trying KVM, once, for at most %v", trialTime)
+	v := want
+	if v.KVM, v.Found, err = tryKVM(ctx, cfg, k, image); err != nil {
+		return "", err
+	}
+	cfg.logf("%s; remembered in %s", v.Found, path)
+	data, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		return "", fmt.Errorf("lab: verdict on KVM: %w", err)
+	}
+	return v.accel(), writeWhole(path, append(data, '\n'))
+}
+
+// accel is the accelerator that the verdict leaves.
+func (v verdict) accel() string {
+	if v.KVM {
+		return KVM
+	}
+	return TCG
+}
+
+// verdictKey returns a verdict without its outcome.
+func verdictKey(qemu string, k *kernel) (verdict, error) {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return verdict{}, fmt.Errorf("lab: uname: %w", err)
+	}
+	info, err := os.Stat(qemu)
+	if err != nil {
+		return verdict{}, fmt.Errorf("lab: %w", err)
+	}
+	return verdict{
+		HostKernel:  unix.ByteSliceToString(name.Release[:]),
+		GuestKernel: k.release,
+		QEMU:        fmt.Sprintf("%s of %s", qemu, info.ModTime().UTC().Format(time.RFC3339)),
+	}, nil
+}
+
+// readVerdict returns what is remembered, if it is about the same things.
+func readVerdict(path string, want verdict) (verdict, bool) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return verdict{}, false
+	}
+	var v verdict
+	if err := json.Unmarshal(data, &v); err != nil {
+		return verdict{}, false
+	}
+	same := v
+	same.KVM, same.Found = want.KVM, want.Found
+	return v, same == want
+}
+
+// tryKVM boots a kernel under KVM to see whether it gets to its init. The error is a failure of the trial.
+func tryKVM(ctx context.Context, cfg *Config, k *kernel, image string) (bool, string, error) {
+	dir, err := os.MkdirTemp("", "lab-trial-")
+	if err != nil {
+		return false, "", fmt.Errorf("lab: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	initramfs := filepath.Join(dir, "initramfs")
+	if err := writeInitramfs(ctx, initramfs, k, &wire.Boot{Trial: true}); err != nil {
+		return false, "", err
+	}
+	limited, cancel := context.WithTimeout(ctx, trialTime)
+	defer cancel()
+	start := time.Now()
+	m, err := startMachine(cfg.QEMU, baseArgs(KVM, defaultMemoryMiB, image, initramfs), io.Discard)
+	if err != nil {
+		return false, "", err
+	}
+	err = m.wait(limited)
+	switch {
+	case ctx.Err() != nil:
+		return false, "", ctx.Err()
+	case strings.Contains(m.console.String(), wire.TrialMark):
+		return true, fmt.Sprintf("KVM booted a kernel in %.1f s", time.Since(start).Seconds()), nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return false, fmt.Sprintf("KVM is here but boots no kernel within %v", trialTime), nil
+	default:
+		return false, "KVM is here but boots no kernel", nil
+	}
+}

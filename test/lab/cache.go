@@ -1,0 +1,72 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// CacheEnv names the environment variable with another cache directory.
+const CacheEnv = "BONDKEEPER_LAB_CACHE"
+
+// ErrNotReady says that something which deps.sh provides is missing on this machine.
+var ErrNotReady = errors.New("the lab is not installed on this machine: run make deps")
+
+// DefaultCacheDir returns the cache that is used when a Config names none.
+func DefaultCacheDir(ctx context.Context) (string, error) {
+	if dir := os.Getenv(CacheEnv); dir != "" {
+		return filepath.Abs(dir)
+	}
+	root, err := moduleRoot(ctx)
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(root, ".cache", "lab"), nil
+}
+
+// moduleRoot returns the top of the module that the working directory is in.
+func moduleRoot(ctx context.Context) (string, error) {
+	gomod, err := output(ctx, "go", "env", "GOMOD")
+	if err != nil {
+		return "", err
+	}
+	file := strings.TrimSpace(string(gomod))
+	if file == "" || file == os.DevNull {
+		return "", fmt.Errorf("the working directory is in no Go module: call from within the checkout, or set %s", CacheEnv)
+	}
+	return filepath.Dir(file), nil
+}
+
+// output runs a program of the host and returns its standard output; its standard error is in the error.
+func output(ctx context.Context, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
+}
+
+// writeWhole writes a file of the cache so that others see it whole or not at all: several guests may be
+// started at a time.
+func writeWhole(path string, data []byte) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return fmt.Errorf("cache: %w", err)
+	}
+	_, err = f.Write(data)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return fmt.Errorf("cache: %w", errors.Join(err, os.Remove(f.Name())))
+	}
+	return nil
+}

@@ -1,0 +1,93 @@
+package lab
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+)
+
+// Accelerators of Config.Accel and of the topology.
+const (
+	// KVM runs the guest on the host's processors.
+	KVM = "kvm"
+	// TCG translates the guest's instructions, which works everywhere and takes some ten times as long.
+	TCG = "tcg"
+)
+
+const (
+	// MaxVFs is how many VFs a card has.
+	MaxVFs = 7
+	// MaxCards is what one segment and the root bus are known to take.
+	MaxCards = 8
+	// MaxMemoryMiB is the most memory that a guest may have. With more, the firmware puts the VFs' registers
+	// above 4 GiB, QEMU 10.0 maps them cut to 32 bits, and no VF ever gets a carrier.
+	MaxMemoryMiB = 2560
+
+	defaultMemoryMiB   = 1024
+	defaultBootTimeout = 3 * time.Minute
+)
+
+// Config says what guest to boot. The zero value is a guest without cards.
+type Config struct {
+	// Cards is the number of SR-IOV cards, VFs the number of virtual functions to make on each.
+	Cards, VFs int
+	// MemoryMiB is the guest's memory; 0 means 1024, at most MaxMemoryMiB.
+	MemoryMiB int
+	// UserNet adds a card in QEMU's user-mode network, through which the guest reaches the host's loopback
+	// as 10.0.2.2.
+	UserNet bool
+	// WorkDir is the host's directory that the guest may write in. Empty means a temporary one, which is
+	// removed when the guest stops.
+	WorkDir string
+	// Console, if set, gets what the guest's kernel prints, as it comes. The last lines are in every error
+	// anyway.
+	Console io.Writer
+	// Logf, if set, is told what takes long and what was found out, one line a call without its end.
+	Logf func(format string, args ...any)
+	// Accel forces KVM or TCG. Empty means to use KVM where it was seen to work.
+	Accel string
+	// BootTimeout bounds the time from power-on to the last VF; 0 means three minutes.
+	BootTimeout time.Duration
+	// QEMU is the program to run; empty means qemu-system-x86_64 from the PATH.
+	QEMU string
+	// CacheDir is where deps.sh put the kernel; empty means $BONDKEEPER_LAB_CACHE, or .cache/lab at the top
+	// of the module that the working directory is in.
+	CacheDir string
+}
+
+// complete checks the config and fills in what was left to us.
+func (c Config) complete() (Config, error) {
+	if c.MemoryMiB == 0 {
+		c.MemoryMiB = defaultMemoryMiB
+	}
+	if c.BootTimeout == 0 {
+		c.BootTimeout = defaultBootTimeout
+	}
+	if c.QEMU == "" {
+		c.QEMU = "qemu-system-x86_64"
+	}
+	if c.Console == nil {
+		c.Console = io.Discard
+	}
+	switch {
+	case c.Cards < 0 || c.Cards > MaxCards:
+		return c, fmt.Errorf("lab: %d cards: want 0 to %d", c.Cards, MaxCards)
+	case c.VFs < 0 || c.VFs > MaxVFs:
+		return c, fmt.Errorf("lab: %d VFs a card: want 0 to %d", c.VFs, MaxVFs)
+	case c.MemoryMiB < 256 || c.MemoryMiB > MaxMemoryMiB:
+		return c, fmt.Errorf("lab: %d MiB of memory: want 256 to %d (with more, VFs do not work)", c.MemoryMiB, MaxMemoryMiB)
+	case c.Accel != "" && c.Accel != KVM && c.Accel != TCG:
+		return c, fmt.Errorf("lab: accelerator %q: want %q, %q or none", c.Accel, KVM, TCG)
+	case c.BootTimeout < 0:
+		return c, errors.New("lab: the boot timeout is negative")
+	}
+	return c, nil
+}
+
+// logf tells the caller what is going on.
+func (c *Config) logf(format string, args ...any) {
+	if c.Logf != nil {
+		c.Logf(format, args...)
+	}
+}

@@ -1,0 +1,181 @@
+#!/usr/bin/env bash
+# Makes the lab's two needs true on a Debian machine: the tools (QEMU with igb, and the small programs
+# that lab tests call) and a stock Debian kernel, unpacked in the cache and not installed.
+#
+# Safe to run at any time: it looks first, and does nothing and takes no time when all is there. The
+# system's own apt sources are not changed; a suite that they lack (backports) is read through sources
+# and package lists of our own in the cache, from the mirror that the system already uses.
+#
+# BONDKEEPER_LAB_CACHE sets another cache directory than .cache/lab at the top of the repository.
+set -euo pipefail
+
+top=$(cd "$(dirname "$0")/../.." && pwd)
+cache=${BONDKEEPER_LAB_CACHE:-$top/.cache/lab}
+
+# One line a tool: a program, and the package that has it.
+tools="
+qemu-system-x86_64 qemu-system-x86
+ip iproute2
+modprobe kmod
+xz xz-utils
+ping iputils-ping
+arping iputils-arping
+ps procps
+ethtool ethtool
+tcpdump tcpdump
+nsenter util-linux
+"
+
+say() { printf 'deps: %s\n' "$*" >&2; }
+die() { say "$*"; exit 1; }
+
+# Programs such as modprobe live in sbin, which is not in every user's PATH.
+PATH=$PATH:/usr/sbin:/sbin
+
+# has_igb answers whether the QEMU found here has the SR-IOV card; Debian 12's own (7.2) has not.
+# The version is asked for, not the list of devices: the list takes 50 ms more on every run.
+has_igb() {
+    local version
+    version=$(qemu-system-x86_64 --version 2>/dev/null | sed -n 's/^QEMU emulator version \([0-9]*\)\..*/\1/p')
+    [ "${version:-0}" -ge 8 ]
+}
+
+# missing_packages prints the packages whose program is not there.
+missing_packages() {
+    local program package
+    while read -r program package; do
+        [ -n "$program" ] || continue
+        if ! command -v "$program" >/dev/null || { [ "$package" = qemu-system-x86 ] && ! has_igb; }; then
+            echo "$package"
+        fi
+    done <<<"$tools"
+}
+
+# kernel_ready answers whether an unpacked kernel is in the cache, whichever version it has: a newer one
+# in the archive is no reason to download again.
+kernel_ready() { [ -e "$cache/kernel/vmlinuz" ] && [ -d "$cache/kernel/modules/kernel" ]; }
+
+# privileged runs a command as root.
+privileged() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then
+        sudo "$@"
+    elif command -v sudo >/dev/null && [ -t 0 ]; then
+        sudo "$@"
+    else
+        return 126
+    fi
+}
+
+# apt options which put our own sources and lists in the place of the system's.
+apt_private=(
+    -o "Dir::Etc::sourcelist=$cache/apt/lab.sources"
+    -o Dir::Etc::sourceparts=/dev/null
+    -o "Dir::State::lists=$cache/apt/lists"
+    -o "Dir::Cache::pkgcache="
+    -o "Dir::Cache::srcpkgcache="
+    -o DPkg::Lock::Timeout=120
+    -o APT::Get::List-Cleanup=0
+)
+
+# archive_site prints the site from which the system takes Debian's release itself.
+archive_site() {
+    # shellcheck disable=SC2016 # the $(NAME)s are apt's
+    apt-get "$@" indextargets --format '$(SITE) $(CODENAME) $(COMPONENT)' 'Created-By: Packages' |
+        awk -v c="$codename" '$2 == c && $3 == "main" { print $1; exit }'
+}
+
+# write_sources writes the private sources file: the release's own suites and, for Debian 12, backports.
+write_sources() {
+    local site suites
+    site=$(archive_site)
+    if [ -z "$site" ]; then
+        # A fresh container image has sources but no lists, and apt then names no target.
+        say "reading the package lists of the system's sources"
+        apt-get -qq -o "Dir::State::lists=$cache/apt/lists" "${apt_as_user[@]}" update >&2 ||
+            die "apt-get update failed; see above"
+        site=$(archive_site -o "Dir::State::lists=$cache/apt/lists")
+    fi
+    [ -n "$site" ] || die "no apt source on this machine names Debian $codename main; add one and run again"
+    suites=$codename
+    [ "$codename" != bookworm ] || suites="bookworm bookworm-updates bookworm-backports"
+    printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\n' "$site" "$suites" >"$cache/apt/lab.sources"
+}
+
+# prepare_apt makes the private sources and lists, once a run.
+prepared=
+prepare_apt() {
+    [ -z "$prepared" ] || return 0
+    command -v apt-get >/dev/null || die "this is no Debian machine: install $(missing_packages | tr '\n' ' ')by hand (QEMU 8 or newer)," \
+        "put a kernel's vmlinuz at $cache/kernel/vmlinuz and its modules at $cache/kernel/modules"
+    codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
+    mkdir -p "$cache/apt/lists/partial"
+    apt_as_user=()
+    # apt's own download user cannot enter a private directory; the packages are verified by key either way.
+    [ "$(id -u)" -ne 0 ] || apt_as_user=(-o APT::Sandbox::User=root)
+    write_sources "$codename"
+    say "reading the package lists of $(sed -n 's/^Suites: //p' "$cache/apt/lab.sources")"
+    apt-get -qq "${apt_private[@]}" "${apt_as_user[@]}" update >&2 || die "apt-get update failed; see above"
+    prepared=yes
+}
+
+# target prints the suite that packages newer than the release are taken from.
+target() { if [ "$codename" = bookworm ]; then echo bookworm-backports; else echo "$codename"; fi; }
+
+install_packages() {
+    local packages=("$@") rc=0
+    prepare_apt
+    say "installing ${packages[*]}"
+    privileged env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "${apt_private[@]}" "${apt_as_user[@]}" \
+        -o Dpkg::Use-Pty=0 -t "$(target)" install --no-install-recommends "${packages[@]}" >&2 || rc=$?
+    [ "$rc" -ne 126 ] || die "these packages are missing and this user may not install them; as root, run:" \
+        "apt-get install -t $(target) --no-install-recommends ${packages[*]}"
+    [ "$rc" -eq 0 ] || die "apt-get install failed; see above"
+}
+
+# kernel_package prints the name of the real kernel package behind Debian's linux-image-amd64.
+kernel_package() {
+    apt-cache "${apt_private[@]}" show "linux-image-amd64/$(target)" |
+        sed -n 's/^Depends: *\(linux-image-[^ ,]*\).*/\1/p' | head -n 1
+}
+
+# unpack_kernel downloads the kernel and puts it under its final name only when it is complete.
+unpack_kernel() {
+    local package work version modules
+    prepare_apt
+    package=$(kernel_package)
+    [ -n "$package" ] || die "the archive has no linux-image-amd64 in $(target)"
+    work=$cache/kernel.new
+    rm -rf "$work" && mkdir -p "$work/root"
+    say "downloading $package"
+    (cd "$work" && apt-get -qq "${apt_private[@]}" "${apt_as_user[@]}" download "$package/$(target)" >&2) ||
+        die "the download of $package failed; see above"
+    say "unpacking $package"
+    dpkg -x "$work"/linux-image-*.deb "$work/root"
+    version=$(basename "$work"/root/boot/vmlinuz-*)
+    version=${version#vmlinuz-}
+    # Since Debian 13 the modules are under /usr/lib; depmod looks in /lib.
+    [ -d "$work/root/lib/modules" ] || ln -s usr/lib "$work/root/lib"
+    modules=$work/root/lib/modules/$version
+    depmod -b "$work/root" "$version"
+    mkdir "$work/ready"
+    mv "$work/root/boot/vmlinuz-$version" "$work/ready/vmlinuz"
+    mv "$work/root/boot/config-$version" "$work/ready/config"
+    mv "$modules" "$work/ready/modules"
+    echo "$version" >"$work/ready/version"
+    rm -rf "$cache/kernel"
+    mv "$work/ready" "$cache/kernel"
+    rm -rf "$work"
+}
+
+main() {
+    local packages
+    packages=$(missing_packages)
+    # shellcheck disable=SC2086 # a list of words
+    [ -z "$packages" ] || install_packages $packages
+    kernel_ready || unpack_kernel
+    say "ready: $(qemu-system-x86_64 --version | head -n 1), kernel $(cat "$cache/kernel/version")"
+}
+
+main

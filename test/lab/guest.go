@@ -1,0 +1,240 @@
+package lab
+
+import (
+	"context"
+	"encoding/gob"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// Guest is a running guest. Its methods may be called from several goroutines.
+type Guest struct {
+	cfg      Config
+	machine  *machine
+	session  *yamux.Session
+	monitor  *qmp
+	topology topology.Topology
+	// temp is removed when the guest stops.
+	temp string
+
+	stopOnce sync.Once
+	stopErr  error
+}
+
+// Start boots a guest and returns when all its VFs have their interfaces; the links need some three seconds
+// more to come up. The context bounds the start only: the guest lives until Stop is called, or until this
+// process ends. The error matches ErrNotReady when something must be installed, and is a *GuestError, with
+// the console's last lines, when the guest did not come up.
+func Start(ctx context.Context, cfg Config) (*Guest, error) {
+	cfg, err := cfg.complete()
+	if err != nil {
+		return nil, err
+	}
+	qemu, err := exec.LookPath(cfg.QEMU)
+	if err != nil {
+		return nil, fmt.Errorf("lab: no QEMU: %w: %w", err, ErrNotReady)
+	}
+	cfg.QEMU = qemu
+	if cfg.CacheDir == "" {
+		if cfg.CacheDir, err = DefaultCacheDir(ctx); err != nil {
+			return nil, fmt.Errorf("lab: cache: %w", err)
+		}
+	}
+	g := &Guest{cfg: cfg}
+	if g.temp, err = os.MkdirTemp("", "lab-"); err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	if err := g.boot(ctx); err != nil {
+		return nil, errors.Join(err, g.discard())
+	}
+	return g, nil
+}
+
+// boot prepares what the machine needs, starts it and waits until it is ready.
+func (g *Guest) boot(ctx context.Context) error {
+	k, err := findKernel(g.cfg.CacheDir)
+	if err != nil {
+		return err
+	}
+	image, err := k.image()
+	if err != nil {
+		return err
+	}
+	accel, err := chooseAccel(ctx, &g.cfg, k, image)
+	if err != nil {
+		return err
+	}
+	if g.cfg.WorkDir == "" {
+		g.cfg.WorkDir = filepath.Join(g.temp, "share")
+	}
+	if err := os.MkdirAll(g.cfg.WorkDir, 0o755); err != nil {
+		return fmt.Errorf("lab: shared directory: %w", err)
+	}
+	initramfs := filepath.Join(g.temp, "initramfs")
+	orders := &wire.Boot{
+		Accel: accel, Cards: g.cfg.Cards, VFs: g.cfg.VFs, UserNet: g.cfg.UserNet,
+		KernelModules: k.modules(), Env: guestEnv(),
+	}
+	if err := writeInitramfs(ctx, initramfs, k, orders); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.BootTimeout, fmt.Errorf("no answer within %v", g.cfg.BootTimeout))
+	defer cancel()
+	return g.powerOn(ctx, baseArgs(accel, g.cfg.MemoryMiB, image, initramfs))
+}
+
+// guestEnv is the environment of commands in the guest: the host's PATH, for the guest has the same files.
+func guestEnv() []string {
+	return []string{
+		"PATH=" + os.Getenv("PATH") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"HOME=/root", "LANG=C.UTF-8",
+	}
+}
+
+// powerOn starts the machine and waits until it is ready.
+func (g *Guest) powerOn(ctx context.Context, args []string) error {
+	s := sockets{channel: filepath.Join(g.temp, "channel"), monitor: filepath.Join(g.temp, "monitor")}
+	channel, err := net.Listen("unix", s.channel)
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	defer channel.Close()
+	monitor, err := net.Listen("unix", s.monitor)
+	if err != nil {
+		return fmt.Errorf("lab: %w", err)
+	}
+	defer monitor.Close()
+	if g.machine, err = startMachine(g.cfg.QEMU, append(args, deviceArgs(&g.cfg, s)...), g.cfg.Console); err != nil {
+		return err
+	}
+	// Whatever ends first, the context or the machine, ends the waiting below.
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(g.machine.alive, func() { cancel(context.Cause(g.machine.alive)) })()
+	defer context.AfterFunc(ctx, func() { channel.Close(); monitor.Close() })()
+	if err := g.greet(ctx, channel, monitor); err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return g.failure(fmt.Errorf("the guest did not come up: %w", err))
+	}
+	return nil
+}
+
+// greet takes QEMU's two connections and hears from the guest what it is.
+func (g *Guest) greet(ctx context.Context, channel, monitor net.Listener) error {
+	conn, err := monitor.Accept()
+	if err != nil {
+		return fmt.Errorf("QEMU's monitor: %w", err)
+	}
+	if g.monitor, err = newQMP(ctx, conn); err != nil {
+		return errors.Join(err, conn.Close())
+	}
+	if conn, err = channel.Accept(); err != nil {
+		return fmt.Errorf("channel to the guest: %w", err)
+	}
+	if g.session, err = yamux.Server(conn, wire.Config()); err != nil {
+		return errors.Join(fmt.Errorf("channel to the guest: %w", err), conn.Close())
+	}
+	stream, err := g.session.AcceptStreamWithContext(ctx)
+	if err != nil {
+		return fmt.Errorf("channel to the guest: %w", err)
+	}
+	defer stream.Close()
+	defer context.AfterFunc(ctx, func() { g.session.Close() })()
+	dec := gob.NewDecoder(stream)
+	var hello wire.Hello
+	if err := dec.Decode(&hello); err != nil {
+		return fmt.Errorf("greeting of the guest: %w", err)
+	}
+	var ready wire.Ready
+	if err := dec.Decode(&ready); err != nil {
+		return fmt.Errorf("topology of the guest: %w", err)
+	}
+	if ready.Err != "" {
+		return errors.New(ready.Err)
+	}
+	g.topology = ready.Topology
+	return nil
+}
+
+// failure adds the console to an error of the guest.
+func (g *Guest) failure(err error) error {
+	return &GuestError{Err: err, Console: g.machine.console.String()}
+}
+
+// Topology returns what the guest has. It is the same that tests in the guest read by topology.Load.
+func (g *Guest) Topology() topology.Topology { return g.topology }
+
+// WorkDir returns the host's directory that the guest has at topology.ShareDir.
+func (g *Guest) WorkDir() string { return g.cfg.WorkDir }
+
+// Done returns a channel that is closed when the guest has gone, for whatever reason.
+func (g *Guest) Done() <-chan struct{} { return g.machine.alive.Done() }
+
+// QMP runs a command of QEMU's monitor and returns its answer. args is anything that encodes to a JSON
+// object, or nil. QEMU's refusal is a *QMPError.
+func (g *Guest) QMP(ctx context.Context, command string, args any) (json.RawMessage, error) {
+	answer, err := g.monitor.call(ctx, command, args)
+	if err != nil {
+		return nil, fmt.Errorf("lab: %w", err)
+	}
+	return answer, nil
+}
+
+// SetLink pulls or plugs the cable of a card, by its place in the topology. The card's PF loses or gets its
+// carrier; its VFs do not notice, which is a gap of the emulation.
+func (g *Guest) SetLink(ctx context.Context, card int, up bool) error {
+	_, err := g.QMP(ctx, "set_link", map[string]any{"name": cardID(card), "up": up})
+	return err
+}
+
+// Stop ends the guest and returns when nothing of it is left. A guest has nothing to save: files in the shared
+// directory are written when their writer closes them. When the context ends before QEMU does, QEMU is
+// killed. Further calls return the first one's result.
+func (g *Guest) Stop(ctx context.Context) error {
+	g.stopOnce.Do(func() { g.stopErr = g.stop(ctx) })
+	return g.stopErr
+}
+
+func (g *Guest) stop(ctx context.Context) error {
+	var err error
+	if g.machine.alive.Err() == nil {
+		// QEMU may be gone before its answer is, so the answer does not matter.
+		if _, qmpErr := g.monitor.call(ctx, "quit", nil); qmpErr != nil && ctx.Err() == nil && g.machine.alive.Err() == nil {
+			err = g.machine.kill()
+		}
+		err = errors.Join(err, g.machine.wait(ctx))
+	}
+	if err = errors.Join(err, g.discard()); err != nil {
+		return fmt.Errorf("lab: stop the guest: %w", err)
+	}
+	return nil
+}
+
+// discard frees all that a guest, complete or not, holds.
+func (g *Guest) discard() error {
+	var errs []error
+	if g.machine != nil && g.machine.alive.Err() == nil {
+		errs = append(errs, g.machine.kill())
+		<-g.machine.alive.Done()
+	}
+	if g.session != nil {
+		errs = append(errs, g.session.Close())
+	}
+	if g.monitor != nil {
+		errs = append(errs, g.monitor.conn.Close())
+	}
+	return errors.Join(append(errs, os.RemoveAll(g.temp))...)
+}

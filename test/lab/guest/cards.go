@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	pciDevices = "/sys/bus/pci/devices"
+	igbDriver  = "/sys/bus/pci/drivers/igb"
+	// cardsDeadline bounds the whole set-up of the cards, for an emulated machine on a busy host.
+	cardsDeadline = 2 * time.Minute
+	// look is how often sysfs is looked at while a function's interface is awaited.
+	look = 10 * time.Millisecond
+)
+
+// setUpCards waits for the cards, makes their virtual functions, sets the physical ones up and tells what
+// there is, to the caller and in topology.File.
+func setUpCards(ctx context.Context, boot *wire.Boot) (*topology.Topology, error) {
+	ctx, cancel := context.WithTimeout(ctx, cardsDeadline)
+	defer cancel()
+	t := &topology.Topology{Kernel: kernelRelease(), Accel: boot.Accel, Cards: []topology.Card{}}
+	if err := findPFs(ctx, t, boot.Cards); err != nil {
+		return nil, err
+	}
+	if boot.UserNet {
+		t.UserNet = topology.UserNetName
+	}
+	// Before the VFs are made: a link needs some seconds to come up, and the user network's card is to have
+	// its own name before the VFs get theirs, which are then the same with and without it.
+	if err := setLinksUp(ctx, t); err != nil {
+		return nil, err
+	}
+	for i := range t.Cards {
+		if err := makeVFs(ctx, &t.Cards[i], boot.VFs); err != nil {
+			return nil, fmt.Errorf("card at %s: %w", t.Cards[i].PF.PCI, err)
+		}
+	}
+	return t, writeTopology(t)
+}
+
+// kernelRelease returns what uname -r prints.
+func kernelRelease() string {
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return "unknown"
+	}
+	return unix.ByteSliceToString(name.Release[:])
+}
+
+// findPFs waits until all cards have their driver and interface, and puts them into t in order.
+func findPFs(ctx context.Context, t *topology.Topology, want int) error {
+	var found []string
+	err := until(ctx, func() bool {
+		matches, err := filepath.Glob(igbDriver + "/????:??:??.?")
+		found = matches
+		return err == nil && len(found) == want
+	})
+	if err != nil {
+		return fmt.Errorf("found %d of %d igb cards %v: %w", len(found), want, found, err)
+	}
+	slices.Sort(found)
+	for _, path := range found {
+		pf, err := waitForFunction(ctx, filepath.Base(path))
+		if err != nil {
+			return err
+		}
+		t.Cards = append(t.Cards, topology.Card{PF: *pf, VFs: []topology.Function{}})
+	}
+	return nil
+}
+
+// makeVFs makes a card's virtual functions and waits for the interfaces of all.
+func makeVFs(ctx context.Context, card *topology.Card, vfs int) error {
+	if vfs == 0 {
+		return nil
+	}
+	device := filepath.Join(pciDevices, card.PF.PCI)
+	if err := os.WriteFile(filepath.Join(device, "sriov_numvfs"), []byte(strconv.Itoa(vfs)), 0); err != nil {
+		return fmt.Errorf("make %d VFs: %w", vfs, err)
+	}
+	for i := range vfs {
+		target, err := os.Readlink(filepath.Join(device, fmt.Sprintf("virtfn%d", i)))
+		if err != nil {
+			return fmt.Errorf("VF %d: %w", i, err)
+		}
+		vf, err := waitForFunction(ctx, filepath.Base(target))
+		if err != nil {
+			return fmt.Errorf("VF %d: %w", i, err)
+		}
+		card.VFs = append(card.VFs, *vf)
+	}
+	return nil
+}
+
+// waitForFunction waits until a PCI function has its network interface.
+func waitForFunction(ctx context.Context, pci string) (*topology.Function, error) {
+	f := &topology.Function{PCI: pci}
+	var last error
+	err := until(ctx, func() bool {
+		if f.Name, last = topology.Netdev(pci); last != nil {
+			return false
+		}
+		var address []byte
+		address, last = os.ReadFile(filepath.Join("/sys/class/net", f.Name, "address"))
+		f.MAC = strings.TrimSpace(string(address))
+		return last == nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("%w (%w)", last, err)
+	}
+	return f, nil
+}
+
+// until calls done every look until it says yes. There are events for what is awaited here (uevents), but
+// on a machine that boots they come before anybody could listen, and a look at sysfs costs next to nothing.
+func until(ctx context.Context, done func() bool) error {
+	tick := time.NewTicker(look)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// setLinksUp sets the loopback and the physical functions up and gives the user network's card its name
+// and the address that QEMU expects, all in one call of ip(8): each costs a tenth of a second under tcg.
+func setLinksUp(ctx context.Context, t *topology.Topology) error {
+	var script bytes.Buffer
+	script.WriteString("link set lo up\n")
+	for _, card := range t.Cards {
+		fmt.Fprintf(&script, "link set %s up\n", card.PF.Name)
+	}
+	if t.UserNet != "" {
+		name, err := virtioInterface(ctx)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(&script, "link set %s name %s up\naddress add 10.0.2.15/24 dev %[2]s\nroute add default via 10.0.2.2\n", name, t.UserNet)
+	}
+	cmd := exec.CommandContext(ctx, "ip", "-batch", "-")
+	cmd.Stdin = &script
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("set links up: ip: %w: %s", err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// virtioInterface waits for the one virtio network card and returns its interface's name.
+func virtioInterface(ctx context.Context) (string, error) {
+	var matches []string
+	err := until(ctx, func() bool {
+		matches, _ = filepath.Glob("/sys/bus/virtio/drivers/virtio_net/virtio*/net/*")
+		return len(matches) == 1
+	})
+	if err != nil {
+		return "", fmt.Errorf("want one interface of a virtio card, found %v: %w", matches, err)
+	}
+	return filepath.Base(matches[0]), nil
+}
+
+// writeTopology leaves the topology for the tests in the guest.
+func writeTopology(t *topology.Topology) error {
+	data, err := json.MarshalIndent(t, "", "  ")
+	if err != nil {
+		return fmt.Errorf("topology: %w", err)
+	}
+	if err := os.WriteFile(topology.File, append(data, '\n'), 0o644); err != nil {
+		return fmt.Errorf("topology: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	cgroupRoot = "/sys/fs/cgroup"
+	// emptyWait is how long the processes of a killed group get to be gone, in milliseconds. Only one that
+	// hangs in the kernel needs longer.
+	emptyWait = 5000
+)
+
+// groups makes a control group for each command, so that with a command everything ends that it started,
+// however far that has run from its parent.
+type groups struct {
+	last atomic.Int64
+}
+
+// newGroups makes the groups' parent and turns all controllers on, which nothing else in the guest does.
+func newGroups() (*groups, error) {
+	if err := os.MkdirAll(filepath.Join(cgroupRoot, "lab"), 0o755); err != nil {
+		return nil, fmt.Errorf("control group: %w", err)
+	}
+	controllers, err := os.ReadFile(filepath.Join(cgroupRoot, "cgroup.controllers"))
+	if err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	var enable []string
+	for _, c := range strings.Fields(string(controllers)) {
+		enable = append(enable, "+"+c)
+	}
+	control := filepath.Join(cgroupRoot, "cgroup.subtree_control")
+	if err := os.WriteFile(control, []byte(strings.Join(enable, " ")), 0); err != nil {
+		return nil, fmt.Errorf("control groups: %w", err)
+	}
+	return &groups{}, nil
+}
+
+// group is the control group of one command.
+type group struct {
+	dir *os.File
+}
+
+// make makes a group.
+func (g *groups) make() (*group, error) {
+	path := filepath.Join(cgroupRoot, "lab", "command-"+strconv.FormatInt(g.last.Add(1), 10))
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return nil, fmt.Errorf("control group: %w", err)
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("control group: %w", err)
+	}
+	return &group{dir: dir}, nil
+}
+
+// fd is the descriptor by which a process is started in the group.
+func (g *group) fd() int { return int(g.dir.Fd()) }
+
+// kill kills every process of the group and waits until they are gone.
+func (g *group) kill() error {
+	events, err := os.Open(filepath.Join(g.dir.Name(), "cgroup.events"))
+	if err != nil {
+		return fmt.Errorf("control group: %w", err)
+	}
+	defer events.Close()
+	if err := os.WriteFile(filepath.Join(g.dir.Name(), "cgroup.kill"), []byte("1"), 0); err != nil {
+		return fmt.Errorf("kill a command's processes: %w", err)
+	}
+	for {
+		state, err := os.ReadFile(events.Name())
+		if err != nil {
+			return fmt.Errorf("control group: %w", err)
+		}
+		if strings.Contains(string(state), "populated 0") {
+			return nil
+		}
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(events.Fd()), Events: unix.POLLPRI}}, emptyWait)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return fmt.Errorf("control group: %w", err)
+		}
+		if n == 0 && err == nil {
+			return fmt.Errorf("processes of %s do not end", g.dir.Name())
+		}
+	}
+}
+
+// remove removes the group. One that cannot go, because a container runtime has made groups in it, stays
+// and harms nobody.
+func (g *group) remove() {
+	_ = os.Remove(g.dir.Name())
+	_ = g.dir.Close()
+}

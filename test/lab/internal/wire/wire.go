@@ -1,0 +1,114 @@
+// Package wire is what host and guest of the lab say to each other.
+//
+// They share one byte pipe, a virtio-serial port, over which yamux lays any number of streams, each with its
+// own flow control: a command with much output holds up no other. The guest opens the first stream when
+// its root is mounted, says so by a Hello, and sends one Ready when its cards are there. From then on the
+// host opens one stream a command: a Request, then Inputs to the guest and Outputs from it, of which the
+// last has Exit set. A host that closes the stream early wants the command killed.
+//
+// Messages are encoded by gob.
+package wire
+
+import (
+	"io"
+	"time"
+
+	"github.com/hashicorp/yamux"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	// Port is the name of the virtio-serial port.
+	Port = "bondkeeper.lab"
+	// ShareTag and RootTag are the mount tags of the two 9p exports: the shared directory, and the host's /.
+	ShareTag = "lab-share"
+	RootTag  = "lab-root"
+	// BootFile is the file in the initramfs with the guest's orders, a Boot as JSON; ModuleDir holds its kernel
+	// modules, uncompressed, under the names that the Boot lists.
+	BootFile  = "/lab.json"
+	ModuleDir = "/modules"
+	// TrialMark is what the guest's init prints on the console, before it powers off, when it was booted only
+	// to see whether an accelerator works.
+	TrialMark = "lab: this accelerator works"
+)
+
+// Boot tells the guest's init what to make of the machine.
+type Boot struct {
+	// Trial orders the init to print TrialMark and power off.
+	Trial bool
+	// Accel is told on in the topology.
+	Accel string
+	// Cards is the number of SR-IOV cards that must appear, VFs the number of functions to make on each.
+	Cards, VFs int
+	// UserNet says that there is a card in QEMU's user-mode network.
+	UserNet bool
+	// RootModules are loaded in this order before the root is mounted, CardModules while that is done.
+	RootModules, CardModules []string
+	// KernelModules is the host's directory with all modules of the guest's kernel.
+	KernelModules string
+	// Env is the environment of every command.
+	Env []string
+}
+
+// Hello says that the guest has its root and that its command server runs.
+type Hello struct {
+	Kernel string
+}
+
+// Ready says that the guest's cards are set up, or why they are not.
+type Ready struct {
+	Topology topology.Topology
+	// Err is empty on success.
+	Err string
+}
+
+// Request asks for one command.
+type Request struct {
+	Path string
+	Args []string
+	// Env holds settings NAME=VALUE which are added to the guest's own small environment.
+	Env []string
+	// Dir is the working directory; empty means /.
+	Dir string
+	// TTY gives the command a terminal, whose output comes as standard output, and which takes Inputs. Without
+	// it the command reads from /dev/null.
+	TTY bool
+}
+
+// Input is what goes to the terminal of a running command.
+type Input struct {
+	// Data is what was typed.
+	Data []byte
+	// Rows and Cols, when not zero, are the terminal's new size.
+	Rows, Cols uint16
+}
+
+// Output is what comes from a command.
+type Output struct {
+	Stdout, Stderr []byte
+	// Exit is set in the last message.
+	Exit *Exit
+}
+
+// Exit tells how a command ended.
+type Exit struct {
+	// Code is its exit status, -1 when there is none.
+	Code int
+	// Signal names the signal that killed it, if one did.
+	Signal string
+	// Err says why it could not be started.
+	Err string
+}
+
+// Config returns the yamux settings for both ends. The pipe lives exactly as long as the guest, so nothing
+// needs keepalives, and no timeout is a sign of anything but a slow machine.
+func Config() *yamux.Config {
+	c := yamux.DefaultConfig()
+	c.EnableKeepAlive = false
+	c.ConnectionWriteTimeout = 10 * time.Minute
+	c.StreamOpenTimeout = 0
+	c.StreamCloseTimeout = time.Minute
+	c.LogOutput = io.Discard
+	return c
+}

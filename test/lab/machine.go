@@ -1,0 +1,123 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/exec"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
+)
+
+// kernelArgs make the guest's kernel quick to boot where everything is emulated: no self-tests, no
+// mitigations, no calibrations, no read-only text. A panic ends QEMU (with -no-reboot). Network interfaces
+// keep the names that the kernel gives.
+const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 " +
+	"tsc=reliable no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1 rodata=off " +
+	"lsm=capability init_on_alloc=0 nowatchdog 8250.nr_uarts=1"
+
+// machine is a running QEMU.
+type machine struct {
+	console tail
+	// alive ends when QEMU has ended; its cause says how.
+	alive context.Context
+	kill  func() error
+}
+
+// startMachine starts QEMU. A copy of the guest's console goes to the given writer.
+func startMachine(qemu string, args []string, console io.Writer) (*machine, error) {
+	m := new(machine)
+	cmd := exec.Command(qemu, args...)
+	cmd.Stdout = io.MultiWriter(&m.console, console)
+	cmd.Stderr = &m.console
+	// In a process group of its own, so that an interrupt from the terminal is ours to handle; and never
+	// without us, not even when we are killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	alive, end := context.WithCancelCause(context.Background())
+	m.alive = alive
+	m.kill = func() error { return cmd.Process.Kill() }
+	started := make(chan error)
+	go func() {
+		// The kernel sends the Pdeathsig when the thread ends that started the process: keep it until then.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			end(ended(cmd.Wait()))
+		}
+	}()
+	if err := <-started; err != nil {
+		return nil, fmt.Errorf("lab: start QEMU: %w", err)
+	}
+	return m, nil
+}
+
+// ended says how QEMU has ended. A guest that powers off, and one that panics, both end it with status 0.
+func ended(err error) error {
+	if err == nil {
+		return ErrGuestGone
+	}
+	return fmt.Errorf("%w: QEMU: %w", ErrGuestGone, err)
+}
+
+// wait waits for QEMU's end, and kills QEMU when the context ends first.
+func (m *machine) wait(ctx context.Context) error {
+	select {
+	case <-m.alive.Done():
+		return nil
+	case <-ctx.Done():
+	}
+	err := m.kill()
+	<-m.alive.Done()
+	return errors.Join(ctx.Err(), err)
+}
+
+// baseArgs are QEMU's arguments for any guest: processors, memory, kernel and console.
+func baseArgs(accel string, memoryMiB int, image, initramfs string) []string {
+	if accel == TCG {
+		accel = "tcg,thread=multi"
+	}
+	return []string{
+		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+		"-machine", "q35", "-accel", accel, "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(memoryMiB),
+		"-kernel", image, "-initrd", initramfs, "-append", kernelArgs, "-serial", "stdio",
+	}
+}
+
+// sockets are where QEMU finds us.
+type sockets struct{ channel, monitor string }
+
+// deviceArgs are QEMU's arguments for the devices of a whole guest.
+func deviceArgs(cfg *Config, s sockets) []string {
+	args := []string{
+		"-chardev", "socket,id=monitor,path=" + comma(s.monitor), "-mon", "chardev=monitor,mode=control",
+		"-chardev", "socket,id=channel,path=" + comma(s.channel),
+		"-device", "virtio-serial-pci", "-device", "virtserialport,chardev=channel,name=" + wire.Port,
+		"-fsdev", "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap",
+		"-device", "virtio-9p-pci,fsdev=root,mount_tag=" + wire.RootTag,
+		"-fsdev", "local,id=share,security_model=none,multidevs=remap,path=" + comma(cfg.WorkDir),
+		"-device", "virtio-9p-pci,fsdev=share,mount_tag=" + wire.ShareTag,
+	}
+	for i := range cfg.Cards {
+		args = append(args,
+			"-device", fmt.Sprintf("pcie-root-port,id=port%d,chassis=%[2]d,slot=%[2]d", i, i+1),
+			"-netdev", fmt.Sprintf("hubport,id=segment%d,hubid=1", i),
+			"-device", fmt.Sprintf("igb,id=%s,bus=port%d,netdev=segment%[2]d,mac=52:54:00:6c:00:%02[3]x,romfile=", cardID(i), i, i+1))
+	}
+	if cfg.UserNet {
+		args = append(args, "-netdev", "user,id=user", "-device", "virtio-net-pci,netdev=user,romfile=")
+	}
+	return args
+}
+
+// cardID is the name of a card in QEMU.
+func cardID(card int) string { return fmt.Sprintf("card%d", card) }
+
+// comma writes a path as QEMU's option parser wants it.
+func comma(path string) string { return strings.ReplaceAll(path, ",", ",,") }

@@ -1,0 +1,93 @@
+// Package topology tells a test that runs inside a lab guest which cards and functions the guest has.
+//
+// The guest's init writes it once all virtual functions are there; tests read it with Load and go on from
+// PCI addresses. Interface names are what they were at that moment: a VF whose driver was unbound and
+// bound again, or which came back from another netns, may have another one.
+//
+// Names at power-on are the kernel's own: the cards' physical functions are eth0, eth1, ... in the order
+// of the cards; then come the virtual functions, card by card. The card of the user-mode network, where
+// there is one, is UserNetName.
+package topology
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Paths in the guest.
+const (
+	// Dir holds what the lab itself puts into the guest.
+	Dir = "/run/lab"
+	// File holds the topology as JSON.
+	File = Dir + "/topology.json"
+	// ShareDir is the directory that guest and host share; both can write in it.
+	ShareDir = Dir + "/share"
+	// UserNetName is the guest's interface in QEMU's user-mode network.
+	UserNetName = "user0"
+)
+
+// ErrNotInLab says that this process does not run in a lab guest.
+var ErrNotInLab = errors.New("not in a lab guest (run it with: lab test PACKAGE)")
+
+// Topology is what a guest has.
+type Topology struct {
+	// Kernel is the guest kernel's release, as uname -r tells it.
+	Kernel string `json:"kernel"`
+	// Accel is what runs the guest's processors: "kvm" or "tcg". Under tcg all is some ten times slower.
+	Accel string `json:"accel"`
+	// Cards lists the SR-IOV cards in the order of their PCI addresses. All are on one L2 segment.
+	Cards []Card `json:"cards"`
+	// UserNet is the interface of the user-mode network, empty when the guest has none. Through it the
+	// guest reaches the host's loopback as 10.0.2.2.
+	UserNet string `json:"userNet,omitempty"`
+}
+
+// Card is one SR-IOV card: its physical function, and its virtual functions in the order of their numbers.
+type Card struct {
+	PF  Function   `json:"pf"`
+	VFs []Function `json:"vfs"`
+}
+
+// Function is a PCI function with its network interface.
+type Function struct {
+	// PCI is the address, such as 0000:01:10.0.
+	PCI string `json:"pci"`
+	// Name is the name of the interface when the guest was made ready.
+	Name string `json:"name"`
+	// MAC is the hardware address at that time. A VF's is random, other at each boot.
+	MAC string `json:"mac"`
+}
+
+// Load reads the topology of the guest that the caller runs in. The error is ErrNotInLab elsewhere.
+func Load() (*Topology, error) {
+	data, err := os.ReadFile(File)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, ErrNotInLab
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the lab's topology: %w", err)
+	}
+	t := new(Topology)
+	if err := json.Unmarshal(data, t); err != nil {
+		return nil, fmt.Errorf("read the lab's topology in %s: %w", File, err)
+	}
+	return t, nil
+}
+
+// Netdev returns the present name of the interface of a PCI function. It is found only while the interface
+// is in the caller's netns and the function has its driver; otherwise the error is fs.ErrNotExist.
+func Netdev(pci string) (string, error) {
+	dir := filepath.Join("/sys/bus/pci/devices", pci, "net")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", fmt.Errorf("interface of PCI function %s: %w", pci, err)
+	}
+	if len(entries) == 0 {
+		return "", fmt.Errorf("interface of PCI function %s: %s is empty: %w", pci, dir, fs.ErrNotExist)
+	}
+	return entries[0].Name(), nil
+}
