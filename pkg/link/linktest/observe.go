@@ -72,6 +72,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		om.Place = bond.InHost
 		if d.space == pod {
 			om.Place = bond.InPod
+			om.MIIUp = d.master != nil && d.up && om.Link.Carrier
 		}
 	}
 	if pod != nil {

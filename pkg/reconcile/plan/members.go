@@ -67,7 +67,7 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 			b.find(i, MemberInHost, "%s: its PF %s has no netdev, so its VLAN and MAC cannot be checked; not attached", rec, rec.VF.PF)
 			return
 		}
-		if d := rec.VF.Settings.Differs(m.PF.VF); !d.Empty() {
+		if d := b.pfSettings(rec).Differs(m.PF.VF); !d.Empty() {
 			b.do(RestoreVF{Member: Member(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
 		}
 	}
@@ -77,6 +77,21 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 		name = spareName(rec)
 	}
 	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU})
+}
+
+// pfSettings are those to put back on the PF. Where the kernel puts the bond's MAC on the
+// member, an untrusted VF may only take it while its PF has set none: to set one that nobody
+// asked for would shut the member out (igb, i40e, ice).
+func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
+	s := rec.VF.Settings
+	if s.MAC == nil {
+		return s
+	}
+	trusted := s.Trust != nil && *s.Trust
+	if s.MAC.IsZero() || b.rec.Spec.Options.OneMAC() && !trusted {
+		s.MAC = nil
+	}
+	return s
 }
 
 // mayTake refuses a link of the host that somebody else uses or claims.

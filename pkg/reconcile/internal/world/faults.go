@@ -1,0 +1,73 @@
+package world
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+)
+
+// Faults are all that can befall a pod bond, a card's side first.
+func Faults() []Fault {
+	var all []Fault
+	add := func(name string, do func(*World)) { all = append(all, Fault{name, do}) }
+	for i, name := range []string{"net1", "net2"} {
+		card := Cards[i]
+		other := []string{"net2", "net1"}[i]
+		add("VF of "+name+" unbound", func(w *World) { _ = w.UnbindVF(w.VFs[i]) })
+		add("VF of "+name+" bound", func(w *World) { _ = w.BindVF(w.VFs[i]) })
+		add("VF of "+name+" reset", func(w *World) { _ = w.ResetVF(w.VFs[i], 1) })
+		add(card+": sriov_numvfs 0", func(w *World) { _ = w.SetNumVFs(card, 0) })
+		add(card+": sriov_numvfs again", func(w *World) { _ = w.SetNumVFs(card, vfsEach) })
+		add(card+": driver unbound", func(w *World) { _ = w.UnbindPF(card) })
+		add(card+": driver bound", func(w *World) { _ = w.BindPF(card) })
+		add(card+": cable pulled", func(w *World) { _ = w.SetPFCarrier(card, false) })
+		add(card+": cable plugged", func(w *World) { _ = w.SetPFCarrier(card, true) })
+		add(card+": down", func(w *World) { _ = w.SetDown(linktest.Host, card) })
+		add(card+": up", func(w *World) { _ = w.SetUp(linktest.Host, card) })
+		add(name+" moved to the host", func(w *World) { _ = w.MoveToHost(PodPath, name) })
+		add(name+" released", func(w *World) { _ = w.Release(PodPath, name) })
+		add(name+" renamed", func(w *World) { _ = w.Rename(PodPath, name, "x") })
+		add(name+" and the other trade names", func(w *World) {
+			_ = w.Rename(PodPath, name, "swap")
+			_ = w.Rename(PodPath, other, name)
+			_ = w.Rename(PodPath, "swap", other)
+		})
+		add(name+" set down", func(w *World) { _ = w.SetDown(PodPath, name) })
+		add(name+" gets another MTU", func(w *World) { _ = w.SetMTU(PodPath, name, 1280) })
+		add(name+" has a decoy", func(w *World) { _, _ = w.AddDecoy(PodPath, name) })
+		add("decoy "+name+" enslaved", func(w *World) { _ = w.Enslave(PodPath, name, BondIf) })
+		add(name+" is claimed", func(w *World) { w.Claim(w.VFs[i], "/run/netns/elsewhere") })
+		add(name+": claim dropped", func(w *World) { w.Claim(w.VFs[i], "") })
+	}
+	for _, f := range bondFaults() {
+		add(f.Name, f.Do)
+	}
+	return all
+}
+
+func bondFaults() []Fault {
+	option := func(o bond.Option, v string) func(*World) {
+		return func(w *World) { _ = w.SetOption(PodPath, BondIf, o, v) }
+	}
+	return []Fault{
+		{"bond deleted", func(w *World) { _ = w.DeleteBond(PodPath, BondIf) }},
+		{"bond renamed", func(w *World) { _ = w.Rename(PodPath, BondIf, "other") }},
+		{"bond takes a member's name", func(w *World) {
+			_ = w.Rename(PodPath, "net1", "x")
+			_ = w.Rename(PodPath, BondIf, "net1")
+		}},
+		{"bond's name taken", func(w *World) { _, _ = w.AddDecoy(PodPath, BondIf) }},
+		{"bond set down", func(w *World) { _ = w.SetDown(PodPath, BondIf) }},
+		{"bond gets another MTU", func(w *World) { _ = w.SetMTU(PodPath, BondIf, 1280) }},
+		{"bond gets another MAC", func(w *World) { _ = w.SetMAC(PodPath, BondIf, "02:00:00:00:00:99") }},
+		{"addresses flushed", func(w *World) { _ = w.FlushAddresses(PodPath, BondIf) }},
+		{"routes flushed", func(w *World) { _ = w.FlushRoutes(PodPath, BondIf) }},
+		{"miimon changed", option(bond.OptMiimon, "200")},
+		{"failOverMac changed", option(bond.OptFailOverMac, "none")},
+		{"other bond made", func(w *World) { _ = w.AddBond(PodPath, "net9", bond.Options{bond.OptMode: "active-backup"}) }},
+		{"net1 stolen by another bond", func(w *World) {
+			_ = w.Release(PodPath, "net1")
+			_ = w.Enslave(PodPath, "net1", "net9")
+		}},
+		{"agent's pod elsewhere", func(w *World) { w.AddPod("/run/netns/elsewhere") }},
+	}
+}

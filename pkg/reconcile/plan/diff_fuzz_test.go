@@ -1,0 +1,235 @@
+package plan_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// maxRounds is how many times the planner may be asked before it has nothing more to say.
+const maxRounds = 8
+
+var allOptions = []bond.Options{
+	world.OKD(),
+	{bond.OptMode: "active-backup", bond.OptMiimon: "100"},
+	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
+	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active", bond.OptPrimary: "net2"},
+	{bond.OptMode: "balance-rr", bond.OptMiimon: "100"},
+	{bond.OptMode: "balance-xor", bond.OptMiimon: "100"},
+}
+
+// FuzzDiff lets any sequence of faults befall a bond, with planning in between, and holds
+// the planner to its invariants all the way, then to repair, then to absence.
+func FuzzDiff(f *testing.F) {
+	faults := world.Faults()
+	for i := range faults {
+		f.Add(byte(i%len(allOptions)), []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
+	}
+	f.Fuzz(func(t *testing.T, options byte, steps []byte) {
+		if len(steps) > 24 {
+			steps = steps[:24]
+		}
+		s := &story{t: t, w: world.New(allOptions[int(options)%len(allOptions)].Clone())}
+		for _, step := range steps {
+			i := int(step) % (len(faults) + 1)
+			if i == len(faults) {
+				s.log = append(s.log, "converge")
+				s.converge()
+				continue
+			}
+			s.log = append(s.log, faults[i].Name)
+			faults[i].Do(s.w)
+		}
+		s.end()
+	})
+}
+
+// story is one run: what happened so far, for the message of a failure.
+type story struct {
+	t   *testing.T
+	w   *world.World
+	log []string
+}
+
+func (s *story) fatalf(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("%s\noptions: %s\nstory: %q\n%s", fmt.Sprintf(format, args...), s.w.Record.Spec.Options, s.log, s.w)
+}
+
+func (s *story) observe() bond.Observed {
+	s.t.Helper()
+	obs, err := s.w.Observe(s.t.Context(), s.w.Record)
+	if err != nil {
+		s.fatalf("observe: %v", err)
+	}
+	if obs.Bond != nil {
+		s.w.Record.BondIndex = obs.Bond.Index
+	}
+	return obs
+}
+
+// converge asks and applies until nothing more is planned, or nothing more works.
+func (s *story) converge() (plan.Plan, []error) {
+	s.t.Helper()
+	for range maxRounds {
+		obs := s.observe()
+		p := plan.Diff(plan.Input{Record: s.w.Record, Observed: obs})
+		s.check(p, &obs)
+		if p.Verdict != plan.Act {
+			return p, nil
+		}
+		before := s.w.String()
+		var errs []error
+		failed := map[int]bool{}
+		for _, a := range p.Actions {
+			if failed[a.On()] {
+				continue
+			}
+			if err := s.w.Apply(s.t.Context(), s.w.Record, a); err != nil {
+				failed[a.On()] = true
+				errs = append(errs, fmt.Errorf("%s: %w", a, err))
+			}
+		}
+		if len(errs) > 0 && s.w.String() == before {
+			return p, errs
+		}
+	}
+	obs := s.observe()
+	if p := plan.Diff(plan.Input{Record: s.w.Record, Observed: obs}); p.Verdict == plan.Act {
+		s.fatalf("still acting after %d rounds: %v", maxRounds, p.Actions)
+	} else {
+		return p, nil
+	}
+	panic("unreachable")
+}
+
+// check holds one plan to what must be true of every plan.
+func (s *story) check(p plan.Plan, obs *bond.Observed) {
+	s.t.Helper()
+	if (p.Verdict == plan.Act) != (len(p.Actions) > 0) {
+		s.fatalf("verdict %s with actions %v", p.Verdict, p.Actions)
+	}
+	for _, a := range p.Actions {
+		for _, ref := range refsOf(a) {
+			s.checkRef(a, ref, obs)
+		}
+		if !s.w.Record.Deleted() {
+			s.checkHarmless(a, obs)
+		}
+	}
+}
+
+// refsOf finds the links that an action names, whatever its type.
+func refsOf(a plan.Action) []plan.Ref {
+	var refs []plan.Ref
+	v := reflect.ValueOf(a)
+	for i := range v.NumField() {
+		if r, ok := v.Field(i).Interface().(plan.Ref); ok {
+			refs = append(refs, r)
+		}
+	}
+	return refs
+}
+
+func (s *story) checkRef(a plan.Action, ref plan.Ref, obs *bond.Observed) {
+	s.t.Helper()
+	if obs.Bond != nil && ref.Place == bond.InPod && ref.Index == obs.Bond.Index {
+		return
+	}
+	if s.w.Record.MemberByPCI(ref.PCI) < 0 {
+		s.fatalf("%s touches %s, which the record does not name", a, ref)
+	}
+	if l := s.w.Record.Members[s.w.Record.MemberByPCI(ref.PCI)]; ref.Place == bond.InHost && obs.Members[s.w.Record.MemberByPCI(ref.PCI)].ForeignClaim != "" {
+		s.fatalf("%s takes %s, which another plugin claims", a, l.Name)
+	}
+}
+
+// checkHarmless: what carries traffic in its bond stays in it.
+func (s *story) checkHarmless(a plan.Action, obs *bond.Observed) {
+	s.t.Helper()
+	switch a.(type) {
+	case plan.Release, plan.SetDown, plan.Bounce, plan.Enslave, plan.MoveToHost:
+	case plan.DeleteBond:
+		s.fatalf("%s though the bond is wanted", a)
+	default:
+		return
+	}
+	m := obs.Members[a.On()]
+	if obs.Bond != nil && m.Link.Master == obs.Bond.Index && m.Link.Carrier && m.Link.Up {
+		s.fatalf("%s takes a member away that carries traffic", a)
+	}
+}
+
+// end brings the world back, and then the bond must be as recorded; and after that away.
+func (s *story) end() {
+	s.t.Helper()
+	s.log = append(s.log, "healed")
+	s.w.Heal()
+	p, errs := s.converge()
+	if len(errs) > 0 {
+		s.fatalf("errors after the world was healed: %v", errs)
+	}
+	obs := s.observe()
+	switch p.Verdict {
+	case plan.Converged:
+		s.checkWhole(&obs)
+	case plan.Stuck:
+		for _, f := range p.Findings {
+			if f.Code != plan.OptionDrift && f.Code != plan.MACAway {
+				s.fatalf("stuck: %v", p.Findings)
+			}
+		}
+	default:
+		s.fatalf("%s after the world was healed: %v", p.Verdict, p.Findings)
+	}
+	changes := s.w.Changes()
+	s.converge()
+	if s.w.Changes() != changes {
+		s.fatalf("a converged bond was touched: %v", s.w.ChangeLog()[changes:])
+	}
+	s.checkAbsence()
+}
+
+func (s *story) checkWhole(obs *bond.Observed) {
+	s.t.Helper()
+	rec, b := s.w.Record, obs.Bond
+	_, hasPrimary := rec.Spec.Options[bond.OptPrimary]
+	if b == nil || b.Name != rec.Key.IfName || b.MTU != rec.Spec.MTU || !b.Up || b.MAC != rec.Spec.MAC && !hasPrimary {
+		s.fatalf("bond is %+v, want MAC %s and MTU %d", b, rec.Spec.MAC, rec.Spec.MTU)
+	}
+	if len(b.Addresses) < len(rec.Addresses) || len(b.Routes) < len(rec.Routes) {
+		s.fatalf("addresses %v, routes %v", b.Addresses, b.Routes)
+	}
+	for i, m := range obs.Members {
+		if m.Place != bond.InPod || m.Link.Master != b.Index || m.Link.Name != rec.Members[i].Name || !m.Link.Up || m.Link.MTU != rec.Spec.MTU {
+			s.fatalf("member %d is %+v", i, m)
+		}
+		vf, _ := s.w.VF(rec.Members[i].PCI)
+		if d := rec.Members[i].VF.Settings.Differs(vf.Settings); !d.Empty() {
+			s.fatalf("%s is attached without its PF-side settings: %s", rec.Members[i].Name, d)
+		}
+	}
+}
+
+func (s *story) checkAbsence() {
+	s.t.Helper()
+	s.log = append(s.log, "DEL")
+	s.w.Record.Phase = bond.PhaseDeleting
+	if _, errs := s.converge(); len(errs) > 0 {
+		s.fatalf("errors on the way to absence: %v", errs)
+	}
+	obs := s.observe()
+	if obs.Bond != nil {
+		s.fatalf("the bond is still there")
+	}
+	for i, m := range obs.Members {
+		want := s.w.Record.Members[i].Before
+		if m.Place != bond.InPod || m.Link.Master != 0 || m.Link.Name != want.Name || m.Link.MAC != want.MAC || m.Link.MTU != want.MTU || m.Link.Up != want.Up {
+			s.fatalf("member %d is given back as %+v, want %+v", i, m.Link, want)
+		}
+	}
+}
