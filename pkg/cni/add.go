@@ -1,0 +1,293 @@
+package cni
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// errOvertaken: a DEL of this bond, or another ADD, came while this ADD ran. It wins.
+var errOvertaken = errors.New("overtaken: a DEL, or another ADD, of this bond came in between")
+
+// Add makes the bond, or leaves nothing behind.
+func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
+	k, err := key(args)
+	if err != nil {
+		return err
+	}
+	a, err := ParseArgs(args.Args)
+	if err != nil {
+		return err
+	}
+	c, err := ParseConfig(args.StdinData, a)
+	if err != nil {
+		return err
+	}
+	if slices.Contains(c.Links, k.IfName) {
+		return invalid("links", k.IfName, "links other than the bond itself, which is called that (CNI_IFNAME)")
+	}
+	s, err := p.open(c.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.log.Sync() }()
+	rec, err := s.prepare(ctx, k, c, a, args)
+	if err != nil {
+		return err
+	}
+	for _, w := range c.warnings() {
+		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod))
+	}
+	if err := s.claim(ctx, rec); err != nil {
+		return err
+	}
+	result, err := s.build(ctx, rec, c)
+	if err == nil {
+		err = s.print(result, c)
+	}
+	if err != nil {
+		return s.rollback(ctx, rec, err)
+	}
+	return nil
+}
+
+// prepare finds everything out that the record needs, and touches nothing.
+func (s *session) prepare(ctx context.Context, k bond.Key, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
+	sandbox, err := s.sandbox(args.Netns)
+	if err != nil {
+		return nil, err
+	}
+	members, err := s.FindMembers(ctx, sandbox, c.Links, !c.LinksInContainer)
+	if err != nil {
+		if errors.Is(err, bond.ErrGone) {
+			where := "the pod (linksInContainer is true)"
+			if !c.LinksInContainer {
+				where = "the host (linksInContainer is false)"
+			}
+			return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: looked for in %s: %v", where, err), "")
+		}
+		return nil, fmt.Errorf("links: %w", err)
+	}
+	return newRecord(k, c, a, args, sandbox, members)
+}
+
+// sandbox opens the pod's netns, which must not be the plugin's own: a mistyped path would
+// bond the host's links.
+func (s *session) sandbox(path string) (bond.Sandbox, error) {
+	sandbox, err := s.Sandbox(path)
+	if err != nil {
+		return sandbox, types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS: %v", err), "")
+	}
+	host, err := s.HostSandbox()
+	if err != nil {
+		return sandbox, err
+	}
+	if sameNetns(host, sandbox) {
+		return sandbox, types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS: %s is the host's own network namespace", path), "")
+	}
+	return sandbox, nil
+}
+
+func sameNetns(a, b bond.Sandbox) bool { return a.Dev == b.Dev && a.Inode == b.Inode }
+
+// claim writes the record on its name. What an ADD that was killed left there is first
+// brought to its end.
+func (s *session) claim(ctx context.Context, rec *bond.Record) error {
+	for {
+		leftover, err := s.claimOnce(ctx, rec)
+		if err != nil || !leftover {
+			return err
+		}
+		if err := s.engine.Release(ctx, rec.Key); err != nil {
+			return fmt.Errorf("bond %s: clear away what an earlier ADD left: %w", rec.Key, err)
+		}
+	}
+}
+
+func (s *session) claimOnce(ctx context.Context, rec *bond.Record) (leftover bool, err error) {
+	unlock, err := s.Store.Lock(ctx, rec.Key)
+	if err != nil {
+		return false, err
+	}
+	defer unlock()
+	old, err := s.Store.Load(rec.Key)
+	switch {
+	case errors.Is(err, bond.ErrNotFound):
+		return false, s.Store.Save(rec)
+	case err != nil:
+		return false, err
+	case old.Phase == bond.PhaseReady && sameNetns(old.Sandbox, rec.Sandbox):
+		return false, badEnv("CNI_CONTAINERID and CNI_IFNAME: bond %s was added to network %s at %s; DEL comes before another ADD",
+			rec.Key, old.Network, old.Created.Format(time.RFC3339))
+	}
+	return true, nil
+}
+
+// build makes the bond with its addresses and answers what ADD returns.
+func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*current.Result, error) {
+	if _, err := s.converge(ctx, rec); err != nil {
+		return nil, err
+	}
+	given := &current.Result{}
+	if c.IPAM != "" {
+		var err error
+		if given, err = s.ipam.Add(ctx, rec); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.note(ctx, rec, c, given); err != nil {
+		return nil, err
+	}
+	out, err := s.converge(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.finish(ctx, rec, &out); err != nil {
+		return nil, err
+	}
+	return resultOf(rec, &out.Observed, c, given), nil
+}
+
+// note puts what IPAM gave into the record.
+func (s *session) note(ctx context.Context, rec *bond.Record, c *Config, given *current.Result) error {
+	if c.IPAM != "" && len(given.IPs) == 0 {
+		return types.NewError(types.ErrInternal, fmt.Sprintf("IPAM %s ADD: no address in its answer", c.IPAM), "")
+	}
+	addresses, err := addressesOf(given)
+	if err != nil {
+		return err
+	}
+	routes, err := routesOf(given, addresses)
+	if err != nil {
+		return err
+	}
+	return s.update(ctx, rec, func(r *bond.Record) {
+		r.Addresses, r.Routes, r.DNS = addresses, routes, recordDNS(resultDNS(c, given))
+	})
+}
+
+// finish closes the ADD. Where the bond's MAC is its active member's, the one that it has
+// now is what ADD returns and what is kept from here on.
+func (s *session) finish(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
+	mac := rec.Spec.MAC
+	if active := activeMember(out); rec.Spec.Options.MACFollowsActive() && active >= 0 {
+		mac = out.Record.Members[active].MAC
+	}
+	return s.update(ctx, rec, func(r *bond.Record) {
+		r.Spec.MAC, r.Phase = mac, bond.PhaseReady
+	})
+}
+
+func activeMember(out *reconcile.Outcome) int {
+	if out.Observed.Bond == nil || out.Observed.Bond.Active == 0 {
+		return -1
+	}
+	return slices.IndexFunc(out.Observed.Members, func(m bond.ObservedMember) bool {
+		return m.Place == bond.InPod && m.Link.Index == out.Observed.Bond.Active
+	})
+}
+
+// update changes this ADD's record, here and in the store, unless somebody overtook us.
+func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bond.Record)) error {
+	err := s.engine.Update(ctx, rec.Key, func(r *bond.Record) error {
+		if r.Deleted() || !sameAdd(r, rec) {
+			return errOvertaken
+		}
+		change(r)
+		r.Updated = time.Now().UTC()
+		*rec = *r.Clone()
+		return nil
+	})
+	if errors.Is(err, bond.ErrNotFound) {
+		return errOvertaken
+	}
+	return err
+}
+
+// converge brings the bond as far as ADD promises: it is there, it is up, all members are in
+// it. Carrier is not waited for. What the kernel refuses as busy is tried again for a while.
+func (s *session) converge(ctx context.Context, rec *bond.Record) (reconcile.Outcome, error) {
+	giveUp := time.Now().Add(settleTimeout)
+	for {
+		out, err := s.engine.Converge(ctx, rec.Key)
+		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !sameAdd(out.Record, rec)) {
+			return out, errOvertaken
+		}
+		if err == nil && complete(&out) {
+			return out, nil
+		}
+		again := err == nil && out.Plan.Verdict != plan.Stuck || errors.Is(err, bond.ErrBusy)
+		if !again || out.RetryAfter == 0 || time.Now().Add(out.RetryAfter).After(giveUp) {
+			return out, incomplete(rec, &out, err)
+		}
+		select {
+		case <-ctx.Done():
+			return out, incomplete(rec, &out, ctx.Err())
+		case <-time.After(out.RetryAfter):
+		}
+	}
+}
+
+func complete(out *reconcile.Outcome) bool {
+	return out.Observed.Bond != nil && out.Observed.Bond.Up && len(out.Unattached()) == 0 &&
+		len(out.Plan.Actions) == 0 && out.Plan.Verdict != plan.Stuck
+}
+
+// incomplete says why the bond is not as ADD promises.
+func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
+	var found []string
+	for _, f := range out.Plan.Findings {
+		found = append(found, f.Text)
+	}
+	switch {
+	case err == nil:
+		return fmt.Errorf("bond %s of pod %s: %s", rec.Key.IfName, rec.Pod, strings.Join(found, "; "))
+	case len(found) == 0:
+		return err
+	default:
+		return fmt.Errorf("%w (%s)", err, strings.Join(found, "; "))
+	}
+}
+
+// rollback leaves nothing of the ADD behind and returns its first error. It has time of its
+// own: running out of time is one of the reasons for coming here.
+func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delTimeout)
+	defer cancel()
+	err := s.engine.Update(ctx, rec.Key, func(r *bond.Record) error {
+		if !sameAdd(r, rec) {
+			return errOvertaken
+		}
+		if r.Deleted() {
+			return bond.ErrNotFound
+		}
+		r.Phase = bond.PhaseDeleting
+		return nil
+	})
+	switch {
+	case errors.Is(err, errOvertaken):
+		return cause // all that was made is the other ADD's now
+	case errors.Is(err, bond.ErrNotFound):
+		// A DEL has asked, or may have asked, IPAM before IPAM answered us: ask again.
+		err = s.ipam.Release(ctx, rec)
+	}
+	if err == nil {
+		err = s.engine.Release(ctx, rec.Key)
+	}
+	if err != nil {
+		s.log.Error("not everything could be given back; DEL or the agent will try again", zap.Stringer("bond", rec.Key), zap.Stringer("pod", rec.Pod), zap.Error(err))
+	}
+	return cause
+}

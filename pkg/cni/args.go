@@ -1,0 +1,51 @@
+package cni
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Args are the entries of CNI_ARGS that mean something here.
+type Args struct {
+	Pod bond.Pod
+	MAC bond.MAC
+}
+
+// ParseArgs reads CNI_ARGS: "KEY=VALUE;KEY=VALUE". Entries of other plugins are ignored
+// whether or not IgnoreUnknown is among them. Errors are *types.Error.
+func ParseArgs(text string) (Args, error) {
+	var a Args
+	for entry := range strings.SplitSeq(text, ";") {
+		if strings.TrimSpace(entry) == "" {
+			continue
+		}
+		key, value, found := strings.Cut(entry, "=")
+		if !found {
+			return Args{}, badEnv("CNI_ARGS: entry %q: want KEY=VALUE", shown(entry))
+		}
+		switch strings.TrimSpace(key) {
+		case "K8S_POD_NAMESPACE":
+			a.Pod.Namespace = value
+		case "K8S_POD_NAME":
+			a.Pod.Name = value
+		case "K8S_POD_UID":
+			a.Pod.UID = value
+		case "MAC":
+			mac, err := bond.ParseMAC(value)
+			if err != nil {
+				return Args{}, badEnv("CNI_ARGS: MAC: %v", err)
+			}
+			a.MAC = mac
+		}
+	}
+	return a, nil
+}
+
+// badEnv is CNI's error for an environment variable that is missing or wrong.
+func badEnv(format string, args ...any) *types.Error {
+	return types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf(format, args...), "")
+}

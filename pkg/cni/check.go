@@ -1,0 +1,125 @@
+package cni
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// Check says whether the bond is as ADD left it. A member without carrier is not for CHECK
+// to complain of: a runtime answers a failure by taking the pod down.
+func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
+	k, err := key(args)
+	if err != nil {
+		return err
+	}
+	a, err := ParseArgs(args.Args)
+	if err != nil {
+		return err
+	}
+	c, err := ParseConfig(args.StdinData, a)
+	if err != nil {
+		return err
+	}
+	if c.Prev == nil {
+		return invalid("prevResult", "nothing", "the result of ADD")
+	}
+	s, err := p.open(c.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.log.Sync() }()
+	out, err := s.engine.Inspect(ctx, k)
+	if errors.Is(err, bond.ErrNotFound) {
+		return types.NewError(types.ErrUnknownContainer, fmt.Sprintf("no record of bond %s in %s: it was never added, or deleted", k, c.StateDir), "")
+	}
+	if err != nil {
+		return err
+	}
+	if err := checkOutcome(&out, args.Netns); err != nil {
+		return err
+	}
+	if err := checkPrev(c.Prev, &out, args.Netns); err != nil {
+		return err
+	}
+	return s.ipam.Check(ctx, out.Record, args.StdinData)
+}
+
+// checkOutcome wants nothing left to do, and the pod that the record is about.
+func checkOutcome(out *reconcile.Outcome, netns string) error {
+	rec := out.Record
+	switch {
+	case rec.Phase != bond.PhaseReady:
+		return fmt.Errorf("bond %s of pod %s is being %s", rec.Key.IfName, rec.Pod, gerund(rec.Phase))
+	case netns != rec.Sandbox.Path:
+		return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS: found %s, want %s, where the bond was added", netns, rec.Sandbox.Path), "")
+	case !complete(out):
+		return incomplete(rec, out, nil)
+	}
+	return nil
+}
+
+func gerund(p bond.Phase) string {
+	if p == bond.PhaseDeleting {
+		return "deleted"
+	}
+	return "added"
+}
+
+// checkPrev holds what ADD returned against what is there now. Interfaces, addresses and
+// routes of other plugins of the chain are theirs to check.
+func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error {
+	rec, now := out.Record, out.Observed.Bond
+	index := slices.IndexFunc(prev.Interfaces, func(i *current.Interface) bool {
+		return i.Name == rec.Key.IfName && i.Sandbox == netns
+	})
+	if index < 0 {
+		return invalid("prevResult.interfaces", "no "+rec.Key.IfName, "the bond "+rec.Key.IfName+" in "+netns)
+	}
+	iface := prev.Interfaces[index]
+	var wrong []string
+	if mac, err := bond.ParseMAC(iface.Mac); iface.Mac != "" && (err != nil || mac != now.MAC && !mayHave(rec, now.MAC)) {
+		wrong = append(wrong, fmt.Sprintf("MAC %s, found %s", iface.Mac, now.MAC))
+	}
+	if iface.Mtu != 0 && iface.Mtu != now.MTU {
+		wrong = append(wrong, fmt.Sprintf("MTU %d, found %d", iface.Mtu, now.MTU))
+	}
+	for _, ip := range prev.IPs {
+		if ip.Interface == nil || *ip.Interface != index {
+			continue
+		}
+		if p, ok := prefixOf(ip.Address); !ok || !slices.Contains(now.Addresses, p) {
+			wrong = append(wrong, fmt.Sprintf("address %s, found %s", ip.Address.String(), texts(now.Addresses)))
+		}
+	}
+	if len(wrong) == 0 {
+		return nil
+	}
+	return fmt.Errorf("bond %s of pod %s is not as prevResult says: %s", rec.Key.IfName, rec.Pod, strings.Join(wrong, "; "))
+}
+
+// mayHave: where the MAC is that of the active member, a failover changes it rightly.
+func mayHave(rec *bond.Record, mac bond.MAC) bool {
+	return rec.Spec.Options.MACFollowsActive() && ownedBy(rec.Members, mac)
+}
+
+func texts(prefixes []netip.Prefix) string {
+	if len(prefixes) == 0 {
+		return "none"
+	}
+	out := make([]string, len(prefixes))
+	for i, p := range prefixes {
+		out[i] = p.String()
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,81 @@
+package cni
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// options reads every bonding option, each as a string, a number or a boolean, and lists of
+// addresses also as a list of strings. links are the members' names.
+func (o object) options(links []string) (bond.Options, error) {
+	opts := bond.Options{}
+	for _, d := range bond.Defs() {
+		text, found, err := o.option(&d)
+		if err != nil {
+			return nil, err
+		}
+		if !found {
+			continue
+		}
+		value, err := d.Parse(text)
+		if err != nil {
+			return nil, o.invalid(string(d.Name), d.Allowed())
+		}
+		if d.Kind == bond.KindLink && !slices.Contains(links, value) {
+			return nil, invalid(string(d.Name), strconv.Quote(value), "one of the links: "+strings.Join(links, ", "))
+		}
+		opts[d.Name] = value
+	}
+	if _, asked := opts[bond.OptMode]; !asked {
+		return nil, invalid(string(bond.OptMode), "nothing", bond.Lookup(bond.OptMode).Allowed())
+	}
+	if opts[bond.OptMiimon] == "" && isZero(opts[bond.OptArpInterval]) {
+		opts[bond.OptMiimon] = defaultMiimon
+	}
+	if err := opts.Validate(); err != nil {
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, err.Error(), "")
+	}
+	return opts, nil
+}
+
+// option is the text of one option as bond.Def.Parse takes it.
+func (o object) option(d *bond.Def) (text string, found bool, err error) {
+	name := string(d.Name)
+	value, found := o.raw(name)
+	if found && value[0] == '[' && (d.Kind == bond.KindIPv4s || d.Kind == bond.KindIPv6s) {
+		var list []string
+		if json.Unmarshal(value, &list) != nil {
+			return "", false, o.invalid(name, d.Allowed())
+		}
+		if slices.ContainsFunc(list, func(s string) bool { return strings.TrimSpace(s) == "" || strings.Contains(s, ",") }) {
+			return "", false, o.invalid(name, d.Allowed())
+		}
+		return strings.Join(list, ","), true, nil
+	}
+	text, found, err = o.scalar(name, d.Allowed())
+	if err == nil && found && text == "" && d.Kind != bond.KindIPv4s && d.Kind != bond.KindIPv6s {
+		return "", false, invalid(name, "an empty string", d.Allowed())
+	}
+	return text, found, err
+}
+
+func isZero(number string) bool { return number == "" || number == "0" }
+
+// warnings are what is allowed and probably not meant, one sentence each.
+func (c *Config) warnings() []string {
+	var w []string
+	if c.Options[bond.OptMiimon] == "0" && isZero(c.Options[bond.OptArpInterval]) {
+		w = append(w, "miimon: 0 and no arpInterval: no failure of a link will ever be noticed")
+	}
+	if c.MAC != "" && c.Options.MACFollowsActive() {
+		w = append(w, fmt.Sprintf("mac: %s is not given to the bond: with failOverMac=active it has the MAC of its active member; ask for the MAC in the network of a member", c.MAC))
+	}
+	return w
+}

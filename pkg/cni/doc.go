@@ -1,0 +1,7 @@
+// Package cni is the CNI plugin of type "bond": ADD, DEL, CHECK, GC and STATUS. It
+// reads what the runtime hands over, checks all of it before anything is touched,
+// turns it into a record, and leaves every change of the kernel to reconcile.Engine.
+//
+// It talks to IPAM plugins and to nobody else: no netlink, no setns, no Kubernetes. What it
+// needs of the machine comes in through Backend.
+package cni

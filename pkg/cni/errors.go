@@ -1,0 +1,36 @@
+package cni
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// coded gives an error the code of the CNI specification that tells the runtime what to do
+// about it. An error that has one keeps it.
+func coded(err error) error {
+	var coded *types.Error
+	if err == nil || errors.As(err, &coded) {
+		return err
+	}
+	return types.NewError(codeOf(err), err.Error(), "")
+}
+
+func codeOf(err error) uint {
+	var pathErr *fs.PathError
+	switch {
+	case errors.Is(err, bond.ErrLocked), errors.Is(err, bond.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return types.ErrTryAgainLater
+	case errors.Is(err, bond.ErrUnsupported):
+		return types.ErrUnsupportedField
+	case errors.As(err, &pathErr):
+		return types.ErrIOFailure
+	default:
+		return types.ErrInternal
+	}
+}

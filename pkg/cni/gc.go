@@ -1,0 +1,90 @@
+package cni
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// GC releases every bond of the network that the runtime does not know any more, and has the
+// IPAM plugin do the same. One that cannot be released does not keep the others from it.
+func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
+	o, err := parseConfigObject(args.StdinData)
+	if err != nil {
+		return err
+	}
+	b, err := o.basics(args.StdinData)
+	if err != nil {
+		return err
+	}
+	const field, want = "cni.dev/valid-attachments", "a list of objects with containerID and ifname"
+	var valid []types.GCAttachment
+	if found, err := o.decode(field, want, &valid); err != nil {
+		return err
+	} else if !found {
+		// Without the list every bond of the network would be taken for garbage.
+		return invalid(field, "nothing", want)
+	}
+	s, err := p.open(b.StateDir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = s.log.Sync() }()
+	keys, err := s.Store.List()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, k := range keys {
+		errs = append(errs, s.collect(ctx, k, b.Network, valid))
+	}
+	errs = append(errs, s.ipam.run(ctx, networkOnly(b, args), "GC", args.StdinData))
+	return errors.Join(errs...)
+}
+
+func (s *session) collect(ctx context.Context, k bond.Key, network string, valid []types.GCAttachment) error {
+	if slices.Contains(valid, types.GCAttachment{ContainerID: k.ContainerID, IfName: k.IfName}) {
+		return nil
+	}
+	rec, err := s.Store.Load(k)
+	if errors.Is(err, bond.ErrNotFound) || err == nil && rec.Network != network {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return s.engine.Release(ctx, k)
+}
+
+// Status says whether an ADD could work: the kernel can make bonds, the state directory can be
+// used, and the IPAM plugin is well.
+func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
+	b, err := ParseBasics(args.StdinData)
+	if err != nil {
+		return err
+	}
+	s, err := p.open(b.StateDir)
+	if err != nil {
+		return unavailable(err)
+	}
+	defer func() { _ = s.log.Sync() }()
+	if err := s.Probe(ctx); err != nil {
+		return unavailable(err)
+	}
+	return s.ipam.run(ctx, networkOnly(b, args), "STATUS", args.StdinData)
+}
+
+// networkOnly is a record as far as IPAM needs one for a verb that is about no container.
+func networkOnly(b Basics, args *skel.CmdArgs) *bond.Record {
+	return &bond.Record{Network: b.Network, CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path}}
+}
+
+func unavailable(err error) *types.Error {
+	return types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("no bond can be made on this node: %v", err), "")
+}

@@ -1,0 +1,138 @@
+package cni
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/containernetworking/cni/pkg/types"
+)
+
+// maxShown bounds how much of a bad value is repeated in an error, in bytes.
+const maxShown = 80
+
+// object is a JSON object, read field by field so that an error can name the field,
+// the value and the values allowed.
+type object struct {
+	// path goes before a field's name in messages: "ipam." or empty.
+	path   string
+	fields map[string]json.RawMessage
+}
+
+// parseObject takes apart a JSON object. path is what goes before its fields' names.
+func parseObject(path string, data []byte) (object, error) {
+	o := object{path: path}
+	err := json.Unmarshal(data, &o.fields)
+	return o, err
+}
+
+// raw finds a field. As with encoding/json, which plugins are written with, the letter
+// case of names does not matter, but an exact match is preferred. Null counts as absent.
+func (o object) raw(name string) (json.RawMessage, bool) {
+	value, found := o.fields[name]
+	if !found {
+		for _, k := range slices.Sorted(maps.Keys(o.fields)) {
+			if strings.EqualFold(k, name) {
+				value, found = o.fields[k], true
+				break
+			}
+		}
+	}
+	return value, found && !bytes.Equal(value, []byte("null"))
+}
+
+// scalar is a string, number or boolean as text; absent is false.
+func (o object) scalar(name, want string) (string, bool, error) {
+	value, found := o.raw(name)
+	if !found {
+		return "", false, nil
+	}
+	switch value[0] {
+	case '{', '[':
+		return "", false, o.invalid(name, want)
+	case '"':
+		return o.str(name, want)
+	}
+	return string(value), true, nil
+}
+
+// str is a string; absent is false.
+func (o object) str(name, want string) (string, bool, error) {
+	value, found := o.raw(name)
+	if !found {
+		return "", false, nil
+	}
+	var s string
+	if json.Unmarshal(value, &s) != nil {
+		return "", false, o.invalid(name, want)
+	}
+	return s, true, nil
+}
+
+// boolean is true, false or, as other plugins write it, the same in quotes; absent is false.
+func (o object) boolean(name string) (bool, error) {
+	switch s, found, err := o.scalar(name, "true or false"); {
+	case err != nil || !found:
+		return false, err
+	case s == "true":
+		return true, nil
+	case s == "false":
+		return false, nil
+	}
+	return false, o.invalid(name, "true or false")
+}
+
+// object is a nested object; absent is one without fields.
+func (o object) object(name string) (object, error) {
+	value, found := o.raw(name)
+	if !found {
+		return object{path: o.path + name + "."}, nil
+	}
+	inner, err := parseObject(o.path+name+".", value)
+	if err != nil {
+		return object{}, o.invalid(name, "an object")
+	}
+	return inner, nil
+}
+
+// decode reads a field into what v points to, in the shape that is wanted.
+func (o object) decode(name, want string, v any) (bool, error) {
+	value, found := o.raw(name)
+	if !found {
+		return false, nil
+	}
+	if json.Unmarshal(value, v) != nil {
+		return false, o.invalid(name, want)
+	}
+	return true, nil
+}
+
+// invalid is the error for a field whose value is not one of those wanted.
+func (o object) invalid(name, want string) *types.Error {
+	value, _ := o.raw(name)
+	return invalid(o.path+name, shown(string(value)), want)
+}
+
+// invalid is CNI's error for a network config that asks for something impossible: which
+// field, what stands there, what is wanted.
+func invalid(field, found, want string) *types.Error {
+	return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: found %s, want %s", field, found, want), "")
+}
+
+// shown is a value from outside, fit for a message: bounded and valid UTF-8.
+func shown(value string) string {
+	if value == "" || value == "null" {
+		return "nothing"
+	}
+	if len(value) > maxShown {
+		value = value[:maxShown] + "…"
+	}
+	if !utf8.ValidString(value) {
+		value = strings.ToValidUTF8(value, "?")
+	}
+	return strings.Join(strings.Fields(value), " ")
+}

@@ -1,0 +1,134 @@
+package cni
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// resultOf is what ADD returns: the results of the plugins before it in the chain, the
+// bond, and what IPAM gave.
+func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, given *current.Result) *current.Result {
+	result := &current.Result{CNIVersion: current.ImplementedSpecVersion}
+	if c.Prev != nil {
+		*result = *c.Prev
+	}
+	index := len(result.Interfaces)
+	result.Interfaces = append(result.Interfaces, &current.Interface{
+		Name: rec.Key.IfName, Mac: string(obs.Bond.MAC), Mtu: obs.Bond.MTU, Sandbox: rec.Sandbox.Path,
+	})
+	for _, ip := range given.IPs {
+		ip.Interface = current.Int(index)
+		result.IPs = append(result.IPs, ip)
+	}
+	result.Routes = append(result.Routes, given.Routes...)
+	if dns := resultDNS(c, given); !dns.IsEmpty() {
+		result.DNS = dns
+	}
+	return result
+}
+
+// resultDNS is the network config's own DNS, or what IPAM said where the config is silent.
+func resultDNS(c *Config, given *current.Result) types.DNS {
+	if !c.DNS.IsEmpty() {
+		return c.DNS
+	}
+	return given.DNS
+}
+
+func recordDNS(d types.DNS) *bond.DNS {
+	if d.IsEmpty() {
+		return nil
+	}
+	return &bond.DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}
+}
+
+// print writes the result in the version that the runtime speaks.
+func (s *session) print(result *current.Result, c *Config) error {
+	versioned, err := result.GetAsVersion(c.Version)
+	if err != nil {
+		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("result: %v", err), "")
+	}
+	if err := versioned.PrintTo(s.stdout); err != nil {
+		return types.NewError(types.ErrIOFailure, fmt.Sprintf("write the result: %v", err), "")
+	}
+	return nil
+}
+
+// addressesOf are the addresses in an IPAM plugin's answer.
+func addressesOf(given *current.Result) ([]bond.Address, error) {
+	var out []bond.Address
+	for i, ip := range given.IPs {
+		prefix, ok := prefixOf(ip.Address)
+		if !ok {
+			return nil, badAnswer("ips[%d]: %s is not an address with a prefix length", i, ip.Address.String())
+		}
+		a := bond.Address{Prefix: prefix}
+		if ip.Gateway != nil {
+			if a.Gateway, ok = addrOf(ip.Gateway); !ok {
+				return nil, badAnswer("ips[%d]: gateway %s is not an address", i, ip.Gateway)
+			}
+		}
+		out = append(out, a)
+	}
+	return out, nil
+}
+
+// routesOf are the routes in an IPAM plugin's answer. One without a gateway goes through that of
+// the first address of its family which has one, as with the reference plugins.
+func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, error) {
+	var out []bond.Route
+	for i, r := range given.Routes {
+		dst, ok := prefixOf(r.Dst)
+		if !ok {
+			return nil, badAnswer("routes[%d]: %s is not a prefix", i, r.Dst.String())
+		}
+		route := bond.Route{Dst: dst.Masked(), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Table: r.Table, Scope: r.Scope}
+		if r.GW != nil {
+			if route.Gateway, ok = addrOf(r.GW); !ok {
+				return nil, badAnswer("routes[%d]: gateway %s is not an address", i, r.GW)
+			}
+		} else {
+			route.Gateway = gatewayFor(dst.Addr(), addresses)
+		}
+		out = append(out, route)
+	}
+	return out, nil
+}
+
+func gatewayFor(dst netip.Addr, addresses []bond.Address) netip.Addr {
+	for _, a := range addresses {
+		if a.Gateway.IsValid() && a.Gateway.Is4() == dst.Is4() {
+			return a.Gateway
+		}
+	}
+	return netip.Addr{}
+}
+
+func badAnswer(format string, args ...any) *types.Error {
+	return types.NewError(types.ErrDecodingFailure, "IPAM ADD: "+fmt.Sprintf(format, args...), "")
+}
+
+func addrOf(ip net.IP) (netip.Addr, bool) {
+	a, ok := netip.AddrFromSlice(ip)
+	return a.Unmap(), ok
+}
+
+// prefixOf keeps the host bits: it is an address and the length of its network.
+func prefixOf(n net.IPNet) (netip.Prefix, bool) {
+	a, ok := addrOf(n.IP)
+	ones, bits := n.Mask.Size()
+	if !ok || bits == 0 {
+		return netip.Prefix{}, false
+	}
+	if a.Is4() && bits == 128 {
+		ones -= 96
+	}
+	p := netip.PrefixFrom(a, ones)
+	return p, p.IsValid()
+}
