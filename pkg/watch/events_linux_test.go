@@ -1,0 +1,316 @@
+package watch
+
+import (
+	"errors"
+	"net"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+)
+
+func route(dst, via string) *netlink.Route {
+	_, n, err := net.ParseCIDR(dst)
+	if err != nil {
+		panic(err)
+	}
+	return &netlink.Route{Dst: n, Gw: net.ParseIP(via)}
+}
+
+// TestPodEvents: what can be taken from a bond in a pod is told, what is added is not.
+func TestPodEvents(t *testing.T) {
+	w := pod(t, "pod")
+	r, sink := newRecords(t), newSink()
+	r.put(t, w)
+	start(t, r, sink)
+	steps := []struct {
+		name  string
+		cause string // empty for silence
+		do    func() error
+	}{
+		{"link appears", "link changed", func() error { return addVeth("c", "d") }},
+		{"link is renamed", "link changed", func() error { return netlink.LinkSetName(link("c"), "e") }},
+		{"link goes down", "link changed", func() error { return netlink.LinkSetDown(link("b")) }},
+		{"link goes up", "link changed", func() error { return setUpLink("b") }},
+		{"link is deleted", "link removed", func() error { return netlink.LinkDel(link("e")) }},
+		{"address is added", "", func() error { return addAddress("a", "198.51.100.1/24") }},
+		{"address is removed", "address removed", func() error {
+			l, err := netlink.LinkByName("a")
+			addr, _ := netlink.ParseAddr("198.51.100.1/24")
+			return errors.Join(err, netlink.AddrDel(l, addr))
+		}},
+		{"IPv6 address is added", "", func() error { return addAddress("a", "2001:db8:1::1/64") }},
+		{"IPv6 address is removed", "address removed", func() error {
+			l, err := netlink.LinkByName("a")
+			addr, _ := netlink.ParseAddr("2001:db8:1::1/64")
+			return errors.Join(err, netlink.AddrDel(l, addr))
+		}},
+		{"route is added", "", func() error { return netlink.RouteAdd(route("203.0.113.0/24", "192.0.2.2")) }},
+		{"route is replaced", "route replaced", func() error { return netlink.RouteReplace(route("203.0.113.0/24", "192.0.2.3")) }},
+		{"route is removed", "route removed", func() error { return netlink.RouteDel(route("203.0.113.0/24", "192.0.2.3")) }},
+		{"IPv6 route is added", "", func() error { return netlink.RouteAdd(route("2001:db8:2::/64", "2001:db8::2")) }},
+		{"IPv6 route is replaced", "route replaced", func() error { return netlink.RouteReplace(route("2001:db8:2::/64", "2001:db8::3")) }},
+		{"IPv6 route is removed", "route removed", func() error { return netlink.RouteDel(route("2001:db8:2::/64", "2001:db8::3")) }},
+	}
+	settle(t, w, sink)
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			in(t, w.Sandbox, step.do)
+			if step.cause != "" {
+				sink.until(t, w.Key, step.cause)
+				settle(t, w, sink)
+				return
+			}
+			mark(t, w)
+			if g := sink.next(t); !strings.HasPrefix(g.cause, "link changed") {
+				t.Errorf("handed out for %q", g.cause)
+			}
+		})
+	}
+}
+
+// settle lets the kernel finish what it tells later of by itself, such as carrier and link-local
+// addresses, and takes what was handed out for it.
+func settle(t *testing.T, w Watched, sink *fakeSink) {
+	t.Helper()
+	for quiet := false; !quiet; {
+		select {
+		case <-sink.got:
+		case <-time.After(300 * time.Millisecond):
+			quiet = true
+		}
+	}
+	_ = w
+}
+
+// TestMove: a link that leaves a pod is told to the pod it leaves and to the pod it enters.
+func TestMove(t *testing.T) {
+	from, to := pod(t, "from"), pod(t, "to")
+	r, sink := newRecords(t), newSink()
+	r.put(t, from)
+	r.put(t, to)
+	start(t, r, sink)
+	in(t, from.Sandbox, func() error { return addVeth("x", "y") })
+	settle(t, from, sink)
+	target, err := os.Open(to.Sandbox.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	in(t, from.Sandbox, func() error { return netlink.LinkSetNsFd(link("x"), int(target.Fd())) })
+	if err := target.Close(); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[bond.Key]bool{}
+	for !seen[from.Key] || !seen[to.Key] {
+		g := sink.next(t)
+		if g.key == from.Key && strings.HasPrefix(g.cause, "link removed") || g.key == to.Key && strings.HasPrefix(g.cause, "link changed") {
+			seen[g.key] = true
+		}
+	}
+}
+
+// TestForeign: nothing is handed out for what happens in the host or in other pods.
+func TestForeign(t *testing.T) {
+	ours, other := pod(t, "ours"), pod(t, "other")
+	ids, err := openNSIDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ids.close()
+	if _, err := ids.assign(other.Sandbox); err != nil { // so that its events do arrive
+		t.Fatal(err)
+	}
+	r, sink := newRecords(t), newSink()
+	r.put(t, ours)
+	h := start(t, r, sink)
+	settle(t, ours, sink)
+	before := h.Stats()
+	noise := func() error {
+		return errors.Join(addVeth("n0", "n1"), setUpLink("n0"), setUpLink("n1"), addAddress("n0", "198.51.100.1/24"),
+			netlink.RouteAdd(route("203.0.113.0/24", "198.51.100.2")), netlink.RouteReplace(route("203.0.113.0/24", "198.51.100.3")),
+			netlink.RouteDel(route("203.0.113.0/24", "198.51.100.3")), netlink.LinkDel(link("n0")))
+	}
+	in(t, other.Sandbox, noise)
+	if err := noise(); err != nil {
+		t.Fatal(err)
+	}
+	mark(t, ours)
+	if before := sink.until(t, ours.Key, "link changed"); len(before) > 0 {
+		t.Errorf("handed out: %v", before)
+	}
+	after := h.Stats()
+	if n := after.Events - before.Events; n < 20 {
+		t.Errorf("%d events were read; the noise did not arrive", n)
+	}
+	if n := after.Relevant - before.Relevant; n != 1 {
+		t.Errorf("%d events counted as relevant, want 1", n)
+	}
+}
+
+// TestSandboxEnds: the end of a netns is told, and nothing of ours delays it.
+func TestSandboxEnds(t *testing.T) {
+	w := pod(t, "pod")
+	r, sink := newRecords(t), newSink()
+	r.put(t, w)
+	start(t, r, sink)
+	if err := addVeth("host-end", "pod-end"); err != nil {
+		t.Fatal(err)
+	}
+	target, err := os.Open(w.Sandbox.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = errors.Join(netlink.LinkSetNsFd(link("pod-end"), int(target.Fd())), target.Close())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sink.until(t, w.Key, "link changed")
+	netnstest.Delete(t, w.Sandbox.Path)
+	sink.until(t, w.Key, CauseSandbox)
+	// The peer goes with the last of what holds the netns.
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		_, err := netlink.LinkByName("host-end")
+		var gone netlink.LinkNotFoundError
+		if errors.As(err, &gone) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the netns is still held: %v", err)
+		}
+	}
+}
+
+// TestReusedID: the kernel gives the ID of a dead netns to the next one; events are told to
+// the pod that has the ID now.
+func TestReusedID(t *testing.T) {
+	first, second := pod(t, "first"), pod(t, "second")
+	r, sink := newRecords(t), newSink()
+	r.put(t, first)
+	start(t, r, sink)
+	id := nsidOf(t, first.Sandbox)
+	netnstest.Delete(t, first.Sandbox.Path)
+	sink.until(t, first.Key, CauseSandbox)
+	r.put(t, second)
+	sink.until(t, second.Key, CauseRecord)
+	if got := nsidOf(t, second.Sandbox); got != id {
+		t.Fatalf("the kernel gave ID %d, not %d again: this test proves nothing", got, id)
+	}
+	settle(t, second, sink)
+	mark(t, second)
+	if g := sink.next(t); g.key != second.Key {
+		t.Errorf("handed out %v", g)
+	}
+}
+
+func nsidOf(t *testing.T, s bond.Sandbox) int32 {
+	t.Helper()
+	f, err := os.Open(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	id, err := netlink.GetNetNsIdByFd(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return int32(id)
+}
+
+// TestOverrun fills the socket's buffer while the reader is held up.
+func TestOverrun(t *testing.T) {
+	ours, other := pod(t, "ours"), pod(t, "other")
+	r, sink := newRecords(t), newSink()
+	r.put(t, ours)
+	r.put(t, other)
+	hold := make(chan struct{})
+	sink.before = func(g given) {
+		if strings.HasPrefix(g.cause, "link changed") {
+			<-hold
+		}
+	}
+	h := start(t, r, sink, func(h *Hub) { h.cfg.ReceiveBuffer = 1 }) // the kernel makes it its least
+	mark(t, ours)                                                    // the reader now waits in the sink
+	in(t, ours.Sandbox, func() error {
+		for range 100 {
+			if err := errors.Join(netlink.LinkSetDown(link("b")), setUpLink("b")); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	close(hold)
+	seen := map[bond.Key]bool{}
+	for !seen[ours.Key] || !seen[other.Key] {
+		if g := sink.next(t); g.cause == CauseOverrun {
+			seen[g.key] = true
+		}
+	}
+	if s := h.Stats(); s.Overruns == 0 || s.Reopens == 0 {
+		t.Errorf("not counted: %+v", s)
+	}
+	settle(t, ours, sink)
+	mark(t, other)
+	sink.until(t, other.Key, "link changed") // the new socket hears
+}
+
+// TestSubscribedFirst: when a key is handed out for a new record, its netns has its ID.
+func TestSubscribedFirst(t *testing.T) {
+	r, sink := newRecords(t), newSink()
+	start(t, r, sink)
+	w := pod(t, "late")
+	if id := nsidOf(t, w.Sandbox); id != noNSID {
+		t.Fatalf("the sandbox has ID %d before anybody gave it one", id)
+	}
+	var id int32
+	sink.before = func(given) { id = nsidOf(t, w.Sandbox) }
+	r.put(t, w)
+	sink.until(t, w.Key, CauseRecord)
+	if id == noNSID {
+		t.Error("the key was handed out before the netns had an ID")
+	}
+}
+
+// TestDeadSandbox: a record whose netns is gone, or whose path leads to another one, is handed out once.
+func TestDeadSandbox(t *testing.T) {
+	gone, moved, live := pod(t, "gone"), pod(t, "moved"), pod(t, "live")
+	netnstest.Delete(t, gone.Sandbox.Path)
+	moved.Sandbox.Inode++
+	r, sink := newRecords(t), newSink()
+	for _, w := range []Watched{gone, moved, live} {
+		r.put(t, w)
+	}
+	start(t, r, sink)
+	if id := nsidOf(t, moved.Sandbox); id != noNSID {
+		t.Errorf("a netns that is not the record's was given ID %d", id)
+	}
+	mark(t, live)
+	if before := sink.until(t, live.Key, "link changed"); len(before) > 0 {
+		t.Errorf("handed out again: %v", before)
+	}
+}
+
+// TestNoRight: without CAP_NET_BROADCAST Run says what is missing.
+func TestNoRight(t *testing.T) {
+	r := newRecords(t)
+	h, err := New(r.config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.openSocket = func(int) (*socket, error) {
+		fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = unix.Close(fd) }()
+		return nil, setUp(fd, 4096)
+	}
+	if err := h.Run(t.Context(), newSink()); err == nil || !strings.Contains(err.Error(), "CAP_NET_BROADCAST") {
+		t.Errorf("Run: %v", err)
+	}
+}

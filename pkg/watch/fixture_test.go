@@ -1,0 +1,238 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+)
+
+// patience is how long a test waits for what must come.
+const patience = 10 * time.Second
+
+// given is one call of Enqueue.
+type given struct {
+	key   bond.Key
+	cause string
+}
+
+// fakeSink keeps what it is given, in order.
+type fakeSink struct {
+	got chan given
+	// before, when set, is called first in Enqueue: it may look, or make the caller wait.
+	before func(given)
+}
+
+func newSink() *fakeSink { return &fakeSink{got: make(chan given, 1<<16)} }
+
+func (s *fakeSink) Enqueue(key bond.Key, cause string) {
+	if s.before != nil {
+		s.before(given{key, cause})
+	}
+	s.got <- given{key, cause}
+}
+
+// next is what was given next.
+func (s *fakeSink) next(t *testing.T) given {
+	t.Helper()
+	select {
+	case g := <-s.got:
+		return g
+	case <-time.After(patience):
+		t.Fatal("nothing was handed out")
+		return given{}
+	}
+}
+
+// until takes what was given up to the first of key with that beginning of a cause, and answers all
+// that came before.
+func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
+	t.Helper()
+	var before []given
+	timeout := time.After(patience)
+	for {
+		select {
+		case g := <-s.got:
+			if g.key == key && strings.HasPrefix(g.cause, cause) {
+				return before
+			}
+			before = append(before, g)
+		case <-timeout:
+			t.Fatalf("%s was not handed out for %q; handed out: %v", key, cause, before)
+		}
+	}
+}
+
+// records is a directory of records: empty files, and what each stands for.
+type records struct {
+	dir string
+	mu  sync.Mutex
+	all []Watched
+	err error
+	// lists counts the calls of list; onList, when set, is called by each.
+	lists  int
+	onList func()
+}
+
+func newRecords(t testing.TB) *records { return &records{dir: t.TempDir()} }
+
+func (r *records) list() ([]Watched, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lists++
+	if r.onList != nil {
+		r.onList()
+	}
+	return slices.Clone(r.all), r.err
+}
+
+// put writes a record as the store does: under another name first.
+func (r *records) put(t testing.TB, w Watched) {
+	t.Helper()
+	r.mu.Lock()
+	r.all = append(slices.DeleteFunc(r.all, func(o Watched) bool { return o.Key == w.Key }), w)
+	r.mu.Unlock()
+	name := filepath.Join(r.dir, w.Key.String()+".json")
+	if err := errors.Join(os.WriteFile(name+".tmp1", nil, 0o600), os.Rename(name+".tmp1", name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *records) remove(t testing.TB, key bond.Key) {
+	t.Helper()
+	r.mu.Lock()
+	r.all = slices.DeleteFunc(r.all, func(o Watched) bool { return o.Key == key })
+	r.mu.Unlock()
+	if err := os.Remove(filepath.Join(r.dir, key.String()+".json")); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (r *records) config(t testing.TB) Config {
+	return Config{
+		Dir: r.dir,
+		KeyOf: func(file string) (bond.Key, bool) {
+			name, ok := strings.CutSuffix(file, ".json")
+			key, err := bond.ParseKey(name)
+			return key, ok && err == nil
+		},
+		List: r.list,
+		// Long enough that no test sees a resync that did not ask for one.
+		Resync:  time.Hour,
+		Problem: func(err error) { t.Log(err) },
+	}
+}
+
+// start runs a Hub until the test ends, and answers when it has handed out all records.
+func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Hub)) *Hub {
+	t.Helper()
+	h, err := New(r.config(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range change {
+		f(h)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx, sink) }()
+	t.Cleanup(func() {
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(patience):
+			t.Error("Run did not return when its context ended")
+		}
+	})
+	for range len(r.all) {
+		if g := sink.next(t); g.cause != CauseStart {
+			t.Fatalf("handed out %v before the start was", g)
+		}
+	}
+	return h
+}
+
+// sandbox is a netns as a container runtime makes it.
+func sandbox(t testing.TB) bond.Sandbox {
+	t.Helper()
+	path := netnstest.New(t)
+	id, err := netns.Identify(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
+}
+
+// in runs f in the sandbox. Handles made by f, such as those of netlink's functions, are in there.
+func in(t testing.TB, s bond.Sandbox, f func() error) {
+	t.Helper()
+	ns, err := netns.Open(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ns.Close() }()
+	if err := ns.Do(f); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// pod is a record and its sandbox, which has a veth pair a–b, both up, a with 192.0.2.1/24 and 2001:db8::1/64.
+func pod(t testing.TB, id string) Watched {
+	t.Helper()
+	w := Watched{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: sandbox(t)}
+	in(t, w.Sandbox, func() error {
+		return errors.Join(addVeth("a", "b"), setUpLink("a"), setUpLink("b"),
+			addAddress("a", "192.0.2.1/24"), addAddress("a", "2001:db8::1/64"))
+	})
+	return w
+}
+
+func addVeth(name, peer string) error {
+	return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: peer})
+}
+
+func link(name string) netlink.Link {
+	return &netlink.Device{LinkAttrs: netlink.LinkAttrs{Name: name}}
+}
+
+func setUpLink(name string) error { return netlink.LinkSetUp(link(name)) }
+
+func addAddress(name, cidr string) error {
+	l, err := netlink.LinkByName(name)
+	if err != nil {
+		return err
+	}
+	addr, err := netlink.ParseAddr(cidr)
+	if err != nil {
+		return err
+	}
+	addr.Flags = 0x02 // IFA_F_NODAD: usable, and silent, from the start
+	return netlink.AddrAdd(l, addr)
+}
+
+// mark makes an event in the pod that concerns it. As events are read in order, whatever was to be
+// handed out for earlier ones has been when this one's comes.
+func mark(t testing.TB, w Watched) {
+	t.Helper()
+	in(t, w.Sandbox, func() error {
+		l, err := netlink.LinkByName("b")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetMTU(l, l.Attrs().MTU-1)
+	})
+}

@@ -1,0 +1,87 @@
+package watch
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// retryPeriod is how long something that cannot be opened or listed is left alone.
+const retryPeriod = time.Second
+
+// listener reads events and hands out the keys that they concern. It belongs to one goroutine.
+type listener struct {
+	hub  *Hub
+	sink Sink
+	// told is what a PF's last event said: its ifindex and its up and carrier flags.
+	told map[bond.PCIAddress]uint64
+}
+
+func newListener(h *Hub, sink Sink) *listener {
+	return &listener{hub: h, sink: sink, told: map[bond.PCIAddress]uint64{}}
+}
+
+// run reads s until ctx ends. After any error it starts over with a new socket: the kernel
+// says only once that it dropped messages, and is silent about those that it drops until the old
+// socket has been read empty (netlink_overrun in net/netlink/af_netlink.c).
+func (l *listener) run(ctx context.Context, s *socket) {
+	for s != nil {
+		err := l.read(ctx, s)
+		if ctx.Err() != nil {
+			return
+		}
+		l.hub.overruns.Add(1)
+		l.hub.cfg.Problem(fmt.Errorf("watch: events were lost, every bond is looked at again: %w", err))
+		if s = l.reopen(ctx); s != nil {
+			l.hub.reopens.Add(1)
+			clear(l.told)
+			select {
+			case l.hub.relist <- CauseOverrun:
+			default:
+			}
+		}
+	}
+}
+
+// reopen tries until it has a socket; nil when ctx ended first.
+func (l *listener) reopen(ctx context.Context) *socket {
+	for reported := false; ; reported = true {
+		s, err := l.hub.openSocket(l.hub.cfg.ReceiveBuffer)
+		if err == nil {
+			return s
+		}
+		if !reported {
+			l.hub.cfg.Problem(fmt.Errorf("watch: no events until the socket can be opened, only resyncs: %w", err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retryPeriod):
+		}
+	}
+}
+
+// read hands out the keys of what arrives on s until an error or the end of ctx, and closes s.
+func (l *listener) read(ctx context.Context, s *socket) error {
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		_ = s.close() // wakes receive; nobody is interested in the socket any more
+	})
+	defer func() {
+		if !stop() {
+			<-closed
+			return
+		}
+		_ = s.close() // it is given up for its error already
+	}()
+	for {
+		data, nsid, err := s.receive()
+		if err != nil {
+			return err
+		}
+		l.dispatch(data, nsid)
+	}
+}

@@ -1,0 +1,35 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+// isolated is set in the process that runs the tests.
+const isolated = "BONDKEEPER_WATCH_TEST_ISOLATED"
+
+// TestMain runs the tests in a network namespace of their own, which stands for the host's: they
+// disturb nothing there, and no event comes but their own. The mount namespace keeps the mounts of
+// sandboxes from outliving a test that was killed.
+func TestMain(m *testing.M) {
+	if os.Getenv(isolated) != "" || labHost {
+		os.Exit(m.Run())
+	}
+	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	cmd.Env = append(os.Environ(), isolated+"=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS}
+	err := cmd.Run()
+	var exit *exec.ExitError
+	switch {
+	case errors.As(err, &exit):
+		os.Exit(exit.ExitCode())
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "these tests need root:", err)
+		os.Exit(1)
+	}
+}

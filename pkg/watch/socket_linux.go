@@ -1,0 +1,134 @@
+package watch
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxMessage is more than the largest event: the list of a link's alternative names, which
+// a pod can make as long as it likes, ends at 64 KiB (rtnl_alt_ifname in net/core/rtnetlink.c).
+const maxMessage = 128 << 10
+
+// groups are those of whose messages one can concern a bond.
+var groups = []int{
+	unix.RTNLGRP_NSID, unix.RTNLGRP_LINK,
+	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
+	unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE,
+}
+
+var errTruncated = errors.New("an event longer than the receive buffer")
+
+// socket is an rtnetlink socket of the host that hears every netns with an ID. receive is for
+// one goroutine; close may be called at any time by any.
+type socket struct {
+	file *os.File
+	conn syscall.RawConn
+	// What a receive needs is made once, so that receiving allocates nothing: Recvmsg of
+	// x/sys makes a sender's address for each message.
+	data   []byte
+	oob    [64]byte
+	sender unix.RawSockaddrNetlink
+	vector unix.Iovec
+	header unix.Msghdr
+	try    func(fd uintptr) bool
+	n      int
+	errno  syscall.Errno
+}
+
+// openSocket must be called in the host's netns. It needs CAP_NET_BROADCAST.
+func openSocket(receiveBuffer int) (*socket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("open an rtnetlink socket: %w", err)
+	}
+	if err := setUp(fd, receiveBuffer); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	s := &socket{file: os.NewFile(uintptr(fd), "rtnetlink"), data: make([]byte, maxMessage)}
+	if s.conn, err = s.file.SyscallConn(); err != nil {
+		return nil, errors.Join(fmt.Errorf("rtnetlink socket: %w", err), s.file.Close())
+	}
+	s.vector.Base = &s.data[0]
+	s.vector.SetLen(len(s.data))
+	s.header.Name = (*byte)(unsafe.Pointer(&s.sender))
+	s.header.Iov = &s.vector
+	s.header.SetIovlen(1)
+	s.header.Control = &s.oob[0]
+	s.try = s.recvmsg
+	return s, nil
+}
+
+// setUp hears all netns before it joins a group, so that no message of a joined group is missed.
+func setUp(fd, receiveBuffer int) error {
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
+		// Without CAP_NET_ADMIN on the node the kernel bounds the size by net.core.rmem_max.
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
+			return fmt.Errorf("set the rtnetlink socket's receive buffer to %d bytes: %w", receiveBuffer, err)
+		}
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
+		return fmt.Errorf("listen to the links of all pods (this needs CAP_NET_BROADCAST): %w", err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+		return fmt.Errorf("bind the rtnetlink socket: %w", err)
+	}
+	for _, g := range groups {
+		if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_ADD_MEMBERSHIP, g); err != nil {
+			return fmt.Errorf("join rtnetlink group %d: %w", g, err)
+		}
+	}
+	return nil
+}
+
+// receive waits for messages and answers them with the ID of the netns they come from; noNSID means
+// the host's own. The bytes are good until the next call. After close the error is os.ErrClosed.
+func (s *socket) receive() ([]byte, int32, error) {
+	if err := s.conn.Read(s.try); err != nil {
+		return nil, noNSID, err
+	}
+	switch {
+	case s.errno != 0:
+		return nil, noNSID, s.errno
+	case s.header.Flags&unix.MSG_TRUNC != 0:
+		return nil, noNSID, errTruncated
+	case s.sender.Pid != 0:
+		return nil, noNSID, nil // not from the kernel; a privileged process can send such
+	}
+	return s.data[:s.n], controlNSID(s.oob[:s.header.Controllen]), nil
+}
+
+// recvmsg is one attempt; false makes the runtime wait until there is something to read.
+func (s *socket) recvmsg(fd uintptr) bool {
+	for {
+		s.header.Namelen = unix.SizeofSockaddrNetlink
+		s.header.SetControllen(len(s.oob))
+		n, _, errno := unix.Syscall(unix.SYS_RECVMSG, fd, uintptr(unsafe.Pointer(&s.header)), unix.MSG_DONTWAIT)
+		if errno == unix.EINTR {
+			continue
+		}
+		s.n, s.errno = int(n), errno
+		return errno != unix.EAGAIN
+	}
+}
+
+// close wakes a waiting receive.
+func (s *socket) close() error { return s.file.Close() }
+
+// controlNSID reads the control message in which the kernel says what netns a message comes from; there
+// is none for the socket's own (netlink_cmsg_listen_all_nsid in net/netlink/af_netlink.c).
+func controlNSID(oob []byte) int32 {
+	if len(oob) < unix.CmsgLen(4) {
+		return noNSID
+	}
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&oob[0]))
+	if h.Level != unix.SOL_NETLINK || h.Type != unix.NETLINK_LISTEN_ALL_NSID {
+		return noNSID
+	}
+	return int32(binary.NativeEndian.Uint32(oob[unix.CmsgLen(0):])) //nolint:gosec // an int in the kernel
+}
