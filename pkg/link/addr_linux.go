@@ -1,0 +1,173 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// addresses are those of a link. Link-local IPv6 addresses are the kernel's own and left
+// out, unless the record has them.
+func (c *conn) addresses(index int, r *bond.Record) ([]netip.Prefix, error) {
+	on := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
+	all, err := untilWhole(c, func() ([]netlink.Addr, error) { return c.handle.AddrList(on, netlink.FAMILY_ALL) })
+	if err != nil {
+		return nil, classify(fmt.Errorf("list the bond's addresses: %w", err))
+	}
+	var out []netip.Prefix
+	for _, a := range all {
+		p, ok := prefixOf(a.IPNet)
+		if !ok || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !recorded(r, p) {
+			continue
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+func recorded(r *bond.Record, p netip.Prefix) bool {
+	return slices.ContainsFunc(r.Addresses, func(a bond.Address) bool { return a.Prefix == p })
+}
+
+func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
+	if n == nil {
+		return netip.Prefix{}, false
+	}
+	ip, ok := netip.AddrFromSlice(n.IP)
+	ones, bits := n.Mask.Size()
+	if bits == 32 {
+		ip = ip.Unmap()
+	}
+	return netip.PrefixFrom(ip, ones), ok && bits == ip.BitLen()
+}
+
+func ipNet(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
+// addAddress adds p to a link. IPv6 addresses skip duplicate address detection: the pod
+// had the address before, and must not wait a second for it.
+func (c *conn) addAddress(d *device, p netip.Prefix) error {
+	a := &netlink.Addr{IPNet: ipNet(p)}
+	if p.Addr().Is6() {
+		a.Flags = unix.IFA_F_NODAD
+	}
+	add := func() error {
+		if err := c.inTime(); err != nil {
+			return err
+		}
+		return c.handle.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, a)
+	}
+	err := add()
+	// Runtimes switch IPv6 off in netns where the cluster has none; who asks for an address wants it.
+	if p.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
+		if err := c.enableIPv6(d.Name); err != nil {
+			return err
+		}
+		err = add()
+	}
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}
+
+func (c *conn) enableIPv6(name string) error {
+	return c.ns.Do(func() error {
+		return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", name, "disable_ipv6"), []byte("0"), 0)
+	})
+}
+
+// routes are the unicast routes through a link, of all tables but the local one.
+func (c *conn) routes(index int) ([]bond.Route, error) {
+	var out []bond.Route
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		all, err := untilWhole(c, func() ([]netlink.Route, error) {
+			return c.handle.RouteListFiltered(family, &netlink.Route{}, netlink.RT_FILTER_TABLE)
+		})
+		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) { // a kernel without IPv6
+			continue
+		}
+		if err != nil {
+			return nil, classify(fmt.Errorf("list the bond's routes: %w", err))
+		}
+		for i := range all {
+			out = append(out, routesVia(index, &all[i])...)
+		}
+	}
+	return out, nil
+}
+
+// routesVia are the bond's routes among the next hops of r.
+func routesVia(index int, r *netlink.Route) []bond.Route {
+	dst, ok := prefixOf(r.Dst)
+	if !ok || r.Type != unix.RTN_UNICAST || r.Table == unix.RT_TABLE_LOCAL {
+		return nil
+	}
+	one := bond.Route{Dst: dst, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority}
+	if r.Table != unix.RT_TABLE_MAIN {
+		one.Table = &r.Table
+	}
+	var out []bond.Route
+	add := func(link int, gw net.IP) {
+		if link != index {
+			return
+		}
+		via := one
+		via.Gateway, _ = netip.AddrFromSlice(gw)
+		via.Gateway = via.Gateway.Unmap()
+		if scope := int(r.Scope); dst.Addr().Is4() && scope != int(ownScope(via)) {
+			via.Scope = &scope
+		}
+		out = append(out, via)
+	}
+	add(r.LinkIndex, r.Gw)
+	for _, hop := range r.MultiPath {
+		add(hop.LinkIndex, hop.Gw)
+	}
+	return out
+}
+
+// ownScope is the kernel's choice for an IPv4 route (fib_create_info); IPv6 has no scopes.
+func ownScope(r bond.Route) netlink.Scope {
+	if r.Dst.Addr().Is4() && !r.Gateway.IsValid() {
+		return unix.RT_SCOPE_LINK
+	}
+	return unix.RT_SCOPE_UNIVERSE
+}
+
+// addRoute adds a route through a link beside others to the same destination, as CNI
+// plugins do: the one that is there may be the cluster network's. Only a route that is the
+// same in everything makes the kernel answer that it exists.
+func (c *conn) addRoute(d *device, r bond.Route) error {
+	nr := &netlink.Route{
+		LinkIndex: d.Index, Dst: ipNet(r.Dst.Masked()), MTU: r.MTU, AdvMSS: r.AdvMSS,
+		Priority: r.Priority, Scope: ownScope(r),
+	}
+	if r.Gateway.IsValid() {
+		nr.Gw = r.Gateway.AsSlice()
+	}
+	if r.Table != nil {
+		nr.Table = *r.Table
+	}
+	if r.Scope != nil {
+		nr.Scope = netlink.Scope(*r.Scope) //nolint:gosec // 8 bits in the kernel
+	}
+	if err := c.inTime(); err != nil {
+		return err
+	}
+	err := c.handle.RouteAddEcmp(nr)
+	if errors.Is(err, unix.EEXIST) {
+		return nil
+	}
+	return err
+}

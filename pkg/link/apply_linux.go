@@ -1,0 +1,211 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// Apply makes one change. Where the action names a link, that link is read first, and
+// the error matches bond.ErrStale when it is another one by now, bond.ErrGone when there is none.
+func (k *Kernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+	if err := k.apply(ctx, r, a); err != nil {
+		return fmt.Errorf("%s: %w", a, classify(err))
+	}
+	return nil
+}
+
+func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+	switch a := a.(type) {
+	case plan.RestoreVF:
+		return k.restoreVF(ctx, a)
+	case plan.MoveToPod:
+		return k.moveToPod(ctx, r, a)
+	case plan.MoveToHost:
+		return k.moveToHost(ctx, r, a)
+	case plan.CreateBond:
+		return k.createBond(ctx, r, a)
+	case plan.SetOptions:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.setOptions(b, a.Options) })
+	case plan.DeleteBond:
+		return k.onBond(ctx, r, a.Bond, (*conn).deleteBond)
+	case plan.Enslave:
+		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave)
+	case plan.SetActive:
+		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
+	case plan.AddAddress:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addAddress(b, a.Prefix) })
+	case plan.AddRoute:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addRoute(b, a.Route) })
+	case plan.Announce:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.announce(b, a.Addresses) })
+	default:
+		return k.applyToLink(ctx, r, a)
+	}
+}
+
+// applyToLink makes the changes that every kind of link takes.
+func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action) error {
+	var ref plan.Ref
+	var change func(*conn, *device) error
+	switch a := a.(type) {
+	case plan.Rename:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.rename(d, a.To) }
+	case plan.SetMAC:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.setMAC(d, a.MAC) }
+	case plan.SetMTU:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.setMTU(d, a.MTU) }
+	case plan.SetUp:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.setUp(d, true) }
+	case plan.SetDown:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.setUp(d, false) }
+	case plan.Bounce:
+		ref, change = a.Link, func(c *conn, d *device) error { return errors.Join(c.setUp(d, false), c.setUp(d, true)) }
+	case plan.Release:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.setMaster(d, 0) }
+	default:
+		return fmt.Errorf("%w: the kernel has no action %T", bond.ErrUnsupported, a)
+	}
+	if a.On() == plan.OnBond {
+		return k.onBond(ctx, r, ref, change)
+	}
+	return k.onLink(ctx, r, ref, change)
+}
+
+func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {
+	c, err := k.open(ctx, r, ref.Place)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	d, err := c.verified(ref)
+	if err != nil {
+		return err
+	}
+	return change(c, d)
+}
+
+func (k *Kernel) onBond(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {
+	return k.onLink(ctx, r, ref, func(c *conn, b *device) error {
+		if err := isBond(b); err != nil {
+			return err
+		}
+		return change(c, b)
+	})
+}
+
+func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.Ref, change func(c *conn, d, b *device) error) error {
+	return k.onBond(ctx, r, to, func(c *conn, b *device) error {
+		d, err := c.verified(ref)
+		if err != nil {
+			return err
+		}
+		return change(c, d, b)
+	})
+}
+
+// verified reads the link that ref names and refuses it unless it is that link.
+func (c *conn) verified(ref plan.Ref) (*device, error) {
+	if ref.Place != c.place {
+		return nil, fmt.Errorf("%w: %s is to be found %s, not %s", bond.ErrStale, ref.Name, ref.Place, c.place)
+	}
+	d, err := c.byIndex(ref.Index, false)
+	if err != nil {
+		return nil, err
+	}
+	if d.PCI != ref.PCI {
+		return nil, fmt.Errorf("%w: ifindex %d %s is %s with PCI address %q, not %q", bond.ErrStale, ref.Index, c.place, d.Name, d.PCI, ref.PCI)
+	}
+	if ref.PCI == "" && ref.PermMAC != "" && d.PermMAC != ref.PermMAC {
+		return nil, fmt.Errorf("%w: ifindex %d %s is %s with permanent MAC %q, not %q", bond.ErrStale, ref.Index, c.place, d.Name, d.PermMAC, ref.PermMAC)
+	}
+	return d, nil
+}
+
+func isBond(d *device) error {
+	if d.Kind != "bond" {
+		return fmt.Errorf("%w: %s (ifindex %d) is a link of kind %q and no bond", bond.ErrStale, d.Name, d.Index, d.Kind)
+	}
+	return nil
+}
+
+// setLink changes attributes of a link; in one request the kernel applies them one after
+// the other and stops at the first refusal, keeping what it has done (do_setlink).
+func (c *conn) setLink(index int, attrs ...*nl.RtAttr) error {
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index) //nolint:gosec // an ifindex is an int in the kernel
+	req.AddData(msg)
+	for _, a := range attrs {
+		req.AddData(a)
+	}
+	_, err := c.do(req, 0)
+	return err
+}
+
+func (c *conn) setUp(d *device, up bool) error {
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Change = int32(d.Index), unix.IFF_UP //nolint:gosec // as above
+	if up {
+		msg.Flags = unix.IFF_UP
+	}
+	req.AddData(msg)
+	_, err := c.do(req, 0)
+	return err
+}
+
+func (c *conn) setMAC(d *device, m bond.MAC) error {
+	if m.Bytes() == nil {
+		return fmt.Errorf("%q is not a MAC address", m)
+	}
+	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_ADDRESS, m.Bytes()))
+}
+
+func (c *conn) setMTU(d *device, mtu int) error {
+	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu)))) //nolint:gosec // positive
+}
+
+func (c *conn) setMaster(d *device, master int) error {
+	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master)))) //nolint:gosec // an ifindex
+}
+
+// rename gives d a name that no other link there has. An alternative name counts as
+// taken even when it is the link's own, so that one goes first.
+func (c *conn) rename(d *device, to string) error {
+	if d.Name == to {
+		return nil
+	}
+	if err := c.dropAltName(d, to); err != nil {
+		return err
+	}
+	err := c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(to)))
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%w: another link %s is called %s: %w", bond.ErrStale, c.place, to, err)
+	}
+	return err
+}
+
+// dropAltName takes an alternative name from a link; none is success.
+func (c *conn) dropAltName(d *device, name string) error {
+	if d.Name == name || !d.named(name) {
+		return nil
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_DELLINKPROP, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(d.Index) //nolint:gosec // as above
+	req.AddData(msg)
+	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
+	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
+	req.AddData(list)
+	if _, err := c.do(req, 0); err != nil {
+		return fmt.Errorf("take alternative name %s from %s: %w", name, d.Name, err)
+	}
+	return nil
+}

@@ -1,0 +1,124 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// bondRequest is an RTM_NEWLINK about a bond with the options given; only that message,
+// not RTM_SETLINK, reaches the bonding driver (rtnl_newlink, changelink).
+func bondRequest(flags, index int, options ...*nl.RtAttr) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, flags|unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index) //nolint:gosec // an ifindex is an int in the kernel
+	req.AddData(msg)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("bond"))
+	data := info.AddRtAttr(unix.IFLA_INFO_DATA, nil)
+	for _, o := range options {
+		data.AddChild(o)
+	}
+	req.AddData(info)
+	return req
+}
+
+// createBond makes the bond in one request, so that it never exists half configured.
+// The active member is left out, because there is none yet; and a primary whose link is
+// not in the pod, because the kernel knows links by ifindex only.
+func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBond) error {
+	c, err := k.openPod(ctx, r.Sandbox)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	var options []*nl.RtAttr
+	for _, name := range a.Options.Names() {
+		if name == bond.OptActiveSlave {
+			continue
+		}
+		o, err := encodeOption(bond.Lookup(name), a.Options[name], c.indexOf)
+		if name == bond.OptPrimary && errors.Is(err, bond.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		options = append(options, o)
+	}
+	req := bondRequest(unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, options...)
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(a.Name)))
+	if a.MAC != "" {
+		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, a.MAC.Bytes()))
+	}
+	if a.MTU != 0 {
+		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(a.MTU)))) //nolint:gosec // positive
+	}
+	_, err = c.do(req, 0)
+	if errors.Is(err, unix.EEXIST) {
+		return fmt.Errorf("%w: another link in the pod is called %s: %w", bond.ErrStale, a.Name, err)
+	}
+	return err
+}
+
+func (c *conn) indexOf(name string) (int, error) {
+	d, err := c.byName(name, false)
+	if err != nil {
+		return 0, err
+	}
+	return d.Index, nil
+}
+
+// setOptions makes a request an option, so that one refusal does not keep the others from
+// being set; the error names each that was refused.
+func (c *conn) setOptions(b *device, options bond.Options) error {
+	var errs []error
+	for _, name := range options.Names() {
+		o, err := encodeOption(bond.Lookup(name), options[name], c.indexOf)
+		if err == nil {
+			_, err = c.do(bondRequest(0, b.Index, o), 0)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s=%s: %w", name, options[name], classify(err)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *conn) deleteBond(b *device) error {
+	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(b.Index) //nolint:gosec // as above
+	req.AddData(msg)
+	_, err := c.do(req, 0)
+	return err
+}
+
+// enslave checks what the kernel would answer with a mere EPERM, or do silently: it takes a
+// link out of another master.
+func (c *conn) enslave(d, b *device) error {
+	switch {
+	case d.Master == b.Index:
+		return nil
+	case d.Master != 0:
+		return fmt.Errorf("%w: %s is enslaved to ifindex %d", bond.ErrStale, d.Name, d.Master)
+	case d.Up:
+		return fmt.Errorf("%w: %s is up, and the kernel enslaves only what is down", bond.ErrBusy, d.Name)
+	}
+	return c.setMaster(d, b.Index)
+}
+
+func (c *conn) setActive(d, b *device) error {
+	if d.Master != b.Index {
+		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)
+	}
+	attr := nl.NewRtAttr(int(bond.Lookup(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index))) //nolint:gosec // an ifindex
+	_, err := c.do(bondRequest(0, b.Index, attr), 0)
+	return err
+}

@@ -1,0 +1,102 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+const (
+	// answerWithin bounds a single request: drivers hold the RTNL lock for seconds while
+	// a VF is reset (iavf waits 2.5 s for its PF), and many may stand in line.
+	answerWithin = 30 * time.Second
+	// dumpTries bounds how often a dump that the kernel marked as inconsistent is repeated.
+	dumpTries = 10
+)
+
+// conn is rtnetlink in one netns. It holds the netns open: close it soon.
+type conn struct {
+	ctx    context.Context //nolint:containedctx // a conn lives within one call that has this context
+	ns     *netns.NS
+	place  bond.Place
+	raw    *nl.SocketHandle
+	handle *netlink.Handle // for addresses and routes
+}
+
+// dial takes ns over and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
+// other families make the kernel load modules.
+func dial(ctx context.Context, ns *netns.NS, place bond.Place) (*conn, error) {
+	c := &conn{ctx: ctx, ns: ns, place: place}
+	err := ns.Do(func() error {
+		s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: just a socket in this netns
+		if err != nil {
+			return err
+		}
+		c.raw = &nl.SocketHandle{Socket: s}
+		c.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+		return err
+	})
+	if err == nil {
+		err = c.raw.Socket.SetExtAck(true)
+	}
+	if err != nil {
+		c.close()
+		return nil, classify(fmt.Errorf("open rtnetlink in %s: %w", ns.Path(), err))
+	}
+	return c, nil
+}
+
+func (c *conn) close() {
+	if c.raw != nil {
+		c.raw.Close()
+	}
+	if c.handle != nil {
+		c.handle.Close()
+	}
+	_ = c.ns.Close()
+}
+
+// inTime gives the sockets what is left of the context's time.
+func (c *conn) inTime() error {
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	left := answerWithin
+	if deadline, set := c.ctx.Deadline(); set {
+		left = max(time.Millisecond, min(left, time.Until(deadline)))
+	}
+	tv := unix.NsecToTimeval(left.Nanoseconds())
+	return errors.Join(c.raw.Socket.SetSendTimeout(&tv), c.raw.Socket.SetReceiveTimeout(&tv), c.handle.SetSocketTimeout(left))
+}
+
+// do sends one request and collects its answers of type want.
+func (c *conn) do(req *nl.NetlinkRequest, want uint16) ([][]byte, error) {
+	if err := c.inTime(); err != nil {
+		return nil, err
+	}
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.raw}
+	return req.Execute(unix.NETLINK_ROUTE, want)
+}
+
+// untilWhole repeats a dump that was interrupted by a change: a partial list
+// would look like a lost member.
+func untilWhole[T any](c *conn, dump func() (T, error)) (T, error) {
+	for try := 1; ; try++ {
+		if err := c.inTime(); err != nil {
+			var none T
+			return none, err
+		}
+		got, err := dump()
+		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {
+			return got, err
+		}
+	}
+}

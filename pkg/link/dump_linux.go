@@ -1,0 +1,246 @@
+package link
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Attributes of linux/if_link.h and linux/rtnetlink.h that the netlink library does not name.
+const (
+	iflaParentDevName    = 56
+	iflaParentDevBusName = 57
+	bondSlaveMIIStatus   = 2 // IFLA_BOND_SLAVE_MII_STATUS; 0 is BOND_LINK_UP
+	extSkipStats         = 1 << 3
+	attrTypeMask         = 0x3fff // NLA_TYPE_MASK
+)
+
+// device is what one RTM_NEWLINK message says.
+type device struct {
+	bond.Link
+	altNames []string
+	loopback bool
+	// data is IFLA_INFO_DATA: for a bond, its options.
+	data  []byte
+	miiUp bool
+	// vfList is IFLA_VFINFO_LIST, when it was asked for.
+	vfList []byte
+}
+
+// named says whether the name is the device's own or an alternative one; the kernel gives neither twice.
+func (d *device) named(name string) bool { return d.Name == name || slices.Contains(d.altNames, name) }
+
+// devices is one dump of a netns.
+type devices []*device
+
+func (ds devices) find(match func(*device) bool) *device {
+	if i := slices.IndexFunc(ds, match); i >= 0 {
+		return ds[i]
+	}
+	return nil
+}
+
+func (ds devices) byIndex(index int) *device {
+	return ds.find(func(d *device) bool { return d.Index == index })
+}
+
+// nameOf is the name of a link by ifindex; empty when there is none.
+func (ds devices) nameOf(index int) string {
+	if d := ds.byIndex(index); d != nil {
+		return d.Name
+	}
+	return ""
+}
+
+// linkRequest asks for links without statistics; VF information costs a question to the
+// card for each VF, so it is asked for only where it is used.
+func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(index) //nolint:gosec // an ifindex is an int in the kernel
+	req.AddData(msg)
+	mask := uint32(extSkipStats)
+	if withVFs {
+		mask |= nl.RTEXT_FILTER_VF
+	}
+	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(mask)))
+	return req
+}
+
+// dump reads all links of the netns.
+func (c *conn) dump() (devices, error) {
+	all, err := untilWhole(c, func() (devices, error) {
+		msgs, err := c.do(linkRequest(unix.NLM_F_DUMP, 0, false), unix.RTM_NEWLINK)
+		if err != nil {
+			return nil, err
+		}
+		ds := make(devices, len(msgs))
+		for i, m := range msgs {
+			if ds[i], err = parseDevice(m); err != nil {
+				return nil, err
+			}
+		}
+		return ds, nil
+	})
+	if err != nil {
+		return nil, classify(fmt.Errorf("list the links %s: %w", c.place, err))
+	}
+	return all, nil
+}
+
+// byIndex reads one link; bond.ErrGone when there is none.
+func (c *conn) byIndex(index int, withVFs bool) (*device, error) {
+	if index <= 0 {
+		return nil, fmt.Errorf("%w: there is no ifindex %d", bond.ErrStale, index)
+	}
+	d, err := c.one(linkRequest(0, index, withVFs))
+	if err != nil {
+		return nil, fmt.Errorf("link with ifindex %d %s: %w", index, c.place, err)
+	}
+	return d, nil
+}
+
+// byName reads one link by its name or one of its alternative names; bond.ErrGone when
+// there is none.
+func (c *conn) byName(name string, withVFs bool) (*device, error) {
+	req := linkRequest(0, 0, withVFs)
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	d, err := c.one(req)
+	if err != nil {
+		return nil, fmt.Errorf("link %s %s: %w", name, c.place, err)
+	}
+	return d, nil
+}
+
+func (c *conn) one(req *nl.NetlinkRequest) (*device, error) {
+	msgs, err := c.do(req, unix.RTM_NEWLINK)
+	switch {
+	case err != nil:
+		return nil, classify(err)
+	case len(msgs) != 1:
+		return nil, fmt.Errorf("%w: the kernel sent %d messages, want one", bond.ErrBusy, len(msgs))
+	}
+	return parseDevice(msgs[0])
+}
+
+func parseDevice(m []byte) (*device, error) {
+	if len(m) < unix.SizeofIfInfomsg {
+		return nil, fmt.Errorf("link message of %d bytes is too short", len(m))
+	}
+	info := nl.DeserializeIfInfomsg(m)
+	d := &device{Link: bond.Link{
+		Index:   int(info.Index),
+		Up:      info.Flags&unix.IFF_UP != 0,
+		Carrier: info.Flags&unix.IFF_LOWER_UP != 0,
+	}}
+	d.loopback = info.Flags&unix.IFF_LOOPBACK != 0
+	var bus, parent string
+	err := eachAttr(m[info.Len():], func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.IFLA_IFNAME:
+			d.Name = text(v)
+		case unix.IFLA_ADDRESS:
+			d.MAC = bond.MACOf(v)
+		case unix.IFLA_PERM_ADDRESS:
+			d.PermMAC = bond.MACOf(v)
+		case unix.IFLA_MTU:
+			d.MTU = int(number(v))
+		case unix.IFLA_MASTER:
+			d.Master = int(number(v))
+		case unix.IFLA_VFINFO_LIST:
+			d.vfList = v
+		case iflaParentDevName:
+			parent = text(v)
+		case iflaParentDevBusName:
+			bus = text(v)
+		case unix.IFLA_PROP_LIST:
+			return d.parseAltNames(v)
+		case unix.IFLA_LINKINFO:
+			return d.parseInfo(v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("link with ifindex %d: %w", d.Index, err)
+	}
+	// Only the PCI bus makes a name there a PCI address; a pod can make netdevs on others.
+	if pci, err := bond.ParsePCIAddress(parent); err == nil && bus == "pci" {
+		d.PCI = pci
+	}
+	return d, nil
+}
+
+func (d *device) parseAltNames(list []byte) error {
+	return eachAttr(list, func(typ uint16, v []byte) error {
+		if typ == unix.IFLA_ALT_IFNAME {
+			d.altNames = append(d.altNames, text(v))
+		}
+		return nil
+	})
+}
+
+func (d *device) parseInfo(info []byte) error {
+	var masterKind string
+	var member []byte
+	err := eachAttr(info, func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.IFLA_INFO_KIND:
+			d.Kind = text(v)
+		case unix.IFLA_INFO_DATA:
+			d.data = v
+		case unix.IFLA_INFO_SLAVE_KIND:
+			masterKind = text(v)
+		case unix.IFLA_INFO_SLAVE_DATA:
+			member = v
+		}
+		return nil
+	})
+	if err != nil || masterKind != "bond" {
+		return err
+	}
+	return eachAttr(member, func(typ uint16, v []byte) error {
+		if typ == bondSlaveMIIStatus && len(v) == 1 {
+			d.miiUp = v[0] == 0
+		}
+		return nil
+	})
+}
+
+// eachAttr calls f for each attribute of a netlink payload.
+func eachAttr(b []byte, f func(typ uint16, value []byte) error) error {
+	attrs, err := nl.ParseRouteAttr(b)
+	if err != nil {
+		return fmt.Errorf("netlink attributes: %w", err)
+	}
+	for _, a := range attrs {
+		if err := f(a.Attr.Type&attrTypeMask, a.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// text is a string attribute, which may or may not end with NUL.
+func text(v []byte) string {
+	if i := slices.Index(v, 0); i >= 0 {
+		v = v[:i]
+	}
+	return string(v)
+}
+
+// number is an unsigned attribute of 1, 2 or 4 bytes; 0 for any other.
+func number(v []byte) uint32 {
+	switch len(v) {
+	case 1:
+		return uint32(v[0])
+	case 2:
+		return uint32(nl.NativeEndian().Uint16(v))
+	case 4:
+		return nl.NativeEndian().Uint32(v)
+	}
+	return 0
+}

@@ -1,0 +1,84 @@
+package link
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// Options say where things are; every zero value is what a node has.
+type Options struct {
+	// SysfsPCI is the directory of PCI devices by address.
+	SysfsPCI string
+	// ClaimDir is where sriov-cni keeps its claims: one file a VF, named by PCI address,
+	// holding the path of the netns that has the VF.
+	ClaimDir string
+	// HostNetns is the path of the netns that VFs belong to while they are in no pod; empty
+	// for that of this process.
+	HostNetns string
+}
+
+// Kernel is the real kernel. It implements reconcile.Kernel and is safe for concurrent
+// use; changes of one PF's settings wait for each other.
+type Kernel struct {
+	sysfs  sysfs
+	claims claims
+	host   string
+	pfs    keyedMutex[bond.PCIAddress]
+}
+
+// New checks that the host's netns can be opened. Nothing stays open.
+func New(o Options) (*Kernel, error) {
+	if o.SysfsPCI == "" {
+		o.SysfsPCI = "/sys/bus/pci/devices"
+	}
+	if o.ClaimDir == "" {
+		o.ClaimDir = "/var/lib/cni/sriov/pci"
+	}
+	k := &Kernel{sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, host: o.HostNetns}
+	ns, err := k.hostNS()
+	if err != nil {
+		return nil, fmt.Errorf("host's network namespace: %w", err)
+	}
+	return k, ns.Close()
+}
+
+func (k *Kernel) hostNS() (*netns.NS, error) {
+	if k.host == "" {
+		return netns.Current()
+	}
+	return netns.Open(k.host)
+}
+
+// openHost opens the host's netns for a piece of work; the caller closes it.
+func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
+	ns, err := k.hostNS()
+	if err != nil {
+		return nil, fmt.Errorf("host's network namespace: %w", err)
+	}
+	return dial(ctx, ns, bond.InHost)
+}
+
+// openPod opens the sandbox for a piece of work; the caller closes it. The error
+// matches bond.ErrGone when the path no longer leads to that netns.
+func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
+	ns, err := netns.OpenVerified(s.Path, netns.ID{Dev: s.Dev, Inode: s.Inode})
+	if err != nil {
+		return nil, classify(err)
+	}
+	return dial(ctx, ns, bond.InPod)
+}
+
+// open opens the netns that place means for the record.
+func (k *Kernel) open(ctx context.Context, r *bond.Record, place bond.Place) (*conn, error) {
+	switch place {
+	case bond.InHost:
+		return k.openHost(ctx)
+	case bond.InPod:
+		return k.openPod(ctx, r.Sandbox)
+	default:
+		return nil, fmt.Errorf("%w: nothing can be done to a link that is %s", bond.ErrStale, place)
+	}
+}

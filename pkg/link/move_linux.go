@@ -1,0 +1,164 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+const iflaNewIfindex = 49
+
+// moveToPod gives a link its MAC and MTU while it is still in the host and then, in one
+// request, takes it into the pod under its name. The kernel would take MAC and MTU in that
+// request, too, but applies them after the move (do_setlink): a driver that refuses
+// would leave a VF in the pod with an address that is not its own.
+func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod) error {
+	host, err := k.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer host.close()
+	d, err := host.verified(a.Link)
+	if err != nil {
+		return err
+	}
+	if err := k.mayTake(r, d); err != nil {
+		return err
+	}
+	pod, err := k.openPod(ctx, r.Sandbox)
+	if err != nil {
+		return err
+	}
+	defer pod.close()
+	if err := pod.nameFree(a.Name); err != nil {
+		return err
+	}
+	if d.Up {
+		if err := host.setUp(d, false); err != nil {
+			return err
+		}
+	}
+	if err := host.dress(d, a.MAC, a.MTU); err != nil {
+		return err
+	}
+	if err := host.dropAltNamesTaken(d, a.Name, pod); err != nil {
+		return err
+	}
+	return host.move(d, pod, a.Name, d.PCI == "")
+}
+
+// mayTake is the last look before a link is taken from the host.
+func (k *Kernel) mayTake(r *bond.Record, d *device) error {
+	if d.Master != 0 {
+		return fmt.Errorf("%w: %s is enslaved in the host to ifindex %d", bond.ErrStale, d.Name, d.Master)
+	}
+	if d.PCI == "" {
+		return nil
+	}
+	claim, err := k.claims.foreign(d.PCI, r.Sandbox)
+	if err != nil {
+		return err
+	}
+	if claim != "" {
+		return fmt.Errorf("%w: %s is claimed for %s", bond.ErrStale, d.PCI, claim)
+	}
+	return nil
+}
+
+// nameFree is asked before a move, because the kernel would move the link and then fail to
+// rename it when the name it has in the old netns is free in the new one.
+func (c *conn) nameFree(name string) error {
+	switch d, err := c.byName(name, false); {
+	case errors.Is(err, bond.ErrGone):
+		return nil
+	case err != nil:
+		return err
+	default:
+		return fmt.Errorf("%w: %s has a link called %s (ifindex %d, kind %q) already", bond.ErrStale, c.ns.Path(), name, d.Index, d.Kind)
+	}
+}
+
+// dress gives a link MAC and MTU; "" and 0 leave them as they are.
+func (c *conn) dress(d *device, mac bond.MAC, mtu int) error {
+	if mac != "" && mac != d.MAC {
+		if err := c.setMAC(d, mac); err != nil {
+			return fmt.Errorf("set MAC %s (it has %s): %w", mac, d.MAC, err)
+		}
+	}
+	if mtu != 0 && mtu != d.MTU {
+		if err := c.setMTU(d, mtu); err != nil {
+			return fmt.Errorf("set MTU %d (it has %d): %w", mtu, d.MTU, err)
+		}
+	}
+	return nil
+}
+
+// dropAltNamesTaken takes those alternative names from a link that would keep it out of the
+// other netns: the kernel refuses a move for each that is in use there, and a rename for
+// the link's own.
+func (c *conn) dropAltNamesTaken(d *device, name string, to *conn) error {
+	for _, alt := range d.altNames {
+		if alt != name {
+			err := to.nameFree(alt)
+			if err == nil {
+				continue
+			}
+			if !errors.Is(err, bond.ErrStale) {
+				return err
+			}
+		}
+		if err := c.dropAltName(d, alt); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// move takes a link to another netns under a name. With keepIndex it fails rather than
+// change the ifindex, which is what identifies a virtual link.
+func (c *conn) move(d *device, to *conn, name string, keepIndex bool) error {
+	attrs := []*nl.RtAttr{
+		nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns.Fd()))), //nolint:gosec // a descriptor is positive
+		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
+	}
+	if keepIndex {
+		attrs = append(attrs, nl.NewRtAttr(iflaNewIfindex, nl.Uint32Attr(uint32(d.Index)))) //nolint:gosec // as above
+	}
+	return c.setLink(d.Index, attrs...)
+}
+
+// anyName makes the kernel choose the first free ethN (dev_alloc_name), as drivers do.
+const anyName = "eth%d"
+
+// moveToHost takes a link back to the host, under the kernel's choice of name when its own is
+// taken there: a VF under another name is better than one that dies with the pod.
+func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHost) error {
+	return k.onLink(ctx, r, a.Link, func(pod *conn, d *device) error {
+		host, err := k.openHost(ctx)
+		if err != nil {
+			return err
+		}
+		defer host.close()
+		name := a.Name
+		if err := host.nameFree(name); errors.Is(err, bond.ErrStale) {
+			name = anyName
+		} else if err != nil {
+			return err
+		}
+		if d.Up {
+			if err := pod.setUp(d, false); err != nil {
+				return err
+			}
+		}
+		if err := pod.dropAltNamesTaken(d, name, host); err != nil {
+			return err
+		}
+		return pod.move(d, host, name, false)
+	})
+}

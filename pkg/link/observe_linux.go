@@ -1,0 +1,233 @@
+package link
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Observe reads everything that the record is about. A sandbox that is gone is an answer, not
+// an error; its VFs are then still looked for in the host, so that they can be given back.
+func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
+	o := bond.Observed{Members: make([]bond.ObservedMember, len(r.Members))}
+	for i := range o.Members {
+		o.Members[i].Place = bond.Lost
+	}
+	switch pod, err := k.openPod(ctx, r.Sandbox); {
+	case err == nil:
+		o.SandboxAlive = true
+		err := pod.observe(r, &o)
+		pod.close()
+		if err != nil {
+			return bond.Observed{}, err
+		}
+	case !errors.Is(err, bond.ErrGone):
+		return bond.Observed{}, err
+	}
+	if err := k.observeHost(ctx, r, &o); err != nil {
+		return bond.Observed{}, err
+	}
+	for i := range r.Members {
+		pci := r.Members[i].PCI
+		if pci == "" {
+			continue
+		}
+		var err error
+		if o.Members[i].ForeignClaim, err = k.claims.foreign(pci, r.Sandbox); err != nil {
+			return bond.Observed{}, err
+		}
+	}
+	return o, nil
+}
+
+// observe reads what is in the pod, from one dump of its links.
+func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
+	all, err := c.dump()
+	if err != nil {
+		return err
+	}
+	b := findBond(all, r)
+	if s := all.find(func(d *device) bool { return d.named(r.Key.IfName) && d != b }); s != nil {
+		o.Squatter = &s.Link
+	}
+	found := make(map[*device]bool, len(r.Members))
+	for i := range r.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		d := all.find(isMember(m))
+		if d != nil {
+			found[d] = true
+			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.miiUp
+		}
+		if t := all.find(func(other *device) bool { return other.named(m.Name) && other != d }); t != nil {
+			om.NameTaken = &t.Link
+		}
+	}
+	if b == nil {
+		return nil
+	}
+	o.Bond = &bond.ObservedBond{Link: b.Link}
+	for _, d := range all {
+		if d.Master != b.Index {
+			continue
+		}
+		o.Bond.HasMembers = true
+		if !found[d] {
+			o.Strangers = append(o.Strangers, d.Link)
+		}
+	}
+	return c.observeBond(b, all, o.Bond, r)
+}
+
+// findBond is the record's bond: by ifindex where one is known and is a bond's, by name
+// otherwise.
+func findBond(all devices, r *bond.Record) *device {
+	if r.BondIndex != 0 {
+		if b := all.byIndex(r.BondIndex); b != nil && b.Kind == "bond" {
+			return b
+		}
+	}
+	return all.find(func(d *device) bool { return d.Kind == "bond" && d.Name == r.Key.IfName })
+}
+
+// isMember recognizes a member in the pod: a VF by its PCI address whatever its name, a virtual
+// link by ifindex and permanent address. A link without a PCI address is never a VF.
+func isMember(m *bond.Member) func(*device) bool {
+	return func(d *device) bool {
+		if m.PCI != "" {
+			return d.PCI == m.PCI
+		}
+		return d.PCI == "" && d.Index == m.Index && (m.PermMAC == "" || d.PermMAC == m.PermMAC)
+	}
+}
+
+// observeBond reads what hangs on the bond itself.
+func (c *conn) observeBond(b *device, all devices, o *bond.ObservedBond, r *bond.Record) (err error) {
+	if o.Options, err = decodeOptions(b.data, all.nameOf); err != nil {
+		return err
+	}
+	o.Active = activeMember(b)
+	if o.Addresses, err = c.addresses(b.Index, r); err != nil {
+		return err
+	}
+	o.Routes, err = c.routes(b.Index)
+	return err
+}
+
+func activeMember(b *device) int {
+	active := 0
+	attr := bond.Lookup(bond.OptActiveSlave).Attr
+	_ = eachAttr(b.data, func(typ uint16, v []byte) error { // decodeOptions has read it without an error
+		if typ == attr {
+			active = int(number(v))
+		}
+		return nil
+	})
+	return active
+}
+
+// observeHost looks in the host for members that are not in the pod, and at the PFs of
+// VFs for which it decides something: those in the host, and those without carrier.
+func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observed) error {
+	missing, silent := false, false
+	for i := range r.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		missing = missing || om.Place == bond.Lost && mayBeInHost(m)
+		silent = silent || noCarrier(m, om)
+	}
+	if !missing && !silent {
+		return nil
+	}
+	host, err := k.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer host.close()
+	if missing {
+		if err := host.findIn(r, o); err != nil {
+			return err
+		}
+	}
+	for i := range r.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		inHost := m.PCI != "" && om.Place == bond.InHost
+		if !inHost && !noCarrier(m, om) {
+			continue
+		}
+		if om.PF, err = k.observePF(host, m, inHost); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mayBeInHost(m *bond.Member) bool { return m.PCI != "" || m.Before.InHost }
+
+func noCarrier(m *bond.Member, om *bond.ObservedMember) bool {
+	return m.PCI != "" && om.Place == bond.InPod && om.Link.Up && !om.Link.Carrier
+}
+
+// findIn finds lost members in the host. A virtual link that came from there must also
+// bear the name it had: nothing else is left to know it by.
+func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
+	all, err := c.dump()
+	if err != nil {
+		return err
+	}
+	for i := range r.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		if om.Place != bond.Lost || !mayBeInHost(m) {
+			continue
+		}
+		d := all.find(isMember(m))
+		if d == nil || m.PCI == "" && d.Name != m.Before.Name {
+			continue
+		}
+		om.Place, om.Link = bond.InHost, d.Link
+	}
+	return nil
+}
+
+// observePF reads what the VF's PF says; nil when there is no PF or it has no netdev. The
+// settings are asked for only when they are needed: that costs a question to the card a VF.
+func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond.ObservedPF, error) {
+	pf, d, err := k.pfDevice(host, m.PCI, withSettings)
+	if errors.Is(err, bond.ErrGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	o := &bond.ObservedPF{Name: d.Name, Index: d.Index, Up: d.Up, Carrier: d.Carrier}
+	if !withSettings {
+		return o, nil
+	}
+	number, err := k.sysfs.numberOf(pf, m.PCI)
+	if err == nil {
+		o.VF, err = d.vfSettings(number)
+	}
+	if errors.Is(err, bond.ErrGone) { // it went while we looked
+		return nil, nil
+	}
+	return o, err
+}
+
+// pfDevice finds the netdev of a VF's PF in the host; bond.ErrGone when there is none.
+func (k *Kernel) pfDevice(host *conn, vf bond.PCIAddress, withVFs bool) (bond.PCIAddress, *device, error) {
+	pf, err := k.sysfs.pfOf(vf)
+	if err != nil {
+		return "", nil, err
+	}
+	name, err := k.sysfs.netdevOf(pf)
+	if err != nil {
+		return "", nil, err
+	}
+	d, err := host.byName(name, withVFs)
+	if err != nil {
+		return "", nil, err
+	}
+	if d.PCI != pf { // it was renamed, and another has the name now
+		return "", nil, errNotPF(d, pf)
+	}
+	return pf, d, nil
+}

@@ -1,0 +1,102 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// restoreVF puts a VF's settings back on its PF, one after the other, and reads them again:
+// drivers answer success to what they then drop. One PF is served at a time, for its
+// settings go through one mailbox and drivers reset a VF on some of them.
+func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
+	unlock, err := k.pfs.lock(ctx, a.VF.PF)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if now, err := k.sysfs.vfOf(a.VF.PF, a.VF.Number); err != nil {
+		return err
+	} else if now != a.PCI {
+		return fmt.Errorf("%w: VF %d of PF %s is %s, not %s", bond.ErrStale, a.VF.Number, a.VF.PF, now, a.PCI)
+	}
+	host, err := k.openHost(ctx)
+	if err != nil {
+		return err
+	}
+	defer host.close()
+	pf, d, err := k.pfDevice(host, a.PCI, false)
+	if err != nil {
+		return err
+	}
+	if pf != a.VF.PF {
+		return fmt.Errorf("%w: %s is a VF of PF %s, not of %s", bond.ErrStale, a.PCI, pf, a.VF.PF)
+	}
+	var errs []error
+	for _, s := range vfAttrs(a.VF.Number, a.Settings) {
+		if err := host.setVF(d, s); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.what, classify(err)))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	return host.verifyVF(d, a)
+}
+
+func (c *conn) setVF(pf *device, s vfAttr) error {
+	list := nl.NewRtAttr(unix.IFLA_VFINFO_LIST, nil)
+	list.AddRtAttr(nl.IFLA_VF_INFO, nil).AddRtAttr(s.typ, s.data)
+	return c.setLink(pf.Index, list)
+}
+
+// verifyVF reads back what was set. What the driver does not tell cannot be verified
+// and is believed.
+func (c *conn) verifyVF(pf *device, a plan.RestoreVF) error {
+	again, err := c.byIndex(pf.Index, true)
+	if err != nil {
+		return err
+	}
+	have, err := again.vfSettings(a.VF.Number)
+	if err != nil {
+		return err
+	}
+	if wrong := notTaken(a.Settings, have); !wrong.Empty() {
+		return fmt.Errorf("PF %s accepted the settings of VF %d without keeping them: want %s, it has %s", pf.Name, a.VF.Number, wrong, have)
+	}
+	return nil
+}
+
+// notTaken is what of want the PF says is otherwise.
+func notTaken(want, have bond.VFSettings) bond.VFSettings {
+	wrong := want.Differs(have)
+	if have.MAC == nil {
+		wrong.MAC = nil
+	}
+	if have.Rate == nil {
+		wrong.Rate = nil
+	}
+	if have.SpoofChk == nil {
+		wrong.SpoofChk = nil
+	}
+	if have.Trust == nil {
+		wrong.Trust = nil
+	}
+	if have.LinkState == nil {
+		wrong.LinkState = nil
+	}
+	if v := wrong.VLAN; v != nil && (have.VLAN == nil || v.Proto == 0 && v.ID == have.VLAN.ID && v.QoS == have.VLAN.QoS) {
+		wrong.VLAN = nil
+	}
+	return wrong
+}
+
+func errNotPF(d *device, pf bond.PCIAddress) error {
+	return fmt.Errorf("%w: %s is %q now, not PF %s", bond.ErrGone, d.Name, d.PCI, pf)
+}
