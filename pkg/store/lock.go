@@ -1,0 +1,142 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+const (
+	firstPoll = time.Millisecond
+	// bondPoll is the longest pause between two attempts to get a bond's lock. What holds
+	// one works for milliseconds, or for seconds when a driver is slow.
+	bondPoll = 20 * time.Millisecond
+	// agentPoll is the same for the agent's lock, which is held for as long as an agent runs.
+	agentPoll = 500 * time.Millisecond
+)
+
+// Lock takes the lock of one bond, against all goroutines and processes, the caller
+// included. It waits until ctx ends or LockTimeout passes; the error then matches
+// bond.ErrLocked, and ctx's cause if that was it. unlock may be called twice. The kernel
+// frees the lock of a process that dies.
+func (s *Store) Lock(ctx context.Context, k bond.Key) (unlock func(), err error) {
+	if err := k.Validate(); err != nil {
+		return nil, fmt.Errorf("lock bond: %w", err)
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, s.lockTimeout, fmt.Errorf("waited for %s", s.lockTimeout))
+	defer cancel()
+	f, err := acquire(ctx, s.lockPath(k), bondPoll, nil)
+	if err != nil {
+		return nil, fmt.Errorf("lock bond %s: %w", k, err)
+	}
+	return func() { release(f) }, nil
+}
+
+// tryLock is Lock without waiting.
+func (s *Store) tryLock(k bond.Key) (unlock func(), err error) {
+	f, err := openLock(s.lockPath(k))
+	if err != nil {
+		return nil, err
+	}
+	if err := flock(f); err != nil {
+		_ = f.Close()
+		return nil, err
+	}
+	return func() { release(f) }, nil
+}
+
+func (s *Store) lockPath(k bond.Key) string {
+	return filepath.Join(s.locks, k.String()+".lock")
+}
+
+// LockAgent takes the lock that makes its holder the node's only agent and waits for it
+// as long as ctx lasts. When another agent has it, onWait is called, once, before the
+// wait, with that agent's pid as it sees itself (each container counts its own); 0 if
+// that is not known.
+func (s *Store) LockAgent(ctx context.Context, onWait func(holderPID int)) (unlock func(), err error) {
+	f, err := acquire(ctx, filepath.Join(s.locks, "agent.lock"), agentPoll, func(f *os.File) { onWait(readPID(f)) })
+	if err != nil {
+		return nil, fmt.Errorf("lock the state directory for this agent: %w", err)
+	}
+	// The pid only helps a person; an agent must start on a full directory, too.
+	if f.Truncate(0) == nil {
+		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
+	}
+	return func() { release(f) }, nil
+}
+
+func readPID(f *os.File) int {
+	text, err := io.ReadAll(io.NewSectionReader(f, 0, 32))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+// acquire opens and locks a file; onBusy is called once if the lock is not free.
+//
+// It polls. A blocking flock cannot be ended by a context, and a goroutine left behind
+// in one would take the lock after everybody had stopped waiting for it.
+func acquire(ctx context.Context, path string, longest time.Duration, onBusy func(*os.File)) (*os.File, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	f, err := openLock(path)
+	if err != nil {
+		return nil, err
+	}
+	for pause := firstPoll; ; pause = min(2*pause, longest) {
+		err := flock(f)
+		if err == nil {
+			return f, nil
+		}
+		if !errors.Is(err, syscall.EWOULDBLOCK) {
+			_ = f.Close()
+			return nil, &os.PathError{Op: "flock", Path: path, Err: err}
+		}
+		if onBusy != nil {
+			onBusy(f)
+			onBusy = nil
+		}
+		select {
+		case <-ctx.Done():
+			_ = f.Close()
+			return nil, fmt.Errorf("%w: %w (fuser %s tells by whom)", bond.ErrLocked, context.Cause(ctx), path)
+		case <-time.After(pause):
+		}
+	}
+}
+
+func openLock(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+}
+
+// flock takes the lock if it is free; EWOULDBLOCK if not.
+func flock(f *os.File) error {
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if !errors.Is(err, syscall.EINTR) {
+			return err
+		}
+	}
+}
+
+// release unlocks before it closes: a process that is being started at this moment has
+// a copy of the descriptor until it calls exec, and closing ours would leave it locked.
+func release(f *os.File) {
+	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = f.Close()
+}
