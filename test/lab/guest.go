@@ -89,6 +89,7 @@ func (g *Guest) boot(ctx context.Context) error {
 	if err := writeInitramfs(ctx, initramfs, k, orders); err != nil {
 		return err
 	}
+	g.cfg.logf("powering on under %s", accel)
 	ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.BootTimeout, fmt.Errorf("no answer within %v", g.cfg.BootTimeout))
 	defer cancel()
 	return g.powerOn(ctx, baseArgs(accel, g.cfg.MemoryMiB, image, initramfs))
@@ -158,6 +159,7 @@ func (g *Guest) greet(ctx context.Context, channel, monitor net.Listener) error 
 	if err := dec.Decode(&hello); err != nil {
 		return fmt.Errorf("greeting of the guest: %w", err)
 	}
+	g.cfg.logf("Linux %s is up, waiting for its %d cards", hello.Kernel, g.cfg.Cards)
 	var ready wire.Ready
 	if err := dec.Decode(&ready); err != nil {
 		return fmt.Errorf("topology of the guest: %w", err)

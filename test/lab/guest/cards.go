@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
@@ -22,14 +23,15 @@ import (
 const (
 	pciDevices = "/sys/bus/pci/devices"
 	igbDriver  = "/sys/bus/pci/drivers/igb"
+	vfDriver   = "/sys/bus/pci/drivers/igbvf"
 	// cardsDeadline bounds the whole set-up of the cards, for an emulated machine on a busy host.
 	cardsDeadline = 2 * time.Minute
 	// look is how often sysfs is looked at while a function's interface is awaited.
 	look = 10 * time.Millisecond
 )
 
-// setUpCards waits for the cards, makes their virtual functions, sets the physical ones up and tells what
-// there is, to the caller and in topology.File.
+// setUpCards waits for the cards and drivers, makes the virtual functions, sets the physical ones up and
+// tells what there is, to the caller and in topology.File.
 func setUpCards(ctx context.Context, boot *wire.Boot) (*topology.Topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, cardsDeadline)
 	defer cancel()
@@ -40,15 +42,12 @@ func setUpCards(ctx context.Context, boot *wire.Boot) (*topology.Topology, error
 	if boot.UserNet {
 		t.UserNet = topology.UserNetName
 	}
-	// Before the VFs are made: a link needs some seconds to come up, and the user network's card is to have
-	// its own name before the VFs get theirs, which are then the same with and without it.
-	if err := setLinksUp(ctx, t); err != nil {
+	if err := makeVFs(ctx, t.Cards, boot.VFs); err != nil {
 		return nil, err
 	}
-	for i := range t.Cards {
-		if err := makeVFs(ctx, &t.Cards[i], boot.VFs); err != nil {
-			return nil, fmt.Errorf("card at %s: %w", t.Cards[i].PF.PCI, err)
-		}
+	// Last, because a card that is up must go down and up again to get VFs, which takes seconds.
+	if err := setLinksUp(ctx, t); err != nil {
+		return nil, err
 	}
 	return t, writeTopology(t)
 }
@@ -68,7 +67,8 @@ func findPFs(ctx context.Context, t *topology.Topology, want int) error {
 	err := until(ctx, func() bool {
 		matches, err := filepath.Glob(igbDriver + "/????:??:??.?")
 		found = matches
-		return err == nil && len(found) == want
+		_, vfErr := os.Stat(vfDriver)
+		return err == nil && len(found) == want && vfErr == nil
 	})
 	if err != nil {
 		return fmt.Errorf("found %d of %d igb cards %v: %w", len(found), want, found, err)
@@ -84,25 +84,56 @@ func findPFs(ctx context.Context, t *topology.Topology, want int) error {
 	return nil
 }
 
-// makeVFs makes a card's virtual functions and waits for the interfaces of all.
-func makeVFs(ctx context.Context, card *topology.Card, vfs int) error {
+// makeVFs makes the virtual functions of all cards. A card spends half a second on it, most of that asleep, so
+// the cards do it at the same time; their VFs get their driver afterwards and one by one, so that the
+// interfaces have the same names at each boot.
+func makeVFs(ctx context.Context, cards []topology.Card, vfs int) error {
 	if vfs == 0 {
 		return nil
 	}
-	device := filepath.Join(pciDevices, card.PF.PCI)
-	if err := os.WriteFile(filepath.Join(device, "sriov_numvfs"), []byte(strconv.Itoa(vfs)), 0); err != nil {
-		return fmt.Errorf("make %d VFs: %w", vfs, err)
+	var cardsAtOnce errgroup.Group
+	for _, card := range cards {
+		cardsAtOnce.Go(func() error {
+			return writeAll(filepath.Join(pciDevices, card.PF.PCI),
+				[2]string{"sriov_drivers_autoprobe", "0"},
+				[2]string{"sriov_numvfs", strconv.Itoa(vfs)},
+				[2]string{"sriov_drivers_autoprobe", "1"})
+		})
 	}
-	for i := range vfs {
-		target, err := os.Readlink(filepath.Join(device, fmt.Sprintf("virtfn%d", i)))
-		if err != nil {
-			return fmt.Errorf("VF %d: %w", i, err)
+	if err := cardsAtOnce.Wait(); err != nil {
+		return fmt.Errorf("make VFs: %w", err)
+	}
+	for i := range cards {
+		for number := range vfs {
+			vf, err := probeVF(ctx, cards[i].PF.PCI, number)
+			if err != nil {
+				return fmt.Errorf("VF %d of card %s: %w", number, cards[i].PF.PCI, err)
+			}
+			cards[i].VFs = append(cards[i].VFs, *vf)
 		}
-		vf, err := waitForFunction(ctx, filepath.Base(target))
-		if err != nil {
-			return fmt.Errorf("VF %d: %w", i, err)
+	}
+	return nil
+}
+
+// probeVF gives a VF its driver.
+func probeVF(ctx context.Context, pf string, number int) (*topology.Function, error) {
+	target, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", number)))
+	if err != nil {
+		return nil, err
+	}
+	pci := filepath.Base(target)
+	if err := writeAll("/sys/bus/pci", [2]string{"drivers_probe", pci}); err != nil {
+		return nil, err
+	}
+	return waitForFunction(ctx, pci)
+}
+
+// writeAll writes values to files of a directory of sysfs, in order.
+func writeAll(dir string, settings ...[2]string) error {
+	for _, s := range settings {
+		if err := os.WriteFile(filepath.Join(dir, s[0]), []byte(s[1]), 0); err != nil {
+			return err
 		}
-		card.VFs = append(card.VFs, *vf)
 	}
 	return nil
 }
