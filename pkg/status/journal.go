@@ -1,0 +1,80 @@
+package status
+
+import (
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Journal writes a log line whenever a bond's state, reason or active member changes. It is
+// safe for concurrent use.
+type Journal struct {
+	log  *zap.Logger
+	mu   sync.Mutex
+	last map[bond.Key]told
+}
+
+type told struct {
+	state  bond.State
+	reason string
+	active string
+}
+
+// NewJournal writes to log.
+func NewJournal(log *zap.Logger) *Journal {
+	return &Journal{log: log, last: map[bond.Key]told{}}
+}
+
+// Tell notes how a bond is now.
+func (j *Journal) Tell(s bond.Status) {
+	now := told{s.State, s.Reason, s.Active}
+	j.mu.Lock()
+	before, known := j.last[s.Key]
+	j.last[s.Key] = now
+	j.mu.Unlock()
+	if before == now {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("bond", s.Key.String()), zap.String("pod", s.Pod.String()),
+		zap.String("state", string(s.State)), zap.String("active", s.Active),
+	}
+	if known {
+		fields = append(fields, zap.String("was", string(before.state)))
+	}
+	if s.Reason != "" {
+		fields = append(fields, zap.String("reason", s.Reason))
+	}
+	switch s.State {
+	case bond.StateDown, bond.StateStuck:
+		j.log.Error("bond", fields...)
+	case bond.StateDegraded, bond.StateRepairing:
+		j.log.Warn("bond", fields...)
+	default:
+		j.log.Info("bond", fields...)
+	}
+}
+
+// Forget drops a bond whose record has gone.
+func (j *Journal) Forget(k bond.Key) {
+	j.mu.Lock()
+	_, known := j.last[k]
+	delete(j.last, k)
+	j.mu.Unlock()
+	if known {
+		j.log.Info("bond is off the record", zap.String("bond", k.String()))
+	}
+}
+
+// Count is how many bonds are in each state.
+func (j *Journal) Count() map[bond.State]int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := map[bond.State]int{}
+	for _, t := range j.last {
+		n[t.state]++
+	}
+	return n
+}
