@@ -74,14 +74,24 @@ func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
 	}
 }
 
+// settle takes what the kernel tells by itself some time after a change: carrier, link-local addresses.
+func (s *fakeSink) settle() {
+	for {
+		select {
+		case <-s.got:
+		case <-time.After(200 * time.Millisecond):
+			return
+		}
+	}
+}
+
 // records is a directory of records: empty files, and what each stands for.
 type records struct {
 	dir string
 	mu  sync.Mutex
 	all []Watched
 	err error
-	// lists counts the calls of list; onList, when set, is called by each.
-	lists  int
+	// onList, when set, is called by each listing.
 	onList func()
 }
 
@@ -89,11 +99,13 @@ func newRecords(t testing.TB) *records { return &records{dir: t.TempDir()} }
 
 func (r *records) list() ([]Watched, error) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lists++
-	if r.onList != nil {
-		r.onList()
+	onList := r.onList
+	r.mu.Unlock()
+	if onList != nil {
+		onList()
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	return slices.Clone(r.all), r.err
 }
 

@@ -1,0 +1,356 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// rig is a keeper in a bubble of testing/synctest: its time is the test's. The test holds the mutex
+// except where it lets the keeper work.
+type rig struct {
+	sync.Mutex
+	hub      *Hub
+	records  []Watched
+	listErr  error
+	dirErr   error
+	assigned map[bond.Sandbox]error
+	nsidErr  error
+	dirs     []*fakeDir
+	// What was seen, each with the time since the start.
+	began    time.Time
+	lists    []time.Duration
+	out      []handedOut
+	problems []string
+}
+
+type handedOut struct {
+	at    time.Duration
+	key   string
+	cause string
+}
+
+type fakeDir struct {
+	events chan fsnotify.Event
+	errors chan error
+	closed atomic.Bool
+}
+
+func (d *fakeDir) stop() error {
+	d.closed.Store(true)
+	return nil
+}
+
+func (r *rig) Enqueue(key bond.Key, cause string) {
+	r.Lock()
+	defer r.Unlock()
+	r.out = append(r.out, handedOut{time.Since(r.began), key.ContainerID, cause})
+}
+
+func (r *rig) close() {}
+
+func (r *rig) self() (int32, error) {
+	r.Lock()
+	defer r.Unlock()
+	return noNSID, r.nsidErr
+}
+
+func (r *rig) assign(s bond.Sandbox) (int32, error) {
+	r.Lock()
+	defer r.Unlock()
+	if err := r.assigned[s]; err != nil {
+		return noNSID, err
+	}
+	return int32(s.Inode), nil
+}
+
+// watched is a record with a sandbox of its own.
+func watched(id string, inode uint64) Watched {
+	return Watched{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: bond.Sandbox{Path: "/run/netns/" + id, Inode: inode}}
+}
+
+// keep runs test beside a keeper. Whenever test waits, time goes on. Start is over when test begins.
+func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &rig{records: []Watched{watched("a", 1), watched("b", 2)}, assigned: map[bond.Sandbox]error{}, began: time.Now()}
+		var err error
+		r.hub, err = New(Config{
+			Dir: "/run/bondkeeper", Resync: 45 * time.Second,
+			KeyOf: func(file string) (bond.Key, bool) {
+				return bond.Key{ContainerID: file, IfName: "bond0"}, !strings.HasSuffix(file, ".tmp")
+			},
+			List: func() ([]Watched, error) {
+				r.Lock()
+				defer r.Unlock()
+				r.lists = append(r.lists, time.Since(r.began))
+				return slices.Clone(r.records), r.listErr
+			},
+			Problem: func(err error) {
+				r.Lock()
+				defer r.Unlock()
+				r.problems = append(r.problems, err.Error())
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.hub.openNSIDs = func() (nsids, error) { return r, nil }
+		r.hub.openDir = func(string) (*dirWatch, error) {
+			r.Lock()
+			defer r.Unlock()
+			if r.dirErr != nil {
+				return nil, r.dirErr
+			}
+			d := &fakeDir{events: make(chan fsnotify.Event), errors: make(chan error)}
+			r.dirs = append(r.dirs, d)
+			return &dirWatch{events: d.events, errors: d.errors, stop: d.stop}, nil
+		}
+		if prepare != nil {
+			prepare(r)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		go newKeeper(r.hub, r).run(ctx)
+		synctest.Wait()
+		r.Lock()
+		test(r)
+		r.Unlock()
+		cancel()
+	})
+}
+
+// pass lets d go by.
+func (r *rig) pass(d time.Duration) {
+	r.Unlock()
+	defer r.Lock()
+	time.Sleep(d) // in a bubble
+	synctest.Wait()
+}
+
+// event makes f's event happen.
+func (r *rig) event(f func(*fakeDir)) {
+	d := r.dirs[len(r.dirs)-1]
+	r.Unlock()
+	defer r.Lock()
+	f(d)
+	synctest.Wait()
+}
+
+func (r *rig) changed(file string) {
+	r.event(func(d *fakeDir) {
+		d.events <- fsnotify.Event{Name: "/run/bondkeeper/" + file, Op: fsnotify.Create}
+	})
+}
+
+// take answers what was handed out since the last time, in the order of the keys.
+func (r *rig) take() string {
+	slices.SortFunc(r.out, func(a, b handedOut) int { return strings.Compare(a.key, b.key) })
+	var s []string
+	for _, o := range r.out {
+		s = append(s, fmt.Sprintf("%s: %s", o.key, o.cause))
+	}
+	r.out = nil
+	return strings.Join(s, ", ")
+}
+
+func (r *rig) expect(t *testing.T, what, want string) {
+	t.Helper()
+	if got := r.take(); got != want {
+		t.Errorf("%s: handed out %q, want %q", what, got, want)
+	}
+}
+
+func TestKeeperMerges(t *testing.T) {
+	keep(t, nil, func(r *rig) {
+		r.expect(t, "start", "a: start, b: start")
+		r.pass(time.Second)
+		r.lists = nil
+		r.changed("a")
+		r.expect(t, "the first change acts at once", "a: record changed")
+		r.changed("b")
+		r.changed("a")
+		r.changed("ignored.tmp")
+		r.changed("b")
+		r.expect(t, "within the merge period", "")
+		r.pass(mergePeriod)
+		r.expect(t, "after the merge period", "a: record changed, b: record changed")
+		r.pass(time.Second)
+		if len(r.lists) != 2 {
+			t.Errorf("listed at %v, want two times", r.lists)
+		}
+	})
+}
+
+func TestKeeperResync(t *testing.T) {
+	keep(t, nil, func(r *rig) {
+		r.out, r.lists = nil, nil
+		r.pass(2 * time.Hour)
+		if r.hub.Stats().Resyncs != uint64(len(r.lists)) || len(r.out) != 2*len(r.lists) {
+			t.Errorf("%d resyncs, %d listings, %d keys", r.hub.Stats().Resyncs, len(r.lists), len(r.out))
+		}
+		least, most, last := time.Hour, time.Duration(0), time.Duration(0)
+		for _, at := range r.lists {
+			least, most, last = min(least, at-last), max(most, at-last), at
+		}
+		if least < 30*time.Second || most > time.Minute {
+			t.Errorf("periods from %v to %v", least, most)
+		}
+		if most-least < 15*time.Second {
+			t.Errorf("periods from %v to %v are hardly jittered", least, most)
+		}
+		for _, o := range r.out {
+			if o.cause != CauseResync {
+				t.Fatalf("cause %q", o.cause)
+			}
+		}
+	})
+}
+
+func TestKeeperListFails(t *testing.T) {
+	keep(t, nil, func(r *rig) {
+		r.take()
+		r.pass(time.Second)
+		r.listErr = errors.New("no such directory")
+		r.changed("a")
+		r.pass(5*time.Second + time.Millisecond)
+		r.expect(t, "while listing fails", "")
+		if len(r.problems) != 1 {
+			t.Errorf("problems: %q, want one", r.problems)
+		}
+		r.listErr = nil
+		r.pass(retryPeriod)
+		r.expect(t, "when it succeeds again", "a: record changed")
+	})
+}
+
+func TestKeeperDir(t *testing.T) {
+	self := func(op fsnotify.Op) func(*fakeDir) {
+		return func(d *fakeDir) { d.events <- fsnotify.Event{Name: "/run/bondkeeper", Op: op} }
+	}
+	for name, fail := range map[string]func(*fakeDir){
+		"overflow": func(d *fakeDir) { d.errors <- fsnotify.ErrEventOverflow },
+		"ended":    func(d *fakeDir) { close(d.events) },
+		"broken":   func(d *fakeDir) { close(d.errors) },
+		"removed":  self(fsnotify.Remove),
+		"renamed":  self(fsnotify.Rename),
+	} {
+		t.Run(name, func(t *testing.T) {
+			keep(t, nil, func(r *rig) {
+				r.take()
+				r.pass(time.Second)
+				r.records = append(r.records[1:], watched("c", 3)) // a went and c came, unseen
+				r.event(fail)
+				r.expect(t, "after the failure", "a: records listed again, b: records listed again, c: records listed again")
+				if len(r.dirs) != 2 || !r.dirs[0].closed.Load() {
+					t.Errorf("%d watches, the first closed: %t", len(r.dirs), r.dirs[0].closed.Load())
+				}
+				r.changed("b")
+				r.pass(mergePeriod)
+				r.expect(t, "by the new watch", "b: record changed")
+			})
+		})
+	}
+}
+
+func TestKeeperDirMissing(t *testing.T) {
+	keep(t, func(r *rig) { r.dirErr = unix.ENOENT }, func(r *rig) {
+		r.expect(t, "start", "a: start, b: start")
+		r.pass(5 * time.Second)
+		r.expect(t, "without a directory", "")
+		if len(r.problems) != 1 {
+			t.Errorf("problems: %q, want one", r.problems)
+		}
+		r.dirErr = nil
+		r.pass(retryPeriod)
+		r.expect(t, "with a directory", "a: records listed again, b: records listed again")
+	})
+}
+
+func TestKeeperDeaf(t *testing.T) {
+	a := watched("a", 1).Sandbox
+	for name, set := range map[string]func(*rig, error){
+		"one sandbox":   func(r *rig, err error) { r.assigned[a] = err },
+		"all sandboxes": func(r *rig, err error) { r.nsidErr, r.records = err, r.records[:1] },
+	} {
+		t.Run(name, func(t *testing.T) {
+			keep(t, func(r *rig) { set(r, unix.EMFILE) }, func(r *rig) {
+				r.take()
+				r.pass(5*time.Second + mergePeriod)
+				r.expect(t, "deaf", "")
+				if len(r.lists) != 6 || len(r.problems) != 1 {
+					t.Errorf("listed at %v, problems %q; want a try a second and one problem", r.lists, r.problems)
+				}
+				r.changed("a")
+				r.expect(t, "a change is not held up", "a: record changed")
+				set(r, nil)
+				r.pass(2 * retryPeriod)
+				r.expect(t, "heard again", "a: records listed again")
+				n := len(r.lists)
+				r.pass(5 * retryPeriod)
+				if len(r.lists) != n {
+					t.Error("listed on and on")
+				}
+			})
+		})
+	}
+}
+
+func TestKeeperDeadSandbox(t *testing.T) {
+	keep(t, func(r *rig) { r.assigned[watched("a", 1).Sandbox] = fmt.Errorf("x: %w", netns.ErrGone) }, func(r *rig) {
+		r.expect(t, "start", "a: start, b: start")
+		r.pass(20 * time.Second)
+		if r.take() != "" || len(r.lists) != 1 || len(r.problems) != 0 {
+			t.Errorf("a dead sandbox is not let be: listed at %v, problems %q", r.lists, r.problems)
+		}
+	})
+}
+
+func TestKeeperOverruns(t *testing.T) {
+	keep(t, nil, func(r *rig) {
+		r.pass(time.Second)
+		r.take()
+		r.lists = nil
+		for range 99 { // for a second
+			r.hub.relist <- CauseOverrun
+			r.pass(10 * time.Millisecond)
+		}
+		if n := len(r.lists); n != 4 {
+			t.Errorf("every key was handed out %d times in a second of overruns", n)
+		}
+		r.pass(relistPeriod)
+		r.take()
+		r.pass(20 * time.Second)
+		r.expect(t, "afterwards", "")
+	})
+}
+
+func TestConfig(t *testing.T) {
+	good := newRecords(t).config(t)
+	for name, spoil := range map[string]func(*Config){
+		"no directory":    func(c *Config) { c.Dir = "" },
+		"no KeyOf":        func(c *Config) { c.KeyOf = nil },
+		"no List":         func(c *Config) { c.List = nil },
+		"negative buffer": func(c *Config) { c.ReceiveBuffer = -1 },
+		"negative resync": func(c *Config) { c.Resync = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			spoil(&cfg)
+			if _, err := New(cfg); err == nil {
+				t.Error("New takes it")
+			}
+		})
+	}
+}
