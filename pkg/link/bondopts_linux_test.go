@@ -1,0 +1,216 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/vishvananda/netlink/nl"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// someLinks are the links that option tests can name.
+var someLinks = map[string]int{"net1": 7, "net2": 4711}
+
+func indexOfSome(name string) (int, error) {
+	if i, ok := someLinks[name]; ok {
+		return i, nil
+	}
+	return 0, bond.ErrGone
+}
+
+func nameOfSome(index int) string {
+	for name, i := range someLinks {
+		if i == index {
+			return name
+		}
+	}
+	return ""
+}
+
+// values are canonical values of an option: each name of an enumeration, both bounds of a number.
+func values(d *bond.Def) []string {
+	switch d.Kind {
+	case bond.KindEnum8, bond.KindEnum32:
+		return d.Values
+	case bond.KindIPv4s:
+		return []string{"", "192.0.2.1", "192.0.2.1,192.0.2.10,192.0.2.2"}
+	case bond.KindIPv6s:
+		return []string{"", "2001:db8::1", "2001:db8::1,fe80::1"}
+	case bond.KindMAC:
+		return []string{"02:00:00:00:00:01"}
+	case bond.KindLink:
+		return []string{"net1", "net2"}
+	default:
+		return []string{strconv.Itoa(int(d.Min)), strconv.Itoa(int(d.Max))}
+	}
+}
+
+func TestOptionsRoundTrip(t *testing.T) {
+	for i := range bond.Defs() {
+		d := &bond.Defs()[i]
+		for _, value := range values(d) {
+			t.Run(fmt.Sprintf("%s=%s", d.Name, value), func(t *testing.T) {
+				attr, err := encodeOption(d, value, indexOfSome)
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := decodeOptions(attr.Serialize(), nameOfSome)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if v, told := got[d.Name]; !told || v != value {
+					t.Errorf("encoded and decoded it is %q (told: %t)", v, told)
+				}
+			})
+		}
+	}
+}
+
+// TestOptionsOnTheWire holds the widths to those of bond_policy (bond_netlink.c); a
+// number that is too narrow is refused, one too wide is misread on a big-endian machine.
+func TestOptionsOnTheWire(t *testing.T) {
+	native := nl.NativeEndian()
+	u16, u32 := make([]byte, 2), make([]byte, 4)
+	native.PutUint16(u16, 513)
+	native.PutUint32(u32, 4711)
+	six := []byte{0, 0, 0, 4}
+	native.PutUint32(six, 4)
+	for _, tc := range []struct {
+		name  bond.Option
+		value string
+		want  []byte
+	}{
+		{bond.OptMode, "802.3ad", []byte{4}},
+		{bond.OptArpValidate, "filter", six},
+		{bond.OptArpMissedMax, "7", []byte{7}},
+		{bond.OptAdActorSysPrio, "513", u16},
+		{bond.OptMiimon, "4711", u32},
+		{bond.OptPrimary, "net2", u32},
+		{bond.OptPrimary, "", []byte{0, 0, 0, 0}},
+		{bond.OptAdActorSystem, "02:00:00:00:00:0a", []byte{2, 0, 0, 0, 0, 10}},
+		{bond.OptArpIPTargets, "192.0.2.1,192.0.2.2", append(
+			nl.NewRtAttr(0, []byte{192, 0, 2, 1}).Serialize(), nl.NewRtAttr(1, []byte{192, 0, 2, 2}).Serialize()...)},
+	} {
+		attr, err := encodeOption(bond.Lookup(tc.name), tc.value, indexOfSome)
+		if err != nil {
+			t.Errorf("%s=%s: %v", tc.name, tc.value, err)
+			continue
+		}
+		want := nl.NewRtAttr(int(bond.Lookup(tc.name).Attr), tc.want).Serialize()
+		if got := attr.Serialize(); string(got) != string(want) {
+			t.Errorf("%s=%s: % x, want % x", tc.name, tc.value, got, want)
+		}
+	}
+}
+
+func TestOptionsRefused(t *testing.T) {
+	for _, tc := range []struct {
+		name  bond.Option
+		value string
+		class error
+	}{
+		{bond.OptMode, "7", nil},
+		{bond.OptMode, "1", nil}, // a value, but not canonical
+		{bond.OptMiimon, "-1", nil},
+		{bond.OptNumPeerNotif, "256", nil},
+		{bond.OptArpIPTargets, "192.0.2.2,192.0.2.1", nil},
+		{bond.OptPrimary, "net3", bond.ErrGone},
+	} {
+		_, err := encodeOption(bond.Lookup(tc.name), tc.value, indexOfSome)
+		if err == nil || tc.class != nil && !errors.Is(err, tc.class) {
+			t.Errorf("%s=%s: got %v", tc.name, tc.value, err)
+		}
+	}
+}
+
+func TestDecodeOptions(t *testing.T) {
+	attr := func(name bond.Option, data []byte) []byte {
+		return nl.NewRtAttr(int(bond.Lookup(name).Attr), data).Serialize()
+	}
+	for _, tc := range []struct {
+		name string
+		data []byte
+		want bond.Options
+		fail bool
+	}{
+		{name: "lists that are not sent are empty", want: bond.Options{}},
+		{name: "an unknown link is left out", data: attr(bond.OptPrimary, nl.Uint32Attr(99)), want: bond.Options{}},
+		{name: "an enumeration's number without a name", data: attr(bond.OptMode, []byte{9}), want: bond.Options{bond.OptMode: "9"}},
+		{name: "an unknown attribute", data: nl.NewRtAttr(4000, []byte{1}).Serialize(), want: bond.Options{}},
+		{name: "zero actor system", data: attr(bond.OptAdActorSystem, make([]byte, 6)), want: bond.Options{bond.OptAdActorSystem: "00:00:00:00:00:00"}},
+		{name: "a number of three bytes", data: attr(bond.OptMiimon, make([]byte, 3)), fail: true},
+		{name: "a MAC of five bytes", data: attr(bond.OptAdActorSystem, make([]byte, 5)), fail: true},
+		{name: "a cut attribute", data: attr(bond.OptMiimon, make([]byte, 4))[:6], fail: true},
+	} {
+		got, err := decodeOptions(tc.data, nameOfSome)
+		if (err != nil) != tc.fail {
+			t.Errorf("%s: error %v", tc.name, err)
+		}
+		if tc.fail {
+			continue
+		}
+		tc.want[bond.OptArpIPTargets], tc.want[bond.OptNsIP6Targets] = "", ""
+		if got.String() != tc.want.String() {
+			t.Errorf("%s: %q, want %q", tc.name, got, tc.want)
+		}
+	}
+}
+
+// FuzzDecodeOptions: no bytes make it panic, and what it reads of a value that we can
+// write is what we would write.
+func FuzzDecodeOptions(f *testing.F) {
+	for i := range bond.Defs() {
+		d := &bond.Defs()[i]
+		for _, value := range values(d) {
+			if attr, err := encodeOption(d, value, indexOfSome); err == nil {
+				f.Add(attr.Serialize())
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := decodeOptions(data, nameOfSome)
+		if err != nil {
+			return
+		}
+		for _, name := range got.Names() {
+			d := bond.Lookup(name)
+			if c, err := d.Parse(got[name]); err != nil || c != got[name] {
+				continue // not ours to write
+			}
+			attr, err := encodeOption(d, got[name], indexOfSome)
+			if err != nil {
+				t.Fatalf("%s=%q was read and cannot be written: %v", name, got[name], err)
+			}
+			again, err := decodeOptions(attr.Serialize(), nameOfSome)
+			if err != nil || again[name] != got[name] {
+				t.Fatalf("%s=%q reads again as %q (%v)", name, got[name], again[name], err)
+			}
+		}
+	})
+}
+
+// FuzzParseDevice: whatever a kernel sends, reading it ends.
+func FuzzParseDevice(f *testing.F) {
+	f.Add(make([]byte, 16))
+	f.Fuzz(func(_ *testing.T, data []byte) {
+		if d, err := parseDevice(data); err == nil {
+			_, _ = d.vfSettings(0)
+		}
+	})
+}
+
+func TestTargetsAreTakenApart(t *testing.T) {
+	got := targets("192.0.2.1,2001:db8::1")
+	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
+	if fmt.Sprint(got) != fmt.Sprint(want) || len(targets("")) != 0 {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if _, ok := bond.Lookup(bond.OptArpIPTargets).Parse(strings.Repeat("192.0.2.1,", 3)); ok == nil {
+		t.Error("a list that ends with a comma has parsed")
+	}
+}

@@ -1,0 +1,105 @@
+package link
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+const (
+	somePF    bond.PCIAddress = "0000:01:00.0"
+	someVF    bond.PCIAddress = "0000:01:10.0"
+	anotherVF bond.PCIAddress = "0000:01:10.2"
+)
+
+// fakeSysfs is a PF with two VFs and netdevs by name, each with a port name ("" for none).
+func fakeSysfs(t *testing.T, netdevs map[string]string) sysfs {
+	t.Helper()
+	root := t.TempDir()
+	pf := filepath.Join(root, string(somePF))
+	for name, port := range netdevs {
+		dir := filepath.Join(pf, "net", name)
+		mkdir(t, dir)
+		if port != "" {
+			write(t, filepath.Join(dir, "phys_port_name"), port+"\n")
+		}
+	}
+	for i, vf := range []bond.PCIAddress{someVF, anotherVF} {
+		mkdir(t, filepath.Join(root, string(vf)))
+		mkdir(t, pf)
+		link(t, "../"+string(somePF), filepath.Join(root, string(vf), "physfn"))
+		link(t, "../"+string(vf), filepath.Join(pf, "virtfn"+string(rune('0'+i))))
+	}
+	return sysfs{root: root}
+}
+
+func mkdir(t *testing.T, path string) {
+	t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, to, path string) {
+	t.Helper()
+	if err := os.Symlink(to, path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestSysfs(t *testing.T) {
+	s := fakeSysfs(t, map[string]string{"ens1f0": ""})
+	if pf, err := s.pfOf(anotherVF); pf != somePF || err != nil {
+		t.Errorf("PF is %s (%v)", pf, err)
+	}
+	if n, err := s.numberOf(somePF, anotherVF); n != 1 || err != nil {
+		t.Errorf("number is %d (%v), want 1", n, err)
+	}
+	if vf, err := s.vfOf(somePF, 1); vf != anotherVF || err != nil {
+		t.Errorf("VF 1 is %s (%v)", vf, err)
+	}
+	for name, err := range map[string]error{
+		"PF of no VF":       second(s.pfOf(somePF)),
+		"PF of nothing":     second(s.pfOf("0000:7f:00.0")),
+		"a VF of no number": second(s.vfOf(somePF, 2)),
+		"number of no VF":   second(s.numberOf(somePF, "0000:01:10.4")),
+		"netdev of nothing": second(s.netdevOf("0000:7f:00.0")),
+	} {
+		if !errors.Is(err, bond.ErrGone) {
+			t.Errorf("%s: %v, want ErrGone", name, err)
+		}
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+func TestSysfsNetdev(t *testing.T) {
+	for _, tc := range []struct {
+		name    string
+		netdevs map[string]string
+		want    string
+	}{
+		{"plain", map[string]string{"ens1f0": ""}, "ens1f0"},
+		{"uplink of a switch", map[string]string{"ens1f0np0": "p0", "aaa0": "pf0vf0", "aaa1": "pf0vf12", "aaa2": "c1pf0vf3", "aaa3": "pf0sf88", "aaa4": "c1pf0"}, "ens1f0np0"},
+		{"driver unbound", nil, ""},
+		{"only representors", map[string]string{"aaa0": "pf0vf0"}, ""},
+	} {
+		got, err := fakeSysfs(t, tc.netdevs).netdevOf(somePF)
+		if got != tc.want || (err != nil) != (tc.want == "") {
+			t.Errorf("%s: %q (%v), want %q", tc.name, got, err, tc.want)
+		}
+		if err != nil && !errors.Is(err, bond.ErrGone) {
+			t.Errorf("%s: %v, want ErrGone", tc.name, err)
+		}
+	}
+}
