@@ -1,0 +1,121 @@
+package store
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// FuzzDecode puts any bytes on a record's name. Whatever they are, Load and List answer
+// with a record that can be saved and comes back the same, or with a Problem; and the
+// bytes are still there.
+func FuzzDecode(f *testing.F) {
+	for _, content := range damages(f) {
+		if len(content) < maxSize {
+			f.Add([]byte(content))
+		}
+	}
+	good := whole(f, "c1")
+	f.Add([]byte(good))
+	f.Add([]byte(strings.Replace(good, `"version":1`, `"version":2`, 1)))
+	s := newStore(f)
+	k := key("c1")
+	path := filepath.Join(s.dir, recordName(k))
+	f.Fuzz(func(t *testing.T, content []byte) {
+		write(t, path, string(content))
+		r, err := s.Load(k)
+		records, problems := list(t, s)
+		if err != nil {
+			if !errors.Is(err, bond.ErrNotFound) || len(records) != 0 || len(problems) != 1 {
+				t.Fatalf("Load: %v; List: %v, %v", err, records, problems)
+			}
+			path = problems[0].Path
+		}
+		got, readErr := os.ReadFile(path)
+		if readErr != nil || !bytes.Equal(got, content) {
+			t.Fatalf("the file has %q (%v), it had %q", got, readErr, content)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+		path = filepath.Join(s.dir, recordName(k))
+		if err != nil {
+			return
+		}
+		if len(records) != 1 || len(problems) != 0 || r.Key != k || r.Validate() != nil {
+			t.Fatalf("Load: %+v; List: %v, %v", r, records, problems)
+		}
+		save(t, s, r)
+		if diff := cmp.Diff(r, load(t, s, k), sameAddrs); diff != "" {
+			t.Fatalf("saved and read back differently:\n%s", diff)
+		}
+	})
+}
+
+const benchBonds = 256
+
+func filled(b *testing.B) *Store {
+	s := newStore(b)
+	for i := range benchBonds {
+		save(b, s, sample(key(fmt.Sprintf("%064d", i))))
+	}
+	b.ReportAllocs()
+	return s
+}
+
+func BenchmarkSave(b *testing.B) {
+	s := filled(b)
+	r := sample(key(fmt.Sprintf("%064d", 1)))
+	for b.Loop() {
+		if err := s.Save(r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	s := filled(b)
+	for b.Loop() {
+		if _, err := s.Load(key(fmt.Sprintf("%064d", 1))); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkList256(b *testing.B) {
+	s := filled(b)
+	for b.Loop() {
+		if records, problems, err := s.List(b.Context()); err != nil || len(records) != benchBonds || len(problems) != 0 {
+			b.Fatal(len(records), problems, err)
+		}
+	}
+}
+
+func BenchmarkKeys256(b *testing.B) {
+	s := filled(b)
+	for b.Loop() {
+		if keys, err := s.Keys(); err != nil || len(keys) != benchBonds {
+			b.Fatal(len(keys), err)
+		}
+	}
+}
+
+func BenchmarkLock(b *testing.B) {
+	s := newStore(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		unlock, err := s.Lock(b.Context(), key("c1"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		unlock()
+	}
+}

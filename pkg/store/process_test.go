@@ -1,0 +1,338 @@
+package store
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// The test program starts itself anew to be another process of the node.
+const roleEnv, dirEnv = "STORE_TEST_ROLE", "STORE_TEST_DIR"
+
+func TestMain(m *testing.M) {
+	role, isChild := os.LookupEnv(roleEnv)
+	if !isChild {
+		os.Exit(m.Run())
+	}
+	if err := child(role, os.Getenv(dirEnv)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// child says "ready" on standard output when it does what its role is.
+func child(role, dir string) error {
+	s, err := Open(dir)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	switch role {
+	case "lock":
+		_, err = s.Lock(ctx, key("c1"))
+	case "agent":
+		_, err = s.LockAgent(ctx, func(int) {})
+	case "count":
+		return countUp(s, 50)
+	case "save":
+		fmt.Println("ready")
+		for {
+			if err := s.Save(patterned(rand.IntN(savedKeys), rand.IntN(100<<10))); err != nil {
+				return err
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	fmt.Println("ready")
+	_, err = io.Copy(io.Discard, os.Stdin) // until it is killed
+	return err
+}
+
+// startChild starts a process and waits until it is ready.
+func startChild(t *testing.T, role, dir string) *exec.Cmd {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), roleEnv+"="+role, dirEnv+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, outErr := cmd.StdoutPipe()
+	_, inErr := cmd.StdinPipe() // left open
+	if err := errors.Join(outErr, inErr, cmd.Start()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { kill(cmd) })
+	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
+		t.Fatalf("the %s process says %q (%v)", role, line, err)
+	}
+	return cmd
+}
+
+// kill is SIGKILL, and the wait for the kernel to have done it.
+func kill(cmd *exec.Cmd) {
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+}
+
+const savedKeys = 4
+
+// patterned is a record of size bytes or so, which shows whether it is of one piece.
+func patterned(i, size int) *bond.Record {
+	r := sample(key(fmt.Sprint("c", i)))
+	r.BondIndex = size
+	r.CNI.Config = json.RawMessage(`"` + strings.Repeat("x", size) + `"`)
+	return r
+}
+
+// TestKilledWriters kills processes that save without pause and without taking turns. On
+// each name there is a whole record at any moment, and rubbish is left in tmp only.
+func TestKilledWriters(t *testing.T) {
+	s := newStore(t)
+	for i := range savedKeys {
+		save(t, s, patterned(i, 1))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for range 2 {
+		wg.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				mustBeOfOnePiece(t, s, key(fmt.Sprint("c", i%savedKeys)))
+			}
+		})
+	}
+	for range 25 {
+		a, b := startChild(t, "save", s.dir), startChild(t, "save", s.dir)
+		time.Sleep(time.Duration(rand.IntN(8000)) * time.Microsecond) // any moment of their work
+		kill(a)
+		kill(b)
+	}
+	cancel()
+	wg.Wait()
+	records, problems := list(t, s)
+	if len(records) != savedKeys || len(problems) != 0 {
+		t.Errorf("%d records, problems %v; want %d and none", len(records), problems, savedKeys)
+	}
+	left, err := os.ReadDir(s.tmp)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("the killed left %d temporary files", len(left))
+}
+
+func mustBeOfOnePiece(t *testing.T, s *Store, k bond.Key) {
+	r, err := s.Load(k)
+	if err != nil {
+		t.Errorf("while others save: %v", err)
+		return
+	}
+	if want := r.BondIndex + 2; len(r.CNI.Config) != want || r.Key != k {
+		t.Errorf("%s: config of %d bytes, want %d", r.Key, len(r.CNI.Config), want)
+	}
+}
+
+// TestConcurrentSaveLoad does the same within one process.
+func TestConcurrentSaveLoad(t *testing.T) {
+	s := newStore(t)
+	for i := range savedKeys {
+		save(t, s, patterned(i, 1))
+	}
+	var wg sync.WaitGroup
+	for g := range 64 {
+		wg.Go(func() {
+			for i := range 8 {
+				if err := s.Save(patterned((g+i)%savedKeys, rand.IntN(10<<10))); err != nil {
+					t.Error(err)
+				}
+				mustBeOfOnePiece(t, s, key(fmt.Sprint("c", i%savedKeys)))
+				if _, problems, err := s.List(t.Context()); err != nil || len(problems) > 0 {
+					t.Error(problems, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	mustBeEmpty(t, s.tmp)
+}
+
+// countUp adds n to the record of c1, one by one, under the lock.
+func countUp(s *Store, n int) error {
+	for range n {
+		unlock, err := s.Lock(context.Background(), key("c1"))
+		if err != nil {
+			return err
+		}
+		r, err := s.Load(key("c1"))
+		if err == nil {
+			r.BondIndex++
+			err = s.Save(r)
+		}
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestLockExcludes counts in a record from several processes and goroutines at once.
+func TestLockExcludes(t *testing.T) {
+	s := newStore(t)
+	r := sample(key("c1"))
+	r.BondIndex = 0
+	save(t, s, r)
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), roleEnv+"=count", dirEnv+"="+s.dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+		wg.Go(func() {
+			if err := countUp(s, 50); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if got := load(t, s, key("c1")).BondIndex; got != 8*50 {
+		t.Errorf("counted to %d, want %d", got, 8*50)
+	}
+}
+
+func TestLockDeadline(t *testing.T) {
+	s := newStore(t)
+	s.lockTimeout = 50 * time.Millisecond
+	unlock, err := s.Lock(t.Context(), key("c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := s.lockPath(key("c1"))
+	begin := time.Now()
+	_, err = s.Lock(t.Context(), key("c1"))
+	if !errors.Is(err, bond.ErrLocked) || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want ErrLocked with the path of the lock", err)
+	}
+	if took := time.Since(begin); took < s.lockTimeout || took > 5*time.Second {
+		t.Errorf("gave up after %s, want %s", took, s.lockTimeout)
+	}
+	s.lockTimeout = time.Hour
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if _, err := s.Lock(ctx, key("c1")); !errors.Is(err, bond.ErrLocked) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("the caller's deadline: got %v", err)
+	}
+	if _, err := s.Lock(ctx, key("c2")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bond.ErrLocked) {
+		t.Errorf("a free lock and no time: got %v", err)
+	}
+	other, err := s.Lock(t.Context(), key("c2"))
+	if err != nil {
+		t.Fatalf("another bond: %v", err)
+	}
+	other()
+	unlock()
+	again, err := s.Lock(t.Context(), key("c1"))
+	if err != nil {
+		t.Fatalf("unlocked: %v", err)
+	}
+	unlock() // a second time, of a lock that is another's now
+	s.lockTimeout = 20 * time.Millisecond
+	if _, err := s.Lock(t.Context(), key("c1")); !errors.Is(err, bond.ErrLocked) {
+		t.Errorf("unlocked by the former holder: %v", err)
+	}
+	again()
+}
+
+func TestLockOfAKilledProcess(t *testing.T) {
+	s := newStore(t)
+	holder := startChild(t, "lock", s.dir)
+	s.lockTimeout = 30 * time.Millisecond
+	if _, err := s.Lock(t.Context(), key("c1")); !errors.Is(err, bond.ErrLocked) {
+		t.Fatalf("held by a process: got %v, want ErrLocked", err)
+	}
+	kill(holder)
+	unlock, err := s.Lock(t.Context(), key("c1"))
+	if err != nil {
+		t.Fatalf("its holder was killed: %v", err)
+	}
+	unlock()
+}
+
+// TestLockIsNotInherited: an IPAM plugin that is started while a lock is held, and that
+// outlives the holder's unlock, does not hold it on.
+func TestLockIsNotInherited(t *testing.T) {
+	s := newStore(t)
+	unlock, err := s.Lock(t.Context(), key("c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer kill(cmd)
+	unlock()
+	s.lockTimeout = 100 * time.Millisecond
+	if unlock, err = s.Lock(t.Context(), key("c1")); err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+func TestLockAgent(t *testing.T) {
+	s := newStore(t)
+	first := startChild(t, "agent", s.dir)
+	ctx, cancel := context.WithCancel(t.Context())
+	var pids []int
+	_, err := s.LockAgent(ctx, func(pid int) {
+		pids = append(pids, pid)
+		time.AfterFunc(50*time.Millisecond, cancel)
+	})
+	if !errors.Is(err, context.Canceled) || len(pids) != 1 || pids[0] != first.Process.Pid {
+		t.Fatalf("another agent runs: got %v after %v, want its pid %d once and the context's error", err, pids, first.Process.Pid)
+	}
+	waiting := make(chan int, 2)
+	got := make(chan error, 1)
+	var unlock func()
+	go func() {
+		var err error
+		unlock, err = s.LockAgent(t.Context(), func(pid int) { waiting <- pid })
+		got <- err
+	}()
+	<-waiting
+	kill(first)
+	if err := <-got; err != nil {
+		t.Fatalf("the other agent was killed: %v", err)
+	}
+	mustContain(t, filepath.Join(s.locks, "agent.lock"), fmt.Sprintln(os.Getpid()))
+	unlock()
+	if len(waiting) > 0 {
+		t.Error("told twice that it waits")
+	}
+	unlock, err = s.LockAgent(t.Context(), func(int) { t.Error("waited for nobody") })
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	// A pid file that says nothing is no reason to fail.
+	write(t, filepath.Join(s.locks, "agent.lock"), "not a number")
+	unlock, err = s.LockAgent(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+}
