@@ -38,7 +38,8 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 }
 
 // isLoss says which findings are something that was lost and is put back. A missing
-// carrier keeps a loss open and opens none: the cable is not ours.
+// carrier keeps a loss open and opens none, unless it is answered by a bounce: the cable
+// is not ours.
 func isLoss(c plan.Code) bool {
 	switch c {
 	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.SettingsChanged:
@@ -47,10 +48,11 @@ func isLoss(c plan.Code) bool {
 	return false
 }
 
-// unsettles says which losses may cost the bond its recorded MAC.
+// unsettles says which losses may cost the bond its recorded MAC: those that make it
+// choose another active member, and are not a failover for want of carrier.
 func unsettles(c plan.Code) bool {
 	switch c {
-	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved:
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.LinkDown, plan.NoCarrier:
 		return true
 	}
 	return false
@@ -74,6 +76,11 @@ func lossesOf(rec *bond.Record, p plan.Plan) map[string]part {
 			s.code, s.text = f.Code, f.Text
 		}
 		parts[name] = s
+	}
+	for _, a := range p.Actions {
+		if b, ok := a.(plan.Bounce); ok {
+			parts[partName(rec, b.On())] = part{code: plan.NoCarrier, text: b.String(), broken: true}
+		}
 	}
 	return parts
 }

@@ -1,0 +1,506 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+// clock is a time that tests turn.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.now }
+func (c *clock) turn(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// ipam counts releases and fails as long as it is told to.
+type ipam struct {
+	mu    sync.Mutex
+	calls int
+	err   error
+}
+
+func (i *ipam) Release(context.Context, *bond.Record) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.calls++
+	return i.err
+}
+
+// rig is an engine over a fake world and a real store.
+type rig struct {
+	t *testing.T
+	*world.World
+	store  *store.Store
+	clock  *clock
+	ipam   *ipam
+	engine *reconcile.Engine
+}
+
+func newRig(t *testing.T, options bond.Options) *rig {
+	t.Helper()
+	s, err := store.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rig{t: t, World: world.New(options), store: s, clock: &clock{now: time.Unix(1e9, 0)}, ipam: &ipam{}}
+	must(t, s.Save(r.Record))
+	r.restart()
+	return r
+}
+
+// ready is a rig whose bond was made: ADD has returned.
+func ready(t *testing.T, options bond.Options) *rig {
+	t.Helper()
+	r := newRig(t, options)
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Phase = bond.PhaseAdding; return nil }))
+	r.wantState(bond.StateReady)
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Phase = bond.PhaseReady; return nil }))
+	return r
+}
+
+// restart is a new agent: all memory is lost.
+func (r *rig) restart() {
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
+}
+
+func (r *rig) converge() (reconcile.Outcome, error) {
+	r.t.Helper()
+	return r.engine.Converge(r.t.Context(), r.Record.Key)
+}
+
+// patient converges until nothing is left to wait for that time alone would bring.
+func (r *rig) patient() reconcile.Outcome {
+	r.t.Helper()
+	for range 40 {
+		out, _ := r.converge()
+		if out.RetryAfter == 0 {
+			return out
+		}
+		r.clock.turn(out.RetryAfter)
+	}
+	r.t.Fatalf("no end of retries\n%s", r.World)
+	return reconcile.Outcome{}
+}
+
+func (r *rig) wantState(want bond.State) reconcile.Outcome {
+	r.t.Helper()
+	out := r.patient()
+	if out.Status.State != want {
+		r.t.Fatalf("state %s (%s), want %s\n%s", out.Status.State, out.Status.Reason, want, r.World)
+	}
+	return out
+}
+
+func TestMakesTheBondOnceAndThenIsSilent(t *testing.T) {
+	r := newRig(t, world.OKD())
+	out := r.wantState(bond.StateReady)
+	if !out.Record.Settled || out.Status.MAC != r.Record.Spec.MAC || out.Status.Active != "net1" {
+		t.Fatalf("outcome %+v", out.Status)
+	}
+	changes := r.Changes()
+	saved, err := r.store.Load(r.Record.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.restart()
+	r.clock.turn(time.Hour)
+	r.wantState(bond.StateReady)
+	again, err := r.store.Load(r.Record.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Changes() != changes || !again.Updated.Equal(saved.Updated) {
+		t.Fatalf("a healthy bond was touched: %v; record written %t", r.ChangeLog()[changes:], !again.Updated.Equal(saved.Updated))
+	}
+}
+
+func TestEveryFaultHeals(t *testing.T) {
+	for _, f := range world.Faults() {
+		t.Run(f.Name, func(t *testing.T) {
+			r := ready(t, world.OKD())
+			f.Do(r.World)
+			r.patient() // sees the loss
+			r.Heal()
+			out := r.patient()
+			want := r.Record.Spec.MAC
+			if f.Name == "ens1: cable pulled" || f.Name == "ens1: down" {
+				want = r.Record.Members[1].MAC // the kernel failed over, and nothing was lost
+			}
+			if out.Status.State != bond.StateReady || out.Status.MAC != want || !out.Record.Settled {
+				t.Fatalf("%+v, settled %t\n%s", out.Status, out.Record.Settled, r.World)
+			}
+			if len(out.Record.Repairs.Open) > 0 {
+				t.Fatalf("losses left open: %v", out.Record.Repairs.Open)
+			}
+		})
+	}
+}
+
+func TestRepairIsCountedAndTimed(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.UnbindVF(r.VFs[0]))
+	out := r.wantState(bond.StateDegraded)
+	if out.Record.Settled || out.Record.Repairs.Open["net1"].Cause != string(plan.MemberLost) {
+		t.Fatalf("loss not noted: %+v", out.Record.Repairs)
+	}
+	r.clock.turn(4 * time.Second)
+	r.restart() // what was noted outlives the agent
+	must(t, r.BindVF(r.VFs[0]))
+	out = r.wantState(bond.StateReady)
+	last := out.Record.Repairs.Last
+	if out.Status.Repairs != 1 || last == nil || last.Member != "net1" || last.Took != 4000 {
+		t.Fatalf("repairs %+v, last %+v", out.Record.Repairs, last)
+	}
+}
+
+// A failover is the kernel's: while nothing was lost, the other member may stay active.
+func TestFailoverIsNotUndone(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.SetPFCarrier(world.Cards[0], false))
+	r.wantState(bond.StateDegraded)
+	must(t, r.SetPFCarrier(world.Cards[0], true))
+	changes := r.Changes()
+	if out := r.wantState(bond.StateReady); out.Status.Active != "net2" || r.Changes() != changes {
+		t.Fatalf("active %s, changes %v", out.Status.Active, r.ChangeLog()[changes:])
+	}
+}
+
+func TestStuckVFIsBouncedOnce(t *testing.T) {
+	for name, helps := range map[string]bool{"helps": true, "does not help": false} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, world.OKD())
+			bounces := 1
+			if !helps {
+				bounces = -1
+			}
+			must(t, r.ResetVF(r.VFs[1], bounces))
+			n := 0
+			r.BeforeApply(func(a plan.Action) {
+				if _, ok := a.(plan.Bounce); ok {
+					n++
+				}
+			})
+			out, err := r.converge()
+			if err != nil || out.Status.State != bond.StateDegraded || out.RetryAfter != 15*time.Second {
+				t.Fatalf("%s, %v, retry after %s; want to wait 15 s", out.Status.State, err, out.RetryAfter)
+			}
+			want := bond.StateReady
+			if !helps {
+				want = bond.StateDegraded
+			}
+			r.wantState(want)
+			r.clock.turn(time.Hour)
+			r.wantState(want)
+			if n != 1 {
+				t.Fatalf("%d bounces, want 1: %v", n, r.ChangeLog())
+			}
+		})
+	}
+}
+
+func TestFailingMemberBacksOffAlone(t *testing.T) {
+	r := ready(t, world.OKD())
+	for _, card := range world.Cards {
+		must(t, r.SetNumVFs(card, 0))
+		must(t, r.SetNumVFs(card, 2))
+	}
+	refused := fmt.Errorf("the PF says no: %w", bond.ErrUnsupported)
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, ok := a.(plan.RestoreVF); ok && a.On() == 0 {
+			return refused
+		}
+		return nil
+	})
+	out, err := r.converge()
+	if !errors.Is(err, refused) {
+		t.Fatalf("error %v", err)
+	}
+	if got := out.Unattached(); !slices.Equal(got, []int{0}) {
+		t.Fatalf("unattached %v, want net1 alone: fail closed, and harm no other\n%s", got, r.World)
+	}
+	var waits []time.Duration
+	for range 12 {
+		r.clock.turn(out.RetryAfter)
+		out, _ = r.converge()
+		waits = append(waits, out.RetryAfter)
+	}
+	if waits[0] != 200*time.Millisecond || waits[11] != 30*time.Second {
+		t.Fatalf("waits %v, want 200ms doubling to 30s", waits)
+	}
+	if out.Status.State != bond.StateRepairing || len(out.Status.Reason) == 0 {
+		t.Fatalf("status %+v", out.Status)
+	}
+	r.FailApplyIf(nil)
+	r.wantState(bond.StateReady)
+}
+
+func TestFlappingMemberIsHeld(t *testing.T) {
+	r := ready(t, world.OKD())
+	held := 0
+	for range 6 {
+		must(t, r.UnbindVF(r.VFs[0]))
+		_, err := r.converge()
+		must(t, err)
+		must(t, r.BindVF(r.VFs[0]))
+		out, err := r.converge()
+		must(t, err)
+		if out.RetryAfter > 0 && len(out.Unattached()) == 1 {
+			held++
+		}
+		r.patient()
+		r.clock.turn(time.Second)
+	}
+	if held != 4 {
+		t.Fatalf("held back %d times of 6, want 4: the first return and the first repetition are answered at once", held)
+	}
+	r.clock.turn(time.Minute)
+	r.patient()
+	must(t, r.UnbindVF(r.VFs[0]))
+	must(t, r.BindVF(r.VFs[0]))
+	if out, err := r.converge(); err != nil || len(out.Unattached()) > 0 {
+		t.Fatalf("still held after a quiet minute: %v, %v", out.Unattached(), err)
+	}
+}
+
+// A process that is killed between any two changes leaves a state from which another
+// reaches the bond, and its absence.
+func TestKilledAnywhere(t *testing.T) {
+	type killed struct{}
+	for _, release := range []bool{false, true} {
+		for n := 1; n < 40; n++ {
+			r := newRig(t, world.OKD())
+			if release {
+				r.wantState(bond.StateReady)
+			}
+			left := n
+			r.BeforeApply(func(plan.Action) {
+				if left--; left == 0 {
+					panic(killed{})
+				}
+			})
+			died := func() (died bool) {
+				defer func() { died = recover() != nil }()
+				if release {
+					must(t, r.engine.Release(t.Context(), r.Record.Key))
+				} else {
+					r.patient()
+				}
+				return
+			}()
+			r.BeforeApply(nil)
+			r.restart()
+			if !release {
+				r.wantState(bond.StateReady)
+			}
+			must(t, r.engine.Release(t.Context(), r.Record.Key))
+			checkAbsent(t, r)
+			if !died {
+				if n < 5 {
+					t.Fatalf("nothing was left to kill after %d changes", n)
+				}
+				break
+			}
+		}
+	}
+}
+
+func checkAbsent(t *testing.T, r *rig) {
+	t.Helper()
+	if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
+		t.Fatalf("record is still there: %v", err)
+	}
+	if _, ok := r.Link(world.PodPath, world.BondIf); ok {
+		t.Fatalf("bond is still there\n%s", r.World)
+	}
+	for _, m := range r.Record.Members {
+		l, ok := r.Link(world.PodPath, m.Before.Name)
+		if !ok || l.PCI != m.PCI || l.MAC != m.Before.MAC || l.MTU != m.Before.MTU || l.Master != 0 {
+			t.Fatalf("%s is given back as %+v, want %+v", m.Name, l, m.Before)
+		}
+	}
+}
+
+func TestReleasePutsALostVFBackForItsOwnPlugin(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.UnbindVF(r.VFs[0]))
+	must(t, r.BindVF(r.VFs[0])) // lies in the host now
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+	l, ok := r.Link(world.PodPath, "net1")
+	if !ok || l.PCI != r.VFs[0] || l.Master != 0 || l.MAC != r.Record.Members[0].Before.MAC {
+		t.Fatalf("net1 is %+v in the pod\n%s", l, r.World)
+	}
+}
+
+func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.ipam.err = errors.New("no lease file")
+	if err := r.engine.Release(t.Context(), r.Record.Key); !errors.Is(err, r.ipam.err) {
+		t.Fatalf("error %v", err)
+	}
+	if _, ok := r.Link(world.PodPath, world.BondIf); ok {
+		t.Fatal("the bond is kept up by a failing IPAM")
+	}
+	rec, err := r.store.Load(r.Record.Key)
+	if err != nil || !rec.Deleted() {
+		t.Fatalf("record %+v, %v; want a tombstone", rec, err)
+	}
+	r.ipam.err = nil
+	for range 3 { // as often as it is called
+		must(t, r.engine.Release(t.Context(), r.Record.Key))
+	}
+	checkAbsent(t, r)
+	if r.ipam.calls != 2 {
+		t.Fatalf("IPAM was asked %d times, want 2", r.ipam.calls)
+	}
+}
+
+func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.FailApplyIf(func(a plan.Action) error {
+		if m, ok := a.(plan.SetUp); ok && m.On() == 1 {
+			return fmt.Errorf("driver: %w", bond.ErrBusy)
+		}
+		return nil
+	})
+	for i := range 3 {
+		err := r.engine.Release(t.Context(), r.Record.Key)
+		if (err == nil) != (i == 2) {
+			t.Fatalf("attempt %d: %v", i, err)
+		}
+	}
+	if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
+		t.Fatalf("record is still there: %v", err)
+	}
+}
+
+func TestTombstoneIsNeverRepaired(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.ipam.err = errors.New("later")
+	_ = r.engine.Release(t.Context(), r.Record.Key)
+	must(t, r.UnbindVF(r.VFs[1]))
+	must(t, r.BindVF(r.VFs[1]))
+	r.restart()
+	if out, err := r.converge(); err != nil || out.Observed.Bond != nil || out.Status.State != bond.StateDeleting {
+		t.Fatalf("%+v, %v", out.Status, err)
+	}
+}
+
+func TestSandboxGone(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.UnbindVF(r.VFs[0]))
+	must(t, r.DeletePod(world.PodPath))
+	must(t, r.BindVF(r.VFs[0]))
+	applies := r.Applies()
+	out, err := r.converge()
+	if err != nil || out.Status.State != bond.StateDown || out.RetryAfter != 0 || r.Applies() != applies {
+		t.Fatalf("%s, %v, retry %s, %d applies; want to stand still", out.Status.State, err, out.RetryAfter, r.Applies()-applies)
+	}
+	r.AddPod(world.PodPath) // another pod on the same path
+	if out, err = r.converge(); err != nil || r.Applies() != applies {
+		t.Fatalf("a netns that took the path was touched: %v, %v", out.Applied, err)
+	}
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+}
+
+// Whatever befalls the bond while the kernel fails now and then, dumps are cut short and the world
+// changes under a plan: once that is over, all is well again.
+func TestRandomWalkUnderFire(t *testing.T) {
+	faults := world.Faults()
+	for seed := range uint64(80) {
+		rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a walk that can be repeated
+		r := newRig(t, []bond.Options{world.OKD(), {bond.OptMode: "balance-rr", bond.OptMiimon: "100"}}[seed%2])
+		r.FailApplyIf(func(plan.Action) error {
+			if rng.IntN(10) == 0 {
+				return fmt.Errorf("injected: %w", []error{bond.ErrBusy, bond.ErrGone, bond.ErrStale, bond.ErrUnsupported}[rng.IntN(4)])
+			}
+			return nil
+		})
+		var log []string
+		r.BeforeApply(func(plan.Action) {
+			if rng.IntN(12) == 0 {
+				f := faults[rng.IntN(len(faults))]
+				log = append(log, "meanwhile "+f.Name)
+				f.Do(r.World)
+			}
+		})
+		for range 15 {
+			f := faults[rng.IntN(len(faults))]
+			log = append(log, f.Name)
+			f.Do(r.World)
+			if rng.IntN(8) == 0 {
+				r.FailObserve(1, bond.ErrBusy)
+			}
+			if rng.IntN(6) == 0 {
+				r.restart()
+			}
+			_, _ = r.converge()
+			r.clock.turn(time.Duration(rng.IntN(2000)) * time.Millisecond)
+		}
+		r.FailApplyIf(nil)
+		r.BeforeApply(nil)
+		r.Heal()
+		out := r.patient()
+		drift := slices.ContainsFunc(out.Plan.Findings, func(f plan.Finding) bool { return f.Code == plan.OptionDrift })
+		if out.Status.State != bond.StateReady && !drift {
+			t.Fatalf("seed %d: %s: %s\n%q\n%s", seed, out.Status.State, out.Status.Reason, log, r.World)
+		}
+		must(t, r.engine.Release(t.Context(), r.Record.Key))
+		checkAbsent(t, r)
+	}
+}
+
+func TestBothSidesAtOnce(t *testing.T) {
+	r := newRig(t, world.OKD())
+	other := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
+	var wg sync.WaitGroup
+	for i := range 16 {
+		wg.Go(func() {
+			e := r.engine
+			if i%2 == 1 {
+				e = other
+			}
+			if _, err := e.Converge(t.Context(), r.Record.Key); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	r.wantState(bond.StateReady)
+	if n := r.Changes(); n > 20 {
+		t.Errorf("%d changes for one bond: %v", n, r.ChangeLog())
+	}
+	for range 8 {
+		wg.Go(func() { must(t, other.Release(t.Context(), r.Record.Key)) })
+		wg.Go(func() { _, _ = r.engine.Converge(t.Context(), r.Record.Key) })
+	}
+	wg.Wait()
+	checkAbsent(t, r)
+}
+
+var _ reconcile.Kernel = (*linktest.Fake)(nil)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
