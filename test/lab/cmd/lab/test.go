@@ -3,8 +3,211 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
-var errTestsFailed = errors.New("tests failed")
+var (
+	// errTestsFailed says that all was told already and that the outcome is bad.
+	errTestsFailed = errors.New("tests failed")
+	errNoTests     = errors.New("ran no tests")
+)
 
-func test(ctx context.Context, args []string) error { return nil }
+// grace is what a test binary gets beyond its own time limit, at which it prints where its tests hang.
+const grace = 30 * time.Second
+
+// testOptions are the flags of lab test.
+type testOptions struct {
+	options
+	run  string
+	race bool
+	// args go to the test binaries as they are.
+	args []string
+}
+
+// test is the subcommand that runs packages' tests, all in one guest.
+func test(ctx context.Context, args []string) error {
+	var o testOptions
+	flags := newFlags("test", &o.options)
+	flags.StringVar(&o.run, "run", "", "run only tests that match the `pattern`, as go test does")
+	flags.BoolVar(&o.race, "race", false, "compile with the race detector; slow under tcg")
+	args, o.args = splitArgs(args)
+	if err := flags.Parse(args); err != nil {
+		return errors.Join(err, ignoreHelp(err))
+	}
+	if flags.NArg() == 0 {
+		return fmt.Errorf("lab test: no packages: %w", errUsage)
+	}
+	packages, err := listPackages(ctx, flags.Args())
+	if err != nil {
+		return err
+	}
+	results, err := o.test(ctx, packages)
+	if err != nil {
+		return err
+	}
+	return summarise(os.Stdout, results, o.run != "")
+}
+
+// splitArgs divides at a lone "--", after which come arguments for the test binaries.
+func splitArgs(args []string) (ours, theirs []string) {
+	for i, arg := range args {
+		if arg == "--" {
+			return args[:i], args[i+1:]
+		}
+	}
+	return args, nil
+}
+
+// test compiles and boots at the same time, and then runs the packages one after the other.
+func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []result, err error) {
+	dir, err := o.binariesDir(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	var guest *lab.Guest
+	var binaries []binary
+	atOnce, groupCtx := errgroup.WithContext(ctx)
+	atOnce.Go(func() (err error) {
+		guest, err = o.start(groupCtx)
+		return err
+	})
+	atOnce.Go(func() error {
+		binaries = compile(groupCtx, packages, dir, o.race)
+		return nil
+	})
+	if err := atOnce.Wait(); err != nil {
+		return nil, err
+	}
+	defer stop(guest, &err)
+	var results []result
+	for _, b := range binaries {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		fmt.Printf("\n%s\n", b.pkg.ImportPath)
+		results = append(results, o.testPackage(ctx, guest, b))
+	}
+	return results, nil
+}
+
+// binariesDir makes a directory of this run's own for the test binaries. It lies in the cache, which the guest
+// sees, and is not shared with runs by others.
+func (o *testOptions) binariesDir(ctx context.Context) (string, error) {
+	cache, err := lab.DefaultCacheDir(ctx)
+	if err != nil {
+		return "", err
+	}
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(cache, "tests-")
+}
+
+// testPackage runs one package's tests.
+func (o *testOptions) testPackage(ctx context.Context, guest *lab.Guest, b binary) result {
+	res := result{pkg: b.pkg.ImportPath, err: b.err}
+	r := &report{out: os.Stdout, verbose: o.verbose}
+	began := time.Now()
+	if b.err == nil {
+		res.err = o.runBinary(ctx, guest, b, r)
+	}
+	res.took = time.Since(began)
+	res.passed, res.failed, res.skipped = r.passed, r.failed, r.skipped
+	// That the binary failed is no news when its tests did.
+	if exit := new(lab.ExitError); r.failed > 0 && errors.As(res.err, &exit) {
+		res.err = nil
+	}
+	if res.err == nil && res.passed+res.failed == 0 {
+		res.err = errNoTests
+	}
+	if !res.ok() {
+		fmt.Print(r.rest())
+	}
+	if res.err != nil {
+		fmt.Println(res.err)
+	}
+	return res
+}
+
+// runBinary runs a test binary in the guest, in its package's directory as go test would, and has its
+// output reported.
+func (o *testOptions) runBinary(ctx context.Context, guest *lab.Guest, b binary, r *report) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, o.timeout+grace)
+	defer cancel()
+	events, toJSON, err := test2json(ctx, b.pkg.ImportPath)
+	if err != nil {
+		return err
+	}
+	var reading errgroup.Group
+	reading.Go(func() error { return r.read(events) })
+	args := []string{"-test.v=test2json", "-test.timeout=" + o.timeout.String()}
+	if o.run != "" {
+		args = append(args, "-test.run="+o.run)
+	}
+	err = guest.Run(ctx, lab.Cmd{
+		Path: b.path, Args: append(args, o.args...), Env: o.env, Dir: b.pkg.Dir,
+		Stdout: toJSON, Stderr: toJSON,
+	})
+	return errors.Join(err, toJSON.Close(), reading.Wait(), events.Close())
+}
+
+// converter is a running test2json. Closing it waits for its end.
+type converter struct {
+	io.ReadCloser
+	cmd *exec.Cmd
+}
+
+func (c *converter) Close() error { return c.cmd.Wait() }
+
+// test2json starts Go's own converter of test output: what is written to in comes as JSON from events.
+func test2json(ctx context.Context, pkg string) (events io.ReadCloser, in io.WriteCloser, err error) {
+	// Not killed with the context: it ends with its input, and what is in it is to be told.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), "go", "tool", "test2json", "-t", "-p", pkg)
+	cmd.Stderr = os.Stderr
+	if in, err = cmd.StdinPipe(); err != nil {
+		return nil, nil, fmt.Errorf("test2json: %w", err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("test2json: %w", err)
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, nil, fmt.Errorf("test2json: %w", err)
+	}
+	return &converter{ReadCloser: out, cmd: cmd}, in, nil
+}
+
+// summarise prints a line a package and the total. With a pattern, a package in which nothing matched is no
+// failure, as long as something matched somewhere.
+func summarise(w io.Writer, results []result, pattern bool) error {
+	var passed, failed, skipped int
+	for _, r := range results {
+		passed, failed, skipped = passed+r.passed, failed+r.failed, skipped+r.skipped
+	}
+	fmt.Fprintln(w)
+	bad := passed+failed == 0
+	for _, r := range results {
+		if pattern && errors.Is(r.err, errNoTests) && passed+failed > 0 {
+			fmt.Fprintf(w, "none %s\n", r.pkg)
+			continue
+		}
+		bad = bad || !r.ok()
+		fmt.Fprintln(w, r.line())
+	}
+	fmt.Fprintln(w, strings.Repeat("-", 40))
+	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
+	if bad {
+		return errTestsFailed
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// event is a line of test2json.
+type event struct {
+	Action, Test, Output string
+	Elapsed              float64
+}
+
+// report tells a person what the tests of one package do, and counts them. Tests and subtests count alike.
+type report struct {
+	out     io.Writer
+	verbose bool
+
+	passed, failed, skipped int
+	// output is what each test has printed so far; under "" what the package has printed beside them.
+	output map[string]*strings.Builder
+}
+
+// read reads test2json's events to their end.
+func (r *report) read(events io.Reader) error {
+	r.output = map[string]*strings.Builder{}
+	for dec := json.NewDecoder(events); ; {
+		var e event
+		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("events of the tests: %w", err)
+		}
+		r.take(e)
+	}
+}
+
+// take takes one event in.
+func (r *report) take(e event) {
+	switch e.Action {
+	case "output":
+		r.print(e)
+	case "pass", "fail", "skip":
+		if e.Test != "" {
+			r.end(e)
+		}
+	}
+}
+
+// print shows a line of output at once, or keeps it for the case that its test fails.
+func (r *report) print(e event) {
+	if r.verbose {
+		fmt.Fprint(r.out, e.Output)
+		return
+	}
+	if r.output[e.Test] == nil {
+		r.output[e.Test] = new(strings.Builder)
+	}
+	r.output[e.Test].WriteString(e.Output)
+}
+
+// end counts a test and shows its result: a line for a test of the first rank or one that did not pass, and
+// the whole output when it failed.
+func (r *report) end(e event) {
+	switch e.Action {
+	case "pass":
+		r.passed++
+	case "fail":
+		r.failed++
+	case "skip":
+		r.skipped++
+	}
+	if r.verbose {
+		return
+	}
+	depth := strings.Count(e.Test, "/")
+	if depth == 0 || e.Action != "pass" {
+		fmt.Fprintf(r.out, "%s--- %s: %s (%.2fs)\n", strings.Repeat("    ", depth), strings.ToUpper(e.Action), e.Test, e.Elapsed)
+	}
+	if text := r.output[e.Test]; text != nil && e.Action != "pass" {
+		fmt.Fprint(r.out, indent(plain(text.String(), e.Action), depth+1))
+	}
+	delete(r.output, e.Test)
+}
+
+// plain leaves out what a result's own line says already; of a skipped test only the reason is left.
+func plain(text, action string) string {
+	var kept strings.Builder
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		if strings.HasPrefix(trimmed, "--- ") || strings.HasPrefix(trimmed, "=== ") && action == "skip" {
+			continue
+		}
+		kept.WriteString(line)
+	}
+	return kept.String()
+}
+
+// indent indents each line by a number of levels.
+func indent(text string, levels int) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		out.WriteString(strings.Repeat("    ", levels) + strings.TrimPrefix(line, "    "))
+	}
+	return out.String()
+}
+
+// rest returns what the package printed outside of any test that has ended: the trace of a panic, mostly.
+func (r *report) rest() string {
+	var out strings.Builder
+	for _, test := range slices.Sorted(maps.Keys(r.output)) {
+		out.WriteString(r.output[test].String())
+	}
+	return out.String()
+}
+
+// result is the outcome of one package.
+type result struct {
+	pkg                     string
+	passed, failed, skipped int
+	// err is why the package failed beside its tests; nil otherwise.
+	err  error
+	took time.Duration
+}
+
+func (r *result) ok() bool { return r.err == nil && r.failed == 0 }
+
+// line is the result in one line.
+func (r *result) line() string {
+	word := "ok  "
+	if !r.ok() {
+		word = "FAIL"
+	}
+	text := fmt.Sprintf("%s %s  %d passed, %d failed, %d skipped  (%.1f s)",
+		word, r.pkg, r.passed, r.failed, r.skipped, r.took.Seconds())
+	if r.err != nil {
+		first, _, _ := strings.Cut(r.err.Error(), "\n")
+		text += ": " + first
+	}
+	return text
+}

@@ -1,0 +1,181 @@
+//go:build lab
+
+// Package selftest runs in a guest of the lab and proves that the guest is what the lab promises: cards with
+// VFs, modules that the kernel loads by itself, and VFs that work in a bond in another netns.
+package selftest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// patience bounds every wait; the longest is for the VFs' link, some three seconds after their PF's.
+const patience = time.Minute
+
+// load returns the guest's topology with at least the given number of cards, each with a VF.
+func load(t *testing.T, cards int) *topology.Topology {
+	t.Helper()
+	guest, err := topology.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(guest.Cards) < cards {
+		t.Skipf("needs %d cards, the guest has %d", cards, len(guest.Cards))
+	}
+	for _, card := range guest.Cards[:cards] {
+		if len(card.VFs) == 0 {
+			t.Skip("needs a VF on each card")
+		}
+	}
+	return guest
+}
+
+func TestTopologyIsTrue(t *testing.T) {
+	guest := load(t, 0)
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		t.Fatal(err)
+	}
+	if got := unix.ByteSliceToString(name.Release[:]); got != guest.Kernel {
+		t.Errorf("the kernel is %s, the topology says %s", got, guest.Kernel)
+	}
+	for i, card := range guest.Cards {
+		for _, f := range append([]topology.Function{card.PF}, card.VFs...) {
+			name, err := topology.Netdev(f.PCI)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			link, err := netlink.LinkByName(name)
+			if err != nil {
+				t.Errorf("card %d: %v", i, err)
+				continue
+			}
+			if name != f.Name || link.Attrs().HardwareAddr.String() != f.MAC {
+				t.Errorf("card %d: %s has %s with %s, the topology says %s with %s",
+					i, f.PCI, name, link.Attrs().HardwareAddr, f.Name, f.MAC)
+			}
+		}
+		vfs, err := filepath.Glob(filepath.Join("/sys/bus/pci/devices", card.PF.PCI, "virtfn*"))
+		if err != nil || len(vfs) != len(card.VFs) {
+			t.Errorf("card %d has VFs %v (%v), the topology says %d", i, vfs, err, len(card.VFs))
+		}
+	}
+}
+
+func TestShareIsWritable(t *testing.T) {
+	file := filepath.Join(topology.ShareDir, "selftest")
+	if err := os.WriteFile(file, []byte("written in the guest"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestVFsBondInNetns moves a VF of each of two cards to a new netns and bonds them there. The bonding module
+// is loaded by the kernel itself on the first request, which shows that its modprobe is found.
+func TestVFsBondInNetns(t *testing.T) {
+	guest := load(t, 2)
+	pod, handle := newNetns(t)
+	var members []netlink.Link
+	for _, card := range guest.Cards[:2] {
+		link, err := netlink.LinkByName(card.VFs[0].Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := netlink.LinkSetNsFd(link, int(pod)); err != nil {
+			t.Fatalf("move %s: %v", card.VFs[0].Name, err)
+		}
+		members = append(members, link)
+	}
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = "bond0"
+	bond := netlink.NewLinkBond(attrs)
+	bond.Mode, bond.Miimon, bond.FailOverMac = netlink.BOND_MODE_ACTIVE_BACKUP, 100, netlink.BOND_FAIL_OVER_MAC_ACTIVE
+	if err := handle.LinkAdd(bond); err != nil {
+		t.Fatalf("make a bond: %v", err)
+	}
+	made, err := handle.LinkByName("bond0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, member := range members {
+		if err := handle.LinkSetMasterByIndex(member, made.Attrs().Index); err != nil {
+			t.Fatalf("enslave %s: %v", member.Attrs().Name, err)
+		}
+	}
+	if err := handle.LinkSetUp(made); err != nil {
+		t.Fatal(err)
+	}
+	awaitCarrier(t, pod, handle, "bond0", members[0].Attrs().Name, members[1].Attrs().Name)
+}
+
+// newNetns makes a netns and returns it with a handle for its links. Both go with the test; then the kernel
+// returns the VFs to the host.
+func newNetns(t *testing.T) (netns.NsHandle, *netlink.Handle) {
+	t.Helper()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := netns.Get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer home.Close()
+	pod, err := netns.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pod.Close() })
+	if err := netns.Set(home); err != nil {
+		t.Fatal(err)
+	}
+	handle, err := netlink.NewHandleAt(pod, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(handle.Close)
+	return pod, handle
+}
+
+// awaitCarrier waits until all links have a carrier.
+func awaitCarrier(t *testing.T, pod netns.NsHandle, handle *netlink.Handle, names ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	updates, done := make(chan netlink.LinkUpdate, 64), make(chan struct{})
+	defer close(done)
+	if err := netlink.LinkSubscribeAt(pod, updates, done); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		missing := ""
+		for _, name := range names {
+			link, err := handle.LinkByName(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if link.Attrs().RawFlags&unix.IFF_LOWER_UP == 0 {
+				missing = name
+			}
+		}
+		if missing == "" {
+			return
+		}
+		select {
+		case <-updates:
+		case <-ctx.Done():
+			t.Fatalf("%s has no carrier after %v", missing, patience)
+		}
+	}
+}
