@@ -70,17 +70,22 @@ func (s *session) prepare(ctx context.Context, k bond.Key, c *Config, a Args, ar
 		return nil, err
 	}
 	members, err := s.FindMembers(ctx, sandbox, c.Links, !c.LinksInContainer)
-	if err != nil {
-		if errors.Is(err, bond.ErrGone) {
-			where := "the pod (linksInContainer is true)"
-			if !c.LinksInContainer {
-				where = "the host (linksInContainer is false)"
-			}
-			return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: looked for in %s: %v", where, err), "")
-		}
+	switch {
+	case errors.Is(err, bond.ErrBusy), ctx.Err() != nil:
 		return nil, fmt.Errorf("links: %w", err)
+	case err != nil:
+		where := "the pod (linksInContainer is true)"
+		if !c.LinksInContainer {
+			where = "the host (linksInContainer is false)"
+		}
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: looked for in %s: %v", where, err), "")
 	}
-	return newRecord(k, c, a, args, sandbox, members)
+	rec, err := newRecord(k, c, a, args, sandbox, members)
+	if err != nil {
+		return nil, err
+	}
+	_, _, err = find(rec) // the IPAM plugin, before a bond is made in vain
+	return rec, err
 }
 
 // sandbox opens the pod's netns, which must not be the plugin's own: a mistyped path would
@@ -125,6 +130,9 @@ func (s *session) claimOnce(ctx context.Context, rec *bond.Record) (leftover boo
 	old, err := s.Store.Load(rec.Key)
 	switch {
 	case errors.Is(err, bond.ErrNotFound):
+		if err := s.checkFree(ctx, rec); err != nil {
+			return false, err
+		}
 		return false, s.Store.Save(rec)
 	case err != nil:
 		return false, err
@@ -133,6 +141,34 @@ func (s *session) claimOnce(ctx context.Context, rec *bond.Record) (leftover boo
 			rec.Key, old.Network, old.Created.Format(time.RFC3339))
 	}
 	return true, nil
+}
+
+// checkFree refuses names and links that somebody else uses. Once the record is there
+// the engine takes them for its own.
+func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
+	obs, err := s.Kernel.Observe(ctx, rec)
+	if err != nil {
+		return fmt.Errorf("look at the pod of bond %s: %w", rec.Key, err)
+	}
+	taken := obs.Squatter
+	if obs.Bond != nil {
+		taken = &obs.Bond.Link
+	}
+	if taken != nil {
+		return badEnv("CNI_IFNAME: the pod has a link %s already (ifindex %d, kind %q)", taken.Name, taken.Index, taken.Kind)
+	}
+	for i := range obs.Members {
+		m, name := &obs.Members[i], rec.Members[i].String()
+		switch {
+		case m.Link.Master != 0:
+			return invalid("links", fmt.Sprintf("%s, which is enslaved to ifindex %d", name, m.Link.Master), "links that are free")
+		case m.NameTaken != nil:
+			return invalid("links", name, fmt.Sprintf("links whose names are free in the pod; ifindex %d there has this one", m.NameTaken.Index))
+		case m.ForeignClaim != "" && m.Place == bond.InHost:
+			return invalid("links", name, "links that are free; another plugin holds this one for netns "+m.ForeignClaim)
+		}
+	}
+	return nil
 }
 
 // build makes the bond with its addresses and answers what ADD returns.

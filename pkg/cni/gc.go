@@ -36,7 +36,7 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer func() { _ = s.log.Sync() }()
-	keys, err := s.Store.List()
+	keys, err := s.Store.Keys()
 	if err != nil {
 		return err
 	}

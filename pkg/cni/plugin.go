@@ -29,8 +29,8 @@ const (
 // Store is what the plugin needs of the store beyond what the engine does.
 type Store interface {
 	reconcile.Store
-	// List names all records there are.
-	List() ([]bond.Key, error)
+	// Keys names all records there are, readable or not.
+	Keys() ([]bond.Key, error)
 }
 
 // Backend is what the plugin needs of the machine. Its functions are safe for concurrent use.

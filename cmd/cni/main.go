@@ -1,0 +1,61 @@
+// Command cni is the CNI plugin of type "bond". Its binary is named bond.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni"
+	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+func main() {
+	plugin := &cni.Plugin{Open: open}
+	skel.PluginMainFuncs(plugin.Funcs(), cni.Versions(), "Bondkeeper's CNI plugin bond")
+}
+
+func open(stateDir string) (*cni.Backend, error) {
+	records, err := store.Open(stateDir)
+	if err != nil {
+		return nil, err
+	}
+	kernel, err := link.New(link.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return &cni.Backend{
+		Kernel: kernel, Store: records, FindMembers: kernel.FindMembers,
+		Sandbox: sandbox, HostSandbox: hostSandbox, Probe: probe,
+	}, nil
+}
+
+func sandbox(path string) (bond.Sandbox, error) {
+	id, err := netns.Identify(path)
+	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}, err
+}
+
+func hostSandbox() (bond.Sandbox, error) {
+	ns, err := netns.Current()
+	if err != nil {
+		return bond.Sandbox{}, err
+	}
+	id := ns.ID()
+	return bond.Sandbox{Path: ns.Path(), Dev: id.Dev, Inode: id.Inode}, ns.Close()
+}
+
+// probe looks for the bonding driver, which is loaded with the first bond where it is a module.
+func probe(context.Context) error {
+	_, err := os.Stat("/sys/class/net/bonding_masters")
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the kernel has no bonding driver loaded; modprobe bonding: %w", bond.ErrUnsupported)
+	}
+	return err
+}

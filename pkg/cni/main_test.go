@@ -1,0 +1,299 @@
+package cni
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+// plugins is the directory of the real IPAM plugins.
+var plugins string
+
+func TestMain(m *testing.M) {
+	var err error
+	if plugins, err = cnitest.Dir(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(m.Run())
+}
+
+// node is a node with the fake kernel, the real store and real IPAM plugins.
+type node struct {
+	*linktest.Fake
+	t      *testing.T
+	plugin *Plugin
+	dir    string // state directory
+	data   string // host-local's
+	store  *store.Store
+	stderr *syncBuffer
+
+	mu   sync.Mutex
+	pods map[string]bond.Sandbox
+}
+
+// newNode makes a node with two PFs, pf0 and pf1, with vfs VFs each.
+func newNode(t *testing.T, vfs int) *node {
+	t.Helper()
+	n := &node{Fake: linktest.New(), t: t, dir: filepath.Join(t.TempDir(), "state"), data: t.TempDir(), stderr: &syncBuffer{}, pods: map[string]bond.Sandbox{}}
+	for i, name := range []string{"pf0", "pf1"} {
+		n.must(n.AddPF(name, bond.PCIAddress(fmt.Sprintf("0000:%02x:00.0", i+1))))
+		n.must(n.SetNumVFs(name, vfs))
+	}
+	var err error
+	if n.store, err = store.Open(n.dir); err != nil {
+		t.Fatal(err)
+	}
+	n.plugin = n.newPlugin(&bytes.Buffer{})
+	return n
+}
+
+func (n *node) newPlugin(stdout *bytes.Buffer) *Plugin {
+	return &Plugin{Stdout: stdout, Stderr: n.stderr, Open: func(dir string) (*Backend, error) {
+		s, err := store.Open(dir)
+		if err != nil {
+			return nil, err
+		}
+		return &Backend{
+			Kernel: n.Fake, Store: s, FindMembers: n.findMembers,
+			Sandbox: n.sandbox,
+			HostSandbox: func() (bond.Sandbox, error) {
+				return bond.Sandbox{Path: linktest.Host, Dev: 1, Inode: 1}, nil
+			},
+			Probe: func(context.Context) error { return nil },
+		}, nil
+	}}
+}
+
+func (n *node) sandbox(path string) (bond.Sandbox, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if path == "/host" {
+		return bond.Sandbox{Path: path, Dev: 1, Inode: 1}, nil
+	}
+	if s, found := n.pods[path]; found {
+		return s, nil
+	}
+	return bond.Sandbox{}, fmt.Errorf("no netns at %s: %w", path, bond.ErrGone)
+}
+
+// findMembers is what link.Kernel does, on the fake.
+func (n *node) findMembers(_ context.Context, sandbox bond.Sandbox, names []string, inHost bool) ([]bond.Member, error) {
+	path := sandbox.Path
+	if inHost {
+		path = linktest.Host
+	}
+	var members []bond.Member
+	for _, name := range names {
+		l, found := n.Link(path, name)
+		if !found {
+			return nil, fmt.Errorf("no link %s: %w", name, bond.ErrGone)
+		}
+		m := bond.Member{Name: name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: inHost}}
+		if vf, found := n.VF(l.PCI); found {
+			m.VF = &vf
+		} else {
+			m.Index, m.PermMAC = l.Index, l.PermMAC
+		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// pod makes a pod with the i-th VF of each PF in it as net1 and net2.
+func (n *node) pod(name string, i int) string {
+	n.t.Helper()
+	path := "/run/netns/" + name
+	n.mu.Lock()
+	n.pods[path] = n.AddPod(path)
+	n.mu.Unlock()
+	for p, as := range []string{"net1", "net2"} {
+		n.must(n.MoveToNetns(linktest.Host, n.hostVF(p, i), path, as))
+	}
+	return path
+}
+
+// hostVF is the name in the host of the i-th VF of PF p. The fake names VFs ethN as they come.
+func (n *node) hostVF(p, i int) string {
+	n.t.Helper()
+	pci := n.VFs(fmt.Sprintf("pf%d", p))[i]
+	for i := range 1024 {
+		name := fmt.Sprintf("eth%d", i)
+		if l, found := n.Link(linktest.Host, name); found && l.PCI == pci {
+			return name
+		}
+	}
+	n.t.Fatalf("no VF %s in the host:\n%s", pci, n.Fake)
+	return ""
+}
+
+func (n *node) must(err error) {
+	n.t.Helper()
+	if err != nil {
+		n.t.Fatal(err)
+	}
+}
+
+// config is the OKD page's, with state and leases in this test's directories, and with
+// the fields of changes, in which nil removes a field.
+func (n *node) config(changes map[string]any) []byte {
+	n.t.Helper()
+	var c map[string]any
+	n.must(json.Unmarshal(okdConfig(n.t), &c))
+	c["stateDir"] = n.dir
+	c["ipam"].(map[string]any)["dataDir"] = n.data
+	for k, v := range changes {
+		if v == nil {
+			delete(c, k)
+		} else {
+			c[k] = v
+		}
+	}
+	out, err := json.Marshal(c)
+	n.must(err)
+	return out
+}
+
+func (n *node) args(id, netns string, config []byte) *skel.CmdArgs {
+	return &skel.CmdArgs{ContainerID: id, Netns: netns, IfName: "bond0", Path: plugins, StdinData: config,
+		Args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=" + id + ";K8S_POD_UID=uid-" + id}
+}
+
+// add runs ADD as the real plugin would, with its own standard output.
+func (n *node) add(args *skel.CmdArgs) (*current.Result, error) {
+	stdout := &bytes.Buffer{}
+	if err := n.newPlugin(stdout).Funcs().Add(args); err != nil {
+		if stdout.Len() > 0 {
+			n.t.Errorf("ADD failed and printed a result: %s", stdout)
+		}
+		return nil, err
+	}
+	result, err := createResult("", stdout.Bytes())
+	if err != nil {
+		n.t.Fatalf("result %s: %v", stdout, err)
+	}
+	out, err := current.NewResultFromResult(result)
+	n.must(err)
+	return out, nil
+}
+
+func (n *node) mustAdd(args *skel.CmdArgs) *current.Result {
+	n.t.Helper()
+	result, err := n.add(args)
+	if err != nil {
+		n.t.Fatalf("ADD: %v\n%s\n%s", err, n.Fake, n.stderr)
+	}
+	return result
+}
+
+func (n *node) del(args *skel.CmdArgs) error { return n.plugin.Funcs().Del(args) }
+
+func (n *node) mustDel(args *skel.CmdArgs) {
+	n.t.Helper()
+	if err := n.del(args); err != nil {
+		n.t.Fatalf("DEL: %v\n%s\n%s", err, n.Fake, n.stderr)
+	}
+}
+
+func (n *node) record(id string) *bond.Record {
+	n.t.Helper()
+	r, err := n.store.Load(bond.Key{ContainerID: id, IfName: "bond0"})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return r
+}
+
+// leases are the addresses that host-local holds as given away.
+func (n *node) leases() []string {
+	n.t.Helper()
+	var out []string
+	n.must(filepath.WalkDir(n.data, func(path string, d os.DirEntry, err error) error {
+		if name := d.Name(); err == nil && !d.IsDir() && strings.Count(name, ".") == 3 && !strings.HasPrefix(name, "last") {
+			out = append(out, name)
+		}
+		return err
+	}))
+	return out
+}
+
+// nothingLeft wants the world as it was: no record, no lease, no link changed.
+func (n *node) nothingLeft(before string) {
+	n.t.Helper()
+	keys, err := n.store.Keys()
+	n.must(err)
+	if len(keys) > 0 {
+		n.t.Errorf("records left: %v", keys)
+	}
+	if l := n.leases(); len(l) > 0 {
+		n.t.Errorf("leases left: %v", l)
+	}
+	if after := n.String(); after != before {
+		n.t.Errorf("links are not as before\nbefore:\n%s\nafter:\n%s\nchanges: %s", before, after, strings.Join(n.ChangeLog(), "\n"))
+	}
+}
+
+// link wants a link to be there.
+func (n *node) link(path, name string) bond.Link {
+	n.t.Helper()
+	l, found := n.Link(path, name)
+	if !found {
+		n.t.Fatalf("no link %s in %s:\n%s", name, path, n.Fake)
+	}
+	return l
+}
+
+// inParallel calls f with 0 to count-1 at once and collects the errors.
+func inParallel(count int, f func(i int) error) error {
+	errs := make([]error, count)
+	var wg sync.WaitGroup
+	for i := range count {
+		wg.Go(func() { errs[i] = f(i) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// syncBuffer is a buffer that several plugins write to.
+type syncBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *syncBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *syncBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// waitFor waits for something that another goroutine brings about.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
