@@ -16,6 +16,10 @@ func (d *netdev) addAddress(p netip.Prefix) {
 
 // addRoute needs the link up and the gateway on it, as fib_check_nh does.
 func (d *netdev) addRoute(r bond.Route) error {
+	r.Dst = r.Dst.Masked()
+	if r.Dst.Addr().Is6() && r.Priority == 0 {
+		r.Priority = 1024 // IP6_RT_PRIO_USER
+	}
 	if slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
 		return nil
 	}
@@ -23,10 +27,33 @@ func (d *netdev) addRoute(r bond.Route) error {
 		return fmt.Errorf("%s is down: %w", d.name, bond.ErrBusy)
 	}
 	if r.Gateway.IsValid() && !d.reaches(r.Gateway) {
-		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrUnsupported)
+		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrBusy)
 	}
 	d.routes = append(d.routes, r)
 	return nil
+}
+
+// allRoutes are those that were added and, while the link is up, those that the kernel
+// makes for its addresses.
+func (d *netdev) allRoutes() []bond.Route {
+	all := slices.Clone(d.routes)
+	for _, p := range d.addrs {
+		own := bond.Route{Dst: p.Masked()}
+		if own.Dst.Addr().Is6() {
+			own.Priority = 256 // IP6_RT_PRIO_ADDRCONF
+		}
+		if d.up && !p.IsSingleIP() && !slices.Contains(all, own) {
+			all = append(all, own)
+		}
+	}
+	return all
+}
+
+// flush takes all addresses. With the last IPv4 address all IPv4 routes go (fib_disable_ip);
+// IPv6 routes by way of a gateway stay.
+func (d *netdev) flush() {
+	d.addrs = nil
+	d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst.Addr().Is4() })
 }
 
 func (d *netdev) reaches(gateway netip.Addr) bool {

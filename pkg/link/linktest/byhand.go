@@ -129,9 +129,9 @@ func (f *Fake) AddRoute(path, name string, r bond.Route) error {
 	return f.byHand(path, name, func(d *netdev) error { return d.addRoute(r) })
 }
 
-// FlushAddresses removes all addresses of a link, and with them the routes that need them.
+// FlushAddresses removes all addresses of a link, and with them its IPv4 routes.
 func (f *Fake) FlushAddresses(path, name string) error {
-	return f.byHand(path, name, func(d *netdev) error { d.addrs, d.routes = nil, nil; return nil })
+	return f.byHand(path, name, func(d *netdev) error { d.flush(); return nil })
 }
 
 // FlushRoutes removes all routes through a link.

@@ -55,7 +55,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	}
 	ob := &bond.ObservedBond{
 		Link: b.describe(), Options: b.bond.tell(), HasMembers: len(b.bond.members) > 0,
-		Addresses: slices.Clone(b.addrs), Routes: slices.Clone(b.routes),
+		Addresses: slices.Clone(b.addrs), Routes: b.allRoutes(),
 	}
 	if b.bond.usesPrimary() && b.bond.active != nil {
 		ob.Active = b.bond.active.index
@@ -69,10 +69,10 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	d := f.find(pod, m)
 	if d != nil {
 		om.Link = d.describe()
+		om.MIIUp = d.master != nil && d.linkState
 		om.Place = bond.InHost
 		if d.space == pod {
 			om.Place = bond.InPod
-			om.MIIUp = d.master != nil && d.up && om.Link.Carrier
 		}
 	}
 	if pod != nil {
@@ -86,8 +86,13 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if claim := f.claims[m.PCI]; claim != r.Sandbox.Path && f.spaces[claim] != nil && claim != Host {
 		om.ForeignClaim = claim
 	}
-	if om.Place == bond.InHost || om.Place == bond.InPod && !om.Link.Carrier {
+	switch {
+	case om.Place == bond.InHost:
 		om.PF = f.observePF(m.PCI)
+	case om.Place == bond.InPod && om.Link.Up && !om.Link.Carrier:
+		if om.PF = f.observePF(m.PCI); om.PF != nil {
+			om.PF.VF = bond.VFSettings{} // asked only for a VF that is about to be moved
+		}
 	}
 	return om
 }
@@ -95,20 +100,33 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 // find looks for a member by its identity in the pod and in the host; what is elsewhere is lost.
 func (f *Fake) find(pod *space, m *bond.Member) *netdev {
 	if m.PCI == "" {
-		if pod == nil || pod.links[m.Index] == nil {
-			return nil
-		}
-		l := pod.links[m.Index].describe()
-		if l.PCI != "" || m.PermMAC != "" && m.PermMAC != l.PermMAC {
-			return nil
-		}
-		return pod.links[m.Index]
+		return f.findVirtual(pod, m)
 	}
 	v := f.vfByPCI(m.PCI)
 	if v == nil || v.link == nil || v.link.space != pod && v.link.space != f.spaces[Host] {
 		return nil
 	}
 	return v.link
+}
+
+// findVirtual: a virtual link that came from the host is looked for there by its name, too.
+func (f *Fake) findVirtual(pod *space, m *bond.Member) *netdev {
+	is := func(s *space) *netdev {
+		if s == nil || s.links[m.Index] == nil {
+			return nil
+		}
+		if l := s.links[m.Index].describe(); l.PCI != "" || l.PermMAC != m.PermMAC {
+			return nil
+		}
+		return s.links[m.Index]
+	}
+	if d := is(pod); d != nil {
+		return d
+	}
+	if d := is(f.spaces[Host]); d != nil && m.Before.InHost && d.name == m.Before.Name {
+		return d
+	}
+	return nil
 }
 
 func (f *Fake) observePF(pci bond.PCIAddress) *bond.ObservedPF {

@@ -47,9 +47,10 @@ func (f *Fake) AddPF(name string, pci bond.PCIAddress) error {
 	return nil
 }
 
+// pfByName finds a card by its name or its PCI address.
 func (f *Fake) pfByName(name string) *pf {
 	for _, p := range f.pfs {
-		if p.name == name {
+		if p.name == name || string(p.pci) == name {
 			return p
 		}
 	}

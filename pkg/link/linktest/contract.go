@@ -1,0 +1,141 @@
+package linktest
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// Kernel is what the contract is about: the methods of reconcile.Kernel, which says what they mean.
+type Kernel interface {
+	Observe(ctx context.Context, r *bond.Record) (bond.Observed, error)
+	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
+}
+
+// World is a Kernel and the hands that break things under it. Links are named by the path of
+// their netns (Host for the host's) and their name there, VFs and PFs by PCI address.
+type World interface {
+	Kernel
+	// AddPod makes a netns on path, which is in /run/netns; the world deletes it at the end of the test.
+	AddPod(path string) bond.Sandbox
+	DeletePod(path string) error
+	// AddMember makes or takes a link, puts it into the pod, down, and says how a record names it.
+	AddMember(path, name string) (bond.Member, error)
+	AddDecoy(path, name string) (bond.Link, error)
+	// Link reads one link, by another way than the kernel under test.
+	Link(path, name string) (bond.Link, bool)
+
+	Rename(path, name, to string) error
+	MoveToHost(path, name string) error
+	MoveToNetns(path, name, toPath, to string) error
+	SetUp(path, name string) error
+	SetDown(path, name string) error
+	SetMAC(path, name string, m bond.MAC) error
+	SetMTU(path, name string, mtu int) error
+	// SetCarrier plugs or pulls whatever cable is behind a member.
+	SetCarrier(path, name string, on bool) error
+	Enslave(path, name, bondName string) error
+	Release(path, name string) error
+	DeleteBond(path, name string) error
+	FlushAddresses(path, name string) error
+
+	UnbindVF(pci bond.PCIAddress) error
+	BindVF(pci bond.PCIAddress) error
+	// LoseCarrier resets the VF so that its carrier stays away.
+	LoseCarrier(pci bond.PCIAddress) error
+	SetNumVFs(pf string, n int) error
+	UnbindPF(pf string) error
+	BindPF(pf string) error
+	Claim(pci bond.PCIAddress, path string)
+}
+
+// Env is a place where the contract can run.
+type Env struct {
+	// Bonding: the kernel has the bonding driver. VFs: members are VFs, each on another PF
+	// as far as PFs go, and every PF has NumVFs of them.
+	Bonding, VFs bool
+	NumVFs       int
+	// LinkState: the PFs' driver takes link-state requests.
+	LinkState bool
+	// Why is the reason that is shown for what is skipped.
+	Why string
+	// Open makes a world for one test and takes it down at the test's end.
+	Open func(t *testing.T) World
+}
+
+// need is what a case needs of its Env.
+type need uint8
+
+const (
+	anything need = 0
+	bonding_ need = 1 << (iota - 1)
+	vfs_
+)
+
+type contractCase struct {
+	name  string
+	needs need
+	run   func(s *stage)
+}
+
+// RunContract runs every case in a world of its own. What the env cannot run is
+// skipped with its reason.
+func RunContract(t *testing.T, env Env) {
+	for _, c := range contractCases() {
+		t.Run(c.name, func(t *testing.T) {
+			switch {
+			case c.needs&bonding_ != 0 && !env.Bonding:
+				t.Skipf("needs the bonding driver: %s", env.Why)
+			case c.needs&vfs_ != 0 && !env.VFs:
+				t.Skipf("needs VFs: %s", env.Why)
+			}
+			c.run(newStage(t, env))
+		})
+	}
+}
+
+func contractCases() []contractCase {
+	var all []contractCase
+	for _, section := range [][]contractCase{
+		linkCases, netnsCases, bondCases, macCases, optionCases, networkCases, vfCases,
+	} {
+		all = append(all, section...)
+	}
+	return all
+}
+
+var stages atomic.Int64
+
+// newStage is a pod with two members, down, and a record that names them.
+func newStage(t *testing.T, env Env) *stage {
+	t.Helper()
+	s := &stage{T: t, env: env, w: env.Open(t)}
+	id := fmt.Sprintf("bk-%d-%d", os.Getpid(), stages.Add(1))
+	s.path = "/run/netns/" + id
+	s.r = &bond.Record{
+		Key: bond.Key{ContainerID: id, IfName: "bond0"}, Phase: bond.PhaseReady,
+		Sandbox: s.w.AddPod(s.path),
+	}
+	for _, name := range []string{"net1", "net2"} {
+		m, err := s.w.AddMember(s.path, name)
+		s.must(err, "make member %s", name)
+		s.r.Members = append(s.r.Members, m)
+	}
+	return s
+}
+
+// addr is a short way to write a prefix.
+func addr(s string) netip.Prefix { return netip.MustParsePrefix(s) }
+
+// otherMAC is a MAC that no link has.
+func otherMAC(n int) bond.MAC { return bond.MAC(fmt.Sprintf("02:be:ef:00:00:%02x", n)) }
+
+// oneLine makes a state readable in a failure.
+func oneLine(v any) string { return strings.Join(strings.Fields(fmt.Sprintf("%+v", v)), " ") }

@@ -1,0 +1,303 @@
+package linktest
+
+import (
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var bondCases = []contractCase{
+	{"create a bond", bonding_, bondCreated},
+	{"a bond is not made under a name that is taken", bonding_, bondNameTaken},
+	{"a refused option leaves no bond", bonding_, bondRefusedOption},
+	{"a renamed bond is found, and what has its name is a squatter", bonding_, bondRenamed},
+	{"a bond with another index is found by name", bonding_, bondRemade},
+	{"delete a bond", bonding_, bondDeleted},
+	{"a link that is up is not enslaved", bonding_, enslaveUp},
+	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
+	{"releasing gives MTU and MAC back and sets down", bonding_, releaseGivesBack},
+	{"a stranger is told", bonding_, stranger},
+	{"a ref to what is no bond is refused", bonding_, noBondRef},
+	{"moving a member to the host releases it", bonding_, moveReleases},
+	{"a deleted netns gives VFs back as they were", bonding_ | vfs_, netnsDeletedWithBond},
+	{"failover, and no way back", bonding_, failover},
+	{"set the active member", bonding_, setActive},
+	{"the primary pre-empts when it is enslaved", bonding_, primaryPreempts},
+	{"a primary enslaved under another name does not pre-empt", bonding_, primaryQuietly},
+	{"a bond without monitor believes in its members", bonding_, unmonitored},
+	{"a bond that is down sees no carrier change", bonding_, downUnmonitored},
+}
+
+// activeBackup are the options of most cases; extra come in pairs of name and value.
+func activeBackup(extra ...string) bond.Options {
+	o := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "50", bond.OptFailOverMac: "active"}
+	for i := 0; i < len(extra); i += 2 {
+		o[bond.Option(extra[i])] = extra[i+1]
+	}
+	return o
+}
+
+func bondCreated(s *stage) {
+	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1), MTU: 1400})
+	o := s.see()
+	if o.Bond == nil || o.Squatter != nil {
+		s.Fatalf("observed %s", oneLine(o))
+	}
+	b := o.Bond
+	if b.Name != "bond0" || b.Kind != "bond" || b.MAC != otherMAC(1) || b.MTU != 1400 || b.Up || b.Carrier || b.HasMembers || b.Active != 0 {
+		s.Errorf("created bond: %s", oneLine(b))
+	}
+	for name, value := range activeBackup() {
+		s.equal(string(name), b.Options[name], value)
+	}
+	s.apply(plan.SetUp{Link: s.bond()})
+	o = s.see()
+	if !o.Bond.Up || o.Bond.Carrier {
+		s.Errorf("a bond without members, up: %s", oneLine(o.Bond))
+	}
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	s.apply(plan.CreateBond{Name: "bond0"})
+	b = s.see().Bond
+	if b.MAC.IsZero() || b.MAC == otherMAC(1) || b.MTU != 1500 || b.Options[bond.OptMode] != "balance-rr" {
+		s.Errorf("bond with the kernel's choices: %s", oneLine(b))
+	}
+}
+
+func bondNameTaken(s *stage) {
+	s.refused(plan.CreateBond{Name: "net1", Options: activeBackup()}, nil)
+	s.create(activeBackup())
+	s.refused(plan.CreateBond{Name: "bond0", Options: activeBackup()}, nil)
+}
+
+func bondRefusedOption(s *stage) {
+	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "802.3ad", bond.OptPrimary: "net1"}}, nil)
+}
+
+func bondRenamed(s *stage) {
+	s.create(activeBackup())
+	s.must(s.w.Rename(s.path, "bond0", "hidden"), "rename by hand")
+	o := s.see()
+	if o.Bond == nil || o.Bond.Name != "hidden" || o.Squatter != nil {
+		s.Fatalf("renamed bond: %s", oneLine(o))
+	}
+	decoy, err := s.w.AddDecoy(s.path, "bond0")
+	s.must(err, "make a squatter")
+	o = s.see()
+	if o.Bond == nil || o.Bond.Name != "hidden" || o.Squatter == nil || o.Squatter.Index != decoy.Index {
+		s.Errorf("renamed bond with a squatter: %s", oneLine(o))
+	}
+	s.r.BondIndex = decoy.Index // an index that now is another link's is no proof
+	if o = s.see(); o.Bond != nil || o.Squatter == nil {
+		s.Errorf("a dummy taken for the bond: %s", oneLine(o))
+	}
+}
+
+func bondRemade(s *stage) {
+	s.create(activeBackup())
+	s.r.BondIndex += 500
+	if o := s.see(); o.Bond == nil || o.Squatter != nil {
+		s.Errorf("observed %s", oneLine(o))
+	}
+	s.r.BondIndex = 0
+	if o := s.see(); o.Bond == nil || o.Squatter != nil {
+		s.Errorf("observed %s", oneLine(o))
+	}
+}
+
+func bondDeleted(s *stage) {
+	before := s.see()
+	s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
+	ref := s.bond()
+	s.apply(plan.DeleteBond{Bond: ref})
+	o := s.see()
+	s.equal("bond", o.Bond, (*bond.ObservedBond)(nil))
+	s.equal("members", o.Members, before.Members)
+	for _, a := range []plan.Action{plan.DeleteBond{Bond: ref}, plan.SetOptions{Bond: ref, Options: bond.Options{bond.OptMiimon: "60"}}, plan.SetUp{Link: ref}} {
+		s.refused(a, bond.ErrGone)
+	}
+}
+
+func enslaveUp(s *stage) {
+	s.create(activeBackup())
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, nil)
+}
+
+func enslaveForcesMTU(s *stage) {
+	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MTU: 1400})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	o := s.see()
+	l := o.Members[0].Link
+	if l.MTU != 1400 || !l.Up || l.Master != o.Bond.Index || !o.Bond.HasMembers || len(o.Strangers) != 0 {
+		s.Errorf("enslaved: %s, bond %s", oneLine(l), oneLine(o.Bond))
+	}
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()}) // it is a member already
+	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300})
+	s.equal("MTU of the member after the bond's was set", s.see().Members[0].Link.MTU, 1300)
+	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1450})
+	o = s.see()
+	s.equal("MTU of the member", o.Members[0].Link.MTU, 1450)
+	s.equal("MTU of the bond", o.Bond.MTU, 1300)
+}
+
+func releaseGivesBack(s *stage) {
+	s.apply(plan.SetMTU{Link: s.link(1), MTU: 1450})
+	before := s.see().Members[1]
+	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "none"), MTU: 1400})
+	for i := range 2 {
+		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+	}
+	s.apply(plan.Release{Link: s.link(1)})
+	o := s.see()
+	s.equal("released", o.Members[1], before)
+	s.equal("the other's master", o.Members[0].Link.Master, o.Bond.Index)
+	s.apply(plan.Release{Link: s.link(1)}) // it has no master
+	s.must(s.w.Release(s.path, "net1"), "release by hand")
+	if o := s.see(); o.Members[0].Link.Master != 0 || o.Bond.HasMembers {
+		s.Errorf("released by hand: %s", oneLine(o))
+	}
+}
+
+func stranger(s *stage) {
+	s.create(activeBackup())
+	d, err := s.w.AddDecoy(s.path, "other")
+	s.must(err, "make a link")
+	s.must(s.w.Enslave(s.path, "other", "bond0"), "enslave by hand")
+	o := s.see()
+	if !o.Bond.HasMembers || len(o.Strangers) != 1 || o.Strangers[0].Index != d.Index {
+		s.Errorf("a stranger: %s", oneLine(o))
+	}
+}
+
+func noBondRef(s *stage) {
+	s.create(activeBackup())
+	not := s.link(1)
+	not.PCI = ""
+	for _, a := range []plan.Action{
+		plan.DeleteBond{Bond: not}, plan.SetOptions{Bond: not, Options: bond.Options{bond.OptMiimon: "60"}},
+		plan.Enslave{Link: s.link(0), Bond: not}, plan.SetActive{Link: s.link(0), Bond: not},
+		plan.AddAddress{Bond: not, Prefix: addr("192.0.2.1/24")}, plan.AddRoute{Bond: not, Route: bond.Route{Dst: addr("198.51.100.0/24")}},
+	} {
+		s.refused(a, bond.ErrStale)
+	}
+}
+
+func moveReleases(s *stage) {
+	s.bonded(activeBackup())
+	s.must(s.w.MoveToHost(s.path, "net1"), "move by hand")
+	o := s.activeIs(1)
+	if o.Members[0].Place == bond.InPod {
+		s.Errorf("moved: %s", oneLine(o.Members[0]))
+	}
+	l, found := s.w.Link(Host, "net1")
+	if !found || l.Up || l.Master != 0 || l.MAC != s.r.Members[0].MAC {
+		s.Errorf("in the host: %s (found %t)", oneLine(l), found)
+	}
+}
+
+func netnsDeletedWithBond(s *stage) {
+	s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
+	s.must(s.w.DeletePod(s.path), "delete the pod")
+	s.dead()
+	o := s.until("both VFs are in the host", func(o bond.Observed) bool {
+		return o.Members[0].Place == bond.InHost && o.Members[1].Place == bond.InHost
+	})
+	for i, m := range o.Members {
+		if m.Link.Master != 0 || m.Link.Up || m.Link.MAC != s.r.Members[i].MAC {
+			s.Errorf("in the host: %s, it was %s", oneLine(m.Link), &s.r.Members[i])
+		}
+	}
+}
+
+func failover(s *stage) {
+	s.bonded(activeBackup())
+	s.activeIs(0)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.activeIs(1)
+	s.must(s.w.SetUp(s.path, "net1"), "set up by hand")
+	s.until("both are counted as up", func(o bond.Observed) bool { return o.Members[0].MIIUp && o.Members[1].MIIUp })
+	s.activeStays(1)
+	s.must(s.w.SetCarrier(s.path, "net2", false), "pull the cable")
+	s.activeIs(0)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.until("no carrier, no active member", func(o bond.Observed) bool { return !o.Bond.Carrier && o.Bond.Active == 0 })
+	s.must(s.w.SetCarrier(s.path, "net2", true), "plug the cable in")
+	s.activeIs(1)
+}
+
+func setActive(s *stage) {
+	s.bonded(activeBackup())
+	s.activeIs(0)
+	s.until("counted as up", func(o bond.Observed) bool { return o.Members[1].MIIUp })
+	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
+	s.activeStays(1)
+	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
+	s.activeStays(1)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.until("counted as down", func(o bond.Observed) bool { return !o.Members[0].MIIUp })
+	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, nil)
+	s.apply(plan.Release{Link: s.link(0)})
+	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, nil)
+}
+
+func primaryPreempts(s *stage) {
+	s.create(activeBackup(string(bond.OptPrimary), "net2", string(bond.OptPrimaryReselect), "failure"))
+	s.apply(plan.SetUp{Link: s.bond()})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	s.activeIs(0)
+	_, told := s.see().Bond.Options[bond.OptPrimary]
+	s.equal("the primary is told while it is no member", told, false)
+	s.apply(plan.Enslave{Link: s.link(1), Bond: s.bond()})
+	s.activeIs(1)
+	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
+	// Renamed it is the primary no longer, and back under its name it is, and with
+	// primary_reselect=failure nothing else happens.
+	s.apply(plan.Rename{Link: s.link(1), To: "other"})
+	_, told = s.see().Bond.Options[bond.OptPrimary]
+	s.equal("the primary is told while it is renamed", told, false)
+	s.activeStays(1)
+	s.apply(plan.Rename{Link: s.link(1), To: "net2"})
+	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
+}
+
+func primaryQuietly(s *stage) {
+	s.create(activeBackup(string(bond.OptPrimary), "net2", string(bond.OptPrimaryReselect), "failure"))
+	s.apply(plan.SetUp{Link: s.bond()})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	s.activeIs(0)
+	s.apply(plan.Rename{Link: s.link(1), To: "spare"})
+	s.apply(plan.Enslave{Link: s.link(1), Bond: s.bond()})
+	s.until("counted as up", func(o bond.Observed) bool { return o.Members[1].MIIUp })
+	s.activeStays(0)
+	s.apply(plan.Rename{Link: s.link(1), To: "net2"})
+	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
+	s.activeStays(0)
+}
+
+func unmonitored(s *stage) {
+	o := activeBackup()
+	delete(o, bond.OptMiimon)
+	s.bonded(o)
+	s.activeIs(0)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.activeStays(0)
+	m := s.see().Members[0]
+	if !m.MIIUp || m.Link.Carrier {
+		s.Errorf("member of a bond without monitor: %s", oneLine(m))
+	}
+}
+
+func downUnmonitored(s *stage) {
+	s.bonded(activeBackup())
+	s.activeIs(0)
+	s.apply(plan.SetDown{Link: s.bond()})
+	o := s.see()
+	s.equal("carrier of a bond that is down", o.Bond.Carrier, false)
+	s.equal("its members are up", []bool{o.Members[0].Link.Up, o.Members[1].Link.Up}, []bool{true, true})
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.activeStays(0)
+	s.apply(plan.SetUp{Link: s.bond()})
+	o = s.activeIs(1)
+	s.equal("strangers", len(slices.Clone(o.Strangers)), 0)
+}

@@ -1,0 +1,179 @@
+package linktest
+
+import (
+	"context"
+	"errors"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var linkCases = []contractCase{
+	{"links are observed as they are", anything, linksObserved},
+	{"set up and set down", anything, linkUpDown},
+	{"bounce ends up", anything, linkBounce},
+	{"set MTU", anything, linkMTU},
+	{"set MAC", anything, linkMAC},
+	{"rename", anything, linkRename},
+	{"a rename to a name that is taken is refused", anything, linkRenameTaken},
+	{"a renamed member is found", anything, memberRenamed},
+	{"a decoy is not taken for the member", anything, memberDecoy},
+	{"a ref whose link is gone is refused", anything, refGone},
+	{"a ref to another link is refused", anything, refStale},
+	{"a ref of the wrong place is refused", anything, refMisplaced},
+	{"a cancelled context ends everything", anything, cancelled},
+}
+
+func linksObserved(s *stage) {
+	o := s.see()
+	if !o.SandboxAlive || o.Bond != nil || o.Squatter != nil || len(o.Strangers) != 0 {
+		s.Errorf("a pod without bond: %s", oneLine(o))
+	}
+	for i, m := range o.Members {
+		want := &s.r.Members[i]
+		if m.Place != bond.InPod || m.NameTaken != nil || m.ForeignClaim != "" {
+			s.Errorf("%s: %s", want, oneLine(m))
+		}
+		l := m.Link
+		if l.Name != want.Name || l.PCI != want.PCI || l.MAC != want.MAC || l.Up || l.Carrier || l.Master != 0 {
+			s.Errorf("%s is observed as %s", want, oneLine(l))
+		}
+		same, found := s.w.Link(s.path, want.Name)
+		if !found || same.Index != l.Index || same.MTU != l.MTU || same.Kind != l.Kind || same.MAC != l.MAC {
+			s.Errorf("%s is observed as %s, it is %s", want, oneLine(l), oneLine(same))
+		}
+	}
+}
+
+func linkUpDown(s *stage) {
+	up := func(want bool) {
+		s.Helper()
+		s.equal("up", s.see().Members[0].Link.Up, want)
+		s.equal("the other one's up", s.see().Members[1].Link.Up, false)
+	}
+	s.apply(plan.SetUp{Link: s.link(0)})
+	up(true)
+	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+	s.apply(plan.SetUp{Link: s.link(0)})
+	up(true)
+	s.apply(plan.SetDown{Link: s.link(0)})
+	up(false)
+	s.equal("carrier of a link that is down", s.see().Members[0].Link.Carrier, false)
+	s.apply(plan.SetDown{Link: s.link(0)})
+	up(false)
+}
+
+func linkBounce(s *stage) {
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.apply(plan.Bounce{Link: s.link(0)})
+	s.equal("up", s.see().Members[0].Link.Up, true)
+	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+}
+
+func linkMTU(s *stage) {
+	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1400})
+	s.equal("MTU", s.see().Members[0].Link.MTU, 1400)
+	s.refused(plan.SetMTU{Link: s.link(0), MTU: 10}, nil)
+}
+
+func linkMAC(s *stage) {
+	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
+	s.equal("MAC while down", s.see().Members[0].Link.MAC, otherMAC(1))
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
+	s.equal("MAC while up", s.see().Members[0].Link.MAC, otherMAC(2))
+}
+
+func linkRename(s *stage) {
+	s.apply(plan.Rename{Link: s.link(0), To: "other"})
+	s.equal("name", s.see().Members[0].Link.Name, "other")
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.apply(plan.Rename{Link: s.link(0), To: "net1"}) // of a link that is up
+	s.equal("name", s.see().Members[0].Link.Name, "net1")
+	s.refused(plan.Rename{Link: s.link(0), To: "a/b"}, nil)
+}
+
+func linkRenameTaken(s *stage) {
+	s.refused(plan.Rename{Link: s.link(0), To: "net2"}, nil)
+}
+
+func memberRenamed(s *stage) {
+	index := s.link(0).Index
+	s.must(s.w.Rename(s.path, "net1", "hidden"), "rename by hand")
+	m := s.see().Members[0]
+	if m.Place != bond.InPod || m.Link.Index != index || m.Link.Name != "hidden" || m.NameTaken != nil {
+		s.Errorf("renamed member: %s", oneLine(m))
+	}
+}
+
+func memberDecoy(s *stage) {
+	index := s.link(0).Index
+	s.must(s.w.Rename(s.path, "net1", "hidden"), "rename by hand")
+	decoy, err := s.w.AddDecoy(s.path, "net1")
+	s.must(err, "make a decoy")
+	m := s.see().Members[0]
+	if m.Place != bond.InPod || m.Link.Index != index || m.NameTaken == nil || m.NameTaken.Index != decoy.Index {
+		s.Errorf("member with a decoy: %s", oneLine(m))
+	}
+	// Gone altogether, the decoy must not stand in for it.
+	s.must(s.w.MoveToNetns(s.path, "hidden", s.w.AddPod(s.path+"x").Path, "hidden"), "move by hand")
+	m = s.see().Members[0]
+	if m.Place != bond.Lost || m.NameTaken == nil || m.NameTaken.Index != decoy.Index {
+		s.Errorf("lost member with a decoy: %s", oneLine(m))
+	}
+}
+
+// onLink are all actions that are about one link.
+func onLink(l plan.Ref) []plan.Action {
+	return []plan.Action{
+		plan.Rename{Link: l, To: "other"}, plan.SetMAC{Link: l, MAC: otherMAC(3)}, plan.SetMTU{Link: l, MTU: 1300},
+		plan.SetUp{Link: l}, plan.SetDown{Link: l}, plan.Bounce{Link: l}, plan.Release{Link: l},
+	}
+}
+
+func refGone(s *stage) {
+	l := s.link(0)
+	l.Index += 1000
+	for _, a := range onLink(l) {
+		s.refused(a, bond.ErrGone)
+	}
+	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrGone)
+}
+
+func refStale(s *stage) {
+	// Where the one was planned for, the other stands now.
+	l, other := s.link(0), s.link(1)
+	if l.PCI == "" { // two virtual links are told apart by their index alone
+		l.PCI = "0000:7f:1f.7"
+	}
+	l.Index = other.Index
+	for _, a := range onLink(l) {
+		s.refused(a, bond.ErrStale)
+	}
+	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	// A device that stands where a virtual link was planned for.
+	if other.PCI != "" {
+		s.refused(plan.SetUp{Link: plan.Ref{Place: bond.InPod, Index: other.Index}}, bond.ErrStale)
+	}
+}
+
+// refMisplaced: what moves a link says where from, and it must be there.
+func refMisplaced(s *stage) {
+	l := s.link(0)
+	s.refused(plan.MoveToPod{Link: l, Name: "net9"}, nil)
+	l.Place = bond.Lost
+	s.refused(plan.SetUp{Link: l}, nil)
+}
+
+func cancelled(s *stage) {
+	l := s.link(0)
+	ctx, cancel := context.WithCancel(s.Context())
+	cancel()
+	if _, err := s.w.Observe(ctx, s.r); !errors.Is(err, context.Canceled) {
+		s.Errorf("Observe: %v", err)
+	}
+	if err := s.w.Apply(ctx, s.r, plan.SetUp{Link: l}); !errors.Is(err, context.Canceled) {
+		s.Errorf("Apply: %v", err)
+	}
+	s.equal("up", s.see().Members[0].Link.Up, false)
+}

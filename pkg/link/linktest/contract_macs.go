@@ -1,0 +1,170 @@
+package linktest
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var macCases = []contractCase{
+	{"fail_over_mac=none puts one MAC on all", bonding_, macNone},
+	{"fail_over_mac=active follows the active member", bonding_, macActive},
+	{"fail_over_mac=follow hands the MAC on", bonding_, macFollow},
+	{"fail_over_mac=active: the bond's MAC cannot be set", bonding_, macActiveSet},
+	{"fail_over_mac=follow: the bond's MAC cannot be set", bonding_, macFollowSet},
+	{"fail_over_mac=active: a member's MAC is not the bond's at once", bonding_, macOfActiveMember},
+	{"a bond whose last member leaves has a random MAC", bonding_, macRandom},
+	{"a bond that was given a MAC keeps it when members come", bonding_, macGiven},
+	{"balance-tlb and balance-alb leave members their MACs", bonding_, macBalanced},
+	{"balance-rr, balance-xor, broadcast and 802.3ad put one MAC on all", bonding_, macOthers},
+}
+
+// macs checks the MACs of bond and members.
+func (s *stage) macs(when string, o bond.Observed, wantBond bond.MAC, wantMembers ...bond.MAC) {
+	s.Helper()
+	s.equal("MAC of the bond "+when, o.Bond.MAC, wantBond)
+	for i, want := range wantMembers {
+		s.equal("MAC of "+s.r.Members[i].Name+" "+when, o.Members[i].Link.MAC, want)
+	}
+}
+
+func (s *stage) own() (first, second bond.MAC) { return s.r.Members[0].MAC, s.r.Members[1].MAC }
+
+func macNone(s *stage) {
+	first, second := s.own()
+	o := s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
+	s.macs("made of two members", o, first, first, first)
+	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
+	s.macs("after it was set", s.see(), otherMAC(1), otherMAC(1), otherMAC(1))
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.macs("after a failover", s.activeIs(1), otherMAC(1), otherMAC(1), otherMAC(1))
+	s.apply(plan.Release{Link: s.link(1)})
+	s.macs("after a release", s.see(), otherMAC(1), otherMAC(1), second)
+}
+
+func macActive(s *stage) {
+	first, second := s.own()
+	s.bonded(activeBackup())
+	s.macs("with the first active", s.activeIs(0), first, first, second)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.macs("after a failover", s.activeIs(1), second, first, second)
+	s.apply(plan.Release{Link: s.link(0)})
+	s.apply(plan.Release{Link: s.link(1)})
+	o := s.see()
+	s.macs("after both left", o, o.Bond.MAC, first, second)
+	s.apply(plan.Enslave{Link: s.link(1), Bond: s.bond()})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	s.macs("made again the other way", s.activeIs(1), second, first, second)
+}
+
+func macFollow(s *stage) {
+	first, second := s.own()
+	s.bonded(activeBackup(string(bond.OptFailOverMac), "follow"))
+	s.macs("with the first active", s.activeIs(0), first, first, second)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.macs("after a failover", s.activeIs(1), first, second, first)
+	s.must(s.w.SetUp(s.path, "net1"), "set up by hand")
+	s.until("both are counted as up", func(o bond.Observed) bool { return o.Members[0].MIIUp && o.Members[1].MIIUp })
+	s.apply(plan.SetActive{Link: s.link(0), Bond: s.bond()})
+	s.macs("after the way back", s.activeIs(0), first, first, second)
+	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
+	s.activeIs(1)
+	s.apply(plan.Release{Link: s.link(1)})
+	s.macs("after the active one was released", s.activeIs(0), first, first, second)
+}
+
+func macActiveSet(s *stage) { s.macCannotBeSet("active") }
+func macFollowSet(s *stage) { s.macCannotBeSet("follow") }
+
+func (s *stage) macCannotBeSet(failOverMAC string) {
+	first, second := s.own()
+	s.bonded(activeBackup(string(bond.OptFailOverMac), failOverMAC))
+	s.activeIs(0)
+	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
+	s.macs("after it was set", s.see(), first, first, second)
+}
+
+func macOfActiveMember(s *stage) {
+	first, second := s.own()
+	s.bonded(activeBackup())
+	s.activeIs(0)
+	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
+	s.macs("after the active one's MAC was set", s.see(), first, otherMAC(1), second)
+	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
+	s.macs("after it became a backup", s.activeIs(1), second, otherMAC(1), second)
+	s.apply(plan.SetActive{Link: s.link(0), Bond: s.bond()})
+	s.macs("after it became active again", s.activeIs(0), otherMAC(1), otherMAC(1), second)
+}
+
+func macRandom(s *stage) {
+	first, second := s.own()
+	for _, given := range []bond.MAC{"", otherMAC(9)} {
+		s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "none"), MAC: given})
+		s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+		want := given
+		if given == "" {
+			want = first
+		}
+		s.macs("with one member", s.see(), want, want)
+		s.apply(plan.Release{Link: s.link(0)})
+		o := s.see()
+		if o.Bond.MAC == want || o.Bond.MAC.IsZero() || o.Bond.MAC == second {
+			s.Errorf("the bond has MAC %s after its last member left, it had %s", o.Bond.MAC, want)
+		}
+		s.macs("after the last member left", o, o.Bond.MAC, first)
+		s.apply(plan.Enslave{Link: s.link(1), Bond: s.bond()})
+		s.macs("after another came", s.see(), second, first, second)
+		s.apply(plan.Release{Link: s.link(1)})
+		s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(8)})
+		s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+		s.macs("that was set while there was no member", s.see(), otherMAC(8), otherMAC(8), second)
+		s.apply(plan.DeleteBond{Bond: s.bond()})
+	}
+}
+
+func macGiven(s *stage) {
+	first, second := s.own()
+	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1)})
+	s.apply(plan.SetUp{Link: s.bond()})
+	s.macs("without members", s.see(), otherMAC(1))
+	for i := range 2 {
+		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+	}
+	s.macs("with fail_over_mac=active", s.activeIs(0), first, first, second)
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "follow"), MAC: otherMAC(1)})
+	s.apply(plan.SetUp{Link: s.bond()})
+	for i := range 2 {
+		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+	}
+	s.macs("with fail_over_mac=follow", s.activeIs(0), otherMAC(1), otherMAC(1), second)
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	o := s.see()
+	s.equal("given back", []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
+}
+
+func macBalanced(s *stage) {
+	first, second := s.own()
+	for _, mode := range []string{"balance-tlb", "balance-alb"} {
+		s.bonded(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"})
+		s.macs(mode, s.activeIs(0), first, first, second)
+		s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+		s.macs(mode+" after a failover", s.activeIs(1), first, second, first)
+		s.apply(plan.DeleteBond{Bond: s.bond()})
+		o := s.see()
+		s.equal("given back by "+mode, []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
+	}
+}
+
+func macOthers(s *stage) {
+	first, second := s.own()
+	for _, mode := range []string{"balance-rr", "balance-xor", "broadcast", "802.3ad"} {
+		o := s.bonded(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"})
+		s.macs(mode, o, first, first, first)
+		s.equal("active member of "+mode, o.Bond.Active, 0)
+		s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
+		s.macs(mode+" after it was set", s.see(), otherMAC(1), otherMAC(1), otherMAC(1))
+		s.apply(plan.DeleteBond{Bond: s.bond()})
+		o = s.see()
+		s.equal("given back by "+mode, []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
+	}
+}

@@ -1,0 +1,113 @@
+package linktest
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var netnsCases = []contractCase{
+	{"move to the host and back", anything, moveAndBack},
+	{"a move to a name that the host has gets another", anything, moveToTakenName},
+	{"a move into the pod under a name that is taken is refused", anything, moveToPodTaken},
+	{"a deleted netns is a dead sandbox", anything, sandboxDeleted},
+	{"another netns on the path is a dead sandbox", anything, sandboxReplaced},
+}
+
+// inHost finds member i in the host under name by the world's own eyes.
+func (s *stage) inHost(i int, name string) plan.Ref {
+	s.Helper()
+	l, found := s.w.Link(Host, name)
+	if !found {
+		s.Fatalf("the host has no link %s", name)
+	}
+	l.PCI = s.r.Members[i].PCI
+	return plan.RefOf(bond.InHost, &l)
+}
+
+func moveAndBack(s *stage) {
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
+	want := bond.InHost
+	if s.r.Members[0].PCI == "" {
+		want = bond.Lost // a virtual link is known by its index in the pod
+	}
+	m := s.see().Members[0]
+	s.equal("place", m.Place, want)
+	if want == bond.InHost && (m.Link.Name != "bkmoved" || m.Link.Up) {
+		s.Errorf("in the host: %s", oneLine(m.Link))
+	}
+	s.apply(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net7", MAC: otherMAC(4), MTU: 1450})
+	l, found := s.w.Link(s.path, "net7")
+	if !found || l.MAC != otherMAC(4) || l.MTU != 1450 || l.Up {
+		s.Errorf("back in the pod: %s (found %t)", oneLine(l), found)
+	}
+	if _, found := s.w.Link(Host, "bkmoved"); found {
+		s.Error("the host still has it")
+	}
+	if s.r.Members[0].PCI != "" {
+		s.equal("place", s.see().Members[0].Place, bond.InPod)
+	}
+}
+
+func moveToTakenName(s *stage) {
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
+	s.apply(plan.MoveToHost{Link: s.link(1), Name: "bkmoved"})
+	if _, found := s.w.Link(s.path, "net2"); found {
+		s.Error("the second one is still in the pod")
+	}
+	if s.r.Members[1].PCI != "" {
+		m := s.see().Members[1]
+		if m.Place != bond.InHost || m.Link.Name == "bkmoved" || m.Link.Name == "" {
+			s.Errorf("the second one: %s", oneLine(m))
+		}
+	}
+}
+
+func moveToPodTaken(s *stage) {
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
+	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net2"}, nil)
+	s.inHost(0, "bkmoved")
+}
+
+func (s *stage) dead() {
+	s.Helper()
+	o := s.see()
+	if o.SandboxAlive || o.Bond != nil || o.Squatter != nil || len(o.Strangers) != 0 {
+		s.Errorf("a dead sandbox: %s", oneLine(o))
+	}
+	for _, m := range o.Members {
+		if m.Place == bond.InPod || m.NameTaken != nil {
+			s.Errorf("a member of a dead sandbox: %s", oneLine(m))
+		}
+	}
+}
+
+func sandboxDeleted(s *stage) {
+	l := s.link(0)
+	s.must(s.w.DeletePod(s.path), "delete the pod")
+	s.dead()
+	for _, a := range append(onLink(l), plan.CreateBond{Name: "bond0"}, plan.MoveToHost{Link: l, Name: "away"}) {
+		s.refused(a, bond.ErrGone)
+	}
+	if s.env.VFs {
+		o := s.until("both VFs are in the host", func(o bond.Observed) bool {
+			return o.Members[0].Place == bond.InHost && o.Members[1].Place == bond.InHost
+		})
+		for i, m := range o.Members {
+			s.equal("name in the host", m.Link.Name, s.r.Members[i].Name)
+			s.equal("up", m.Link.Up, false)
+		}
+		s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrGone)
+	}
+}
+
+func sandboxReplaced(s *stage) {
+	l := s.link(0)
+	s.must(s.w.DeletePod(s.path), "delete the pod")
+	s.w.AddPod(s.path)
+	_, err := s.w.AddDecoy(s.path, "net1")
+	s.must(err, "make a link in the other netns")
+	s.dead()
+	s.refused(plan.SetUp{Link: l}, bond.ErrGone)
+	s.refused(plan.CreateBond{Name: "bond0"}, bond.ErrGone)
+}

@@ -1,0 +1,149 @@
+package linktest
+
+import (
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var networkCases = []contractCase{
+	{"add addresses", bonding_, addAddresses},
+	{"add routes", bonding_, addRoutes},
+	{"a route is told as it was added", bonding_, routesTold},
+	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
+	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
+	{"flushed addresses are gone", bonding_, networkFlushed},
+	{"announcing changes nothing", bonding_, announce},
+}
+
+var (
+	v4, v6     = addr("192.0.2.1/24"), addr("2001:db8::1/64")
+	gw4, gw6   = netip.MustParseAddr("192.0.2.254"), netip.MustParseAddr("2001:db8::fe")
+	dst4, dst6 = addr("198.51.100.0/24"), addr("2001:db8:1::/48")
+)
+
+// networked is a bond that carries, with both addresses.
+func (s *stage) networked() {
+	s.Helper()
+	s.bonded(activeBackup())
+	for _, p := range []netip.Prefix{v4, v6} {
+		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: p})
+	}
+}
+
+func hasRoute(o bond.Observed, r bond.Route) bool {
+	return slices.ContainsFunc(o.Bond.Routes, func(have bond.Route) bool {
+		return have.Dst == r.Dst && have.Gateway == r.Gateway
+	})
+}
+
+func addAddresses(s *stage) {
+	s.create(activeBackup())
+	for _, p := range []netip.Prefix{v4, v6, v4, v6} { // to have it already is success
+		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: p}) // a bond that is down takes them, too
+	}
+	s.equal("addresses of a bond that is down", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
+	s.apply(plan.SetUp{Link: s.bond()})
+	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
+}
+
+func addRoutes(s *stage) {
+	s.networked()
+	all := []bond.Route{{Dst: dst4, Gateway: gw4}, {Dst: dst6, Gateway: gw6}, {Dst: addr("203.0.113.0/24")}, {Dst: addr("0.0.0.0/0"), Gateway: gw4}}
+	for range 2 { // to have it already is success
+		for _, r := range all {
+			s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
+		}
+	}
+	o := s.see()
+	for _, r := range all {
+		n := 0
+		for _, have := range o.Bond.Routes {
+			if have.Dst == r.Dst && have.Gateway == r.Gateway {
+				n++
+			}
+		}
+		if n != 1 {
+			s.Errorf("route %s is there %d times among %v", r, n, o.Bond.Routes)
+		}
+	}
+	for _, p := range []netip.Prefix{v4, v6} {
+		if !hasRoute(o, bond.Route{Dst: p.Masked()}) {
+			s.Errorf("the kernel's own route of %s is not told: %v", p, o.Bond.Routes)
+		}
+	}
+}
+
+func routesTold(s *stage) {
+	s.networked()
+	all := []bond.Route{
+		{Dst: dst4, Gateway: gw4, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100)},
+		{Dst: dst6, Gateway: gw6, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100)},
+		{Dst: addr("203.0.113.0/24"), Scope: new(200)}, // RT_SCOPE_SITE
+		{Dst: addr("203.0.113.128/25")},
+	}
+	for _, r := range all {
+		s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
+	}
+	have := s.see().Bond.Routes
+	for _, r := range all {
+		if !slices.ContainsFunc(have, func(h bond.Route) bool { return reflect.DeepEqual(h, r) }) {
+			s.Errorf("route %s is not told as %s: %s", r, oneLine(r), oneLine(have))
+		}
+	}
+	// An IPv6 route without a metric gets the kernel's (IP6_RT_PRIO_USER).
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst6, Gateway: gw6}})
+	want := bond.Route{Dst: dst6, Gateway: gw6, Priority: 1024}
+	if have := s.see().Bond.Routes; !slices.ContainsFunc(have, func(h bond.Route) bool { return reflect.DeepEqual(h, want) }) {
+		s.Errorf("route %s is not told with metric 1024: %s", want, oneLine(have))
+	}
+}
+
+func routeRefused(s *stage) {
+	s.create(activeBackup())
+	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: v4})
+	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw4}}, bond.ErrBusy)
+	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4}}, bond.ErrBusy)
+	s.apply(plan.SetUp{Link: s.bond()})
+	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: netip.MustParseAddr("203.0.113.1")}}, bond.ErrBusy)
+}
+
+func networkDown(s *stage) {
+	s.networked()
+	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r6})
+	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")
+	o := s.see()
+	s.equal("addresses of the bond set down", o.Bond.Addresses, []netip.Prefix{v4})
+	s.equal("routes of the bond set down", len(o.Bond.Routes), 0)
+	s.apply(plan.SetUp{Link: s.bond()})
+	o = s.see()
+	s.equal("addresses of the bond up again", o.Bond.Addresses, []netip.Prefix{v4})
+	if hasRoute(o, r4) || hasRoute(o, r6) || !hasRoute(o, bond.Route{Dst: v4.Masked()}) {
+		s.Errorf("routes of the bond up again: %v", o.Bond.Routes)
+	}
+}
+
+func networkFlushed(s *stage) {
+	s.networked()
+	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r6})
+	s.must(s.w.FlushAddresses(s.path, "bond0"), "flush by hand")
+	o := s.see()
+	s.equal("addresses", len(o.Bond.Addresses), 0)
+	if hasRoute(o, r4) || !hasRoute(o, r6) { // IPv6 routes stay when their gateway is out of reach
+		s.Errorf("routes: %v", o.Bond.Routes)
+	}
+}
+
+func announce(s *stage) {
+	s.networked()
+	before := s.see()
+	s.apply(plan.Announce{Bond: s.bond(), Addresses: []netip.Addr{v4.Addr(), v6.Addr()}})
+	s.equal("state", still(s.see()), still(before))
+}

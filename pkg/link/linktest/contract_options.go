@@ -1,0 +1,227 @@
+package linktest
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var optionCases = []contractCase{
+	{"every option has the values of the table", bonding_, optionValues},
+	{"every option is taken when the table says so", bonding_, optionWhen},
+	{"every option is taken in the modes of the table", bonding_, optionModes},
+	{"all options are told", bonding_, optionsTold},
+	{"delays need miimon and are rounded to it", bonding_, optionDelays},
+	{"one monitor excludes the other", bonding_, optionMonitors},
+	{"the primary is set and cleared", bonding_, optionPrimary},
+	{"the active member is set as an option", bonding_, optionActive},
+	{"a refused option is told and does not hide those before it", bonding_, optionRefused},
+}
+
+// beside are the options that must stand for an option to be tried: its mode, and what it depends on.
+func beside(d *bond.Def) bond.Options {
+	o := bond.Options{bond.OptMode: "active-backup"}
+	if len(d.Modes) > 0 && !d.In(bond.ModeActiveBackup) {
+		o[bond.OptMode] = d.Modes[0].String()
+	}
+	switch d.Name {
+	case bond.OptUpdelay, bond.OptDowndelay, bond.OptPeerNotifyDelay:
+		o[bond.OptMiimon] = "50"
+	case bond.OptMode:
+		delete(o, bond.OptMode)
+	}
+	return o
+}
+
+// samples are values to try: all names of an enumeration, the bounds of a number.
+func samples(d *bond.Def) []string {
+	switch d.Kind {
+	case bond.KindEnum8, bond.KindEnum32:
+		return slices.DeleteFunc(slices.Clone(d.Values), func(v string) bool { return v == "" })
+	case bond.KindIPv4s:
+		return []string{"192.0.2.1", "192.0.2.1,192.0.2.2"}
+	case bond.KindIPv6s:
+		return []string{"2001:db8::1", "2001:db8::1,2001:db8::2"}
+	case bond.KindMAC:
+		return []string{string(otherMAC(5))}
+	case bond.KindLink:
+		return nil
+	}
+	if beside(d)[bond.OptMiimon] != "" {
+		return []string{"0", "50", "300"} // multiples of miimon
+	}
+	return []string{
+		strconv.FormatUint(uint64(d.Min), 10), strconv.FormatUint(uint64(d.Min+1), 10), strconv.FormatUint(uint64(d.Max), 10),
+	}
+}
+
+// with is o and one option more.
+func with(o bond.Options, name bond.Option, value string) bond.Options {
+	o = o.Clone()
+	o[name] = value
+	return o
+}
+
+// try makes a bond for an option, calls f and deletes the bond.
+func (s *stage) try(o bond.Options, f func()) {
+	s.Helper()
+	s.create(o)
+	f()
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+}
+
+func (s *stage) told(name bond.Option, want string) {
+	s.Helper()
+	if got := s.see().Bond.Options[name]; got != want {
+		s.Errorf("%s is told as %q, want %q", name, got, want)
+	}
+}
+
+func optionValues(s *stage) {
+	for _, d := range bond.Defs() {
+		for _, value := range samples(&d) {
+			s.try(with(beside(&d), d.Name, value), func() { s.told(d.Name, value) })
+		}
+	}
+}
+
+// different is a value that is neither the kernel's default nor in the way of the test.
+func different(d *bond.Def) string {
+	v := samples(d)
+	if d.Name == bond.OptMode {
+		return "balance-xor"
+	}
+	return v[min(1, len(v)-1)]
+}
+
+func optionWhen(s *stage) {
+	for _, d := range bond.Defs() {
+		if d.Kind == bond.KindLink {
+			continue
+		}
+		value := different(&d)
+		set := func(refused bool) {
+			s.Helper()
+			a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: value}}
+			if refused {
+				s.refused(a, nil)
+				return
+			}
+			s.apply(a)
+			s.told(d.Name, value)
+		}
+		s.try(beside(&d), func() { set(false) })
+		s.try(beside(&d), func() { // up, no members
+			s.apply(plan.SetUp{Link: s.bond()})
+			set(d.When&bond.BondDown != 0)
+		})
+		s.try(beside(&d), func() { // down, a member
+			s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+			set(d.When&bond.NoMembers != 0)
+		})
+	}
+}
+
+func optionModes(s *stage) {
+	for _, d := range bond.Defs() {
+		if d.Kind == bond.KindLink || d.Name == bond.OptMode {
+			continue
+		}
+		for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
+			s.try(with(beside(&d), bond.OptMode, mode.String()), func() {
+				a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: different(&d)}}
+				err := s.w.Apply(s.Context(), s.r, a)
+				if (err == nil) != d.In(mode) {
+					s.Errorf("%s in mode %s: the table says %t, the kernel %v", d.Name, mode, d.In(mode), err)
+				}
+			})
+		}
+	}
+}
+
+func optionsTold(s *stage) {
+	inMode := map[bond.Option]bool{bond.OptAdActorSysPrio: true, bond.OptAdUserPortKey: true, bond.OptAdActorSystem: true}
+	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
+		s.try(bond.Options{bond.OptMode: mode.String()}, func() {
+			have := s.see().Bond.Options
+			for _, d := range bond.Defs() {
+				want := d.Kind != bond.KindLink && (!inMode[d.Name] || mode == bond.Mode8023AD)
+				if value, told := have[d.Name]; told != want {
+					s.Errorf("%s in mode %s: told %t (%q), want %t", d.Name, mode, told, value, want)
+				}
+			}
+			for name, want := range kernelDefaults() {
+				if got, told := have[name]; told && want != got && name != bond.OptMode && name != bond.OptMiimon {
+					s.Errorf("%s in mode %s is %q by default, want %q", name, mode, got, want)
+				}
+			}
+		})
+	}
+}
+
+func optionDelays(s *stage) {
+	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptUpdelay: "100"}}, nil)
+	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "250", bond.OptDowndelay: "200"}, func() {
+		s.told(bond.OptUpdelay, "200")
+		s.told(bond.OptDowndelay, "200")
+		// They are kept in units of miimon and change with it.
+		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "50"}})
+		s.told(bond.OptUpdelay, "100")
+		s.told(bond.OptDowndelay, "100")
+		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "100", bond.OptUpdelay: "200"}})
+		s.told(bond.OptUpdelay, "200")
+	})
+}
+
+func optionMonitors(s *stage) {
+	arp := bond.Options{bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
+	s.try(with(arp, bond.OptMode, "active-backup"), func() {
+		s.told(bond.OptMiimon, "0")
+		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "50"}})
+		s.told(bond.OptMiimon, "50")
+		s.told(bond.OptArpInterval, "0")
+		s.told(bond.OptArpIPTargets, "192.0.2.1")
+		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptArpInterval: "300"}})
+		s.told(bond.OptMiimon, "0")
+		s.told(bond.OptArpInterval, "300")
+		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptArpIPTargets: "192.0.2.7,192.0.2.8"}})
+		s.told(bond.OptArpIPTargets, "192.0.2.7,192.0.2.8")
+	})
+	for _, mode := range []string{"802.3ad", "balance-tlb", "balance-alb"} {
+		s.try(bond.Options{bond.OptMode: mode}, func() { s.told(bond.OptMiimon, "100") })
+	}
+}
+
+func optionPrimary(s *stage) {
+	s.bonded(activeBackup(string(bond.OptPrimaryReselect), "always"))
+	s.activeIs(0)
+	s.until("counted as up", func(o bond.Observed) bool { return o.Members[1].MIIUp })
+	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net2"}})
+	s.told(bond.OptPrimary, "net2")
+	s.activeIs(1)
+	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: ""}})
+	s.told(bond.OptPrimary, "")
+	s.activeStays(1)
+}
+
+func optionActive(s *stage) {
+	s.bonded(activeBackup())
+	s.activeIs(0)
+	s.until("counted as up", func(o bond.Observed) bool { return o.Members[1].MIIUp })
+	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptActiveSlave: "net2"}})
+	s.told(bond.OptActiveSlave, "net2")
+	s.activeStays(1)
+}
+
+func optionRefused(s *stage) {
+	s.bonded(activeBackup())
+	a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "70", bond.OptFailOverMac: "none"}}
+	if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
+		s.Errorf("%q: %v", a, err)
+	}
+	s.told(bond.OptMiimon, "70")
+	s.told(bond.OptFailOverMac, "active")
+}

@@ -1,0 +1,186 @@
+package linktest
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+const (
+	// patience is how long the slowest kernel may take to show an effect: a VF's carrier in an
+	// emulated machine takes seconds.
+	patience = 20 * time.Second
+	lookEach = 20 * time.Millisecond
+)
+
+// stage is what a case plays on.
+type stage struct {
+	*testing.T
+	env  Env
+	w    World
+	r    *bond.Record
+	path string
+}
+
+func (s *stage) must(err error, what string, args ...any) {
+	s.Helper()
+	if err != nil {
+		s.Fatalf(what+": %v", append(args, err)...)
+	}
+}
+
+// see observes, which must work.
+func (s *stage) see() bond.Observed {
+	s.Helper()
+	o, err := s.w.Observe(s.Context(), s.r)
+	s.must(err, "observe")
+	if len(o.Members) != len(s.r.Members) {
+		s.Fatalf("observed %d members, the record has %d", len(o.Members), len(s.r.Members))
+	}
+	return o
+}
+
+// until observes again and again until ok, and returns that observation.
+func (s *stage) until(what string, ok func(bond.Observed) bool) bond.Observed {
+	s.Helper()
+	deadline := time.Now().Add(patience)
+	tick := time.NewTicker(lookEach)
+	defer tick.Stop()
+	for {
+		o := s.see()
+		if ok(o) {
+			return o
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("waited %s in vain: %s; bond %s; members %s", patience, what, oneLine(o.Bond), oneLine(o.Members))
+		}
+		select {
+		case <-tick.C:
+		case <-s.Context().Done():
+			s.Fatal(s.Context().Err())
+		}
+	}
+}
+
+// apply applies an action, which must work.
+func (s *stage) apply(a plan.Action) {
+	s.Helper()
+	s.must(s.w.Apply(s.Context(), s.r, a), "apply %q", a)
+}
+
+// refused applies an action that must fail with an error of the class (nil: of any) and change nothing.
+func (s *stage) refused(a plan.Action, class error) {
+	s.Helper()
+	before := s.see()
+	err := s.w.Apply(s.Context(), s.r, a)
+	switch {
+	case err == nil:
+		s.Errorf("%q was done; it must be refused", a)
+	case class != nil && !errors.Is(err, class):
+		s.Errorf("%q: error is not %q: %v", a, class, err)
+	}
+	if after := s.see(); !reflect.DeepEqual(still(before), still(after)) {
+		s.Errorf("%q was refused and changed something all the same:\nbefore %s\nafter  %s", a, oneLine(still(before)), oneLine(still(after)))
+	}
+}
+
+// still is o without what moves on its own.
+func still(o bond.Observed) bond.Observed {
+	if o.Bond != nil {
+		b := *o.Bond
+		b.Carrier = false
+		o.Bond = &b
+	}
+	members := make([]bond.ObservedMember, len(o.Members))
+	for i, m := range o.Members {
+		m.Link.Carrier, m.PF = false, nil
+		members[i] = m
+	}
+	o.Members = members
+	return o
+}
+
+// link is the Ref of a member, where it is now.
+func (s *stage) link(i int) plan.Ref {
+	s.Helper()
+	m := s.see().Members[i]
+	if m.Place == bond.Lost {
+		s.Fatalf("member %s is lost", &s.r.Members[i])
+	}
+	return plan.RefOf(m.Place, &m.Link)
+}
+
+// bond is the Ref of the bond.
+func (s *stage) bond() plan.Ref {
+	s.Helper()
+	o := s.see()
+	if o.Bond == nil {
+		s.Fatal("there is no bond")
+	}
+	return plan.RefOf(bond.InPod, &o.Bond.Link)
+}
+
+// create makes the bond and records it as the engine does.
+func (s *stage) create(options bond.Options) {
+	s.Helper()
+	s.apply(plan.CreateBond{Name: s.r.Key.IfName, Options: options})
+	s.r.BondIndex = s.bond().Index
+}
+
+// bonded makes the bond, up, with both members, and waits until it and they carry.
+func (s *stage) bonded(options bond.Options) bond.Observed {
+	s.Helper()
+	s.create(options)
+	s.apply(plan.SetUp{Link: s.bond()})
+	for i := range s.r.Members {
+		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+	}
+	return s.carrying()
+}
+
+// carrying waits until the bond and all members carry, and an active member is chosen
+// where the mode has one.
+func (s *stage) carrying() bond.Observed {
+	s.Helper()
+	return s.until("bond and members carry", func(o bond.Observed) bool {
+		if o.Bond == nil || !o.Bond.Carrier {
+			return false
+		}
+		for _, m := range o.Members {
+			if !m.Link.Carrier {
+				return false
+			}
+		}
+		mode := o.Bond.Options.Mode()
+		hasActive := mode == bond.ModeActiveBackup || mode == bond.ModeTLB || mode == bond.ModeALB
+		return !hasActive || o.Bond.Active != 0
+	})
+}
+
+// activeIs waits until member i is the active one.
+func (s *stage) activeIs(i int) bond.Observed {
+	s.Helper()
+	return s.until("member "+s.r.Members[i].Name+" is active", func(o bond.Observed) bool {
+		return o.Bond != nil && o.Members[i].Place == bond.InPod && o.Bond.Active == o.Members[i].Link.Index
+	})
+}
+
+// activeStays says that member i is the active one now and after a while in which monitors ran.
+func (s *stage) activeStays(i int) {
+	s.Helper()
+	o := s.see()
+	if o.Bond.Active != o.Members[i].Link.Index {
+		s.Errorf("the active member is ifindex %d, want %s (%d)", o.Bond.Active, s.r.Members[i].Name, o.Members[i].Link.Index)
+	}
+}
+
+func (s *stage) equal(what string, got, want any) {
+	s.Helper()
+	if !reflect.DeepEqual(got, want) {
+		s.Errorf("%s: got %v, want %v", what, got, want)
+	}
+}

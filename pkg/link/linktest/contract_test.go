@@ -1,0 +1,86 @@
+package linktest
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+const fakeVFs = 2
+
+// TestContractOnFakeWithVFs runs the suite on the fake as it is used by other tests.
+func TestContractOnFakeWithVFs(t *testing.T) {
+	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Open: func(t *testing.T) World {
+		w := &fakeWorld{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
+		for i, pci := range w.pfs {
+			name := fmt.Sprintf("ens%d", i+1)
+			must(t, w.AddPF(name, pci))
+			must(t, w.NoLinkState(name))
+			must(t, w.Fake.SetNumVFs(name, fakeVFs))
+		}
+		return w
+	}})
+}
+
+// TestContractOnFakeWithVirtualLinks runs it with links that have no PCI address.
+func TestContractOnFakeWithVirtualLinks(t *testing.T) {
+	RunContract(t, Env{Bonding: true, Why: "virtual links only", Open: func(*testing.T) World {
+		return &fakeWorld{Fake: New()}
+	}})
+}
+
+// fakeWorld adds to the Fake what only the suite needs.
+type fakeWorld struct {
+	*Fake
+	pfs  []bond.PCIAddress
+	used int
+}
+
+// AddMember takes VFs from one PF after the other.
+func (w *fakeWorld) AddMember(path, name string) (bond.Member, error) {
+	m := bond.Member{Name: name}
+	if len(w.pfs) > 0 {
+		pf := w.pfs[w.used%len(w.pfs)]
+		m.PCI = w.VFs(string(pf))[w.used/len(w.pfs)]
+		w.used++
+		vf, _ := w.VF(m.PCI)
+		m.VF = &vf
+		if err := w.MoveToNetns(Host, w.nameOf(m.PCI), path, name); err != nil {
+			return m, err
+		}
+	} else if _, err := w.AddVirtual(path, name); err != nil {
+		return m, err
+	}
+	l, _ := w.Link(path, name)
+	m.Index, m.PermMAC, m.MAC = l.Index, l.PermMAC, l.MAC
+	return m, nil
+}
+
+func (w *fakeWorld) nameOf(pci bond.PCIAddress) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.vfByPCI(pci).link.name
+}
+
+// SetCarrier of a VF is that of its PF.
+func (w *fakeWorld) SetCarrier(path, name string, on bool) error {
+	if l, _ := w.Link(path, name); l.PCI != "" {
+		vf, _ := w.VF(l.PCI)
+		return w.SetPFCarrier(string(vf.PF), on)
+	}
+	return w.Fake.SetCarrier(path, name, on)
+}
+
+func (w *fakeWorld) LoseCarrier(pci bond.PCIAddress) error { return w.ResetVF(pci, -1) }
+
+// BindPF sets the PF up as well, as an administrator does.
+func (w *fakeWorld) BindPF(pf string) error {
+	if err := w.Fake.BindPF(pf); err != nil {
+		return err
+	}
+	w.mu.Lock()
+	name := w.pfByName(pf).link.name
+	w.mu.Unlock()
+	return w.SetUp(Host, name)
+}

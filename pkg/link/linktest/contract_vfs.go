@@ -1,0 +1,242 @@
+package linktest
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var vfCases = []contractCase{
+	{"a VF whose driver is unbound is lost, bound again it is in the host", vfs_, vfUnbound},
+	{"the bond goes on while a VF is away", bonding_ | vfs_, vfAwayFromBond},
+	{"a VF in another pod is lost", vfs_, vfElsewhere},
+	{"a VF in the host with its name hidden is found", vfs_, vfRenamedInHost},
+	{"settings are put back on the PF", vfs_, vfRestored},
+	{"a link state is put back or refused", vfs_, vfLinkState},
+	{"a MAC set on the PF is the VF's when it is bound again", vfs_, vfAdminMAC},
+	{"settings of another VF are not touched", vfs_, vfRestoreStale},
+	{"a stale move is refused", vfs_, vfMoveStale},
+	{"sriov_numvfs resets what the PF keeps", vfs_, vfsRemade},
+	{"a PF whose driver is unbound takes its VFs along", vfs_, pfUnbound},
+	{"a PF that is silent is told", vfs_, pfSilent},
+	{"a VF that lost its carrier is told with its PF", vfs_, vfWithoutCarrier},
+	{"a claim of another living netns is told", vfs_, vfClaimed},
+}
+
+func vfUnbound(s *stage) {
+	m := s.r.Members[0]
+	was := s.link(0)
+	s.must(s.w.UnbindVF(m.PCI), "unbind")
+	o := s.see()
+	if o.Members[0].Place != bond.Lost || o.Members[1].Place != bond.InPod {
+		s.Errorf("unbound: %s", oneLine(o.Members))
+	}
+	s.refused(plan.SetUp{Link: was}, bond.ErrGone)
+	s.must(s.w.BindVF(m.PCI), "bind")
+	o = s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	om := o.Members[0]
+	if om.Link.PCI != m.PCI || om.Link.Up || om.Link.Master != 0 || om.Link.Name == m.Name || om.NameTaken != nil {
+		s.Errorf("in the host: %s", oneLine(om))
+	}
+	if om.PF == nil || om.PF.Name == "" || om.PF.Index == 0 || !om.PF.Up {
+		s.Fatalf("its PF: %s", oneLine(om.PF))
+	}
+	v := om.PF.VF
+	if v.MAC == nil || v.VLAN == nil || v.Rate == nil || v.SpoofChk == nil || v.Trust == nil {
+		s.Errorf("what the PF keeps: %s", v)
+	}
+	s.refused(plan.SetUp{Link: was}, bond.ErrGone)
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: m.Name, MAC: m.MAC, MTU: 1400})
+	om = s.see().Members[0]
+	if om.Place != bond.InPod || om.Link.Name != m.Name || om.Link.MAC != m.MAC || om.Link.MTU != 1400 || om.Link.Up {
+		s.Errorf("back in the pod: %s", oneLine(om))
+	}
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.until("it carries", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+}
+
+func vfAwayFromBond(s *stage) {
+	s.bonded(activeBackup())
+	m := s.r.Members[0]
+	s.must(s.w.UnbindVF(m.PCI), "unbind")
+	s.activeIs(1)
+	s.must(s.w.BindVF(m.PCI), "bind")
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: m.Name, MAC: m.MAC})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	o := s.carrying()
+	s.until("counted as up", func(o bond.Observed) bool { return o.Members[0].MIIUp })
+	s.activeStays(1)
+	s.equal("strangers", len(o.Strangers), 0)
+}
+
+func vfElsewhere(s *stage) {
+	other := s.w.AddPod(s.path + "x")
+	s.must(s.w.MoveToNetns(s.path, "net1", other.Path, "net1"), "move by hand")
+	s.equal("place", s.see().Members[0].Place, bond.Lost)
+}
+
+func vfRenamedInHost(s *stage) {
+	s.must(s.w.MoveToHost(s.path, "net1"), "move by hand")
+	s.must(s.w.Rename(Host, "net1", "bkhidden"), "rename by hand")
+	m := s.see().Members[0]
+	if m.Place != bond.InHost || m.Link.Name != "bkhidden" || m.Link.PCI != s.r.Members[0].PCI {
+		s.Errorf("in the host: %s", oneLine(m))
+	}
+}
+
+// toHost moves a member to the host, where its PF is asked for what it keeps.
+func (s *stage) toHost(i int) {
+	s.Helper()
+	s.apply(plan.MoveToHost{Link: s.link(i), Name: s.r.Members[i].Name})
+	if s.see().Members[i].PF == nil {
+		s.Fatal("a VF in the host has no PF")
+	}
+}
+
+func (s *stage) restore(i int, settings bond.VFSettings) plan.RestoreVF {
+	return plan.RestoreVF{PCI: s.r.Members[i].PCI, VF: *s.r.Members[i].VF, Settings: settings}
+}
+
+func vfRestored(s *stage) {
+	s.toHost(0)
+	want := s.see().Members[0].PF.VF
+	steps := []bond.VFSettings{
+		{VLAN: &bond.VLAN{ID: 100, QoS: 3}}, {SpoofChk: new(false)}, {Trust: new(true)}, {Rate: &bond.VFRate{Max: 100}},
+		{MAC: new(otherMAC(1))}, {VLAN: &bond.VLAN{}, SpoofChk: new(true), Trust: new(false), Rate: &bond.VFRate{}},
+	}
+	for _, step := range steps {
+		s.apply(s.restore(0, step))
+		want.MAC, want.VLAN, want.Rate = either(step.MAC, want.MAC), either(step.VLAN, want.VLAN), either(step.Rate, want.Rate)
+		want.SpoofChk, want.Trust = either(step.SpoofChk, want.SpoofChk), either(step.Trust, want.Trust)
+		have := s.see().Members[0].PF.VF
+		if have.VLAN != nil && have.VLAN.Proto == 0x8100 {
+			have.VLAN.Proto = want.VLAN.Proto // a driver may tell the protocol that is the default
+		}
+		if d := want.Differs(have); !d.Empty() {
+			s.Errorf("after %s: want %s, have %s", step, want, have)
+		}
+	}
+}
+
+func vfLinkState(s *stage) {
+	s.toHost(0)
+	set := s.restore(0, bond.VFSettings{LinkState: new(uint32(1))})
+	if !s.env.LinkState {
+		s.refused(set, bond.ErrUnsupported)
+		return
+	}
+	s.apply(set)
+	s.equal("link state", *s.see().Members[0].PF.VF.LinkState, uint32(1))
+}
+
+func vfAdminMAC(s *stage) {
+	m := s.r.Members[0]
+	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(7))})) // while it is in the pod
+	s.must(s.w.UnbindVF(m.PCI), "unbind")
+	s.must(s.w.BindVF(m.PCI), "bind")
+	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.equal("MAC", o.Members[0].Link.MAC, otherMAC(7))
+	s.equal("permanent MAC", o.Members[0].Link.PermMAC, otherMAC(7))
+}
+
+func vfRestoreStale(s *stage) {
+	s.toHost(0)
+	s.toHost(1)
+	trust := bond.VFSettings{Trust: new(true)}
+	before := s.see()
+	wrong := s.restore(0, trust)
+	wrong.PCI = s.r.Members[1].PCI
+	s.refused(wrong, bond.ErrStale)
+	wrong = s.restore(0, trust)
+	wrong.VF.Number = s.env.NumVFs
+	s.refused(wrong, bond.ErrGone)
+	wrong = s.restore(0, trust)
+	wrong.VF.PF = "0000:7f:00.0"
+	s.refused(wrong, bond.ErrGone)
+	after := s.see()
+	for i := range after.Members {
+		s.equal("what the PF keeps", after.Members[i].PF.VF, before.Members[i].PF.VF)
+	}
+}
+
+func vfMoveStale(s *stage) {
+	s.toHost(0)
+	s.toHost(1)
+	ref := s.link(0)
+	ref.Index = s.link(1).Index
+	s.refused(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrStale)
+	ref.Index += 1000
+	s.refused(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrGone)
+}
+
+func vfsRemade(s *stage) {
+	m := s.r.Members[0]
+	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(1)), VLAN: &bond.VLAN{ID: 7}, Trust: new(true), SpoofChk: new(false)}))
+	s.must(s.w.SetNumVFs(string(m.VF.PF), 0), "no VFs")
+	s.equal("place", s.see().Members[0].Place, bond.Lost)
+	s.refused(s.restore(0, bond.VFSettings{Trust: new(true)}), bond.ErrGone)
+	s.must(s.w.SetNumVFs(string(m.VF.PF), s.env.NumVFs), "VFs again")
+	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	v := o.Members[0].PF.VF
+	if v.VLAN.ID != 0 || *v.Trust || !*v.SpoofChk || *v.MAC == otherMAC(1) || o.Members[0].Link.MAC == otherMAC(1) {
+		s.Errorf("after the VFs were made again: %s, MAC %s", v, o.Members[0].Link.MAC)
+	}
+}
+
+func pfUnbound(s *stage) {
+	m := s.r.Members[0]
+	pf := string(m.VF.PF)
+	s.must(s.w.UnbindPF(pf), "unbind the PF")
+	om := s.see().Members[0]
+	if om.Place != bond.Lost || om.PF != nil {
+		s.Errorf("without its PF: %s", oneLine(om))
+	}
+	s.must(s.w.BindPF(pf), "bind the PF")
+	s.equal("place", s.see().Members[0].Place, bond.Lost)
+	s.must(s.w.SetNumVFs(pf, s.env.NumVFs), "VFs again")
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+}
+
+func pfSilent(s *stage) {
+	for i := range s.r.Members {
+		s.apply(plan.SetUp{Link: s.link(i)})
+	}
+	s.until("both carry", func(o bond.Observed) bool { return o.Members[0].Link.Carrier && o.Members[1].Link.Carrier })
+	s.equal("the PF of a VF that carries is asked", s.see().Members[0].PF, (*bond.ObservedPF)(nil))
+	s.must(s.w.SetCarrier(s.path, "net1", false), "pull the cable")
+	o := s.until("no carrier", func(o bond.Observed) bool { return !o.Members[0].Link.Carrier })
+	if pf := o.Members[0].PF; pf == nil || pf.Carrier || !o.Members[1].Link.Carrier {
+		s.Errorf("PF of a VF without carrier: %s, the other VF: %s", oneLine(pf), oneLine(o.Members[1]))
+	}
+	s.must(s.w.SetCarrier(s.path, "net1", true), "plug the cable in")
+	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+}
+
+func vfWithoutCarrier(s *stage) {
+	m := s.r.Members[0]
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+	s.must(s.w.LoseCarrier(m.PCI), "reset the VF")
+	o := s.until("no carrier, but the PF's", func(o bond.Observed) bool {
+		om := o.Members[0]
+		return om.Place == bond.InPod && !om.Link.Carrier && om.PF != nil && om.PF.Carrier
+	})
+	s.equal("up", o.Members[0].Link.Up, true)
+	s.must(s.w.UnbindVF(m.PCI), "unbind")
+	s.must(s.w.BindVF(m.PCI), "bind")
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+}
+
+func vfClaimed(s *stage) {
+	pci := s.r.Members[0].PCI
+	s.w.Claim(pci, s.path)
+	s.equal("claim of its own netns", s.see().Members[0].ForeignClaim, "")
+	other := s.w.AddPod(s.path + "x")
+	s.w.Claim(pci, other.Path)
+	s.equal("claim of another netns", s.see().Members[0].ForeignClaim, other.Path)
+	s.must(s.w.DeletePod(other.Path), "delete the other pod")
+	s.equal("claim of a netns that is gone", s.see().Members[0].ForeignClaim, "")
+}
