@@ -108,7 +108,11 @@ func (c *conn) byIndex(index int, withVFs bool) (*device, error) {
 // there is none.
 func (c *conn) byName(name string, withVFs bool) (*device, error) {
 	req := linkRequest(0, 0, withVFs)
-	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
+	attr := unix.IFLA_IFNAME
+	if len(name) > bond.MaxIfNameLen {
+		attr = unix.IFLA_ALT_IFNAME // which older kernels do not know
+	}
+	req.AddData(nl.NewRtAttr(attr, nl.ZeroTerminated(name)))
 	d, err := c.one(req)
 	if err != nil {
 		return nil, fmt.Errorf("link %s %s: %w", name, c.place, err)

@@ -36,7 +36,7 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 		return err
 	}
 	defer pod.close()
-	if err := pod.nameFree(a.Name); err != nil {
+	if err := pod.nameFits(a.Name); err != nil {
 		return err
 	}
 	if d.Up {
@@ -71,8 +71,16 @@ func (k *Kernel) mayTake(r *bond.Record, d *device) error {
 	return nil
 }
 
-// nameFree is asked before a move, because the kernel would move the link and then fail to
+// nameFits is asked before a move, because the kernel would move the link and then fail to
 // rename it when the name it has in the old netns is free in the new one.
+func (c *conn) nameFits(name string) error {
+	if err := bond.ValidateIfName(name); err != nil {
+		return err
+	}
+	return c.nameFree(name)
+}
+
+// nameFree matches bond.ErrStale when a link there has the name, its own or an alternative one.
 func (c *conn) nameFree(name string) error {
 	switch d, err := c.byName(name, false); {
 	case errors.Is(err, bond.ErrGone):
@@ -139,6 +147,9 @@ const anyName = "eth%d"
 // moveToHost takes a link back to the host, under the kernel's choice of name when its own is
 // taken there: a VF under another name is better than one that dies with the pod.
 func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHost) error {
+	if a.Link.Place != bond.InPod {
+		return fmt.Errorf("%w: it is not in the pod but %s", bond.ErrStale, a.Link.Place)
+	}
 	return k.onLink(ctx, r, a.Link, func(pod *conn, d *device) error {
 		host, err := k.openHost(ctx)
 		if err != nil {
@@ -146,7 +157,7 @@ func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHo
 		}
 		defer host.close()
 		name := a.Name
-		if err := host.nameFree(name); errors.Is(err, bond.ErrStale) {
+		if err := host.nameFits(name); errors.Is(err, bond.ErrStale) {
 			name = anyName
 		} else if err != nil {
 			return err

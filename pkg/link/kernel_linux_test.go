@@ -1,0 +1,187 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+func TestNewRefusesAHostThatIsNone(t *testing.T) {
+	if _, err := New(Options{HostNetns: filepath.Join(t.TempDir(), "nothing")}); err == nil {
+		t.Error("a path without netns passed for the host's")
+	}
+	if _, err := New(Options{}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestObserveKnowsMembersByIdentity(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	g.member("net2")
+	g.in(g.pod, "link", "set", "net1", "name", "hidden")
+	g.in(g.pod, "link", "set", "net2", "up")
+	g.in(g.pod, "link", "property", "add", "dev", "net2", "altname", "net1")
+	g.in(g.pod, "link", "add", "bond0", "type", "bridge")
+	o := g.see()
+	switch m := o.Members[0]; {
+	case m.Place != bond.InPod || m.Link.Name != "hidden" || m.Link.Kind != "veth":
+		t.Errorf("renamed member: %+v", m)
+	case m.NameTaken == nil || m.NameTaken.Name != "net2":
+		t.Errorf("its name is another's alternative one: %+v", m.NameTaken)
+	}
+	if m := o.Members[1]; !m.Link.Up || !m.Link.Carrier || m.NameTaken != nil || m.Link.MTU != 1500 {
+		t.Errorf("member that is up: %+v", m)
+	}
+	if o.Bond != nil || o.Squatter == nil || o.Squatter.Kind != "bridge" {
+		t.Errorf("bond %+v, squatter %+v; want no bond and the bridge", o.Bond, o.Squatter)
+	}
+	g.in(g.pod, "link", "del", "hidden")
+	if m := g.see().Members[0]; m.Place != bond.Lost || m.NameTaken == nil {
+		t.Errorf("deleted member: %+v", m)
+	}
+}
+
+// TestObserveFindsWhatCameFromTheHost: a virtual link is looked for in the host only when it came from
+// there, and only under the name it had.
+func TestObserveFindsWhatCameFromTheHost(t *testing.T) {
+	g := newRig(t)
+	l := g.veth(g.host, "ext0")
+	g.r.Members = []bond.Member{{Name: "net1", Index: l.Index}}
+	if m := g.see().Members[0]; m.Place != bond.Lost {
+		t.Errorf("a link of the host passed for one of the pod's: %+v", m)
+	}
+	g.r.Members[0].Before = bond.Before{Name: "ext0", InHost: true}
+	if m := g.see().Members[0]; m.Place != bond.InHost || m.Link.Index != l.Index {
+		t.Errorf("not found in the host: %+v", m)
+	}
+	g.in(g.host, "link", "set", "ext0", "name", "ext1")
+	if m := g.see().Members[0]; m.Place != bond.Lost {
+		t.Errorf("a link of another name passed for ours: %+v", m)
+	}
+}
+
+func TestObserveDeadSandbox(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	netnstest.Delete(t, g.pod)
+	o := g.see()
+	if o.SandboxAlive || o.Members[0].Place != bond.Lost {
+		t.Errorf("dead sandbox: %+v", o)
+	}
+	err := g.k.Apply(t.Context(), g.r, plan.CreateBond{Name: "bond0"})
+	if !errors.Is(err, bond.ErrGone) {
+		t.Errorf("create in a dead sandbox: %v", err)
+	}
+}
+
+// TestNothingHoldsThePod: after Observe and Apply the netns dies with its path, and with
+// it its end of the veth, which takes the peer along.
+func TestNothingHoldsThePod(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	g.member("net2")
+	before := openFiles(t)
+	for range 20 {
+		g.see()
+		g.apply(plan.SetUp{Link: g.ref(g.pod, "net1")})
+		_ = g.k.Apply(t.Context(), g.r, plan.SetUp{Link: plan.Ref{Place: bond.InPod, Index: 4711}})
+		_ = g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: plan.Ref{Place: bond.InHost, Index: 4711}, Name: "x"})
+		_ = g.k.Apply(t.Context(), g.r, plan.MoveToHost{Link: g.ref(g.pod, "net2"), Name: "bad/name"})
+	}
+	if after := openFiles(t); after > before {
+		t.Errorf("%d open files, %d before", after, before)
+	}
+	netnstest.Delete(t, g.pod)
+	for deadline := time.Now().Add(10 * time.Second); g.show(g.host, "p-net1").Index != 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the pod's netns is still alive")
+		}
+	}
+}
+
+func openFiles(t *testing.T) int {
+	t.Helper()
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(all)
+}
+
+func TestDeadlineEndsARequest(t *testing.T) {
+	g := newRig(t)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	if _, err := g.k.Observe(ctx, g.r); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Observe: %v", err)
+	}
+}
+
+func TestLinkByName(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	g.in(g.pod, "link", "property", "add", "dev", "net1", "altname", "quite-a-long-name-for-a-link")
+	for name, want := range map[string]string{"net1": "net1", "quite-a-long-name-for-a-link": "net1", "net2": ""} {
+		l, err := g.k.LinkByName(t.Context(), g.r.Sandbox, name)
+		if err != nil || (l == nil) != (want == "") || l != nil && l.Name != want {
+			t.Errorf("%s: %+v (%v), want %q", name, l, err, want)
+		}
+	}
+	netnstest.Delete(t, g.pod)
+	if _, err := g.k.LinkByName(t.Context(), g.r.Sandbox, "net1"); !errors.Is(err, bond.ErrGone) {
+		t.Errorf("in a dead sandbox: %v", err)
+	}
+}
+
+func TestFindMembers(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	l := g.show(g.pod, "net1")
+	g.in(g.pod, "link", "set", "net1", "mtu", "1400", "up")
+	got, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{"net1"}, false)
+	want := bond.Member{Name: "net1", Index: l.Index, MAC: l.MAC, Before: bond.Before{Name: "net1", MAC: l.MAC, MTU: 1400, Up: true}}
+	if err != nil || len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v (%v), want %+v", got, err, want)
+	}
+	e := g.veth(g.host, "ext0")
+	got, err = g.k.FindMembers(t.Context(), g.r.Sandbox, []string{"ext0"}, true)
+	want = bond.Member{Name: "ext0", Index: e.Index, MAC: e.MAC, Before: bond.Before{Name: "ext0", MAC: e.MAC, MTU: 1500, InHost: true}}
+	if err != nil || len(got) != 1 || got[0] != want {
+		t.Errorf("got %+v (%v), want %+v", got, err, want)
+	}
+}
+
+func TestFindMembersRefuses(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	g.in(g.pod, "link", "add", "br0", "type", "bridge")
+	g.in(g.pod, "link", "set", "net1", "master", "br0")
+	g.in(g.pod, "tuntap", "add", "tun0", "mode", "tun")
+	for _, tc := range []struct {
+		name, text string
+		gone       bool
+	}{
+		{"net9", "none in pod", true},
+		{"net1", "enslaved to br0", false},
+		{"lo", "loopback", false},
+		{"tun0", "no Ethernet address", false},
+	} {
+		_, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{tc.name}, false)
+		if err == nil || !strings.Contains(err.Error(), tc.text) || !strings.Contains(err.Error(), tc.name) || errors.Is(err, bond.ErrGone) != tc.gone {
+			t.Errorf("%s: %v; want %q, ErrGone %t", tc.name, err, tc.text, tc.gone)
+		}
+	}
+	_, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{"net9", "lo"}, false)
+	if err == nil || !strings.Contains(err.Error(), "net9") || !strings.Contains(err.Error(), "loopback") {
+		t.Errorf("two that cannot be: %v; want both named", err)
+	}
+}

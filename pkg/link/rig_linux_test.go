@@ -1,0 +1,141 @@
+package link
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// rig is a kernel whose host and pod are both netns made for the test.
+type rig struct {
+	*testing.T
+	k         *Kernel
+	host, pod string
+	r         *bond.Record
+}
+
+// newRig has no links but loopback; its record names no members.
+func newRig(t *testing.T) *rig {
+	t.Helper()
+	g := &rig{T: t, host: netnstest.New(t), pod: netnstest.New(t)}
+	k, err := New(Options{HostNetns: g.host, SysfsPCI: t.TempDir(), ClaimDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.k = k
+	g.r = &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: sandboxAt(t, g.pod)}
+	return g
+}
+
+// in runs ip in a netns and returns what it prints.
+func (g *rig) in(path string, args ...string) []byte {
+	g.Helper()
+	out, err := inNetns(path, "ip", args...)
+	if err != nil {
+		g.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
+	}
+	return out
+}
+
+func inNetns(path, name string, args ...string) (out []byte, err error) {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ns.Close() }()
+	err = ns.Do(func() (err error) {
+		out, err = exec.Command(name, args...).CombinedOutput()
+		return err
+	})
+	return out, err
+}
+
+// shown is what ip tells of a link; index 0 when there is none.
+type shown struct {
+	Index    int      `json:"ifindex"`
+	Name     string   `json:"ifname"`
+	AltNames []string `json:"altnames"`
+	MAC      bond.MAC `json:"address"`
+	MTU      int      `json:"mtu"`
+	Flags    []string `json:"flags"`
+	Master   string   `json:"master"`
+}
+
+func (g *rig) show(path, name string) shown {
+	g.Helper()
+	out, err := inNetns(path, "ip", "-d", "-j", "link", "show", "dev", name)
+	if err != nil {
+		return shown{}
+	}
+	var all []shown
+	if err := json.Unmarshal(out, &all); err != nil || len(all) != 1 {
+		g.Fatalf("ip link show dev %s: %v: %s", name, err, out)
+	}
+	return all[0]
+}
+
+// veth makes a pair: name in the netns at path, its peer, up, in the host as p-name.
+func (g *rig) veth(path, name string) shown {
+	g.Helper()
+	peer := "p-" + name
+	g.in(g.host, "link", "add", name, "type", "veth", "peer", "name", peer)
+	if path != g.host {
+		g.in(g.host, "link", "set", name, "netns", g.pod)
+	}
+	g.in(g.host, "link", "set", peer, "up")
+	return g.show(path, name)
+}
+
+// member puts a veth into the pod and the record.
+func (g *rig) member(name string) {
+	g.Helper()
+	l := g.veth(g.pod, name)
+	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, MAC: l.MAC, Before: bond.Before{Name: name}})
+}
+
+func (g *rig) see() bond.Observed {
+	g.Helper()
+	o, err := g.k.Observe(g.Context(), g.r)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return o
+}
+
+// ref names a link as it is now.
+func (g *rig) ref(path, name string) plan.Ref {
+	g.Helper()
+	l := g.show(path, name)
+	if l.Index == 0 {
+		g.Fatalf("no link %s in %s", name, path)
+	}
+	place := bond.InPod
+	if path == g.host {
+		place = bond.InHost
+	}
+	return plan.Ref{Place: place, Index: l.Index, Name: name}
+}
+
+func (g *rig) apply(a plan.Action) {
+	g.Helper()
+	if err := g.k.Apply(g.Context(), g.r, a); err != nil {
+		g.Fatal(err)
+	}
+}
+
+// conn is rtnetlink in the pod, for what needs a bond when it goes through Apply.
+func (g *rig) conn() *conn {
+	g.Helper()
+	c, err := g.k.openPod(g.Context(), g.r.Sandbox)
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(c.close)
+	return c
+}
