@@ -14,6 +14,10 @@ func (b *builder) bondSettings() {
 		b.do(SetMAC{Member: OnBond, Link: b.bondRef(), MAC: spec.MAC})
 		b.announce = true
 	}
+	if b.follow() && !b.macUnknown && o.HasMembers && spec.MAC != "" && o.MAC != spec.MAC {
+		// Somebody set a MAC on the empty bond: the kernel took note of that and of no address.
+		b.find(OnBond, OptionDrift, "the bond has MAC %s, not %s, and with failOverMac=follow the kernel cannot change it while there are members: delete the pod", o.MAC, spec.MAC)
+	}
 	if spec.MTU != 0 && o.MTU != spec.MTU {
 		b.find(OnBond, SettingsChanged, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
 		b.do(SetMTU{Member: OnBond, Link: b.bondRef(), MTU: spec.MTU})
@@ -22,6 +26,11 @@ func (b *builder) bondSettings() {
 		s := &b.obs.Strangers[i]
 		b.find(OnBond, Stranger, "%s (ifindex %d) is enslaved to the bond and not on record; it is left alone", s.Name, s.Index)
 	}
+}
+
+// follow says that the active member has the bond's MAC, whichever member it is.
+func (b *builder) follow() bool {
+	return !b.rec.Spec.Options.OneMAC() && !b.rec.Spec.Options.MACFollowsActive()
 }
 
 func (b *builder) bondName() {

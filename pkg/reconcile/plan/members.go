@@ -130,8 +130,7 @@ func (b *builder) attach(i int, m *bond.ObservedMember) {
 // the first back brings the recorded one.
 func (b *builder) attachMAC(rec *bond.Member) bond.MAC {
 	spec, o := &b.rec.Spec, b.obs.Bond
-	follow := !spec.Options.OneMAC() && !spec.Options.MACFollowsActive()
-	if follow && !o.HasMembers && o.MAC != spec.MAC && spec.MAC != "" {
+	if b.follow() && !o.HasMembers && o.MAC != spec.MAC && spec.MAC != "" {
 		return spec.MAC
 	}
 	return rec.MAC
