@@ -65,7 +65,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	case plan.SetActive:
 		return f.activate(pod, a)
 	case plan.MoveToPod:
-		return f.moveToPod(pod, a)
+		return f.moveToPod(pod, r.Sandbox, a)
 	case plan.MoveToHost:
 		return f.moveToHost(pod, a)
 	case plan.SetOptions:
@@ -85,21 +85,25 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 
 // applyToLink does the actions that are about one link of any kind.
 func (f *Fake) applyToLink(pod *space, a plan.Action) error {
+	on := f.onLink
+	if a.On() == plan.OnBond {
+		on = f.onBond
+	}
 	switch a := a.(type) {
 	case plan.Rename:
-		return f.onLink(pod, a.Link, func(d *netdev) error { return d.rename(a.To) })
+		return on(pod, a.Link, func(d *netdev) error { return d.rename(a.To) })
 	case plan.SetMAC:
-		return f.onLink(pod, a.Link, func(d *netdev) error { return d.setAnyMAC(a.MAC) })
+		return on(pod, a.Link, func(d *netdev) error { return d.setAnyMAC(a.MAC) })
 	case plan.SetMTU:
-		return f.onLink(pod, a.Link, func(d *netdev) error { return d.setMTU(a.MTU) })
+		return on(pod, a.Link, func(d *netdev) error { return d.setMTU(a.MTU) })
 	case plan.SetUp:
-		return f.onLink(pod, a.Link, func(d *netdev) error { d.setUp(); return nil })
+		return on(pod, a.Link, func(d *netdev) error { d.setUp(); return nil })
 	case plan.SetDown:
-		return f.onLink(pod, a.Link, func(d *netdev) error { d.setDown(); return nil })
+		return on(pod, a.Link, func(d *netdev) error { d.setDown(); return nil })
 	case plan.Bounce:
-		return f.onLink(pod, a.Link, func(d *netdev) error { f.bounce(d); return nil })
+		return on(pod, a.Link, func(d *netdev) error { f.bounce(d); return nil })
 	case plan.Release:
-		return f.onLink(pod, a.Link, func(d *netdev) error {
+		return on(pod, a.Link, func(d *netdev) error {
 			if d.master != nil {
 				d.master.release(d)
 			}
@@ -203,21 +207,29 @@ func (f *Fake) restoreVF(a plan.RestoreVF) error {
 	return v.restore(a.Settings)
 }
 
-func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
+func (f *Fake) moveToPod(pod *space, own bond.Sandbox, a plan.MoveToPod) error {
 	if a.Link.Place != bond.InHost {
 		return fmt.Errorf("%s is not in the host: %w", a.Link, bond.ErrStale)
 	}
 	return f.onLink(pod, a.Link, func(d *netdev) error {
-		if err := d.move(pod, a.Name); err != nil {
-			return err
+		if d.master != nil {
+			return fmt.Errorf("%s is enslaved to %s: %w", d.name, d.master.name, bond.ErrStale)
+		}
+		if claim := f.foreignClaim(a.Link.PCI, own); claim != "" {
+			return fmt.Errorf("%s is claimed for %s: %w", d.name, claim, bond.ErrStale)
+		}
+		if pod.byName(a.Name) != nil {
+			return fmt.Errorf("%s cannot be moved: a link %s is there already: %w", d.name, a.Name, bond.ErrStale)
+		}
+		if a.MAC != "" {
+			if err := d.setMAC(a.MAC); err != nil {
+				return err
+			}
 		}
 		if a.MTU != 0 {
 			d.mtu = a.MTU
 		}
-		if a.MAC != "" {
-			return d.setMAC(a.MAC)
-		}
-		return nil
+		return d.move(pod, a.Name)
 	})
 }
 

@@ -44,7 +44,7 @@ func (b *bonding) monitored() bool {
 	return b.opts[bond.OptMiimon] != "0" || b.opts[bond.OptArpInterval] != "0"
 }
 
-// enslave is bond_enslave, after do_set_master has taken d out of another master.
+// enslave is bond_enslave.
 func (d *netdev) enslave(to *netdev) error {
 	switch {
 	case d.master == to:
@@ -53,7 +53,7 @@ func (d *netdev) enslave(to *netdev) error {
 		return fmt.Errorf("%s cannot be a member of %s: %w", d.name, to.name, bond.ErrUnsupported)
 	}
 	if d.master != nil {
-		d.master.release(d)
+		return fmt.Errorf("%s is a member of %s already: %w", d.name, d.master.name, bond.ErrStale)
 	}
 	if d.up {
 		return fmt.Errorf("%s is up and cannot be enslaved while it is: %w", d.name, bond.ErrBusy)

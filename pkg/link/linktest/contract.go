@@ -41,6 +41,7 @@ type World interface {
 	SetMTU(path, name string, mtu int) error
 	// SetCarrier plugs or pulls whatever cable is behind a member.
 	SetCarrier(path, name string, on bool) error
+	AddBond(path, name string) error
 	Enslave(path, name, bondName string) error
 	Release(path, name string) error
 	DeleteBond(path, name string) error

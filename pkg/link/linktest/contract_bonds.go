@@ -15,6 +15,7 @@ var bondCases = []contractCase{
 	{"a bond with another index is found by name", bonding_, bondRemade},
 	{"delete a bond", bonding_, bondDeleted},
 	{"a link that is up is not enslaved", bonding_, enslaveUp},
+	{"a member of another bond is not enslaved", bonding_, enslaveOthers},
 	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseGivesBack},
 	{"a stranger is told", bonding_, stranger},
@@ -65,9 +66,9 @@ func bondCreated(s *stage) {
 }
 
 func bondNameTaken(s *stage) {
-	s.refused(plan.CreateBond{Name: "net1", Options: activeBackup()}, nil)
+	s.refused(plan.CreateBond{Name: "net1", Options: activeBackup()}, bond.ErrStale)
 	s.create(activeBackup())
-	s.refused(plan.CreateBond{Name: "bond0", Options: activeBackup()}, nil)
+	s.refused(plan.CreateBond{Name: "bond0", Options: activeBackup()}, bond.ErrStale)
 }
 
 func bondRefusedOption(s *stage) {
@@ -121,7 +122,16 @@ func bondDeleted(s *stage) {
 func enslaveUp(s *stage) {
 	s.create(activeBackup())
 	s.apply(plan.SetUp{Link: s.link(0)})
-	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, nil)
+	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
+}
+
+func enslaveOthers(s *stage) {
+	s.create(activeBackup())
+	s.apply(plan.Rename{Link: s.bond(), To: "bond1"})
+	s.must(s.w.Enslave(s.path, "net1", "bond1"), "enslave by hand")
+	s.r.BondIndex = 0
+	s.create(activeBackup())
+	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }
 
 func enslaveForcesMTU(s *stage) {
@@ -177,6 +187,7 @@ func noBondRef(s *stage) {
 	for _, a := range []plan.Action{
 		plan.DeleteBond{Bond: not}, plan.SetOptions{Bond: not, Options: bond.Options{bond.OptMiimon: "60"}},
 		plan.Enslave{Link: s.link(0), Bond: not}, plan.SetActive{Link: s.link(0), Bond: not},
+		plan.SetUp{Member: plan.OnBond, Link: not}, plan.SetMTU{Member: plan.OnBond, Link: not, MTU: 1400},
 		plan.AddAddress{Bond: not, Prefix: addr("192.0.2.1/24")}, plan.AddRoute{Bond: not, Route: bond.Route{Dst: addr("198.51.100.0/24")}},
 	} {
 		s.refused(a, bond.ErrStale)
@@ -238,7 +249,7 @@ func setActive(s *stage) {
 	s.until("counted as down", func(o bond.Observed) bool { return !o.Members[0].MIIUp })
 	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, nil)
 	s.apply(plan.Release{Link: s.link(0)})
-	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, nil)
+	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }
 
 func primaryPreempts(s *stage) {

@@ -94,7 +94,7 @@ func linkRename(s *stage) {
 }
 
 func linkRenameTaken(s *stage) {
-	s.refused(plan.Rename{Link: s.link(0), To: "net2"}, nil)
+	s.refused(plan.Rename{Link: s.link(0), To: "net2"}, bond.ErrStale)
 }
 
 func memberRenamed(s *stage) {
@@ -160,9 +160,11 @@ func refStale(s *stage) {
 // refMisplaced: what moves a link says where from, and it must be there.
 func refMisplaced(s *stage) {
 	l := s.link(0)
-	s.refused(plan.MoveToPod{Link: l, Name: "net9"}, nil)
+	s.refused(plan.MoveToPod{Link: l, Name: "net9"}, bond.ErrStale)
+	l.Place = bond.InHost
+	s.refused(plan.MoveToHost{Link: l, Name: "net9"}, bond.ErrStale)
 	l.Place = bond.Lost
-	s.refused(plan.SetUp{Link: l}, nil)
+	s.refused(plan.SetUp{Link: l}, bond.ErrStale)
 }
 
 func cancelled(s *stage) {

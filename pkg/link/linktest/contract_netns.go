@@ -65,7 +65,7 @@ func moveToTakenName(s *stage) {
 
 func moveToPodTaken(s *stage) {
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
-	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net2"}, nil)
+	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net2"}, bond.ErrStale)
 	s.inHost(0, "bkmoved")
 }
 

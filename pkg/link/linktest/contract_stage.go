@@ -3,6 +3,7 @@ package linktest
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -93,11 +94,12 @@ func still(o bond.Observed) bond.Observed {
 	if o.Bond != nil {
 		b := *o.Bond
 		b.Carrier = false
+		b.Routes = slices.DeleteFunc(slices.Clone(b.Routes), func(r bond.Route) bool { return r.Dst.Addr().IsLinkLocalUnicast() })
 		o.Bond = &b
 	}
 	members := make([]bond.ObservedMember, len(o.Members))
 	for i, m := range o.Members {
-		m.Link.Carrier, m.PF = false, nil
+		m.Link.Carrier, m.MIIUp, m.PF = false, false, nil
 		members[i] = m
 	}
 	o.Members = members

@@ -72,6 +72,8 @@ func (w *fakeWorld) SetCarrier(path, name string, on bool) error {
 	return w.Fake.SetCarrier(path, name, on)
 }
 
+func (w *fakeWorld) AddBond(path, name string) error { return w.Fake.AddBond(path, name, nil) }
+
 func (w *fakeWorld) LoseCarrier(pci bond.PCIAddress) error { return w.ResetVF(pci, -1) }
 
 // BindPF sets the PF up as well, as an administrator does.

@@ -167,6 +167,13 @@ func vfMoveStale(s *stage) {
 	s.refused(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrStale)
 	ref.Index += 1000
 	s.refused(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrGone)
+	// In the host somebody has put it into a bond of his own.
+	if s.env.Bonding {
+		s.must(s.w.AddBond(Host, "bkbond"), "make a bond in the host")
+		s.must(s.w.Enslave(Host, "net1", "bkbond"), "enslave by hand")
+		s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
+		s.must(s.w.DeleteBond(Host, "bkbond"), "delete the bond in the host")
+	}
 }
 
 func vfsRemade(s *stage) {
@@ -237,6 +244,9 @@ func vfClaimed(s *stage) {
 	other := s.w.AddPod(s.path + "x")
 	s.w.Claim(pci, other.Path)
 	s.equal("claim of another netns", s.see().Members[0].ForeignClaim, other.Path)
+	s.toHost(0)
+	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
 	s.must(s.w.DeletePod(other.Path), "delete the other pod")
 	s.equal("claim of a netns that is gone", s.see().Members[0].ForeignClaim, "")
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
 }

@@ -157,7 +157,7 @@ func (d *netdev) rename(to string) error {
 		return err
 	}
 	if d.space.byName(to) != nil {
-		return fmt.Errorf("%s cannot be renamed: a link %s is there already", d.name, to)
+		return fmt.Errorf("%s cannot be renamed: a link %s is there already: %w", d.name, to, bond.ErrStale)
 	}
 	d.name = to
 	if d.master != nil {
@@ -194,7 +194,7 @@ func (d *netdev) move(to *space, name string) error {
 		return err
 	}
 	if to.byName(name) != nil {
-		return fmt.Errorf("%s cannot be moved: a link %s is there already", d.name, name)
+		return fmt.Errorf("%s cannot be moved: a link %s is there already: %w", d.name, name, bond.ErrStale)
 	}
 	d.leave()
 	delete(d.space.links, d.index)

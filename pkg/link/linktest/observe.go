@@ -83,9 +83,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if m.PCI == "" {
 		return om
 	}
-	if claim := f.claims[m.PCI]; claim != r.Sandbox.Path && f.spaces[claim] != nil && claim != Host {
-		om.ForeignClaim = claim
-	}
+	om.ForeignClaim = f.foreignClaim(m.PCI, r.Sandbox)
 	switch {
 	case om.Place == bond.InHost:
 		om.PF = f.observePF(m.PCI)
@@ -95,6 +93,16 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		}
 	}
 	return om
+}
+
+// foreignClaim is the path that a claim on the VF names, when a netns other than the sandbox lives there.
+func (f *Fake) foreignClaim(pci bond.PCIAddress, own bond.Sandbox) string {
+	path := f.claims[pci]
+	s := f.spaces[path]
+	if path == "" || s == nil || s.dev == own.Dev && s.inode == own.Inode {
+		return ""
+	}
+	return path
 }
 
 // find looks for a member by its identity in the pod and in the host; what is elsewhere is lost.

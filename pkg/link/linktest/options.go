@@ -1,6 +1,7 @@
 package linktest
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 
@@ -30,7 +31,7 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 		return err
 	}
 	if s.byName(name) != nil {
-		return fmt.Errorf("bond %s cannot be made: a link of that name is there already", name)
+		return fmt.Errorf("bond %s cannot be made: a link of that name is there already: %w", name, bond.ErrStale)
 	}
 	d := &netdev{name: name, kind: "bond", mac: mac, mtu: 1500}
 	d.bond = &bonding{fake: f, opts: kernelDefaults(), ownMAC: mac != ""}
@@ -41,6 +42,11 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 		d.mtu = mtu
 	}
 	d.space = s // options look links up by name in the bond's netns
+	opts = opts.Clone()
+	delete(opts, bond.OptActiveSlave) // there is none yet
+	if p, set := opts[bond.OptPrimary]; set && s.byName(p) == nil {
+		delete(opts, bond.OptPrimary) // the kernel knows links by ifindex only
+	}
 	if err := d.setOptions(opts); err != nil {
 		return err
 	}
@@ -48,14 +54,15 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 	return nil
 }
 
-// setOptions stops at the first refusal; what was set before it stays set.
+// setOptions sets what it can; the error names each option that was refused.
 func (d *netdev) setOptions(opts bond.Options) error {
+	var errs []error
 	for _, name := range opts.Names() {
 		if err := d.setOption(name, opts[name]); err != nil {
-			return fmt.Errorf("%s: %s=%s: %w", d.name, name, opts[name], err)
+			errs = append(errs, fmt.Errorf("%s: %s=%s: %w", d.name, name, opts[name], err))
 		}
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // setOption is __bond_opt_set: what the option depends on is checked even when the
@@ -74,12 +81,16 @@ func (d *netdev) setOption(name bond.Option, value string) error {
 	case def.When&bond.BondDown != 0 && d.up:
 		return fmt.Errorf("not while the bond is up: %w", bond.ErrBusy)
 	}
-	switch name {
-	case bond.OptPrimary:
-		d.setPrimary(value)
+	if def.Kind == bond.KindLink {
+		link := d.space.byName(value)
+		if link == nil && value != "" {
+			return fmt.Errorf("link %s: %w", value, bond.ErrGone)
+		}
+		if name == bond.OptActiveSlave {
+			return d.setActive(link)
+		}
+		d.setPrimary(link)
 		return nil
-	case bond.OptActiveSlave:
-		return d.setActive(d.space.byName(value))
 	}
 	canonical, err := def.Parse(value)
 	if err != nil {
@@ -135,16 +146,14 @@ func (b *bonding) inMiimons(value string) (string, error) {
 	return strconv.Itoa(ms / miimon), nil
 }
 
-// setPrimary is bond_option_primary_set by way of an ifindex: a link that is not in the
-// netns clears it.
-func (d *netdev) setPrimary(name string) {
+// setPrimary is bond_option_primary_set; nil clears it, and changes nothing else.
+func (d *netdev) setPrimary(link *netdev) {
 	b := d.bond
-	link := d.space.byName(name)
 	if link == nil {
 		b.primaryName, b.primary = "", nil
 		return
 	}
-	b.primaryName = name
+	b.primaryName = link.name
 	if link.master == d {
 		b.primary, b.forcePrimary = link, true
 		d.selectActive()
