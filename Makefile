@@ -2,27 +2,84 @@
 .DEFAULT_GOAL := help
 SHELL := bash
 
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+CACHE := .cache
+TOOLS := $(CACHE)/bin
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
+
 # Packages whose tests run in the lab's guest (those behind the build tag lab), and flags for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./test/lab/...
+LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/cni ./test/heal
 LAB_FLAGS ?=
 
 .PHONY: help
 help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
+.PHONY: build
+build: ## Build the agent and the CNI plugin into bin/
+	@$(GOBUILD) -o bin/agent ./cmd/agent
+	@$(GOBUILD) -o bin/bond ./cmd/cni
+	@ls -l bin/agent bin/bond | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
+
+.PHONY: test
+test: ## Run everything: lint, unit tests, race detector, lab; the README's test command
+	@test/lanes.sh lint unit race lab
+
+.PHONY: test-fast
+test-fast: ## Run what needs no lab: lint and unit tests
+	@test/lanes.sh lint unit
+
+.PHONY: test-lab
+test-lab: deps bin/lab plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
+	@bin/lab test $(LAB_FLAGS) $(LAB_PKGS)
+
+.PHONY: lint
+lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
+	@$(TOOLS)/golangci-lint run ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every fuzz target for FUZZTIME each (default 30s)
+	@test/fuzz.sh $${FUZZTIME:-30s}
+
+.PHONY: bench
+bench: ## Run the Go benchmarks that need no lab
+	@go test -run '^$$' -bench . -benchmem ./pkg/...
+
+.PHONY: demo
+demo: deps bin/lab build plugins ## Show the main job on real VFs: break bonds in every way and watch them heal
+	@test/demo/run.sh
+
+.PHONY: lab
+lab: deps bin/lab build plugins ## Boot a machine with SR-IOV cards and open a shell in it
+	@bin/lab shell $(LAB_FLAGS)
+
 .PHONY: deps
 deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab); does nothing when all is there
 	@test/lab/deps.sh
+
+.PHONY: clean
+clean: ## Remove what was built; keeps the lab's downloads
+	@rm -rf bin $(CACHE)/bin
 
 .PHONY: bin/lab
 bin/lab:
 	@go build -o $@ ./test/lab/cmd/lab
 
-.PHONY: lab
-lab: deps bin/lab ## Boot a machine with SR-IOV cards and open a shell in it
-	@bin/lab shell $(LAB_FLAGS)
+# The reference CNI plugins that tests and demo call, at the version in go.mod.
+PLUGINS := host-device host-local static
+.PHONY: plugins
+plugins:
+	@for p in $(PLUGINS); do dir=main; [ $$p = host-device ] || dir=ipam; \
+		CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/cni/$$p github.com/containernetworking/plugins/plugins/$$dir/$$p || exit 1; done
 
-.PHONY: test-lab
-test-lab: deps bin/lab ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
-	@bin/lab test $(LAB_FLAGS) $(LAB_PKGS)
+$(TOOLS)/golangci-lint: test/tools/go.mod
+	@echo "building golangci-lint (two to five minutes, once)"
+	@cd test/tools && go build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+
+$(TOOLS)/gotestsum: test/tools/go.mod
+	@cd test/tools && go build -o $(CURDIR)/$@ gotest.tools/gotestsum
+
+.PHONY: tools
+tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum

@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Runs test lanes one after another and tells at the end how many tests ran in each.
+# A lane that failed, or that ran no test, fails the whole. All lanes run in any case.
+#   test/lanes.sh lint unit race lab
+set -uo pipefail
+cd "$(dirname "$0")/.."
+log=$(mktemp -d)
+trap 'rm -rf "$log"' EXIT
+summary=() passed=0 failed=0 skipped=0 bad=0
+
+# count LANE PASSED FAILED SKIPPED STATUS
+count() {
+    local verdict=ok
+    if [ "$5" -ne 0 ] || [ "$3" -ne 0 ]; then verdict=FAILED bad=1; fi
+    if [ "$2" -eq 0 ]; then verdict="FAILED: no test ran" bad=1; fi
+    passed=$((passed + $2)) failed=$((failed + $3)) skipped=$((skipped + $4))
+    summary+=("$(printf '%-5s %5d passed %3d failed %3d skipped %5ds  %s' "$1" "$2" "$3" "$4" "$((SECONDS - began))" "$verdict")")
+}
+
+# go_lane LANE FLAGS...: go test through gotestsum, whose last line has the numbers.
+go_lane() {
+    local lane=$1 status total=0 fail=0 skip=0 line
+    shift
+    make --no-print-directory .cache/bin/gotestsum || return
+    .cache/bin/gotestsum --format pkgname --format-hide-empty-pkg -- "$@" ./... 2>&1 | tee "$log/$lane"
+    status=$?
+    line=$(grep -E '^DONE ' "$log/$lane" | tail -n 1)
+    [[ $line =~ DONE\ ([0-9]+)\ tests ]] && total=${BASH_REMATCH[1]}
+    [[ $line =~ ([0-9]+)\ failure ]] && fail=${BASH_REMATCH[1]}
+    [[ $line =~ ([0-9]+)\ skipped ]] && skip=${BASH_REMATCH[1]}
+    count "$lane" $((total - fail - skip)) "$fail" "$skip" "$status"
+}
+
+lint_lane() {
+    make --no-print-directory lint
+    local status=$?
+    count lint $((status == 0)) $((status != 0)) 0 $status # one check over the whole tree
+}
+
+lab_lane() {
+    local pass=0 fail=0 skip=0 status
+    make --no-print-directory test-lab 2>&1 | tee "$log/lab"
+    status=$?
+    if [[ $(tail -n 5 "$log/lab") =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped ]]; then
+        pass=${BASH_REMATCH[1]} fail=${BASH_REMATCH[2]} skip=${BASH_REMATCH[3]}
+    fi
+    count lab "$pass" "$fail" "$skip" "$status"
+}
+
+for lane in "$@"; do
+    began=$SECONDS
+    echo "== $lane"
+    case $lane in
+    lint) lint_lane ;;
+    unit) go_lane unit ;;
+    race) go_lane race -race ;;
+    lab) lab_lane ;;
+    *) echo "no lane $lane" >&2; exit 2 ;;
+    esac
+done
+echo
+printf '%s\n' "${summary[@]}"
+echo "$passed passed, $failed failed, $skipped skipped"
+exit $bad
