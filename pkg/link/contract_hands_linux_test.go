@@ -1,0 +1,218 @@
+package link_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// hands are a linktest.World on the real kernel: what is done by hand is done with ip
+// and sysfs. What is done to VFs is in a file of its own.
+type hands struct {
+	*link.Kernel
+	t        *testing.T
+	host     string // path of the netns that is the host's; empty for our own
+	claimDir string
+	peers    map[string]string // of veths, by path and name; the peers are in the host
+	cards    *cards            // nil where there are no VFs
+}
+
+// ip runs ip in a netns.
+func (h *hands) ip(path string, args ...string) ([]byte, error) {
+	if path == linktest.Host {
+		path = h.host
+	}
+	ns, err := netns.Current()
+	if path != "" {
+		ns, err = netns.Open(path)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ns.Close() }()
+	var out []byte
+	err = ns.Do(func() (err error) {
+		out, err = exec.Command("ip", args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, out)
+	}
+	return out, nil
+}
+
+func (h *hands) set(path, name string, args ...string) error {
+	_, err := h.ip(path, append([]string{"link", "set", "dev", name}, args...)...)
+	return err
+}
+
+// target is how ip names a netns to move a link to.
+func (h *hands) target(path string) string {
+	switch {
+	case path != linktest.Host:
+		return filepath.Base(path)
+	case h.host != "":
+		return filepath.Base(h.host)
+	default:
+		return "1" // by a process in it
+	}
+}
+
+func (h *hands) AddPod(path string) bond.Sandbox {
+	h.t.Helper()
+	if _, err := h.ip("/proc/self/ns/net", "netns", "add", filepath.Base(path)); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() { _ = h.DeletePod(path) })
+	id, err := netns.Identify(path)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
+}
+
+func (h *hands) DeletePod(path string) error {
+	_, err := h.ip("/proc/self/ns/net", "netns", "del", filepath.Base(path))
+	return err
+}
+
+func (h *hands) AddMember(path, name string) (bond.Member, error) {
+	add := h.addVeth
+	if h.cards != nil {
+		add = h.addVF
+	}
+	if err := add(path, name); err != nil {
+		return bond.Member{}, err
+	}
+	id, err := netns.Identify(path)
+	if err != nil {
+		return bond.Member{}, err
+	}
+	s := bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
+	m, err := h.FindMembers(h.t.Context(), s, []string{name}, false)
+	if err != nil {
+		return bond.Member{}, err
+	}
+	return m[0], nil
+}
+
+// addVeth makes a pair: one end in the pod, its peer, up, in the host.
+func (h *hands) addVeth(path, name string) error {
+	peer := fmt.Sprintf("bkpeer%d", veths.next())
+	if _, err := h.ip(path, "link", "add", name, "type", "veth", "peer", "name", peer, "netns", h.target(linktest.Host)); err != nil {
+		return err
+	}
+	h.peers[path+"/"+name] = peer
+	return h.set(linktest.Host, peer, "up")
+}
+
+// AddDecoy makes a dummy, or where there is none one end of a veth.
+func (h *hands) AddDecoy(path, name string) (bond.Link, error) {
+	if _, err := h.ip(path, "link", "add", name, "type", "dummy"); err != nil {
+		if err := h.addVeth(path, name); err != nil {
+			return bond.Link{}, err
+		}
+	}
+	l, _ := h.Link(path, name)
+	return l, nil
+}
+
+// Link reads a link as ip shows it. Master tells only whether there is one.
+func (h *hands) Link(path, name string) (bond.Link, bool) {
+	out, err := h.ip(path, "-d", "-j", "link", "show", "dev", name)
+	if err != nil {
+		return bond.Link{}, false
+	}
+	var shown []struct {
+		Index  int      `json:"ifindex"`
+		Name   string   `json:"ifname"`
+		MAC    bond.MAC `json:"address"`
+		MTU    int      `json:"mtu"`
+		Flags  []string `json:"flags"`
+		Master string   `json:"master"`
+		Info   struct {
+			Kind string `json:"info_kind"`
+		} `json:"linkinfo"`
+	}
+	if err := json.Unmarshal(out, &shown); err != nil || len(shown) != 1 {
+		h.t.Fatalf("ip link show dev %s: %v: %s", name, err, out)
+	}
+	s := shown[0]
+	l := bond.Link{
+		Index: s.Index, Name: s.Name, Kind: s.Info.Kind, MAC: s.MAC, MTU: s.MTU,
+		Up: slices.Contains(s.Flags, "UP"), Carrier: slices.Contains(s.Flags, "LOWER_UP"),
+	}
+	if s.Master != "" {
+		l.Master = -1
+	}
+	return l, true
+}
+
+func (h *hands) Rename(path, name, to string) error { return h.set(path, name, "name", to) }
+func (h *hands) SetUp(path, name string) error      { return h.set(path, name, "up") }
+func (h *hands) SetDown(path, name string) error    { return h.set(path, name, "down") }
+func (h *hands) Release(path, name string) error    { return h.set(path, name, "nomaster") }
+
+func (h *hands) SetMAC(path, name string, m bond.MAC) error {
+	return h.set(path, name, "address", string(m))
+}
+
+func (h *hands) SetMTU(path, name string, mtu int) error {
+	return h.set(path, name, "mtu", fmt.Sprint(mtu))
+}
+
+func (h *hands) MoveToHost(path, name string) error {
+	return h.set(path, name, "netns", h.target(linktest.Host))
+}
+
+func (h *hands) MoveToNetns(path, name, toPath, to string) error {
+	return h.set(path, name, "name", to, "netns", h.target(toPath))
+}
+
+func (h *hands) Enslave(path, name, bondName string) error {
+	return errors.Join(h.SetDown(path, name), h.set(path, name, "master", bondName))
+}
+
+func (h *hands) AddBond(path, name string) error {
+	_, err := h.ip(path, "link", "add", name, "type", "bond")
+	return err
+}
+
+func (h *hands) DeleteBond(path, name string) error {
+	_, err := h.ip(path, "link", "del", name)
+	return err
+}
+
+func (h *hands) FlushAddresses(path, name string) error {
+	_, err := h.ip(path, "addr", "flush", "dev", name)
+	return err
+}
+
+// SetCarrier sets the other end of a veth, or the PF of a VF.
+func (h *hands) SetCarrier(path, name string, on bool) error {
+	state := "down"
+	if on {
+		state = "up"
+	}
+	if h.cards != nil {
+		return h.setPF(path, name, state)
+	}
+	return h.set(linktest.Host, h.peers[path+"/"+name], state)
+}
+
+func (h *hands) Claim(pci bond.PCIAddress, path string) {
+	if err := os.WriteFile(filepath.Join(h.claimDir, string(pci)), []byte(path), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}

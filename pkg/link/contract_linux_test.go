@@ -1,0 +1,42 @@
+package link_test
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+)
+
+// TestContractOnVeth runs the suite on this machine's kernel, in netns of its own.
+func TestContractOnVeth(t *testing.T) {
+	linktest.RunContract(t, linktest.Env{
+		Bonding: hasBonding(t), Why: "this machine's kernel has veth only; the lab has the rest", Open: openVeth,
+	})
+}
+
+// hasBonding tries to make a bond, which also loads the driver where there is one.
+func hasBonding(t *testing.T) bool {
+	h := openVeth(t).(*hands)
+	err := h.AddBond(linktest.Host, "bktry")
+	return err == nil
+}
+
+// openVeth makes a host of its own, so that nothing of the machine is touched.
+func openVeth(t *testing.T) linktest.World {
+	h := &hands{t: t, claimDir: t.TempDir(), peers: map[string]string{}}
+	h.host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
+	k, err := link.New(link.Options{HostNetns: h.host, SysfsPCI: t.TempDir(), ClaimDir: h.claimDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Kernel = k
+	return h
+}
+
+type counter int
+
+func (c *counter) next() int { *c++; return int(*c) }
+
+var hosts, veths counter
