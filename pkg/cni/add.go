@@ -18,8 +18,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
-// errOvertaken: a DEL of this bond, or another ADD, came while this ADD ran. It wins.
-var errOvertaken = errors.New("overtaken: a DEL, or another ADD, of this bond came in between")
+// errOvertaken: a DEL of this bond came while its ADD ran. It wins.
+var errOvertaken = errors.New("overtaken by a DEL of this bond")
 
 // Add makes the bond, or leaves nothing behind.
 func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
@@ -43,7 +43,19 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer func() { _ = s.log.Sync() }()
-	rec, err := s.prepare(ctx, k, c, a, args)
+	sandbox, err := s.sandbox(args.Netns)
+	if err != nil {
+		return err
+	}
+	unlock, err := s.lockAdd(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := s.clear(ctx, k, sandbox); err != nil {
+		return err
+	}
+	rec, err := s.prepare(ctx, k, sandbox, c, a, args)
 	if err != nil {
 		return err
 	}
@@ -64,11 +76,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 }
 
 // prepare finds everything out that the record needs, and touches nothing.
-func (s *session) prepare(ctx context.Context, k bond.Key, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
-	sandbox, err := s.sandbox(args.Netns)
-	if err != nil {
-		return nil, err
-	}
+func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
 	members, err := s.FindMembers(ctx, sandbox, c.Links, !c.LinksInContainer)
 	switch {
 	case errors.Is(err, bond.ErrBusy), ctx.Err() != nil:
@@ -107,40 +115,51 @@ func (s *session) sandbox(path string) (bond.Sandbox, error) {
 
 func sameNetns(a, b bond.Sandbox) bool { return a.Dev == b.Dev && a.Inode == b.Inode }
 
-// claim writes the record on its name. What an ADD that was killed left there is first
-// brought to its end.
-func (s *session) claim(ctx context.Context, rec *bond.Record) error {
-	for {
-		leftover, err := s.claimOnce(ctx, rec)
-		if err != nil || !leftover {
-			return err
-		}
-		if err := s.engine.Release(ctx, rec.Key); err != nil {
-			return fmt.Errorf("bond %s: clear away what an earlier ADD left: %w", rec.Key, err)
-		}
-	}
+// lockAdd keeps two ADDs of one bond apart for as long as they last: they would share one
+// lease. The bond's own lock will not do, for a DEL and the agent need not wait for IPAM. With
+// it, a record that is not ready is surely one of an ADD that was killed, or is being deleted.
+func (s *session) lockAdd(ctx context.Context, k bond.Key) (unlock func(), err error) {
+	const maxID = 190 // bond.Key takes 200 bytes; two IDs that begin alike only wait for each other
+	k.ContainerID = "add-" + k.ContainerID[:min(len(k.ContainerID), maxID)]
+	return s.Store.Lock(ctx, k)
 }
 
-func (s *session) claimOnce(ctx context.Context, rec *bond.Record) (leftover bool, err error) {
-	unlock, err := s.Store.Lock(ctx, rec.Key)
-	if err != nil {
-		return false, err
-	}
-	defer unlock()
-	old, err := s.Store.Load(rec.Key)
+// clear brings what an ADD that was killed left on this bond's name to its end. It comes before
+// the members are looked at, which are in that ADD's bond.
+func (s *session) clear(ctx context.Context, k bond.Key, sandbox bond.Sandbox) error {
+	old, err := s.Store.Load(k)
 	switch {
 	case errors.Is(err, bond.ErrNotFound):
-		if err := s.checkFree(ctx, rec); err != nil {
-			return false, err
-		}
-		return false, s.Store.Save(rec)
+		return nil
 	case err != nil:
-		return false, err
-	case old.Phase == bond.PhaseReady && sameNetns(old.Sandbox, rec.Sandbox):
-		return false, badEnv("CNI_CONTAINERID and CNI_IFNAME: bond %s was added to network %s at %s; DEL comes before another ADD",
-			rec.Key, old.Network, old.Created.Format(time.RFC3339))
+		return err
+	case old.Phase == bond.PhaseReady && sameNetns(old.Sandbox, sandbox):
+		return badEnv("CNI_CONTAINERID and CNI_IFNAME: bond %s was added to network %s at %s; DEL comes before another ADD",
+			k, old.Network, old.Created.Format(time.RFC3339))
 	}
-	return true, nil
+	if err := s.engine.Release(ctx, k); err != nil {
+		return fmt.Errorf("bond %s: clear away what an earlier ADD left: %w", k, err)
+	}
+	return nil
+}
+
+// claim writes the record on its name, if that and all that it names is free.
+func (s *session) claim(ctx context.Context, rec *bond.Record) error {
+	unlock, err := s.Store.Lock(ctx, rec.Key)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	switch _, err := s.Store.Load(rec.Key); {
+	case err == nil:
+		return types.NewError(types.ErrTryAgainLater, fmt.Sprintf("bond %s: another ADD of it is running", rec.Key), "")
+	case !errors.Is(err, bond.ErrNotFound):
+		return err
+	}
+	if err := s.checkFree(ctx, rec); err != nil {
+		return err
+	}
+	return s.Store.Save(rec)
 }
 
 // checkFree refuses names and links that somebody else uses. Once the record is there
@@ -302,24 +321,13 @@ func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delTimeout)
 	defer cancel()
-	err := s.engine.Update(ctx, rec.Key, func(r *bond.Record) error {
-		if !sameAdd(r, rec) {
-			return errOvertaken
-		}
-		if r.Deleted() {
-			return bond.ErrNotFound
-		}
-		r.Phase = bond.PhaseDeleting
-		return nil
-	})
+	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase = bond.PhaseDeleting })
 	switch {
 	case errors.Is(err, errOvertaken):
-		return cause // all that was made is the other ADD's now
-	case errors.Is(err, bond.ErrNotFound):
-		// A DEL has asked, or may have asked, IPAM before IPAM answered us: ask again.
+		// Whoever put the tombstone there takes the bond down. IPAM it may have asked before IPAM
+		// had answered us.
 		err = s.ipam.Release(ctx, rec)
-	}
-	if err == nil {
+	case err == nil:
 		err = s.engine.Release(ctx, rec.Key)
 	}
 	if err != nil {

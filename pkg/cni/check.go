@@ -88,7 +88,7 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 	}
 	iface := prev.Interfaces[index]
 	var wrong []string
-	if mac, err := bond.ParseMAC(iface.Mac); iface.Mac != "" && (err != nil || mac != now.MAC && !mayHave(rec, now.MAC)) {
+	if mac, err := bond.ParseMAC(iface.Mac); iface.Mac != "" && (err != nil || mac != now.MAC && !(mayHave(rec, mac) && mayHave(rec, now.MAC))) {
 		wrong = append(wrong, fmt.Sprintf("MAC %s, found %s", iface.Mac, now.MAC))
 	}
 	if iface.Mtu != 0 && iface.Mtu != now.MTU {

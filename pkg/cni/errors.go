@@ -24,7 +24,7 @@ func coded(err error) error {
 func codeOf(err error) uint {
 	var pathErr *fs.PathError
 	switch {
-	case errors.Is(err, bond.ErrLocked), errors.Is(err, bond.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, errOvertaken), errors.Is(err, bond.ErrLocked), errors.Is(err, bond.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return types.ErrTryAgainLater
 	case errors.Is(err, bond.ErrUnsupported):
 		return types.ErrUnsupportedField

@@ -55,6 +55,10 @@ func newNode(t *testing.T, vfs int) *node {
 	for i, name := range []string{"pf0", "pf1"} {
 		n.must(n.AddPF(name, bond.PCIAddress(fmt.Sprintf("0000:%02x:00.0", i+1))))
 		n.must(n.SetNumVFs(name, vfs))
+		for v := range vfs {
+			// A VF tells its PF its MAC when it is set up for the first time.
+			n.must(errors.Join(n.SetUp(linktest.Host, n.hostVF(i, v)), n.SetDown(linktest.Host, n.hostVF(i, v))))
+		}
 	}
 	var err error
 	if n.store, err = store.Open(n.dir); err != nil {
