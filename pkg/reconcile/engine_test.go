@@ -184,6 +184,37 @@ func TestFailoverIsNotUndone(t *testing.T) {
 	}
 }
 
+// A primary that is to stay away after it failed (primaryReselect) does so after a repair, too.
+func TestReturningPrimaryDoesNotPreempt(t *testing.T) {
+	for reselect, want := range map[string]string{"always": "net1", "failure": "net2", "better": "net2"} {
+		t.Run(reselect, func(t *testing.T) {
+			r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptPrimaryReselect: reselect})
+			must(t, r.UnbindVF(r.VFs[0]))
+			r.wantState(bond.StateDegraded)
+			must(t, r.BindVF(r.VFs[0]))
+			preempted := false
+			r.BeforeApply(func(plan.Action) { preempted = preempted || r.active() == "net1" })
+			out := r.wantState(bond.StateReady)
+			if out.Status.Active != want || reselect != "always" && preempted {
+				t.Fatalf("active %s (preempted on the way: %t), want %s", out.Status.Active, preempted, want)
+			}
+			if l, _ := r.Link(world.PodPath, "net1"); l.PCI != r.VFs[0] {
+				t.Fatalf("net1 is %+v", l)
+			}
+		})
+	}
+}
+
+// active is the member that the bond sends on now.
+func (r *rig) active() string {
+	obs, err := r.Observe(r.t.Context(), r.Record)
+	must(r.t, err)
+	if obs.Bond != nil {
+		return obs.Bond.Options[bond.OptActiveSlave]
+	}
+	return ""
+}
+
 func TestStuckVFIsBouncedOnce(t *testing.T) {
 	for name, helps := range map[string]bool{"helps": true, "does not help": false} {
 		t.Run(name, func(t *testing.T) {

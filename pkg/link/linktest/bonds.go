@@ -185,7 +185,8 @@ func (b *bonding) primaryOrCurrent() *netdev {
 		b.forcePrimary = false
 		return b.primary
 	}
-	if current != nil && b.opts[bond.OptPrimaryReselect] == "failure" {
+	// "better" compares speed and duplex, in which all links here are alike.
+	if current != nil && b.opts[bond.OptPrimaryReselect] != "always" {
 		return current
 	}
 	return b.primary

@@ -18,6 +18,7 @@ var allOptions = []bond.Options{
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active", bond.OptPrimary: "net2"},
+	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptPrimaryReselect: "failure"},
 	{bond.OptMode: "balance-rr", bond.OptMiimon: "100"},
 	{bond.OptMode: "balance-xor", bond.OptMiimon: "100"},
 }

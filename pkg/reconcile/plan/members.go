@@ -40,11 +40,14 @@ func (b *builder) member(i int) {
 	case bond.InHost:
 		b.inHost(i, m)
 	case bond.InPod:
-		b.memberName(i, m)
+		quiet := !b.enslaved(m) && b.wouldPreempt(rec)
+		if !quiet {
+			b.memberName(i, m)
+		}
 		if b.enslaved(m) {
 			b.attached(i, m)
 		} else {
-			b.attach(i, m)
+			b.attach(i, m, quiet)
 		}
 	default:
 		b.wait(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
@@ -108,8 +111,22 @@ func (b *builder) mayTake(i int, m *bond.ObservedMember) bool {
 	return true
 }
 
-// attach enslaves a member that is in the pod.
-func (b *builder) attach(i int, m *bond.ObservedMember) {
+// wouldPreempt says that enslaving the member takes the traffic from the active one though
+// the wish is not to: bond_enslave forces a link with the primary's name to be active,
+// whatever primary_reselect says. A link that gets that name once it is in does not.
+func (b *builder) wouldPreempt(rec *bond.Member) bool {
+	o := b.rec.Spec.Options
+	return o[bond.OptPrimary] == rec.Name && staysAway(o) && b.obs.Bond.Active != 0
+}
+
+// staysAway says that a primary which comes back is to leave the traffic where it is.
+func staysAway(o bond.Options) bool {
+	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
+}
+
+// attach enslaves a member that is in the pod; quietly means under a spare name, which the
+// next round puts right.
+func (b *builder) attach(i int, m *bond.ObservedMember, quietly bool) {
 	rec, ref := &b.rec.Members[i], RefOf(bond.InPod, &m.Link)
 	b.wait(i, NotEnslaved, "%s is in the pod and not in the bond", rec)
 	if m.Link.Master != 0 {
@@ -117,6 +134,9 @@ func (b *builder) attach(i int, m *bond.ObservedMember) {
 	}
 	if m.Link.Up {
 		b.do(SetDown{Member: Member(i), Link: ref})
+	}
+	if spare := spareName(rec); quietly && m.Link.Name != spare {
+		b.do(Rename{Member: Member(i), Link: ref, To: spare})
 	}
 	if mac := b.attachMAC(rec); mac != "" && mac != m.Link.MAC {
 		b.do(SetMAC{Member: Member(i), Link: ref, MAC: mac})

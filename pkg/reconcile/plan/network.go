@@ -69,8 +69,8 @@ func (b *builder) settle() {
 		return
 	}
 	owner := b.macOwner()
-	if p, set := spec.Options[bond.OptPrimary]; owner < 0 || set && p != b.rec.Members[owner].Name {
-		return // the primary decides
+	if p, set := spec.Options[bond.OptPrimary]; owner < 0 || set && (p != b.rec.Members[owner].Name || staysAway(spec.Options)) {
+		return // the primary decides, and whether it comes back
 	}
 	m := &b.obs.Members[owner]
 	if !b.enslaved(m) || !m.MIIUp || o.Active == m.Link.Index {
