@@ -300,20 +300,16 @@ func complete(out *reconcile.Outcome) bool {
 		len(out.Plan.Actions) == 0 && out.Plan.Verdict != plan.Stuck
 }
 
-// incomplete says why the bond is not as ADD promises.
+// incomplete says why the bond is not as ADD promises: the error, or else what was found.
 func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
+	if err != nil {
+		return err
+	}
 	var found []string
 	for _, f := range out.Plan.Findings {
 		found = append(found, f.Text)
 	}
-	switch {
-	case err == nil:
-		return fmt.Errorf("bond %s of pod %s: %s", rec.Key.IfName, rec.Pod, strings.Join(found, "; "))
-	case len(found) == 0:
-		return err
-	default:
-		return fmt.Errorf("%w (%s)", err, strings.Join(found, "; "))
-	}
+	return fmt.Errorf("bond %s of pod %s: %s", rec.Key.IfName, rec.Pod, strings.Join(found, "; "))
 }
 
 // rollback leaves nothing of the ADD behind and returns its first error. It has time of its

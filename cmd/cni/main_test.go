@@ -1,0 +1,143 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+)
+
+// binDir has this test binary under the name bond, which makes it the plugin, and the
+// reference plugins.
+var binDir string
+
+func TestMain(m *testing.M) {
+	if filepath.Base(os.Args[0]) == "bond" {
+		main()
+		return
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "cni-bin-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		err = fill(dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	binDir = dir
+	return m.Run()
+}
+
+func fill(dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	reference, err := cnitest.Dir()
+	if err != nil {
+		return err
+	}
+	plugins, err := filepath.Glob(filepath.Join(reference, "*"))
+	for _, p := range plugins {
+		err = errors.Join(err, os.Symlink(p, filepath.Join(dir, filepath.Base(p))))
+	}
+	return errors.Join(err, os.Symlink(self, filepath.Join(dir, "bond")))
+}
+
+// call runs the bare binary as a runtime does.
+func call(t *testing.T, env map[string]string, stdin string) (stdout string, failed *types.Error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bond"))
+	for k, v := range env {
+		cmd.Env = append(cmd.Env, k+"="+v)
+	}
+	var out, problems bytes.Buffer
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &problems
+	err := cmd.Run()
+	if problems.Len() > 0 {
+		t.Logf("standard error: %s", &problems)
+	}
+	if err == nil {
+		return out.String(), nil
+	}
+	failed = new(types.Error)
+	if json.Unmarshal(out.Bytes(), failed) != nil || failed.Code == 0 || failed.Msg == "" {
+		t.Fatalf("%v: standard output is no error of CNI's: %q", err, &out)
+	}
+	return "", failed
+}
+
+func TestVersion(t *testing.T) {
+	out, failed := call(t, map[string]string{"CNI_COMMAND": "VERSION"}, "")
+	var v struct{ SupportedVersions []string }
+	if err := json.Unmarshal([]byte(out), &v); failed != nil || err != nil {
+		t.Fatalf("%q: %v, %v", out, failed, err)
+	}
+	if want := []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}; !slices.Equal(v.SupportedVersions, want) {
+		t.Errorf("got %v, want %v", v.SupportedVersions, want)
+	}
+}
+
+// TestBadCalls: each is an error with CNI's code, and nothing is touched.
+func TestBadCalls(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	config := `{"cniVersion":"1.0.0","name":"n","type":"bond","mode":1,"links":[{"name":"net1"},{"name":"net2"}],"linksInContainer":true,"stateDir":"` + dir + `"}`
+	tests := []struct {
+		name   string
+		env    map[string]string
+		config string
+		code   uint
+		says   string
+	}{
+		{"no container ID", map[string]string{"CNI_CONTAINERID": ""}, config, types.ErrInvalidEnvironmentVariables, "CNI_CONTAINERID"},
+		{"container ID with slash", map[string]string{"CNI_CONTAINERID": "a/b"}, config, types.ErrInvalidEnvironmentVariables, "a/b"},
+		{"container ID ..", map[string]string{"CNI_CONTAINERID": ".."}, config, types.ErrInvalidEnvironmentVariables, ".."},
+		{"container ID with @", map[string]string{"CNI_CONTAINERID": "a@b"}, config, types.ErrInvalidEnvironmentVariables, "a@b"},
+		{"long interface name", map[string]string{"CNI_IFNAME": "sixteen-bytes-xx"}, config, types.ErrInvalidEnvironmentVariables, "too long"},
+		{"no netns", map[string]string{"CNI_NETNS": ""}, config, types.ErrInvalidEnvironmentVariables, "CNI_NETNS"},
+		{"netns that is a file", map[string]string{"CNI_NETNS": "/etc/passwd"}, config, types.ErrInvalidNetNS, "/etc/passwd"},
+		{"netns that is not there", map[string]string{"CNI_NETNS": "/run/netns/none"}, config, types.ErrInvalidNetNS, "/run/netns/none"},
+		{"the host's netns", map[string]string{"CNI_NETNS": fmt.Sprintf("/proc/%d/ns/net", os.Getpid())}, config, types.ErrInvalidNetNS, "host's own"},
+		{"broken JSON", nil, `{"name":`, types.ErrDecodingFailure, "config"},
+		{"no name", nil, `{"cniVersion":"1.0.0","type":"bond"}`, types.ErrInvalidNetworkConfig, "name"},
+		{"unknown version", nil, strings.Replace(config, "1.0.0", "9.0.0", 1), types.ErrIncompatibleCNIVersion, "incompatible"},
+		{"bad mode", nil, strings.Replace(config, `"mode":1`, `"mode":"best"`, 1), types.ErrInvalidNetworkConfig, "best"},
+		{"no such link", nil, config, types.ErrInvalidNetworkConfig, "net1"},
+		{"unknown command", map[string]string{"CNI_COMMAND": "MEND"}, config, types.ErrInvalidEnvironmentVariables, "MEND"},
+	}
+	pod := netnstest.New(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			env := map[string]string{"CNI_COMMAND": "ADD", "CNI_CONTAINERID": "c1", "CNI_NETNS": pod, "CNI_IFNAME": "bond0", "CNI_PATH": binDir}
+			for k, v := range tt.env {
+				env[k] = v
+			}
+			_, failed := call(t, env, tt.config)
+			if failed == nil {
+				t.Fatal("it succeeded")
+			}
+			if failed.Code != tt.code || !strings.Contains(failed.Error(), tt.says) {
+				t.Errorf("got %d %v; want code %d and %q", failed.Code, failed, tt.code, tt.says)
+			}
+			if records, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(records) > 0 {
+				t.Errorf("records left: %v", records)
+			}
+		})
+	}
+}
