@@ -47,7 +47,7 @@ func (e *ExitError) Error() string {
 const (
 	// tailBytes is how much of a console is kept, tailLines how much of that is shown.
 	tailBytes = 16 << 10
-	tailLines = 30
+	tailLines = 60
 )
 
 // tail is a writer that keeps the end of what is written to it.

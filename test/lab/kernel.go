@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/klauspost/compress/zstd"
@@ -118,8 +119,10 @@ func (k *kernel) moduleFiles(ctx context.Context, names ...string) ([]string, er
 			return nil, fmt.Errorf("lab: what kernel module %s needs: %w", name, err)
 		}
 		for line := range strings.Lines(string(out)) {
-			if path, ok := strings.CutPrefix(strings.TrimSpace(line), "insmod "); ok {
-				files = append(files, strings.Replace(path, link, k.modules(), 1))
+			path, ok := strings.CutPrefix(strings.TrimSpace(line), "insmod ")
+			path = strings.Replace(path, link, k.modules(), 1)
+			if ok && !slices.Contains(files, path) {
+				files = append(files, path)
 			}
 		}
 	}
