@@ -148,6 +148,18 @@ func (p *pod) attachVFs() {
 	}
 }
 
+// moveVFs is attachVFs without a plugin; the VFs go back with the netns.
+func (p *pod) moveVFs() {
+	p.t.Helper()
+	for i, c := range p.cards {
+		name, err := topology.Netdev(c.VFs[0].PCI)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		p.ip("link", "set", name, "netns", p.name, "name", fmt.Sprintf("net%d", i+1))
+	}
+}
+
 func (p *pod) add(list *libcni.NetworkConfigList, ifName string) *current.Result {
 	p.t.Helper()
 	r, err := p.cni.AddNetworkList(p.t.Context(), list, p.runtime(ifName))
@@ -371,7 +383,7 @@ func TestLinksInHost(t *testing.T) {
 // its own plugin finds it.
 func TestVFLostAtDEL(t *testing.T) {
 	p := newPod(t)
-	p.attachVFs()
+	p.moveVFs()
 	before := p.links()
 	list := p.config("1.0.0", `"mode":"active-backup","failOverMac":1`)
 	p.add(list, "bond0")
