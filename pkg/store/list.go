@@ -29,7 +29,7 @@ func (s *Store) Keys() ([]bond.Key, error) {
 	}
 	var keys []bond.Key
 	for _, name := range names {
-		if k, err := keyOf(name); err == nil {
+		if k, ok := KeyOf(name); ok {
 			keys = append(keys, k)
 		}
 	}
@@ -77,12 +77,12 @@ func (s *Store) listed(name string) (*bond.Record, *Problem) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	key, _ := keyOf(name) // zero where the name is wrong
+	key, named := KeyOf(name)
 	p := &Problem{Key: key, Path: filepath.Join(s.dir, name), Err: err}
 	if !errors.Is(err, ErrDamaged) {
 		return nil, p
 	}
-	if key != (bond.Key{}) && key.Validate() == nil {
+	if named {
 		// Without the lock a record that was saved just now would be renamed. If it is held,
 		// its holder sets the file aside with its next Save, or the next List does.
 		unlock, err := s.tryLock(key)
@@ -108,7 +108,7 @@ func (s *Store) listed(name string) (*bond.Record, *Problem) {
 
 // reviewAside is the problem of a file that was set aside earlier from the name original.
 func (s *Store) reviewAside(name, original string) *Problem {
-	key, _ := keyOf(original)
+	key, _ := KeyOf(original)
 	p := &Problem{Key: key, Path: filepath.Join(s.dir, name)}
 	data, err := s.content(name)
 	if err == nil {

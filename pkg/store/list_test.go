@@ -172,11 +172,12 @@ func TestStrangeFiles(t *testing.T) {
 	write(t, at(".json"), "")
 	write(t, at("a@b@c@d@e@f@g@h.json"), "x")
 	write(t, at("README"), "left alone")
+	write(t, at("elsewhere"), whole(t, "link"))
 	write(t, at("c9@bond0.json.bak"), whole(t, "c9"))
 	if err := errors.Join(
 		os.Mkdir(at("dir@bond0.json"), 0o700),
 		unix.Mkfifo(at("fifo@bond0.json"), 0o600),
-		os.Symlink("README", at("link@bond0.json")),
+		os.Symlink("elsewhere", at("link@bond0.json")),
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -236,6 +237,18 @@ func TestListLeavesLockedDamage(t *testing.T) {
 	unlock()
 	if _, problems := list(t, s); len(problems) != 1 || problems[0].Path != path+".bad-1" {
 		t.Errorf("unlocked: problems are %v", problems)
+	}
+}
+
+func TestKeyOf(t *testing.T) {
+	long := bond.Key{ContainerID: "c1", IfName: "a@b.json"}
+	for name, want := range map[string]bond.Key{
+		"c1@bond0.json": key("c1"), recordName(long): long,
+		"c1@bond0": {}, "c1@bond0.json.bad-1": {}, "c1.json": {}, ".json": {}, "@.json": {}, "locks": {}, "..@bond0.json": {}, "c1@a/b.json": {},
+	} {
+		if got, ok := KeyOf(name); got != want || ok != (want != bond.Key{}) {
+			t.Errorf("%s: got %v, %t; want %v", name, got, ok, want)
+		}
 	}
 }
 

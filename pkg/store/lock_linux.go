@@ -9,8 +9,9 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -19,7 +20,7 @@ const (
 	firstPoll = time.Millisecond
 	// bondPoll is the longest pause between two attempts to get a bond's lock. What holds
 	// one works for milliseconds, or for seconds when a driver is slow.
-	bondPoll = 20 * time.Millisecond
+	bondPoll = 10 * time.Millisecond
 	// agentPoll is the same for the agent's lock, which is held for as long as an agent runs.
 	agentPoll = 500 * time.Millisecond
 )
@@ -47,7 +48,7 @@ func (s *Store) tryLock(k bond.Key) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f); err != nil {
+	if err := flock(f, unix.LOCK_EX); err != nil {
 		_ = f.Close()
 		return nil, err
 	}
@@ -86,10 +87,13 @@ func readPID(f *os.File) int {
 	return pid
 }
 
-// acquire opens and locks a file; onBusy is called once if the lock is not free.
+// acquire opens and locks a file; onBusy is called once if that needs a wait.
 //
-// It polls. A blocking flock cannot be ended by a context, and a goroutine left behind
-// in one would take the lock after everybody had stopped waiting for it.
+// Who waits is first in line or queues for that place, and nobody gets the lock without
+// having been first in line. Otherwise a process that takes the lock again right after
+// each unlock, as the agent does in a storm of events, keeps it from one that can only
+// try now and then: with flock alone, ADDs ran into LockTimeout. The place is an open file
+// description lock on the same file (fcntl_locking(2)), which flock does not see.
 func acquire(ctx context.Context, path string, longest time.Duration, onBusy func(*os.File)) (*os.File, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
@@ -98,37 +102,62 @@ func acquire(ctx context.Context, path string, longest time.Duration, onBusy fun
 	if err != nil {
 		return nil, err
 	}
-	for pause := firstPoll; ; pause = min(2*pause, longest) {
-		err := flock(f)
-		if err == nil {
-			return f, nil
-		}
-		if !errors.Is(err, syscall.EWOULDBLOCK) {
-			_ = f.Close()
-			return nil, &os.PathError{Op: "flock", Path: path, Err: err}
-		}
+	busy := func() {
 		if onBusy != nil {
 			onBusy(f)
 			onBusy = nil
 		}
+	}
+	err = poll(ctx, longest, busy, func() error { return place(f, unix.F_WRLCK) })
+	if err == nil {
+		err = poll(ctx, longest, busy, func() error { return flock(f, unix.LOCK_EX) })
+		err = errors.Join(err, place(f, unix.F_UNLCK))
+	}
+	if err != nil {
+		release(f)
+		return nil, fmt.Errorf("%s (fuser tells who holds it): %w", path, err)
+	}
+	return f, nil
+}
+
+// poll calls try until that is no longer refused because somebody else has the lock.
+//
+// A wait in the kernel cannot be ended by a context, and a goroutine left behind in one
+// would take the lock after everybody had stopped waiting for it.
+func poll(ctx context.Context, longest time.Duration, busy func(), try func() error) error {
+	for pause := firstPoll; ; pause = min(2*pause, longest) {
+		err := try()
+		if !errors.Is(err, unix.EAGAIN) {
+			return err
+		}
+		busy()
 		select {
 		case <-ctx.Done():
-			_ = f.Close()
-			return nil, fmt.Errorf("%w: %w (fuser %s tells by whom)", bond.ErrLocked, context.Cause(ctx), path)
+			return fmt.Errorf("%w: %w", bond.ErrLocked, context.Cause(ctx))
 		case <-time.After(pause):
 		}
 	}
 }
 
 func openLock(path string) (*os.File, error) {
-	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|syscall.O_NOFOLLOW, 0o600)
+	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 }
 
-// flock takes the lock if it is free; EWOULDBLOCK if not.
-func flock(f *os.File) error {
+// place takes (F_WRLCK) or leaves (F_UNLCK) the first place in line, without waiting.
+func place(f *os.File, kind int16) error {
+	return uninterrupted(func() error {
+		return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind})
+	})
+}
+
+// flock locks (LOCK_EX) or unlocks (LOCK_UN) the file, without waiting.
+func flock(f *os.File, how int) error {
+	return uninterrupted(func() error { return unix.Flock(int(f.Fd()), how|unix.LOCK_NB) })
+}
+
+func uninterrupted(call func() error) error {
 	for {
-		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if !errors.Is(err, syscall.EINTR) {
+		if err := call(); !errors.Is(err, unix.EINTR) {
 			return err
 		}
 	}
@@ -137,6 +166,6 @@ func flock(f *os.File) error {
 // release unlocks before it closes: a process that is being started at this moment has
 // a copy of the descriptor until it calls exec, and closing ours would leave it locked.
 func release(f *os.File) {
-	_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+	_ = flock(f, unix.LOCK_UN)
 	_ = f.Close()
 }

@@ -13,8 +13,11 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -46,7 +49,8 @@ func child(role, dir string) error {
 	case "agent":
 		_, err = s.LockAgent(ctx, func(int) {})
 	case "count":
-		return countUp(s, 50)
+		s.lockTimeout = time.Minute
+		return countUp(s, eachCounts)
 	case "save":
 		fmt.Println("ready")
 		for {
@@ -115,7 +119,7 @@ func TestKilledWriters(t *testing.T) {
 	}
 	for range 25 {
 		a, b := startChild(t, "save", s.dir), startChild(t, "save", s.dir)
-		time.Sleep(time.Duration(rand.IntN(8000)) * time.Microsecond) // any moment of their work
+		<-time.After(time.Duration(rand.IntN(8000)) * time.Microsecond) // any moment of their work
 		kill(a)
 		kill(b)
 	}
@@ -167,6 +171,8 @@ func TestConcurrentSaveLoad(t *testing.T) {
 	mustBeEmpty(t, s.tmp)
 }
 
+const eachCounts = 25
+
 // countUp adds n to the record of c1, one by one, under the lock.
 func countUp(s *Store, n int) error {
 	for range n {
@@ -190,6 +196,7 @@ func countUp(s *Store, n int) error {
 // TestLockExcludes counts in a record from several processes and goroutines at once.
 func TestLockExcludes(t *testing.T) {
 	s := newStore(t)
+	s.lockTimeout = time.Minute // a busy machine is no failure
 	r := sample(key("c1"))
 	r.BondIndex = 0
 	save(t, s, r)
@@ -203,14 +210,58 @@ func TestLockExcludes(t *testing.T) {
 			}
 		})
 		wg.Go(func() {
-			if err := countUp(s, 50); err != nil {
+			if err := countUp(s, eachCounts); err != nil {
 				t.Error(err)
 			}
 		})
 	}
 	wg.Wait()
-	if got := load(t, s, key("c1")).BondIndex; got != 8*50 {
-		t.Errorf("counted to %d, want %d", got, 8*50)
+	if got := load(t, s, key("c1")).BondIndex; got != 8*eachCounts {
+		t.Errorf("counted to %d, want %d", got, 8*eachCounts)
+	}
+}
+
+// TestLockIsFair: who takes the lock again right after each unlock lets others have it in
+// between. They need not be quick to ask.
+func TestLockIsFair(t *testing.T) {
+	s := newStore(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel()
+	var turns atomic.Int64
+	held := make(chan struct{})
+	wg.Go(func() {
+		for ctx.Err() == nil {
+			unlock, err := s.Lock(t.Context(), key("c1"))
+			if err != nil {
+				t.Errorf("the greedy one: %v", err)
+				return
+			}
+			turns.Add(1)
+			select {
+			case held <- struct{}{}:
+			case <-time.After(2 * time.Millisecond): // the work
+			case <-ctx.Done():
+			}
+			<-time.After(2 * time.Millisecond)
+			unlock()
+		}
+	})
+	const rounds = 20
+	var waited int64
+	for range rounds {
+		<-held
+		before := turns.Load()
+		unlock, err := s.Lock(t.Context(), key("c1"))
+		if err != nil {
+			t.Fatalf("the modest one: %v", err)
+		}
+		waited += turns.Load() - before
+		unlock()
+	}
+	if waited > 5*rounds {
+		t.Errorf("the greedy one had %d turns while the other waited for its %d", waited, rounds)
 	}
 }
 
@@ -272,25 +323,43 @@ func TestLockOfAKilledProcess(t *testing.T) {
 	unlock()
 }
 
-// TestLockIsNotInherited: an IPAM plugin that is started while a lock is held, and that
-// outlives the holder's unlock, does not hold it on.
+// TestLockIsNotInherited: a process that is started while a lock is held, such as an IPAM
+// plugin, does not hold it on after the unlock.
 func TestLockIsNotInherited(t *testing.T) {
 	s := newStore(t)
 	unlock, err := s.Lock(t.Context(), key("c1"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("sleep", "1000")
-	if err := cmd.Start(); err != nil {
+	// Between fork and exec a process has copies of all descriptors: here is one.
+	forked, err := unix.Dup(descriptorOf(t, s.lockPath(key("c1"))))
+	if err != nil {
 		t.Fatal(err)
 	}
-	defer kill(cmd)
+	defer func() { _ = unix.Close(forked) }()
 	unlock()
-	s.lockTimeout = 100 * time.Millisecond
+	s.lockTimeout = 50 * time.Millisecond
 	if unlock, err = s.Lock(t.Context(), key("c1")); err != nil {
 		t.Fatal(err)
 	}
-	unlock()
+	defer unlock()
+	// After exec it has none, even if the holder dies without unlocking.
+	flags, err := unix.FcntlInt(uintptr(descriptorOf(t, s.lockPath(key("c1")))), unix.F_GETFD, 0)
+	if err != nil || flags&unix.FD_CLOEXEC == 0 {
+		t.Errorf("flags of the lock's descriptor are %#x (%v), want FD_CLOEXEC", flags, err)
+	}
+}
+
+// descriptorOf finds the lowest descriptor of ours that is open on path.
+func descriptorOf(t *testing.T, path string) int {
+	t.Helper()
+	for fd := range 1024 {
+		if target, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd)); err == nil && target == path {
+			return fd
+		}
+	}
+	t.Fatalf("%s is not open", path)
+	return -1
 }
 
 func TestLockAgent(t *testing.T) {

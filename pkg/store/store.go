@@ -28,7 +28,6 @@ package store
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -97,18 +96,16 @@ const recordSuffix = ".json"
 
 func recordName(k bond.Key) string { return k.String() + recordSuffix }
 
-// KeyOf says which record a file of the state directory holds by its name; false for
-// files that hold none.
-func KeyOf(file string) (bond.Key, bool) {
-	k, err := keyOf(file)
-	return k, err == nil
-}
-
-// keyOf is the inverse of recordName.
-func keyOf(name string) (bond.Key, error) {
+// KeyOf says whose record's file name is; false if it is that of no record, such as one that
+// was set aside. The file need not exist or be readable.
+func KeyOf(name string) (bond.Key, bool) {
 	text, found := strings.CutSuffix(name, recordSuffix)
 	if !found {
-		return bond.Key{}, fmt.Errorf("%q: %w", name, fs.ErrInvalid)
+		return bond.Key{}, false
 	}
-	return bond.ParseKey(text)
+	k, err := bond.ParseKey(text)
+	if err != nil {
+		return bond.Key{}, false
+	}
+	return k, true
 }
