@@ -59,6 +59,10 @@ lab: deps bin/lab build plugins ## Boot a machine with SR-IOV cards and open a s
 deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab); does nothing when all is there
 	@test/lab/deps.sh
 
+.PHONY: docs
+docs: ## Write the pages that are generated from the code
+	@go run ./docs/gen > docs/options.md
+
 .PHONY: clean
 clean: ## Remove what was built; keeps the lab's downloads
 	@rm -rf bin $(CACHE)/bin

@@ -138,11 +138,47 @@ func TestOptionsValidate(t *testing.T) {
 		{bond.Options{bond.OptLacpRate: "fast"}, "not an option of mode balance-rr"},
 		{bond.Options{"nonsense": "1"}, "no such bonding option"},
 		{bond.Options{bond.OptMode: "1"}, "not canonical"},
+		{bond.Options{bond.OptMiimon: "100", bond.OptArpInterval: "100", bond.OptArpIPTargets: "10.0.0.1"}, "one monitor"},
+		{bond.Options{bond.OptMiimon: "0", bond.OptArpInterval: "100", bond.OptArpIPTargets: "10.0.0.1"}, ""},
+		{bond.Options{bond.OptArpInterval: "100"}, "without a target"},
+		{bond.Options{bond.OptArpInterval: "100", bond.OptNsIP6Targets: "fd00::1"}, ""},
+		{bond.Options{bond.OptUpdelay: "100"}, "needs miimon"},
+		{bond.Options{bond.OptMiimon: "100", bond.OptUpdelay: "150"}, ""},
+		{bond.Options{bond.OptMode: "active-backup", bond.OptArpValidate: "all"}, "needs arpInterval"},
 	} {
 		err := tt.options.Validate()
 		if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
 			t.Errorf("%v: %v, want %q", tt.options, err, tt.err)
 		}
+	}
+}
+
+func TestOptionsWarnings(t *testing.T) {
+	for _, tt := range []struct {
+		options bond.Options
+		want    []string
+	}{
+		{bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"}, nil},
+		{bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "100", bond.OptFailOverMac: "none"}, nil},
+		{bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "100", bond.OptFailOverMac: "active"}, []string{"failOverMac: active means nothing in mode balance-rr"}},
+		{bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptMinLinks: "1"}, []string{"minLinks"}},
+		{bond.Options{bond.OptMode: "802.3ad", bond.OptMiimon: "100", bond.OptUpdelay: "250"}, []string{"the kernel makes it 200"}},
+		{bond.Options{bond.OptMode: "802.3ad"}, []string{"no failure of a member"}},
+	} {
+		got := tt.options.Warnings()
+		if len(got) != len(tt.want) {
+			t.Errorf("%v: %q, want %q", tt.options, got, tt.want)
+			continue
+		}
+		for i := range got {
+			if !strings.Contains(got[i], tt.want[i]) {
+				t.Errorf("%v: %q, want %q", tt.options, got[i], tt.want[i])
+			}
+		}
+	}
+	rounded := bond.Options{bond.OptMiimon: "100", bond.OptUpdelay: "250", bond.OptDowndelay: "300"}.Effective()
+	if rounded[bond.OptUpdelay] != "200" || rounded[bond.OptDowndelay] != "300" {
+		t.Errorf("effective %v", rounded)
 	}
 }
 

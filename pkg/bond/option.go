@@ -108,7 +108,16 @@ type Def struct {
 	Min, Max uint32
 	// Modes are those in which the kernel takes the option; none means all.
 	Modes []Mode
-	When  When
+	// Acts are those in which it also means something; none means all of Modes.
+	Acts []Mode
+	When When
+	// Default is the kernel's value where none is asked; empty for none. Miimon alone has
+	// one of the plugin's, as today's plugin has.
+	Default string
+	// Since is the first kernel version with the option in its netlink interface.
+	Since string
+	// About says in a sentence what the option does.
+	About string
 }
 
 // In says whether the kernel takes the option in mode m.

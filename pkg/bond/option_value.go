@@ -92,29 +92,6 @@ func (d *Def) Allowed() string {
 	}
 }
 
-// Validate checks values against each other: that each is canonical and that the kernel
-// takes the option in the mode that is asked for.
-func (o Options) Validate() error {
-	mode := o.Mode()
-	for name, value := range o {
-		d := Lookup(name)
-		if d == nil {
-			return fmt.Errorf("%s: no such bonding option", name)
-		}
-		canonical, err := d.Parse(value)
-		if err != nil {
-			return err
-		}
-		if canonical != value {
-			return fmt.Errorf("%s: %q is not canonical; want %q", name, value, canonical)
-		}
-		if !d.In(mode) {
-			return fmt.Errorf("%s: not an option of mode %s; the kernel takes it in %s", name, mode, modeList(d.Modes))
-		}
-	}
-	return nil
-}
-
 func modeList(modes []Mode) string {
 	names := make([]string, len(modes))
 	for i, m := range modes {

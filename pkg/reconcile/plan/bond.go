@@ -50,7 +50,7 @@ func (b *builder) bondName() {
 // the kernel does not tell is no drift.
 func (b *builder) options() {
 	o := b.obs.Bond
-	wanted := b.rec.Spec.Options
+	wanted := b.rec.Spec.Options.Effective()
 	set := bond.Options{}
 	for _, name := range wanted.Names() {
 		have, known := o.Options[name]

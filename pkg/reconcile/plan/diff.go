@@ -87,7 +87,7 @@ func (b *builder) create() {
 		}
 		return
 	}
-	b.do(CreateBond{Member: OnBond, Name: name, Options: b.rec.Spec.Options.Clone(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
+	b.do(CreateBond{Member: OnBond, Name: name, Options: b.rec.Spec.Options.Effective(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
 }
 
 // oursMisnamed says that the link is one of ours under a name that is not its own, so

@@ -1,0 +1,91 @@
+// Command gen writes docs/options.md from the table of bonding options, so that the page
+// cannot say anything else than the code: go run ./docs/gen > docs/options.md
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+func main() {
+	if err := write(os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, "gen:", err)
+		os.Exit(1)
+	}
+}
+
+const head = `# Bonding options
+
+Generated from the code (` + "`make docs`" + `). Every option stands in the network config under its name, as a string or a
+number; an enumeration takes its values by name or by number, counted from 0 in the order shown; a list of
+addresses is a JSON list or one string with commas. What is not asked for is left to the kernel.
+
+*Live* says when the kernel takes another value. An option that it does not take live is never forced on a bond that
+carries traffic: when it is found changed, that is reported and the bond is left alone.
+
+| option | values | default | modes | live | kernel | what it does |
+|---|---|---|---|---|---|---|
+`
+
+func write(w io.Writer) error {
+	var b strings.Builder
+	b.WriteString(head)
+	for _, d := range bond.Defs() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n",
+			d.Name, values(&d), dash(d.Default), modes(&d), live(d.When), d.Since, d.About)
+	}
+	b.WriteString("\n*In effect:* where a mode list is marked so, the kernel takes the option in every mode and heeds it in these alone; a warning says so.\n")
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func values(d *bond.Def) string {
+	if len(d.Values) > 0 {
+		return strings.Join(d.Values, ", ")
+	}
+	switch d.Kind {
+	case bond.KindUint8, bond.KindUint16, bond.KindUint32:
+		return fmt.Sprintf("%d–%d", d.Min, d.Max)
+	default:
+		return d.Allowed()
+	}
+}
+
+func modes(d *bond.Def) string {
+	list, mark := d.Modes, ""
+	if len(list) == 0 {
+		list, mark = d.Acts, "in effect: "
+	}
+	if len(list) == 0 {
+		return "all"
+	}
+	names := make([]string, len(list))
+	for i, m := range list {
+		names[i] = m.String()
+	}
+	return mark + strings.Join(names, ", ")
+}
+
+func live(w bond.When) string {
+	switch {
+	case w&bond.NoMembers != 0 && w&bond.BondDown != 0:
+		return "no: bond down, without members"
+	case w&bond.NoMembers != 0:
+		return "no: without members"
+	case w&bond.BondDown != 0:
+		return "no: bond down"
+	default:
+		return "yes"
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "–"
+	}
+	return s
+}

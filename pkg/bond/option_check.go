@@ -1,0 +1,110 @@
+package bond
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+)
+
+// Validate checks values against each other: that each is canonical, that the kernel takes
+// the option in the mode that is asked for, and that none excludes another.
+func (o Options) Validate() error {
+	mode := o.Mode()
+	for _, name := range o.sortedNames() {
+		d := Lookup(name)
+		if d == nil {
+			return fmt.Errorf("%s: no such bonding option", name)
+		}
+		canonical, err := d.Parse(o[name])
+		if err != nil {
+			return err
+		}
+		if canonical != o[name] {
+			return fmt.Errorf("%s: %q is not canonical; want %q", name, o[name], canonical)
+		}
+		if !d.In(mode) {
+			return fmt.Errorf("%s: not an option of mode %s; the kernel takes it in %s", name, mode, modeList(d.Modes))
+		}
+	}
+	return o.validateMonitors()
+}
+
+// validateMonitors: a bond has one monitor. The kernel would switch the first one off
+// without a word when it gets the second (bond_option_arp_interval_set).
+func (o Options) validateMonitors() error {
+	mii, arp := o.number(OptMiimon) > 0, o.number(OptArpInterval) > 0
+	if mii && arp {
+		return fmt.Errorf("%s: %s excludes %s: %s; a bond has one monitor, set one of them to 0", OptArpInterval, o[OptArpInterval], OptMiimon, o[OptMiimon])
+	}
+	if arp && o[OptArpIPTargets] == "" && o[OptNsIP6Targets] == "" {
+		return fmt.Errorf("%s: %s without a target to ask; name some in %s or %s", OptArpInterval, o[OptArpInterval], OptArpIPTargets, OptNsIP6Targets)
+	}
+	for _, name := range []Option{OptUpdelay, OptDowndelay, OptPeerNotifyDelay} {
+		if o.number(name) > 0 && !mii {
+			return fmt.Errorf("%s: %s needs %s, of which it is a multiple", name, o[name], OptMiimon)
+		}
+	}
+	if v := o[OptArpValidate]; v != "" && v != "none" && !arp {
+		return fmt.Errorf("%s: %s needs %s", OptArpValidate, v, OptArpInterval)
+	}
+	return nil
+}
+
+// Warnings are what the kernel takes and which will not do what its name says, one
+// sentence each, in the order of Defs.
+func (o Options) Warnings() []string {
+	var w []string
+	mode := o.Mode()
+	for _, name := range o.Names() {
+		d := Lookup(name)
+		if len(d.Acts) > 0 && !slices.Contains(d.Acts, mode) && o[name] != d.Default {
+			w = append(w, fmt.Sprintf("%s: %s means nothing in mode %s; the kernel heeds it in %s", name, o[name], mode, modeList(d.Acts)))
+		}
+	}
+	mii := o.number(OptMiimon)
+	for _, name := range []Option{OptUpdelay, OptDowndelay, OptPeerNotifyDelay} {
+		if v := o.number(name); v > 0 && mii > 0 && v%mii != 0 {
+			w = append(w, fmt.Sprintf("%s: %d is no multiple of %s %d; the kernel makes it %d", name, v, OptMiimon, mii, v/mii*mii))
+		}
+	}
+	if mii == 0 && o.number(OptArpInterval) == 0 {
+		w = append(w, fmt.Sprintf("%s and %s are 0: no failure of a member will ever be noticed", OptMiimon, OptArpInterval))
+	}
+	return w
+}
+
+// Effective is what the kernel will tell of o when it has taken it: the delays are
+// multiples of miimon.
+func (o Options) Effective() Options {
+	e := o.Clone()
+	if mii := o.number(OptMiimon); mii > 0 {
+		for _, name := range []Option{OptUpdelay, OptDowndelay, OptPeerNotifyDelay} {
+			if v := o.number(name); v%mii != 0 {
+				e[name] = strconv.FormatUint(v/mii*mii, 10)
+			}
+		}
+	}
+	return e
+}
+
+// number is the value of a numeric option; 0 when it is not there.
+func (o Options) number(name Option) uint64 {
+	n, err := strconv.ParseUint(o[name], 10, 32)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
+// sortedNames are all names, the unknown ones first, so that the same wrong options always
+// give the same error.
+func (o Options) sortedNames() []Option {
+	var unknown []Option
+	for name := range o {
+		if Lookup(name) == nil {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.Sort(unknown)
+	return append(unknown, o.Names()...)
+}
