@@ -1,0 +1,72 @@
+package heal
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	pciDevices = "/sys/bus/pci/devices"
+	vfDriver   = "/sys/bus/pci/drivers/igbvf"
+	pfDriver   = "/sys/bus/pci/drivers/igb"
+)
+
+// write writes a value to a file of sysfs. The kernel has done what it asks for when it returns.
+func write(file, value string) error {
+	if err := os.WriteFile(file, []byte(value), 0); err != nil {
+		return fmt.Errorf("write %q: %w", value, err)
+	}
+	return nil
+}
+
+func unbindVF(pci string) error { return write(vfDriver+"/unbind", pci) }
+func bindVF(pci string) error   { return write(vfDriver+"/bind", pci) }
+
+// card is an SR-IOV card. Its PF's interface may change its name.
+type card struct{ topology.Card }
+
+// pf is the present name of the PF's interface.
+func (c card) pf() (string, error) { return topology.Netdev(c.PF.PCI) }
+
+// setNumVFs writes sriov_numvfs; the VFs have their drivers when it returns.
+func (c card) setNumVFs(n int) error {
+	return write(filepath.Join(pciDevices, c.PF.PCI, "sriov_numvfs"), strconv.Itoa(n))
+}
+
+// setPF sets the PF up or down.
+func (c card) setPF(ctx context.Context, state string) error {
+	name, err := c.pf()
+	if err != nil {
+		return err
+	}
+	return ip(ctx, "link set %s %s", name, state)
+}
+
+// vfSettings are what a test gives a VF on its PF before a pod gets it.
+type vfSettings struct {
+	mac             string
+	vlan, qos       int
+	trust, spoofchk string
+}
+
+// set writes settings to the PF and gives the VF its driver anew, so that its interface has the MAC.
+func (c card) set(ctx context.Context, number int, s vfSettings) error {
+	name, err := c.pf()
+	if err != nil {
+		return err
+	}
+	err = ip(ctx, "link set %s vf %d mac %s vlan %d qos %d trust %s spoofchk %s", name, number, s.mac, s.vlan, s.qos, s.trust, s.spoofchk)
+	if err != nil {
+		return err
+	}
+	pci := c.VFs[number].PCI
+	if err := unbindVF(pci); err != nil {
+		return err
+	}
+	return bindVF(pci)
+}

@@ -1,0 +1,38 @@
+package heal
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os/exec"
+	"strings"
+)
+
+// output runs a program, with standard input from a text, and returns its standard output.
+func output(ctx context.Context, stdin, name string, args ...string) ([]byte, error) {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return out, nil
+}
+
+// ip runs ip(8) with a command line as a person types it.
+func ip(ctx context.Context, line string, args ...any) error {
+	_, err := output(ctx, "", "ip", strings.Fields(fmt.Sprintf(line, args...))...)
+	return err
+}
+
+// ipBatch runs several commands of ip(8) in one process, in a netns ("" is the host's).
+func ipBatch(ctx context.Context, netns, lines string) error {
+	args := []string{"-batch", "-"}
+	if netns != "" {
+		args = append([]string{"-n", netns}, args...)
+	}
+	_, err := output(ctx, lines, "ip", args...)
+	return err
+}

@@ -1,0 +1,236 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func agentFaults() []Fault {
+	return []Fault{
+		{Name: "agent killed in a storm, started again", Expect: "all bonds back as before", run: storm},
+		{Name: "agent restarted, all bonds healthy", Expect: "not one change in the kernel", run: restart},
+		{Name: "netlink socket overrun", Expect: "counted, everything looked at again", Agent: []string{"-receive-buffer", "16384", "-resync", "10m"}, run: overrun},
+		{Name: "two agents", Expect: "the second says so and waits", run: twoAgents},
+	}
+}
+
+// mischief is what a storm is made of. Much of it fails because of what was done before; that does not matter.
+var mischief = []string{
+	"link set net1 nomaster", "link set net2 nomaster", "link set net1 name other1", "link set net2 name other2",
+	"link set net1 down", "link set bond0 down", "link set net2 mtu 1400", "link set bond0 mtu 1400",
+	"address flush dev bond0 scope global", "route del default", "link del bond0",
+	"link set bond0 type bond miimon 250", "link set net1 netns 1", "link set net2 netns 1",
+}
+
+const (
+	stormFaults = 36
+	stormKill   = stormFaults / 3
+	stormStart  = 2 * stormFaults / 3
+)
+
+// storm breaks both pods in any way, kills the agent in the middle of it and starts it again before the end.
+func storm(ctx context.Context, s *scene) error {
+	if s.r.agent == nil {
+		return errors.New("this fault needs an agent")
+	}
+	seed := uint64(time.Now().UnixNano())  //nolint:gosec // any number will do
+	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // no secret
+	away := map[string]bool{}
+	err := s.fault(fmt.Sprintf("%d faults of all kinds in both pods (seed %d)", stormFaults, seed), func() error {
+		for i := range stormFaults {
+			if err := s.strike(ctx, dice, away); err != nil {
+				return err
+			}
+			switch i {
+			case stormKill:
+				s.say("the agent is killed (SIGKILL)")
+				if err := s.r.stopAgent(ctx, unix.SIGKILL); err != nil {
+					return err
+				}
+			case stormStart:
+				s.say("the agent is started again")
+				if err := s.r.useAgent(ctx); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := s.sees(ctx, "a loss", func(l Line) bool { return l.Msg == "loss" }); err != nil {
+		return err
+	}
+	err = s.giveBack("the storm is over", func() error {
+		for vf := range away {
+			if err := bindVF(vf); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.whole(ctx, s.r.Pods()...)
+}
+
+// strike makes one fault. away are the VFs without a driver.
+func (s *scene) strike(ctx context.Context, dice *rand.Rand, away map[string]bool) error {
+	p := s.r.Pods()[dice.IntN(2)]
+	choice := dice.IntN(len(mischief) + 4)
+	if choice < len(mischief) {
+		_ = ip(ctx, "-n %s %s", p.Name, mischief[choice])
+		return ctx.Err()
+	}
+	vf := p.members[dice.IntN(2)].pci
+	if away[vf] {
+		delete(away, vf)
+		return bindVF(vf)
+	}
+	away[vf] = true
+	return unbindVF(vf)
+}
+
+// restart ends the agent and starts it, and has the kernel's events told by ip monitor all the while.
+func restart(ctx context.Context, s *scene) error {
+	if s.r.agent == nil {
+		return errors.New("this fault needs an agent")
+	}
+	if err := s.quiet(ctx, 3*time.Second); err != nil {
+		return err
+	}
+	place := s.r.monitor.events.len()
+	err := s.fault("the agent is stopped (SIGTERM) and started again", func() error {
+		if err := s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
+			return err
+		}
+		return s.r.useAgent(ctx, "-resync", "2s", "-log-level", "debug")
+	})
+	if err != nil {
+		return err
+	}
+	for _, cause := range []string{"start", "resync"} {
+		for range 2 {
+			if _, err := s.sees(ctx, "a look because of "+cause, func(l Line) bool { return l.Msg == "look" && l.Cause == cause }); err != nil {
+				return err
+			}
+		}
+	}
+	// A look ends before the next resync begins.
+	resyncs := func(l Line) bool { return l.Msg == "look" && l.Cause == "resync" }
+	for s.count(resyncs) < 2*len(s.r.Pods()) {
+		if _, _, err := s.r.log.await(ctx, s.r.log.len(), resyncs); err != nil {
+			return err
+		}
+	}
+	changes, err := s.mark(ctx, place)
+	if err != nil {
+		return err
+	}
+	if len(changes) > 0 {
+		return fmt.Errorf("the kernel changed %d times:\n  %s", len(changes), strings.Join(changes, "\n  "))
+	}
+	if n := s.count(func(l Line) bool { return l.Msg == "applied" || l.Msg == "loss" }); n > 0 {
+		return fmt.Errorf("the agent wrote %d lines of losses or changes, want none", n)
+	}
+	s.say("it has looked at every bond, twice more by resync; ip monitor shows no change")
+	s.result.Seen, s.result.Outcome = 0, "no change"
+	return nil
+}
+
+// overrun holds the agent and floods its socket; what breaks after that it cannot hear of.
+func overrun(ctx context.Context, s *scene) error {
+	p := s.r.A
+	if err := s.r.held(); err != nil {
+		return err
+	}
+	var flood strings.Builder
+	flood.WriteString("link add flood0 type dummy\n")
+	for i := range 300 {
+		fmt.Fprintf(&flood, "link set flood0 mtu %d\n", 1000+i)
+	}
+	flood.WriteString("link del flood0\n")
+	err := s.fault("the agent is stopped (SIGSTOP); 300 changes of a link of the host; net1 released; the agent goes on", func() error {
+		if err := ipBatch(ctx, "", flood.String()); err != nil {
+			return err
+		}
+		if err := ip(ctx, "-n %s link set net1 nomaster", p.Name); err != nil {
+			return err
+		}
+		return s.r.agent.resume()
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := s.sees(ctx, "a report of lost events", func(l Line) bool { return l.Msg == "watching" && strings.Contains(l.Raw, "events were lost") }); err != nil {
+		return err
+	}
+	s.result.Seen = 0
+	if err := s.seesLoss(ctx, p); err != nil {
+		return err
+	}
+	if err := s.whole(ctx, p); err != nil {
+		return err
+	}
+	if err := s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
+		return err
+	}
+	end, err := s.sees(ctx, "the agent's counters", func(l Line) bool { return l.Msg == "agent stopped" })
+	if err != nil {
+		return err
+	}
+	if end.Overruns == 0 {
+		return errors.New("the agent counted no overrun")
+	}
+	s.say("it counted %d overrun", end.Overruns)
+	s.result.Outcome = "counted, healed"
+	return nil
+}
+
+// twoAgents starts a second agent, has a loss healed beside it, and ends the first.
+func twoAgents(ctx context.Context, s *scene) error {
+	first := s.r.agent
+	if first == nil {
+		return errors.New("this fault needs an agent")
+	}
+	second, err := startAgent(filepath.Join(s.r.cfg.Bin, "agent"), &s.r.log, s.r.cfg.Agent...)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if s.r.agent != second {
+			_ = second.end(ctx, unix.SIGKILL)
+		}
+	}()
+	if _, _, err := s.r.log.await(ctx, 0, func(l Line) bool { return strings.HasPrefix(l.Msg, "not alone") }); err != nil {
+		return errWaited("the second agent's report", err)
+	}
+	s.say("a second agent starts, says that it is not alone, and waits")
+	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
+		return err
+	}
+	place := s.r.log.len()
+	s.say("the first agent ends")
+	if err := first.end(ctx, unix.SIGTERM); err != nil {
+		return err
+	}
+	s.r.agent = second
+	if err := s.r.looked(ctx, place); err != nil {
+		return err
+	}
+	s.say("the second has taken over")
+	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
+		return err
+	}
+	s.result.Outcome = "waited, then took over"
+	return nil
+}

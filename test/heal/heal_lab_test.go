@@ -1,0 +1,63 @@
+//go:build lab
+
+package heal
+
+import (
+	"context"
+	"flag"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+var (
+	bin     = flag.String("bin", "../../bin/heal", "directory of the agent and the plugins")
+	noAgent = flag.Bool("no-agent", false, "run without an agent: then nothing may heal")
+)
+
+// TestHeals is the table, row by row: each fault is a subtest and can be run alone.
+func TestHeals(t *testing.T) {
+	r, err := New(t.Context(), Config{Bin: *bin, NoAgent: *noAgent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	for _, f := range Faults() {
+		t.Run(f.Name, func(t *testing.T) {
+			place := r.log.len()
+			res := r.Run(t.Context(), f, func(step string) { t.Log(step) })
+			if res.Err != nil {
+				t.Errorf("%v\n%s", res.Err, r.evidence(t.Context(), place))
+				return
+			}
+			t.Logf("%s: seen %s, whole %s, total %s, %d pings lost", res.Outcome, short(res.Seen), short(res.Whole), short(res.Total), res.Lost)
+		})
+	}
+}
+
+// evidence is what a person wants to see of a row that failed.
+func (r *Rig) evidence(ctx context.Context, place int) string {
+	var text strings.Builder
+	text.WriteString("agent's log:\n")
+	lines := r.log.from(place)
+	for _, l := range lines[max(0, len(lines)-40):] {
+		text.WriteString("  " + l.Raw + "\n")
+	}
+	for _, p := range r.Pods() {
+		text.WriteString("pod " + p.Name + ", besides the baseline:\n")
+		s, err := p.snapshot(ctx)
+		if err != nil {
+			text.WriteString("  " + err.Error() + "\n")
+			continue
+		}
+		text.WriteString("  " + strings.Join(s.diff(p.baseline), "\n  ") + "\n")
+	}
+	dmesg, _ := exec.CommandContext(ctx, "dmesg").Output()
+	tail := strings.Split(strings.TrimSpace(string(dmesg)), "\n")
+	text.WriteString("kernel's log:\n  " + strings.Join(tail[max(0, len(tail)-15):], "\n  "))
+	return text.String()
+}

@@ -1,0 +1,18 @@
+package heal
+
+import (
+	"bytes"
+	"os"
+	"testing"
+)
+
+// The demo's config is the one that the plugin's own tests have from the OKD page.
+func TestConfigIsThePages(t *testing.T) {
+	page, err := os.ReadFile("../../pkg/cni/testdata/okd.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(page, okdConfig) {
+		t.Error("testdata/okd.json differs from pkg/cni/testdata/okd.json")
+	}
+}

@@ -1,0 +1,50 @@
+package heal
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"os/exec"
+	"time"
+)
+
+// event is one change in the kernel: of a link, an address or a route, in the host's netns or a pod's.
+type event struct {
+	at   time.Time
+	text string
+}
+
+// monitor is a running ip monitor, the witness of what happens in the kernel.
+type monitor struct {
+	cmd    *exec.Cmd
+	events feed[event]
+	done   chan struct{}
+}
+
+func startMonitor() (*monitor, error) {
+	m := &monitor{cmd: exec.Command("ip", "-o", "monitor", "all-nsid", "link", "address", "route"), done: make(chan struct{})}
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("ip monitor: %w", err)
+	}
+	if err := m.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("ip monitor: %w", err)
+	}
+	go m.read(out)
+	return m, nil
+}
+
+func (m *monitor) read(out io.Reader) {
+	defer close(m.done)
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		m.events.add(event{time.Now(), lines.Text()})
+	}
+	_ = m.cmd.Wait() // killed, or it ended by itself: whoever waits for an event says so
+}
+
+func (m *monitor) stop() {
+	_ = m.cmd.Process.Kill()
+	<-m.done
+}

@@ -1,0 +1,122 @@
+package heal
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// pings is a ping(8) that runs in pod A all the time. It stands for the pod's own processes: it keeps its
+// socket through every fault and is never started again.
+type pings struct {
+	cmd     *exec.Cmd
+	replies feed[int] // sequence numbers, in the order of arrival
+	done    chan struct{}
+	mu      sync.Mutex
+	other   []string // what else it said, for reports of failures
+}
+
+// startPings pings an address 20 times a second from a netns.
+func startPings(netns, address string) (*pings, error) {
+	p := &pings{done: make(chan struct{})}
+	// nsenter rather than ip netns exec: it replaces itself by ping and mounts nothing.
+	p.cmd = exec.Command("nsenter", "--net="+netns, "ping", "-n", "-D", "-i", "0.05", address) //nolint:gosec // a test's own names
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, fmt.Errorf("ping: %w", err)
+	}
+	p.cmd.Stderr = p.cmd.Stdout
+	if err := p.cmd.Start(); err != nil {
+		return nil, fmt.Errorf("ping: %w", err)
+	}
+	go p.read(out)
+	return p, nil
+}
+
+func (p *pings) read(out io.Reader) {
+	defer close(p.done)
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if seq, ok := replySeq(lines.Text()); ok {
+			p.replies.add(seq)
+			continue
+		}
+		p.mu.Lock()
+		p.other = append(p.other, lines.Text())
+		p.mu.Unlock()
+	}
+	_ = p.cmd.Wait() // alive says so
+}
+
+// replySeq is the sequence number in a line such as
+// "[1700000000.123456] 64 bytes from 10.56.217.3: icmp_seq=12 ttl=64 time=1.2 ms".
+func replySeq(line string) (int, bool) {
+	if !strings.Contains(line, " bytes from ") || strings.Contains(line, "(DUP!)") {
+		return 0, false
+	}
+	_, rest, found := strings.Cut(line, "icmp_seq=")
+	if !found {
+		return 0, false
+	}
+	number, _, _ := strings.Cut(rest, " ")
+	seq, err := strconv.Atoi(number)
+	return seq, err == nil
+}
+
+// alive says why the process is not running any more.
+func (p *pings) alive() error {
+	select {
+	case <-p.done:
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return fmt.Errorf("the pod's process (ping) has ended: %s", strings.Join(p.other, "; "))
+	default:
+		return nil
+	}
+}
+
+// window counts the pings that are lost from its opening to its closing.
+type window struct {
+	p     *pings
+	place int
+	first int
+}
+
+// open begins a window with a ping that is answered now.
+func (p *pings) open(ctx context.Context) (*window, error) {
+	seq, place, err := p.replies.await(ctx, p.replies.len(), func(int) bool { return true })
+	if err != nil {
+		return nil, errWaited("an answered ping", err)
+	}
+	return &window{p: p, place: place, first: seq}, nil
+}
+
+// close waits until pings are answered and returns how many were not since the opening.
+func (w *window) close(ctx context.Context) (int, error) {
+	// An answer that is under way is not lost: one that was asked for later must come first.
+	last, end, err := w.p.replies.await(ctx, w.p.replies.len(), func(seq int) bool { return seq > w.first })
+	if err != nil {
+		return 0, errWaited("an answered ping", err)
+	}
+	answered := map[int]bool{}
+	for _, seq := range w.p.replies.from(w.place)[:end-w.place] {
+		answered[seq] = true
+	}
+	lost := 0
+	for seq := w.first + 1; seq < last; seq++ {
+		if !answered[seq] {
+			lost++
+		}
+	}
+	return lost, nil
+}
+
+func (p *pings) stop() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}

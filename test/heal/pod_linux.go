@@ -1,0 +1,155 @@
+package heal
+
+import (
+	"context"
+	"crypto/sha256"
+	_ "embed"
+	"errors"
+	"fmt"
+
+	"github.com/containernetworking/cni/libcni"
+	current "github.com/containernetworking/cni/pkg/types/100"
+)
+
+// BondName is the bond's name in the pods: the page that the config comes from calls it so.
+const BondName = "bond0"
+
+// okdConfig is the config of the OKD page, byte for byte the plugin's own test data.
+//
+//go:embed testdata/okd.json
+var okdConfig []byte
+
+// member is one VF of a pod.
+type member struct {
+	name   string // in the pod
+	card   int    // index in Rig.cards
+	number int    // of the VF
+	pci    string
+}
+
+// Pod is a netns with two VFs and a bond, as Multus would have it made.
+type Pod struct {
+	// Name is that of the netns and of the pod.
+	Name string
+	rig  *Rig
+	// members are net1 and net2.
+	members []member
+	id, uid string
+	// address, without its prefix length, and mac are what ADD of the bond returned.
+	address, mac string
+	baseline     snapshot
+}
+
+func newPod(r *Rig, name string, number int) *Pod {
+	p := &Pod{Name: name, rig: r, id: fmt.Sprintf("%x", sha256.Sum256([]byte(name))), uid: "9d7f1a60-0000-4000-8000-00000000000" + fmt.Sprint(number)}
+	for i := range 2 {
+		p.members = append(p.members, member{
+			name: fmt.Sprintf("net%d", i+1), card: i, number: number, pci: r.cards[i].VFs[number].PCI,
+		})
+	}
+	return p
+}
+
+func (p *Pod) netns() string { return "/run/netns/" + p.Name }
+
+// is says that a line of the agent's log is about this pod.
+func (p *Pod) is(l Line) bool { return l.Pod == "demo/"+p.Name }
+
+// add makes the netns, puts the VFs into it and bonds them.
+func (p *Pod) add(ctx context.Context) error {
+	if err := ip(ctx, "netns add %s", p.Name); err != nil {
+		return err
+	}
+	if err := ip(ctx, "-n %s link set lo up", p.Name); err != nil {
+		return err
+	}
+	for _, m := range p.members {
+		if _, err := p.cniAdd(ctx, hostDevice(m), m.name); err != nil {
+			return err
+		}
+	}
+	result, err := p.cniAdd(ctx, okdConfig, BondName)
+	if err != nil {
+		return err
+	}
+	if len(result.IPs) != 1 || len(result.Interfaces) != 1 {
+		return fmt.Errorf("pod %s: ADD of the bond returned %v, want one interface and one address", p.Name, result)
+	}
+	p.address, p.mac = result.IPs[0].Address.IP.String(), result.Interfaces[0].Mac
+	return nil
+}
+
+// prepareVFs gives the pod's VFs their settings on the PF. Drivers are bound anew for it, so that it comes
+// before any pod has VFs: the interfaces keep their names in the host, to which host-device gives them back.
+func (p *Pod) prepareVFs(ctx context.Context) error {
+	for _, m := range p.members {
+		if err := p.rig.cards[m.card].set(ctx, m.number, p.settings(m)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// settings are those on the PF. All pods share a VLAN, so that they ping each other only while every VF
+// has its own; the rest differs from VF to VF, and from the defaults.
+func (p *Pod) settings(m member) vfSettings {
+	s := vfSettings{mac: fmt.Sprintf("02:00:00:00:%02x:%02x", m.number+1, m.card+1), vlan: 7, qos: 3, trust: "on", spoofchk: "off"}
+	if m.card == 1 {
+		s.trust = "off"
+	}
+	if m.number == 1 {
+		s.spoofchk = "on"
+	}
+	return s
+}
+
+// hostDevice is the config that gives a pod one VF.
+func hostDevice(m member) []byte {
+	return fmt.Appendf(nil, `{"cniVersion": "0.3.1", "name": "sriov-%s", "type": "host-device", "pciBusID": %q}`, m.name, m.pci)
+}
+
+// del does what Multus does at a pod's end: the bond first, then the VFs, then the netns.
+func (p *Pod) del(ctx context.Context) error {
+	errs := []error{p.cniDel(ctx, okdConfig, BondName)}
+	for _, m := range p.members {
+		errs = append(errs, p.cniDel(ctx, hostDevice(m), m.name))
+	}
+	return errors.Join(errs...)
+}
+
+func (p *Pod) runtimeConf(ifName string) *libcni.RuntimeConf {
+	return &libcni.RuntimeConf{
+		ContainerID: p.id, NetNS: p.netns(), IfName: ifName,
+		Args: [][2]string{
+			{"IgnoreUnknown", "true"}, {"K8S_POD_NAMESPACE", "demo"}, {"K8S_POD_NAME", p.Name},
+			{"K8S_POD_INFRA_CONTAINER_ID", p.id}, {"K8S_POD_UID", p.uid},
+		},
+	}
+}
+
+func (p *Pod) cniAdd(ctx context.Context, config []byte, ifName string) (*current.Result, error) {
+	conf, err := libcni.NetworkPluginConfFromBytes(config)
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+	}
+	answer, err := p.rig.cni.AddNetwork(ctx, conf, p.runtimeConf(ifName))
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: ADD of %s by %s: %w", p.Name, ifName, conf.Network.Type, err)
+	}
+	result, err := current.NewResultFromResult(answer)
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: result of %s: %w", p.Name, ifName, err)
+	}
+	return result, nil
+}
+
+func (p *Pod) cniDel(ctx context.Context, config []byte, ifName string) error {
+	conf, err := libcni.NetworkPluginConfFromBytes(config)
+	if err != nil {
+		return fmt.Errorf("pod %s: %w", p.Name, err)
+	}
+	if err := p.rig.cni.DelNetwork(ctx, conf, p.runtimeConf(ifName)); err != nil {
+		return fmt.Errorf("pod %s: DEL of %s by %s: %w", p.Name, ifName, conf.Network.Type, err)
+	}
+	return nil
+}

@@ -1,0 +1,238 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// Binaries are what a Config.Bin must hold.
+var Binaries = []string{"agent", "bond", "host-device", "host-local"}
+
+// patience bounds every wait for something that should come. Under emulation a driver can take
+// seconds, and a held repair up to half a minute.
+const patience = 90 * time.Second
+
+// Config says what a Rig is made of.
+type Config struct {
+	// Bin is the directory of Binaries.
+	Bin string
+	// Agent are flags for the agent beside the log's format.
+	Agent []string
+	// NoAgent leaves the agent stopped in every fault: nothing must heal then. It shows that the rig can tell.
+	NoAgent bool
+}
+
+// Rig is two pods in the guest whose bonds are broken and healed. It is for one goroutine.
+type Rig struct {
+	cfg   Config
+	cards []card
+	cni   *libcni.CNIConfig
+	A, B  *Pod
+	// brief is a third pod for the fault that ends one.
+	brief   *Pod
+	log     feed[Line]
+	agent   *agent
+	monitor *monitor
+	pings   *pings
+}
+
+// New makes the pods, starts the agent and the pings, and returns when both bonds are whole. It needs a
+// guest with two cards of four VFs. There can be one Rig at a time.
+func New(ctx context.Context, cfg Config) (*Rig, error) {
+	guest, err := topology.Load()
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range Binaries {
+		if _, err := os.Stat(filepath.Join(cfg.Bin, name)); err != nil {
+			return nil, fmt.Errorf("a program that the rig runs is missing; make bin/heal: %w", err)
+		}
+	}
+	r := &Rig{cfg: cfg, cni: libcni.NewCNIConfigWithCacheDir([]string{cfg.Bin}, "/run/heal-cni-cache", nil)}
+	for _, c := range guest.Cards {
+		if len(c.VFs) < 3 {
+			return nil, fmt.Errorf("card %s has %d VFs, want at least 3", c.PF.PCI, len(c.VFs))
+		}
+		r.cards = append(r.cards, card{c})
+	}
+	if len(r.cards) < 2 {
+		return nil, fmt.Errorf("the guest has %d cards, want 2", len(r.cards))
+	}
+	r.A, r.B = newPod(r, "bondpod1", 0), newPod(r, "bondpod2", 1)
+	r.brief = newPod(r, "bondpod3", 2)
+	if err := r.start(ctx); err != nil {
+		return nil, errors.Join(err, r.Close(context.WithoutCancel(ctx)))
+	}
+	return r, nil
+}
+
+func (r *Rig) start(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if r.monitor, err = startMonitor(); err != nil {
+		return err
+	}
+	for _, p := range append(r.Pods(), r.brief) {
+		if err := p.prepareVFs(ctx); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Pods() {
+		if err := p.add(ctx); err != nil {
+			return err
+		}
+		if err := r.takeBaseline(ctx, p); err != nil {
+			return err
+		}
+	}
+	if r.pings, err = startPings(r.A.netns(), r.B.address); err != nil {
+		return err
+	}
+	_, err = r.pings.open(ctx)
+	return err
+}
+
+// Pods are those of the whole run.
+func (r *Rig) Pods() []*Pod { return []*Pod{r.A, r.B} }
+
+// takeBaseline waits until the driver counts all members of a new bond as up, and keeps how things are then.
+func (r *Rig) takeBaseline(ctx context.Context, p *Pod) error {
+	_, err := r.until(ctx, p, func(s snapshot) []string {
+		want := snapshot{
+			BondName + " mac":                          p.mac,
+			BondName + " mtu":                          "1500",
+			BondName + " address " + p.address + "/24": "global",
+			BondName + " option mode":                  "active-backup",
+			BondName + " option fail_over_mac":         "active",
+			BondName + " option miimon":                "100",
+		}
+		for _, m := range p.members {
+			settings := p.settings(m)
+			want[m.name+" MII status"] = "up"
+			want[m.name+" carrier"] = "true"
+			want[m.name+" master"] = BondName
+			want[m.name+" pci"] = m.pci
+			want[m.name+" mac"] = settings.mac
+		}
+		p.baseline = s
+		have := snapshot{}
+		for name := range want {
+			have[name] = s[name]
+		}
+		return have.diff(want)
+	})
+	return err
+}
+
+// until looks at a pod after every change in the kernel and every line of the agent's until there is nothing
+// that wrong finds. It returns when the last of those came before that look. The error says what was wrong
+// at last.
+func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) (time.Time, error) {
+	for {
+		lines, events := r.log.len(), r.monitor.events.len()
+		s, err := p.snapshot(ctx)
+		if err != nil {
+			return time.Time{}, err
+		}
+		found := wrong(s)
+		if len(found) == 0 {
+			return r.lastBefore(lines, events), nil
+		}
+		select {
+		case <-r.log.next(lines):
+		case <-r.monitor.events.next(events):
+		case <-r.monitor.done:
+			return time.Time{}, errors.New("ip monitor has ended")
+		case <-ctx.Done():
+			return time.Time{}, fmt.Errorf("pod %s (%w):\n  %s", p.Name, context.Cause(ctx), strings.Join(found, "\n  "))
+		}
+	}
+}
+
+// lastBefore is when the last of so many lines and events came.
+func (r *Rig) lastBefore(lines, events int) time.Time {
+	var last time.Time
+	if lines > 0 {
+		last = r.log.from(lines - 1)[0].Time
+	}
+	if events > 0 {
+		if at := r.monitor.events.from(events - 1)[0].at; at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// whole waits until a pod is as its baseline.
+func (r *Rig) whole(ctx context.Context, p *Pod, besides ...string) error {
+	_, err := r.until(ctx, p, func(s snapshot) []string { return s.diff(p.baseline, besides...) })
+	return err
+}
+
+// useAgent sees to it that an agent runs with these flags, and has looked at every bond.
+func (r *Rig) useAgent(ctx context.Context, args ...string) error {
+	args = append(slices.Clone(r.cfg.Agent), args...)
+	if r.cfg.NoAgent || r.agent.runsAs(args) {
+		return nil
+	}
+	if err := r.stopAgent(ctx, unix.SIGTERM); err != nil {
+		return err
+	}
+	place := r.log.len()
+	a, err := startAgent(filepath.Join(r.cfg.Bin, "agent"), &r.log, args...)
+	if err != nil {
+		return err
+	}
+	r.agent = a
+	return r.looked(ctx, place)
+}
+
+// looked waits until an agent that started after a place in the log has looked at both pods.
+func (r *Rig) looked(ctx context.Context, place int) error {
+	for _, p := range r.Pods() {
+		if _, _, err := r.log.await(ctx, place, func(l Line) bool { return l.Msg == "bond" && p.is(l) }); err != nil {
+			return errWaited("the agent's first look at pod "+p.Name, err)
+		}
+	}
+	return nil
+}
+
+// stopAgent ends the agent if there is one.
+func (r *Rig) stopAgent(ctx context.Context, s unix.Signal) error {
+	if r.agent == nil || !r.agent.runs() {
+		return nil
+	}
+	return r.agent.end(ctx, s)
+}
+
+// Close ends all that runs and takes the pods down as Multus does.
+func (r *Rig) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var errs []error
+	errs = append(errs, r.stopAgent(ctx, unix.SIGTERM))
+	if r.pings != nil {
+		errs = append(errs, r.pings.alive())
+		r.pings.stop()
+	}
+	for _, p := range r.Pods() {
+		if p.baseline != nil {
+			errs = append(errs, p.del(ctx), ip(ctx, "netns del %s", p.Name))
+		}
+	}
+	if r.monitor != nil {
+		r.monitor.stop()
+	}
+	return errors.Join(errs...)
+}

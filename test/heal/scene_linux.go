@@ -1,0 +1,262 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Fault is one row of the table: something that happens to a pod's bond, and what must come of it.
+type Fault struct {
+	// Name says what is done, Expect what must come of it.
+	Name, Expect string
+	// Agent are flags that the agent needs for this fault.
+	Agent []string
+	run   func(context.Context, *scene) error
+}
+
+// Result is what came of a fault. Times that were not measured are 0.
+type Result struct {
+	Fault
+	// Outcome says in a word or two what happened; it is empty when Err is set.
+	Outcome string
+	// Seen is from the fault until the agent's log tells of it.
+	Seen time.Duration
+	// Whole is from the command that gives back what was taken (a VF's driver, VFs, an agent), or from the fault
+	// where nothing had to be given back, until all is as before.
+	Whole time.Duration
+	// Total is from the fault until all is as before.
+	Total time.Duration
+	// Lost are the pings without an answer, of twenty a second.
+	Lost int
+	// Err is why the row failed; nil when it is as expected.
+	Err error
+}
+
+// scene is one fault while it happens.
+type scene struct {
+	r        *Rig
+	tell     func(string)
+	result   *Result
+	began    time.Time // of the fault
+	returned time.Time // of what the world took; zero while nothing was given back
+	place    int       // in the agent's log, at the fault
+}
+
+// Run makes a fault happen and says what came of it. Before it, the pods are made whole if the last row
+// left them otherwise. tell gets each step as a line for people.
+func (r *Rig) Run(ctx context.Context, f Fault, tell func(string)) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, errors.New("it took too long"))
+	defer cancel()
+	s := &scene{r: r, tell: tell, result: &Result{Fault: f, Outcome: "healed"}}
+	if err := s.play(ctx, f); err != nil {
+		s.result.Err, s.result.Outcome = err, ""
+	}
+	return *s.result
+}
+
+func (s *scene) play(ctx context.Context, f Fault) error {
+	if err := s.r.prepare(ctx, f); err != nil {
+		return fmt.Errorf("before the fault: %w", err)
+	}
+	pings, err := s.r.pings.open(ctx)
+	if err != nil {
+		return fmt.Errorf("before the fault: %w", err)
+	}
+	if err := f.run(ctx, s); err != nil {
+		return err
+	}
+	if err := s.r.pings.alive(); err != nil {
+		return err
+	}
+	s.result.Lost, err = pings.close(ctx)
+	return err
+}
+
+// prepare brings agent and pods to where every fault starts.
+func (r *Rig) prepare(ctx context.Context, f Fault) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not so in time"))
+	defer cancel()
+	if err := r.useAgent(ctx, f.Agent...); err != nil {
+		return err
+	}
+	for _, p := range r.Pods() {
+		if err := r.whole(ctx, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *scene) say(format string, args ...any) { s.tell(fmt.Sprintf(format, args...)) }
+
+// fault notes that the fault happens now, and makes it happen.
+func (s *scene) fault(what string, do func() error) error {
+	s.say("%s", what)
+	s.began, s.returned, s.place = time.Now(), time.Time{}, s.r.log.len()
+	return do()
+}
+
+// giveBack makes the world give back what it took. The time counts from when it begins to, for the agent may be
+// done with one VF before a driver has brought the next.
+func (s *scene) giveBack(what string, do func() error) error {
+	s.say("%s", what)
+	s.returned = time.Now()
+	return do()
+}
+
+// sees waits until the agent's log tells of something after the fault.
+func (s *scene) sees(ctx context.Context, what string, match func(Line) bool) (Line, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not in the agent's log within %v", patience))
+	defer cancel()
+	l, _, err := s.r.log.await(ctx, s.place, match)
+	if err != nil {
+		return l, errWaited(what, err)
+	}
+	if s.result.Seen == 0 {
+		s.result.Seen = max(l.Time.Sub(s.began), time.Millisecond)
+	}
+	return l, nil
+}
+
+// seesLoss waits until the agent tells of a loss in each of the pods.
+func (s *scene) seesLoss(ctx context.Context, pods ...*Pod) error {
+	for _, p := range pods {
+		l, err := s.sees(ctx, "the loss in pod "+p.Name, func(l Line) bool { return l.Msg == "loss" && p.is(l) })
+		if err != nil {
+			return err
+		}
+		s.say("the agent sees it after %s: %s %s", short(s.result.Seen), orBond(l.Member), l.Cause)
+	}
+	return nil
+}
+
+func orBond(member string) string {
+	if member == "" {
+		return BondName
+	}
+	return member
+}
+
+// whole waits until the pods are as before the fault, and the agent has closed what it opened.
+func (s *scene) whole(ctx context.Context, pods ...*Pod) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not whole within %v", patience))
+	defer cancel()
+	for _, p := range pods {
+		at, err := s.wholeAt(ctx, p)
+		if err != nil {
+			return err
+		}
+		s.result.Total = max(s.result.Total, at.Sub(s.began))
+		from := s.began
+		if !s.returned.IsZero() {
+			from = s.returned
+		}
+		s.result.Whole = max(s.result.Whole, at.Sub(from), time.Millisecond)
+	}
+	for _, p := range pods {
+		if err := s.closed(ctx, p); err != nil {
+			return err
+		}
+	}
+	s.say("all as before after %s", short(s.result.Whole))
+	return nil
+}
+
+// wholeAt is when the last thing happened that made the pod whole: the last change in the kernel, or line of
+// the agent's, before the look that found nothing wrong.
+func (s *scene) wholeAt(ctx context.Context, p *Pod) (time.Time, error) {
+	return s.r.until(ctx, p, func(now snapshot) []string { return now.diff(p.baseline) })
+}
+
+// closed waits until the agent has told of an end of each loss.
+func (s *scene) closed(ctx context.Context, p *Pod) error {
+	open := map[string]bool{}
+	place := s.place
+	for {
+		for _, l := range s.r.log.from(place) {
+			place++
+			switch {
+			case !p.is(l):
+			case l.Msg == "loss":
+				open[orBond(l.Member)] = true
+			case l.Msg == "repaired":
+				delete(open, orBond(l.Member))
+			}
+		}
+		if len(open) == 0 {
+			return nil
+		}
+		select {
+		case <-s.r.log.next(place):
+		case <-ctx.Done():
+			return fmt.Errorf("pod %s is whole, but the agent has not told that it repaired %v: %w", p.Name, open, context.Cause(ctx))
+		}
+	}
+}
+
+// still watches for a time in which nothing may change in the kernel, in any netns.
+func (s *scene) still(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	place := s.r.monitor.events.len()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.r.monitor.events.next(place):
+		return fmt.Errorf("the kernel changed where nothing should: %s", s.r.monitor.events.from(place)[0].text)
+	}
+}
+
+// quiet waits until nothing has changed in the kernel for a time, such as late IPv6 addresses.
+func (s *scene) quiet(ctx context.Context, d time.Duration) error {
+	for {
+		timer := time.NewTimer(d)
+		select {
+		case <-timer.C:
+			return nil
+		case <-s.r.monitor.events.next(s.r.monitor.events.len()):
+			timer.Stop()
+		case <-ctx.Done():
+			timer.Stop()
+			return errWaited("quiet", context.Cause(ctx))
+		}
+	}
+}
+
+// mark waits until the monitor has told of everything up to now: it tells in order, so a change of our own
+// that it tells of comes last. It returns the texts of all that came since a place, our own left out.
+func (s *scene) mark(ctx context.Context, place int) ([]string, error) {
+	const address = "127.99.99.99/32"
+	if err := ip(ctx, "address add %s dev lo", address); err != nil {
+		return nil, err
+	}
+	_, end, err := s.r.monitor.events.await(ctx, place, func(e event) bool { return strings.Contains(e.text, "127.99.99.99") })
+	if err != nil {
+		return nil, errWaited("our own mark", err)
+	}
+	var texts []string
+	for _, e := range s.r.monitor.events.from(place)[:end-1-place] {
+		texts = append(texts, e.text)
+	}
+	if err := ip(ctx, "address del %s dev lo", address); err != nil {
+		return nil, err
+	}
+	return texts, nil
+}
+
+// short is a time for people.
+func short(d time.Duration) string {
+	switch {
+	case d == 0:
+		return "–"
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	default:
+		return fmt.Sprintf("%.1f s", d.Seconds())
+	}
+}

@@ -1,0 +1,192 @@
+package heal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// snapshot is what other tools say of a pod's network, as facts by name: "bond0 mtu" is "1500". What is
+// no concern of the pod (an ifindex, counters) is not in it, so that two can be compared.
+type snapshot map[string]string
+
+// chosen are the facts that the kernel is free to choose: which member is active.
+var chosen = []string{"active"}
+
+// diff lists what is otherwise than in want, one fact a line.
+func (s snapshot) diff(want snapshot, besides ...string) []string {
+	var lines []string
+	names := maps.Clone(want)
+	maps.Copy(names, s)
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if slices.Contains(chosen, name) || slices.Contains(besides, name) || s[name] == want[name] {
+			continue
+		}
+		lines = append(lines, fmt.Sprintf("%s: %s, want %s", name, orNone(s[name]), orNone(want[name])))
+	}
+	return lines
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "(none)"
+	}
+	return s
+}
+
+// ipLink is what we read of ip -j -d addr show.
+type ipLink struct {
+	Name      string   `json:"ifname"`
+	Flags     []string `json:"flags"`
+	MTU       int      `json:"mtu"`
+	MAC       string   `json:"address"`
+	Master    string   `json:"master"`
+	ParentDev string   `json:"parentdev"`
+	Info      struct {
+		Kind      string         `json:"info_kind"`
+		Data      map[string]any `json:"info_data"`
+		SlaveKind string         `json:"info_slave_kind"`
+	} `json:"linkinfo"`
+	Addresses []struct {
+		Local     string `json:"local"`
+		PrefixLen int    `json:"prefixlen"`
+		Scope     string `json:"scope"`
+		Label     string `json:"label"`
+	} `json:"addr_info"`
+	VFs []map[string]any `json:"vfinfo_list"`
+}
+
+// snapshot reads how things are for the pod now.
+func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
+	s := snapshot{}
+	out, err := output(ctx, "addr show\nroute show table main\n", "ip", "-n", p.Name, "-j", "-d", "-batch", "-")
+	if err != nil {
+		return nil, err
+	}
+	answers := json.NewDecoder(strings.NewReader(string(out)))
+	var links []ipLink
+	var routes []map[string]any
+	if err := decodeAll(answers, &links, &routes); err != nil {
+		return nil, fmt.Errorf("what ip says of pod %s: %w", p.Name, err)
+	}
+	for _, l := range links {
+		s.link(&l)
+	}
+	for _, r := range routes {
+		s.route(r)
+	}
+	if err := s.bonding(p.netns()); err != nil {
+		return nil, err
+	}
+	return s, s.pfs(ctx, p)
+}
+
+func decodeAll(answers *json.Decoder, into ...any) error {
+	for _, v := range into {
+		if err := answers.Decode(v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// link notes a link of the pod, whatever it is: one too many is a difference, too.
+func (s snapshot) link(l *ipLink) {
+	if l.Name == "lo" {
+		return
+	}
+	fact := func(what, value string) { s[l.Name+" "+what] = value }
+	fact("kind", orNone(l.Info.Kind+l.Info.SlaveKind))
+	fact("mac", l.MAC)
+	fact("mtu", fmt.Sprint(l.MTU))
+	fact("master", l.Master)
+	fact("pci", l.ParentDev)
+	fact("up", fmt.Sprint(slices.Contains(l.Flags, "UP")))
+	fact("carrier", fmt.Sprint(slices.Contains(l.Flags, "LOWER_UP")))
+	for _, a := range l.Addresses {
+		if a.Scope != "link" { // the kernel's own, made of the MAC
+			fact(fmt.Sprintf("address %s/%d", a.Local, a.PrefixLen), a.Scope)
+		}
+	}
+	for name, value := range l.Info.Data {
+		if l.Info.Kind == "bond" && name != "active_slave" && name != "ad_info" {
+			fact("option "+name, fmt.Sprint(value))
+		}
+	}
+}
+
+// route notes a route with all that is said of it but flags.
+func (s snapshot) route(r map[string]any) {
+	delete(r, "flags")
+	dst := r["dst"]
+	delete(r, "dst")
+	var words []string
+	for _, name := range slices.Sorted(maps.Keys(r)) {
+		words = append(words, fmt.Sprintf("%s %v", name, r[name]))
+	}
+	s[fmt.Sprintf("route %v", dst)] = strings.Join(words, " ")
+}
+
+// bonding notes what the bonding driver itself says of the members.
+func (s snapshot) bonding(path string) error {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return err
+	}
+	defer ns.Close()
+	var text []byte
+	err = ns.Do(func() error {
+		text, err = os.ReadFile("/proc/thread-self/net/bonding/" + BondName)
+		return err
+	})
+	if os.IsNotExist(err) {
+		return nil // no bond of that name, as the links show
+	}
+	if err != nil {
+		return fmt.Errorf("what the bonding driver says: %w", err)
+	}
+	member := ""
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
+		switch {
+		case name == "Currently Active Slave":
+			s["active"] = value
+		case name == "Slave Interface":
+			member = value
+		case name == "MII Status" && member != "":
+			s[member+" MII status"] = value
+		}
+	}
+	return nil
+}
+
+// pfs notes what the PFs say of the pod's VFs.
+func (s snapshot) pfs(ctx context.Context, p *Pod) error {
+	out, err := output(ctx, "", "ip", "-j", "-d", "link", "show")
+	if err != nil {
+		return err
+	}
+	var links []ipLink
+	if err := json.Unmarshal(out, &links); err != nil {
+		return fmt.Errorf("what ip says of the host: %w", err)
+	}
+	for _, m := range p.members {
+		pf := p.rig.cards[m.card].PF.PCI
+		at := slices.IndexFunc(links, func(l ipLink) bool { return l.ParentDev == pf })
+		if at < 0 || len(links[at].VFs) <= m.number {
+			continue // a fact that is missing is a difference
+		}
+		for name, value := range links[at].VFs[m.number] {
+			if name != "vf" && name != "link_type" && name != "broadcast" {
+				s[fmt.Sprintf("%s on its PF: %s", m.name, name)] = fmt.Sprint(value)
+			}
+		}
+	}
+	return nil
+}
