@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/fsnotify/fsnotify"
@@ -19,10 +20,19 @@ func openDir(dir string) (*dirWatch, error) {
 		return nil, fmt.Errorf("make a file watcher: %w", err)
 	}
 	if err := w.Add(dir); err != nil {
-		_ = w.Close() // nothing was read from it
-		return nil, fmt.Errorf("watch %s: %w", dir, err)
+		return nil, errors.Join(fmt.Errorf("watch %s: %w", dir, err), end(w))
 	}
-	return &dirWatch{events: w.Events, errors: w.Errors, stop: w.Close}, nil
+	return &dirWatch{events: w.Events, errors: w.Errors, stop: func() error { return end(w) }}, nil
+}
+
+// end waits for the watcher's goroutine, which Close does not quite do.
+func end(w *fsnotify.Watcher) error {
+	if err := w.Close(); err != nil {
+		return fmt.Errorf("end a file watcher: %w", err)
+	}
+	for range w.Events { //nolint:revive // what is left is of no interest; the goroutine closes it last
+	}
+	return nil
 }
 
 func (d *dirWatch) channels() (<-chan fsnotify.Event, <-chan error) {

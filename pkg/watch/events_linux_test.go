@@ -247,6 +247,7 @@ func TestOverrun(t *testing.T) {
 // TestSubscribedFirst: when a key is handed out for a new record, its netns has its ID.
 func TestSubscribedFirst(t *testing.T) {
 	r, sink := newRecords(t), newSink()
+	r.put(t, watched("early", 1))
 	start(t, r, sink)
 	w := pod(t, "late")
 	if id := nsidOf(t, w.Sandbox); id != noNSID {

@@ -146,7 +146,8 @@ func (r *records) config(t testing.TB) Config {
 	}
 }
 
-// start runs a Hub until the test ends, and answers when it has handed out all records.
+// start runs a Hub until the test ends, and answers when it has handed out all records; with none, it
+// may not have begun.
 func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Hub)) *Hub {
 	t.Helper()
 	h, err := New(r.config(t))

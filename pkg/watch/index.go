@@ -1,10 +1,6 @@
 package watch
 
-import (
-	"slices"
-
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
-)
+import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
 // noNSID stands for a netns that has no ID, or that we do not know the ID of.
 const noNSID int32 = -1
@@ -71,7 +67,8 @@ func (idx *index) addDevice(pci bond.PCIAddress, list func(*device) *[]bond.Key,
 		d = &device{pci: pci}
 		idx.devices[pci] = d
 	}
-	if keys := list(d); !slices.Contains(*keys, key) {
+	// A record's keys come one after the other, so a repetition is next to the first.
+	if keys := list(d); len(*keys) == 0 || (*keys)[len(*keys)-1] != key {
 		*keys = append(*keys, key)
 	}
 }

@@ -1,0 +1,126 @@
+package watch
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/fsnotify/fsnotify"
+)
+
+// TestRecords: a record that comes, changes or goes is handed out, and nothing else in the directory is.
+func TestRecords(t *testing.T) {
+	r, sink := newRecords(t), newSink()
+	r.put(t, watched("early", 2))
+	start(t, r, sink)
+	w := watched("late", 1)
+	r.put(t, w)
+	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
+		t.Errorf("new: %v", g)
+	}
+	// The keeper may hand out one write twice: it can list a record before it hears of it.
+	sink.settle()
+	for _, name := range []string{"lock", ".late.json.tmp", "no key.json"} {
+		if err := os.WriteFile(filepath.Join(r.dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.put(t, w)
+	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
+		t.Errorf("changed: %v", g)
+	}
+	sink.settle()
+	r.remove(t, w.Key)
+	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
+		t.Errorf("removed: %v", g)
+	}
+}
+
+// TestRecordsOverflow: more changes than the kernel keeps for the keeper, while it is held up, end in
+// all records being listed.
+func TestRecordsOverflow(t *testing.T) {
+	r, sink := newRecords(t), newSink()
+	known, unseen := watched("known", 1), watched("unseen", 2)
+	r.put(t, known)
+	var overflows atomic.Int32
+	start(t, r, sink, func(h *Hub) {
+		h.cfg.Problem = func(err error) {
+			if errors.Is(err, fsnotify.ErrEventOverflow) {
+				overflows.Add(1)
+			}
+		}
+	})
+	listing, hold := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	r.mu.Lock()
+	r.onList = func() {
+		if once.CompareAndSwap(false, true) {
+			close(listing)
+			<-hold
+		}
+	}
+	r.mu.Unlock()
+	r.put(t, known)
+	<-listing
+	flood(t, r.dir)
+	r.mu.Lock()
+	r.all = append(r.all, unseen)
+	r.mu.Unlock()
+	close(hold)
+	sink.until(t, unseen.Key, CauseRelist)
+	sink.settle()
+	if overflows.Load() == 0 {
+		t.Error("the overflow was not reported: this test proves nothing")
+	}
+	r.put(t, known)
+	sink.until(t, known.Key, CauseRecord)
+}
+
+// flood makes more events in dir than inotify keeps and fsnotify buffers.
+func flood(t *testing.T, dir string) {
+	t.Helper()
+	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.TrimSpace(string(limit)) != "16384" {
+		t.Logf("max_queued_events is %s", limit)
+	}
+	var files [2]*os.File
+	for i := range files {
+		if files[i], err = os.CreateTemp(dir, "noise"); err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = files[i].Close() }()
+	}
+	for i := range 30000 { // in turns, for the kernel merges like events
+		if err := files[i%2].Chmod(0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestDirComesBack: the directory is removed and made again, as when a node is cleaned up by hand.
+func TestDirComesBack(t *testing.T) {
+	r, sink := newRecords(t), newSink()
+	known := watched("known", 1)
+	r.dir = filepath.Join(r.dir, "bondkeeper")
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r.put(t, known)
+	start(t, r, sink)
+	if err := os.RemoveAll(r.dir); err != nil {
+		t.Fatal(err)
+	}
+	sink.until(t, known.Key, CauseRelist)
+	if err := os.Mkdir(r.dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	sink.until(t, known.Key, CauseRelist)
+	r.put(t, known)
+	sink.until(t, known.Key, CauseRecord)
+}

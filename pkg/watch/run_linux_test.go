@@ -1,0 +1,188 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// descriptors is how many files this process has open, and what netns are among them.
+func descriptors(t *testing.T) (n int, netns []string) {
+	t.Helper()
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name()))
+		if err != nil {
+			continue // the one that read the directory
+		}
+		n++
+		if strings.HasPrefix(to, "net:") {
+			netns = append(netns, to)
+		}
+	}
+	return n, netns
+}
+
+// goroutines are the stacks of those that run this package's or fsnotify's code, without the caller.
+//
+// One whose last instruction is closing the channel that Run waited for may still be there: it is given
+// some turns.
+func goroutines() (stacks []string) {
+	buf := make([]byte, 1<<20)
+	for range 100 {
+		stacks = nil
+		for i, s := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+			if i > 0 && (strings.Contains(s, "pkg/watch.(") || strings.Contains(s, "fsnotify")) {
+				stacks = append(stacks, s)
+			}
+		}
+		if len(stacks) == 0 {
+			break
+		}
+		runtime.Gosched()
+	}
+	return stacks
+}
+
+// TestNothingStays: while Run runs it holds no pod's netns, and when it has returned it holds nothing.
+func TestNothingStays(t *testing.T) {
+	r, sink := newRecords(t), newSink()
+	var pods []Watched
+	for _, id := range []string{"a", "b", "c"} {
+		pods = append(pods, pod(t, id))
+		r.put(t, pods[len(pods)-1])
+	}
+	before, _ := descriptors(t)
+	for range 3 {
+		h, err := New(r.config(t))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- h.Run(ctx, sink) }()
+		for _, p := range pods {
+			sink.until(t, p.Key, CauseStart)
+		}
+		for _, p := range pods {
+			mark(t, p)
+			sink.until(t, p.Key, "link changed")
+		}
+		if _, held := descriptors(t); len(held) > 0 {
+			t.Errorf("open while running: %v", held)
+		}
+		cancel()
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Errorf("Run: %v", err)
+			}
+		case <-time.After(patience):
+			t.Fatal("Run does not return")
+		}
+		if left := goroutines(); len(left) > 0 {
+			t.Errorf("goroutines are left:\n%s", strings.Join(left, "\n\n"))
+		}
+	}
+	if after, _ := descriptors(t); after != before {
+		t.Errorf("%d descriptors are open, %d were before", after, before)
+	}
+}
+
+// TestSocketFails: a broken socket is replaced, and one that cannot be had is asked for again.
+func TestSocketFails(t *testing.T) {
+	w := pod(t, "pod")
+	r, sink := newRecords(t), newSink()
+	r.put(t, w)
+	opened := make(chan *socket, 8)
+	tries := 0
+	h := start(t, r, sink, func(h *Hub) {
+		h.openSocket = func(size int) (*socket, error) {
+			if tries++; tries == 2 {
+				return nil, unix.EMFILE
+			}
+			s, err := openSocket(size)
+			opened <- s
+			return s, err
+		}
+	})
+	if err := (<-opened).close(); err != nil { // behind the Hub's back
+		t.Fatal(err)
+	}
+	sink.until(t, w.Key, CauseOverrun)
+	if s := h.Stats(); s.Overruns != 1 || s.Reopens != 1 {
+		t.Errorf("counted %+v", s)
+	}
+	sink.settle()
+	mark(t, w)
+	sink.until(t, w.Key, "link changed")
+}
+
+// TestEndsWithoutSocket: ctx ends Run also while no socket can be had.
+func TestEndsWithoutSocket(t *testing.T) {
+	r, sink := newRecords(t), newSink()
+	tried := make(chan struct{})
+	first := make(chan *socket, 1)
+	n := 0
+	start(t, r, sink, func(h *Hub) {
+		h.openSocket = func(size int) (*socket, error) {
+			if n++; n == 1 {
+				s, err := openSocket(size)
+				first <- s
+				return s, err
+			}
+			if n == 2 {
+				close(tried)
+			}
+			return nil, unix.EMFILE
+		}
+	})
+	if err := (<-first).close(); err != nil {
+		t.Fatal(err)
+	}
+	<-tried
+	// start's cleanup ends the context and fails the test when Run does not return.
+}
+
+// TestNoRight: without CAP_NET_BROADCAST Run does not begin, and says what is missing.
+func TestNoRight(t *testing.T) {
+	if os.Geteuid() != 0 { // the child, see below
+		h, err := New(Config{Dir: "/", KeyOf: func(string) (bond.Key, bool) { return bond.Key{}, false }, List: func() ([]Watched, error) { return nil, nil }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = h.Run(t.Context(), newSink())
+		if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_BROADCAST") {
+			t.Errorf("Run: %v", err)
+		}
+		return
+	}
+	// The test's binary lies where only its owner may look, so it is handed over open.
+	self, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = self.Close() }()
+	var out bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run=^TestNoRight$", "-test.v")
+	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr, cmd.Dir = []*os.File{self}, &out, &out, "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
+	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "--- PASS: TestNoRight") {
+		t.Errorf("without rights: %v\n%s", err, out.String())
+	}
+}
