@@ -36,7 +36,7 @@ func (ns *NS) onThread(fn func() error) (err error) {
 		return err
 	}
 	defer func() { _ = home.Close() }()
-	if err := unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
+	if err = unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace %s: %w", ns.path, err)
 	}

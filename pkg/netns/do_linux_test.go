@@ -66,13 +66,13 @@ func TestDoSwitches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := ns.Do(func() error { return setMTU(1234) }); err != nil {
+	if err = ns.Do(func() error { return setMTU(1234) }); err != nil {
 		t.Fatal(err)
 	}
-	if err := ns.Do(func() error { return expect(ns.ID(), 1234) }); err != nil {
+	if err = ns.Do(func() error { return expect(ns.ID(), 1234) }); err != nil {
 		t.Error(err)
 	}
-	if err := expect(home, host.MTU); err != nil {
+	if err = expect(home, host.MTU); err != nil {
 		t.Errorf("outside: %v", err)
 	}
 	var link []byte

@@ -88,8 +88,8 @@ func TestOpenWithoutDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := netns.OpenVerified(path, netns.ID{Dev: 1, Inode: 1})
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
-		t.Fatal(err)
+	if limitErr := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); limitErr != nil {
+		t.Fatal(limitErr)
 	}
 	if !errors.Is(err, unix.EMFILE) || errors.Is(err, netns.ErrGone) {
 		t.Errorf("got %v, want EMFILE and not ErrGone", err)

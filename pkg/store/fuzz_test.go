@@ -43,8 +43,8 @@ func FuzzDecode(f *testing.F) {
 		if readErr != nil || !bytes.Equal(got, content) {
 			t.Fatalf("the file has %q (%v), it had %q", got, readErr, content)
 		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
+		if removed := os.Remove(path); removed != nil {
+			t.Fatal(removed)
 		}
 		path = filepath.Join(s.dir, recordName(k))
 		if err != nil {

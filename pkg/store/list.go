@@ -85,8 +85,8 @@ func (s *Store) listed(name string) (*bond.Record, *Problem) {
 	if named {
 		// Without the lock a record that was saved just now would be renamed. If it is held,
 		// its holder sets the file aside with its next Save, or the next List does.
-		unlock, err := s.tryLock(key)
-		if err != nil {
+		unlock, held := s.tryLock(key)
+		if held != nil {
 			return nil, p
 		}
 		defer unlock()

@@ -30,7 +30,7 @@ const (
 // bond.ErrLocked, and ctx's cause if that was it. unlock may be called twice. The kernel
 // frees the lock of a process that dies.
 func (s *Store) Lock(ctx context.Context, k bond.Key) (unlock func(), err error) {
-	if err := k.Validate(); err != nil {
+	if err = k.Validate(); err != nil {
 		return nil, fmt.Errorf("lock bond: %w", err)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.lockTimeout, fmt.Errorf("waited for %s", s.lockTimeout))

@@ -54,7 +54,7 @@ func child(role, dir string) error {
 	case "save":
 		fmt.Println("ready")
 		for {
-			if err := s.Save(patterned(rand.IntN(savedKeys), rand.IntN(100<<10))); err != nil {
+			if err = s.Save(patterned(rand.IntN(savedKeys), rand.IntN(100<<10))); err != nil {
 				return err
 			}
 		}
@@ -284,10 +284,10 @@ func TestLockDeadline(t *testing.T) {
 	s.lockTimeout = time.Hour
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()
-	if _, err := s.Lock(ctx, key("c1")); !errors.Is(err, bond.ErrLocked) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err = s.Lock(ctx, key("c1")); !errors.Is(err, bond.ErrLocked) || !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("the caller's deadline: got %v", err)
 	}
-	if _, err := s.Lock(ctx, key("c2")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bond.ErrLocked) {
+	if _, err = s.Lock(ctx, key("c2")); !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, bond.ErrLocked) {
 		t.Errorf("a free lock and no time: got %v", err)
 	}
 	other, err := s.Lock(t.Context(), key("c2"))
@@ -378,13 +378,13 @@ func TestLockAgent(t *testing.T) {
 	got := make(chan error, 1)
 	var unlock func()
 	go func() {
-		var err error
-		unlock, err = s.LockAgent(t.Context(), func(pid int) { waiting <- pid })
-		got <- err
+		free, failed := s.LockAgent(t.Context(), func(pid int) { waiting <- pid })
+		unlock = free
+		got <- failed
 	}()
 	<-waiting
 	kill(first)
-	if err := <-got; err != nil {
+	if err = <-got; err != nil {
 		t.Fatalf("the other agent was killed: %v", err)
 	}
 	mustContain(t, filepath.Join(s.locks, "agent.lock"), fmt.Sprintln(os.Getpid()))

@@ -251,11 +251,11 @@ func TestFullDirectory(t *testing.T) {
 	for err == nil {
 		_, err = filler.Write(make([]byte, 4096))
 	}
-	if err := errors.Join(filler.Close()); err != nil {
+	if err = filler.Close(); err != nil {
 		t.Fatal(err)
 	}
 	r.BondIndex = 99
-	if err := s.Save(r); !errors.Is(err, unix.ENOSPC) {
+	if err = s.Save(r); !errors.Is(err, unix.ENOSPC) {
 		t.Errorf("got %v, want ENOSPC", err)
 	}
 	if got := load(t, s, r.Key); got.BondIndex != 7 {

@@ -37,8 +37,8 @@ func NewAt(t testing.TB, path string) {
 	defer func() { _ = here.Close() }()
 	// Do brings the thread back to where it was, also out of the netns made here.
 	err = here.Do(func() error {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return os.NewSyscallError("unshare", err)
+		if unshared := unix.Unshare(unix.CLONE_NEWNET); unshared != nil {
+			return os.NewSyscallError("unshare", unshared)
 		}
 		return os.NewSyscallError("mount", unix.Mount("/proc/thread-self/ns/net", path, "", unix.MS_BIND, ""))
 	})
