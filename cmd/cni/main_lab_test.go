@@ -379,6 +379,40 @@ func TestLinksInHost(t *testing.T) {
 	}
 }
 
+// TestFailingAdds: an ADD whose IPAM fails leaves nothing; one that is killed in the middle
+// leaves what DEL, or the next ADD, clears away.
+func TestFailingAdds(t *testing.T) {
+	p := newPod(t)
+	p.attachVFs()
+	before := p.links()
+	for name, script := range map[string]string{"failing": "exit 1", "killing": "kill -9 $PPID"} {
+		text := "#!/bin/sh\n[ \"$CNI_COMMAND\" != ADD ] || " + script + "\n"
+		if err := os.WriteFile(filepath.Join(binDir, name), []byte(text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := func(ipam string) *libcni.NetworkConfigList {
+		return p.config("1.0.0", `"mode":"balance-rr","mtu":1400,"ipam":{"type":"`+ipam+`"}`)
+	}
+	if _, err := p.cni.AddNetworkList(t.Context(), config("failing"), p.runtime("bond0")); err == nil || !strings.Contains(err.Error(), "IPAM failing ADD") {
+		t.Errorf("ADD: %v", err)
+	}
+	p.likeBefore(before)
+	for _, next := range []string{"DEL", "ADD"} {
+		if _, err := p.cni.AddNetworkList(t.Context(), config("killing"), p.runtime("bond0")); err == nil {
+			t.Error("ADD succeeded though it was killed")
+		}
+		if p.links()["bond0"] == nil {
+			t.Error("ADD was killed before it had made anything; the test proves nothing")
+		}
+		if next == "ADD" {
+			p.add(p.config("1.0.0", `"mode":"active-backup","failOverMac":1`), "bond0")
+		}
+		p.del(config("killing"), "bond0")
+		p.likeBefore(before)
+	}
+}
+
 // TestVFLostAtDEL: a VF that lies in the host when DEL comes is put back into the pod, where
 // its own plugin finds it.
 func TestVFLostAtDEL(t *testing.T) {

@@ -35,7 +35,7 @@ type Config struct {
 	LinksInContainer bool
 	// Links are the members' names where they are now, without duplicates.
 	Links []string
-	// Options are complete, canonical and valid in their mode.
+	// Options are canonical and valid in their mode; mode and a monitor are among them.
 	Options bond.Options
 	// MTU in bytes; 0 when nobody asked.
 	MTU int

@@ -70,10 +70,7 @@ func isZero(number string) bool { return number == "" || number == "0" }
 
 // warnings are what is allowed and probably not meant, one sentence each.
 func (c *Config) warnings() []string {
-	var w []string
-	if c.Options[bond.OptMiimon] == "0" && isZero(c.Options[bond.OptArpInterval]) {
-		w = append(w, "miimon: 0 and no arpInterval: no failure of a link will ever be noticed")
-	}
+	w := c.Options.Warnings()
 	if c.MAC != "" && c.Options.MACFollowsActive() {
 		w = append(w, fmt.Sprintf("mac: %s is not given to the bond: with failOverMac=active it has the MAC of its active member; ask for the MAC in the network of a member", c.MAC))
 	}

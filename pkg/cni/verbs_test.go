@@ -76,6 +76,46 @@ func TestDelDuringAdd(t *testing.T) {
 	n.nothingLeft(before)
 }
 
+// TestTombstoneStands: an ADD that comes out of IPAM does not bring a tombstone back to life.
+func TestTombstoneStands(t *testing.T) {
+	n, g := newNode(t, 1), newGate(t)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := g.args(n, pod)
+	added := make(chan error)
+	go func() {
+		_, err := n.add(args)
+		added <- err
+	}()
+	waitFor(t, "IPAM", g.entered)
+	g.touch(t, "broken-DEL")
+	wantError(t, n.del(args), 77, "out of order")
+	g.touch(t, "open")
+	wantError(t, <-added, types.ErrTryAgainLater, "overtaken")
+	if r := n.record("c1"); !r.Deleted() {
+		t.Errorf("record is %s", r.Phase)
+	}
+	n.must(os.Remove(filepath.Join(g.dir, "broken-DEL")))
+	n.mustDel(args)
+	n.nothingLeft(before)
+}
+
+// TestAddOutOfTime: an ADD whose time is up still gives everything back.
+func TestAddOutOfTime(t *testing.T) {
+	n, g := newNode(t, 1), newGate(t)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	ctx, cancel := context.WithCancel(t.Context())
+	added := make(chan error)
+	go func() { added <- n.plugin.Add(ctx, g.args(n, pod)) }()
+	waitFor(t, "IPAM", g.entered)
+	cancel()
+	if err := <-added; err == nil {
+		t.Error("ADD succeeded")
+	}
+	n.nothingLeft(before)
+}
+
 // TestAddDuringAdd: of two ADDs of one bond the second waits, and then finds the first's bond.
 func TestAddDuringAdd(t *testing.T) {
 	n, g := newNode(t, 1), newGate(t)
