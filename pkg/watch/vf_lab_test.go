@@ -1,0 +1,196 @@
+//go:build lab
+
+package watch
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// write writes to a file of sysfs.
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// intoPod moves a VF's netdev from the host into a pod under the name net1, up.
+func intoPod(t *testing.T, pci string, s bond.Sandbox) {
+	t.Helper()
+	name, err := topology.Netdev(pci)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns, err := netns.Open(s.Path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ns.Close() }()
+	err = errors.Join(netlink.LinkSetDown(link(name)), netlink.LinkSetNsFd(link(name), ns.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	in(t, s, func() error { return errors.Join(netlink.LinkSetName(link(name), "net1"), setUpLink("net1")) })
+}
+
+// TestVF: what happens to a real VF and its PF is told to the bond that it belongs to, and to no other.
+func TestVF(t *testing.T) {
+	topo, err := topology.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pf, vf := topo.Cards[0].PF, topo.Cards[0].VFs[0]
+	w, bystander := pod(t, "pod"), pod(t, "bystander")
+	w.Members, w.PFs = []bond.PCIAddress{bond.PCIAddress(vf.PCI)}, []bond.PCIAddress{bond.PCIAddress(pf.PCI)}
+	r, sink := newRecords(t), newSink()
+	r.put(t, w)
+	r.put(t, bystander)
+	start(t, r, sink)
+	expect := func(step, cause string) {
+		t.Helper()
+		t.Log(step)
+		for _, g := range sink.until(t, w.Key, cause) {
+			if g.key != w.Key {
+				t.Errorf("%s: handed out %v", step, g)
+			}
+		}
+	}
+	driver := "/sys/bus/pci/drivers/igbvf/"
+	numVFs := filepath.Join("/sys/bus/pci/devices", pf.PCI, "sriov_numvfs")
+
+	intoPod(t, vf.PCI, w.Sandbox)
+	expect("the VF leaves the host", "VF "+vf.PCI+" removed")
+	expect("the VF arrives in the pod", "link changed")
+	sink.settle()
+	write(t, driver+"unbind", vf.PCI)
+	expect("its driver is unbound", "link removed")
+	sink.settle()
+	write(t, driver+"bind", vf.PCI)
+	expect("its driver is bound", "VF "+vf.PCI+" changed")
+	sink.settle()
+	intoPod(t, vf.PCI, w.Sandbox)
+	expect("it is moved by hand", "VF "+vf.PCI+" removed")
+
+	if err := netlink.LinkSetDown(link(pf.Name)); err != nil {
+		t.Fatal(err)
+	}
+	expect("the PF goes down", "PF "+pf.PCI+" changed")
+	if err := setUpLink(pf.Name); err != nil {
+		t.Fatal(err)
+	}
+	expect("the PF goes up", "PF "+pf.PCI+" changed")
+	waitForCarrier(t, pf.Name)
+	vfSettingIsSilent(t, sink, w, pf)
+
+	write(t, numVFs, "0")
+	expect("all VFs are taken away", "link removed")
+	sink.settle()
+	write(t, numVFs, strconv.Itoa(len(topo.Cards[0].VFs)))
+	expect("all VFs are given back", "VF "+vf.PCI+" changed")
+	sink.settle()
+	intoPod(t, vf.PCI, w.Sandbox)
+	expect("it is moved by hand", "VF "+vf.PCI+" removed")
+	sink.settle()
+	netnstest.Delete(t, w.Sandbox.Path)
+	expect("the pod ends", CauseSandbox)
+	expect("the VF falls back to the host", "VF "+vf.PCI+" changed")
+}
+
+func waitForCarrier(t *testing.T, name string) {
+	t.Helper()
+	for deadline := time.Now().Add(3 * patience); ; time.Sleep(50 * time.Millisecond) {
+		data, err := os.ReadFile(filepath.Join("/sys/class/net", name, "carrier"))
+		if err == nil && strings.TrimSpace(string(data)) == "1" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%s has no carrier", name)
+		}
+	}
+}
+
+// vfSettingIsSilent: the PF tells of each setting of a VF that is written; nobody needs to look at the
+// bonds on it for that.
+func vfSettingIsSilent(t *testing.T, sink *fakeSink, w Watched, pf topology.Function) {
+	t.Helper()
+	time.Sleep(5 * time.Second) // the VFs in pods get their carrier later than the PF, and tell so
+	sink.settle()
+	s, err := openSocket(defaultReceiveBuffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = s.close() }()
+	if err := netlink.LinkSetVfVlan(link(pf.Name), 1, 5); err != nil {
+		t.Fatal(err)
+	}
+	mark(t, w)
+	if g := sink.next(t); !strings.HasPrefix(g.cause, "link changed") {
+		t.Errorf("handed out for a VF setting: %v", g)
+	}
+	if err := s.file.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		data, _, err := s.receive()
+		if err != nil {
+			t.Errorf("the PF told nothing (%v): this step proves nothing", err)
+			return
+		}
+		if m, _, _ := next(data); m.kind == unix.RTM_NEWLINK && string(m.parent) == pf.PCI {
+			return
+		}
+	}
+}
+
+// TestBond: what a pod does to its bond is told.
+func TestBond(t *testing.T) {
+	w := pod(t, "pod")
+	r, sink := newRecords(t), newSink()
+	r.put(t, w)
+	start(t, r, sink)
+	steps := []struct {
+		name, cause string
+		do          func() error
+	}{
+		{"made", "link changed", func() error {
+			b := netlink.NewLinkBond(netlink.LinkAttrs{Name: "bond0"})
+			b.Mode, b.Miimon = netlink.BOND_MODE_ACTIVE_BACKUP, 100
+			return netlink.LinkAdd(b)
+		}},
+		{"enslaved", "link changed", func() error {
+			l, err := netlink.LinkByName("bond0")
+			if err != nil {
+				return err
+			}
+			return errors.Join(netlink.LinkSetDown(link("a")), netlink.LinkSetMasterByIndex(link("a"), l.Attrs().Index), setUpLink("bond0"))
+		}},
+		{"option changed while up", "link changed", func() error {
+			b := netlink.NewLinkBond(netlink.LinkAttrs{Name: "bond0"})
+			b.Miimon = 200
+			return netlink.LinkModify(b)
+		}},
+		{"released", "link changed", func() error { return netlink.LinkSetNoMaster(link("a")) }},
+		{"deleted", "link removed", func() error { return netlink.LinkDel(link("bond0")) }},
+	}
+	for _, step := range steps {
+		t.Run(step.name, func(t *testing.T) {
+			sink.settle()
+			in(t, w.Sandbox, step.do)
+			sink.until(t, w.Key, step.cause)
+		})
+	}
+}
