@@ -117,31 +117,27 @@ func (p *pod) runtime(ifName string) *libcni.RuntimeConf {
 		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "demo"}, {"K8S_POD_NAME", p.name}}}
 }
 
-func (p *pod) conf(text []byte) *libcni.NetworkConfigList {
+func (p *pod) conf(text []byte) *libcni.PluginConfig {
 	p.t.Helper()
 	conf, err := libcni.NetworkPluginConfFromBytes(text)
 	if err != nil {
 		p.t.Fatalf("config %s: %v", text, err)
 	}
-	list, err := libcni.ConfListFromConf(conf)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return list
+	return conf
 }
 
 // attachVFs moves the first VF of each card into the pod and takes care that they go back.
 func (p *pod) attachVFs() {
 	p.t.Helper()
 	for i, c := range p.cards {
-		list := p.conf([]byte(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"host-device","pciBusID":%q}`, c.VFs[0].PCI)))
+		conf := p.conf([]byte(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"host-device","pciBusID":%q}`, c.VFs[0].PCI)))
 		rt := p.runtime(fmt.Sprintf("net%d", i+1))
-		if _, err := p.cni.AddNetworkList(p.t.Context(), list, rt); err != nil {
+		if _, err := p.cni.AddNetwork(p.t.Context(), conf, rt); err != nil {
 			p.t.Fatalf("host-device: %v", err)
 		}
 		p.t.Cleanup(func() {
 			// The test's own context has ended when its cleanup runs.
-			if err := p.cni.DelNetworkList(context.Background(), list, rt); err != nil {
+			if err := p.cni.DelNetwork(context.Background(), conf, rt); err != nil {
 				p.t.Errorf("host-device cannot take %s back: %v", c.VFs[0].PCI, err)
 			}
 		})
@@ -160,9 +156,9 @@ func (p *pod) moveVFs() {
 	}
 }
 
-func (p *pod) add(list *libcni.NetworkConfigList, ifName string) *current.Result {
+func (p *pod) add(conf *libcni.PluginConfig, ifName string) *current.Result {
 	p.t.Helper()
-	r, err := p.cni.AddNetworkList(p.t.Context(), list, p.runtime(ifName))
+	r, err := p.cni.AddNetwork(p.t.Context(), conf, p.runtime(ifName))
 	if err != nil {
 		p.t.Fatalf("ADD: %v\n%s", err, p.ip("-n", p.name, "-d", "addr"))
 	}
@@ -173,9 +169,9 @@ func (p *pod) add(list *libcni.NetworkConfigList, ifName string) *current.Result
 	return result
 }
 
-func (p *pod) del(list *libcni.NetworkConfigList, ifName string) {
+func (p *pod) del(conf *libcni.PluginConfig, ifName string) {
 	p.t.Helper()
-	if err := p.cni.DelNetworkList(p.t.Context(), list, p.runtime(ifName)); err != nil {
+	if err := p.cni.DelNetwork(p.t.Context(), conf, p.runtime(ifName)); err != nil {
 		p.t.Fatalf("DEL: %v", err)
 	}
 }
@@ -207,8 +203,8 @@ func TestOKDPage(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()
 	before := p.links()
-	list := p.conf(okd(t))
-	result := p.add(list, "net3")
+	conf := p.conf(okd(t))
+	result := p.add(conf, "net3")
 	links := p.links()
 	b := links["net3"]
 	if b == nil || b.LinkInfo.Kind != "bond" || b.MTU != 1500 || !b.up() {
@@ -238,21 +234,26 @@ func TestOKDPage(t *testing.T) {
 	if now := p.links(); now["net3"].Address != now[active].Address {
 		t.Errorf("the bond has MAC %s, its active member %s has %s", now["net3"].Address, active, now[active].Address)
 	}
-	p.del(list, "net3")
+	p.del(conf, "net3")
 	p.likeBefore(before)
-	p.del(list, "net3")
+	p.del(conf, "net3")
 	p.likeBefore(before)
 }
 
 // waitActive waits until the bond carries.
 func (p *pod) waitActive(ifName string) {
 	p.t.Helper()
-	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
-		if p.proc(ifName, "Currently Active Slave") != "None" {
-			return
-		}
-		if time.Now().After(deadline) {
-			p.t.Fatalf("no member carries:\n%s", p.ip("-n", p.name, "-d", "addr"))
+	p.wait("a member that carries", func() bool { return p.proc(ifName, "Currently Active Slave") != "None" })
+}
+
+func (p *pod) wait(what string, ok func() bool) {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-deadline:
+			p.t.Fatalf("waited in vain for %s:\n%s", what, p.ip("-n", p.name, "-d", "addr"))
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
@@ -279,7 +280,7 @@ func (p *pod) likeBefore(before map[string]*linkJSON) {
 }
 
 // config is a config of ours with its own state directory.
-func (p *pod) config(version, fields string) *libcni.NetworkConfigList {
+func (p *pod) config(version, fields string) *libcni.PluginConfig {
 	p.t.Helper()
 	return p.conf([]byte(fmt.Sprintf(`{"cniVersion":%q,"name":"lab","type":"bond","stateDir":%q,"linksInContainer":true,"links":[{"name":"net1"},{"name":"net2"}],
 		"ipam":{"type":"static","addresses":[{"address":"192.0.2.7/24","gateway":"192.0.2.1"},{"address":"2001:db8::7/64"}],"routes":[{"dst":"198.51.100.0/24"}]},%s}`, version, p.state, fields)))
@@ -287,14 +288,14 @@ func (p *pod) config(version, fields string) *libcni.NetworkConfigList {
 
 // TestModes goes through all modes with ADD, CHECK, DEL, DEL.
 func TestModes(t *testing.T) {
-	p := newPod(t)
-	p.attachVFs()
-	before := p.links()
+	whole := newPod(t)
+	whole.attachVFs()
+	before := whole.links()
 	for i, mode := range []string{"balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"} {
 		t.Run(mode, func(t *testing.T) {
-			p := p.in(t)
-			list := p.config("1.1.0", fmt.Sprintf(`"mode":%d`, i))
-			result := p.add(list, "bond0")
+			p := whole.in(t)
+			conf := p.config("1.1.0", fmt.Sprintf(`"mode":%d`, i))
+			result := p.add(conf, "bond0")
 			b := p.links()["bond0"]
 			if b.LinkInfo.Data["mode"] != mode || b.LinkInfo.Data["miimon"] != 100.0 {
 				t.Errorf("the kernel says %v", b.LinkInfo.Data)
@@ -302,16 +303,16 @@ func TestModes(t *testing.T) {
 			if got := result.Interfaces[0]; got.Mac != b.Address || got.Mtu != b.MTU || got.Sandbox != p.netns {
 				t.Errorf("result %+v, the bond has MAC %s and MTU %d", got, b.Address, b.MTU)
 			}
-			if err := p.cni.CheckNetworkList(t.Context(), list, p.runtime("bond0")); err != nil {
+			if err := p.cni.CheckNetwork(t.Context(), conf, p.runtime("bond0")); err != nil {
 				t.Errorf("CHECK: %v", err)
 			}
 			p.ip("-n", p.name, "addr", "flush", "dev", "bond0")
-			if err := p.cni.CheckNetworkList(t.Context(), list, p.runtime("bond0")); err == nil || !strings.Contains(err.Error(), "192.0.2.7") {
+			if err := p.cni.CheckNetwork(t.Context(), conf, p.runtime("bond0")); err == nil || !strings.Contains(err.Error(), "192.0.2.7") {
 				t.Errorf("CHECK without addresses: %v", err)
 			}
-			p.del(list, "bond0")
+			p.del(conf, "bond0")
 			p.likeBefore(before)
-			p.del(list, "bond0")
+			p.del(conf, "bond0")
 		})
 	}
 }
@@ -325,18 +326,18 @@ func (p *pod) in(t *testing.T) *pod {
 
 // TestVersions goes through all versions of the CNI specification with ADD and DEL.
 func TestVersions(t *testing.T) {
-	p := newPod(t)
-	p.attachVFs()
-	before := p.links()
+	whole := newPod(t)
+	whole.attachVFs()
+	before := whole.links()
 	for _, version := range []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
 		t.Run(version, func(t *testing.T) {
-			p := p.in(t)
-			list := p.config(version, `"mode":"active-backup","failOverMac":1`)
-			result := p.add(list, "bond0")
+			p := whole.in(t)
+			conf := p.config(version, `"mode":"active-backup","failOverMac":1`)
+			result := p.add(conf, "bond0")
 			if len(result.IPs) != 2 {
 				t.Errorf("IPs: %v", result.IPs)
 			}
-			p.del(list, "bond0")
+			p.del(conf, "bond0")
 			p.likeBefore(before)
 		})
 	}
@@ -361,21 +362,21 @@ func TestLinksInHost(t *testing.T) {
 	}
 	before := p.links()
 	for _, fields := range []string{`"mode":"active-backup","failOverMac":1`, `"mode":"balance-xor"`} {
-		list := p.config("1.0.0", fmt.Sprintf(`%s,"linksInContainer":false,"links":[{"name":%q},{"name":%q}],"ipam":{}`, fields, names[0], names[1]))
-		p.add(list, "bond0")
+		conf := p.config("1.0.0", fmt.Sprintf(`%s,"linksInContainer":false,"links":[{"name":%q},{"name":%q}],"ipam":{}`, fields, names[0], names[1]))
+		p.add(conf, "bond0")
 		for _, name := range names {
 			if l := p.links()[name]; l == nil || l.Master != "bond0" || !l.up() {
 				t.Errorf("%s in the pod: %+v", name, l)
 			}
 		}
-		p.del(list, "bond0")
+		p.del(conf, "bond0")
 		p.likeBefore(before)
 		for _, name := range names {
 			if l, err := net.InterfaceByName(name); err != nil || l.HardwareAddr.String() != macs[name] {
 				t.Errorf("%s in the host: %+v, %v; it had MAC %s", name, l, err, macs[name])
 			}
 		}
-		p.del(list, "bond0")
+		p.del(conf, "bond0")
 	}
 }
 
@@ -391,15 +392,15 @@ func TestFailingAdds(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	config := func(ipam string) *libcni.NetworkConfigList {
+	config := func(ipam string) *libcni.PluginConfig {
 		return p.config("1.0.0", `"mode":"balance-rr","mtu":1400,"ipam":{"type":"`+ipam+`"}`)
 	}
-	if _, err := p.cni.AddNetworkList(t.Context(), config("failing"), p.runtime("bond0")); err == nil || !strings.Contains(err.Error(), "IPAM failing ADD") {
+	if _, err := p.cni.AddNetwork(t.Context(), config("failing"), p.runtime("bond0")); err == nil || !strings.Contains(err.Error(), "IPAM failing ADD") {
 		t.Errorf("ADD: %v", err)
 	}
 	p.likeBefore(before)
 	for _, next := range []string{"DEL", "ADD"} {
-		if _, err := p.cni.AddNetworkList(t.Context(), config("killing"), p.runtime("bond0")); err == nil {
+		if _, err := p.cni.AddNetwork(t.Context(), config("killing"), p.runtime("bond0")); err == nil {
 			t.Error("ADD succeeded though it was killed")
 		}
 		if p.links()["bond0"] == nil {
@@ -419,22 +420,16 @@ func TestVFLostAtDEL(t *testing.T) {
 	p := newPod(t)
 	p.moveVFs()
 	before := p.links()
-	list := p.config("1.0.0", `"mode":"active-backup","failOverMac":1`)
-	p.add(list, "bond0")
+	conf := p.config("1.0.0", `"mode":"active-backup","failOverMac":1`)
+	p.add(conf, "bond0")
 	vf := p.cards[0].VFs[0].PCI
 	for _, file := range []string{"unbind", "bind"} {
 		if err := os.WriteFile("/sys/bus/pci/drivers/igbvf/"+file, []byte(vf), 0o200); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
-		if _, err := topology.Netdev(vf); err == nil {
-			break
-		} else if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
-	p.del(list, "bond0")
+	p.wait("the VF's netdev", func() bool { _, err := topology.Netdev(vf); return err == nil })
+	p.del(conf, "bond0")
 	if l := p.links()["net1"]; l == nil || l.Master != "" || l.Address != before["net1"].Address {
 		t.Errorf("net1 in the pod: %+v, before %+v", l, before["net1"])
 	}

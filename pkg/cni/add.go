@@ -52,7 +52,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer unlock()
-	if err := s.clear(ctx, k, sandbox); err != nil {
+	if err = s.clear(ctx, k, sandbox); err != nil {
 		return err
 	}
 	rec, err := s.prepare(ctx, k, sandbox, c, a, args)
@@ -62,7 +62,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	for _, w := range c.warnings() {
 		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod))
 	}
-	if err := s.claim(ctx, rec); err != nil {
+	if err = s.claim(ctx, rec); err != nil {
 		return err
 	}
 	result, err := s.build(ctx, rec, c)

@@ -88,7 +88,7 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 	}
 	iface := prev.Interfaces[index]
 	var wrong []string
-	if mac, err := bond.ParseMAC(iface.Mac); iface.Mac != "" && (err != nil || mac != now.MAC && !(mayHave(rec, mac) && mayHave(rec, now.MAC))) {
+	if iface.Mac != "" && !sameMAC(rec, iface.Mac, now.MAC) {
 		wrong = append(wrong, fmt.Sprintf("MAC %s, found %s", iface.Mac, now.MAC))
 	}
 	if iface.Mtu != 0 && iface.Mtu != now.MTU {
@@ -108,9 +108,13 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 	return fmt.Errorf("bond %s of pod %s is not as prevResult says: %s", rec.Key.IfName, rec.Pod, strings.Join(wrong, "; "))
 }
 
-// mayHave: where the MAC is that of the active member, a failover changes it rightly.
-func mayHave(rec *bond.Record, mac bond.MAC) bool {
-	return rec.Spec.Options.MACFollowsActive() && ownedBy(rec.Members, mac)
+// sameMAC: where the MAC is that of the active member, a failover changes it rightly.
+func sameMAC(rec *bond.Record, text string, now bond.MAC) bool {
+	was, err := bond.ParseMAC(text)
+	if err != nil || was == now {
+		return err == nil
+	}
+	return rec.Spec.Options.MACFollowsActive() && ownedBy(rec.Members, was) && ownedBy(rec.Members, now)
 }
 
 func texts(prefixes []netip.Prefix) string {

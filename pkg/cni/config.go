@@ -109,7 +109,7 @@ func parseConfigObject(stdin []byte) (object, error) {
 }
 
 func (o object) basics(stdin []byte) (Basics, error) {
-	b := Basics{StateDir: DefaultStateDir}
+	b := Basics{}
 	var err error
 	if b.Version, err = (&version.ConfigDecoder{}).Decode(stdin); err != nil {
 		return b, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("cniVersion: %v", err), "")
@@ -122,16 +122,23 @@ func (o object) basics(stdin []byte) (Basics, error) {
 		return b, invalid("name", "nothing", "the network's name")
 	}
 	b.Network = name
-	if dir, found, err := o.str("stateDir", "an absolute path"); err != nil {
+	if b.StateDir, err = o.stateDir(); err != nil {
 		return b, err
-	} else if found {
-		if !filepath.IsAbs(dir) {
-			return b, o.invalid("stateDir", "an absolute path")
-		}
-		b.StateDir = filepath.Clean(dir)
 	}
 	b.IPAM, err = o.ipamType()
 	return b, err
+}
+
+func (o object) stateDir() (string, error) {
+	const want = "an absolute path"
+	dir, found, err := o.str("stateDir", want)
+	switch {
+	case err != nil || !found:
+		return DefaultStateDir, err
+	case !filepath.IsAbs(dir):
+		return "", o.invalid("stateDir", want)
+	}
+	return filepath.Clean(dir), nil
 }
 
 func (o object) ipamType() (string, error) {

@@ -217,7 +217,7 @@ func TestParseArgs(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	if got, err := ParseArgs(""); err != nil || got != (Args{}) {
+	if got, err = ParseArgs(""); err != nil || got != (Args{}) {
 		t.Errorf("no CNI_ARGS: got %+v, %v", got, err)
 	}
 	_, err = ParseArgs("K8S_POD_NAME")

@@ -25,9 +25,11 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	const field, want = "cni.dev/valid-attachments", "a list of objects with containerID and ifname"
 	var valid []types.GCAttachment
-	if found, err := o.decode(field, want, &valid); err != nil {
+	found, err := o.decode(field, want, &valid)
+	if err != nil {
 		return err
-	} else if !found {
+	}
+	if !found {
 		// Without the list every bond of the network would be taken for garbage.
 		return invalid(field, "nothing", want)
 	}

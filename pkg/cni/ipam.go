@@ -97,7 +97,7 @@ func (i *IPAM) exec() invoke.Exec {
 
 // ipamError says who failed, and keeps the code that it failed with.
 func ipamError(plugin, verb string, err error) error {
-	code, details := uint(types.ErrInternal), ""
+	code, details := types.ErrInternal, ""
 	var coded *types.Error
 	if errors.As(err, &coded) {
 		if coded.Code != 0 {

@@ -295,9 +295,12 @@ func (b *syncBuffer) String() string {
 // waitFor waits for something that another goroutine brings about.
 func waitFor(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(deadline) {
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
 			t.Fatalf("waited in vain for %s", what)
+		case <-time.After(5 * time.Millisecond):
 		}
 	}
 }
