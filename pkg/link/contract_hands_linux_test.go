@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
@@ -71,15 +73,34 @@ func (h *hands) target(path string) string {
 
 func (h *hands) AddPod(path string) bond.Sandbox {
 	h.t.Helper()
-	if _, err := h.ip("/proc/self/ns/net", "netns", "add", filepath.Base(path)); err != nil {
+	add := h.makeNetns
+	if _, err := os.Stat(path); err == nil {
+		add = h.replaceNetns
+	}
+	if err := add(path); err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(func() { _ = h.DeletePod(path) })
 	id, err := netns.Identify(path)
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
+}
+
+func (h *hands) makeNetns(path string) error {
+	h.t.Cleanup(func() { _ = h.DeletePod(path) }) // it may be gone by then
+	_, err := h.ip("/proc/self/ns/net", "netns", "add", filepath.Base(path))
+	return err
+}
+
+// replaceNetns makes the new one before the old one goes: the kernel gives the inode
+// number of a dead netns to the next one (proc_alloc_inum takes the lowest that is free).
+func (h *hands) replaceNetns(path string) error {
+	fresh := path + "n"
+	if err := errors.Join(h.makeNetns(fresh), h.DeletePod(path), os.WriteFile(path, nil, 0o400)); err != nil {
+		return err
+	}
+	return unix.Mount(fresh, path, "", unix.MS_BIND, "")
 }
 
 func (h *hands) DeletePod(path string) error {

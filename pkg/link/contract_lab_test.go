@@ -3,8 +3,12 @@
 package link_test
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
@@ -21,32 +25,84 @@ func TestContractOnVFs(t *testing.T) {
 	if len(guest.Cards) < 2 {
 		t.Fatalf("the guest has %d cards, the suite needs two", len(guest.Cards))
 	}
-	linktest.RunContract(t, linktest.Env{
-		Bonding: true, VFs: true, NumVFs: vfsPerCard, Open: func(t *testing.T) linktest.World { return openVFs(t, guest) },
-	})
+	p := &pool{dirty: true}
+	for _, c := range guest.Cards[:2] {
+		p.pfs = append(p.pfs, c.PF.PCI)
+	}
+	linktest.RunContract(t, linktest.Env{Bonding: true, VFs: true, NumVFs: vfsPerCard, Open: p.open})
 }
 
-// openVFs makes all VFs anew, so that nothing is left of the test before.
-func openVFs(t *testing.T, guest *topology.Topology) linktest.World {
+// pool is the VFs of the guest between one test and the next. To make them anew costs seconds,
+// so it is done only after tests that changed what the PFs keep.
+type pool struct {
+	pfs   []string
+	macs  map[string]bond.MAC // the VFs' own
+	dirty bool
+}
+
+func (p *pool) open(t *testing.T) linktest.World {
 	t.Helper()
-	h := &hands{t: t, claimDir: t.TempDir(), cards: &cards{}}
-	for _, c := range guest.Cards[:2] {
-		h.cards.pfs = append(h.cards.pfs, c.PF.PCI)
-		dev, err := h.netdevOf(c.PF.PCI)
+	h := &hands{t: t, claimDir: t.TempDir(), cards: &cards{pfs: p.pfs}}
+	k, err := link.New(link.Options{ClaimDir: h.claimDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Kernel = k
+	if p.dirty {
+		p.remake(t, h)
+		h.cards.changed = false
+	}
+	for i, pf := range p.pfs {
+		for n := range vfsPerCard {
+			if err := p.tidy(h, vfOf(t, pf, n), fmt.Sprintf("bkvf%d-%d", i, n)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	t.Cleanup(func() { p.dirty = h.cards.changed || t.Failed() })
+	return h
+}
+
+func (p *pool) remake(t *testing.T, h *hands) {
+	t.Helper()
+	p.macs = map[string]bond.MAC{}
+	for _, pf := range p.pfs {
+		dev, err := h.netdevOf(pf)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if err := h.set(linktest.Host, dev, "up"); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.SetNumVFs(c.PF.PCI, vfsPerCard); err != nil {
+		if err := h.SetNumVFs(pf, vfsPerCard); err != nil {
 			t.Fatal(err)
 		}
+		for n := range vfsPerCard {
+			vf := vfOf(t, pf, n)
+			dev, err := h.netdevOf(vf)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l, _ := h.Link(linktest.Host, dev)
+			p.macs[vf] = l.MAC
+		}
 	}
-	k, err := link.New(link.Options{ClaimDir: h.claimDir})
+}
+
+// tidy gives a VF that comes back from a test the state of one that was just made.
+func (p *pool) tidy(h *hands, vf, name string) error {
+	dev, err := h.netdevOf(vf)
+	if err != nil {
+		return err
+	}
+	return h.set(linktest.Host, dev, "down", "name", name, "address", string(p.macs[vf]), "mtu", "1500")
+}
+
+func vfOf(t *testing.T, pf string, n int) string {
+	t.Helper()
+	vf, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", n)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.Kernel = k
-	return h
+	return filepath.Base(vf)
 }

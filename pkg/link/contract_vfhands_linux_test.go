@@ -1,6 +1,7 @@
 package link_test
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,12 +11,23 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // cards are the PFs whose VFs a world hands out, one PF after the other.
 type cards struct {
 	pfs  []string // PCI addresses
 	used int
+	// changed: more was done to them than what ends with the pod.
+	changed bool
+}
+
+// Apply notes what does not end with the pod.
+func (h *hands) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+	if _, is := a.(plan.RestoreVF); is && h.cards != nil {
+		h.cards.changed = true
+	}
+	return h.Kernel.Apply(ctx, r, a)
 }
 
 const pciDevices = "/sys/bus/pci/devices"
@@ -25,7 +37,7 @@ func write(path, text string) error { return os.WriteFile(path, []byte(text), 0o
 // netdevOf is the name that a PCI function's netdev has in the host. A driver needs a
 // moment to make it.
 func (h *hands) netdevOf(pci string) (string, error) {
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(30 * time.Second)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -88,6 +100,7 @@ func (h *hands) setPF(path, name, state string) error {
 }
 
 func (h *hands) UnbindVF(pci bond.PCIAddress) error {
+	h.cards.changed = true
 	return write(filepath.Join(pciDevices, string(pci), "driver", "unbind"), string(pci))
 }
 
@@ -97,10 +110,12 @@ func (h *hands) BindVF(pci bond.PCIAddress) error {
 
 // LoseCarrier resets the function behind its driver's back.
 func (h *hands) LoseCarrier(pci bond.PCIAddress) error {
+	h.cards.changed = true
 	return write(filepath.Join(pciDevices, string(pci), "reset"), "1")
 }
 
 func (h *hands) SetNumVFs(pf string, n int) error {
+	h.cards.changed = true
 	file := filepath.Join(pciDevices, pf, "sriov_numvfs")
 	if err := write(file, "0"); err != nil || n == 0 {
 		return err

@@ -23,7 +23,8 @@ type Kernel interface {
 // their netns (Host for the host's) and their name there, VFs and PFs by PCI address.
 type World interface {
 	Kernel
-	// AddPod makes a netns on path, which is in /run/netns; the world deletes it at the end of the test.
+	// AddPod makes a netns on path, which is in /run/netns; the world deletes it at the end of the
+	// test. One that is there already is replaced, by one with another inode.
 	AddPod(path string) bond.Sandbox
 	DeletePod(path string) error
 	// AddMember makes or takes a link, puts it into the pod, down, and says how a record names it.

@@ -103,8 +103,7 @@ func sandboxDeleted(s *stage) {
 
 func sandboxReplaced(s *stage) {
 	l := s.link(0)
-	s.must(s.w.DeletePod(s.path), "delete the pod")
-	s.w.AddPod(s.path)
+	s.w.AddPod(s.path) // in place of the one that is there
 	_, err := s.w.AddDecoy(s.path, "net1")
 	s.must(err, "make a link in the other netns")
 	s.dead()
