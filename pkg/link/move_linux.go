@@ -94,8 +94,8 @@ func (c *conn) nameFree(name string) error {
 
 // dress gives a link MAC and MTU; "" and 0 leave them as they are.
 func (c *conn) dress(d *device, mac bond.MAC, mtu int) error {
-	if mac != "" && mac != d.MAC {
-		if err := c.setMAC(d, mac); err != nil {
+	if mac != "" {
+		if err := c.giveMAC(d, mac); err != nil {
 			return fmt.Errorf("set MAC %s (it has %s): %w", mac, d.MAC, err)
 		}
 	}

@@ -46,7 +46,7 @@ func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := *g
-			g.T = t
+			g.TB = t
 			g.veth(g.host, "ext0")
 			defer g.in(g.host, "link", "del", "p-ext0")
 			if tc.setup != nil {

@@ -14,16 +14,16 @@ import (
 
 // rig is a kernel whose host and pod are both netns made for the test.
 type rig struct {
-	*testing.T
+	testing.TB
 	k         *Kernel
 	host, pod string
 	r         *bond.Record
 }
 
 // newRig has no links but loopback; its record names no members.
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
-	g := &rig{T: t, host: netnstest.New(t), pod: netnstest.New(t)}
+	g := &rig{TB: t, host: netnstest.New(t), pod: netnstest.New(t)}
 	k, err := New(Options{HostNetns: g.host, SysfsPCI: t.TempDir(), ClaimDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)

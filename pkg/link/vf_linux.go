@@ -38,6 +38,10 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	if pf != a.VF.PF {
 		return fmt.Errorf("%w: %s is a VF of PF %s, not of %s", bond.ErrStale, a.PCI, pf, a.VF.PF)
 	}
+	vf, err := k.vfToTell(host, a)
+	if err != nil {
+		return err
+	}
 	var errs []error
 	for _, s := range vfAttrs(a.VF.Number, a.Settings) {
 		if err := host.setVF(d, s); err != nil {
@@ -47,7 +51,77 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
-	return host.verifyVF(d, a)
+	if err := host.verifyVF(d, a); err != nil || vf == nil {
+		return err
+	}
+	if vf, err = host.byIndex(vf.Index, false); err != nil {
+		return err
+	}
+	return host.giveMAC(vf, *a.Settings.MAC)
+}
+
+// vfToTell gives the VF's own netdev, set down, its MAC before the PF is told of it. Once a PF has set a MAC
+// the VF's driver is refused every other, and igbvf even that one until it is reset: the VF then sends with
+// an address that the PF drops. That the VF is refused now, because its PF has set another MAC before, is no
+// error. Nil when there is no MAC to set or no netdev in the host.
+func (k *Kernel) vfToTell(host *conn, a plan.RestoreVF) (*device, error) {
+	if a.Settings.MAC == nil || a.Settings.MAC.IsZero() {
+		return nil, nil
+	}
+	name, err := k.sysfs.netdevOf(a.PCI)
+	if errors.Is(err, bond.ErrGone) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, err := host.byName(name, false)
+	if err != nil {
+		return nil, err
+	}
+	if d.PCI != a.PCI {
+		return nil, fmt.Errorf("%w: %s is %q now", bond.ErrStale, name, d.PCI)
+	}
+	if d.Up {
+		if err := host.setUp(d, false); err != nil {
+			return nil, err
+		}
+	}
+	if d.MAC == *a.Settings.MAC {
+		return d, nil
+	}
+	if err := host.setMAC(d, *a.Settings.MAC); err != nil && !refused(err) {
+		return nil, fmt.Errorf("VF's netdev %s: %w", name, err)
+	}
+	return d, nil
+}
+
+// giveMAC sets a link's MAC. A VF that is refused because its PF has set one already learns that one from
+// its PF when it is reset, which going up and down does. What it has afterwards decides.
+func (c *conn) giveMAC(d *device, mac bond.MAC) error {
+	if d.MAC == mac {
+		return nil
+	}
+	err := c.setMAC(d, mac)
+	if err == nil || d.PCI == "" || d.Up || !refused(err) {
+		return err
+	}
+	if err := errors.Join(c.setUp(d, true), c.setUp(d, false)); err != nil {
+		return err
+	}
+	now, again := c.byIndex(d.Index, false)
+	if again != nil {
+		return again
+	}
+	if now.MAC != mac {
+		return fmt.Errorf("MAC %s: %w; reset it has %s, as its PF may have set: ask the PF (ip link show) or give the VF's driver back", mac, err, now.MAC)
+	}
+	return nil
+}
+
+// refused: a PF did not let its VF have an address (igbvf and ixgbevf, iavf).
+func refused(err error) bool {
+	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 }
 
 func (c *conn) setVF(pf *device, s vfAttr) error {

@@ -1,0 +1,101 @@
+//go:build lab
+
+package link
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// inIP are the names that ip gives to options in its JSON, for those that it shows in every mode.
+var inIP = map[bond.Option]string{
+	bond.OptMode: "mode", bond.OptMiimon: "miimon", bond.OptUpdelay: "updelay", bond.OptDowndelay: "downdelay",
+	bond.OptPeerNotifyDelay: "peer_notify_delay", bond.OptArpInterval: "arp_interval", bond.OptArpAllTargets: "arp_all_targets",
+	bond.OptPrimaryReselect: "primary_reselect", bond.OptFailOverMac: "fail_over_mac", bond.OptXmitHashPolicy: "xmit_hash_policy",
+	bond.OptResendIgmp: "resend_igmp", bond.OptMinLinks: "min_links", bond.OptLpInterval: "lp_interval",
+	bond.OptPacketsPerSlave: "packets_per_slave", bond.OptActiveSlave: "active_slave", bond.OptPrimary: "primary",
+}
+
+// TestOptionsAsIPShowsThem: what we tell of a bond is what ip tells.
+func TestOptionsAsIPShowsThem(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	g.member("net2")
+	options := bond.Options{
+		bond.OptMode: "active-backup", bond.OptMiimon: "50", bond.OptUpdelay: "100", bond.OptFailOverMac: "active",
+		bond.OptPrimary: "net2", bond.OptPrimaryReselect: "better", bond.OptResendIgmp: "3", bond.OptXmitHashPolicy: "layer2+3",
+	}
+	g.apply(plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: options, MTU: 1450})
+	g.in(g.pod, "link", "set", "bond0", "up")
+	for _, name := range []string{"net1", "net2"} {
+		g.apply(plan.Enslave{Link: g.ref(g.pod, name), Bond: g.ref(g.pod, "bond0")})
+	}
+	active := func() bool {
+		o := g.see()
+		return o.Members[1].MIIUp && o.Bond.Active == o.Members[1].Link.Index
+	}
+	for deadline := time.Now().Add(20 * time.Second); !active(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("the primary did not become the active member: %+v", g.see())
+		}
+	}
+	o := g.see().Bond
+	var shown []struct {
+		Info struct {
+			Data map[string]any `json:"info_data"`
+		} `json:"linkinfo"`
+	}
+	if err := json.Unmarshal(g.in(g.pod, "-d", "-j", "link", "show", "dev", "bond0"), &shown); err != nil {
+		t.Fatal(err)
+	}
+	for option, name := range inIP {
+		value, ok := shown[0].Info.Data[name]
+		if !ok {
+			t.Errorf("ip shows no %s: %v", name, shown[0].Info.Data)
+			continue
+		}
+		if got := o.Options[option]; got != fmt.Sprint(value) {
+			t.Errorf("%s is %q, ip shows %v", option, got, value)
+		}
+	}
+}
+
+// TestCreateBondWithoutItsPrimary: the primary's VF may be lost when the bond is made anew.
+func TestCreateBondWithoutItsPrimary(t *testing.T) {
+	g := newRig(t)
+	g.apply(plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: bond.Options{
+		bond.OptMode: "active-backup", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1",
+	}})
+	if b := g.see().Bond; b == nil || b.Options[bond.OptMode] != "active-backup" {
+		t.Errorf("observed %+v", b)
+	}
+	err := g.k.Apply(t.Context(), g.r, plan.SetOptions{Bond: g.ref(g.pod, "bond0"), Options: bond.Options{bond.OptPrimary: "net1"}})
+	if err == nil || !strings.Contains(err.Error(), "net1") {
+		t.Errorf("a primary that is not there: %v", err)
+	}
+}
+
+// BenchmarkObserve is what a resync costs a converged bond: two members, addresses and routes.
+func BenchmarkObserve(b *testing.B) {
+	g := newRig(b)
+	g.member("net1")
+	g.member("net2")
+	g.apply(plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "50"}})
+	g.in(g.pod, "link", "set", "bond0", "up")
+	for _, name := range []string{"net1", "net2"} {
+		g.apply(plan.Enslave{Link: g.ref(g.pod, name), Bond: g.ref(g.pod, "bond0")})
+	}
+	g.in(g.pod, "addr", "add", "10.0.0.1/24", "dev", "bond0")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := g.k.Observe(b.Context(), g.r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,200 @@
+//go:build lab
+
+package link
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	guestNetns = "/proc/1/ns/net"
+	pciRoot    = "/sys/bus/pci/devices"
+	oldMAC     = bond.MAC("02:aa:bb:cc:dd:01")
+	elseMAC    = bond.MAC("02:aa:bb:cc:dd:02")
+)
+
+// vfRig is the guest with a VF that was just made anew, a pod for it, and a neighbour: a VF of the
+// other card in a netns of its own, with 10.0.0.2.
+type vfRig struct {
+	*rig
+	card      topology.Card
+	pf, vf    bond.PCIAddress
+	neighbour string
+}
+
+func newVFRig(t *testing.T) *vfRig {
+	t.Helper()
+	top, err := topology.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := New(Options{ClaimDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &vfRig{rig: &rig{TB: t, k: k, host: guestNetns, pod: netnstest.New(t)}, card: top.Cards[0], neighbour: netnstest.New(t)}
+	g.pf, g.vf = bond.PCIAddress(g.card.PF.PCI), bond.PCIAddress(g.card.VFs[0].PCI)
+	for _, c := range top.Cards[:2] {
+		g.sysfs(c.PF.PCI+"/sriov_numvfs", "0")
+		g.sysfs(c.PF.PCI+"/sriov_numvfs", "1")
+		g.in(g.host, "link", "set", g.netdev(bond.PCIAddress(c.PF.PCI)), "up")
+	}
+	other := g.netdev(bond.PCIAddress(top.Cards[1].VFs[0].PCI))
+	g.in(g.host, "link", "set", other, "netns", g.neighbour)
+	g.in(g.neighbour, "addr", "add", "10.0.0.2/24", "dev", other)
+	g.in(g.neighbour, "link", "set", other, "up")
+	g.r = &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: sandboxAt(t, g.pod),
+		Members: []bond.Member{{Name: "net1", PCI: g.vf, MAC: oldMAC, VF: &bond.VF{PF: g.pf}}}}
+	g.netdev(g.vf)
+	return g
+}
+
+func (g *vfRig) sysfs(path, text string) {
+	g.Helper()
+	if err := os.WriteFile(filepath.Join(pciRoot, path), []byte(text), 0); err != nil {
+		g.Fatal(err)
+	}
+}
+
+// netdev waits for a function's netdev in the host: drivers take their time.
+func (g *vfRig) netdev(pci bond.PCIAddress) string {
+	g.Helper()
+	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if name, err := g.k.sysfs.netdevOf(pci); err == nil {
+			return name
+		}
+		if time.Now().After(deadline) {
+			g.Fatalf("no netdev of %s", pci)
+		}
+	}
+}
+
+// vfSet changes what the PF keeps by hand.
+func (g *vfRig) vfSet(args ...string) {
+	g.Helper()
+	g.in(g.host, append([]string{"link", "set", g.netdev(g.pf), "vf", "0"}, args...)...)
+}
+
+func (g *vfRig) vfRef() plan.Ref {
+	g.Helper()
+	m := g.see().Members[0]
+	if m.Place == bond.Lost {
+		g.Fatal("the VF is lost")
+	}
+	return plan.RefOf(m.Place, &m.Link)
+}
+
+// carries says whether the VF in the pod exchanges packets with its neighbour.
+func (g *vfRig) carries() bool {
+	g.Helper()
+	g.in(g.pod, "addr", "replace", "10.0.0.1/24", "dev", "net1")
+	g.in(g.pod, "link", "set", "net1", "up")
+	for deadline := time.Now().Add(60 * time.Second); !g.see().Members[0].Link.Carrier; time.Sleep(50 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			g.Fatal("no carrier")
+		}
+	}
+	out, err := inNetns(g.pod, "ping", "-c", "10", "-i", "0.2", "-W", "1", "10.0.0.2")
+	g.Logf("%s", lastLines(out, 2))
+	return err == nil
+}
+
+func lastLines(b []byte, n int) string {
+	all := strings.Split(strings.TrimSpace(string(b)), "\n")
+	return strings.Join(all[max(0, len(all)-n):], " | ")
+}
+
+// TestVFCarriesWithItsOldMAC is what a repair must come to, whatever state the VF came back in.
+func TestVFCarriesWithItsOldMAC(t *testing.T) {
+	locked := bond.VFSettings{MAC: new(oldMAC), Trust: new(true), SpoofChk: new(true)}
+	for _, tc := range []struct {
+		name    string
+		before  []string // set on the PF by hand, after the VF came back
+		up      bool     // somebody set the VF up in the host
+		restore bond.VFSettings
+	}{
+		{"MAC of the VF's own choice", nil, false, bond.VFSettings{}},
+		{"MAC set on the PF", nil, false, locked},
+		{"and the VF up in the host", nil, true, locked},
+		{"the PF has it already, the VF has another", []string{"mac", string(oldMAC)}, false, bond.VFSettings{}},
+		{"the same, and it is set once more", []string{"mac", string(oldMAC)}, false, locked},
+		{"the PF has another", []string{"mac", string(elseMAC)}, false, locked},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := newVFRig(t)
+			if tc.before != nil {
+				g.vfSet(tc.before...)
+			}
+			if tc.up {
+				g.in(g.host, "link", "set", g.netdev(g.vf), "up")
+			}
+			if !tc.restore.Empty() {
+				g.apply(plan.RestoreVF{PCI: g.vf, VF: bond.VF{PF: g.pf}, Settings: tc.restore})
+			}
+			g.apply(plan.MoveToPod{Link: g.vfRef(), Name: "net1", MAC: oldMAC, MTU: 1400})
+			l := g.show(g.pod, "net1")
+			if l.MAC != oldMAC || l.MTU != 1400 {
+				t.Errorf("in the pod: %+v", l)
+			}
+			if !g.carries() {
+				t.Error("it carries no traffic")
+			}
+			if l := g.show(g.pod, "net1"); l.MAC != oldMAC {
+				t.Errorf("set up it has MAC %s", l.MAC)
+			}
+		})
+	}
+}
+
+// TestVFOfAnotherMACStaysInTheHost: the PF insists on another MAC and nobody may change that.
+func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
+	g := newVFRig(t)
+	g.vfSet("mac", string(elseMAC))
+	err := g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: g.vfRef(), Name: "net1", MAC: oldMAC})
+	if !errors.Is(err, bond.ErrBusy) {
+		t.Errorf("got %v, want ErrBusy", err)
+	}
+	t.Log(err)
+	if m := g.see().Members[0]; m.Place != bond.InHost || m.Link.Up {
+		t.Errorf("it is %+v", m)
+	}
+}
+
+// TestFindMembersOfVFs: what the PF keeps is noted as it is, with the VF in the pod or in the host.
+func TestFindMembersOfVFs(t *testing.T) {
+	g := newVFRig(t)
+	g.vfSet("mac", string(oldMAC), "vlan", "100", "qos", "3", "spoofchk", "off")
+	g.vfSet("trust", "on")
+	find := func(inHost bool, name string) bond.Member {
+		t.Helper()
+		m, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{name}, inHost)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return m[0]
+	}
+	inHost := find(true, g.netdev(g.vf))
+	v := inHost.VF
+	if inHost.PCI != g.vf || v == nil || v.PF != g.pf || v.Number != 0 {
+		t.Fatalf("in the host: %+v", inHost)
+	}
+	s := v.Settings
+	if *s.MAC != oldMAC || *s.VLAN != (bond.VLAN{ID: 100, QoS: 3, Proto: 0x8100}) || *s.SpoofChk || !*s.Trust {
+		t.Errorf("settings: %s", s)
+	}
+	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")
+	if inPod := find(false, "net1"); fmt.Sprint(inPod.VF.Settings) != fmt.Sprint(s) || inPod.VF.Number != 0 || inPod.PCI != g.vf {
+		t.Errorf("in the pod: %+v, %s", inPod, inPod.VF.Settings)
+	}
+}
