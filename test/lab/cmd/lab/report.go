@@ -23,13 +23,21 @@ type report struct {
 	verbose bool
 
 	passed, failed, skipped int
-	// output is what each test has printed so far; under "" what the package has printed beside them.
+	// output is what each running test has printed so far; under "" is what the package has printed beside them.
 	output map[string]*strings.Builder
 }
 
-// read reads test2json's events to their end.
+// read reads test2json's events to their end. Tests that have not ended by then have failed: their process
+// panicked, or was killed, or its machine was.
 func (r *report) read(events io.Reader) error {
-	r.output = map[string]*strings.Builder{}
+	r.output = map[string]*strings.Builder{"": new(strings.Builder)}
+	defer func() {
+		for _, test := range slices.Sorted(maps.Keys(r.output)) {
+			if test != "" {
+				r.end(event{Action: "fail", Test: test})
+			}
+		}
+	}()
 	for dec := json.NewDecoder(events); ; {
 		var e event
 		if err := dec.Decode(&e); errors.Is(err, io.EOF) {
@@ -44,6 +52,8 @@ func (r *report) read(events io.Reader) error {
 // take takes one event in.
 func (r *report) take(e event) {
 	switch e.Action {
+	case "run":
+		r.output[e.Test] = new(strings.Builder)
 	case "output":
 		r.print(e)
 	case "pass", "fail", "skip":
@@ -59,10 +69,9 @@ func (r *report) print(e event) {
 		fmt.Fprint(r.out, e.Output)
 		return
 	}
-	if r.output[e.Test] == nil {
-		r.output[e.Test] = new(strings.Builder)
+	if text := r.output[e.Test]; text != nil {
+		text.WriteString(e.Output)
 	}
-	r.output[e.Test].WriteString(e.Output)
 }
 
 // end counts a test and shows its result: a line for a test of the first rank or one that did not pass, and
@@ -76,6 +85,8 @@ func (r *report) end(e event) {
 	case "skip":
 		r.skipped++
 	}
+	text := r.output[e.Test]
+	delete(r.output, e.Test)
 	if r.verbose {
 		return
 	}
@@ -83,41 +94,29 @@ func (r *report) end(e event) {
 	if depth == 0 || e.Action != "pass" {
 		fmt.Fprintf(r.out, "%s--- %s: %s (%.2fs)\n", strings.Repeat("    ", depth), strings.ToUpper(e.Action), e.Test, e.Elapsed)
 	}
-	if text := r.output[e.Test]; text != nil && e.Action != "pass" {
-		fmt.Fprint(r.out, indent(plain(text.String(), e.Action), depth+1))
+	if text != nil && e.Action != "pass" {
+		fmt.Fprint(r.out, indent(text.String(), depth+1))
 	}
-	delete(r.output, e.Test)
 }
 
-// plain leaves out what a result's own line says already; of a skipped test only the reason is left.
-func plain(text, action string) string {
-	var kept strings.Builder
-	for line := range strings.Lines(text) {
-		trimmed := strings.TrimSpace(line)
-		if strings.HasPrefix(trimmed, "--- ") || strings.HasPrefix(trimmed, "=== ") && action == "skip" {
-			continue
-		}
-		kept.WriteString(line)
-	}
-	return kept.String()
-}
-
-// indent indents each line by a number of levels.
+// indent indents each line by a number of levels, and leaves out what a result's own line says already.
 func indent(text string, levels int) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
+		if trimmed := strings.TrimSpace(line); strings.HasPrefix(trimmed, "--- ") || strings.HasPrefix(trimmed, "=== ") {
+			continue
+		}
 		out.WriteString(strings.Repeat("    ", levels) + strings.TrimPrefix(line, "    "))
 	}
 	return out.String()
 }
 
-// rest returns what the package printed outside of any test that has ended: the trace of a panic, mostly.
+// rest returns what the package printed beside its tests.
 func (r *report) rest() string {
-	var out strings.Builder
-	for _, test := range slices.Sorted(maps.Keys(r.output)) {
-		out.WriteString(r.output[test].String())
+	if text := r.output[""]; text != nil {
+		return text.String()
 	}
-	return out.String()
+	return ""
 }
 
 // result is the outcome of one package.

@@ -88,16 +88,36 @@ func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []res
 	if err := atOnce.Wait(); err != nil {
 		return nil, err
 	}
-	defer stop(guest, &err)
+	defer func() { stop(guest, &err) }()
 	var results []result
 	for _, b := range binaries {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
+		if guest, err = o.alive(ctx, guest); err != nil {
+			return nil, err
+		}
 		fmt.Printf("\n%s\n", b.pkg.ImportPath)
 		results = append(results, o.testPackage(ctx, guest, b))
 	}
 	return results, nil
+}
+
+// alive returns the guest, or a new one if a test has crashed it: the other packages shall be tested, too.
+func (o *testOptions) alive(ctx context.Context, guest *lab.Guest) (*lab.Guest, error) {
+	select {
+	case <-guest.Done():
+	default:
+		return guest, nil
+	}
+	if err := guest.Stop(ctx); err != nil {
+		return guest, err
+	}
+	fresh, err := o.start(ctx)
+	if err != nil {
+		return guest, err
+	}
+	return fresh, nil
 }
 
 // binariesDir makes a directory of this run's own for the test binaries. It lies in the cache, which the guest
