@@ -3,12 +3,9 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io/fs"
-	"os"
 
 	"github.com/containernetworking/cni/pkg/skel"
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni"
@@ -51,11 +48,10 @@ func hostSandbox() (bond.Sandbox, error) {
 	return bond.Sandbox{Path: ns.Path(), Dev: id.Dev, Inode: id.Inode}, ns.Close()
 }
 
-// probe looks for the bonding driver, which is loaded with the first bond where it is a module.
 func probe(context.Context) error {
-	_, err := os.Stat("/sys/class/net/bonding_masters")
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the kernel has no bonding driver loaded; modprobe bonding: %w", bond.ErrUnsupported)
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return err
 	}
-	return err
+	return cni.ProbeBonding("/", unix.ByteSliceToString(name.Release[:]))
 }

@@ -12,11 +12,10 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
 const (
-	// DefaultStateDir is where records are kept when the network config does not say.
-	DefaultStateDir = "/run/bondkeeper"
 	// defaultMiimon is how often the members' carrier is looked at, in milliseconds, when
 	// the config asks for neither MII nor ARP monitoring. Without any, no failure is ever seen.
 	defaultMiimon = "100"
@@ -51,7 +50,8 @@ type Basics struct {
 	// Version is the CNI version that the runtime speaks, "0.1.0" when it does not say.
 	Version string
 	// Network is the network's name.
-	Network  string
+	Network string
+	// StateDir is where the records are; store.DefaultDir when the config does not say.
 	StateDir string
 	// IPAM is the name of the IPAM plugin; empty for none.
 	IPAM string
@@ -134,7 +134,7 @@ func (o object) stateDir() (string, error) {
 	dir, found, err := o.str("stateDir", want)
 	switch {
 	case err != nil || !found:
-		return DefaultStateDir, err
+		return store.DefaultDir, err
 	case !filepath.IsAbs(dir):
 		return "", o.invalid("stateDir", want)
 	}

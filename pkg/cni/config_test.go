@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
 // okdConfig is the network config of the OKD page on pod-level bonding, without the
@@ -43,7 +44,7 @@ func TestParseConfigOKD(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := &Config{
-				Basics:           Basics{Version: "0.3.1", Network: "bond-net1", StateDir: DefaultStateDir, IPAM: "host-local"},
+				Basics:           Basics{Version: "0.3.1", Network: "bond-net1", StateDir: store.DefaultDir, IPAM: "host-local"},
 				LinksInContainer: true,
 				Links:            []string{"net1", "net2"},
 				Options:          bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active", bond.OptMiimon: "100"},

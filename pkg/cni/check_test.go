@@ -1,0 +1,94 @@
+package cni
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+)
+
+func TestCheck(t *testing.T) {
+	tests := []struct {
+		name  string
+		world func(n *node, pod string) error
+		args  func(n *node, args *skel.CmdArgs)
+		code  uint // 0: CHECK passes
+		says  []string
+	}{
+		{name: "untouched"},
+		{name: "member without carrier", world: func(n *node, _ string) error { return n.SetPFCarrier("pf0", false) }},
+		{name: "pod added an address", world: func(n *node, pod string) error {
+			return n.AddAddress(pod, "bond0", netip.MustParsePrefix("192.0.2.9/24"))
+		}},
+		{name: "bond deleted", world: func(n *node, pod string) error { return n.DeleteBond(pod, "bond0") }, code: 999, says: []string{"bond0", "demo/c1"}},
+		{name: "member released", world: func(n *node, pod string) error { return n.Release(pod, "net1") }, code: 999, says: []string{"net1"}},
+		{name: "member lost", world: func(n *node, _ string) error { return n.UnbindVF(n.VFs("pf0")[0]) }, code: 999, says: []string{"net1", "0000:01:10.0"}},
+		{name: "bond down", world: func(n *node, pod string) error { return n.SetDown(pod, "bond0") }, code: 999, says: []string{"down"}},
+		{name: "addresses gone", world: func(n *node, pod string) error { return n.FlushAddresses(pod, "bond0") }, code: 999, says: []string{"10.56.217.2/24"}},
+		{name: "MTU changed", world: func(n *node, pod string) error { return n.SetMTU(pod, "bond0", 1280) }, code: 999, says: []string{"1280", "1500"}},
+		{name: "lease gone", world: func(n *node, _ string) error { return os.RemoveAll(filepath.Join(n.data, "bond-net1")) }, code: 999, says: []string{"IPAM host-local CHECK"}},
+		{name: "other netns", args: func(n *node, args *skel.CmdArgs) { args.Netns = n.pod("p2", 1) }, code: types.ErrInvalidNetNS, says: []string{"CNI_NETNS", "p1", "p2"}},
+		{name: "never added", args: func(_ *node, args *skel.CmdArgs) { args.ContainerID = "c9" }, code: types.ErrUnknownContainer, says: []string{"c9@bond0"}},
+		{name: "prevResult has another address", args: func(n *node, args *skel.CmdArgs) {
+			n.editPrev(args, func(r *current.Result) { r.IPs[0].Address.IP = net.IPv4(10, 56, 217, 99) })
+		}, code: 999, says: []string{"10.56.217.99/24", "10.56.217.2/24"}},
+		{name: "prevResult has another MAC", args: func(n *node, args *skel.CmdArgs) {
+			n.editPrev(args, func(r *current.Result) { r.Interfaces[0].Mac = "02:00:00:00:00:77" })
+		}, code: 999, says: []string{"02:00:00:00:00:77"}},
+		{name: "prevResult has no bond", args: func(n *node, args *skel.CmdArgs) {
+			n.editPrev(args, func(r *current.Result) { r.Interfaces[0].Name = "eth0" })
+		}, code: types.ErrInvalidNetworkConfig, says: []string{"prevResult.interfaces", "bond0"}},
+		{name: "no prevResult", args: func(n *node, args *skel.CmdArgs) { args.StdinData = n.config(nil) }, code: types.ErrInvalidNetworkConfig, says: []string{"prevResult"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n := newNode(t, 2)
+			pod := n.pod("p1", 0)
+			args := n.args("c1", pod, n.config(nil))
+			args.StdinData = n.withPrev(args.StdinData, n.mustAdd(args))
+			if tt.world != nil {
+				n.must(tt.world(n, pod))
+			}
+			if tt.args != nil {
+				tt.args(n, args)
+			}
+			changes := n.Changes()
+			err := n.plugin.Funcs().Check(args)
+			if tt.code == 0 {
+				n.must(err)
+			} else {
+				wantError(t, err, tt.code, tt.says...)
+			}
+			if n.Changes() != changes {
+				t.Errorf("CHECK changed something: %v", n.ChangeLog()[changes:])
+			}
+		})
+	}
+}
+
+// TestCheckAfterFailover: the bond has the other member's MAC now, as it must.
+func TestCheckAfterFailover(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	args := n.args("c1", pod, n.config(nil))
+	result := n.mustAdd(args)
+	n.must(n.SetPFCarrier("pf0", false))
+	if mac := n.link(pod, "bond0").MAC; string(mac) == result.Interfaces[0].Mac {
+		t.Fatalf("no failover: %s", n.Fake)
+	}
+	args.StdinData = n.withPrev(args.StdinData, result)
+	n.must(n.plugin.Funcs().Check(args))
+}
+
+func (n *node) editPrev(args *skel.CmdArgs, edit func(*current.Result)) {
+	n.t.Helper()
+	c, err := ParseConfig(args.StdinData, Args{})
+	n.must(err)
+	edit(c.Prev)
+	args.StdinData = n.withPrev(args.StdinData, c.Prev)
+}

@@ -1,0 +1,49 @@
+package cni
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// ProbeBonding says whether the kernel of release, whose files are below root ("/" but in
+// tests), can make bonds: nil when the bonding driver is there or is a module that the kernel
+// loads with the first bond.
+func ProbeBonding(root, release string) error {
+	_, err := os.Stat(filepath.Join(root, "sys/class/net/bonding_masters"))
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, list := range []string{"modules.dep", "modules.builtin"} {
+		found, err := lists(filepath.Join(root, "lib/modules", release, list), "/bonding.ko")
+		if found || err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("kernel %s has no bonding driver and no such module: %w", release, bond.ErrUnsupported)
+}
+
+// lists says whether a line of a file begins with the path of a module; a missing file lists nothing.
+func lists(path, module string) (bool, error) {
+	f, err := os.Open(path) //nolint:gosec // a path of the system
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { _ = f.Close() }()
+	for s := bufio.NewScanner(f); s.Scan(); {
+		name, _, _ := strings.Cut(s.Text(), ":")
+		if strings.Contains(name, module) {
+			return true, nil
+		}
+	}
+	return false, nil
+}

@@ -1,0 +1,193 @@
+package cni
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// TestAddAfterKilled: an ADD that was killed leaves a record; the next one clears it away.
+func TestAddAfterKilled(t *testing.T) {
+	for _, phase := range []bond.Phase{bond.PhaseAdding, bond.PhaseDeleting} {
+		t.Run(string(phase), func(t *testing.T) {
+			n := newNode(t, 1)
+			pod := n.pod("p1", 0)
+			before := n.String()
+			args := n.args("c1", pod, n.config(nil))
+			n.mustAdd(args)
+			r := n.record("c1")
+			r.Phase = phase
+			n.must(n.store.Save(r))
+			result := n.mustAdd(args)
+			if len(result.IPs) != 1 || len(n.leases()) != 1 {
+				t.Errorf("IPs %v, leases %v", result.IPs, n.leases())
+			}
+			n.mustDel(args)
+			n.nothingLeft(before)
+		})
+	}
+}
+
+// TestAddRollback: whatever fails, and wherever, ADD leaves nothing and returns that error.
+func TestAddRollback(t *testing.T) {
+	boom := errors.New("boom")
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := n.args("c1", pod, n.config(nil))
+	n.mustAdd(args)
+	steps := n.Applies()
+	n.mustDel(args)
+	n.nothingLeft(before)
+	if steps < 8 {
+		t.Fatalf("only %d steps to fail at", steps)
+	}
+	for i := 1; i <= steps; i++ {
+		t.Run(fmt.Sprintf("kernel refuses change %d", i), func(t *testing.T) {
+			n.FailApply(i, boom)
+			_, err := n.add(args)
+			if err == nil { // the neighbours could not be told; nothing else may be passed over
+				if log := n.stderr.String(); !strings.Contains(log, "neighbours") {
+					t.Errorf("a refused change was passed over:\n%s", log)
+				}
+				n.mustDel(args)
+				n.nothingLeft(before)
+				return
+			}
+			wantError(t, err, types.ErrInternal, "boom", "bond0")
+			n.nothingLeft(before)
+		})
+	}
+	t.Run("kernel cannot be read", func(t *testing.T) {
+		n.FailObserve(1, boom)
+		_, err := n.add(args)
+		wantError(t, err, types.ErrInternal, "boom")
+		n.nothingLeft(before)
+	})
+	t.Run("IPAM has no address left", func(t *testing.T) {
+		full := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "host-local", "dataDir": n.data, "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.7", "rangeEnd": "10.0.0.7", "gateway": "10.0.0.7"}}))
+		_, err := n.add(full)
+		wantError(t, err, types.ErrInternal, "IPAM host-local ADD")
+		n.nothingLeft(before)
+	})
+	t.Run("standard output is closed", func(t *testing.T) {
+		p := n.newPlugin(nil)
+		p.Stdout = brokenPipe{}
+		err := p.Funcs().Add(args)
+		wantError(t, err, types.ErrIOFailure, "broken pipe")
+		n.nothingLeft(before)
+	})
+}
+
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
+
+// TestAddRollbackFails: what could not be given back stays on record, and DEL gives it back.
+func TestAddRollbackFails(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := n.args("c1", pod, n.config(nil))
+	first, second := errors.New("no room for the address"), errors.New("cannot delete")
+	n.FailApplyIf(func(a plan.Action) error {
+		switch a.(type) {
+		case plan.AddAddress:
+			return first
+		case plan.DeleteBond:
+			return second
+		}
+		return nil
+	})
+	_, err := n.add(args)
+	wantError(t, err, types.ErrInternal, first.Error())
+	if strings.Contains(err.Error(), second.Error()) {
+		t.Errorf("the first error is hidden by the second: %v", err)
+	}
+	if !strings.Contains(n.stderr.String(), second.Error()) {
+		t.Errorf("the second error is not told: %s", n.stderr)
+	}
+	if r := n.record("c1"); !r.Deleted() {
+		t.Errorf("record is %s, not a tombstone", r.Phase)
+	}
+	n.FailApplyIf(nil)
+	n.mustDel(args)
+	n.nothingLeft(before)
+}
+
+// TestAddBusy: what a driver cannot do now is tried again before ADD fails.
+func TestAddBusy(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	refusals := 2
+	n.FailApplyIf(func(a plan.Action) error {
+		if _, ok := a.(plan.Enslave); ok && a.On() == 1 && refusals > 0 {
+			refusals--
+			return fmt.Errorf("set MAC: %w", bond.ErrBusy)
+		}
+		return nil
+	})
+	n.mustAdd(n.args("c1", pod, n.config(nil)))
+	if refusals != 0 {
+		t.Errorf("%d refusals left", refusals)
+	}
+}
+
+// TestAddKilled: an ADD that dies at any change of the kernel leaves what a DEL can clear.
+func TestAddKilled(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := n.args("c1", pod, n.config(nil))
+	n.mustAdd(args)
+	steps := n.Applies()
+	n.mustDel(args)
+	for i := range steps {
+		n.dieAfter(args, i)
+		n.mustDel(args)
+		n.nothingLeft(before)
+	}
+}
+
+// dieAfter runs an ADD that ends, like one that is killed, before its change after the first i.
+func (n *node) dieAfter(args *skel.CmdArgs, i int) {
+	n.t.Helper()
+	type death struct{}
+	done := 0
+	n.BeforeApply(func(plan.Action) {
+		if done == i {
+			panic(death{})
+		}
+		done++
+	})
+	defer n.BeforeApply(nil)
+	defer func() {
+		if r := recover(); r != nil {
+			if _, ok := r.(death); !ok {
+				panic(r)
+			}
+		}
+	}()
+	_, _ = n.add(args)
+}
+
+// TestFullStateDir: no record, no change.
+func TestFullStateDir(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := n.args("c1", pod, n.config(map[string]any{"stateDir": filepath.Join(n.dir, "file", "state")}))
+	n.must(os.WriteFile(filepath.Join(n.dir, "file"), nil, 0o600))
+	_, err := n.add(args)
+	wantError(t, err, types.ErrIOFailure, "state")
+	n.nothingLeft(before)
+}
