@@ -108,9 +108,9 @@ func tryKVM(ctx context.Context, cfg *Config, k *kernel, image string) (bool, st
 	if err != nil {
 		return false, "", fmt.Errorf("lab: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	initramfs := filepath.Join(dir, "initramfs")
-	if err := writeInitramfs(ctx, initramfs, k, &wire.Boot{Trial: true}); err != nil {
+	if err = writeInitramfs(ctx, initramfs, k, &wire.Boot{Trial: true}); err != nil {
 		return false, "", err
 	}
 	limited, cancel := context.WithTimeout(ctx, trialTime)

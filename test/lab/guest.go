@@ -110,20 +110,20 @@ func (g *Guest) powerOn(ctx context.Context, args []string) error {
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	defer channel.Close()
+	defer func() { _ = channel.Close() }()
 	monitor, err := net.Listen("unix", s.monitor)
 	if err != nil {
 		return fmt.Errorf("lab: %w", err)
 	}
-	defer monitor.Close()
+	defer func() { _ = monitor.Close() }()
 	if g.machine, err = startMachine(g.cfg.QEMU, append(args, deviceArgs(&g.cfg, s)...), g.cfg.Console); err != nil {
 		return err
 	}
 	// Whatever ends first, the context or the machine, ends the waiting below.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(g.machine.alive, func() { cancel(context.Cause(g.machine.alive)) })()
-	defer context.AfterFunc(ctx, func() { channel.Close(); monitor.Close() })()
+	defer g.machine.onEnd(func() { cancel(g.machine.cause()) })()
+	defer context.AfterFunc(ctx, func() { _, _ = channel.Close(), monitor.Close() })()
 	if err := g.greet(ctx, channel, monitor); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
@@ -152,8 +152,8 @@ func (g *Guest) greet(ctx context.Context, channel, monitor net.Listener) error 
 	if err != nil {
 		return fmt.Errorf("channel to the guest: %w", err)
 	}
-	defer stream.Close()
-	defer context.AfterFunc(ctx, func() { g.session.Close() })()
+	defer func() { _ = stream.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = g.session.Close() })()
 	dec := gob.NewDecoder(stream)
 	var hello wire.Hello
 	if err := dec.Decode(&hello); err != nil {

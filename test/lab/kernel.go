@@ -104,7 +104,7 @@ func (k *kernel) moduleFiles(ctx context.Context, names ...string) ([]string, er
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	defer os.RemoveAll(root)
+	defer func() { _ = os.RemoveAll(root) }()
 	if err := os.MkdirAll(filepath.Join(root, "lib/modules"), 0o755); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}

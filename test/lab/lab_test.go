@@ -223,7 +223,7 @@ func files(t *testing.T, guest *lab.Guest) {
 func terminal(t *testing.T, guest *lab.Guest) {
 	var out bytes.Buffer
 	in, typed := io.Pipe()
-	defer typed.Close()
+	defer func() { _ = typed.Close() }()
 	sizes := make(chan lab.Size, 1)
 	sizes <- lab.Size{Rows: 33, Cols: 99}
 	stdout := writerFunc(func(p []byte) (int, error) {

@@ -45,8 +45,8 @@ func startMachine(qemu string, args []string, console io.Writer) (*machine, erro
 	started := make(chan error)
 	go func() {
 		// The kernel sends the Pdeathsig when the thread ends that started the process: keep it until then.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
+		runtime.LockOSThread()         //nolint:forbidigo // the thread changes nothing, it only has to live
+		defer runtime.UnlockOSThread() //nolint:forbidigo // as above
 		err := cmd.Start()
 		started <- err
 		if err == nil {
@@ -58,6 +58,12 @@ func startMachine(qemu string, args []string, console io.Writer) (*machine, erro
 	}
 	return m, nil
 }
+
+// onEnd calls f when QEMU has ended, unless it is undone before.
+func (m *machine) onEnd(f func()) (undo func() bool) { return context.AfterFunc(m.alive, f) }
+
+// cause says how QEMU has ended; nil as long as it has not.
+func (m *machine) cause() error { return context.Cause(m.alive) }
 
 // ended says how QEMU has ended. A guest that powers off, and one that panics, both end it with status 0; what
 // QEMU says counts only when it failed, for it warns of things that are as they should be.

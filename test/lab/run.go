@@ -54,7 +54,7 @@ func (g *Guest) Run(ctx context.Context, cmd Cmd) error {
 	if err != nil {
 		return g.broken(ctx, cmd.Path, err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }()
 	// Closing our half tells the guest to kill; its half stays open for the last output and the exit.
 	defer context.AfterFunc(ctx, func() {
 		_ = stream.SetReadDeadline(time.Now().Add(killWait))
@@ -62,7 +62,7 @@ func (g *Guest) Run(ctx context.Context, cmd Cmd) error {
 	})()
 	enc := gob.NewEncoder(stream)
 	req := wire.Request{Path: cmd.Path, Args: cmd.Args, Env: cmd.Env, Dir: cmd.Dir, TTY: cmd.Terminal != nil}
-	if err := enc.Encode(req); err != nil {
+	if err = enc.Encode(req); err != nil {
 		return g.broken(ctx, cmd.Path, err)
 	}
 	if cmd.Terminal != nil {
@@ -131,7 +131,7 @@ func (g *Guest) broken(ctx context.Context, path string, err error) error {
 	defer timer.Stop()
 	select {
 	case <-g.machine.alive.Done():
-		err = context.Cause(g.machine.alive)
+		err = g.machine.cause()
 	case <-timer.C:
 		err = fmt.Errorf("the channel to the guest broke: %w", err)
 	}

@@ -187,7 +187,7 @@ func setLinksUp(t *topology.Topology) error {
 	if err != nil {
 		return fmt.Errorf("set links up: %w", err)
 	}
-	defer unix.Close(socket)
+	defer func() { _ = unix.Close(socket) }()
 	for _, name := range names {
 		request, err := unix.NewIfreq(name)
 		if err != nil {

@@ -44,7 +44,7 @@ func runCommand(stream net.Conn, inputs *gob.Decoder, req *wire.Request, groups 
 		c.cmd.Dir = "/"
 	}
 	c.cmd.Env = append(os.Environ(), req.Env...)
-	if err := c.start(req, out); err != nil {
+	if err = c.start(req, out); err != nil {
 		out.send(wire.Output{Exit: &wire.Exit{Code: -1, Err: err.Error()}})
 		return
 	}
@@ -90,12 +90,12 @@ func (c *command) startOnPipes(stdout, stderr io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("pipe: %w", err)
 	}
-	defer outW.Close()
+	defer func() { _ = outW.Close() }()
 	errR, errW, err := os.Pipe()
 	if err != nil {
 		return errors.Join(fmt.Errorf("pipe: %w", err), outR.Close())
 	}
-	defer errW.Close()
+	defer func() { _ = errW.Close() }()
 	c.cmd.Stdout, c.cmd.Stderr = outW, errW
 	if err := c.cmd.Start(); err != nil {
 		return errors.Join(fmt.Errorf("start %s: %w", c.cmd.Path, err), outR.Close(), errR.Close())
@@ -108,7 +108,7 @@ func (c *command) startOnPipes(stdout, stderr io.Writer) error {
 // drain copies one of the command's outputs to the host until it ends. A terminal ends with EIO.
 func (c *command) drain(to io.Writer, from *os.File) {
 	c.drains.Go(func() {
-		defer from.Close()
+		defer func() { _ = from.Close() }()
 		_, _ = io.CopyBuffer(to, struct{ io.Reader }{from}, make([]byte, 64<<10))
 	})
 }

@@ -72,7 +72,7 @@ func (g *group) kill() error {
 	if err != nil {
 		return fmt.Errorf("control group: %w", err)
 	}
-	defer events.Close()
+	defer func() { _ = events.Close() }()
 	if err := os.WriteFile(filepath.Join(g.dir.Name(), "cgroup.kill"), []byte("1"), 0); err != nil {
 		return fmt.Errorf("kill a command's processes: %w", err)
 	}

@@ -48,7 +48,7 @@ func initialise() error {
 		fmt.Println(wire.TrialMark)
 		return nil
 	}
-	if err := loadModules(boot.RootModules); err != nil {
+	if err = loadModules(boot.RootModules); err != nil {
 		return err
 	}
 	// A card's driver takes a second to find its way around an emulated card; the root is mounted meanwhile.
@@ -58,14 +58,14 @@ func initialise() error {
 		return err
 	}
 	go func() { cards <- modules.load() }()
-	if err := enterRoot(boot); err != nil {
+	if err = enterRoot(boot); err != nil {
 		return err
 	}
 	server, err := startServer()
 	if err != nil {
 		return err
 	}
-	if err := <-cards; err != nil {
+	if err = <-cards; err != nil {
 		return err
 	}
 	return reapUntil(server)

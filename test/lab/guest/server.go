@@ -31,7 +31,7 @@ func serve() error {
 	// For the programs that this server looks for, and for those that it starts.
 	for _, setting := range boot.Env {
 		name, value, _ := strings.Cut(setting, "=")
-		if err := os.Setenv(name, value); err != nil {
+		if err = os.Setenv(name, value); err != nil {
 			return fmt.Errorf("environment: %w", err)
 		}
 	}
@@ -47,10 +47,10 @@ func serve() error {
 	if err != nil {
 		return fmt.Errorf("session with the host: %w", err)
 	}
-	defer session.Close()
+	defer func() { _ = session.Close() }()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	if err := greet(ctx, session, boot); err != nil {
+	if err = greet(ctx, session, boot); err != nil {
 		return err
 	}
 	return acceptCommands(session, groups)
@@ -88,7 +88,7 @@ func greet(ctx context.Context, session *yamux.Session, boot *wire.Boot) error {
 	if err != nil {
 		return fmt.Errorf("greet the host: %w", err)
 	}
-	defer stream.Close()
+	defer func() { _ = stream.Close() }()
 	enc := gob.NewEncoder(stream)
 	if err := enc.Encode(wire.Hello{Kernel: kernelRelease()}); err != nil {
 		return fmt.Errorf("greet the host: %w", err)
@@ -127,7 +127,7 @@ func acceptCommands(session *yamux.Session, groups *groups) error {
 
 // handle runs one command. A stream that breaks means that the host has lost interest.
 func handle(stream net.Conn, groups *groups) {
-	defer stream.Close()
+	defer func() { _ = stream.Close() }()
 	dec := gob.NewDecoder(stream)
 	var req wire.Request
 	if err := dec.Decode(&req); err != nil {

@@ -8,7 +8,6 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"runtime"
 	"testing"
 	"time"
 
@@ -16,6 +15,7 @@ import (
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -125,21 +125,11 @@ func TestVFsBondInNetns(t *testing.T) {
 // returns the VFs to the host.
 func newNetns(t *testing.T) (netns.NsHandle, *netlink.Handle) {
 	t.Helper()
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	home, err := netns.Get()
+	pod, err := netns.GetFromPath(netnstest.New(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer home.Close()
-	pod, err := netns.New()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { pod.Close() })
-	if err := netns.Set(home); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { _ = pod.Close() })
 	handle, err := netlink.NewHandleAt(pod, unix.NETLINK_ROUTE)
 	if err != nil {
 		t.Fatal(err)

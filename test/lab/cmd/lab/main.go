@@ -119,8 +119,8 @@ func (o *options) start(ctx context.Context) (*lab.Guest, error) {
 }
 
 // stop ends a guest, also after an interrupt, and adds its error to err.
-func stop(guest *lab.Guest, err *error) {
-	ctx, cancel := context.WithTimeout(context.Background(), stopTime)
+func stop(ctx context.Context, guest *lab.Guest, err *error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	*err = errors.Join(*err, guest.Stop(ctx))
 }
@@ -129,7 +129,7 @@ func stop(guest *lab.Guest, err *error) {
 func run(ctx context.Context, args []string) (err error) {
 	var o options
 	flags := newFlags("run", &o)
-	if err := flags.Parse(args); err != nil {
+	if err = flags.Parse(args); err != nil {
 		return errors.Join(err, ignoreHelp(err))
 	}
 	if flags.NArg() == 0 {
@@ -143,7 +143,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer stop(guest, &err)
+	defer stop(ctx, guest, &err)
 	ctx, cancel := context.WithTimeout(ctx, o.timeout)
 	defer cancel()
 	return guest.Run(ctx, lab.Cmd{

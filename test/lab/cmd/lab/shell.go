@@ -18,7 +18,7 @@ import (
 func shell(ctx context.Context, args []string) (err error) {
 	var o options
 	flags := newFlags("shell", &o)
-	if err := flags.Parse(args); err != nil {
+	if err = flags.Parse(args); err != nil {
 		return errors.Join(err, ignoreHelp(err))
 	}
 	command := flags.Args()
@@ -33,7 +33,7 @@ func shell(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	defer stop(guest, &err)
+	defer stop(ctx, guest, &err)
 	restore, err := rawTerminal()
 	if err != nil {
 		return err

@@ -85,10 +85,10 @@ func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []res
 		binaries = compile(groupCtx, packages, dir, o.race)
 		return nil
 	})
-	if err := atOnce.Wait(); err != nil {
+	if err = atOnce.Wait(); err != nil {
 		return nil, err
 	}
-	defer func() { stop(guest, &err) }()
+	defer func() { stop(ctx, guest, &err) }()
 	var results []result
 	for _, b := range binaries {
 		if ctx.Err() != nil {
