@@ -10,7 +10,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages whose tests run in the lab's guest (those behind the build tag lab), and flags for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/cni ./test/heal
+LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal
 LAB_FLAGS ?=
 
 .PHONY: help
@@ -71,12 +71,13 @@ clean: ## Remove what was built; keeps the lab's downloads
 bin/lab:
 	@go build -o $@ ./test/lab/cmd/lab
 
-# The reference CNI plugins that tests and demo call, at the version in go.mod.
-PLUGINS := host-device host-local static
+# The reference CNI plugins that tests and demo call, at the version in test/tools/go.mod.
+PLUGINS := main/host-device ipam/host-local ipam/static ipam/dhcp
 .PHONY: plugins
-plugins:
-	@for p in $(PLUGINS); do dir=main; [ $$p = host-device ] || dir=ipam; \
-		CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/cni/$$p github.com/containernetworking/plugins/plugins/$$dir/$$p || exit 1; done
+plugins: $(addprefix bin/cni/,$(notdir $(PLUGINS)))
+bin/cni/%: test/tools/go.mod
+	@cd test/tools && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ \
+		github.com/containernetworking/plugins/plugins/$(filter %/$*,$(PLUGINS))
 
 $(TOOLS)/golangci-lint: test/tools/go.mod
 	@echo "building golangci-lint (two to five minutes, once)"
