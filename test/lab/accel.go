@@ -18,8 +18,8 @@ import (
 
 const (
 	kvmDevice = "/dev/kvm"
-	// trialTime is what KVM gets to boot a kernel to its init. It needs a second; and one that needs longer
-	// than this is slower than TCG.
+	// trialTime is what KVM gets to boot a kernel to its init. It needs a second, and twice that where it is
+	// nested; one that needs longer than this is slower than TCG.
 	trialTime = 10 * time.Second
 )
 
@@ -51,7 +51,7 @@ func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (str
 	}
 	cfg.logf("trying KVM, once, for at most %v", trialTime)
 	v := want
-	if v.KVM, v.Found, err = tryKVM(ctx, cfg, k, image); err != nil {
+	if v.KVM, v.Found, err = tryAccel(ctx, KVM, trialTime, cfg, k, image); err != nil {
 		return "", err
 	}
 	cfg.logf("%s; remembered in %s", v.Found, path)
@@ -102,8 +102,9 @@ func readVerdict(path string, want verdict) (verdict, bool) {
 	return v, same == want
 }
 
-// tryKVM boots a kernel under KVM to see whether it gets to its init. The error is a failure of the trial.
-func tryKVM(ctx context.Context, cfg *Config, k *kernel, image string) (bool, string, error) {
+// tryAccel boots a kernel under an accelerator to see whether it gets to its init within a time. It also tells
+// what happened. The error is a failure of the trial.
+func tryAccel(ctx context.Context, accel string, limit time.Duration, cfg *Config, k *kernel, image string) (bool, string, error) {
 	dir, err := os.MkdirTemp("", "lab-trial-")
 	if err != nil {
 		return false, "", fmt.Errorf("lab: %w", err)
@@ -113,10 +114,10 @@ func tryKVM(ctx context.Context, cfg *Config, k *kernel, image string) (bool, st
 	if err = writeInitramfs(ctx, initramfs, k, &wire.Boot{Trial: true}); err != nil {
 		return false, "", err
 	}
-	limited, cancel := context.WithTimeout(ctx, trialTime)
+	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	start := time.Now()
-	m, err := startMachine(cfg.QEMU, baseArgs(KVM, defaultMemoryMiB, image, initramfs), io.Discard)
+	m, err := startMachine(cfg.QEMU, baseArgs(accel, defaultMemoryMiB, image, initramfs), io.Discard)
 	if err != nil {
 		return false, "", err
 	}
@@ -125,10 +126,10 @@ func tryKVM(ctx context.Context, cfg *Config, k *kernel, image string) (bool, st
 	case ctx.Err() != nil:
 		return false, "", ctx.Err()
 	case strings.Contains(m.console.String(), wire.TrialMark):
-		return true, fmt.Sprintf("KVM booted a kernel in %.1f s", time.Since(start).Seconds()), nil
+		return true, fmt.Sprintf("%s booted a kernel in %.1f s", accel, time.Since(start).Seconds()), nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return false, fmt.Sprintf("KVM is here but boots no kernel within %v", trialTime), nil
+		return false, fmt.Sprintf("%s is here but boots no kernel within %v", accel, limit), nil
 	default:
-		return false, "KVM is here but boots no kernel", nil
+		return false, accel + " is here but boots no kernel: " + m.cause().Error(), nil
 	}
 }

@@ -48,6 +48,9 @@ func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, fmt.Errorf("%w: %w", err, ErrNotReady)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, bytes.TrimSpace(stderr.Bytes()))
 	}
@@ -61,7 +64,9 @@ func writeWhole(path string, data []byte) error {
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
+	// What one user has put there, another shall be able to use.
 	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(0o644))
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(f.Name(), path)
 	}

@@ -129,8 +129,8 @@ install_packages() {
     say "installing ${packages[*]}"
     privileged env DEBIAN_FRONTEND=noninteractive apt-get -qq -y "${apt_private[@]}" "${apt_as_user[@]}" \
         -o Dpkg::Use-Pty=0 -t "$(target)" install --no-install-recommends "${packages[@]}" >&2 || rc=$?
-    [ "$rc" -ne 126 ] || die "these packages are missing and this user may not install them; as root, run:" \
-        "apt-get install -t $(target) --no-install-recommends ${packages[*]}"
+    [ "$rc" -ne 126 ] || die "${packages[*]}: missing, and this user may not install packages; as root, run:" \
+        "apt-get ${apt_private[*]} -t $(target) install --no-install-recommends ${packages[*]}"
     [ "$rc" -eq 0 ] || die "apt-get install failed; see above"
 }
 
@@ -172,6 +172,13 @@ unpack_kernel() {
 main() {
     local packages
     packages=$(missing_packages)
+    if [ -n "$packages" ] || ! kernel_ready; then
+        # One at a time; the second finds the first one's work done.
+        mkdir -p "$cache"
+        exec 9>"$cache/deps.lock"
+        flock 9
+        packages=$(missing_packages)
+    fi
     # shellcheck disable=SC2086 # a list of words
     [ -z "$packages" ] || install_packages $packages
     kernel_ready || unpack_kernel

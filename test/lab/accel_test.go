@@ -1,0 +1,48 @@
+package lab
+
+import (
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestTryAccel holds a trial with an accelerator that is known to work, and two with a QEMU that cannot.
+func TestTryAccel(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots a kernel")
+	}
+	qemu, err := exec.LookPath("qemu-system-x86_64")
+	if err != nil {
+		t.Skip(err)
+	}
+	cache, err := DefaultCacheDir(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := findKernel(cache)
+	if err != nil {
+		t.Skip(err)
+	}
+	image, err := k.image()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name, qemu string
+		limit      time.Duration
+		works      bool
+		found      string
+	}{
+		{"works", qemu, time.Minute, true, "booted a kernel"},
+		{"takes too long", qemu, 10 * time.Millisecond, false, "boots no kernel within 10ms"},
+		{"ends at once", "false", time.Minute, false, "exit status 1"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			works, found, err := tryAccel(t.Context(), TCG, c.limit, &Config{QEMU: c.qemu}, k, image)
+			if err != nil || works != c.works || !strings.Contains(found, c.found) {
+				t.Errorf("%v, %q, %v; want %v, %q", works, found, err, c.works, c.found)
+			}
+		})
+	}
+}
