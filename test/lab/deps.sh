@@ -108,7 +108,7 @@ prepared=
 prepare_apt() {
     [ -z "$prepared" ] || return 0
     command -v apt-get >/dev/null || die "this is no Debian machine: install $(missing_packages | tr '\n' ' ')by hand (QEMU 8 or newer)," \
-        "put a kernel's vmlinuz at $cache/kernel/vmlinuz and its modules at $cache/kernel/modules"
+        "put into $cache/kernel: a kernel as vmlinuz, its /lib/modules/RELEASE as modules, its RELEASE in version"
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     mkdir -p "$cache/apt/lists/partial"
     apt_as_user=()
