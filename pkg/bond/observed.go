@@ -38,6 +38,8 @@ type Link struct {
 	MAC     MAC
 	PermMAC MAC
 	MTU     int
+	// Alias is IFLA_IFALIAS, a free text. host-device keeps the link's name in the host there.
+	Alias string
 	// Up is the administrative state (IFF_UP), Carrier the operational one (IFF_LOWER_UP).
 	Up, Carrier bool
 	// Master is the ifindex of the link it is enslaved to; 0 for none.

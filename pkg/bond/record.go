@@ -115,6 +115,9 @@ type Before struct {
 	MAC  MAC    `json:"mac,omitempty"`
 	MTU  int    `json:"mtu,omitempty"`
 	Up   bool   `json:"up,omitempty"`
+	// Alias is the link's IFLA_IFALIAS. It is lost with the netdev and given back with every
+	// return, because host-device needs it on its own DEL.
+	Alias string `json:"alias,omitempty"`
 	// InHost: the link was taken from the host's netns and goes back there
 	// (linksInContainer false).
 	InHost bool `json:"inHost,omitempty"`

@@ -151,6 +151,8 @@ func parseDevice(m []byte) (*device, error) {
 			d.MAC = bond.MACOf(v)
 		case unix.IFLA_PERM_ADDRESS:
 			d.PermMAC = bond.MACOf(v)
+		case unix.IFLA_IFALIAS:
+			d.Alias = text(v)
 		case unix.IFLA_MTU:
 			d.MTU = int(number(v))
 		case unix.IFLA_MASTER:

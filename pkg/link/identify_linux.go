@@ -90,7 +90,7 @@ func canBeMember(d *device, name string, place bond.Place, all devices) error {
 func memberOf(d *device, place bond.Place) bond.Member {
 	return bond.Member{
 		Name: d.Name, PCI: d.PCI, Index: d.Index, PermMAC: d.PermMAC, MAC: d.MAC,
-		Before: bond.Before{Name: d.Name, MAC: d.MAC, MTU: d.MTU, Up: d.Up, InHost: place == bond.InHost},
+		Before: bond.Before{Name: d.Name, MAC: d.MAC, MTU: d.MTU, Up: d.Up, Alias: d.Alias, InHost: place == bond.InHost},
 	}
 }
 

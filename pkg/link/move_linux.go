@@ -44,7 +44,7 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 			return err
 		}
 	}
-	if err := host.dress(d, a.MAC, a.MTU); err != nil {
+	if err := host.dress(d, &a); err != nil {
 		return err
 	}
 	if err := host.dropAltNamesTaken(d, a.Name, pod); err != nil {
@@ -93,15 +93,20 @@ func (c *conn) nameFree(name string) error {
 }
 
 // dress gives a link MAC and MTU; "" and 0 leave them as they are.
-func (c *conn) dress(d *device, mac bond.MAC, mtu int) error {
-	if mac != "" {
-		if err := c.giveMAC(d, mac); err != nil {
-			return fmt.Errorf("set MAC %s (it has %s): %w", mac, d.MAC, err)
+func (c *conn) dress(d *device, a *plan.MoveToPod) error {
+	if a.MAC != "" {
+		if err := c.giveMAC(d, a.MAC); err != nil {
+			return fmt.Errorf("set MAC %s (it has %s): %w", a.MAC, d.MAC, err)
 		}
 	}
-	if mtu != 0 && mtu != d.MTU {
-		if err := c.setMTU(d, mtu); err != nil {
-			return fmt.Errorf("set MTU %d (it has %d): %w", mtu, d.MTU, err)
+	if a.MTU != 0 && a.MTU != d.MTU {
+		if err := c.setMTU(d, a.MTU); err != nil {
+			return fmt.Errorf("set MTU %d (it has %d): %w", a.MTU, d.MTU, err)
+		}
+	}
+	if a.Alias != "" && a.Alias != d.Alias {
+		if err := c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(a.Alias))); err != nil {
+			return fmt.Errorf("set alias: %w", err)
 		}
 	}
 	return nil

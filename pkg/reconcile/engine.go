@@ -199,7 +199,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		wait := mem.failed(a.On(), err, e.now())
 		log.Warn("action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
 		if firstErr == nil {
-			firstErr = fmt.Errorf("bond %s of pod %s: %s: %w", rec.Key.IfName, rec.Pod, a, err)
+			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.Key.IfName, rec.Pod, err)
 		}
 	}
 	return done, firstErr

@@ -229,6 +229,9 @@ func (f *Fake) moveToPod(pod *space, own bond.Sandbox, a plan.MoveToPod) error {
 		if a.MTU != 0 {
 			d.mtu = a.MTU
 		}
+		if a.Alias != "" {
+			d.alias = a.Alias
+		}
 		return d.move(pod, a.Name)
 	})
 }

@@ -11,6 +11,7 @@ import (
 
 // netdev is a link of any kind.
 type netdev struct {
+	alias     string
 	space     *space
 	index     int
 	name      string
@@ -89,7 +90,7 @@ func (d *netdev) carrier() bool {
 func (d *netdev) describe() bond.Link {
 	l := bond.Link{
 		Index: d.index, Name: d.name, Kind: d.kind, MAC: d.mac, PermMAC: d.perm,
-		MTU: d.mtu, Up: d.up, Carrier: d.carrier(),
+		MTU: d.mtu, Up: d.up, Carrier: d.carrier(), Alias: d.alias,
 	}
 	switch {
 	case d.pf != nil:

@@ -43,7 +43,7 @@ func (b *builder) intoPod(i int, m *bond.ObservedMember) {
 		b.find(i, NameTaken, "%s cannot go back into the pod: a link %s (ifindex %d) stands there", rec, t.Name, t.Index)
 		return
 	}
-	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: rec.Before.Name, MAC: rec.Before.MAC, MTU: rec.Before.MTU})
+	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: rec.Before.Name, MAC: rec.Before.MAC, MTU: rec.Before.MTU, Alias: rec.Before.Alias})
 }
 
 // giveBackIn puts MAC, MTU, administrative state and name back where the link is.

@@ -165,14 +165,15 @@ func (a RestoreVF) String() string {
 	return fmt.Sprintf("put back the settings of VF %d (%s) on PF %s: %s", a.VF.Number, a.PCI, a.VF.PF, a.Settings)
 }
 
-// MoveToPod moves a link from the host's netns into the pod's, with its MAC, MTU (""
-// and 0: as it is) and name there.
+// MoveToPod moves a link from the host's netns into the pod's, with its MAC, MTU, alias ("",
+// 0 and "": as it is) and name there.
 type MoveToPod struct {
 	Member
-	Link Ref
-	Name string
-	MAC  bond.MAC
-	MTU  int
+	Link  Ref
+	Name  string
+	MAC   bond.MAC
+	MTU   int
+	Alias string
 }
 
 func (a MoveToPod) String() string { return fmt.Sprintf("move %s into the pod as %s", a.Link, a.Name) }

@@ -79,7 +79,7 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 		b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, spareName(rec))
 		name = spareName(rec)
 	}
-	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU})
+	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias})
 }
 
 // pfSettings are those to put back on the PF. Where the kernel puts the bond's MAC on the
