@@ -136,7 +136,8 @@ func (d *netdev) undress(mac bool) {
 	d.mtu = d.ownMTU
 }
 
-// monitor is bond_mii_monitor, which runs only while the bond is up.
+// monitor is bond_mii_monitor, which runs only while the bond is up. ARP monitoring is
+// taken for the same: all targets of a member that carries answer.
 func (d *netdev) monitor() {
 	b := d.bond
 	if !d.up || !b.monitored() {
@@ -161,35 +162,32 @@ func (d *netdev) monitor() {
 }
 
 // selectActive is bond_select_active_slave.
-func (d *netdev) selectActive() {
-	b := d.bond
-	best := b.primaryOrCurrent()
-	if best == nil {
-		if i := slices.IndexFunc(b.members, func(m *netdev) bool { return m.linkState }); i >= 0 {
-			best = b.members[i]
-		}
-	}
-	d.changeActive(best)
-}
+func (d *netdev) selectActive() { d.changeActive(d.bond.primaryOrCurrent()) }
 
-// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed and priority here.
+// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed, duplex
+// and priority here. Without a primary that is up the first member that is up takes
+// its part (since Linux 6.0): with primary_reselect=always it becomes active whenever
+// there is a choice to make, and every enslaving is one.
 func (b *bonding) primaryOrCurrent() *netdev {
 	current := b.active
 	if current != nil && !current.linkState {
 		current = nil
 	}
-	if b.primary == nil || !b.primary.linkState {
-		return current
-	}
-	if b.forcePrimary {
+	prim := b.primary
+	if prim == nil || !prim.linkState {
+		i := slices.IndexFunc(b.members, func(m *netdev) bool { return m.linkState })
+		if i < 0 {
+			return nil
+		}
+		prim = b.members[i]
+	} else if b.forcePrimary {
 		b.forcePrimary = false
-		return b.primary
+		return prim
 	}
-	// "better" compares speed and duplex, in which all links here are alike.
 	if current != nil && b.opts[bond.OptPrimaryReselect] != "always" {
-		return current
+		return current // "better" compares speed and duplex
 	}
-	return b.primary
+	return prim
 }
 
 // changeActive is bond_change_active_slave with bond_do_fail_over_mac.

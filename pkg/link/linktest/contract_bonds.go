@@ -26,6 +26,8 @@ var bondCases = []contractCase{
 	{"set the active member", bonding_, setActive},
 	{"the primary pre-empts when it is enslaved", bonding_, primaryPreempts},
 	{"a primary enslaved under another name does not pre-empt", bonding_, primaryQuietly},
+	{"every enslaving makes the first member active again", bonding_, enslavingReselects},
+	{"with primary_reselect=failure enslaving changes nothing", bonding_, enslavingQuietly},
 	{"a bond without monitor believes in its members", bonding_, unmonitored},
 	{"a bond that is down sees no carrier change", bonding_, downUnmonitored},
 }
@@ -283,6 +285,34 @@ func primaryQuietly(s *stage) {
 	s.activeStays(0)
 	s.apply(plan.Rename{Link: s.link(1), To: "net2"})
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
+	s.activeStays(0)
+}
+
+// thirdMember enslaves one more while the second is the active one.
+func (s *stage) thirdMember(reselect string) {
+	s.Helper()
+	m, err := s.w.AddMember(s.path, "net3")
+	s.must(err, "make a member")
+	s.bonded(activeBackup(string(bond.OptPrimaryReselect), reselect))
+	s.activeIs(0)
+	s.until("counted as up", func(o bond.Observed) bool { return o.Members[1].MIIUp })
+	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
+	s.activeIs(1)
+	s.r.Members = append(s.r.Members, m)
+	s.apply(plan.Enslave{Link: s.link(2), Bond: s.bond()})
+}
+
+// enslavingReselects: without a primary the kernel takes the first member that is up for one.
+func enslavingReselects(s *stage) {
+	s.thirdMember("always")
+	s.activeStays(0)
+}
+
+func enslavingQuietly(s *stage) {
+	s.thirdMember("failure")
+	s.activeStays(1)
+	// To set the option is to choose again.
+	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimaryReselect: "always"}})
 	s.activeStays(0)
 }
 

@@ -74,7 +74,7 @@ func (d *netdev) setOption(name bond.Option, value string) error {
 	}
 	b := d.bond
 	switch {
-	case !def.In(b.opts.Mode()):
+	case !def.In(b.opts.Mode()) && !takenInAnyMode(name):
 		return fmt.Errorf("not in mode %s: %w", b.opts.Mode(), bond.ErrUnsupported)
 	case def.When&bond.NoMembers != 0 && len(b.members) > 0:
 		return fmt.Errorf("not while the bond has members: %w", bond.ErrBusy)
@@ -96,7 +96,17 @@ func (d *netdev) setOption(name bond.Option, value string) error {
 	if err != nil {
 		return err
 	}
-	return b.store(name, canonical)
+	err = b.store(name, canonical)
+	if err == nil && name == bond.OptPrimaryReselect && b.usesPrimary() {
+		d.selectActive()
+	}
+	return err
+}
+
+// takenInAnyMode: our table is stricter than the kernel, which takes targets where there
+// is no ARP monitor that could ask them.
+func takenInAnyMode(name bond.Option) bool {
+	return name == bond.OptArpIPTargets || name == bond.OptNsIP6Targets
 }
 
 // store keeps a value and changes those that the kernel changes with it.
@@ -146,11 +156,12 @@ func (b *bonding) inMiimons(value string) (string, error) {
 	return strconv.Itoa(ms / miimon), nil
 }
 
-// setPrimary is bond_option_primary_set; nil clears it, and changes nothing else.
+// setPrimary is bond_option_primary_set; nil clears it.
 func (d *netdev) setPrimary(link *netdev) {
 	b := d.bond
 	if link == nil {
 		b.primaryName, b.primary = "", nil
+		d.selectActive()
 		return
 	}
 	b.primaryName = link.name
