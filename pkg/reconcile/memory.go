@@ -89,6 +89,8 @@ type partMemory struct {
 	deafSince time.Time // up, no carrier, its PF has one
 	bounced   bool
 	returned  time.Time
+	// untoldSince: it is a VF in the host of which its PF does not tell.
+	untoldSince time.Time
 }
 
 func (b *bondMemory) part(i int) *partMemory {
@@ -118,10 +120,23 @@ func (b *bondMemory) hints(rec *bond.Record, obs *bond.Observed, now time.Time) 
 		case p.deafSince.IsZero():
 			p.deafSince = now
 		}
+		if !untold(rec, obs, i) {
+			p.untoldSince = time.Time{}
+		} else if p.untoldSince.IsZero() {
+			p.untoldSince = now
+		}
 		overdue := !p.deafSince.IsZero() && now.Sub(p.deafSince) >= b.patience.Carrier
 		hints[i] = plan.Hint{Overdue: overdue, Bounced: p.bounced}
 	}
 	return hints
+}
+
+// untold: the VF is back, and its PF does not tell its settings yet. While VFs are made this is so until the last
+// one has its driver (sriov_enable in drivers/pci/iov.c), and no link event says that it has ended.
+func untold(rec *bond.Record, obs *bond.Observed, i int) bool {
+	m := &obs.Members[i]
+	wanted := obs.SandboxAlive && !rec.Deleted()
+	return wanted && rec.Members[i].VF != nil && m.Place == bond.InHost && m.PF == nil
 }
 
 // due are the actions that need not wait for the end of a hold.
@@ -202,6 +217,10 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 		}
 	}
 	for _, part := range b.parts {
+		if !part.untoldSince.IsZero() {
+			// As long again as it has lasted: no event will come, and a PF may stay away for good.
+			consider(now.Add(min(max(now.Sub(part.untoldSince), b.patience.FirstRetry), b.patience.LastRetry)))
+		}
 		if !part.deafSince.IsZero() && !part.bounced {
 			consider(part.deafSince.Add(b.patience.Carrier))
 		}

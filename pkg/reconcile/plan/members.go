@@ -67,7 +67,7 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 	}
 	if rec.VF != nil {
 		if m.PF == nil {
-			b.find(i, MemberInHost, "%s: its PF %s has no netdev, so its VLAN and MAC cannot be checked; not attached", rec, rec.VF.PF)
+			b.find(i, MemberInHost, "%s: its PF %s has no netdev or does not tell of it yet, so its VLAN and MAC cannot be checked; not attached", rec, rec.VF.PF)
 			return
 		}
 		if d := b.pfSettings(rec).Differs(m.PF.VF); !d.Empty() {

@@ -1,0 +1,54 @@
+package reconcile_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+)
+
+// reticent is a kernel whose PFs tell nothing of their VFs, as while sriov_numvfs is being written.
+type reticent struct {
+	*linktest.Fake
+	silent bool
+}
+
+func (k *reticent) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
+	o, err := k.Fake.Observe(ctx, r)
+	for i := range o.Members {
+		if k.silent {
+			o.Members[i].PF = nil
+		}
+	}
+	return o, err
+}
+
+// No event says that a PF tells of its VFs again: the engine itself has to look.
+func TestVFBackBeforeItsPFTells(t *testing.T) {
+	r := ready(t, world.OKD())
+	k := &reticent{Fake: r.Fake, silent: true}
+	r.engine = reconcile.New(reconcile.Config{Kernel: k, Store: r.store, Now: r.clock.Now})
+	must(t, r.UnbindVF(r.VFs[0]))
+	must(t, r.BindVF(r.VFs[0]))
+	applies := r.Applies()
+	var waits []time.Duration
+	for range 11 {
+		out, err := r.converge()
+		must(t, err)
+		waits = append(waits, out.RetryAfter)
+		r.clock.turn(out.RetryAfter)
+	}
+	if waits[0] != 100*time.Millisecond || waits[10] != 30*time.Second || !slices.IsSorted(waits) {
+		t.Fatalf("waits %v, want 100ms growing to 30s", waits)
+	}
+	if r.Applies() != applies {
+		t.Fatalf("attached without a look at its settings: %v", r.ChangeLog())
+	}
+	k.silent = false
+	r.wantState(bond.StateReady)
+}
