@@ -18,8 +18,8 @@ func optionDrift(ctx context.Context, s *scene) error {
 	if err := s.r.held(); err != nil {
 		return err
 	}
-	err := s.fault("the agent is stopped (SIGSTOP); members released, fail_over_mac none, members enslaved again; the agent goes on", func() error {
-		err := ipBatch(ctx, p.Name, "link set net1 nomaster\nlink set net2 nomaster\nlink set bond0 type bond fail_over_mac none\n"+
+	err := s.fault("the agent is stopped (SIGSTOP); members released, fail_over_mac follow, members enslaved again; the agent goes on", func() error {
+		err := ipBatch(ctx, p.Name, "link set net1 nomaster\nlink set net2 nomaster\nlink set bond0 type bond fail_over_mac follow\n"+
 			"link set net1 down\nlink set net2 down\nlink set net1 master bond0\nlink set net2 master bond0\nlink set net1 up\nlink set net2 up\n")
 		return errors.Join(err, s.r.agent.resume())
 	})
@@ -27,7 +27,7 @@ func optionDrift(ctx context.Context, s *scene) error {
 		return err
 	}
 	stuck, err := s.sees(ctx, "Stuck", func(l Line) bool {
-		return l.Msg == "bond" && p.is(l) && l.State == "Stuck" && strings.Contains(l.Reason, "fail_over_mac")
+		return l.Msg == "bond" && p.is(l) && l.State == "Stuck" && strings.Contains(l.Reason, "failOverMac")
 	})
 	if err != nil {
 		return err

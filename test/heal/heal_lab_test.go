@@ -12,6 +12,7 @@ import (
 
 var (
 	bin     = flag.String("bin", "../../bin/heal", "directory of the agent and the plugins")
+	showLog = flag.Bool("show-log", false, "show the agent's log of every fault")
 	noAgent = flag.Bool("no-agent", false, "run without an agent: then nothing may heal")
 )
 
@@ -30,6 +31,11 @@ func TestHeals(t *testing.T) {
 		t.Run(f.Name, func(t *testing.T) {
 			place := r.log.len()
 			res := r.Run(t.Context(), f, func(step string) { t.Log(step) })
+			for _, l := range r.log.from(place) {
+				if *showLog {
+					t.Log(l.Raw)
+				}
+			}
 			if res.Err != nil {
 				t.Errorf("%v\n%s", res.Err, r.evidence(t.Context(), place))
 				return

@@ -83,6 +83,11 @@ func (r *Rig) start(ctx context.Context) (err error) {
 	if r.monitor, err = startMonitor(); err != nil {
 		return err
 	}
+	return r.makePods(ctx)
+}
+
+// makePods makes the pods and starts the pings.
+func (r *Rig) makePods(ctx context.Context) (err error) {
 	for _, p := range append(r.Pods(), r.brief) {
 		if err := p.prepareVFs(ctx); err != nil {
 			return err
@@ -101,6 +106,24 @@ func (r *Rig) start(ctx context.Context) (err error) {
 	}
 	_, err = r.pings.open(ctx)
 	return err
+}
+
+// remake takes down what is left of the pods, as roughly as needed, and makes them again.
+func (r *Rig) remake(ctx context.Context) error {
+	if err := r.stopAgent(ctx, unix.SIGKILL); err != nil {
+		return err
+	}
+	r.pings.stop()
+	for _, p := range append(r.Pods(), r.brief) {
+		_ = p.del(ctx) // fails where something is missing
+		_ = ip(ctx, "netns del %s", p.Name)
+	}
+	for _, c := range r.cards {
+		if err := errors.Join(c.setNumVFs(0), c.setPF(ctx, "up"), c.setNumVFs(len(c.VFs))); err != nil {
+			return err
+		}
+	}
+	return r.makePods(ctx)
 }
 
 // Pods are those of the whole run.
@@ -235,4 +258,18 @@ func (r *Rig) Close(ctx context.Context) error {
 		r.monitor.stop()
 	}
 	return errors.Join(errs...)
+}
+
+// String is what there is, for people: each pod with its address, MAC and members.
+func (r *Rig) String() string {
+	var text strings.Builder
+	for _, p := range r.Pods() {
+		fmt.Fprintf(&text, "%s  %s %s %s", p.Name, BondName, p.address, p.mac)
+		for _, m := range p.members {
+			fmt.Fprintf(&text, "  %s = %s", m.name, m.pci)
+		}
+		text.WriteString("\n")
+	}
+	fmt.Fprintf(&text, "%s pings %s 20 times a second.", r.A.Name, r.B.Name)
+	return text.String()
 }

@@ -58,7 +58,7 @@ func (r *Rig) Run(ctx context.Context, f Fault, tell func(string)) Result {
 }
 
 func (s *scene) play(ctx context.Context, f Fault) error {
-	if err := s.r.prepare(ctx, f); err != nil {
+	if err := s.r.prepare(ctx, f, s.tell); err != nil {
 		return fmt.Errorf("before the fault: %w", err)
 	}
 	pings, err := s.r.pings.open(ctx)
@@ -75,13 +75,29 @@ func (s *scene) play(ctx context.Context, f Fault) error {
 	return err
 }
 
-// prepare brings agent and pods to where every fault starts.
-func (r *Rig) prepare(ctx context.Context, f Fault) error {
+// prepare brings agent and pods to where every fault starts. Pods that the last fault left broken for good are
+// made anew, so that one failure is not the next one's.
+func (r *Rig) prepare(ctx context.Context, f Fault, tell func(string)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not so in time"))
 	defer cancel()
 	if err := r.useAgent(ctx, f.Agent...); err != nil {
 		return err
 	}
+	err := r.allWhole(ctx)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	tell(fmt.Sprintf("the pods are made anew: %v", err))
+	if err := r.remake(ctx); err != nil {
+		return err
+	}
+	return r.useAgent(ctx, f.Agent...)
+}
+
+// allWhole waits a while for what the last fault may have left under way.
+func (r *Rig) allWhole(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience/6, errors.New("not whole"))
+	defer cancel()
 	for _, p := range r.Pods() {
 		if err := r.whole(ctx, p); err != nil {
 			return err
