@@ -244,21 +244,25 @@ func TestOverrun(t *testing.T) {
 	sink.until(t, other.Key, "link changed") // the new socket hears
 }
 
-// TestSubscribedFirst: when a key is handed out for a new record, its netns has its ID.
+// TestSubscribedFirst: when a key is handed out for a new record, its netns has its ID and events find it.
 func TestSubscribedFirst(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	r.put(t, watched("early", 1))
-	start(t, r, sink)
+	h := start(t, r, sink)
 	w := pod(t, "late")
 	if id := nsidOf(t, w.Sandbox); id != noNSID {
 		t.Fatalf("the sandbox has ID %d before anybody gave it one", id)
 	}
 	var id int32
-	sink.before = func(given) { id = nsidOf(t, w.Sandbox) }
+	var keys []bond.Key
+	sink.before = func(given) {
+		id = nsidOf(t, w.Sandbox)
+		keys = h.index.Load().sandboxes[id]
+	}
 	r.put(t, w)
 	sink.until(t, w.Key, CauseRecord)
-	if id == noNSID {
-		t.Error("the key was handed out before the netns had an ID")
+	if id == noNSID || len(keys) != 1 || keys[0] != w.Key {
+		t.Errorf("when the key was handed out the netns had ID %d, which stood for %v", id, keys)
 	}
 }
 

@@ -15,9 +15,12 @@ import (
 )
 
 // The first change acts at once; those that follow within mergePeriod of a listing share the
-// next. Handing out every key is dearer and waits for relistPeriod.
+// next, or within mergeFactor times what the listing took: with many records a storm of repairs, each
+// of which writes one, must not end in listing all the time. Handing out every key is dearer and waits
+// for relistPeriod.
 const (
 	mergePeriod  = 20 * time.Millisecond
+	mergeFactor  = 3
 	relistPeriod = 250 * time.Millisecond
 )
 
@@ -115,6 +118,7 @@ func (k *keeper) work(now time.Time) {
 // before its key is out. When the records cannot be listed, all of it waits for the next try.
 func (k *keeper) list(all bool) {
 	k.hub.relists.Add(1)
+	began := time.Now()
 	watched, err := k.hub.cfg.List()
 	if err != nil {
 		if !k.failing {
@@ -128,7 +132,7 @@ func (k *keeper) list(all bool) {
 	before := k.hub.index.Load()
 	now := k.subscribe(watched, before)
 	k.hub.index.Store(now)
-	k.listAt = time.Now().Add(mergePeriod)
+	k.listAt = time.Now().Add(max(mergePeriod, mergeFactor*time.Since(began)))
 	k.handOut(before, now, all)
 	k.verifyAt = time.Time{}
 	if len(now.deaf) > 0 {
@@ -195,7 +199,6 @@ func (k *keeper) fileEvent(e fsnotify.Event, open bool) {
 		if e.Has(fsnotify.Remove) || e.Has(fsnotify.Rename) {
 			k.dirFailed(errors.New("the directory was removed or renamed"))
 		}
-	case e.Op == fsnotify.Chmod:
 	default:
 		if key, ok := k.hub.cfg.KeyOf(filepath.Base(e.Name)); ok {
 			k.changed[key] = CauseRecord

@@ -26,6 +26,7 @@ type rig struct {
 	hub      *Hub
 	records  []Watched
 	listErr  error
+	listTime time.Duration
 	dirErr   error
 	assigned map[bond.Sandbox]error
 	nsidErr  error
@@ -93,6 +94,10 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 				return bond.Key{ContainerID: file, IfName: "bond0"}, !strings.HasSuffix(file, ".tmp")
 			},
 			List: func() ([]Watched, error) {
+				r.Lock()
+				took := r.listTime
+				r.Unlock()
+				time.Sleep(took) // in a bubble, where only what holds no mutex lets time go on
 				r.Lock()
 				defer r.Unlock()
 				r.lists = append(r.lists, time.Since(r.began))
@@ -187,8 +192,28 @@ func TestKeeperMerges(t *testing.T) {
 		r.pass(mergePeriod)
 		r.expect(t, "after the merge period", "a: record changed, b: record changed")
 		r.pass(time.Second)
-		if len(r.lists) != 2 {
-			t.Errorf("listed at %v, want two times", r.lists)
+		if n := r.hub.Stats().Relists; len(r.lists) != 2 || n != 3 {
+			t.Errorf("listed at %v, want two times; %d counted, want 3 with the start", r.lists, n)
+		}
+	})
+}
+
+// TestKeeperSlowListing: with listings that take long, a quarter of the time goes into them at most.
+func TestKeeperSlowListing(t *testing.T) {
+	keep(t, nil, func(r *rig) {
+		r.pass(time.Second)
+		r.lists, r.listTime = nil, 40*time.Millisecond
+		for range 100 {
+			r.changed("a")
+			r.pass(10 * time.Millisecond)
+		}
+		if len(r.lists) < 5 {
+			t.Fatalf("%d listings", len(r.lists))
+		}
+		for i, at := range r.lists[1:] {
+			if gap := at - r.lists[i]; gap < 160*time.Millisecond || gap > 170*time.Millisecond {
+				t.Errorf("%v from listing to listing, want 160 ms", gap)
+			}
 		}
 	})
 }

@@ -57,14 +57,19 @@ func nsidMsg(kind uint16, id int32) []byte {
 
 const upAndRunning = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 
-// twoPods have netns IDs 1 and 2, a VF each on both PFs, and know themselves by the ID 7.
+// twoPods have netns IDs 1 and 2, a VF each on both PFs, and know themselves by the ID 7. A third is dead.
 func twoPods() *index {
 	a, b := watched("a", 1), watched("b", 2)
 	a.Members = []bond.PCIAddress{"0000:01:10.0", "0000:02:10.0"}
 	b.Members = []bond.PCIAddress{"0000:01:10.2", "0000:02:10.2"}
 	a.PFs = []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}
 	b.PFs = []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0", "0000:02:00.0", ""}
-	return newIndex([]Watched{a, b}, 7, func(s bond.Sandbox) (int32, error) { return int32(s.Inode), nil })
+	return newIndex([]Watched{a, b, watched("dead", 3)}, 7, func(s bond.Sandbox) (int32, error) {
+		if s.Inode == 3 {
+			return noNSID, nil
+		}
+		return int32(s.Inode), nil
+	})
 }
 
 func listenTo(t testing.TB, idx *index) (*listener, *fakeSink) {
@@ -108,6 +113,9 @@ func TestDispatch(t *testing.T) {
 		{"ID is given", noNSID, nsidMsg(unix.RTM_NEWNSID, 2), nil},
 		{"short message", 1, msg(unix.RTM_NEWLINK, 0, make([]byte, 12)), nil},
 		{"cut message", 1, linkMsg(unix.RTM_NEWLINK, 4, 0, "")[:40], nil},
+		{"attribute of no length", noNSID, msg(unix.RTM_NEWLINK, 0, ifInfo(0, 4, 0), []byte{0, 0, 0, 0}), nil},
+		{"attribute shorter than its header", noNSID, msg(unix.RTM_NEWLINK, 0, ifInfo(0, 4, 0), []byte{3, 0, unix.IFLA_PARENT_DEV_NAME, 0}), nil},
+		{"attribute longer than the message", noNSID, msg(unix.RTM_NEWLINK, 0, ifInfo(0, 4, 0), []byte{40, 0, unix.IFLA_PARENT_DEV_NAME, 0}), nil},
 		{"unknown kind", 1, msg(999, 0, make([]byte, 40)), nil},
 	}
 	for _, tt := range tests {
@@ -146,6 +154,7 @@ func TestPF(t *testing.T) {
 		data []byte
 		told bool
 	}{
+		{"gone before anything was told", linkMsg(unix.RTM_DELLINK, 2, 0, "0000:01:00.0"), true},
 		{"first", linkMsg(unix.RTM_NEWLINK, 2, upAndRunning, "0000:01:00.0"), true},
 		{"VF setting", linkMsg(unix.RTM_NEWLINK, 2, upAndRunning, "0000:01:00.0"), false},
 		{"promiscuous", linkMsg(unix.RTM_NEWLINK, 2, upAndRunning|unix.IFF_PROMISC, "0000:01:00.0"), false},

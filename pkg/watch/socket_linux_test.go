@@ -1,0 +1,101 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+func open(t *testing.T) *socket {
+	t.Helper()
+	s, err := openSocket(defaultReceiveBuffer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.close() })
+	return s
+}
+
+// TestTruncated: of an event that does not fit nothing is believed.
+func TestTruncated(t *testing.T) {
+	s := open(t)
+	s.vector.SetLen(64)
+	noise(t, 1)
+	if data, _, err := s.receive(); !errors.Is(err, errTruncated) {
+		t.Errorf("received %d bytes, error %v", len(data), err)
+	}
+}
+
+// TestForged: what another process sends to the socket is passed over.
+func TestForged(t *testing.T) {
+	s := open(t)
+	var to unix.Sockaddr
+	var err error
+	if e := s.conn.Control(func(fd uintptr) { to, err = unix.Getsockname(int(fd)) }); e != nil || err != nil {
+		t.Fatal(e, err)
+	}
+	from, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Close(from) }()
+	if err := unix.Sendto(from, linkMsg(unix.RTM_NEWLINK, 4, 0, ""), 0, to); err != nil {
+		t.Fatal(err)
+	}
+	if data, _, err := s.receive(); len(data) > 0 || err != nil {
+		t.Errorf("received %d bytes, error %v", len(data), err)
+	}
+	noise(t, 1)
+	if data, nsid, err := s.receive(); len(data) == 0 || nsid != noNSID || err != nil {
+		t.Errorf("received %d bytes from netns %d, error %v, of the kernel", len(data), nsid, err)
+	}
+}
+
+// TestReopened: after an error what PFs told before counts for nothing.
+func TestReopened(t *testing.T) {
+	l, _ := listenTo(t, indexOf(nil))
+	l.told["0000:01:00.0"] = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	l.hub.openSocket = func(int) (*socket, error) {
+		cancel()
+		return open(t), nil
+	}
+	broken := open(t)
+	if err := broken.close(); err != nil {
+		t.Fatal(err)
+	}
+	l.run(ctx, broken)
+	if len(l.told) > 0 {
+		t.Errorf("still known: %v", l.told)
+	}
+	if cause := <-l.hub.relist; cause != CauseOverrun {
+		t.Errorf("cause %q", cause)
+	}
+}
+
+// TestAssign: an ID is given once, and one that somebody else gave is taken.
+func TestAssign(t *testing.T) {
+	ids, err := openNSIDs()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ids.close()
+	s := sandbox(t)
+	first, err := ids.assign(s)
+	if err != nil || first == noNSID {
+		t.Fatalf("ID %d, error %v", first, err)
+	}
+	if again, err := ids.assign(s); again != first || err != nil {
+		t.Errorf("ID %d the second time, %d the first, error %v", again, first, err)
+	}
+	if other, err := ids.assign(sandbox(t)); other == first || err != nil {
+		t.Errorf("another netns got ID %d, the first has %d, error %v", other, first, err)
+	}
+	if id, err := ids.assign(bond.Sandbox{Path: s.Path, Dev: s.Dev, Inode: s.Inode + 1}); id != noNSID || err == nil {
+		t.Errorf("a netns that is another one got ID %d, error %v", id, err)
+	}
+}
