@@ -144,7 +144,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record) (Outcome, error
 		}
 		now := e.now()
 		p := plan.Diff(plan.Input{Record: rec, Observed: obs, Hints: mem.hints(rec, &obs, now)})
-		if err := e.book(rec, &obs, p, mem); err != nil {
+		if err = e.book(rec, &obs, p, mem); err != nil {
 			return out, errors.Join(firstErr, err)
 		}
 		due := mem.due(p.Actions, now)

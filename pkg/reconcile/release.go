@@ -67,7 +67,7 @@ func (e *Engine) takeDown(ctx context.Context, k bond.Key, ipamDone bool) error 
 	}
 	if rec.CNI.IPAMDone != ipamDone && ipamDone {
 		rec.CNI.IPAMDone = true
-		if err := e.store.Save(rec); err != nil {
+		if err = e.store.Save(rec); err != nil {
 			return err
 		}
 	}
