@@ -128,7 +128,7 @@ var defs = []Def{
 		About: "The system's MAC in LACP; the bond's own where none is asked.",
 	},
 	{
-		Name: OptTlbDynamicLb, Attr: 27, Kind: KindEnum8, Values: offOn, Modes: []Mode{ModeTLB}, When: BondDown, Default: "on", Since: "3.19",
+		Name: OptTlbDynamicLb, Attr: 27, Kind: KindEnum8, Values: offOn, Modes: []Mode{ModeTLB, ModeALB}, When: BondDown, Default: "on", Since: "3.19",
 		About: "Whether flows are moved between members by load, or hashed.",
 	},
 	{
