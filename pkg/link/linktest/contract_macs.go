@@ -51,8 +51,8 @@ func macActive(s *stage) {
 	s.apply(plan.Release{Link: s.link(1)})
 	o := s.see()
 	s.macs("after both left", o, o.Bond.MAC, first, second)
-	s.apply(plan.Enslave{Link: s.link(1), Bond: s.bond()})
-	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	s.join(1)
+	s.join(0)
 	s.macs("made again the other way", s.activeIs(1), second, first, second)
 }
 
@@ -127,14 +127,14 @@ func macGiven(s *stage) {
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.macs("without members", s.see(), otherMAC(1))
 	for i := range 2 {
-		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+		s.join(i)
 	}
 	s.macs("with fail_over_mac=active", s.activeIs(0), first, first, second)
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "follow"), MAC: otherMAC(1)})
 	s.apply(plan.SetUp{Link: s.bond()})
 	for i := range 2 {
-		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+		s.join(i)
 	}
 	s.macs("with fail_over_mac=follow", s.activeIs(0), otherMAC(1), otherMAC(1), second)
 	s.apply(plan.DeleteBond{Bond: s.bond()})

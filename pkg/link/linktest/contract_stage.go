@@ -139,9 +139,19 @@ func (s *stage) bonded(options bond.Options) bond.Observed {
 	s.create(options)
 	s.apply(plan.SetUp{Link: s.bond()})
 	for i := range s.r.Members {
-		s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+		s.join(i)
 	}
 	return s.carrying()
+}
+
+// join enslaves a member of a bond that is up and waits until the bond counts it as up, so that it is
+// known which one came first.
+func (s *stage) join(i int) {
+	s.Helper()
+	s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
+	s.until(s.r.Members[i].Name+" is counted as up", func(o bond.Observed) bool {
+		return o.Members[i].Link.Carrier && o.Members[i].MIIUp
+	})
 }
 
 // carrying waits until the bond and all members carry, and an active member is chosen

@@ -63,9 +63,8 @@ func vfAwayFromBond(s *stage) {
 	s.must(s.w.BindVF(m.PCI), "bind")
 	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: m.Name, MAC: m.MAC})
-	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
-	o := s.carrying()
-	s.until("counted as up", func(o bond.Observed) bool { return o.Members[0].MIIUp })
+	s.join(0)
+	o := s.see()
 	s.activeStays(1)
 	s.equal("strangers", len(o.Strangers), 0)
 }

@@ -11,18 +11,15 @@ import (
 // kernelDefaults are what bond_check_params and bond_setup leave in a new bond.
 // Delays stand in units of miimon, as the kernel keeps them.
 func kernelDefaults() bond.Options {
-	return bond.Options{
-		bond.OptMode: "balance-rr", bond.OptMiimon: "0", bond.OptUpdelay: "0", bond.OptDowndelay: "0",
-		bond.OptPeerNotifyDelay: "0", bond.OptUseCarrier: "on", bond.OptArpInterval: "0",
-		bond.OptArpIPTargets: "", bond.OptNsIP6Targets: "", bond.OptArpValidate: "none",
-		bond.OptArpAllTargets: "any", bond.OptArpMissedMax: "2", bond.OptPrimaryReselect: "always",
-		bond.OptFailOverMac: "none", bond.OptXmitHashPolicy: "layer2", bond.OptResendIgmp: "1",
-		bond.OptNumPeerNotif: "1", bond.OptAllSlavesActive: "off", bond.OptMinLinks: "0",
-		bond.OptLpInterval: "1", bond.OptPacketsPerSlave: "1", bond.OptLacpActive: "on",
-		bond.OptLacpRate: "slow", bond.OptAdSelect: "stable", bond.OptAdActorSysPrio: "65535",
-		bond.OptAdUserPortKey: "0", bond.OptAdActorSystem: "00:00:00:00:00:00",
-		bond.OptTlbDynamicLb: "on", bond.OptCoupledControl: "on",
+	o := bond.Options{}
+	for _, d := range bond.Defs() {
+		if d.Kind != bond.KindLink {
+			o[d.Name] = d.Default
+		}
 	}
+	o[bond.OptMiimon] = "0" // the table's 100 is what the plugin asks for
+	o[bond.OptAdActorSystem] = "00:00:00:00:00:00"
+	return o
 }
 
 // newBond is bond_newlink; a refused option leaves nothing behind.
