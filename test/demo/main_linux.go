@@ -36,7 +36,7 @@ type options struct {
 func parse(args []string) (*options, *regexp.Regexp, error) {
 	o := new(options)
 	flags := flag.NewFlagSet("demo", flag.ContinueOnError)
-	flags.StringVar(&o.bin, "bin", "bin/heal", "`directory` of the agent and the plugins")
+	flags.StringVar(&o.bin, "bin", "bin", "`directory` of the agent and the plugins")
 	flags.StringVar(&o.markdown, "markdown", "", "also write the closing table as markdown to this `file`")
 	flags.StringVar(&o.run, "run", "", "only the faults whose name matches this `pattern`")
 	flags.BoolVar(&o.noAgent, "no-agent", false, "run without an agent; every row must fail then")

@@ -11,7 +11,7 @@ import (
 )
 
 var (
-	bin     = flag.String("bin", "../../bin/heal", "directory of the agent and the plugins")
+	bin     = flag.String("bin", "../../bin", "directory of the agent and the plugins")
 	showLog = flag.Bool("show-log", false, "show the agent's log of every fault")
 	noAgent = flag.Bool("no-agent", false, "run without an agent: then nothing may heal")
 )

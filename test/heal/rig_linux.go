@@ -16,8 +16,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// Binaries are what a Config.Bin must hold.
-var Binaries = []string{"agent", "bond", "host-device", "host-local"}
+// needed are the programs that a Config.Bin must hold: make build plugins.
+var needed = []string{"agent", "bond", "cni/host-device", "cni/host-local"}
 
 // patience bounds every wait for something that should come. Under emulation a driver can take
 // seconds, and a held repair up to half a minute.
@@ -25,7 +25,7 @@ const patience = 90 * time.Second
 
 // Config says what a Rig is made of.
 type Config struct {
-	// Bin is the directory of Binaries.
+	// Bin is the directory with our agent and plugin, and with the reference plugins below it in cni.
 	Bin string
 	// Agent are flags for the agent beside the log's format.
 	Agent []string
@@ -54,12 +54,12 @@ func New(ctx context.Context, cfg Config) (*Rig, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, name := range Binaries {
+	for _, name := range needed {
 		if _, err := os.Stat(filepath.Join(cfg.Bin, name)); err != nil {
-			return nil, fmt.Errorf("a program that the rig runs is missing; make bin/heal: %w", err)
+			return nil, fmt.Errorf("a program that the rig runs is missing; make build plugins: %w", err)
 		}
 	}
-	r := &Rig{cfg: cfg, cni: libcni.NewCNIConfigWithCacheDir([]string{cfg.Bin}, "/run/heal-cni-cache", nil)}
+	r := &Rig{cfg: cfg, cni: libcni.NewCNIConfigWithCacheDir([]string{cfg.Bin, filepath.Join(cfg.Bin, "cni")}, "/run/heal-cni-cache", nil)}
 	for _, c := range guest.Cards {
 		if len(c.VFs) < 3 {
 			return nil, fmt.Errorf("card %s has %d VFs, want at least 3", c.PF.PCI, len(c.VFs))
