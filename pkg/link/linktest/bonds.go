@@ -234,14 +234,8 @@ func (d *netdev) setBondMAC(m bond.MAC) error {
 	if b.failOverMAC() != "none" {
 		return nil
 	}
-	if b.balancesMACs() {
-		if b.active != nil {
-			if err := b.active.setMAC(m); err != nil {
-				return err
-			}
-		}
-		d.mac = m
-		return nil
+	if b.opts.Mode() == bond.ModeALB {
+		return d.setALBMAC(m)
 	}
 	var errs []error
 	for _, member := range b.members {
@@ -255,6 +249,22 @@ func (d *netdev) setBondMAC(m bond.MAC) error {
 	}
 	d.mac = m
 	return nil
+}
+
+// setALBMAC is bond_alb_set_mac_address: only the active member gets the new MAC, in
+// exchange for its own where another member has it.
+func (d *netdev) setALBMAC(m bond.MAC) error {
+	b := d.bond
+	d.mac = m
+	if b.active == nil {
+		return nil
+	}
+	i := slices.IndexFunc(b.members, func(o *netdev) bool { return o.mac == m })
+	if i < 0 {
+		return b.active.setMAC(m)
+	}
+	other, old := b.members[i], b.active.mac
+	return errors.Join(b.active.setMAC(m), other.setMAC(old))
 }
 
 // memberRenamed is bond_slave_netdev_event for NETDEV_CHANGENAME.

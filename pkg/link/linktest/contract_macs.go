@@ -147,6 +147,14 @@ func macBalanced(s *stage) {
 	for _, mode := range []string{"balance-tlb", "balance-alb"} {
 		s.bonded(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"})
 		s.macs(mode, s.activeIs(0), first, first, second)
+		s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
+		rest := second
+		if mode == "balance-tlb" { // which sets it on all members, as other modes do
+			rest = otherMAC(1)
+		}
+		s.macs(mode+" after it was set", s.see(), otherMAC(1), otherMAC(1), rest)
+		s.apply(plan.DeleteBond{Bond: s.bond()})
+		s.bonded(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"})
 		s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 		s.macs(mode+" after a failover", s.activeIs(1), first, second, first)
 		s.apply(plan.DeleteBond{Bond: s.bond()})
