@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// patience is how long the slowest kernel may take to show an effect: a VF's carrier in an
-	// emulated machine takes seconds.
-	patience = 20 * time.Second
+	// patience is how long the slowest kernel may take to show an effect: a VF's carrier takes
+	// seconds in an emulated machine, and many of them when that has to share its processors.
+	patience = time.Minute
 	lookEach = 20 * time.Millisecond
 )
 

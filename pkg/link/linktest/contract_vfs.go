@@ -45,8 +45,13 @@ func vfUnbound(s *stage) {
 		s.Errorf("what the PF keeps: %s", v)
 	}
 	s.refused(plan.SetUp{Link: was}, bond.ErrGone)
-	s.apply(plan.MoveToPod{Link: s.link(0), Name: m.Name, MAC: m.MAC, MTU: 1400, Alias: "enp1s0v0"})
+	there := s.link(0)
+	if there.Index == was.Index {
+		s.Errorf("ifindex %d was given out twice", was.Index)
+	}
+	s.apply(plan.MoveToPod{Link: there, Name: m.Name, MAC: m.MAC, MTU: 1400, Alias: "enp1s0v0"})
 	om = s.see().Members[0]
+	s.equal("the ifindex, which is free in the pod", om.Link.Index, there.Index)
 	s.equal("its alias", om.Link.Alias, "enp1s0v0")
 	if om.Place != bond.InPod || om.Link.Name != m.Name || om.Link.MAC != m.MAC || om.Link.MTU != 1400 || om.Link.Up {
 		s.Errorf("back in the pod: %s", oneLine(om))
