@@ -30,7 +30,7 @@ func end(w *fsnotify.Watcher) error {
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("end a file watcher: %w", err)
 	}
-	for range w.Events { //nolint:revive // what is left is of no interest; the goroutine closes it last
+	for range w.Events { // what is left is of no interest; the goroutine closes it last
 	}
 	return nil
 }

@@ -6,9 +6,9 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
@@ -156,19 +156,17 @@ func TestSandboxEnds(t *testing.T) {
 		t.Fatal(err)
 	}
 	sink.until(t, w.Key, "link changed")
+	hostEnd, err := netlink.LinkByName("host-end")
+	if err != nil {
+		t.Fatal(err)
+	}
+	events := open(t)
 	netnstest.Delete(t, w.Sandbox.Path)
 	sink.until(t, w.Key, CauseSandbox)
 	// The peer goes with the last of what holds the netns.
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
-		_, err := netlink.LinkByName("host-end")
-		var gone netlink.LinkNotFoundError
-		if errors.As(err, &gone) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the netns is still held: %v", err)
-		}
-	}
+	events.until(t, "the veth's end in the host goes", func(m message) bool {
+		return m.kind == unix.RTM_DELLINK && int(m.index) == hostEnd.Attrs().Index
+	})
 }
 
 // TestReusedID: the kernel gives the ID of a dead netns to the next one; events are told to

@@ -75,11 +75,14 @@ func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
 }
 
 // settle takes what the kernel tells by itself some time after a change: carrier, link-local addresses.
-func (s *fakeSink) settle() {
+func (s *fakeSink) settle() { s.settleFor(200 * time.Millisecond) }
+
+// settleFor is over when nothing was handed out for so long.
+func (s *fakeSink) settleFor(quiet time.Duration) {
 	for {
 		select {
 		case <-s.got:
-		case <-time.After(200 * time.Millisecond):
+		case <-time.After(quiet):
 			return
 		}
 	}

@@ -233,7 +233,7 @@ func (k *keeper) watchDir(now time.Time) {
 // jittered is the resync period, up to a third shorter or longer.
 func (k *keeper) jittered() time.Duration {
 	third := int64(k.hub.cfg.Resync) / 3
-	return k.hub.cfg.Resync - time.Duration(third) + time.Duration(rand.Int64N(2*third+1)) //nolint:gosec // no secret
+	return k.hub.cfg.Resync - time.Duration(third) + time.Duration(rand.Int64N(2*third+1))
 }
 
 func earlier(a, b time.Time) time.Time {

@@ -97,7 +97,7 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 				r.Lock()
 				took := r.listTime
 				r.Unlock()
-				time.Sleep(took) // in a bubble, where only what holds no mutex lets time go on
+				time.Sleep(took) //nolint:forbidigo // in a bubble, where only what holds no mutex lets time go on
 				r.Lock()
 				defer r.Unlock()
 				r.lists = append(r.lists, time.Since(r.began))
@@ -140,7 +140,7 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 func (r *rig) pass(d time.Duration) {
 	r.Unlock()
 	defer r.Lock()
-	time.Sleep(d) // in a bubble
+	time.Sleep(d) //nolint:forbidigo // in a bubble
 	synctest.Wait()
 }
 

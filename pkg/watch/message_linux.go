@@ -49,7 +49,7 @@ func (m *message) body(b []byte) bool {
 		if len(b) < unix.SizeofIfAddrmsg {
 			return false
 		}
-		m.index = int32(binary.NativeEndian.Uint32(b[4:])) //nolint:gosec // an ifindex is an int in the kernel
+		m.index = int32(binary.NativeEndian.Uint32(b[4:]))
 	case unix.RTM_DELNSID:
 		if len(b) < align(unix.SizeofRtGenmsg) {
 			return false
@@ -58,7 +58,7 @@ func (m *message) body(b []byte) bool {
 		if len(id) != 4 {
 			return false
 		}
-		m.nsid = int32(binary.NativeEndian.Uint32(id)) //nolint:gosec // an s32 in the kernel
+		m.nsid = int32(binary.NativeEndian.Uint32(id))
 	}
 	return true
 }
@@ -68,7 +68,7 @@ func (m *message) link(b []byte) bool {
 	if len(b) < unix.SizeofIfInfomsg || b[0] != unix.AF_UNSPEC {
 		return false
 	}
-	m.index = int32(binary.NativeEndian.Uint32(b[4:])) //nolint:gosec // an ifindex is an int in the kernel
+	m.index = int32(binary.NativeEndian.Uint32(b[4:]))
 	m.state = binary.NativeEndian.Uint32(b[8:])
 	m.parent = attribute(b[unix.SizeofIfInfomsg:], unix.IFLA_PARENT_DEV_NAME)
 	if n := len(m.parent); n > 0 && m.parent[n-1] == 0 {

@@ -69,5 +69,5 @@ func (k kernelNSIDs) get(ns *netns.NS) (int32, error) {
 	if err != nil {
 		return noNSID, fmt.Errorf("ask for the netns ID of %s: %w", ns.Path(), err)
 	}
-	return int32(id), nil //nolint:gosec // an s32 in the kernel
+	return int32(id), nil
 }

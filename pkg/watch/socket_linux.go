@@ -47,7 +47,7 @@ func openSocket(receiveBuffer int) (*socket, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open an rtnetlink socket: %w", err)
 	}
-	if err := setUp(fd, receiveBuffer); err != nil {
+	if err = setUp(fd, receiveBuffer); err != nil {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	s := &socket{file: os.NewFile(uintptr(fd), "rtnetlink"), data: make([]byte, maxMessage)}
@@ -130,5 +130,5 @@ func controlNSID(oob []byte) int32 {
 	if h.Level != unix.SOL_NETLINK || h.Type != unix.NETLINK_LISTEN_ALL_NSID {
 		return noNSID
 	}
-	return int32(binary.NativeEndian.Uint32(oob[unix.CmsgLen(0):])) //nolint:gosec // an int in the kernel
+	return int32(binary.NativeEndian.Uint32(oob[unix.CmsgLen(0):]))
 }

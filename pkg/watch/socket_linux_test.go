@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -18,6 +19,25 @@ func open(t *testing.T) *socket {
 	}
 	t.Cleanup(func() { _ = s.close() })
 	return s
+}
+
+// until reads until a message that is wanted; nothing in between is kept.
+func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
+	t.Helper()
+	if err := s.file.SetReadDeadline(time.Now().Add(3 * patience)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		data, _, err := s.receive()
+		if err != nil {
+			t.Fatalf("%s: %v", what, err)
+		}
+		for m, rest, ok := next(data); ok; m, rest, ok = next(rest) {
+			if wanted(m) {
+				return
+			}
+		}
+	}
 }
 
 // TestTruncated: of an event that does not fit nothing is believed.

@@ -89,11 +89,14 @@ func TestVF(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect("the PF goes down", "PF "+pf.PCI+" changed")
+	events := open(t)
 	if err := setUpLink(pf.Name); err != nil {
 		t.Fatal(err)
 	}
 	expect("the PF goes up", "PF "+pf.PCI+" changed")
-	waitForCarrier(t, pf.Name)
+	events.until(t, "the PF's carrier", func(m message) bool {
+		return string(m.parent) == pf.PCI && m.state&unix.IFF_LOWER_UP != 0
+	})
 	vfSettingIsSilent(t, sink, w, pf)
 
 	write(t, numVFs, "0")
@@ -110,30 +113,12 @@ func TestVF(t *testing.T) {
 	expect("the VF falls back to the host", "VF "+vf.PCI+" changed")
 }
 
-func waitForCarrier(t *testing.T, name string) {
-	t.Helper()
-	for deadline := time.Now().Add(3 * patience); ; time.Sleep(50 * time.Millisecond) {
-		data, err := os.ReadFile(filepath.Join("/sys/class/net", name, "carrier"))
-		if err == nil && strings.TrimSpace(string(data)) == "1" {
-			return
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("%s has no carrier", name)
-		}
-	}
-}
-
 // vfSettingIsSilent: the PF tells of each setting of a VF that is written; nobody needs to look at the
 // bonds on it for that.
 func vfSettingIsSilent(t *testing.T, sink *fakeSink, w Watched, pf topology.Function) {
 	t.Helper()
-	time.Sleep(5 * time.Second) // the VFs in pods get their carrier later than the PF, and tell so
-	sink.settle()
-	s, err := openSocket(defaultReceiveBuffer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = s.close() }()
+	sink.settleFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, and tell so
+	s := open(t)
 	if err := netlink.LinkSetVfVlan(link(pf.Name), 1, 5); err != nil {
 		t.Fatal(err)
 	}
@@ -141,19 +126,9 @@ func vfSettingIsSilent(t *testing.T, sink *fakeSink, w Watched, pf topology.Func
 	if g := sink.next(t); !strings.HasPrefix(g.cause, "link changed") {
 		t.Errorf("handed out for a VF setting: %v", g)
 	}
-	if err := s.file.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		data, _, err := s.receive()
-		if err != nil {
-			t.Errorf("the PF told nothing (%v): this step proves nothing", err)
-			return
-		}
-		if m, _, _ := next(data); m.kind == unix.RTM_NEWLINK && string(m.parent) == pf.PCI {
-			return
-		}
-	}
+	s.until(t, "without the PF's event this step proves nothing", func(m message) bool {
+		return m.kind == unix.RTM_NEWLINK && string(m.parent) == pf.PCI
+	})
 }
 
 // TestBond: what a pod does to its bond is told.
