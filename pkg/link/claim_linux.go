@@ -27,8 +27,8 @@ func (c claims) foreign(pci bond.PCIAddress, own bond.Sandbox) (string, error) {
 		return "", fmt.Errorf("claim on VF %s: %w", pci, err)
 	}
 	path := strings.TrimSpace(string(data))
-	if path == "" {
-		return "", nil
+	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+		return "", nil // no netns can be there; what is broken must not keep the bond from being seen
 	}
 	id, err := netns.Identify(path)
 	switch {

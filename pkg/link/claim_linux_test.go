@@ -33,6 +33,7 @@ func TestForeignClaim(t *testing.T) {
 	}{
 		{"none", "", own, ""},
 		{"empty", "\n", own, ""},
+		{"broken", "/run/\x00netns", own, ""},
 		{"ours", ours, own, ""},
 		{"ours by another path", alias, own, ""},
 		{"theirs", theirs + "\n", own, theirs},

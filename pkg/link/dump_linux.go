@@ -216,16 +216,18 @@ func (d *device) parseInfo(info []byte) error {
 	})
 }
 
-// eachAttr calls f for each attribute of a netlink payload.
+// eachAttr calls f for each attribute of a netlink payload, until f returns an error.
 func eachAttr(b []byte, f func(typ uint16, value []byte) error) error {
-	attrs, err := nl.ParseRouteAttr(b)
-	if err != nil {
-		return fmt.Errorf("netlink attributes: %w", err)
-	}
-	for _, a := range attrs {
-		if err := f(a.Attr.Type&attrTypeMask, a.Value); err != nil {
+	for len(b) >= unix.SizeofNlAttr {
+		size, typ := int(nl.NativeEndian().Uint16(b)), nl.NativeEndian().Uint16(b[2:])
+		if size < unix.SizeofNlAttr || size > len(b) {
+			return fmt.Errorf("netlink attribute %d of %d bytes among %d", typ, size, len(b))
+		}
+		if err := f(typ&attrTypeMask, b[unix.SizeofNlAttr:size]); err != nil {
 			return err
 		}
+		aligned := (size + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1)
+		b = b[min(aligned, len(b)):]
 	}
 	return nil
 }

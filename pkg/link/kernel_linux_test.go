@@ -185,3 +185,16 @@ func TestFindMembersRefuses(t *testing.T) {
 		t.Errorf("two that cannot be: %v; want both named", err)
 	}
 }
+
+// BenchmarkObserveMembers is Observe of a pod without bond; with one it is in the lab.
+func BenchmarkObserveMembers(b *testing.B) {
+	g := newRig(b)
+	g.member("net1")
+	g.member("net2")
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := g.k.Observe(b.Context(), g.r); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

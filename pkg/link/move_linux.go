@@ -92,7 +92,7 @@ func (c *conn) nameFree(name string) error {
 	}
 }
 
-// dress gives a link MAC and MTU; "" and 0 leave them as they are.
+// dress gives a link MAC, MTU and alias; what is empty or 0 stays as it is.
 func (c *conn) dress(d *device, a *plan.MoveToPod) error {
 	if a.MAC != "" {
 		if err := c.giveMAC(d, a.MAC); err != nil {

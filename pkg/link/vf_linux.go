@@ -96,10 +96,11 @@ func (k *Kernel) vfToTell(host *conn, a plan.RestoreVF) (*device, error) {
 	return d, nil
 }
 
-// giveMAC sets a link's MAC. A VF that is refused because its PF has set one already learns that one from
-// its PF when it is reset, which going up and down does. What it has afterwards decides.
+// giveMAC sets a link's MAC, a VF's only when it has another: it might be refused even its own. A VF that
+// is refused because its PF has set one learns that one when it is reset, which going up and down
+// does. What it has afterwards decides.
 func (c *conn) giveMAC(d *device, mac bond.MAC) error {
-	if d.MAC == mac {
+	if d.PCI != "" && d.MAC == mac {
 		return nil
 	}
 	err := c.setMAC(d, mac)
@@ -114,7 +115,7 @@ func (c *conn) giveMAC(d *device, mac bond.MAC) error {
 		return again
 	}
 	if now.MAC != mac {
-		return fmt.Errorf("MAC %s: %w; reset it has %s, as its PF may have set: ask the PF (ip link show) or give the VF's driver back", mac, err, now.MAC)
+		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or take that one away", mac, err, now.MAC)
 	}
 	return nil
 }
