@@ -70,10 +70,9 @@ func (c *conn) addAddress(d *device, p netip.Prefix) error {
 	err := add()
 	// Runtimes switch IPv6 off in netns where the cluster has none; who asks for an address wants it.
 	if p.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
-		if err := c.enableIPv6(d.Name); err != nil {
-			return err
+		if err = c.enableIPv6(d.Name); err == nil {
+			err = add()
 		}
-		err = add()
 	}
 	if errors.Is(err, unix.EEXIST) {
 		return nil
@@ -160,7 +159,7 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 		nr.Table = *r.Table
 	}
 	if r.Scope != nil {
-		nr.Scope = netlink.Scope(*r.Scope) //nolint:gosec // 8 bits in the kernel
+		nr.Scope = netlink.Scope(*r.Scope)
 	}
 	if err := c.inTime(); err != nil {
 		return err

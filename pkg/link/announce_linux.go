@@ -63,7 +63,7 @@ func unsolicitedNA(mac bond.MAC, ip netip.Addr) []byte {
 	na = append(na, mac.Bytes()...)
 
 	pseudo := append(append([]byte{}, ip.AsSlice()...), allNodes.AsSlice()...)
-	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(na))) //nolint:gosec // 32
+	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(na)))
 	pseudo = binary.BigEndian.AppendUint32(pseudo, unix.IPPROTO_ICMPV6)
 	binary.BigEndian.PutUint16(na[2:], checksum(append(pseudo, na...)))
 

@@ -140,7 +140,7 @@ func isBond(d *device) error {
 func (c *conn) setLink(index int, attrs ...*nl.RtAttr) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index) //nolint:gosec // an ifindex is an int in the kernel
+	msg.Index = int32(index)
 	req.AddData(msg)
 	for _, a := range attrs {
 		req.AddData(a)
@@ -152,7 +152,7 @@ func (c *conn) setLink(index int, attrs ...*nl.RtAttr) error {
 func (c *conn) setUp(d *device, up bool) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index, msg.Change = int32(d.Index), unix.IFF_UP //nolint:gosec // as above
+	msg.Index, msg.Change = int32(d.Index), unix.IFF_UP
 	if up {
 		msg.Flags = unix.IFF_UP
 	}
@@ -169,11 +169,11 @@ func (c *conn) setMAC(d *device, m bond.MAC) error {
 }
 
 func (c *conn) setMTU(d *device, mtu int) error {
-	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu)))) //nolint:gosec // positive
+	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(mtu))))
 }
 
 func (c *conn) setMaster(d *device, master int) error {
-	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master)))) //nolint:gosec // an ifindex
+	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
 }
 
 // rename gives d a name that no other link there has. An alternative name counts as
@@ -199,7 +199,7 @@ func (c *conn) dropAltName(d *device, name string) error {
 	}
 	req := nl.NewNetlinkRequest(unix.RTM_DELLINKPROP, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(d.Index) //nolint:gosec // as above
+	msg.Index = int32(d.Index)
 	req.AddData(msg)
 	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
 	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))

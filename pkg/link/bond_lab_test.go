@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -36,15 +35,10 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 	for _, name := range []string{"net1", "net2"} {
 		g.apply(plan.Enslave{Link: g.ref(g.pod, name), Bond: g.ref(g.pod, "bond0")})
 	}
-	active := func() bool {
+	g.until("the primary is the active member", func() bool {
 		o := g.see()
 		return o.Members[1].MIIUp && o.Bond.Active == o.Members[1].Link.Index
-	}
-	for deadline := time.Now().Add(20 * time.Second); !active(); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("the primary did not become the active member: %+v", g.see())
-		}
-	}
+	})
 	o := g.see().Bond
 	var shown []struct {
 		Info struct {

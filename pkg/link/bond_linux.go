@@ -17,7 +17,7 @@ import (
 func bondRequest(flags, index int, options ...*nl.RtAttr) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, flags|unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index) //nolint:gosec // an ifindex is an int in the kernel
+	msg.Index = int32(index)
 	req.AddData(msg)
 	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
 	info.AddRtAttr(unix.IFLA_INFO_KIND, nl.NonZeroTerminated("bond"))
@@ -30,27 +30,15 @@ func bondRequest(flags, index int, options ...*nl.RtAttr) *nl.NetlinkRequest {
 }
 
 // createBond makes the bond in one request, so that it never exists half configured.
-// The active member is left out, because there is none yet; and a primary whose link is
-// not in the pod, because the kernel knows links by ifindex only.
 func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBond) error {
 	c, err := k.openPod(ctx, r.Sandbox)
 	if err != nil {
 		return err
 	}
 	defer c.close()
-	var options []*nl.RtAttr
-	for _, name := range a.Options.Names() {
-		if name == bond.OptActiveSlave {
-			continue
-		}
-		o, err := encodeOption(bond.Lookup(name), a.Options[name], c.indexOf)
-		if name == bond.OptPrimary && errors.Is(err, bond.ErrGone) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		options = append(options, o)
+	options, err := c.initialOptions(a.Options)
+	if err != nil {
+		return err
 	}
 	req := bondRequest(unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, options...)
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(a.Name)))
@@ -58,13 +46,33 @@ func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBo
 		req.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, a.MAC.Bytes()))
 	}
 	if a.MTU != 0 {
-		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(a.MTU)))) //nolint:gosec // positive
+		req.AddData(nl.NewRtAttr(unix.IFLA_MTU, nl.Uint32Attr(uint32(a.MTU))))
 	}
 	_, err = c.do(req, 0)
 	if errors.Is(err, unix.EEXIST) {
 		return fmt.Errorf("%w: another link in the pod is called %s: %w", bond.ErrStale, a.Name, err)
 	}
 	return err
+}
+
+// initialOptions leaves out the active member, because there is none yet; and a primary whose
+// link is not in the pod, because the kernel knows links by ifindex only.
+func (c *conn) initialOptions(all bond.Options) ([]*nl.RtAttr, error) {
+	var out []*nl.RtAttr
+	for _, name := range all.Names() {
+		if name == bond.OptActiveSlave {
+			continue
+		}
+		o, err := encodeOption(bond.Lookup(name), all[name], c.indexOf)
+		if name == bond.OptPrimary && errors.Is(err, bond.ErrGone) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, o)
+	}
+	return out, nil
 }
 
 func (c *conn) indexOf(name string) (int, error) {
@@ -94,7 +102,7 @@ func (c *conn) setOptions(b *device, options bond.Options) error {
 func (c *conn) deleteBond(b *device) error {
 	req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(b.Index) //nolint:gosec // as above
+	msg.Index = int32(b.Index)
 	req.AddData(msg)
 	_, err := c.do(req, 0)
 	return err
@@ -118,7 +126,7 @@ func (c *conn) setActive(d, b *device) error {
 	if d.Master != b.Index {
 		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)
 	}
-	attr := nl.NewRtAttr(int(bond.Lookup(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index))) //nolint:gosec // an ifindex
+	attr := nl.NewRtAttr(int(bond.Lookup(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index)))
 	_, err := c.do(bondRequest(0, b.Index, attr), 0)
 	return err
 }

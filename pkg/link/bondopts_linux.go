@@ -23,7 +23,7 @@ func encodeOption(d *bond.Def, value string, indexOf func(name string) (int, err
 		if err != nil {
 			return nil, err
 		}
-		return nl.NewRtAttr(int(d.Attr), nl.Uint32Attr(uint32(index))), nil //nolint:gosec // an ifindex is positive
+		return nl.NewRtAttr(int(d.Attr), nl.Uint32Attr(uint32(index))), nil
 	}
 	if canonical, err := d.Parse(value); err != nil || canonical != value {
 		return nil, fmt.Errorf("%s: %q is not canonical; want %s", d.Name, value, d.Allowed())
@@ -39,7 +39,7 @@ func encodeOption(d *bond.Def, value string, indexOf func(name string) (int, err
 	case bond.KindEnum8:
 		a.Data = []byte{byte(slices.Index(d.Values, value))}
 	case bond.KindEnum32:
-		a.Data = nl.Uint32Attr(uint32(slices.Index(d.Values, value))) //nolint:gosec // canonical, so it is among them
+		a.Data = nl.Uint32Attr(uint32(slices.Index(d.Values, value)))
 	default:
 		n, err := strconv.ParseUint(value, 10, 32)
 		if err != nil {
@@ -56,7 +56,7 @@ func sized(k bond.Kind, n uint32) []byte {
 	case bond.KindUint8:
 		return []byte{byte(n)}
 	case bond.KindUint16:
-		return nl.Uint16Attr(uint16(n)) //nolint:gosec // Parse has checked the bounds
+		return nl.Uint16Attr(uint16(n))
 	default:
 		return nl.Uint32Attr(n)
 	}

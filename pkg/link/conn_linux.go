@@ -24,7 +24,7 @@ const (
 
 // conn is rtnetlink in one netns. It holds the netns open: close it soon.
 type conn struct {
-	ctx    context.Context //nolint:containedctx // a conn lives within one call that has this context
+	ctx    context.Context
 	ns     *netns.NS
 	place  bond.Place
 	raw    *nl.SocketHandle

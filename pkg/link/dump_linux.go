@@ -61,7 +61,7 @@ func (ds devices) nameOf(index int) string {
 func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index) //nolint:gosec // an ifindex is an int in the kernel
+	msg.Index = int32(index)
 	req.AddData(msg)
 	mask := uint32(extSkipStats)
 	if withVFs {

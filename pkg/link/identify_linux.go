@@ -55,7 +55,7 @@ func (k *Kernel) FindMembers(ctx context.Context, s bond.Sandbox, names []string
 	members := make([]bond.Member, len(names))
 	for i, name := range names {
 		d := all.find(func(d *device) bool { return d.named(name) })
-		if err := canBeMember(d, name, place, all); err != nil {
+		if err = canBeMember(d, name, place, all); err != nil {
 			errs = append(errs, err)
 			continue
 		}

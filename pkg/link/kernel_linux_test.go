@@ -101,11 +101,7 @@ func TestNothingHoldsThePod(t *testing.T) {
 		t.Errorf("%d open files, %d before", after, before)
 	}
 	netnstest.Delete(t, g.pod)
-	for deadline := time.Now().Add(10 * time.Second); g.show(g.host, "p-net1").Index != 0; time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("the pod's netns is still alive")
-		}
-	}
+	g.until("the pod's netns dies", func() bool { return g.show(g.host, "p-net1").Index == 0 })
 }
 
 func openFiles(t *testing.T) int {

@@ -28,7 +28,7 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 	if err != nil {
 		return err
 	}
-	if err := k.mayTake(r, d); err != nil {
+	if err = k.mayTake(r, d); err != nil {
 		return err
 	}
 	pod, err := k.openPod(ctx, r.Sandbox)
@@ -137,11 +137,11 @@ func (c *conn) dropAltNamesTaken(d *device, name string, to *conn) error {
 // change the ifindex, which is what identifies a virtual link.
 func (c *conn) move(d *device, to *conn, name string, keepIndex bool) error {
 	attrs := []*nl.RtAttr{
-		nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns.Fd()))), //nolint:gosec // a descriptor is positive
+		nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns.Fd()))),
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 	}
 	if keepIndex {
-		attrs = append(attrs, nl.NewRtAttr(iflaNewIfindex, nl.Uint32Attr(uint32(d.Index)))) //nolint:gosec // as above
+		attrs = append(attrs, nl.NewRtAttr(iflaNewIfindex, nl.Uint32Attr(uint32(d.Index))))
 	}
 	return c.setLink(d.Index, attrs...)
 }

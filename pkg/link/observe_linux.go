@@ -17,7 +17,7 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 	switch pod, err := k.openPod(ctx, r.Sandbox); {
 	case err == nil:
 		o.SandboxAlive = true
-		err := pod.observe(r, &o)
+		err = pod.observe(r, &o)
 		pod.close()
 		if err != nil {
 			return bond.Observed{}, err
@@ -144,7 +144,7 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	}
 	defer host.close()
 	if missing {
-		if err := host.findIn(r, o); err != nil {
+		if err = host.findIn(r, o); err != nil {
 			return err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
@@ -97,6 +98,18 @@ func (g *rig) member(name string) {
 	g.Helper()
 	l := g.veth(g.pod, name)
 	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, MAC: l.MAC, Before: bond.Before{Name: name}})
+}
+
+// until looks again and again; what it is for has no events.
+func (g *rig) until(what string, ok func() bool) {
+	g.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
+		if time.Now().After(deadline) {
+			g.Fatalf("waited a minute in vain: %s", what)
+		}
+	}
 }
 
 func (g *rig) see() bond.Observed {

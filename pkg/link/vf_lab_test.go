@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
@@ -70,14 +69,13 @@ func (g *vfRig) sysfs(path, text string) {
 // netdev waits for a function's netdev in the host: drivers take their time.
 func (g *vfRig) netdev(pci bond.PCIAddress) string {
 	g.Helper()
-	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		if name, err := g.k.sysfs.netdevOf(pci); err == nil {
-			return name
-		}
-		if time.Now().After(deadline) {
-			g.Fatalf("no netdev of %s", pci)
-		}
-	}
+	var name string
+	g.until("a netdev of "+string(pci), func() (ok bool) {
+		var err error
+		name, err = g.k.sysfs.netdevOf(pci)
+		return err == nil
+	})
+	return name
 }
 
 // vfSet changes what the PF keeps by hand.
@@ -100,11 +98,7 @@ func (g *vfRig) carries() bool {
 	g.Helper()
 	g.in(g.pod, "addr", "replace", "10.0.0.1/24", "dev", "net1")
 	g.in(g.pod, "link", "set", "net1", "up")
-	for deadline := time.Now().Add(60 * time.Second); !g.see().Members[0].Link.Carrier; time.Sleep(50 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			g.Fatal("no carrier")
-		}
-	}
+	g.until("a carrier", func() bool { return g.see().Members[0].Link.Carrier })
 	out, err := inNetns(g.pod, "ping", "-c", "10", "-i", "0.2", "-W", "1", "10.0.0.2")
 	g.Logf("%s", lastLines(out, 2))
 	return err == nil

@@ -21,9 +21,11 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 		return err
 	}
 	defer unlock()
-	if now, err := k.sysfs.vfOf(a.VF.PF, a.VF.Number); err != nil {
+	now, err := k.sysfs.vfOf(a.VF.PF, a.VF.Number)
+	if err != nil {
 		return err
-	} else if now != a.PCI {
+	}
+	if now != a.PCI {
 		return fmt.Errorf("%w: VF %d of PF %s is %s, not %s", bond.ErrStale, a.VF.Number, a.VF.PF, now, a.PCI)
 	}
 	host, err := k.openHost(ctx)
@@ -42,16 +44,10 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, s := range vfAttrs(a.VF.Number, a.Settings) {
-		if err := host.setVF(d, s); err != nil {
-			errs = append(errs, fmt.Errorf("%s: %w", s.what, classify(err)))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	if err = host.setVF(d, a); err != nil {
 		return err
 	}
-	if err := host.verifyVF(d, a); err != nil || vf == nil {
+	if err = host.verifyVF(d, a); err != nil || vf == nil {
 		return err
 	}
 	if vf, err = host.byIndex(vf.Index, false); err != nil {
@@ -107,12 +103,12 @@ func (c *conn) giveMAC(d *device, mac bond.MAC) error {
 	if err == nil || d.PCI == "" || d.Up || !refused(err) {
 		return err
 	}
-	if err := errors.Join(c.setUp(d, true), c.setUp(d, false)); err != nil {
-		return err
+	if reset := errors.Join(c.setUp(d, true), c.setUp(d, false)); reset != nil {
+		return reset
 	}
-	now, again := c.byIndex(d.Index, false)
-	if again != nil {
-		return again
+	now, gone := c.byIndex(d.Index, false)
+	if gone != nil {
+		return gone
 	}
 	if now.MAC != mac {
 		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or take that one away", mac, err, now.MAC)
@@ -125,10 +121,17 @@ func refused(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 }
 
-func (c *conn) setVF(pf *device, s vfAttr) error {
-	list := nl.NewRtAttr(unix.IFLA_VFINFO_LIST, nil)
-	list.AddRtAttr(nl.IFLA_VF_INFO, nil).AddRtAttr(s.typ, s.data)
-	return c.setLink(pf.Index, list)
+// setVF makes a request a setting; the error names each that was refused.
+func (c *conn) setVF(pf *device, a plan.RestoreVF) error {
+	var errs []error
+	for _, s := range vfAttrs(a.VF.Number, a.Settings) {
+		list := nl.NewRtAttr(unix.IFLA_VFINFO_LIST, nil)
+		list.AddRtAttr(nl.IFLA_VF_INFO, nil).AddRtAttr(s.typ, s.data)
+		if err := c.setLink(pf.Index, list); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", s.what, classify(err)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // verifyVF reads back what was set. What the driver does not tell cannot be verified

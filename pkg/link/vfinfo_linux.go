@@ -86,7 +86,7 @@ type vfAttr struct {
 // vfAttrs are the settings that are named, in the order in which they are to be set: the VLAN first,
 // so that nothing is sent outside it, and the link state last.
 func vfAttrs(number int, s bond.VFSettings) []vfAttr {
-	vf := uint32(number) //nolint:gosec // a VF's number is positive
+	vf := uint32(number)
 	var all []vfAttr
 	add := func(what string, typ int, data []byte) { all = append(all, vfAttr{what, typ, data}) }
 	if s.VLAN != nil {
@@ -124,7 +124,7 @@ func vlanAttr(v *bond.VLAN) int {
 }
 
 func vlanData(vf uint32, v *bond.VLAN) []byte {
-	id, qos := uint32(v.ID), uint32(v.QoS) //nolint:gosec // 12 and 3 bits
+	id, qos := uint32(v.ID), uint32(v.QoS)
 	if vlanAttr(v) == nl.IFLA_VF_VLAN {
 		return (&nl.VfVlan{Vf: vf, Vlan: id, Qos: qos}).Serialize()
 	}
