@@ -42,7 +42,7 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 // is not ours.
 func isLoss(c plan.Code) bool {
 	switch c {
-	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.SettingsChanged:
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged:
 		return true
 	}
 	return false
@@ -52,7 +52,7 @@ func isLoss(c plan.Code) bool {
 // choose another active member, and are not a failover for want of carrier.
 func unsettles(c plan.Code) bool {
 	switch c {
-	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.LinkDown, plan.NoCarrier:
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.LinkDown, plan.NoCarrier, plan.MTUDiffers:
 		return true
 	}
 	return false

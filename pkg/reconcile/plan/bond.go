@@ -19,7 +19,7 @@ func (b *builder) bondSettings() {
 		b.find(OnBond, OptionDrift, "the bond has MAC %s, not %s, and with failOverMac=follow the kernel cannot change it while there are members: delete the pod", o.MAC, spec.MAC)
 	}
 	if spec.MTU != 0 && o.MTU != spec.MTU {
-		b.find(OnBond, SettingsChanged, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
+		b.find(OnBond, MTUDiffers, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
 		b.do(SetMTU{Member: OnBond, Link: b.bondRef(), MTU: spec.MTU})
 	}
 	for i := range b.obs.Strangers {
@@ -60,7 +60,7 @@ func (b *builder) options() {
 		}
 		if def := bond.Lookup(name); !b.takesNow(def.When) {
 			b.macUnknown = b.macUnknown || name == bond.OptMode || name == bond.OptFailOverMac
-			b.find(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the pod, or put it back by hand", name, have, want)
+			b.find(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the bond, which is then made anew, or the pod", name, have, want)
 			if name == bond.OptMode {
 				return // what else differs may only follow from the mode
 			}

@@ -160,7 +160,7 @@ func (b *builder) attachMAC(rec *bond.Member) bond.MAC {
 func (b *builder) attached(i int, m *bond.ObservedMember) {
 	rec, ref, spec := &b.rec.Members[i], RefOf(bond.InPod, &m.Link), &b.rec.Spec
 	if spec.MTU != 0 && m.Link.MTU != spec.MTU {
-		b.find(i, SettingsChanged, "%s has MTU %d, not %d", rec, m.Link.MTU, spec.MTU)
+		b.find(i, MTUDiffers, "%s has MTU %d, not %d", rec, m.Link.MTU, spec.MTU)
 		b.do(SetMTU{Member: Member(i), Link: ref, MTU: spec.MTU})
 	}
 	if spec.Options.MACFollowsActive() && !b.macUnknown && rec.MAC != "" && m.Link.MAC != rec.MAC {

@@ -74,7 +74,10 @@ const (
 	Stranger     Code = "Stranger"
 	// MACAway: the bond has another member's MAC until the owner of the recorded one carries again.
 	MACAway Code = "MACAway"
-	// SettingsChanged: MTU, MAC, options, addresses or routes are not as recorded and are put back.
+	// MTUDiffers: the bond or a member has another MTU. It stands apart from SettingsChanged because some drivers
+	// (igbvf) reset the VF to change it, which costs the carrier for a moment and may make the bond fail over.
+	MTUDiffers Code = "MTUDiffers"
+	// SettingsChanged: the bond's MAC, options, addresses or routes are not as recorded and are put back.
 	SettingsChanged Code = "SettingsChanged"
 )
 

@@ -1,0 +1,24 @@
+package reconcile_test
+
+import (
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+)
+
+// A driver that resets its VF to change the MTU makes the bond fail over. That is no failover to
+// keep: it came of what is being put back, and would leave the bond with another MAC.
+func TestFailoverOfAnMTUChangeIsUndone(t *testing.T) {
+	for name, link := range map[string]string{"member's MTU": "net1", "bond's MTU": world.BondIf} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, world.OKD())
+			must(t, r.SetMTU(world.PodPath, link, 1280))
+			must(t, r.SetPFCarrier(world.Cards[0], false))
+			must(t, r.SetPFCarrier(world.Cards[0], true))
+			if out := r.wantState(bond.StateReady); out.Status.Active != "net1" || out.Status.MAC != r.Record.Spec.MAC {
+				t.Fatalf("active %s with MAC %s, want net1 with %s\n%s", out.Status.Active, out.Status.MAC, r.Record.Spec.MAC, r.World)
+			}
+		})
+	}
+}
