@@ -202,7 +202,7 @@ func twoAgents(ctx context.Context, s *scene) error {
 	if first == nil {
 		return errors.New("this fault needs an agent")
 	}
-	second, err := startAgent(filepath.Join(s.r.cfg.Bin, "agent"), &s.r.log, s.r.cfg.Agent...)
+	second, err := startAgent(filepath.Join(s.r.cfg.Bin, "agent"), &s.r.log)
 	if err != nil {
 		return err
 	}

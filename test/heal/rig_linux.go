@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +26,6 @@ const patience = 90 * time.Second
 type Config struct {
 	// Bin is the directory with our agent and plugin, and with the reference plugins below it in cni.
 	Bin string
-	// Agent are flags for the agent beside the log's format.
-	Agent []string
 	// NoAgent leaves the agent stopped in every fault: nothing must heal then. It shows that the rig can tell.
 	NoAgent bool
 }
@@ -159,8 +156,8 @@ func (r *Rig) takeBaseline(ctx context.Context, p *Pod) error {
 }
 
 // until looks at a pod after every change in the kernel and every line of the agent's until there is nothing
-// that wrong finds. It returns when the last of those came before that look. The error says what was wrong
-// at last.
+// that wrong finds. It returns when the last of those came before that look ended. The error says what was
+// wrong at last.
 func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) (time.Time, error) {
 	for {
 		lines, events := r.log.len(), r.monitor.events.len()
@@ -170,7 +167,7 @@ func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) 
 		}
 		found := wrong(s)
 		if len(found) == 0 {
-			return r.lastBefore(lines, events), nil
+			return r.last(), nil
 		}
 		select {
 		case <-r.log.next(lines):
@@ -183,14 +180,14 @@ func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) 
 	}
 }
 
-// lastBefore is when the last of so many lines and events came.
-func (r *Rig) lastBefore(lines, events int) time.Time {
+// last is when the last change in the kernel or line of the agent's came.
+func (r *Rig) last() time.Time {
 	var last time.Time
-	if lines > 0 {
-		last = r.log.from(lines - 1)[0].Time
+	if n := r.log.len(); n > 0 {
+		last = r.log.from(n - 1)[0].Time
 	}
-	if events > 0 {
-		if at := r.monitor.events.from(events - 1)[0].at; at.After(last) {
+	if n := r.monitor.events.len(); n > 0 {
+		if at := r.monitor.events.from(n - 1)[0].at; at.After(last) {
 			last = at
 		}
 	}
@@ -205,7 +202,9 @@ func (r *Rig) whole(ctx context.Context, p *Pod, besides ...string) error {
 
 // useAgent sees to it that an agent runs with these flags, and has looked at every bond.
 func (r *Rig) useAgent(ctx context.Context, args ...string) error {
-	args = append(slices.Clone(r.cfg.Agent), args...)
+	// Here the same VF is broken every few seconds, and by other means each time: that is not to be held back
+	// as one that keeps failing.
+	args = append([]string{"-flap", "1ms"}, args...)
 	if r.cfg.NoAgent || r.agent.runsAs(args) {
 		return nil
 	}

@@ -182,7 +182,7 @@ func (s *scene) whole(ctx context.Context, pods ...*Pod) error {
 }
 
 // wholeAt is when the last thing happened that made the pod whole: the last change in the kernel, or line of
-// the agent's, before the look that found nothing wrong.
+// the agent's, before the end of the look that found nothing wrong.
 func (s *scene) wholeAt(ctx context.Context, p *Pod) (time.Time, error) {
 	return s.r.until(ctx, p, func(now snapshot) []string { return now.diff(p.baseline) })
 }
