@@ -1,0 +1,131 @@
+// Package sriovcni reads what the sriov-cni plugin keeps on a node: what it was asked to
+// do with a VF, and the lock that it takes while it works on one.
+//
+// The formats are those of sriov-cni 2.x. Nothing of its is written or deleted but the lock
+// files, which it never deletes either. The package knows no netlink and decides nothing.
+package sriovcni
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// DefaultDir is where sriov-cni keeps its files.
+const DefaultDir = "/var/lib/cni/sriov"
+
+// maxFile bounds a cache file; a network config with everything in it has some kilobytes.
+const maxFile = 1 << 20
+
+// Attachment is what sriov-cni was asked for when it put a VF into a pod.
+type Attachment struct {
+	PCI bond.PCIAddress
+	// MAC is the VF's address in the pod: the one asked for, or else the one it came with.
+	// Empty when the file tells neither.
+	MAC bond.MAC
+	// MTU in bytes that the netdev got; 0 when none was asked for.
+	MTU int
+	// Asked are the settings of the PF that were asked for; the rest were left alone.
+	Asked bond.VFSettings
+}
+
+// netConf are the fields of the cached network config that are read here. Null or empty means not asked for.
+type netConf struct {
+	DeviceID  string  `json:"deviceID"`
+	MAC       string  `json:"MAC"`
+	MTU       *int    `json:"MTU"`
+	VLAN      *int    `json:"vlan"`
+	VLANQoS   *int    `json:"vlanQoS"`
+	VLANProto *string `json:"vlanProto"`
+	MinTxRate *int    `json:"min_tx_rate"`
+	MaxTxRate *int    `json:"max_tx_rate"`
+	SpoofChk  string  `json:"spoofchk"`
+	Trust     string  `json:"trust"`
+	LinkState string  `json:"link_state"`
+	Orig      struct {
+		EffectiveMAC string
+	} `json:"OrigVfState"`
+}
+
+// Read finds what was asked for the interface ifName of a sandbox, in dir; nil where sriov-cni
+// knows no such attachment. The error says what is wrong with the file: no part of it is then
+// to be believed.
+func Read(dir string, key bond.Key) (*Attachment, error) {
+	if err := key.Validate(); err != nil { // it becomes a path
+		return nil, err
+	}
+	path := filepath.Join(dir, key.ContainerID+"-"+key.IfName)
+	data, err := load(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err == nil {
+		var a *Attachment
+		if a, err = parse(data); err == nil {
+			return a, nil
+		}
+	}
+	return nil, fmt.Errorf("sriov-cni's cache %s: %w", path, err)
+}
+
+// load reads a small regular file.
+func load(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0) // a pipe must not block
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = f.Close() }()
+	if info, err := f.Stat(); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("it is no file but %s", info.Mode().Type())
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
+	if err == nil && len(data) > maxFile {
+		err = fmt.Errorf("it is larger than %d bytes", maxFile)
+	}
+	return data, err
+}
+
+func parse(data []byte) (*Attachment, error) {
+	var c netConf
+	if err := json.Unmarshal(data, &c); err != nil {
+		return nil, err
+	}
+	a := &Attachment{}
+	var err error
+	if a.PCI, err = bond.ParsePCIAddress(c.DeviceID); err != nil {
+		return nil, fmt.Errorf("deviceID: %w", err)
+	}
+	if c.MTU != nil {
+		if *c.MTU < 0 || *c.MTU > maxMTU {
+			return nil, fmt.Errorf("MTU: %d is none", *c.MTU)
+		}
+		a.MTU = *c.MTU
+	}
+	if a.Asked, err = c.settings(); err != nil {
+		return nil, err
+	}
+	a.MAC, err = c.podMAC()
+	return a, err
+}
+
+// podMAC is the address that the VF has in the pod. One that was set by somebody before is
+// only believed when it can be one.
+func (c *netConf) podMAC() (bond.MAC, error) {
+	if c.MAC != "" {
+		return bond.ParseMAC(c.MAC)
+	}
+	if mac, err := bond.ParseMAC(c.Orig.EffectiveMAC); err == nil {
+		return mac, nil
+	}
+	return "", nil
+}

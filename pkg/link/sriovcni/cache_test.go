@@ -1,0 +1,148 @@
+package sriovcni
+
+import (
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// corpus is a directory as sriov-cni's, with the test files as attachments of container c1.
+func corpus(t *testing.T) (dir string, names []string) {
+	t.Helper()
+	dir = t.TempDir()
+	files, err := filepath.Glob("testdata/*")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("corpus: %v, %v", files, err)
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := short(filepath.Base(f))
+		if err := os.WriteFile(filepath.Join(dir, "c1-"+name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, filepath.Base(f))
+	}
+	return dir, names
+}
+
+// short makes a file's name one that an interface can have.
+func short(name string) string { return name[:min(len(name), bond.MaxIfNameLen)] }
+
+func TestRead(t *testing.T) {
+	mac := func(s string) *bond.MAC { return new(bond.MAC(s)) }
+	want := map[string]*Attachment{
+		"everything": {PCI: "0000:af:06.1", MAC: "02:00:00:00:00:01", MTU: 9000, Asked: bond.VFSettings{
+			MAC: mac("02:00:00:00:00:01"), VLAN: &bond.VLAN{ID: 1000, QoS: 5, Proto: 0x88a8}, Rate: &bond.VFRate{Min: 100, Max: 2000},
+			SpoofChk: new(false), Trust: new(true), LinkState: new(uint32(0)),
+		}},
+		"nothing-asked": {PCI: "0000:01:10.0", MAC: "32:f5:4b:00:11:22"},
+		"older": {PCI: "0000:05:0a.2", MAC: "2a:01:02:03:04:05", Asked: bond.VFSettings{
+			VLAN: &bond.VLAN{Proto: 0x8100}, Rate: &bond.VFRate{Max: 500},
+		}},
+		"short-and-loud": {PCI: "0000:af:06.1", MAC: "02:ab:cd:ef:00:01", Asked: bond.VFSettings{
+			MAC: mac("02:ab:cd:ef:00:01"), VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}, SpoofChk: new(true), Trust: new(false), LinkState: new(uint32(2)),
+		}},
+	}
+	broken := map[string]string{
+		"cut-off": "unexpected end", "empty": "unexpected end", "a-list": "array", "no-device": "deviceID", "device-is-a-path": "deviceID",
+		"vlan-is-text": "vlan", "vlan-too-large": "5000", "qos-too-large": "vlanQoS", "vlan-protocol": "802.3", "multicast-mac": "01:00:5e",
+		"negative-rate": "max_tx_rate", "spoofchk-maybe": "maybe", "trust-is-a-boolean": "trust", "link-state-up": "link_state", "negative-mtu": "-5",
+	}
+	dir, names := corpus(t)
+	for _, name := range names {
+		t.Run(name, func(t *testing.T) {
+			got, err := Read(dir, bond.Key{ContainerID: "c1", IfName: short(name)})
+			if says, bad := broken[name]; bad {
+				if err == nil || got != nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), dir) {
+					t.Errorf("got %+v, %v; want an error with %q and the file's name", got, err, says)
+				}
+				return
+			}
+			if err != nil || !reflect.DeepEqual(got, want[name]) {
+				t.Errorf("got  %+v (%s), %v\nwant %+v", got, settingsOf(got), err, want[name])
+			}
+		})
+	}
+	if len(names) != len(want)+len(broken) {
+		t.Errorf("%d files in testdata, %d expectations", len(names), len(want)+len(broken))
+	}
+}
+
+func settingsOf(a *Attachment) string {
+	if a == nil {
+		return ""
+	}
+	return a.Asked.String()
+}
+
+func TestReadOddFiles(t *testing.T) {
+	dir := t.TempDir()
+	if got, err := Read(dir, bond.Key{ContainerID: "c1", IfName: "net1"}); got != nil || err != nil {
+		t.Errorf("without a file: %+v, %v; want nothing", got, err)
+	}
+	if got, err := Read(filepath.Join(dir, "none"), bond.Key{ContainerID: "c1", IfName: "net1"}); got != nil || err != nil {
+		t.Errorf("without a directory: %+v, %v; want nothing", got, err)
+	}
+	if _, err := Read(dir, bond.Key{ContainerID: "../x", IfName: "net1"}); err == nil {
+		t.Error("a container ID that is a path was taken")
+	}
+	good := filepath.Join(dir, "good")
+	if err := os.WriteFile(good, []byte(`{"deviceID":"0000:01:10.0"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, make := range map[string]func(path string) error{
+		"symlink":   func(path string) error { return os.Symlink(good, path) },
+		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
+		"pipe":      func(path string) error { return unix.Mkfifo(path, 0o600) },
+		"large":     func(path string) error { return os.WriteFile(path, []byte(strings.Repeat(" ", maxFile+1)), 0o600) },
+	} {
+		if err := make(filepath.Join(dir, "c1-"+name)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := Read(dir, bond.Key{ContainerID: "c1", IfName: name}); got != nil || err == nil {
+			t.Errorf("%s: got %+v, %v; want an error", name, got, err)
+		}
+	}
+}
+
+// FuzzParse: whatever stands in the file, what comes out can be written to a PF.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/*")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, name := range files {
+		if data, err := os.ReadFile(name); err == nil { // the fuzzer's own directory is no file
+			f.Add(data)
+		}
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		a, err := parse(data)
+		if err != nil {
+			return
+		}
+		if _, err := bond.ParsePCIAddress(string(a.PCI)); err != nil {
+			t.Error(err)
+		}
+		for _, m := range []*bond.MAC{&a.MAC, a.Asked.MAC} {
+			if m == nil || *m == "" {
+				continue
+			}
+			if canonical, err := bond.ParseMAC(string(*m)); err != nil || canonical != *m {
+				t.Errorf("MAC %q: %v", *m, err)
+			}
+		}
+		if v := a.Asked.VLAN; v != nil && (v.ID < 0 || v.ID > maxVLAN || v.QoS < 0 || v.QoS > maxQoS) {
+			t.Errorf("VLAN %+v", v)
+		}
+	})
+}

@@ -1,0 +1,70 @@
+package sriovcni
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Locks are the files that say who works on a VF. sriov-cni holds a VF's for the length of its
+// DEL and ADD.
+type Locks struct {
+	// Dir has a file a VF; where it is not there sriov-cni does not lock, and neither do we.
+	Dir string
+	// Timeout bounds the wait for one lock.
+	Timeout time.Duration
+}
+
+// pollEach is the pause between two attempts. A wait in the kernel cannot be ended by a
+// context, and sriov-cni holds the lock for a second or so, once a pod.
+const pollEach = 10 * time.Millisecond
+
+// Lock takes the lock of one VF and waits for it until ctx ends or l.Timeout passes; the error
+// then matches bond.ErrBusy. The kernel frees the lock of a process that dies.
+func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), err error) {
+	if _, err := bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
+		return nil, err
+	}
+	path := filepath.Join(l.Dir, string(pci)+".lock")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
+	if errors.Is(err, fs.ErrNotExist) { // there is no such directory
+		return func() {}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sriov-cni's lock on VF %s: %w", pci, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
+	defer cancel()
+	if err := acquire(ctx, f); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("sriov-cni's lock on VF %s: %s: %w", pci, path, err)
+	}
+	return func() {
+		// Unlocked before it is closed: a process that is being started at this moment has a copy
+		// of the descriptor, and closing ours would leave it locked.
+		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
+		_ = f.Close()
+	}, nil
+}
+
+func acquire(ctx context.Context, f *os.File) error {
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("%w: another process works on that VF: %w", bond.ErrBusy, ctx.Err())
+		case <-time.After(pollEach):
+		}
+	}
+}

@@ -1,0 +1,88 @@
+package sriovcni
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+const vf = bond.PCIAddress("0000:01:10.0")
+
+// hold takes the lock as sriov-cni does.
+func hold(t *testing.T, dir string) (release func()) {
+	t.Helper()
+	fd, err := unix.Open(filepath.Join(dir, string(vf)+".lock"), unix.O_CREAT|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err == nil {
+		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() { _ = unix.Close(fd) }
+}
+
+func TestLock(t *testing.T) {
+	dir := t.TempDir()
+	l := Locks{Dir: dir, Timeout: 50 * time.Millisecond}
+	unlock, err := l.Lock(t.Context(), vf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, again := l.Lock(t.Context(), vf); !errors.Is(again, bond.ErrBusy) {
+		t.Errorf("a second time: %v", again)
+	}
+	if other, err := l.Lock(t.Context(), "0000:01:10.2"); err != nil {
+		t.Errorf("another VF's: %v", err)
+	} else {
+		other()
+	}
+	unlock()
+	hold(t, dir)() // free again
+
+	release := hold(t, dir)
+	if _, err := l.Lock(t.Context(), vf); !errors.Is(err, bond.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("while sriov-cni has it: %v", err)
+	}
+	l.Timeout = time.Minute
+	got := make(chan error, 1)
+	go func() {
+		unlock, err := l.Lock(t.Context(), vf)
+		if err == nil {
+			unlock()
+		}
+		got <- err
+	}()
+	release()
+	if err := <-got; err != nil {
+		t.Errorf("when sriov-cni is done: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer hold(t, dir)()
+	cancel()
+	if _, err := l.Lock(ctx, vf); !errors.Is(err, bond.ErrBusy) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+}
+
+// TestLockWithoutDirectory: a sriov-cni that keeps no locks gets none.
+func TestLockWithoutDirectory(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "vf_lock")
+	unlock, err := Locks{Dir: dir, Timeout: time.Second}.Lock(t.Context(), vf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if _, err := os.Stat(dir); err == nil {
+		t.Error("the directory was made")
+	}
+	if _, err := (Locks{Dir: t.TempDir()}).Lock(t.Context(), "../x"); err == nil {
+		t.Error("a PCI address that is a path was taken")
+	}
+}
