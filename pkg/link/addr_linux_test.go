@@ -97,6 +97,7 @@ func TestRoutes(t *testing.T) {
 			}
 		}
 	}
+	g.in(g.pod, "route", "add", "10.99.0.0/16", "dev", "net1", "table", "local")
 	got, err := c.routes(d.Index)
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +114,7 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	for _, r := range got {
-		if r.Dst.Addr().IsMulticast() || r.Dst.Bits() == r.Dst.Addr().BitLen() {
+		if r.Dst.Addr().IsMulticast() || r.Dst.Bits() == r.Dst.Addr().BitLen() || r.Dst.String() == "10.99.0.0/16" {
 			t.Errorf("a route of the local table: %s", r)
 		}
 	}
@@ -213,8 +214,9 @@ func frames(t *testing.T, s int, want ...[]byte) (n int) {
 func TestUnsolicitedNAIsValid(t *testing.T) {
 	ip := netip.MustParseAddr("2001:db8::7")
 	p := unsolicitedNA("02:00:00:00:00:01", ip)
-	if len(p) != 40+32 || p[7] != 255 {
-		t.Fatalf("%d bytes, hop limit %d; want 72 and 255", len(p), p[7])
+	const neighbourAdvertisement, override = 136, 0x20
+	if len(p) != 40+32 || p[7] != 255 || p[40] != neighbourAdvertisement || p[44] != override {
+		t.Fatalf("% x", p)
 	}
 	pseudo := append(append([]byte{}, p[8:40]...), 0, 0, 0, 32, 0, 0, 0, 58)
 	if sum := checksum(append(pseudo, p[40:]...)); sum != 0 {

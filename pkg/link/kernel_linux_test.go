@@ -44,6 +44,11 @@ func TestObserveKnowsMembersByIdentity(t *testing.T) {
 	if o.Bond != nil || o.Squatter == nil || o.Squatter.Kind != "bridge" {
 		t.Errorf("bond %+v, squatter %+v; want no bond and the bridge", o.Bond, o.Squatter)
 	}
+	g.in(g.pod, "link", "del", "bond0")
+	g.in(g.pod, "link", "property", "add", "dev", "net2", "altname", "bond0")
+	if s := g.see().Squatter; s == nil || s.Name != "net2" {
+		t.Errorf("a link with the bond's name as its alternative one is no squatter: %+v", s)
+	}
 	g.in(g.pod, "link", "del", "hidden")
 	if m := g.see().Members[0]; m.Place != bond.Lost || m.NameTaken == nil {
 		t.Errorf("deleted member: %+v", m)
