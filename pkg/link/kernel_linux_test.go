@@ -3,9 +3,11 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,4 +200,30 @@ func BenchmarkObserveMembers(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestConcurrentUse: one Kernel serves many bonds at once, and each sees its own netns.
+func TestConcurrentUse(t *testing.T) {
+	g := newRig(t)
+	var wg sync.WaitGroup
+	for i := range 8 {
+		g := *g
+		g.pod = netnstest.New(t)
+		g.r = &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: sandboxAt(t, g.pod)}
+		g.member(fmt.Sprintf("net%d", i))
+		ref := g.ref(g.pod, g.r.Members[0].Name)
+		wg.Go(func() {
+			for n := range 20 {
+				mtu := 1300 + 20*i + n
+				if err := g.k.Apply(t.Context(), g.r, plan.SetMTU{Link: ref, MTU: mtu}); err != nil {
+					t.Error(err)
+				}
+				o, err := g.k.Observe(t.Context(), g.r)
+				if err != nil || o.Members[0].Link.MTU != mtu || o.Members[0].Link.Name != g.r.Members[0].Name {
+					t.Errorf("%s: %+v (%v), want MTU %d", g.r.Members[0].Name, o.Members, err, mtu)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
