@@ -69,7 +69,8 @@ func (d *netdev) enslave(to *netdev) error {
 	}
 	d.master = to
 	d.setUp()
-	d.linkState = !b.monitored() || d.carrier()
+	// A VF's carrier comes a moment after the VF was set up; a monitor finds it, when the bond is up.
+	d.linkState = !b.monitored() || d.carrier() && d.vf == nil
 	if b.usesPrimary() && b.primaryName == d.name {
 		b.primary, b.forcePrimary = d, true
 	}

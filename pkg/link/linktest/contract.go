@@ -106,7 +106,7 @@ func RunContract(t *testing.T, env Env) {
 func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
-		linkCases, netnsCases, bondCases, macCases, optionCases, networkCases, vfCases,
+		linkCases, netnsCases, bondCases, macCases, optionCases, networkCases, vfCases, walkCases,
 	} {
 		all = append(all, section...)
 	}
