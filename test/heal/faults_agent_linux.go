@@ -66,12 +66,12 @@ func storm(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.sees(ctx, "a loss", func(l Line) bool { return l.Msg == "loss" }); err != nil {
+	if _, err = s.sees(ctx, "a loss", func(l Line) bool { return l.Msg == "loss" }); err != nil {
 		return err
 	}
 	err = s.giveBack("the storm is over", func() error {
 		for vf := range away {
-			if err := bindVF(vf); err != nil {
+			if err = bindVF(vf); err != nil {
 				return err
 			}
 		}
@@ -120,7 +120,7 @@ func restart(ctx context.Context, s *scene) error {
 	}
 	for _, cause := range []string{"start", "resync"} {
 		for range 2 {
-			if _, err := s.sees(ctx, "a look because of "+cause, func(l Line) bool { return l.Msg == "look" && l.Cause == cause }); err != nil {
+			if _, err = s.sees(ctx, "a look because of "+cause, func(l Line) bool { return l.Msg == "look" && l.Cause == cause }); err != nil {
 				return err
 			}
 		}
@@ -128,7 +128,7 @@ func restart(ctx context.Context, s *scene) error {
 	// A look ends before the next resync begins.
 	resyncs := func(l Line) bool { return l.Msg == "look" && l.Cause == "resync" }
 	for s.count(resyncs) < 2*len(s.r.Pods()) {
-		if _, _, err := s.r.log.await(ctx, s.r.log.len(), resyncs); err != nil {
+		if _, _, err = s.r.log.await(ctx, s.r.log.len(), resyncs); err != nil {
 			return err
 		}
 	}
@@ -171,17 +171,17 @@ func overrun(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if _, err := s.sees(ctx, "a report of lost events", func(l Line) bool { return l.Msg == "watching" && strings.Contains(l.Raw, "events were lost") }); err != nil {
+	if _, err = s.sees(ctx, "a report of lost events", func(l Line) bool { return l.Msg == "watching" && strings.Contains(l.Raw, "events were lost") }); err != nil {
 		return err
 	}
 	s.result.Seen = 0
-	if err := s.seesLoss(ctx, p); err != nil {
+	if err = s.seesLoss(ctx, p); err != nil {
 		return err
 	}
-	if err := s.whole(ctx, p); err != nil {
+	if err = s.whole(ctx, p); err != nil {
 		return err
 	}
-	if err := s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
+	if err = s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
 		return err
 	}
 	end, err := s.sees(ctx, "the agent's counters", func(l Line) bool { return l.Msg == "agent stopped" })

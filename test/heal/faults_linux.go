@@ -74,14 +74,14 @@ func (s *scene) unbindAndBind(ctx context.Context, p *Pod, lost, back []int) err
 	}
 	for _, i := range lost {
 		name := p.members[i].name
-		if _, err := s.sees(ctx, "the loss of "+name, func(l Line) bool { return l.Msg == "loss" && p.is(l) && l.Member == name }); err != nil {
+		if _, err = s.sees(ctx, "the loss of "+name, func(l Line) bool { return l.Msg == "loss" && p.is(l) && l.Member == name }); err != nil {
 			return err
 		}
 	}
 	s.say("the agent sees it after %s", short(s.result.Seen))
 	err = s.giveBack(fmt.Sprintf("igbvf takes %s", p.pcis(back)), func() error {
 		for _, i := range back {
-			if err := bindVF(p.members[i].pci); err != nil {
+			if err = bindVF(p.members[i].pci); err != nil {
 				return err
 			}
 		}

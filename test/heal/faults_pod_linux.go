@@ -33,7 +33,7 @@ func optionDrift(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.say("the agent reports after %s: %s", short(s.result.Seen), stuck.Reason)
-	if err := s.quiet(ctx, 2*time.Second); err != nil {
+	if err = s.quiet(ctx, 2*time.Second); err != nil {
 		return err
 	}
 	now, err := p.snapshot(ctx)
@@ -85,7 +85,7 @@ func decoy(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.say("the agent reports after %s: %s", short(s.result.Seen), reported.Reason)
-	if err := s.giveBack("igbvf takes the VF again", func() error { return bindVF(vf) }); err != nil {
+	if err = s.giveBack("igbvf takes the VF again", func() error { return bindVF(vf) }); err != nil {
 		return err
 	}
 	spare := ""
@@ -122,6 +122,10 @@ func decoy(ctx context.Context, s *scene) error {
 // netnsDeleted ends a third pod's netns while one of its VFs is away.
 func netnsDeleted(ctx context.Context, s *scene) error {
 	c := s.r.brief
+	// Its VFs may have been reset with their card since the start.
+	if err := c.prepareVFs(ctx); err != nil {
+		return err
+	}
 	if err := c.add(ctx); err != nil {
 		return err
 	}
@@ -133,16 +137,16 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := s.seesLoss(ctx, c); err != nil {
+	if err = s.seesLoss(ctx, c); err != nil {
 		return err
 	}
-	if err := ip(ctx, "netns del %s", c.Name); err != nil {
+	if err = ip(ctx, "netns del %s", c.Name); err != nil {
 		return err
 	}
-	if err := s.inHost(ctx, other); err != nil {
+	if err = s.inHost(ctx, other); err != nil {
 		return err
 	}
-	if err := s.giveBack("igbvf takes the VF again", func() error { return bindVF(lost) }); err != nil {
+	if err = s.giveBack("igbvf takes the VF again", func() error { return bindVF(lost) }); err != nil {
 		return err
 	}
 	gone, err := s.sees(ctx, "that the netns is gone", func(l Line) bool { return l.Msg == "bond" && c.is(l) && strings.Contains(l.Reason, "netns") })
@@ -174,7 +178,7 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.result.Outcome = "VF in the host, agent quiet"
-	return c.renameVFs(ctx)
+	return s.r.restoreNames(ctx)
 }
 
 // inHost waits until a VF's interface is in the host.
@@ -190,20 +194,4 @@ func (s *scene) inHost(ctx context.Context, vf string) error {
 			return errWaited("VF "+vf+" in the host", context.Cause(ctx))
 		}
 	}
-}
-
-// renameVFs gives the VFs of a pod that is gone the names that they had in the host at first.
-func (p *Pod) renameVFs(ctx context.Context) error {
-	for _, m := range p.members {
-		now, err := topology.Netdev(m.pci)
-		if err != nil {
-			return err
-		}
-		if first := p.rig.cards[m.card].VFs[m.number].Name; now != first {
-			if err := ip(ctx, "link set %s name %s", now, first); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
 }

@@ -28,7 +28,7 @@ func unbindWithoutAgent(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := s.quiet(ctx, 3*time.Second); err != nil {
+	if err = s.quiet(ctx, 3*time.Second); err != nil {
 		return err
 	}
 	name, err := topology.Netdev(vf)
@@ -67,7 +67,7 @@ func numVFs(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := s.seesLoss(ctx, s.r.Pods()...); err != nil {
+	if err = s.seesLoss(ctx, s.r.Pods()...); err != nil {
 		return err
 	}
 	err = s.giveBack(fmt.Sprintf("sriov_numvfs of %s becomes %d", c.PF.PCI, len(c.VFs)), func() error { return c.setNumVFs(len(c.VFs)) })
@@ -84,11 +84,11 @@ func unbindPF(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if err := s.seesLoss(ctx, s.r.Pods()...); err != nil {
+	if err = s.seesLoss(ctx, s.r.Pods()...); err != nil {
 		return err
 	}
 	s.say("igb takes it again, and it is set up")
-	if err := errors.Join(write(pfDriver+"/bind", c.PF.PCI), c.setPF(ctx, "up")); err != nil {
+	if err = errors.Join(write(pfDriver+"/bind", c.PF.PCI), c.setPF(ctx, "up")); err != nil {
 		return err
 	}
 	err = s.giveBack(fmt.Sprintf("its sriov_numvfs becomes %d", len(c.VFs)), func() error { return c.setNumVFs(len(c.VFs)) })
@@ -115,7 +115,7 @@ func functionReset(ctx context.Context, s *scene) error {
 	}
 	s.say("the agent sees it after %s: %s", short(s.result.Seen), down.Reason)
 	isBounce := func(l Line) bool { return p.is(l) && l.Msg == "applied" && strings.HasPrefix(l.Action, "bounce") }
-	if _, err := s.sees(ctx, "the bounce", isBounce); err != nil {
+	if _, err = s.sees(ctx, "the bounce", isBounce); err != nil {
 		return err
 	}
 	s.say("the agent sets it down and up")

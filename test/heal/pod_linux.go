@@ -79,8 +79,7 @@ func (p *Pod) add(ctx context.Context) error {
 	return nil
 }
 
-// prepareVFs gives the pod's VFs their settings on the PF. Drivers are bound anew for it, so that it comes
-// before any pod has VFs: the interfaces keep their names in the host, to which host-device gives them back.
+// prepareVFs gives the pod's VFs, which are in the host, their settings on the PF.
 func (p *Pod) prepareVFs(ctx context.Context) error {
 	for _, m := range p.members {
 		if err := p.rig.cards[m.card].set(ctx, m.number, p.settings(m)); err != nil {

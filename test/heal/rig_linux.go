@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,16 +86,16 @@ func (r *Rig) start(ctx context.Context) (err error) {
 
 // makePods makes the pods and starts the pings.
 func (r *Rig) makePods(ctx context.Context) (err error) {
-	for _, p := range append(r.Pods(), r.brief) {
-		if err := p.prepareVFs(ctx); err != nil {
+	for _, p := range r.Pods() {
+		if err = p.prepareVFs(ctx); err != nil {
 			return err
 		}
 	}
 	for _, p := range r.Pods() {
-		if err := p.add(ctx); err != nil {
+		if err = p.add(ctx); err != nil {
 			return err
 		}
-		if err := r.takeBaseline(ctx, p); err != nil {
+		if err = r.takeBaseline(ctx, p); err != nil {
 			return err
 		}
 	}
@@ -121,6 +122,28 @@ func (r *Rig) remake(ctx context.Context) error {
 		}
 	}
 	return r.makePods(ctx)
+}
+
+// restoreNames gives the VFs that are in the host the names that they had there at first. A VF whose driver was
+// bound anew has the first name that was free, which may be that of a VF in a pod; host-device could
+// then not give that one back.
+func (r *Rig) restoreNames(ctx context.Context) error {
+	var aside, home strings.Builder
+	for _, c := range r.cards {
+		for _, vf := range c.VFs {
+			now, err := topology.Netdev(vf.PCI)
+			if errors.Is(err, fs.ErrNotExist) || now == vf.Name {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			spare := "vf-" + strings.NewReplacer(":", "", ".", "").Replace(vf.PCI)
+			fmt.Fprintf(&aside, "link set %s name %s\n", now, spare)
+			fmt.Fprintf(&home, "link set %s name %s\n", spare, vf.Name)
+		}
+	}
+	return ipBatch(ctx, "", aside.String()+home.String())
 }
 
 // Pods are those of the whole run.
@@ -248,6 +271,7 @@ func (r *Rig) Close(ctx context.Context) error {
 		errs = append(errs, r.pings.alive())
 		r.pings.stop()
 	}
+	errs = append(errs, r.restoreNames(ctx))
 	for _, p := range r.Pods() {
 		if p.baseline != nil {
 			errs = append(errs, p.del(ctx), ip(ctx, "netns del %s", p.Name))

@@ -65,10 +65,10 @@ func (s *scene) play(ctx context.Context, f Fault) error {
 	if err != nil {
 		return fmt.Errorf("before the fault: %w", err)
 	}
-	if err := f.run(ctx, s); err != nil {
+	if err = f.run(ctx, s); err != nil {
 		return err
 	}
-	if err := s.r.pings.alive(); err != nil {
+	if err = s.r.pings.alive(); err != nil {
 		return err
 	}
 	s.result.Lost, err = pings.close(ctx)
@@ -144,7 +144,7 @@ func (s *scene) seesLoss(ctx context.Context, pods ...*Pod) error {
 		if err != nil {
 			return err
 		}
-		s.say("the agent sees it after %s: %s %s", short(s.result.Seen), orBond(l.Member), l.Cause)
+		s.say("the agent sees it after %s: %s of %s, %s", short(max(l.Time.Sub(s.began), time.Millisecond)), orBond(l.Member), p.Name, l.Cause)
 	}
 	return nil
 }

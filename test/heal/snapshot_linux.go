@@ -3,7 +3,9 @@ package heal
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"os"
 	"slices"
@@ -139,13 +141,14 @@ func (s snapshot) bonding(path string) error {
 	if err != nil {
 		return err
 	}
-	defer ns.Close()
 	var text []byte
 	err = ns.Do(func() error {
+		var err error
 		text, err = os.ReadFile("/proc/thread-self/net/bonding/" + BondName)
 		return err
 	})
-	if os.IsNotExist(err) {
+	err = errors.Join(err, ns.Close())
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil // no bond of that name, as the links show
 	}
 	if err != nil {
