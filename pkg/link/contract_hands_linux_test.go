@@ -109,23 +109,16 @@ func (h *hands) DeletePod(path string) error {
 }
 
 func (h *hands) AddMember(path, name string) (bond.Member, error) {
-	add := h.addVeth
+	m := bond.Member{Name: name}
+	var err error
 	if h.cards != nil {
-		add = h.addVF
+		m.PCI, m.VF, err = h.addVF(path, name)
+	} else {
+		err = h.addVeth(path, name)
 	}
-	if err := add(path, name); err != nil {
-		return bond.Member{}, err
-	}
-	id, err := netns.Identify(path)
-	if err != nil {
-		return bond.Member{}, err
-	}
-	s := bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
-	m, err := h.FindMembers(h.t.Context(), s, []string{name}, false)
-	if err != nil {
-		return bond.Member{}, err
-	}
-	return m[0], nil
+	l, _ := h.Link(path, name)
+	m.Index, m.MAC = l.Index, l.MAC
+	return m, err
 }
 
 // addVeth makes a pair: one end in the pod, its peer, up, in the host.

@@ -56,18 +56,21 @@ func (h *hands) netdevOf(pci string) (string, error) {
 	}
 }
 
-func (h *hands) addVF(path, name string) error {
-	pf := h.cards.pfs[h.cards.used%len(h.cards.pfs)]
-	vf, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", h.cards.used/len(h.cards.pfs))))
-	if err != nil {
-		return err
-	}
+// addVF puts the next VF into a pod.
+func (h *hands) addVF(path, name string) (bond.PCIAddress, *bond.VF, error) {
+	pf, number := h.cards.pfs[h.cards.used%len(h.cards.pfs)], h.cards.used/len(h.cards.pfs)
 	h.cards.used++
-	dev, err := h.netdevOf(filepath.Base(vf))
+	vf, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", number)))
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	return h.MoveToNetns(linktest.Host, dev, path, name)
+	pci := filepath.Base(vf)
+	dev, err := h.netdevOf(pci)
+	if err != nil {
+		return "", nil, err
+	}
+	place := &bond.VF{PF: bond.PCIAddress(pf), Number: number}
+	return bond.PCIAddress(pci), place, h.MoveToNetns(linktest.Host, dev, path, name)
 }
 
 // setPF sets the PF of a VF in a pod up or down.
