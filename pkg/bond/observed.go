@@ -68,6 +68,9 @@ type ObservedMember struct {
 	// MIIUp: the bonding driver counts it as up (IFLA_BOND_SLAVE_MII_STATUS); it trails the
 	// carrier by up to miimon, and only then can the member be made the active one.
 	MIIUp bool
+	// QueueID and Prio are those of an enslaved link; nil where this kernel does not tell.
+	QueueID *uint16
+	Prio    *int32
 	// NameTaken is a link in the pod which bears the member's name and is not the member; nil when none.
 	NameTaken *Link
 	// PF is what the VF's PF says. It is read only where it decides something: for a VF
@@ -82,6 +85,7 @@ type ObservedMember struct {
 type ObservedPF struct {
 	Name    string
 	Index   int
+	MTU     int
 	Up      bool
 	Carrier bool
 	// VF are the PF-side settings as they are now; nil fields are unknown.

@@ -46,6 +46,8 @@ type Record struct {
 	// of the active member is the kernel's.
 	Settled bool      `json:"settled,omitempty"`
 	Repairs RepairLog `json:"repairs,omitzero"`
+	// Warnings are what ADD found allowed and probably not meant, one sentence each.
+	Warnings []string `json:"warnings,omitempty"`
 	// Releases counts the attempts to take a tombstone's bond down.
 	Releases int       `json:"releases,omitempty"`
 	Created  time.Time `json:"created,omitzero"`
@@ -97,8 +99,15 @@ type Member struct {
 	// MAC is the member's own, which it has outside the bond.
 	MAC MAC `json:"mac,omitempty"`
 	// VF is where a VF stands and what its PF applied to it; nil for other links.
-	VF     *VF    `json:"vf,omitempty"`
-	Before Before `json:"before"`
+	VF *VF `json:"vf,omitempty"`
+	// Unidentified: the link was not there when the bond was made, and nobody knew more of it
+	// than its name. It is told of and never taken.
+	Unidentified bool `json:"unidentified,omitempty"`
+	// QueueID and Prio are the bonding driver's settings of this member
+	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil when nobody asked.
+	QueueID *uint16 `json:"queueId,omitempty"`
+	Prio    *int32  `json:"prio,omitempty"`
+	Before  Before  `json:"before"`
 }
 
 // String names the member in messages: "net1 (0000:01:10.0)".

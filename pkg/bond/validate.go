@@ -41,7 +41,10 @@ func (m *Member) validate() error {
 	if err := ValidateIfName(m.Name); err != nil {
 		return err
 	}
-	if m.PCI == "" && m.Index == 0 {
+	if known := m.PCI != "" || m.Index != 0; known == m.Unidentified {
+		if known {
+			return fmt.Errorf("%s: unidentified, and with a PCI address or ifindex", m.Name)
+		}
 		return fmt.Errorf("%s: neither PCI address nor ifindex", m.Name)
 	}
 	if m.PCI != "" && !pciAddress.MatchString(string(m.PCI)) {

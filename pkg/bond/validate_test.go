@@ -41,6 +41,8 @@ func TestRecordValidate(t *testing.T) {
 		{"MAC before", func(r *Record) { r.Members[1].Before.MAC = "1" }, "MAC address"},
 		{"name before", func(r *Record) { r.Members[1].Before.Name = "a b" }, "interface name"},
 		{"no identity", func(r *Record) { r.Members[1].Index = 0 }, "neither"},
+		{"unidentified", func(r *Record) { r.Members[1] = Member{Name: "net2", Unidentified: true} }, ""},
+		{"unidentified VF", func(r *Record) { r.Members[0].Unidentified = true }, "unidentified"},
 		{"same name", func(r *Record) { r.Members[1].Name = "net1" }, "members 0 and 1"},
 		{"same VF", func(r *Record) { r.Members[1].PCI = "0000:01:10.0" }, "members 0 and 1"},
 	} {

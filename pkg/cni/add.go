@@ -77,10 +77,13 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 
 // prepare finds everything out that the record needs, and touches nothing.
 func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
-	members, err := s.FindMembers(ctx, sandbox, c.Links, !c.LinksInContainer)
+	found, err := s.FindMembers(ctx, bond.Search{Key: k, Sandbox: sandbox, Names: c.Links, InHost: !c.LinksInContainer})
+	if err == nil {
+		err = missing(&found)
+	}
 	switch {
 	case errors.Is(err, bond.ErrBusy), ctx.Err() != nil:
-		return nil, fmt.Errorf("links: %w", err)
+		return nil, fmt.Errorf("links: %w", errors.Join(err, ctx.Err()))
 	case err != nil:
 		where := "the pod (linksInContainer is true)"
 		if !c.LinksInContainer {
@@ -88,12 +91,28 @@ func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox,
 		}
 		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: looked for in %s: %v", where, err), "")
 	}
+	for _, w := range found.Warnings {
+		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", a.Pod))
+	}
+	members := make([]bond.Member, len(found.Links))
+	for i := range found.Links {
+		members[i] = found.Links[i].Member
+	}
 	rec, err := newRecord(k, c, a, args, sandbox, members)
 	if err != nil {
 		return nil, err
 	}
 	_, _, err = find(rec) // the IPAM plugin, before a bond is made in vain
 	return rec, err
+}
+
+// missing is the error for links that are not there; nil when all are.
+func missing(found *bond.Found) error {
+	var errs []error
+	for _, i := range found.Missing() {
+		errs = append(errs, found.Links[i].Missing)
+	}
+	return errors.Join(errs...)
 }
 
 // sandbox opens the pod's netns, which must not be the plugin's own: a mistyped path would

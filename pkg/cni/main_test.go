@@ -98,26 +98,29 @@ func (n *node) sandbox(path string) (bond.Sandbox, error) {
 }
 
 // findMembers is what link.Kernel does, on the fake.
-func (n *node) findMembers(_ context.Context, sandbox bond.Sandbox, names []string, inHost bool) ([]bond.Member, error) {
-	path := sandbox.Path
-	if inHost {
+func (n *node) findMembers(_ context.Context, s bond.Search) (bond.Found, error) {
+	path := s.Sandbox.Path
+	if s.InHost {
 		path = linktest.Host
 	}
-	var members []bond.Member
-	for _, name := range names {
-		l, found := n.Link(path, name)
-		if !found {
-			return nil, fmt.Errorf("no link %s: %w", name, bond.ErrGone)
+	var found bond.Found
+	for _, name := range s.Names {
+		l, there := n.Link(path, name)
+		if !there {
+			found.Links = append(found.Links, bond.FoundLink{
+				Member: bond.Member{Name: name, Unidentified: true}, Missing: fmt.Errorf("no link %s: %w", name, bond.ErrGone),
+			})
+			continue
 		}
-		m := bond.Member{Name: name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: inHost}}
-		if vf, found := n.VF(l.PCI); found {
+		m := bond.Member{Name: name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: s.InHost}}
+		if vf, is := n.VF(l.PCI); is {
 			m.VF = &vf
 		} else {
 			m.Index, m.PermMAC = l.Index, l.PermMAC
 		}
-		members = append(members, m)
+		found.Links = append(found.Links, bond.FoundLink{Member: m})
 	}
-	return members, nil
+	return found, nil
 }
 
 // pod makes a pod with the i-th VF of each PF in it as net1 and net2.

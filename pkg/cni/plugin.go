@@ -37,10 +37,10 @@ type Store interface {
 type Backend struct {
 	Kernel reconcile.Kernel
 	Store  Store
-	// FindMembers finds links by name, in the pod or (inHost) in the host's netns, and notes their
-	// identity and what they have now. The order is that of names. Errors wrap bond.ErrGone
-	// for a link that is not there. Nothing is changed.
-	FindMembers func(ctx context.Context, sandbox bond.Sandbox, names []string, inHost bool) ([]bond.Member, error)
+	// FindMembers finds links by name, in the pod or in the host's netns, and notes their
+	// identity and what they have now. One that is not there is no error, one that cannot be a
+	// member is. Nothing is changed.
+	FindMembers func(context.Context, bond.Search) (bond.Found, error)
 	// Sandbox is the identity of the netns at path; the error says why there is none.
 	Sandbox func(path string) (bond.Sandbox, error)
 	// HostSandbox is the identity of the netns that the plugin itself runs in.

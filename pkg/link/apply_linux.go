@@ -24,11 +24,11 @@ func (k *Kernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	switch a := a.(type) {
 	case plan.RestoreVF:
-		return k.restoreVF(ctx, a)
+		return k.alone(ctx, a.PCI, func() error { return k.restoreVF(ctx, a) })
 	case plan.MoveToPod:
-		return k.moveToPod(ctx, r, a)
+		return k.alone(ctx, a.Link.PCI, func() error { return k.moveToPod(ctx, r, a) })
 	case plan.MoveToHost:
-		return k.moveToHost(ctx, r, a)
+		return k.alone(ctx, a.Link.PCI, func() error { return k.moveToHost(ctx, r, a) })
 	case plan.CreateBond:
 		return k.createBond(ctx, r, a)
 	case plan.SetOptions:
@@ -48,6 +48,19 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	default:
 		return k.applyToLink(ctx, r, a)
 	}
+}
+
+// alone makes a change of a VF while sriov-cni makes none. The claim is looked at under the lock.
+func (k *Kernel) alone(ctx context.Context, vf bond.PCIAddress, change func() error) error {
+	if vf == "" {
+		return change()
+	}
+	unlock, err := k.locks.Lock(ctx, vf)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return change()
 }
 
 // applyToLink makes the changes that every kind of link takes.

@@ -27,7 +27,7 @@ func hasBonding(t *testing.T) bool {
 func openVeth(t *testing.T) linktest.World {
 	h := &hands{t: t, claimDir: t.TempDir(), peers: map[string]string{}}
 	h.host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
-	k, err := link.New(link.Options{HostNetns: h.host, SysfsPCI: t.TempDir(), ClaimDir: h.claimDir})
+	k, err := link.New(link.Options{HostNetns: h.host, SysfsPCI: t.TempDir(), SriovDir: t.TempDir(), ClaimDir: h.claimDir})
 	if err != nil {
 		t.Fatal(err)
 	}

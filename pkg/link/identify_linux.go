@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
 )
 
 // LinkByName is the link in the sandbox that has a name, its own or an alternative one;
@@ -27,53 +28,147 @@ func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*
 }
 
 // FindMembers notes the identity and the present state of links that are to become
-// members, found by name in the sandbox or, with inHost, in the host. Nothing is changed.
-// VF.Settings are all that the PF tells now. The error has one line a link that cannot be
-// a member and matches bond.ErrGone when one was not found or the sandbox is gone.
-func (k *Kernel) FindMembers(ctx context.Context, s bond.Sandbox, names []string, inHost bool) ([]bond.Member, error) {
-	place := bond.InPod
-	if inHost {
-		place = bond.InHost
+// members. Nothing is changed. Links are found by name; a VF that sriov-cni put into this
+// sandbox also by the PCI address that it noted, under another name or in the host, where
+// its driver may have left it meanwhile. It is looked for again with every change of
+// links until s.Wait has passed.
+//
+// VF.Settings are those that sriov-cni was asked for, or else all that the PF tells now.
+//
+// A link that is missing is no error. The error has one line a link that cannot be a
+// member; it matches bond.ErrGone when the sandbox is gone.
+func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, error) {
+	l := &lookout{k: k, Search: s, place: bond.InPod}
+	if s.InHost {
+		l.place = bond.InHost
 	}
-	c, err := k.open(ctx, &bond.Record{Sandbox: s}, place)
-	if err != nil {
-		return nil, err
+	defer l.close()
+	if err := l.open(ctx); err != nil {
+		return bond.Found{}, err
 	}
-	defer c.close()
-	all, err := c.dump()
-	if err != nil {
-		return nil, err
-	}
-	host := c
-	if !inHost {
-		if host, err = k.openHost(ctx); err != nil {
-			return nil, err
+	var events *linkEvents
+	if s.Wait > 0 {
+		var err error
+		if events, err = listen(ctx, s.Wait, l.in, l.host); err != nil {
+			return bond.Found{}, err
 		}
-		defer host.close()
+		defer events.close()
 	}
+	for {
+		found, err := l.look()
+		if err != nil || len(found.Missing()) == 0 || events == nil {
+			return found, err
+		}
+		if more, err := events.next(); err != nil || !more {
+			return found, err
+		}
+	}
+}
+
+// lookout is one search.
+type lookout struct {
+	k *Kernel
+	bond.Search
+	place    bond.Place
+	in, host *conn // host is in when the links are there
+	// attached is what sriov-cni noted of each link; nil where it knows none.
+	attached []*sriovcni.Attachment
+	warnings []string
+}
+
+func (l *lookout) open(ctx context.Context) (err error) {
+	if l.in, err = l.k.open(ctx, &bond.Record{Sandbox: l.Sandbox}, l.place); err != nil {
+		return err
+	}
+	l.attached = make([]*sriovcni.Attachment, len(l.Names))
+	if l.host = l.in; l.InHost {
+		return nil
+	}
+	for i, name := range l.Names {
+		var unread error
+		l.attached[i], unread = sriovcni.Read(l.k.sriov, bond.Key{ContainerID: l.Key.ContainerID, IfName: name})
+		if unread != nil {
+			l.warn("link %s: %v; what its PF shows now is taken for what was asked", name, unread)
+		}
+	}
+	l.host, err = l.k.openHost(ctx)
+	return err
+}
+
+func (l *lookout) close() {
+	if l.host != nil && l.host != l.in {
+		l.host.close()
+	}
+	if l.in != nil {
+		l.in.close()
+	}
+}
+
+func (l *lookout) warn(format string, args ...any) {
+	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
+}
+
+// look looks once.
+func (l *lookout) look() (bond.Found, error) {
+	all, err := l.in.dump()
+	if err != nil {
+		return bond.Found{}, err
+	}
+	told := len(l.warnings)
+	found := bond.Found{Links: make([]bond.FoundLink, len(l.Names))}
 	var errs []error
-	members := make([]bond.Member, len(names))
-	for i, name := range names {
-		d := all.find(func(d *device) bool { return d.named(name) })
-		if err = canBeMember(d, name, place, all); err != nil {
+	for i := range l.Names {
+		if found.Links[i], err = l.lookFor(i, all); err != nil {
 			errs = append(errs, err)
-			continue
-		}
-		members[i] = memberOf(d, place)
-		if members[i].VF, err = k.vfState(host, d.PCI); err != nil {
-			errs = append(errs, fmt.Errorf("link %s (%s): %w", name, d.PCI, err))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err
+		return bond.Found{}, err
 	}
-	return members, nil
+	found.Warnings = l.warnings
+	l.warnings = l.warnings[:told:told] // what is said of a look is said again by the next
+	return found, nil
+}
+
+// lookFor finds one link by its name, or by what sriov-cni noted.
+func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
+	name, a := l.Names[i], l.attached[i]
+	d := all.find(func(d *device) bool { return d.named(name) })
+	if d == nil && a != nil {
+		d = all.find(func(d *device) bool { return d.PCI == a.PCI })
+	}
+	if d == nil {
+		return l.absent(i)
+	}
+	if err := canBeMember(d, name, l.place, all); err != nil {
+		return bond.FoundLink{}, err
+	}
+	if a != nil && a.PCI != d.PCI {
+		l.warn("link %s: sriov-cni noted that it is VF %s, and it is %q; what its PF shows now is taken for what was asked", name, a.PCI, d.PCI)
+		a = nil
+	}
+	m := memberOf(d, l.place)
+	if a != nil { // its name may have been changed since
+		m.Name, m.Before.Name = name, name
+	}
+	return l.withPF(m, a)
+}
+
+// withPF adds what is known of a VF's place and settings. A link that is no VF has none, and
+// neither has a VF whose PF is out of sight.
+func (l *lookout) withPF(m bond.Member, a *sriovcni.Attachment) (bond.FoundLink, error) {
+	vf, pf, err := l.k.vfState(l.host, m.PCI)
+	if err != nil {
+		return bond.FoundLink{}, fmt.Errorf("link %s (%s): %w", m.Name, m.PCI, err)
+	}
+	if m.VF = vf; vf != nil && a != nil {
+		vf.Settings = a.Asked
+	}
+	return bond.FoundLink{Member: m, PF: pf}, nil
 }
 
 func canBeMember(d *device, name string, place bond.Place, all devices) error {
 	switch {
-	case d == nil:
-		return fmt.Errorf("%w: link %s: there is none %s; check links in the network config and the pod's other attachments", bond.ErrGone, name, place)
 	case d.Kind == "bond":
 		return fmt.Errorf("link %s (ifindex %d): it is a bond itself; name the links that the bond is to have", name, d.Index)
 	case d.loopback:
@@ -94,26 +189,30 @@ func memberOf(d *device, place bond.Place) bond.Member {
 	}
 }
 
-// vfState is a VF's place on its PF and its settings there; nil for a link that is no VF, and for
-// a VF whose PF is out of sight.
-func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, error) {
+// vfState is a VF's place on its PF, with all settings there, and its PF; nil for a link that is
+// no VF, and for a VF whose PF is out of sight.
+func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.ObservedPF, error) {
 	if pci == "" {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if _, err := k.sysfs.pfOf(pci); errors.Is(err, bond.ErrGone) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	pf, d, err := k.pfDevice(host, pci, true)
 	if err != nil {
-		return nil, fmt.Errorf("ask its PF: %w", err)
+		return nil, nil, fmt.Errorf("ask its PF: %w", err)
 	}
 	number, err := k.sysfs.numberOf(pf, pci)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	settings, err := d.vfSettings(number)
-	if err != nil {
-		return nil, err
+	o := observedPF(d)
+	if o.VF, err = d.vfSettings(number); err != nil {
+		return nil, nil, err
 	}
-	return &bond.VF{PF: pf, Number: number, Settings: settings}, nil
+	return &bond.VF{PF: pf, Number: number, Settings: o.VF}, o, nil
+}
+
+func observedPF(d *device) *bond.ObservedPF {
+	return &bond.ObservedPF{Name: d.Name, Index: d.Index, MTU: d.MTU, Up: d.Up, Carrier: d.Carrier}
 }

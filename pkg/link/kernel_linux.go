@@ -3,8 +3,11 @@ package link
 import (
 	"context"
 	"fmt"
+	"path/filepath"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
@@ -13,18 +16,26 @@ type Options struct {
 	// SysfsPCI is the directory of PCI devices by address.
 	SysfsPCI string
 	// ClaimDir is where sriov-cni keeps its claims: one file a VF, named by PCI address,
-	// holding the path of the netns that has the VF.
+	// holding the path of the netns that has the VF. Its locks are in vf_lock there.
 	ClaimDir string
+	// SriovDir is where sriov-cni notes what it was asked to do with the VF of an attachment.
+	SriovDir string
 	// HostNetns is the path of the netns that VFs belong to while they are in no pod; empty
 	// for that of this process.
 	HostNetns string
 }
+
+// vfLockTimeout is how long a change of a VF waits for sriov-cni to be done with it; what is
+// refused then is tried again later.
+const vfLockTimeout = 5 * time.Second
 
 // Kernel is the real kernel. It implements reconcile.Kernel and is safe for concurrent
 // use; changes of one PF's settings wait for each other.
 type Kernel struct {
 	sysfs  sysfs
 	claims claims
+	sriov  string
+	locks  sriovcni.Locks
 	host   string
 	pfs    keyedMutex[bond.PCIAddress]
 }
@@ -35,9 +46,15 @@ func New(o Options) (*Kernel, error) {
 		o.SysfsPCI = "/sys/bus/pci/devices"
 	}
 	if o.ClaimDir == "" {
-		o.ClaimDir = "/var/lib/cni/sriov/pci"
+		o.ClaimDir = sriovcni.DefaultDir + "/pci"
 	}
-	k := &Kernel{sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, host: o.HostNetns}
+	if o.SriovDir == "" {
+		o.SriovDir = sriovcni.DefaultDir
+	}
+	k := &Kernel{
+		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns,
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock"), Timeout: vfLockTimeout},
+	}
 	ns, err := k.hostNS()
 	if err != nil {
 		return nil, fmt.Errorf("host's network namespace: %w", err)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -142,50 +141,6 @@ func TestLinkByName(t *testing.T) {
 	netnstest.Delete(t, g.pod)
 	if _, err := g.k.LinkByName(t.Context(), g.r.Sandbox, "net1"); !errors.Is(err, bond.ErrGone) {
 		t.Errorf("in a dead sandbox: %v", err)
-	}
-}
-
-func TestFindMembers(t *testing.T) {
-	g := newRig(t)
-	g.member("net1")
-	l := g.show(g.pod, "net1")
-	g.in(g.pod, "link", "set", "net1", "mtu", "1400", "up")
-	got, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{"net1"}, false)
-	want := bond.Member{Name: "net1", Index: l.Index, MAC: l.MAC, Before: bond.Before{Name: "net1", MAC: l.MAC, MTU: 1400, Up: true}}
-	if err != nil || len(got) != 1 || got[0] != want {
-		t.Errorf("got %+v (%v), want %+v", got, err, want)
-	}
-	e := g.veth(g.host, "ext0")
-	got, err = g.k.FindMembers(t.Context(), g.r.Sandbox, []string{"ext0"}, true)
-	want = bond.Member{Name: "ext0", Index: e.Index, MAC: e.MAC, Before: bond.Before{Name: "ext0", MAC: e.MAC, MTU: 1500, InHost: true}}
-	if err != nil || len(got) != 1 || got[0] != want {
-		t.Errorf("got %+v (%v), want %+v", got, err, want)
-	}
-}
-
-func TestFindMembersRefuses(t *testing.T) {
-	g := newRig(t)
-	g.member("net1")
-	g.in(g.pod, "link", "add", "br0", "type", "bridge")
-	g.in(g.pod, "link", "set", "net1", "master", "br0")
-	g.in(g.pod, "tuntap", "add", "tun0", "mode", "tun")
-	for _, tc := range []struct {
-		name, text string
-		gone       bool
-	}{
-		{"net9", "none in pod", true},
-		{"net1", "enslaved to br0", false},
-		{"lo", "loopback", false},
-		{"tun0", "no Ethernet address", false},
-	} {
-		_, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{tc.name}, false)
-		if err == nil || !strings.Contains(err.Error(), tc.text) || !strings.Contains(err.Error(), tc.name) || errors.Is(err, bond.ErrGone) != tc.gone {
-			t.Errorf("%s: %v; want %q, ErrGone %t", tc.name, err, tc.text, tc.gone)
-		}
-	}
-	_, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{"net9", "lo"}, false)
-	if err == nil || !strings.Contains(err.Error(), "net9") || !strings.Contains(err.Error(), "loopback") {
-		t.Errorf("two that cannot be: %v; want both named", err)
 	}
 }
 

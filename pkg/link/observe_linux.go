@@ -198,7 +198,7 @@ func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond
 	if err != nil {
 		return nil, err
 	}
-	o := &bond.ObservedPF{Name: d.Name, Index: d.Index, Up: d.Up, Carrier: d.Carrier}
+	o := observedPF(d)
 	if !withSettings {
 		return o, nil
 	}

@@ -25,7 +25,7 @@ type rig struct {
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	g := &rig{TB: t, host: netnstest.New(t), pod: netnstest.New(t)}
-	k, err := New(Options{HostNetns: g.host, SysfsPCI: t.TempDir(), ClaimDir: t.TempDir()})
+	k, err := New(Options{HostNetns: g.host, SysfsPCI: t.TempDir(), SriovDir: t.TempDir(), ClaimDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -172,11 +172,14 @@ func TestFindMembersOfVFs(t *testing.T) {
 	g.vfSet("trust", "on")
 	find := func(inHost bool, name string) bond.Member {
 		t.Helper()
-		m, err := g.k.FindMembers(t.Context(), g.r.Sandbox, []string{name}, inHost)
-		if err != nil {
-			t.Fatal(err)
+		found, err := g.k.FindMembers(t.Context(), bond.Search{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: []string{name}, InHost: inHost})
+		if err != nil || len(found.Missing()) > 0 || len(found.Warnings) > 0 {
+			t.Fatalf("%+v, %v", found, err)
 		}
-		return m[0]
+		if pf := found.Links[0].PF; pf == nil || pf.MTU != 1500 {
+			t.Errorf("its PF is %+v", pf)
+		}
+		return found.Links[0].Member
 	}
 	inHost := find(true, g.netdev(g.vf))
 	v := inHost.VF

@@ -33,6 +33,9 @@ type Attachment struct {
 	MAC bond.MAC
 	// MTU in bytes that the netdev got; 0 when none was asked for.
 	MTU int
+	// PFName and Number were the VF's place then. The name may be another card's by now.
+	PFName string
+	Number int
 	// Asked are the settings of the PF that were asked for; the rest were left alone.
 	Asked bond.VFSettings
 }
@@ -40,6 +43,8 @@ type Attachment struct {
 // netConf are the fields of the cached network config that are read here. Null or empty means not asked for.
 type netConf struct {
 	DeviceID  string  `json:"deviceID"`
+	Master    string  `json:"Master"`
+	VFID      int     `json:"VFID"`
 	MAC       string  `json:"MAC"`
 	MTU       *int    `json:"MTU"`
 	VLAN      *int    `json:"vlan"`
@@ -83,9 +88,11 @@ func load(path string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil {
+	info, err := f.Stat()
+	if err != nil {
 		return nil, err
-	} else if !info.Mode().IsRegular() {
+	}
+	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("it is no file but %s", info.Mode().Type())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -100,7 +107,7 @@ func parse(data []byte) (*Attachment, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return nil, err
 	}
-	a := &Attachment{}
+	a := &Attachment{PFName: c.Master, Number: c.VFID}
 	var err error
 	if a.PCI, err = bond.ParsePCIAddress(c.DeviceID); err != nil {
 		return nil, fmt.Errorf("deviceID: %w", err)

@@ -40,12 +40,12 @@ func short(name string) string { return name[:min(len(name), bond.MaxIfNameLen)]
 func TestRead(t *testing.T) {
 	mac := func(s string) *bond.MAC { return new(bond.MAC(s)) }
 	want := map[string]*Attachment{
-		"everything": {PCI: "0000:af:06.1", MAC: "02:00:00:00:00:01", MTU: 9000, Asked: bond.VFSettings{
+		"everything": {PCI: "0000:af:06.1", MAC: "02:00:00:00:00:01", MTU: 9000, PFName: "ens1f0", Number: 3, Asked: bond.VFSettings{
 			MAC: mac("02:00:00:00:00:01"), VLAN: &bond.VLAN{ID: 1000, QoS: 5, Proto: 0x88a8}, Rate: &bond.VFRate{Min: 100, Max: 2000},
 			SpoofChk: new(false), Trust: new(true), LinkState: new(uint32(0)),
 		}},
-		"nothing-asked": {PCI: "0000:01:10.0", MAC: "32:f5:4b:00:11:22"},
-		"older": {PCI: "0000:05:0a.2", MAC: "2a:01:02:03:04:05", Asked: bond.VFSettings{
+		"nothing-asked": {PCI: "0000:01:10.0", MAC: "32:f5:4b:00:11:22", PFName: "ens2"},
+		"older": {PCI: "0000:05:0a.2", MAC: "2a:01:02:03:04:05", PFName: "ens785f1", Number: 2, Asked: bond.VFSettings{
 			VLAN: &bond.VLAN{Proto: 0x8100}, Rate: &bond.VFRate{Max: 500},
 		}},
 		"short-and-loud": {PCI: "0000:af:06.1", MAC: "02:ab:cd:ef:00:01", Asked: bond.VFSettings{

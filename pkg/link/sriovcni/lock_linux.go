@@ -30,7 +30,7 @@ const pollEach = 10 * time.Millisecond
 // Lock takes the lock of one VF and waits for it until ctx ends or l.Timeout passes; the error
 // then matches bond.ErrBusy. The kernel frees the lock of a process that dies.
 func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), err error) {
-	if _, err := bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
+	if _, err = bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
 		return nil, err
 	}
 	path := filepath.Join(l.Dir, string(pci)+".lock")
@@ -43,7 +43,7 @@ func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), er
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
-	if err := acquire(ctx, f); err != nil {
+	if err = acquire(ctx, f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("sriov-cni's lock on VF %s: %s: %w", pci, path, err)
 	}

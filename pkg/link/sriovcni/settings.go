@@ -16,9 +16,9 @@ const (
 // settings are what was asked of the PF.
 func (c *netConf) settings() (s bond.VFSettings, err error) {
 	if c.MAC != "" {
-		mac, err := bond.ParseMAC(c.MAC)
-		if err != nil {
-			return s, fmt.Errorf("MAC: %w", err)
+		mac, wrong := bond.ParseMAC(c.MAC)
+		if wrong != nil {
+			return s, fmt.Errorf("MAC: %w", wrong)
 		}
 		s.MAC = &mac
 	}
@@ -83,7 +83,7 @@ func (c *netConf) rate() (*bond.VFRate, error) {
 		if *bound.from < 0 || *bound.from > 1<<31-1 {
 			return nil, fmt.Errorf("%s: %d is no rate in Mbit/s", bound.name, *bound.from)
 		}
-		*bound.to = uint32(*bound.from) //nolint:gosec // checked above
+		*bound.to = uint32(*bound.from)
 	}
 	return r, nil
 }
@@ -104,7 +104,7 @@ func onOff(name, value string) (*bool, error) {
 func linkState(value string) (*uint32, error) {
 	for n, name := range []string{"auto", "enable", "disable"} {
 		if strings.EqualFold(value, name) {
-			return new(uint32(n)), nil //nolint:gosec // 0 to 2
+			return new(uint32(n)), nil
 		}
 	}
 	if value != "" {

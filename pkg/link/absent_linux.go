@@ -1,0 +1,71 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
+)
+
+// absent is a link that is not where it was looked for. What sriov-cni noted of it says which
+// VF it is, and what that had in the pod; without that nothing but its name is known.
+func (l *lookout) absent(i int) (bond.FoundLink, error) {
+	name, a := l.Names[i], l.attached[i]
+	if a == nil {
+		return bond.FoundLink{
+			Member:  bond.Member{Name: name, Unidentified: true},
+			Missing: fmt.Errorf("%w: link %s: there is none %s; check links in the network config and the pod's other attachments", bond.ErrGone, name, l.place),
+		}, nil
+	}
+	f, err := l.withPF(bond.Member{
+		Name: name, PCI: a.PCI, MAC: a.MAC,
+		Before: bond.Before{Name: name, MAC: a.MAC, MTU: a.MTU, Up: true},
+	}, a)
+	if err != nil && !errors.Is(err, bond.ErrGone) { // its PF may be away, too
+		return f, err
+	}
+	m := &f.Member
+	if m.VF == nil {
+		m.VF = l.noted(a)
+	}
+	d, err := l.inHost(a)
+	if err != nil || d == nil {
+		f.Missing = fmt.Errorf("%w: link %s: VF %s, which sriov-cni put into the pod, is in neither the pod nor the host", bond.ErrGone, name, a.PCI)
+		return f, err
+	}
+	if m.MAC == "" {
+		m.MAC, m.Before.MAC = d.MAC, d.MAC
+	}
+	if m.Before.MTU == 0 {
+		m.Before.MTU = d.MTU
+	}
+	return f, nil
+}
+
+// inHost is the netdev of a VF that its driver left in the host; nil when it is not there.
+func (l *lookout) inHost(a *sriovcni.Attachment) (*device, error) {
+	name, err := l.k.sysfs.netdevOf(a.PCI)
+	if err == nil {
+		var d *device
+		if d, err = l.host.byName(name, false); err == nil && d.PCI == a.PCI {
+			return d, nil
+		}
+	}
+	if errors.Is(err, bond.ErrGone) {
+		err = nil
+	}
+	return nil, err
+}
+
+// noted is the place of a VF that is not there, as sriov-cni knew it. Only the PF's name
+// is known, so this may be another card by now: before anything is told to it, the VF's
+// place is compared with what sysfs shows then.
+func (l *lookout) noted(a *sriovcni.Attachment) *bond.VF {
+	d, err := l.host.byName(a.PFName, false)
+	if err != nil || d.PCI == "" {
+		l.warn("VF %s: neither it nor its PF %s is there; its settings on the PF cannot be put back when it returns", a.PCI, a.PFName)
+		return nil
+	}
+	return &bond.VF{PF: d.PCI, Number: a.Number, Settings: a.Asked}
+}
