@@ -126,7 +126,7 @@ func (b *bondMemory) hints(rec *bond.Record, obs *bond.Observed, now time.Time) 
 			p.untoldSince = now
 		}
 		overdue := !p.deafSince.IsZero() && now.Sub(p.deafSince) >= b.patience.Carrier
-		hints[i] = plan.Hint{Overdue: overdue, Bounced: p.bounced}
+		hints[i] = plan.Hint{Overdue: overdue, Bounced: overdue && p.bounced}
 	}
 	return hints
 }
@@ -154,7 +154,8 @@ func (b *bondMemory) applied(a plan.Action) {
 	p := b.part(a.On())
 	p.failures, p.stales, p.err = 0, 0, nil
 	if _, ok := a.(plan.Bounce); ok {
-		p.bounced = true
+		// It gets as long again to help: a driver needs a moment, and no person is called for that.
+		p.bounced, p.deafSince = true, time.Time{}
 	}
 }
 
@@ -221,8 +222,9 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 			// As long again as it has lasted: no event will come, and a PF may stay away for good.
 			consider(now.Add(min(max(now.Sub(part.untoldSince), b.patience.FirstRetry), b.patience.LastRetry)))
 		}
-		if !part.deafSince.IsZero() && !part.bounced {
-			consider(part.deafSince.Add(b.patience.Carrier))
+		patient := part.deafSince.Add(b.patience.Carrier)
+		if !part.deafSince.IsZero() && (!part.bounced || now.Before(patient)) {
+			consider(patient)
 		}
 	}
 	return first
