@@ -143,9 +143,9 @@ func (s snapshot) bonding(path string) error {
 	}
 	var text []byte
 	err = ns.Do(func() error {
-		var err error
-		text, err = os.ReadFile("/proc/thread-self/net/bonding/" + BondName)
-		return err
+		var readErr error
+		text, readErr = os.ReadFile("/proc/thread-self/net/bonding/" + BondName)
+		return readErr
 	})
 	err = errors.Join(err, ns.Close())
 	if errors.Is(err, fs.ErrNotExist) {
