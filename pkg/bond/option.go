@@ -173,6 +173,10 @@ func (o Options) Mode() Mode {
 	return Mode(max(0, slices.Index(modeNames, o[OptMode]))) //nolint:gosec // an index into seven names
 }
 
+// HasActive says that a bond of this mode has one active member (bond_uses_primary): it knows
+// a primary, and its members have priorities.
+func (m Mode) HasActive() bool { return slices.Contains(withFirst, m) }
+
 // MACFollowsActive says that the kernel gives the bond the MAC of its active member
 // and leaves each member its own: active-backup with failOverMac=active.
 func (o Options) MACFollowsActive() bool {

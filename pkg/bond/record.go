@@ -110,6 +110,14 @@ type Member struct {
 	Before  Before  `json:"before"`
 }
 
+// Rank is the member's priority; 0 where none was asked, as in the kernel.
+func (m *Member) Rank() int32 {
+	if m.Prio == nil {
+		return 0
+	}
+	return *m.Prio
+}
+
 // String names the member in messages: "net1 (0000:01:10.0)".
 func (m *Member) String() string {
 	if m.PCI == "" {

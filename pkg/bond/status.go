@@ -28,15 +28,16 @@ type Status struct {
 	Network string `json:"network"`
 	State   State  `json:"state"`
 	// Reason says in a sentence what is wrong, where, and what to do; empty when Ready.
-	Reason   string         `json:"reason,omitempty"`
-	Mode     string         `json:"mode"`
-	MAC      MAC            `json:"mac,omitempty"`
-	MTU      int            `json:"mtu,omitempty"`
-	Active   string         `json:"active,omitempty"`
-	Members  []MemberStatus `json:"members"`
-	Warnings []string       `json:"warnings,omitempty"`
-	Repairs  int            `json:"repairs"`
-	Last     *Repair        `json:"lastRepair,omitempty"`
+	Reason  string         `json:"reason,omitempty"`
+	Mode    string         `json:"mode"`
+	MAC     MAC            `json:"mac,omitempty"`
+	MTU     int            `json:"mtu,omitempty"`
+	Active  string         `json:"active,omitempty"`
+	Members []MemberStatus `json:"members"`
+	// Warnings are those of ADD, for as long as the bond lives.
+	Warnings []string `json:"warnings,omitempty"`
+	Repairs  int      `json:"repairs"`
+	Last     *Repair  `json:"lastRepair,omitempty"`
 }
 
 // MemberStatus is what is told of one member.
@@ -46,7 +47,7 @@ type MemberStatus struct {
 	PF   PCIAddress `json:"pf,omitempty"`
 	// VF is the VF's number on its PF; meaningful where PF is set.
 	VF int `json:"vf"`
-	// State is "active", "backup", "up", "no carrier", "down", "not enslaved", "in host" or "lost".
+	// State is "active", "backup", "up", "no carrier", "down", "not enslaved", "in host", "lost" or "unidentified".
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
 	// Since is when the loss was first seen; zero while the member is well.

@@ -39,6 +39,8 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave)
 	case plan.SetActive:
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
+	case plan.TuneMember:
+		return k.onBoth(ctx, r, a.Link, a.Bond, func(c *conn, d, b *device) error { return c.tune(d, b, a) })
 	case plan.AddAddress:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addAddress(b, a.Prefix) })
 	case plan.AddRoute:

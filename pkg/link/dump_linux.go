@@ -14,7 +14,6 @@ import (
 const (
 	iflaParentDevName    = 56
 	iflaParentDevBusName = 57
-	bondSlaveMIIStatus   = 2 // IFLA_BOND_SLAVE_MII_STATUS; 0 is BOND_LINK_UP
 	extSkipStats         = 1 << 3
 	attrTypeMask         = 0x3fff // NLA_TYPE_MASK
 )
@@ -25,8 +24,8 @@ type device struct {
 	altNames []string
 	loopback bool
 	// data is IFLA_INFO_DATA: for a bond, its options.
-	data  []byte
-	miiUp bool
+	data   []byte
+	member membership
 	// vfList is IFLA_VFINFO_LIST, when it was asked for.
 	vfList []byte
 }
@@ -208,12 +207,7 @@ func (d *device) parseInfo(info []byte) error {
 	if err != nil || masterKind != "bond" {
 		return err
 	}
-	return eachAttr(member, func(typ uint16, v []byte) error {
-		if typ == bondSlaveMIIStatus && len(v) == 1 {
-			d.miiUp = v[0] == 0
-		}
-		return nil
-	})
+	return d.member.parse(member)
 }
 
 // eachAttr calls f for each attribute of a netlink payload, until f returns an error.

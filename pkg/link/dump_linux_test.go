@@ -66,8 +66,8 @@ func TestMIIUp(t *testing.T) {
 		}
 		info.AddRtAttr(unix.IFLA_INFO_SLAVE_DATA, nil).AddRtAttr(bondSlaveMIIStatus, tc.status)
 		d, err := parseDevice(message(info))
-		if err != nil || d.miiUp != tc.want {
-			t.Errorf("member of a %q with status %v: MII up is %t (%v), want %t", tc.master, tc.status, d.miiUp, err, tc.want)
+		if err != nil || d.member.miiUp != tc.want {
+			t.Errorf("member of a %q with status %v: MII up is %t (%v), want %t", tc.master, tc.status, d.member.miiUp, err, tc.want)
 		}
 	}
 }

@@ -57,7 +57,8 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 		d := all.find(isMember(m))
 		if d != nil {
 			found[d] = true
-			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.miiUp
+			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
+			om.QueueID, om.Prio = d.member.queueID, d.member.prio
 		}
 		if t := all.find(func(other *device) bool { return other.named(m.Name) && other != d }); t != nil {
 			om.NameTaken = &t.Link

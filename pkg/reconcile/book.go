@@ -142,6 +142,9 @@ func settled(rec *bond.Record, obs *bond.Observed, p plan.Plan) bool {
 		return false
 	}
 	for i := range obs.Members {
+		if rec.Members[i].Unidentified {
+			continue // it never comes
+		}
 		if !enslaved(obs, i) || !obs.Members[i].Link.Carrier {
 			return false
 		}

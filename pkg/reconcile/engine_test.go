@@ -535,3 +535,27 @@ func must(t *testing.T, err error) {
 		t.Fatal(err)
 	}
 }
+
+// TestUnidentifiedMember: a link of which only the name is known is told of and never taken, and does
+// not keep the bond from settling.
+func TestUnidentifiedMember(t *testing.T) {
+	r := newRig(t, world.OKD())
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
+		rec.Members[1] = bond.Member{Name: "net3", Unidentified: true}
+		rec.Warnings = []string{"so it is"}
+		return nil
+	}))
+	out := r.wantState(bond.StateDegraded)
+	if !out.Record.Settled || out.Status.Members[1].State != "unidentified" || out.Status.Members[1].Reason == "" || len(out.Status.Warnings) != 1 {
+		t.Fatalf("status %+v, settled %t", out.Status, out.Record.Settled)
+	}
+	if _, err := r.AddDecoy(world.PodPath, "net3"); err != nil {
+		t.Fatal(err)
+	}
+	must(t, r.Rename(world.PodPath, "net2", "net4"))
+	changes := r.Changes()
+	out = r.wantState(bond.StateDegraded)
+	if r.Changes() != changes || len(out.Record.Repairs.Open) != 0 {
+		t.Errorf("something was done: %v; open losses %v", r.ChangeLog()[changes:], out.Record.Repairs.Open)
+	}
+}

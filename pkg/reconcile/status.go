@@ -16,7 +16,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
 		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
-		Reason: reasonOf(p, mem),
+		Warnings: rec.Warnings, Reason: reasonOf(p, mem),
 	}
 	if b := obs.Bond; b != nil {
 		s.MAC, s.MTU = b.MAC, b.MTU
@@ -94,6 +94,8 @@ func memberStatus(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond
 func memberState(rec *bond.Record, obs *bond.Observed, i int) string {
 	m := &obs.Members[i]
 	switch {
+	case rec.Members[i].Unidentified:
+		return "unidentified"
 	case m.Place != bond.InPod:
 		return string(m.Place)
 	case !enslaved(obs, i):

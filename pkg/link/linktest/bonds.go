@@ -67,7 +67,7 @@ func (d *netdev) enslave(to *netdev) error {
 		d.mtu, d.mac = d.ownMTU, d.ownMAC
 		return err
 	}
-	d.master = to
+	d.master, d.queueID, d.prio = to, 0, 0
 	d.setUp()
 	// A VF's carrier comes a moment after the VF was set up; a monitor finds it, when the bond is up.
 	d.linkState = !b.monitored() || d.carrier() && d.vf == nil
@@ -152,7 +152,7 @@ func (d *netdev) monitor() {
 		}
 		m.linkState = carries
 		if carries {
-			failover = failover || b.active == nil || m == b.primary
+			failover = failover || b.active == nil || m == b.primary || m.prio > b.active.prio
 		} else {
 			failover = failover || m == b.active
 		}
@@ -165,8 +165,8 @@ func (d *netdev) monitor() {
 // selectActive is bond_select_active_slave.
 func (d *netdev) selectActive() { d.changeActive(d.bond.primaryOrCurrent()) }
 
-// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed, duplex
-// and priority here. Without a primary that is up the first member that is up takes
+// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed and duplex
+// here. Without a primary that is up the first of the highest priority that is up takes
 // its part (since Linux 6.0): with primary_reselect=always it becomes active whenever
 // there is a choice to make, and every enslaving is one.
 func (b *bonding) primaryOrCurrent() *netdev {
@@ -176,11 +176,15 @@ func (b *bonding) primaryOrCurrent() *netdev {
 	}
 	prim := b.primary
 	if prim == nil || !prim.linkState {
-		i := slices.IndexFunc(b.members, func(m *netdev) bool { return m.linkState })
-		if i < 0 {
+		prim = nil
+		for _, m := range b.members {
+			if m.linkState && (prim == nil || m.prio > prim.prio) {
+				prim = m
+			}
+		}
+		if prim == nil {
 			return nil
 		}
-		prim = b.members[i]
 	} else if b.forcePrimary {
 		b.forcePrimary = false
 		return prim

@@ -106,7 +106,7 @@ func RunContract(t *testing.T, env Env) {
 func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
-		linkCases, netnsCases, bondCases, macCases, optionCases, networkCases, vfCases, walkCases,
+		linkCases, netnsCases, bondCases, macCases, optionCases, tuneCases, networkCases, vfCases, walkCases,
 	} {
 		all = append(all, section...)
 	}

@@ -31,6 +31,8 @@ type netdev struct {
 	ownMAC    bond.MAC // what it had when it was enslaved, to be given back
 	ownMTU    int
 	linkState bool // what the bond believes of it
+	queueID   uint16
+	prio      int32
 }
 
 func (s *space) byName(name string) *netdev {

@@ -70,6 +70,9 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if d != nil {
 		om.Link = d.describe()
 		om.MIIUp = d.master != nil && d.linkState
+		if d.master != nil {
+			om.QueueID, om.Prio = new(d.queueID), new(d.prio)
+		}
 		om.Place = bond.InHost
 		if d.space == pod {
 			om.Place = bond.InPod

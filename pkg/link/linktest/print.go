@@ -75,6 +75,9 @@ func (d *netdev) state() string {
 		if d.master.bond.active == d && d.master.bond.usesPrimary() {
 			s += " active"
 		}
+		if d.queueID != 0 || d.prio != 0 {
+			s += fmt.Sprintf(" queue %d prio %d", d.queueID, d.prio)
+		}
 	}
 	return s
 }

@@ -144,6 +144,26 @@ type Release struct {
 
 func (a Release) String() string { return "release " + a.Link.String() }
 
+// TuneMember sets the bonding driver's settings of a member; nil ones are left alone.
+type TuneMember struct {
+	Member
+	Link    Ref
+	Bond    Ref
+	QueueID *uint16
+	Prio    *int32
+}
+
+func (a TuneMember) String() string {
+	s := "set"
+	if a.QueueID != nil {
+		s += fmt.Sprintf(" queueId %d", *a.QueueID)
+	}
+	if a.Prio != nil {
+		s += fmt.Sprintf(" prio %d", *a.Prio)
+	}
+	return s + " of " + a.Link.String()
+}
+
 // SetActive makes a member the active one.
 type SetActive struct {
 	Member

@@ -29,12 +29,16 @@ func FuzzDiff(f *testing.F) {
 	faults := world.Faults()
 	for i := range faults {
 		f.Add(byte(i%len(allOptions)), []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
+		f.Add(tuned, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
 	}
 	f.Fuzz(func(t *testing.T, options byte, steps []byte) {
 		if len(steps) > 24 {
 			steps = steps[:24]
 		}
-		s := &story{t: t, w: world.New(allOptions[int(options)%len(allOptions)].Clone())}
+		s := &story{t: t, w: world.New(allOptions[int(options&^tuned)%len(allOptions)].Clone())}
+		if options&tuned != 0 {
+			s.tune()
+		}
 		for _, step := range steps {
 			i := int(step) % (len(faults) + 1)
 			if i == len(faults) {
@@ -47,6 +51,20 @@ func FuzzDiff(f *testing.F) {
 		}
 		s.end()
 	})
+}
+
+// tuned in the options of a story: the members have settings of their own.
+const tuned byte = 0x80
+
+// tune asks for queue IDs, and for priorities where the mode has them.
+func (s *story) tune() {
+	for i := range s.w.Record.Members {
+		m := &s.w.Record.Members[i]
+		m.QueueID = new(uint16(2 - i))
+		if s.w.Record.Spec.Options.Mode().HasActive() {
+			m.Prio = new(int32(20 - 10*i))
+		}
+	}
 }
 
 // story is one run: what happened so far, for the message of a failure.
@@ -208,6 +226,9 @@ func (s *story) checkWhole(obs *bond.Observed) {
 	for i, m := range obs.Members {
 		if m.Place != bond.InPod || m.Link.Master != b.Index || m.Link.Name != rec.Members[i].Name || !m.Link.Up || m.Link.MTU != rec.Spec.MTU {
 			s.fatalf("member %d is %+v", i, m)
+		}
+		if want := rec.Members[i]; want.QueueID != nil && *want.QueueID != *m.QueueID || want.Rank() != *m.Prio && want.Prio != nil {
+			s.fatalf("%s has queueId %d and prio %d", want.Name, *m.QueueID, *m.Prio)
 		}
 		vf, _ := s.w.VF(rec.Members[i].PCI)
 		if d := rec.Members[i].VF.Settings.Differs(vf.Settings); !d.Empty() {

@@ -36,6 +36,10 @@ func (b *builder) enslaved(m *bond.ObservedMember) bool {
 
 func (b *builder) member(i int) {
 	rec, m := &b.rec.Members[i], &b.obs.Members[i]
+	if rec.Unidentified {
+		b.find(i, Unidentified, "%s was not there when the bond was made, and nobody knows which link it is; recreate the pod to have it in the bond", rec)
+		return
+	}
 	switch m.Place {
 	case bond.InHost:
 		b.inHost(i, m)
@@ -143,6 +147,7 @@ func (b *builder) attach(i int, m *bond.ObservedMember, quietly bool) {
 	}
 	b.do(Enslave{Member: Member(i), Link: ref, Bond: b.bondRef()})
 	b.do(SetUp{Member: Member(i), Link: ref})
+	b.tuneNew(i, ref)
 }
 
 // attachMAC is the address to enslave a member with. With fail_over_mac=follow the bond takes its
@@ -169,6 +174,7 @@ func (b *builder) attached(i int, m *bond.ObservedMember) {
 			b.do(SetMAC{Member: Member(i), Link: ref, MAC: rec.MAC})
 		}
 	}
+	b.tune(i, m)
 	if !m.Link.Up {
 		b.find(i, LinkDown, "%s is administratively down", rec)
 		b.do(SetUp{Member: Member(i), Link: ref})

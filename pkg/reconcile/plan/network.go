@@ -71,6 +71,8 @@ func (b *builder) settle() {
 	owner := b.macOwner()
 	if p, set := spec.Options[bond.OptPrimary]; owner < 0 || set && (p != b.rec.Members[owner].Name || staysAway(spec.Options)) {
 		return // the primary decides, and whether it comes back
+	} else if !set && b.outranked(owner) {
+		return // the priorities decide
 	}
 	m := &b.obs.Members[owner]
 	if !b.enslaved(m) || !m.MIIUp || o.Active == m.Link.Index {

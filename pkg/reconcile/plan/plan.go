@@ -77,6 +77,8 @@ const (
 	// MTUDiffers: the bond or a member has another MTU. It stands apart from SettingsChanged because some drivers
 	// (igbvf) reset the VF to change it, which costs the carrier for a moment and may make the bond fail over.
 	MTUDiffers Code = "MTUDiffers"
+	// Unidentified: nobody knows which link the member is, so it is never taken.
+	Unidentified Code = "Unidentified"
 	// SettingsChanged: the bond's MAC, options, addresses or routes are not as recorded and are put back.
 	SettingsChanged Code = "SettingsChanged"
 )

@@ -63,6 +63,18 @@ func bondFaults() []Fault {
 		{"routes flushed", func(w *World) { _ = w.FlushRoutes(PodPath, BondIf) }},
 		{"miimon changed", option(bond.OptMiimon, "200")},
 		{"failOverMac changed", option(bond.OptFailOverMac, "none")},
+		{"queue IDs traded", func(w *World) {
+			_ = w.TuneMember(PodPath, "net2", new(uint16(0)), nil)
+			_ = w.TuneMember(PodPath, "net1", new(uint16(1)), nil)
+			_ = w.TuneMember(PodPath, "net2", new(uint16(2)), nil)
+		}},
+		{"priorities changed", func(w *World) {
+			if w.Record.Members[0].Prio == nil {
+				return // it is a failover, by the pod's own wish
+			}
+			_ = w.TuneMember(PodPath, "net1", nil, new(int32(-5)))
+			_ = w.TuneMember(PodPath, "net2", nil, new(int32(5)))
+		}},
 		{"other bond made", func(w *World) { _ = w.AddBond(PodPath, "net9", bond.Options{bond.OptMode: "active-backup"}) }},
 		{"net1 stolen by another bond", func(w *World) {
 			_ = w.Release(PodPath, "net1")

@@ -1,0 +1,62 @@
+package linktest
+
+import (
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// txQueues is what a bond has where the module was not told otherwise (BOND_DEFAULT_TX_QUEUES).
+const txQueues = 16
+
+func (f *Fake) tune(pod *space, a plan.TuneMember) error {
+	of, err := f.resolveBond(pod, a.Bond)
+	if err != nil {
+		return err
+	}
+	return f.onLink(pod, a.Link, func(d *netdev) error {
+		if d.master != of {
+			return fmt.Errorf("%s is no member of %s: %w", d.name, of.name, bond.ErrStale)
+		}
+		return d.tune(a.QueueID, a.Prio)
+	})
+}
+
+// tune is bond_slave_changelink: the queue first, and what was set stays when the other is refused.
+func (d *netdev) tune(queueID *uint16, prio *int32) error {
+	b := d.master.bond
+	if queueID != nil {
+		if *queueID > txQueues {
+			return fmt.Errorf("%s has %d queues, no %d", d.master.name, txQueues, *queueID)
+		}
+		for _, m := range b.members {
+			if m != d && *queueID != 0 && m.queueID == *queueID {
+				return fmt.Errorf("queue %d is that of %s", *queueID, m.name)
+			}
+		}
+		d.queueID = *queueID
+	}
+	if prio == nil {
+		return nil
+	}
+	if !b.usesPrimary() {
+		return fmt.Errorf("mode %s has no priorities: %w", b.opts.Mode(), bond.ErrUnsupported)
+	}
+	d.prio = *prio
+	if b.primary == nil {
+		d.master.selectActive()
+	}
+	return nil
+}
+
+// TuneMember changes the queue ID or the priority of a bond's member, as `ip link set type
+// bond_slave` does.
+func (f *Fake) TuneMember(path, name string, queueID *uint16, prio *int32) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		if d.master == nil {
+			return fmt.Errorf("%s is in no bond: %w", name, bond.ErrUnsupported)
+		}
+		return d.tune(queueID, prio)
+	})
+}

@@ -1,0 +1,77 @@
+package link
+
+import (
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// Attributes of a member in its bond (linux/if_link.h).
+const (
+	bondSlaveMIIStatus = 2 // IFLA_BOND_SLAVE_MII_STATUS; 0 is BOND_LINK_UP
+	bondSlaveQueueID   = 5 // IFLA_BOND_SLAVE_QUEUE_ID
+	bondSlavePrio      = 9 // IFLA_BOND_SLAVE_PRIO, since Linux 6.0
+)
+
+// membership is what a link's message says of it as a member of a bond.
+type membership struct {
+	miiUp   bool
+	queueID *uint16
+	prio    *int32
+}
+
+func (m *membership) parse(data []byte) error {
+	return eachAttr(data, func(typ uint16, v []byte) error {
+		switch {
+		case typ == bondSlaveMIIStatus && len(v) == 1:
+			m.miiUp = v[0] == 0
+		case typ == bondSlaveQueueID && len(v) == 2:
+			m.queueID = new(nl.NativeEndian().Uint16(v))
+		case typ == bondSlavePrio && len(v) == 4:
+			m.prio = new(int32(nl.NativeEndian().Uint32(v)))
+		}
+		return nil
+	})
+}
+
+// tune sets a member's settings and reads them again: a kernel takes what it does not know
+// without a word.
+func (c *conn) tune(d, b *device, a plan.TuneMember) error {
+	if d.Master != b.Index {
+		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)
+	}
+	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index = int32(d.Index)
+	req.AddData(msg)
+	info := nl.NewRtAttr(unix.IFLA_LINKINFO, nil)
+	info.AddRtAttr(unix.IFLA_INFO_SLAVE_KIND, nl.NonZeroTerminated("bond"))
+	data := info.AddRtAttr(unix.IFLA_INFO_SLAVE_DATA, nil)
+	if a.QueueID != nil {
+		data.AddRtAttr(bondSlaveQueueID, nl.Uint16Attr(*a.QueueID))
+	}
+	if a.Prio != nil {
+		data.AddRtAttr(bondSlavePrio, nl.Uint32Attr(uint32(*a.Prio)))
+	}
+	req.AddData(info)
+	if _, err := c.do(req, 0); err != nil {
+		return err
+	}
+	now, err := c.byIndex(d.Index, false)
+	if err != nil {
+		return err
+	}
+	if want, have := a.Prio, now.member.prio; want != nil && have == nil {
+		return fmt.Errorf("%w: prio: this kernel does not know it; it came with Linux 6.0", bond.ErrUnsupported)
+	} else if want != nil && *have != *want {
+		return fmt.Errorf("prio is %d after it was set to %d", *have, *want)
+	}
+	if want, have := a.QueueID, now.member.queueID; want != nil && (have == nil || *have != *want) {
+		return fmt.Errorf("queueId %d was set and is not there", *want)
+	}
+	return nil
+}

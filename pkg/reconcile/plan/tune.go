@@ -1,0 +1,64 @@
+package plan
+
+import "github.com/bondkeeper/bondkeeper/pkg/bond"
+
+// tuneNew gives a member that was just enslaved its settings: the kernel begins with 0.
+func (b *builder) tuneNew(i int, ref Ref) {
+	rec := &b.rec.Members[i]
+	a := TuneMember{Member: Member(i), Link: ref, Bond: b.bondRef()}
+	if q := rec.QueueID; q != nil && *q != 0 && !b.queueTaken(i) {
+		a.QueueID = q
+	}
+	if p := rec.Prio; p != nil && *p != 0 {
+		a.Prio = p
+	}
+	if a.QueueID != nil || a.Prio != nil {
+		b.do(a)
+	}
+}
+
+// tune puts back the settings of a member that is in the bond. What this kernel does not tell is no drift.
+func (b *builder) tune(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	a := TuneMember{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
+	if want, have := rec.QueueID, m.QueueID; want != nil && have != nil && *want != *have {
+		b.find(i, SettingsChanged, "%s has queueId %d, not %d", rec, *have, *want)
+		switch {
+		case !b.queueTaken(i):
+			a.QueueID = want
+		case *have != 0:
+			a.QueueID = new(uint16) // whoever has ours may be waiting for this one
+		}
+	}
+	if want, have := rec.Prio, m.Prio; want != nil && have != nil && *want != *have {
+		b.find(i, SettingsChanged, "%s has prio %d, not %d", rec, *have, *want)
+		a.Prio = want
+	}
+	if a.QueueID != nil || a.Prio != nil {
+		b.do(a)
+	}
+}
+
+// queueTaken says that another member has the queue ID that member i is to have; the kernel
+// gives none twice.
+func (b *builder) queueTaken(i int) bool {
+	want := *b.rec.Members[i].QueueID
+	for j := range b.obs.Members {
+		o := &b.obs.Members[j]
+		if j != i && want != 0 && b.enslaved(o) && o.QueueID != nil && *o.QueueID == want {
+			return true
+		}
+	}
+	return false
+}
+
+// outranked says that another member has a higher priority than member i, so that the kernel
+// prefers that one.
+func (b *builder) outranked(i int) bool {
+	for j := range b.rec.Members {
+		if b.rec.Members[j].Rank() > b.rec.Members[i].Rank() {
+			return true
+		}
+	}
+	return false
+}
