@@ -128,5 +128,8 @@ func (c *conn) setActive(d, b *device) error {
 	}
 	attr := nl.NewRtAttr(int(bond.Lookup(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index)))
 	_, err := c.do(bondRequest(0, b.Index, attr), 0)
+	if errors.Is(err, unix.EINVAL) { // bond_option_active_slave_set says so of a member that does not carry
+		return fmt.Errorf("%w: %s or its link is down: %w", bond.ErrBusy, d.Name, err)
+	}
 	return err
 }

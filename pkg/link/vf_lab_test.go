@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -29,7 +30,8 @@ type vfRig struct {
 	*rig
 	card      topology.Card
 	pf, vf    bond.PCIAddress
-	neighbour string
+	neighbour string // its netns
+	other     string // and link
 }
 
 func newVFRig(t *testing.T) *vfRig {
@@ -49,10 +51,10 @@ func newVFRig(t *testing.T) *vfRig {
 		g.sysfs(c.PF.PCI+"/sriov_numvfs", "1")
 		g.in(g.host, "link", "set", g.netdev(bond.PCIAddress(c.PF.PCI)), "up")
 	}
-	other := g.netdev(bond.PCIAddress(top.Cards[1].VFs[0].PCI))
-	g.in(g.host, "link", "set", other, "netns", g.neighbour)
-	g.in(g.neighbour, "addr", "add", "10.0.0.2/24", "dev", other)
-	g.in(g.neighbour, "link", "set", other, "up")
+	g.other = g.netdev(bond.PCIAddress(top.Cards[1].VFs[0].PCI))
+	g.in(g.host, "link", "set", g.other, "netns", g.neighbour)
+	g.in(g.neighbour, "addr", "add", "10.0.0.2/24", "dev", g.other)
+	g.in(g.neighbour, "link", "set", g.other, "up")
 	g.r = &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: sandboxAt(t, g.pod),
 		Members: []bond.Member{{Name: "net1", PCI: g.vf, MAC: oldMAC, VF: &bond.VF{PF: g.pf}}}}
 	g.netdev(g.vf)
@@ -99,6 +101,9 @@ func (g *vfRig) carries() bool {
 	g.in(g.pod, "addr", "replace", "10.0.0.1/24", "dev", "net1")
 	g.in(g.pod, "link", "set", "net1", "up")
 	g.until("a carrier", func() bool { return g.see().Members[0].Link.Carrier })
+	g.until("the neighbour's carrier", func() bool {
+		return slices.Contains(g.show(g.neighbour, g.other).Flags, "LOWER_UP")
+	})
 	out, err := inNetns(g.pod, "ping", "-c", "10", "-i", "0.2", "-W", "1", "10.0.0.2")
 	g.Logf("%s", lastLines(out, 2))
 	return err == nil
