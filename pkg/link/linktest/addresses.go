@@ -1,6 +1,7 @@
 package linktest
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -8,10 +9,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
+// addAddress keeps IPv4 before IPv6, as the kernel lists them.
 func (d *netdev) addAddress(p netip.Prefix) {
-	if !slices.Contains(d.addrs, p) {
-		d.addrs = append(d.addrs, p)
+	if slices.Contains(d.addrs, p) {
+		return
 	}
+	d.addrs = append(d.addrs, p)
+	slices.SortStableFunc(d.addrs, func(a, b netip.Prefix) int { return cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()) })
 }
 
 // addRoute needs the link up and the gateway on it, as fib_check_nh does.

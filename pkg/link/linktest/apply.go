@@ -187,7 +187,12 @@ func (f *Fake) activate(pod *space, a plan.SetActive) error {
 	if err != nil {
 		return err
 	}
-	return f.onLink(pod, a.Link, func(d *netdev) error { return of.setActive(d) })
+	return f.onLink(pod, a.Link, func(d *netdev) error {
+		if d.master != of {
+			return fmt.Errorf("%s is no member of %s: %w", d.name, of.name, bond.ErrStale)
+		}
+		return of.setActive(d)
+	})
 }
 
 // bounce lets the monitor see the link down, as the real one's would.

@@ -298,7 +298,7 @@ func (d *netdev) setActive(m *netdev) error {
 		b.active = nil
 		d.selectActive()
 	case m.master != d:
-		return fmt.Errorf("%s is no member of %s: %w", m.name, d.name, bond.ErrStale)
+		return fmt.Errorf("%s is no member of %s", m.name, d.name)
 	case m == b.active:
 	case b.active == nil || !m.linkState || !m.up:
 		return fmt.Errorf("%s cannot be made the active member, it or its link is down: %w", m.name, bond.ErrBusy)
