@@ -1,5 +1,5 @@
-// Command gen writes docs/options.md from the table of bonding options, so that the page
-// cannot say anything else than the code: go run ./docs/gen > docs/options.md
+// Command gen writes docs/options.md from the tables of bonding options and of the plugin's own fields, so that
+// the page cannot say anything else than the code: go run ./docs/gen > docs/options.md
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni"
 )
 
 func main() {
@@ -17,6 +18,16 @@ func main() {
 		os.Exit(1)
 	}
 }
+
+const fieldsHead = `
+# The plugin's own fields
+
+Beside the bonding options the network config has these. Booleans may stand in quotes, and numbers too. A field that
+is not known is ignored, as the CNI specification says.
+
+| field | values | default | what it does |
+|---|---|---|---|
+`
 
 const head = `# Bonding options
 
@@ -39,6 +50,10 @@ func write(w io.Writer) error {
 			d.Name, values(&d), dash(d.Default), modes(&d), live(d.When), d.Since, d.About)
 	}
 	b.WriteString("\n*In effect:* where a mode list is marked so, the kernel takes the option in every mode and heeds it in these alone; a warning says so.\n")
+	b.WriteString(fieldsHead)
+	for _, f := range cni.Fields() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, strings.ReplaceAll(f.Values, "|", `\|`), f.Default, f.About)
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -4,6 +4,8 @@ import (
 	"os"
 	"strings"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cni"
 )
 
 func TestPageIsCurrent(t *testing.T) {
@@ -14,6 +16,11 @@ func TestPageIsCurrent(t *testing.T) {
 	var b strings.Builder
 	if err := write(&b); err != nil {
 		t.Fatal(err)
+	}
+	for _, field := range cni.Fields() {
+		if !strings.Contains(b.String(), "\n| `"+field.Name+"` |") {
+			t.Errorf("the page says nothing of %s", field.Name)
+		}
 	}
 	if b.String() != string(page) {
 		t.Fatal("docs/options.md is not what the code says: run make docs")

@@ -35,7 +35,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(c.Links, k.IfName) {
+	if slices.Contains(c.LinkNames(), k.IfName) {
 		return invalid("links", k.IfName, "links other than the bond itself, which is called that (CNI_IFNAME)")
 	}
 	s, err := p.open(c.StateDir)
@@ -59,7 +59,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range c.warnings() {
+	for _, w := range rec.Warnings {
 		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod))
 	}
 	if err = s.claim(ctx, rec); err != nil {
@@ -77,9 +77,11 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 
 // prepare finds everything out that the record needs, and touches nothing.
 func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
-	found, err := s.FindMembers(ctx, bond.Search{Key: k, Sandbox: sandbox, Names: c.Links, InHost: !c.LinksInContainer})
+	found, err := s.FindMembers(ctx, bond.Search{
+		Key: k, Sandbox: sandbox, Names: c.LinkNames(), InHost: !c.LinksInContainer, Wait: c.LinkTimeout,
+	})
 	if err == nil {
-		err = missing(&found)
+		err = missing(&found, c)
 	}
 	switch {
 	case errors.Is(err, bond.ErrBusy), ctx.Err() != nil:
@@ -91,26 +93,25 @@ func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox,
 		}
 		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: looked for in %s: %v", where, err), "")
 	}
-	for _, w := range found.Warnings {
-		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", a.Pod))
-	}
-	members := make([]bond.Member, len(found.Links))
-	for i := range found.Links {
-		members[i] = found.Links[i].Member
-	}
-	rec, err := newRecord(k, c, a, args, sandbox, members)
+	rec, err := newRecord(k, c, a, args, sandbox, &found)
 	if err != nil {
 		return nil, err
+	}
+	for _, i := range found.Missing() {
+		s.log.Warn("starting without a link", zap.Stringer("bond", k), zap.Stringer("pod", a.Pod), zap.Error(found.Links[i].Missing))
 	}
 	_, _, err = find(rec) // the IPAM plugin, before a bond is made in vain
 	return rec, err
 }
 
-// missing is the error for links that are not there; nil when all are.
-func missing(found *bond.Found) error {
+// missing is the error for links that are not there; nil when those that are there will do.
+func missing(found *bond.Found, c *Config) error {
 	var errs []error
 	for _, i := range found.Missing() {
 		errs = append(errs, found.Links[i].Missing)
+	}
+	if c.StartDegraded && len(errs) < len(found.Links) {
+		return nil
 	}
 	return errors.Join(errs...)
 }
@@ -211,7 +212,7 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 
 // build makes the bond with its addresses and answers what ADD returns.
 func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*current.Result, error) {
-	if _, err := s.converge(ctx, rec); err != nil {
+	if _, err := s.converge(ctx, rec, c); err != nil {
 		return nil, err
 	}
 	given := &current.Result{}
@@ -224,7 +225,7 @@ func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*curr
 	if err := s.note(ctx, rec, c, given); err != nil {
 		return nil, err
 	}
-	out, err := s.converge(ctx, rec)
+	out, err := s.converge(ctx, rec, c)
 	if err != nil {
 		return nil, err
 	}
@@ -291,15 +292,15 @@ func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bon
 }
 
 // converge brings the bond as far as ADD promises: it is there, it is up, all members are in
-// it. Carrier is not waited for. What the kernel refuses as busy is tried again for a while.
-func (s *session) converge(ctx context.Context, rec *bond.Record) (reconcile.Outcome, error) {
+// it, or those that are not lost where that is enough. Carrier is not waited for. What the kernel refuses as busy is tried again for a while.
+func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (reconcile.Outcome, error) {
 	giveUp := time.Now().Add(settleTimeout)
 	for {
 		out, err := s.engine.Converge(ctx, rec.Key)
 		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !sameAdd(out.Record, rec)) {
 			return out, errOvertaken
 		}
-		if err == nil && complete(&out) {
+		if err == nil && complete(&out, c) {
 			return out, nil
 		}
 		again := err == nil && out.Plan.Verdict != plan.Stuck || errors.Is(err, bond.ErrBusy)
@@ -314,9 +315,16 @@ func (s *session) converge(ctx context.Context, rec *bond.Record) (reconcile.Out
 	}
 }
 
-func complete(out *reconcile.Outcome) bool {
-	return out.Observed.Bond != nil && out.Observed.Bond.Up && len(out.Unattached()) == 0 &&
-		len(out.Plan.Actions) == 0 && out.Plan.Verdict != plan.Stuck
+func complete(out *reconcile.Outcome, c *Config) bool {
+	if out.Observed.Bond == nil || !out.Observed.Bond.Up || len(out.Plan.Actions) > 0 || out.Plan.Verdict == plan.Stuck {
+		return false
+	}
+	away := out.Unattached()
+	if !c.StartDegraded {
+		return len(away) == 0
+	}
+	lost := slices.DeleteFunc(slices.Clone(away), func(i int) bool { return out.Observed.Members[i].Place != bond.Lost })
+	return len(lost) == len(away) && len(away) < len(out.Observed.Members)
 }
 
 // incomplete says why the bond is not as ADD promises: the error, or else what was found.

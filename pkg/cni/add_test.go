@@ -209,35 +209,6 @@ func TestAddVariants(t *testing.T) {
 	}
 }
 
-// TestAddWarns: what the kernel takes and will not do as it says is told, and ADD succeeds.
-func TestAddWarns(t *testing.T) {
-	tests := []struct {
-		name    string
-		changes map[string]any
-		says    string
-		spec    bond.Options
-	}{
-		{"no monitor", map[string]any{"miimon": 0}, "no failure", nil},
-		{"delay that is rounded", map[string]any{"updelay": 250}, "updelay: 250", bond.Options{bond.OptUpdelay: "200"}},
-		{"policy of another mode", map[string]any{"xmitHashPolicy": "layer3+4"}, "xmitHashPolicy", nil},
-		{"MAC that follows the active member", map[string]any{"mac": "02:00:00:00:00:99"}, "mac: 02:00:00:00:00:99", nil},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			n := newNode(t, 1)
-			n.mustAdd(n.args("c1", n.pod("p1", 0), n.config(tt.changes)))
-			if !strings.Contains(n.stderr.String(), tt.says) {
-				t.Errorf("standard error does not say %q: %s", tt.says, n.stderr)
-			}
-			for name, want := range tt.spec {
-				if got := n.record("c1").Spec.Options[name]; got != want {
-					t.Errorf("%s is recorded as %s, want %s", name, got, want)
-				}
-			}
-		})
-	}
-}
-
 // TestAddActiveMAC: a bond whose first member has no carrier yet has another member's MAC.
 // That one is returned, and kept.
 func TestAddActiveMAC(t *testing.T) {

@@ -46,7 +46,7 @@ func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if err := checkOutcome(&out, args.Netns); err != nil {
+	if err := checkOutcome(&out, args.Netns, c); err != nil {
 		return err
 	}
 	if err := checkPrev(c.Prev, &out, args.Netns); err != nil {
@@ -56,14 +56,14 @@ func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 }
 
 // checkOutcome wants nothing left to do, and the pod that the record is about.
-func checkOutcome(out *reconcile.Outcome, netns string) error {
+func checkOutcome(out *reconcile.Outcome, netns string, c *Config) error {
 	rec := out.Record
 	switch {
 	case rec.Phase != bond.PhaseReady:
 		return fmt.Errorf("bond %s of pod %s is being %s", rec.Key.IfName, rec.Pod, gerund(rec.Phase))
 	case netns != rec.Sandbox.Path:
 		return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS: found %s, want %s, where the bond was added", netns, rec.Sandbox.Path), "")
-	case !complete(out):
+	case !complete(out, c):
 		return incomplete(rec, out, nil)
 	}
 	return nil

@@ -3,9 +3,8 @@ package cni
 import (
 	"fmt"
 	"path/filepath"
-	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -32,14 +31,20 @@ type Config struct {
 	// LinksInContainer: the members are in the pod already. Otherwise they are in the
 	// host and are moved into the pod.
 	LinksInContainer bool
-	// Links are the members' names where they are now, without duplicates.
-	Links []string
+	// Links are the members, each once, by the names that they have where they are now.
+	Links []Link
+	// StartDegraded: some of the links are enough.
+	StartDegraded bool
+	// LinkTimeout is how long ADD may wait for links.
+	LinkTimeout time.Duration
 	// Options are canonical and valid in their mode; mode and a monitor are among them.
 	Options bond.Options
 	// MTU in bytes; 0 when nobody asked.
 	MTU int
 	// MAC is empty when nobody asked.
 	MAC bond.MAC
+	// IPs: the runtime asks for certain addresses; which ones is for the IPAM plugin to read.
+	IPs bool
 	DNS types.DNS
 	// Prev is the result of the plugin before this one in a chain; nil when there is none.
 	Prev *current.Result
@@ -78,13 +83,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if c.Basics, err = o.basics(stdin); err != nil {
 		return nil, err
 	}
-	if c.LinksInContainer, err = o.boolean("linksInContainer"); err != nil {
-		return nil, err
-	}
-	if c.Links, err = o.links(); err != nil {
-		return nil, err
-	}
-	if c.Options, err = o.options(c.Links); err != nil {
+	if err = c.parseLinks(o); err != nil {
 		return nil, err
 	}
 	if c.MTU, err = o.mtu(); err != nil {
@@ -93,11 +92,34 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if c.MAC, err = o.mac(args); err != nil {
 		return nil, err
 	}
-	if _, err = o.decode("dns", "an object with nameservers, domain, search and options", &c.DNS); err != nil {
+	if c.IPs, err = o.asksForIPs(); err != nil {
+		return nil, err
+	}
+	if _, err = o.decode(fieldDNS, wanted(fieldDNS), &c.DNS); err != nil {
 		return nil, err
 	}
 	c.Prev, err = o.prevResult(c.Version)
 	return c, err
+}
+
+// parseLinks reads the links and the bonding options, which speak of each other.
+func (c *Config) parseLinks(o object) (err error) {
+	if c.LinksInContainer, err = o.boolean(fieldInPod); err != nil {
+		return err
+	}
+	if c.StartDegraded, err = o.boolean(fieldDegraded); err != nil {
+		return err
+	}
+	if c.LinkTimeout, err = o.linkTimeout(); err != nil {
+		return err
+	}
+	if c.Links, err = o.links(); err != nil {
+		return err
+	}
+	if c.Options, err = o.options(c.LinkNames()); err != nil {
+		return err
+	}
+	return c.checkPrios()
 }
 
 func parseConfigObject(stdin []byte) (object, error) {
@@ -130,13 +152,12 @@ func (o object) basics(stdin []byte) (Basics, error) {
 }
 
 func (o object) stateDir() (string, error) {
-	const want = "an absolute path"
-	dir, found, err := o.str("stateDir", want)
+	dir, found, err := o.str(fieldStateDir, wanted(fieldStateDir))
 	switch {
 	case err != nil || !found:
 		return store.DefaultDir, err
 	case !filepath.IsAbs(dir):
-		return "", o.invalid("stateDir", want)
+		return "", o.invalid(fieldStateDir, wanted(fieldStateDir))
 	}
 	return filepath.Clean(dir), nil
 }
@@ -157,64 +178,24 @@ func (o object) ipamType() (string, error) {
 	return plugin, nil
 }
 
-// links reads the members' names. What else stands in an entry is ignored.
-func (o object) links() ([]string, error) {
-	const want = `a list of two or more links, e.g. [{"name": "net1"}, {"name": "net2"}]`
-	var entries []map[string]any
-	if _, err := o.decode("links", want, &entries); err != nil {
-		return nil, err
-	}
-	if len(entries) < 2 {
-		return nil, o.invalid("links", want)
-	}
-	names := make([]string, 0, len(entries))
-	for i, entry := range entries {
-		field := fmt.Sprintf("links[%d].name", i)
-		name, ok := entry["name"].(string)
-		if !ok {
-			return nil, invalid(field, shown(jsonText(entry["name"])), "the name of a link, as a string")
-		}
-		if err := bond.ValidateIfName(name); err != nil {
-			return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: %v", field, err), "")
-		}
-		if slices.Contains(names, name) {
-			return nil, invalid(field, fmt.Sprintf("%q a second time", name), "each link once")
-		}
-		names = append(names, name)
-	}
-	return names, nil
-}
-
 func (o object) mtu() (int, error) {
-	want := fmt.Sprintf("a number from %d to %d, or 0 to take the members' least", minMTU, maxMTU)
-	text, found, err := o.scalar("mtu", want)
-	if err != nil || !found {
-		return 0, err
+	n, _, err := o.integer(fieldMTU, wanted(fieldMTU), 0, maxMTU)
+	if err == nil && n != 0 && n < minMTU {
+		return 0, o.invalid(fieldMTU, wanted(fieldMTU))
 	}
-	n, err := strconv.Atoi(strings.TrimSpace(text))
-	if err != nil || n != 0 && (n < minMTU || n > maxMTU) {
-		return 0, o.invalid("mtu", want)
-	}
-	return n, nil
+	return int(n), err
 }
 
 // mac is the address asked for, by whoever is closest to the pod: CNI's conventions let
 // runtimeConfig win over args, args over CNI_ARGS, and those over the network's own.
 func (o object) mac(args Args) (bond.MAC, error) {
-	const want = "a unicast MAC address, e.g. 02:00:00:00:00:01"
-	cniArgs, err := o.object("args")
-	if err != nil {
-		return "", err
-	}
-	if cniArgs, err = cniArgs.object("cni"); err != nil {
-		return "", err
-	}
-	runtimeConfig, err := o.object("runtimeConfig")
+	want := wanted(fieldMAC)
+	fromRuntime, err := o.fromRuntime()
 	if err != nil {
 		return "", err
 	}
 	asked := args.MAC
-	for _, in := range []object{runtimeConfig, cniArgs, o} {
+	for _, in := range append(fromRuntime, o) {
 		text, found, err := in.str("mac", want)
 		if err != nil {
 			return "", err
@@ -231,14 +212,34 @@ func (o object) mac(args Args) (bond.MAC, error) {
 	return asked, nil
 }
 
-// jsonText is a decoded value as it stood in the config, for messages.
-func jsonText(v any) string {
-	switch v := v.(type) {
-	case nil:
-		return ""
-	case string:
-		return strconv.Quote(v)
-	default:
-		return fmt.Sprint(v)
+// fromRuntime are the two places in which a runtime puts what a pod asks for, the stronger first
+// (CNI's conventions: capabilities, and args).
+func (o object) fromRuntime() ([]object, error) {
+	runtimeConfig, err := o.object("runtimeConfig")
+	if err != nil {
+		return nil, err
 	}
+	args, err := o.object("args")
+	if err != nil {
+		return nil, err
+	}
+	cniArgs, err := args.object("cni")
+	return []object{runtimeConfig, cniArgs}, err
+}
+
+// asksForIPs says whether certain addresses are asked for.
+func (o object) asksForIPs() (bool, error) {
+	fromRuntime, err := o.fromRuntime()
+	if err != nil {
+		return false, err
+	}
+	asked := false
+	for _, in := range fromRuntime {
+		var ips []string
+		if _, err := in.decode("ips", "a list of addresses, e.g. [\"10.0.0.7/24\"]", &ips); err != nil {
+			return false, err
+		}
+		asked = asked || len(ips) > 0
+	}
+	return asked, nil
 }

@@ -2,7 +2,6 @@ package cni
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -67,12 +66,3 @@ func (o object) option(d *bond.Def) (text string, found bool, err error) {
 }
 
 func isZero(number string) bool { return number == "" || number == "0" }
-
-// warnings are what is allowed and probably not meant, one sentence each.
-func (c *Config) warnings() []string {
-	w := c.Options.Warnings()
-	if c.MAC != "" && c.Options.MACFollowsActive() {
-		w = append(w, fmt.Sprintf("mac: %s is not given to the bond: with failOverMac=active it has the MAC of its active member; ask for the MAC in the network of a member", c.MAC))
-	}
-	return w
-}

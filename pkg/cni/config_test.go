@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
@@ -46,7 +47,7 @@ func TestParseConfigOKD(t *testing.T) {
 			want := &Config{
 				Basics:           Basics{Version: "0.3.1", Network: "bond-net1", StateDir: store.DefaultDir, IPAM: "host-local"},
 				LinksInContainer: true,
-				Links:            []string{"net1", "net2"},
+				Links:            []Link{{Name: "net1"}, {Name: "net2"}},
 				Options:          bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active", bond.OptMiimon: "100"},
 				MTU:              1500,
 			}
@@ -97,8 +98,20 @@ func TestParseConfigAccepts(t *testing.T) {
 		{"IPv6 targets", `"miimon":null,"arpInterval":100,"nsIp6Targets":["fe80::2"]`, opt(bond.OptNsIP6Targets, "fe80::2")},
 		{"primary", `"primary":"net2"`, opt(bond.OptPrimary, "net2")},
 		{"link names with extra fields", `"links":[{"name":"a","x":1},{"name":"b"},{"name":"c"}]`, func(c *Config) string {
-			return cmp.Diff([]string{"a", "b", "c"}, c.Links)
+			return cmp.Diff([]string{"a", "b", "c"}, c.LinkNames())
 		}},
+		{"settings of links", `"links":[{"name":"a","queueId":16,"prio":-2147483648},{"name":"b","queueId":"0","prio":" 7"},{"name":"c","queueId":null}]`, func(c *Config) string {
+			return cmp.Diff([]Link{{Name: "a", QueueID: new(uint16(16)), Prio: new(int32(-1 << 31))}, {Name: "b", QueueID: new(uint16(0)), Prio: new(int32(7))}, {Name: "c"}}, c.Links)
+		}},
+		{"two links without a queue of their own", `"links":[{"name":"a","queueId":0},{"name":"b","queueId":0}]`, func(*Config) string { return "" }},
+		{"prio in balance-tlb", `"mode":"balance-tlb","links":[{"name":"a","prio":1},{"name":"b"}]`, func(*Config) string { return "" }},
+		{"one link where it is allowed", `"allowSingleLink":true,"links":[{"name":"a"}]`, func(c *Config) string { return cmp.Diff(1, len(c.Links)) }},
+		{"startDegraded", `"startDegraded":true`, func(c *Config) string { return cmp.Diff(true, c.StartDegraded) }},
+		{"linkTimeout", `"linkTimeout":5`, func(c *Config) string { return cmp.Diff(5*time.Second, c.LinkTimeout) }},
+		{"linkTimeout in quotes", `"linkTimeout":"60"`, func(c *Config) string { return cmp.Diff(time.Minute, c.LinkTimeout) }},
+		{"runtimeConfig.ips", `"runtimeConfig":{"ips":["10.0.0.7/24"]}`, func(c *Config) string { return cmp.Diff(true, c.IPs) }},
+		{"args.cni.ips", `"args":{"cni":{"ips":["10.0.0.7/24","2001:db8::7"]}}`, func(c *Config) string { return cmp.Diff(true, c.IPs) }},
+		{"no ips", `"args":{"cni":{"ips":[]}},"runtimeConfig":{"ips":null}`, func(c *Config) string { return cmp.Diff(false, c.IPs) }},
 		{"linksInContainer defaults to false", `"x":1`, func(c *Config) string { return cmp.Diff(false, c.LinksInContainer) }},
 		{"linksInContainer in quotes", `"linksInContainer":"true"`, func(c *Config) string { return cmp.Diff(true, c.LinksInContainer) }},
 		{"mtu as string", `"mtu":"9000"`, func(c *Config) string { return cmp.Diff(9000, c.MTU) }},
@@ -162,6 +175,21 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"target list with an empty entry", `"arpIpTargets":[""]`, config, []string{"arpIpTargets", "IPv4"}},
 		{"no links", `"links":null`, config, []string{"links", "nothing", "two or more"}},
 		{"one link", `"links":[{"name":"net1"}]`, config, []string{"links", "net1", "two or more"}},
+		{"one link says how", `"links":[{"name":"net1"}]`, config, []string{"allowSingleLink"}},
+		{"no link where one is allowed", `"allowSingleLink":true,"links":[]`, config, []string{"links", "[]", "one or more"}},
+		{"null among links", `"links":[{"name":"net1"},null]`, config, []string{"links", "two or more"}},
+		{"queueId too large", `"links":[{"name":"net1","queueId":17},{"name":"net2"}]`, config, []string{"links[0].queueId", "17", "0 to 16"}},
+		{"queueId negative", `"links":[{"name":"net1"},{"name":"net2","queueId":-1}]`, config, []string{"links[1].queueId", "-1", "0 to 16"}},
+		{"queueId text", `"links":[{"name":"net1"},{"name":"net2","queueId":"last"}]`, config, []string{"links[1].queueId", "last"}},
+		{"queueId twice", `"links":[{"name":"net1","queueId":3},{"name":"net2","queueId":3}]`, config, []string{"links[1].queueId", "3", "net1"}},
+		{"prio too large", `"links":[{"name":"net1"},{"name":"net2","prio":2147483648}]`, config, []string{"links[1].prio", "2147483648", "2147483647"}},
+		{"prio in balance-rr", `"mode":0,"links":[{"name":"net1"},{"name":"net2","prio":1}]`, config, []string{"links[1].prio", "balance-rr", "active-backup"}},
+		{"allowSingleLink text", `"allowSingleLink":"maybe"`, config, []string{"allowSingleLink", "maybe", "true or false"}},
+		{"startDegraded a number", `"startDegraded":1`, config, []string{"startDegraded", "1", "true or false"}},
+		{"linkTimeout too long", `"linkTimeout":61`, config, []string{"linkTimeout", "61", "0 to 60"}},
+		{"linkTimeout negative", `"linkTimeout":-1`, config, []string{"linkTimeout", "-1"}},
+		{"linkTimeout with a unit", `"linkTimeout":"5s"`, config, []string{"linkTimeout", "5s", "seconds"}},
+		{"ips as text", `"runtimeConfig":{"ips":"10.0.0.7"}`, config, []string{"runtimeConfig.ips", "10.0.0.7", "list"}},
 		{"links as strings", `"links":["net1","net2"]`, config, []string{"links", "net1", "name"}},
 		{"link without name", `"links":[{"name":"net1"},{}]`, config, []string{"links[1].name", "nothing"}},
 		{"link name a number", `"links":[{"name":"net1"},{"name":2}]`, config, []string{"links[1].name", "2"}},
@@ -256,6 +284,7 @@ func wantError(t *testing.T, err error, code uint, says ...string) {
 func FuzzParseConfig(f *testing.F) {
 	f.Add(okdConfig(f), "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=bondpod1")
 	f.Add(with(`"runtimeConfig":{"mac":"02:00:00:00:00:01"},"args":{"cni":{"ips":["10.0.0.1"]}}`), "MAC=02:00:00:00:00:01")
+	f.Add(with(`"links":[{"name":"a","queueId":3,"prio":7},{"name":"b"}],"linkTimeout":5,"startDegraded":true,"allowSingleLink":"true"`), "")
 	f.Add(with(`"arpIpTargets":["10.0.0.1"],"primary":"net1","prevResult":{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.0.0.2/24"}]}`), "")
 	for _, v := range []string{"0.1.0", "0.2.0", "0.3.1", "1.1.0"} {
 		f.Add(with(`"prevResult":{"cniVersion":"`+v+`","ip4":{"ip":"10.0.0.2/24","routes":[{"dst":"0.0.0.0/0"}]},"ips":[{"address":"10.0.0.2/24","version":"4"}],"routes":[{"dst":"::/0"}]}`), "")
@@ -277,12 +306,12 @@ func FuzzParseConfig(f *testing.F) {
 			}
 			return
 		}
-		if len(c.Links) < 2 || c.Options.Validate() != nil || c.Options[bond.OptMode] == "" {
+		if len(c.Links) < 1 || c.Options.Validate() != nil || c.Options[bond.OptMode] == "" {
 			t.Fatalf("accepted %+v", c)
 		}
 		for _, l := range c.Links {
-			if bond.ValidateIfName(l) != nil {
-				t.Fatalf("accepted link %q", l)
+			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().HasActive() {
+				t.Fatalf("accepted link %+v", l)
 			}
 		}
 		if _, err := ParseBasics(stdin); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
@@ -46,6 +47,11 @@ type node struct {
 
 	mu   sync.Mutex
 	pods map[string]bond.Sandbox
+	// noted is what sriov-cni noted of links of c1, by name.
+	noted map[string]bond.Member
+	// waiting is done when a search for links has not found all and waits.
+	waiting sync.WaitGroup
+	waits   sync.Once
 }
 
 // newNode makes a node with two PFs, pf0 and pf1, with vfs VFs each.
@@ -65,6 +71,7 @@ func newNode(t *testing.T, vfs int) *node {
 		t.Fatal(err)
 	}
 	n.plugin = n.newPlugin(&bytes.Buffer{})
+	n.waiting.Add(1)
 	return n
 }
 
@@ -97,8 +104,31 @@ func (n *node) sandbox(path string) (bond.Sandbox, error) {
 	return bond.Sandbox{}, fmt.Errorf("no netns at %s: %w", path, bond.ErrGone)
 }
 
+// engine is the agent's, on the same kernel and store.
+func (n *node) engine() *reconcile.Engine {
+	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store})
+}
+
 // findMembers is what link.Kernel does, on the fake.
-func (n *node) findMembers(_ context.Context, s bond.Search) (bond.Found, error) {
+func (n *node) findMembers(ctx context.Context, s bond.Search) (bond.Found, error) {
+	giveUp := time.After(s.Wait)
+	for {
+		found := n.findNow(s)
+		if len(found.Missing()) == 0 || s.Wait == 0 {
+			return found, nil
+		}
+		n.waits.Do(n.waiting.Done)
+		select {
+		case <-ctx.Done():
+			return found, ctx.Err()
+		case <-giveUp:
+			return found, nil
+		case <-time.After(time.Millisecond): // the fake sends no events
+		}
+	}
+}
+
+func (n *node) findNow(s bond.Search) bond.Found {
 	path := s.Sandbox.Path
 	if s.InHost {
 		path = linktest.Host
@@ -107,20 +137,43 @@ func (n *node) findMembers(_ context.Context, s bond.Search) (bond.Found, error)
 	for _, name := range s.Names {
 		l, there := n.Link(path, name)
 		if !there {
-			found.Links = append(found.Links, bond.FoundLink{
-				Member: bond.Member{Name: name, Unidentified: true}, Missing: fmt.Errorf("no link %s: %w", name, bond.ErrGone),
-			})
+			m, noted := n.noted[name]
+			if !noted {
+				m = bond.Member{Name: name, Unidentified: true}
+			}
+			found.Links = append(found.Links, bond.FoundLink{Member: m, Missing: fmt.Errorf("no link %s: %w", name, bond.ErrGone)})
 			continue
 		}
-		m := bond.Member{Name: name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: s.InHost}}
-		if vf, is := n.VF(l.PCI); is {
-			m.VF = &vf
-		} else {
-			m.Index, m.PermMAC = l.Index, l.PermMAC
-		}
-		found.Links = append(found.Links, bond.FoundLink{Member: m})
+		found.Links = append(found.Links, n.foundLink(l, s.InHost))
 	}
-	return found, nil
+	return found
+}
+
+func (n *node) foundLink(l bond.Link, inHost bool) bond.FoundLink {
+	f := bond.FoundLink{Member: bond.Member{
+		Name: l.Name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: l.Name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: inHost},
+	}}
+	if vf, is := n.VF(l.PCI); is {
+		f.Member.VF, f.PF = &vf, n.pfOf(&vf)
+	} else {
+		f.Member.Index, f.Member.PermMAC = l.Index, l.PermMAC
+	}
+	return f
+}
+
+// note lets sriov-cni have put a link into the pod.
+func (n *node) note(name, pod string) {
+	n.t.Helper()
+	n.noted = map[string]bond.Member{name: n.foundLink(n.link(pod, name), false).Member}
+}
+
+func (n *node) pfOf(vf *bond.VF) *bond.ObservedPF {
+	for _, name := range []string{"pf0", "pf1"} {
+		if l, found := n.Link(linktest.Host, name); found && l.PCI == vf.PF {
+			return &bond.ObservedPF{Name: name, Index: l.Index, MTU: l.MTU, Up: l.Up, Carrier: l.Carrier, VF: vf.Settings}
+		}
+	}
+	return nil
 }
 
 // pod makes a pod with the i-th VF of each PF in it as net1 and net2.

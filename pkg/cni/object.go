@@ -75,7 +75,7 @@ func (o object) str(name, want string) (string, bool, error) {
 
 // boolean is true, false or, as other plugins write it, the same in quotes; absent is false.
 func (o object) boolean(name string) (bool, error) {
-	switch s, found, err := o.scalar(name, "true or false"); {
+	switch s, found, err := o.scalar(name, trueOrFalse); {
 	case err != nil || !found:
 		return false, err
 	case s == "true":
@@ -83,7 +83,7 @@ func (o object) boolean(name string) (bool, error) {
 	case s == "false":
 		return false, nil
 	}
-	return false, o.invalid(name, "true or false")
+	return false, o.invalid(name, trueOrFalse)
 }
 
 // object is a nested object; absent is one without fields.

@@ -20,7 +20,7 @@ func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, given *current.Re
 	}
 	index := len(result.Interfaces)
 	result.Interfaces = append(result.Interfaces, &current.Interface{
-		Name: rec.Key.IfName, Mac: string(obs.Bond.MAC), Mtu: obs.Bond.MTU, Sandbox: rec.Sandbox.Path,
+		Name: rec.Key.IfName, Mac: string(obs.Bond.MAC), Mtu: obs.Bond.MTU, Sandbox: rec.Sandbox.Path, PciID: pciID(rec),
 	})
 	for _, ip := range given.IPs {
 		ip.Interface = current.Int(index)
@@ -31,6 +31,15 @@ func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, given *current.Re
 		result.DNS = dns
 	}
 	return result
+}
+
+// pciID is the device behind a bond of a single VF. A bond of several has none to name: the result
+// has one for an interface.
+func pciID(rec *bond.Record) string {
+	if len(rec.Members) != 1 {
+		return ""
+	}
+	return string(rec.Members[0].PCI)
 }
 
 // resultDNS is the network config's own DNS, or what IPAM said where the config is silent.

@@ -26,8 +26,12 @@ func WriteTable(w io.Writer, all []bond.Status, now time.Time) error {
 		return err
 	}
 	for i := range all {
-		if s := &all[i]; s.Reason != "" {
+		s := &all[i]
+		if s.Reason != "" {
 			fmt.Fprintf(w, "\n%s %s: %s\n", safe(s.Pod.String()), safe(s.Key.IfName), safe(s.Reason))
+		}
+		for _, warning := range s.Warnings {
+			fmt.Fprintf(w, "\n%s %s: warning: %s\n", safe(s.Pod.String()), safe(s.Key.IfName), safe(warning))
 		}
 	}
 	return nil

@@ -86,16 +86,17 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias})
 }
 
-// pfSettings are those to put back on the PF. Where the kernel puts the bond's MAC on the
-// member, an untrusted VF may only take it while its PF has set none: to set one that nobody
-// asked for would shut the member out (igb, i40e, ice).
+// pfSettings are those to put back on the PF. Where the member has another MAC in the bond, the
+// bond's or one that it trades with others, an untrusted VF may only take it while its PF has
+// set none: to set one that nobody asked for would shut the member out (igb, i40e, ice).
 func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 	s := rec.VF.Settings
 	if s.MAC == nil {
 		return s
 	}
 	trusted := s.Trust != nil && *s.Trust
-	if s.MAC.IsZero() || b.rec.Spec.Options.OneMAC() && !trusted {
+	keepsOwn := b.rec.Spec.Options.MACFollowsActive() && rec.MAC == *s.MAC
+	if s.MAC.IsZero() || !keepsOwn && !trusted {
 		s.MAC = nil
 	}
 	return s

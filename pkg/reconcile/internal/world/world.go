@@ -68,7 +68,7 @@ func New(options bond.Options) *World {
 func (w *World) addMember(i int, pci bond.PCIAddress) {
 	name := []string{"net1", "net2"}[i]
 	mac := bond.MAC([]string{"02:00:00:00:00:01", "02:00:00:00:00:02"}[i])
-	spoof, trust := true, i == 0 || w.Record.Spec.Options.OneMAC() // else the PF refuses the bond's MAC
+	spoof, trust := true, i == 0 || !w.Record.Spec.Options.MACFollowsActive() // else the PF refuses another MAC
 	must(w.SetVF(pci, bond.VFSettings{MAC: &mac, VLAN: &bond.VLAN{ID: 100 + i, Proto: 0x8100}, SpoofChk: &spoof, Trust: &trust}))
 	must(w.MoveToNetns(linktest.Host, w.hostName(pci), PodPath, name))
 	must(w.SetMAC(PodPath, name, mac))

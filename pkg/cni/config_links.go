@@ -1,0 +1,132 @@
+package cni
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Link is one entry of links.
+type Link struct {
+	Name string
+	// QueueID and Prio are nil when nobody asked.
+	QueueID *uint16
+	Prio    *int32
+}
+
+// LinkNames are the names of the links, in their order.
+func (c *Config) LinkNames() []string {
+	names := make([]string, len(c.Links))
+	for i := range c.Links {
+		names[i] = c.Links[i].Name
+	}
+	return names
+}
+
+// links reads the members. What else stands in an entry is ignored.
+func (o object) links() ([]Link, error) {
+	least, want := 2, wanted(fieldLinks)
+	switch single, err := o.boolean(fieldSingle); {
+	case err != nil:
+		return nil, err
+	case single:
+		least, want = 1, wantSingleLink
+	}
+	var entries []json.RawMessage
+	if _, err := o.decode(fieldLinks, want, &entries); err != nil {
+		return nil, err
+	}
+	if len(entries) < least {
+		if len(entries) == 1 {
+			want += "; one link only with " + fieldSingle + ": true"
+		}
+		return nil, o.invalid(fieldLinks, want)
+	}
+	links := make([]Link, 0, len(entries))
+	for i, entry := range entries {
+		inner, err := parseObject(fmt.Sprintf("links[%d].", i), entry)
+		if err != nil || inner.fields == nil {
+			return nil, o.invalid(fieldLinks, want)
+		}
+		l, err := inner.link(links)
+		if err != nil {
+			return nil, err
+		}
+		links = append(links, l)
+	}
+	return links, nil
+}
+
+// link reads one entry; before are those that went before it.
+func (o object) link(before []Link) (l Link, err error) {
+	name, found, err := o.str("name", wanted(fieldName))
+	if err != nil {
+		return l, err
+	}
+	if !found {
+		return l, o.invalid("name", wanted(fieldName))
+	}
+	if err := bond.ValidateIfName(name); err != nil {
+		return l, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%sname: %v", o.path, err), "")
+	}
+	if slices.ContainsFunc(before, func(b Link) bool { return b.Name == name }) {
+		return l, invalid(o.path+"name", fmt.Sprintf("%q a second time", name), "each link once")
+	}
+	l.Name = name
+	if n, found, err := o.integer("queueId", wanted(fieldQueueID), 0, maxQueueID); err != nil {
+		return l, err
+	} else if found {
+		l.QueueID = new(uint16(n))
+	}
+	for _, b := range before {
+		if l.QueueID != nil && *l.QueueID != 0 && b.QueueID != nil && *b.QueueID == *l.QueueID {
+			return l, invalid(o.path+"queueId", fmt.Sprintf("%d, which is that of %s", *l.QueueID, b.Name), "another for each link")
+		}
+	}
+	if n, found, err := o.integer("prio", wanted(fieldPrio), -1<<31, 1<<31-1); err != nil {
+		return l, err
+	} else if found {
+		l.Prio = new(int32(n))
+	}
+	return l, nil
+}
+
+// integer is a number, or the same in quotes; absent is false.
+func (o object) integer(name, want string, low, high int64) (int64, bool, error) {
+	text, found, err := o.scalar(name, want)
+	if err != nil || !found {
+		return 0, false, err
+	}
+	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+	if err != nil || n < low || n > high {
+		return 0, false, o.invalid(name, want)
+	}
+	return n, true, nil
+}
+
+// checkPrios: only modes with one active member have priorities.
+func (c *Config) checkPrios() error {
+	if c.Options.Mode().HasActive() {
+		return nil
+	}
+	for i, l := range c.Links {
+		if l.Prio != nil {
+			return invalid(fmt.Sprintf("links[%d].prio", i), strconv.Itoa(int(*l.Prio)),
+				fmt.Sprintf("none in mode %s; the kernel takes it in active-backup, balance-tlb, balance-alb", c.Options.Mode()))
+		}
+	}
+	return nil
+}
+
+// linkTimeout is how long ADD may wait for links.
+func (o object) linkTimeout() (time.Duration, error) {
+	n, _, err := o.integer(fieldTimeout, wanted(fieldTimeout), 0, int64(maxLinkTimeout.Seconds()))
+	return time.Duration(n) * time.Second, err
+}

@@ -1,0 +1,77 @@
+package cni
+
+import (
+	"crypto/rand"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// giveMACs decides which MAC the bond has and which each member; asked is the one wanted for the
+// bond, empty for none. What a member had before stays in Before and is given back on DEL.
+//
+// Where the bond has its active member's MAC it cannot be given one: the member that the
+// kernel prefers gets it. Where members trade MACs on a failover, two alike cannot be: the
+// kernel refuses the second in balance-tlb and -alb, and gives it one of its own choice with each
+// enslaving with failOverMac=follow. All other modes have one MAC on all, or leave them alone.
+func giveMACs(r *bond.Record, asked bond.MAC) {
+	first := preferred(r)
+	if first < 0 {
+		r.Spec.MAC = asked
+		return
+	}
+	if r.Spec.MAC = asked; asked == "" {
+		r.Spec.MAC = r.Members[first].MAC
+	}
+	switch {
+	case r.Spec.Options.MACFollowsActive():
+		if !ownedBy(r.Members, r.Spec.MAC) {
+			r.Members[first].MAC = r.Spec.MAC
+		}
+	case tradesMACs(r.Spec.Options):
+		for i := range r.Members {
+			if m := &r.Members[i]; m.MAC != "" && ownedBy(r.Members[:i], m.MAC) {
+				m.MAC = freshMAC(r.Members)
+			}
+		}
+	}
+}
+
+// tradesMACs says that members give each other their MACs when the active one changes.
+func tradesMACs(o bond.Options) bool {
+	mode := o.Mode()
+	return mode == bond.ModeTLB || mode == bond.ModeALB || !o.OneMAC() && !o.MACFollowsActive()
+}
+
+// preferred is the member that the kernel makes the active one when all are alike: the primary, or
+// the first of the highest priority. -1 when no member's MAC is known.
+func preferred(r *bond.Record) int {
+	best := -1
+	for i := range r.Members {
+		m := &r.Members[i]
+		switch {
+		case m.MAC == "":
+		case m.Name == r.Spec.Options[bond.OptPrimary]:
+			return i
+		case best < 0 || m.Rank() > r.Members[best].Rank():
+			best = i
+		}
+	}
+	return best
+}
+
+func ownedBy(members []bond.Member, mac bond.MAC) bool {
+	return slices.ContainsFunc(members, func(m bond.Member) bool { return m.MAC == mac })
+}
+
+// freshMAC is a random one, unicast and locally administered, that no member has.
+func freshMAC(members []bond.Member) bond.MAC {
+	for {
+		var hw [6]byte
+		_, _ = rand.Read(hw[:]) // it never fails
+		hw[0] = hw[0]&^1 | 2
+		if mac := bond.MACOf(hw[:]); !ownedBy(members, mac) {
+			return mac
+		}
+	}
+}

@@ -1,0 +1,140 @@
+package cni
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+const (
+	macA = bond.MAC("02:00:00:00:00:0a")
+	macB = bond.MAC("02:00:00:00:00:0b")
+	macX = bond.MAC("02:00:00:00:00:99")
+)
+
+func TestGiveMACs(t *testing.T) {
+	mode := func(mode string, more ...string) bond.Options {
+		o := bond.Options{bond.OptMode: mode}
+		for i := 0; i < len(more); i += 2 {
+			o[bond.Option(more[i])] = more[i+1]
+		}
+		return o
+	}
+	active, follow := mode("active-backup", "failOverMac", "active"), mode("active-backup", "failOverMac", "follow")
+	two := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macB}}
+	alike := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macA}}
+	ranked := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macB, Prio: new(int32(1))}}
+	lowly := []bond.Member{{Name: "net1", MAC: macA, Prio: new(int32(-1))}, {Name: "net2", MAC: macB}}
+	absent := []bond.Member{{Name: "net1", Unidentified: true}, {Name: "net2", MAC: macB}}
+	const fresh = bond.MAC("fresh")
+	for _, tc := range []struct {
+		name    string
+		options bond.Options
+		members []bond.Member
+		asked   bond.MAC
+		bond    bond.MAC
+		each    []bond.MAC
+	}{
+		{"the first one's", mode("balance-rr"), two, "", macA, []bond.MAC{macA, macB}},
+		{"the primary's", mode("active-backup", "primary", "net2"), two, "", macB, []bond.MAC{macA, macB}},
+		{"the highest priority's", active, ranked, "", macB, []bond.MAC{macA, macB}},
+		{"none has a priority, one is below that", active, lowly, "", macB, []bond.MAC{macA, macB}},
+		{"a primary outranks priorities", mode("active-backup", "failOverMac", "active", "primary", "net1"), ranked, "", macA, []bond.MAC{macA, macB}},
+		{"the first that is there", active, absent, "", macB, []bond.MAC{"", macB}},
+		{"none is there", active, absent[:1], macX, macX, []bond.MAC{""}},
+
+		{"asked", mode("balance-xor"), two, macX, macX, []bond.MAC{macA, macB}},
+		{"asked, follow", follow, two, macX, macX, []bond.MAC{macA, macB}},
+		{"asked, active: the first one gets it", active, two, macX, macX, []bond.MAC{macX, macB}},
+		{"asked, active: the primary gets it", mode("active-backup", "failOverMac", "active", "primary", "net2"), two, macX, macX, []bond.MAC{macA, macX}},
+		{"asked, active: the highest priority gets it", active, ranked, macX, macX, []bond.MAC{macA, macX}},
+		{"asked, active: one has it", active, two, macB, macB, []bond.MAC{macA, macB}},
+
+		{"alike, active", active, alike, "", macA, []bond.MAC{macA, macA}},
+		{"alike, follow", follow, alike, "", macA, []bond.MAC{macA, fresh}},
+		{"alike, balance-tlb", mode("balance-tlb"), alike, "", macA, []bond.MAC{macA, fresh}},
+		{"alike, balance-alb", mode("balance-alb"), alike, "", macA, []bond.MAC{macA, fresh}},
+		{"alike, one MAC on all", mode("802.3ad"), alike, "", macA, []bond.MAC{macA, macA}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r := &bond.Record{Spec: bond.Spec{Options: tc.options}, Members: append([]bond.Member(nil), tc.members...)}
+			giveMACs(r, tc.asked)
+			got := make([]bond.MAC, len(r.Members))
+			for i, m := range r.Members {
+				if got[i] = m.MAC; tc.each[i] == fresh {
+					if canonical, err := bond.ParseMAC(string(m.MAC)); err != nil || canonical != m.MAC || m.MAC == macA || m.MAC.Bytes()[0]&2 == 0 {
+						t.Errorf("%s got %q", m.Name, m.MAC)
+					}
+					got[i] = fresh
+				}
+			}
+			if r.Spec.MAC != tc.bond || !cmp.Equal(got, tc.each) {
+				t.Errorf("bond %s, members %v; want %s, %v", r.Spec.MAC, got, tc.bond, tc.each)
+			}
+		})
+	}
+}
+
+// TestAddMACs: what is asked for is there after ADD, and what the links had after DEL.
+func TestAddMACs(t *testing.T) {
+	alike := func(n *node, pod string) { n.must(n.SetMAC(pod, "net2", n.link(pod, "net1").MAC)) }
+	for _, tc := range []struct {
+		name     string
+		changes  map[string]any
+		world    func(n *node, pod string)
+		distinct bool // the members' MACs
+	}{
+		{"asked, active", map[string]any{"mac": string(macX)}, nil, true},
+		{"asked, active, primary", map[string]any{"mac": string(macX), "primary": "net2"}, nil, true},
+		{"asked, follow", map[string]any{"mac": string(macX), "failOverMac": 2}, nil, true},
+		{"asked, one on all", map[string]any{"mac": string(macX), "failOverMac": 0}, nil, false},
+		{"asked, balance-alb", map[string]any{"mac": string(macX), "mode": "balance-alb", "failOverMac": nil}, nil, true},
+		{"asked through runtimeConfig", map[string]any{"runtimeConfig": map[string]string{"mac": string(macX)}}, nil, true},
+		{"alike, active", nil, alike, false},
+		{"alike, follow", map[string]any{"failOverMac": 2}, alike, true},
+		{"alike, balance-tlb", map[string]any{"mode": "balance-tlb", "failOverMac": nil}, alike, true},
+		{"alike, balance-alb", map[string]any{"mode": "balance-alb", "failOverMac": nil}, alike, true},
+		{"alike, balance-rr", map[string]any{"mode": "balance-rr", "failOverMac": nil}, alike, false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			n := newNode(t, 1)
+			pod := n.pod("p1", 0)
+			if tc.world != nil {
+				tc.world(n, pod)
+			}
+			want := n.link(pod, "net1").MAC
+			if tc.world == nil {
+				want = macX
+			}
+			before := n.String()
+			args := n.args("c1", pod, n.config(tc.changes))
+			result := n.mustAdd(args)
+			b, net1, net2 := n.link(pod, "bond0"), n.link(pod, "net1"), n.link(pod, "net2")
+			if b.MAC != want || result.Interfaces[0].Mac != string(want) {
+				t.Errorf("the bond has %s, the result says %s, want %s", b.MAC, result.Interfaces[0].Mac, want)
+			}
+			if (net1.MAC != net2.MAC) != tc.distinct {
+				t.Errorf("members have %s and %s; want them distinct: %t", net1.MAC, net2.MAC, tc.distinct)
+			}
+			if err := n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result))); err != nil {
+				t.Errorf("CHECK: %v", err)
+			}
+			n.mustDel(args)
+			n.nothingLeft(before)
+		})
+	}
+}
+
+// TestAddMACRefused: a MAC that a PF does not let its VF have fails ADD, and leaves nothing.
+func TestAddMACRefused(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	own := n.link(pod, "net1").MAC
+	n.must(n.SetVF(n.VFs("pf0")[0], bond.VFSettings{MAC: &own}))
+	before := n.String()
+	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"mac": string(macX)})))
+	wantError(t, err, 2, "net1", string(macX), "pf0")
+	n.nothingLeft(before)
+}

@@ -1,0 +1,92 @@
+package cni
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// warnings are what is allowed and probably not meant, one sentence each.
+func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
+	w := append([]string(nil), found.Warnings...)
+	w = append(w, c.Options.Warnings()...)
+	w = append(w, onOnePF(r, found)...)
+	if vfs := names(r, func(i int) bool { return r.Members[i].VF != nil }); r.Spec.Options.Mode() == bond.Mode8023AD && vfs != "" {
+		w = append(w, fmt.Sprintf("mode 802.3ad: %s: LACP is spoken with a card's port, not with a VF; at best one pod a PF gets its answers", vfs))
+	}
+	if s := untrusted(r, found); s != "" {
+		w = append(w, s)
+	}
+	if c.IPs && c.IPAM == "" {
+		w = append(w, "ips: addresses are asked for and there is no IPAM plugin to give them")
+	}
+	return w
+}
+
+// names are the members for which is says so.
+func names(r *bond.Record, is func(i int) bool) string {
+	var list []string
+	for i := range r.Members {
+		if is(i) {
+			list = append(list, r.Members[i].Name)
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
+// onOnePF: a bond is for the case that one of its legs fails.
+func onOnePF(r *bond.Record, found *bond.Found) []string {
+	var w []string
+	told := map[bond.PCIAddress]bool{}
+	for i := range r.Members {
+		vf := r.Members[i].VF
+		if vf == nil || told[vf.PF] {
+			continue
+		}
+		told[vf.PF] = true
+		same := names(r, func(j int) bool { return r.Members[j].VF != nil && r.Members[j].VF.PF == vf.PF })
+		if !strings.Contains(same, ",") {
+			continue
+		}
+		name := string(vf.PF)
+		if pf := found.Links[i].PF; pf != nil {
+			name = fmt.Sprintf("%s (%s)", pf.Name, vf.PF)
+		}
+		w = append(w, fmt.Sprintf("links: %s are VFs of one PF, %s: when it fails, all of them do", same, name))
+	}
+	return w
+}
+
+// untrusted: an untrusted VF may only send with the MAC that its PF has for it.
+func untrusted(r *bond.Record, found *bond.Found) string {
+	o := r.Spec.Options
+	if o.MACFollowsActive() {
+		return ""
+	}
+	trades := tradesMACs(o) && len(r.Members) > 1
+	list := names(r, func(i int) bool {
+		pf := found.Links[i].PF
+		changes := trades || !tradesMACs(o) && r.Members[i].MAC != r.Spec.MAC
+		return changes && pf != nil && pf.VF.Trust != nil && !*pf.VF.Trust
+	})
+	if list == "" {
+		return ""
+	}
+	how := "puts the bond's MAC on every link"
+	if trades {
+		how = "moves MACs between links"
+	}
+	what := "mode " + o.Mode().String()
+	if o.Mode() == bond.ModeActiveBackup {
+		what += fmt.Sprintf(" with failOverMac=%s", orNone(o[bond.OptFailOverMac]))
+	}
+	return fmt.Sprintf("%s %s, and the PF of %s does not trust it with another MAC: it may refuse that, or drop the traffic without a word; set trust on for it, or use active-backup with failOverMac=active", what, how, list)
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
