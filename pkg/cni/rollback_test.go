@@ -191,3 +191,19 @@ func TestFullStateDir(t *testing.T) {
 	wantError(t, err, types.ErrIOFailure, "state")
 	n.nothingLeft(before)
 }
+
+// TestAddOnOlderKernel: an option that the kernel does not know fails ADD, with the version that does.
+func TestAddOnOlderKernel(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	n.Lack(bond.OptArpMissedMax)
+	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"arpMissedMax": 3})))
+	wantError(t, err, types.ErrUnsupportedField, "arpMissedMax", "5.17", "bond0")
+	n.nothingLeft(before)
+	args := n.args("c1", pod, n.config(nil))
+	result := n.mustAdd(args) // what nobody asks for is not missed
+	if err := n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result))); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+}

@@ -4,9 +4,13 @@ package link
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -91,5 +95,23 @@ func BenchmarkObserve(b *testing.B) {
 		if _, err := g.k.Observe(b.Context(), g.r); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestUnknownOptionsAreTakenSilently is why a bond is read again after it was made.
+func TestUnknownOptionsAreTakenSilently(t *testing.T) {
+	g := newRig(t)
+	c := g.conn()
+	req := bondRequest(unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, nl.NewRtAttr(200, []byte{7}))
+	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("bond0")))
+	if _, err := c.do(req, 0); err != nil {
+		t.Fatalf("an attribute that no kernel knows: %v", err)
+	}
+	err := c.keepIfTaken(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "802.3ad", bond.OptMiimon: "77"}})
+	if !errors.Is(err, bond.ErrUnsupported) || !strings.Contains(err.Error(), "mode") || !strings.Contains(err.Error(), "miimon") {
+		t.Errorf("a bond that is not as asked: %v", err)
+	}
+	if l := g.show(g.pod, "bond0"); l.Index != 0 {
+		t.Errorf("it was kept: %+v", l)
 	}
 }

@@ -3,6 +3,7 @@ package link
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -212,5 +213,38 @@ func TestTargetsAreTakenApart(t *testing.T) {
 	}
 	if _, ok := bond.Lookup(bond.OptArpIPTargets).Parse(strings.Repeat("192.0.2.1,", 3)); ok == nil {
 		t.Error("a list that ends with a comma has parsed")
+	}
+}
+
+// TestNotAsAsked: what the kernel took without a word and did not keep is found out.
+func TestNotAsAsked(t *testing.T) {
+	asked := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1"}
+	for _, tc := range []struct {
+		name  string
+		asked bond.Options // beside those
+		have  bond.Options // beside those
+		says  []string
+	}{
+		{"all", nil, nil, nil},
+		{"more than asked", nil, bond.Options{bond.OptMinLinks: "3"}, nil},
+		{"not told", bond.Options{bond.OptCoupledControl: "off"}, nil, []string{"coupledControl", "6.9"}},
+		{"a list that the kernel does not know", bond.Options{bond.OptNsIP6Targets: "fe80::1"}, nil, []string{"nsIp6Targets", "5.19"}},
+		{"no list asked for", bond.Options{bond.OptNsIP6Targets: ""}, nil, nil},
+		{"told otherwise", bond.Options{bond.OptNumPeerNotif: "7"}, bond.Options{bond.OptNumPeerNotif: "1"}, []string{"numPeerNotif", `"7"`, `"1"`}},
+		{"two", bond.Options{bond.OptCoupledControl: "off", bond.OptLacpActive: "off"}, nil, []string{"coupledControl", "lacpActive", "5.15"}},
+	} {
+		have := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpIPTargets: "", bond.OptNsIP6Targets: ""}
+		wanted := asked.Clone()
+		maps.Copy(wanted, tc.asked)
+		maps.Copy(have, tc.have)
+		err := notAsAsked(wanted, have)
+		if (err != nil) != (len(tc.says) > 0) || err != nil && !errors.Is(err, bond.ErrUnsupported) {
+			t.Errorf("%s: %v", tc.name, err)
+		}
+		for _, word := range tc.says {
+			if !strings.Contains(fmt.Sprint(err), word) {
+				t.Errorf("%s: %v does not say %q", tc.name, err, word)
+			}
+		}
 	}
 }

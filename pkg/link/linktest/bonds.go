@@ -86,14 +86,32 @@ func (d *netdev) dress(member *netdev) error {
 	member.mtu = d.mtu
 	b := d.bond
 	switch {
-	case b.balancesMACs(): // bond_alb_init_slave: it keeps its own
-		return nil
+	case b.balancesMACs():
+		return d.balance(member)
 	case b.failOverMAC() == "none":
 		return member.setMAC(d.mac)
 	case b.failOverMAC() == "follow" && len(b.members) > 0 && member.mac == d.mac:
 		return member.setMAC(b.fake.randomMAC())
 	}
 	return nil
+}
+
+// balance is bond_alb_init_slave: a member keeps its own MAC. One that another has already is
+// exchanged for one that is free because its owner has the bond's
+// (alb_handle_addr_collision_on_attach).
+func (d *netdev) balance(member *netdev) error {
+	has := func(mac bond.MAC) bool {
+		return slices.ContainsFunc(d.bond.members, func(m *netdev) bool { return m.mac == mac })
+	}
+	if !has(member.mac) {
+		return nil
+	}
+	for _, m := range d.bond.members {
+		if !has(m.ownMAC) {
+			return member.setMAC(m.ownMAC)
+		}
+	}
+	return fmt.Errorf("%s has MAC %s, which another member of %s has", member.name, member.mac, d.name)
 }
 
 // release is __bond_release_one.

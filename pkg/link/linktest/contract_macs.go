@@ -15,6 +15,8 @@ var macCases = []contractCase{
 	{"a bond whose last member leaves has a random MAC", bonding_, macRandom},
 	{"a bond that was given a MAC keeps it when members come", bonding_, macGiven},
 	{"balance-tlb and balance-alb leave members their MACs", bonding_, macBalanced},
+	{"balance-tlb and balance-alb refuse a MAC that another member has", bonding_, macTwice},
+	{"fail_over_mac=active takes two members with one MAC, follow gives the second another", bonding_, macTwiceBackup},
 	{"balance-rr, balance-xor, broadcast and 802.3ad put one MAC on all", bonding_, macOthers},
 }
 
@@ -175,4 +177,30 @@ func macOthers(s *stage) {
 		o = s.see()
 		s.equal("given back by "+mode, []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
 	}
+}
+
+func macTwice(s *stage) {
+	first, second := s.own()
+	s.apply(plan.SetMAC{Link: s.link(1), MAC: first})
+	for _, mode := range []string{"balance-tlb", "balance-alb"} {
+		s.try(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"}, func() {
+			s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+			s.refused(plan.Enslave{Link: s.link(1), Bond: s.bond()}, nil)
+		})
+	}
+	s.apply(plan.SetMAC{Link: s.link(1), MAC: second})
+}
+
+func macTwiceBackup(s *stage) {
+	first, second := s.own()
+	s.apply(plan.SetMAC{Link: s.link(1), MAC: first})
+	s.bonded(activeBackup())
+	s.macs("with fail_over_mac=active", s.activeIs(0), first, first, first)
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	o := s.bonded(activeBackup(string(bond.OptFailOverMac), "follow"))
+	if given := o.Members[1].Link.MAC; given == first || given == second || given.IsZero() {
+		s.Errorf("with fail_over_mac=follow the second has %s", given)
+	}
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	s.equal("given back", s.see().Members[1].Link.MAC, first)
 }

@@ -25,6 +25,8 @@ type Fake struct {
 	inodes  uint64
 	changes []string
 
+	lacks []bond.Option
+
 	observeErrs []error
 	applyErrs   map[int]error // by the number of the Apply, counted from 1
 	applies     int

@@ -47,6 +47,9 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 	if err := d.setOptions(opts); err != nil {
 		return err
 	}
+	if err := f.lacking(opts); err != nil {
+		return err
+	}
 	s.add(d)
 	return nil
 }
@@ -194,3 +197,6 @@ func (b *bonding) tell() bond.Options {
 	}
 	return told
 }
+	for _, name := range b.fake.lacks {
+		delete(told, name)
+	}
