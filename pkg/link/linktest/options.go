@@ -189,6 +189,9 @@ func (b *bonding) tell() bond.Options {
 			delete(told, name)
 		}
 	}
+	for _, name := range b.fake.lacks {
+		delete(told, name)
+	}
 	if b.primary != nil {
 		told[bond.OptPrimary] = b.primary.name
 	}
@@ -197,6 +200,3 @@ func (b *bonding) tell() bond.Options {
 	}
 	return told
 }
-	for _, name := range b.fake.lacks {
-		delete(told, name)
-	}
