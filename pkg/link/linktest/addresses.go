@@ -24,16 +24,15 @@ func (d *netdev) addRoute(r bond.Route) error {
 	if r.Dst.Addr().Is6() && r.Priority == 0 {
 		r.Priority = 1024 // IP6_RT_PRIO_USER
 	}
-	if slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
-		return nil
-	}
 	if !d.up {
 		return fmt.Errorf("%s is down: %w", d.name, bond.ErrBusy)
 	}
 	if r.Gateway.IsValid() && !d.reaches(r.Gateway) {
 		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrBusy)
 	}
-	d.routes = append(d.routes, r)
+	if !slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
+		d.routes = append(d.routes, r)
+	}
 	return nil
 }
 

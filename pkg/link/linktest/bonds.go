@@ -44,6 +44,11 @@ func (b *bonding) monitored() bool {
 	return b.opts[bond.OptMiimon] != "0" || b.opts[bond.OptArpInterval] != "0"
 }
 
+// carriedBy: in 802.3ad the aggregators count, which look at carriers whatever the monitor does.
+func (b *bonding) carriedBy(m *netdev) bool {
+	return m.linkState && (b.opts.Mode() != bond.Mode8023AD || m.carrier())
+}
+
 // enslave is bond_enslave.
 func (d *netdev) enslave(to *netdev) error {
 	switch {
@@ -254,7 +259,7 @@ func (d *netdev) handMAC(from, to *netdev) {
 func (d *netdev) setBondMAC(m bond.MAC) error {
 	b := d.bond
 	b.ownMAC = true
-	if b.failOverMAC() != "none" {
+	if b.failOverMAC() != "none" || d.mac == m { // the MAC that it has is not set on members again
 		return nil
 	}
 	if b.opts.Mode() == bond.ModeALB {

@@ -248,7 +248,7 @@ func setActive(s *stage) {
 	s.activeStays(1)
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 	s.until("counted as down", func(o bond.Observed) bool { return !o.Members[0].MIIUp })
-	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, nil)
+	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
 	s.apply(plan.Release{Link: s.link(0)})
 	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }

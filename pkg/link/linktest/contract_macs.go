@@ -37,6 +37,11 @@ func macNone(s *stage) {
 	s.macs("made of two members", o, first, first, first)
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after it was set", s.see(), otherMAC(1), otherMAC(1), otherMAC(1))
+	// A member that was given another keeps it when the bond is told what it has already.
+	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
+	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
+	s.macs("after the same was set again", s.see(), otherMAC(1), otherMAC(2), otherMAC(1))
+	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 	s.macs("after a failover", s.activeIs(1), otherMAC(1), otherMAC(1), otherMAC(1))
 	s.apply(plan.Release{Link: s.link(1)})

@@ -219,7 +219,6 @@ func memberSteps(i int, name string, n int) []named {
 		{"release " + name, func(w *walker) error { return w.apply(plan.Release{Link: w.link(i)}) }},
 		{"set down " + name, func(w *walker) error { return w.hands.SetDown(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
 		{"set up " + name, func(w *walker) error { return w.hands.SetUp(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
-		{"bounce " + name, func(w *walker) error { return w.apply(plan.Bounce{Link: w.link(i)}) }},
 		{fmt.Sprintf("set MAC %d of %s", n, name), func(w *walker) error { return w.apply(plan.SetMAC{Link: w.link(i), MAC: otherMAC(n)}) }},
 		{fmt.Sprintf("set MTU %d of %s", 1300+n, name), func(w *walker) error { return w.apply(plan.SetMTU{Link: w.link(i), MTU: 1300 + n}) }},
 		{"hide " + name, func(w *walker) error { return w.apply(plan.Rename{Link: w.link(i), To: "hidden"}) }},

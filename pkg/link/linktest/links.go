@@ -79,7 +79,7 @@ func (d *netdev) carrier() bool {
 	case !d.up:
 		return false
 	case d.bond != nil:
-		return slices.ContainsFunc(d.bond.members, func(m *netdev) bool { return m.linkState })
+		return slices.ContainsFunc(d.bond.members, d.bond.carriedBy)
 	case d.pf != nil:
 		return d.pf.wire
 	case d.vf != nil:
@@ -127,9 +127,10 @@ func (d *netdev) setDown() {
 	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
 }
 
-// setMAC is ndo_set_mac_address for a link that is no bond.
+// setMAC is dev_set_mac_address for a link that is no bond. The driver is not asked for the MAC
+// that the link has.
 func (d *netdev) setMAC(m bond.MAC) error {
-	if d.vf != nil {
+	if d.vf != nil && d.mac != m {
 		if err := d.vf.mayUse(m); err != nil {
 			return err
 		}

@@ -65,42 +65,56 @@ func (d *netdev) setOptions(opts bond.Options) error {
 	return errors.Join(errs...)
 }
 
-// setOption is __bond_opt_set: what the option depends on is checked even when the
-// value is the one it has.
+// setOption is bond_changelink for one option: a link is looked up before anything else.
 func (d *netdev) setOption(name bond.Option, value string) error {
 	def := bond.Lookup(name)
 	if def == nil {
 		return bond.ErrUnsupported
 	}
+	if def.Kind == bond.KindLink {
+		return d.setLinkOption(def, value)
+	}
+	if err := d.mayChange(def); err != nil {
+		return err
+	}
+	canonical, err := def.Parse(value)
+	if err != nil {
+		return err
+	}
+	err = d.bond.store(name, canonical)
+	if err == nil && name == bond.OptPrimaryReselect && d.bond.usesPrimary() {
+		d.selectActive()
+	}
+	return err
+}
+
+func (d *netdev) setLinkOption(def *bond.Def, value string) error {
+	link := d.space.byName(value)
+	if link == nil && value != "" {
+		return fmt.Errorf("link %s: %w", value, bond.ErrGone)
+	}
+	if err := d.mayChange(def); err != nil {
+		return err
+	}
+	if def.Name == bond.OptActiveSlave {
+		return d.setActive(link)
+	}
+	d.setPrimary(link)
+	return nil
+}
+
+// mayChange is bond_opt_check_deps, which is asked even when the value is the one that is set.
+func (d *netdev) mayChange(def *bond.Def) error {
 	b := d.bond
 	switch {
-	case !def.In(b.opts.Mode()) && !takenInAnyMode(name):
+	case !def.In(b.opts.Mode()) && !takenInAnyMode(def.Name):
 		return fmt.Errorf("not in mode %s: %w", b.opts.Mode(), bond.ErrUnsupported)
 	case def.When&bond.NoMembers != 0 && len(b.members) > 0:
 		return fmt.Errorf("not while the bond has members: %w", bond.ErrBusy)
 	case def.When&bond.BondDown != 0 && d.up:
 		return fmt.Errorf("not while the bond is up: %w", bond.ErrBusy)
 	}
-	if def.Kind == bond.KindLink {
-		link := d.space.byName(value)
-		if link == nil && value != "" {
-			return fmt.Errorf("link %s: %w", value, bond.ErrGone)
-		}
-		if name == bond.OptActiveSlave {
-			return d.setActive(link)
-		}
-		d.setPrimary(link)
-		return nil
-	}
-	canonical, err := def.Parse(value)
-	if err != nil {
-		return err
-	}
-	err = b.store(name, canonical)
-	if err == nil && name == bond.OptPrimaryReselect && b.usesPrimary() {
-		d.selectActive()
-	}
-	return err
+	return nil
 }
 
 // takenInAnyMode: our table is stricter than the kernel, which takes targets where there
