@@ -2,10 +2,12 @@ package heal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
@@ -36,6 +38,18 @@ func (c card) pf() (string, error) { return topology.Netdev(c.PF.PCI) }
 // setNumVFs writes sriov_numvfs; the VFs have their drivers when it returns.
 func (c card) setNumVFs(n int) error {
 	return write(filepath.Join(pciDevices, c.PF.PCI, "sriov_numvfs"), strconv.Itoa(n))
+}
+
+// complete gives the card all its VFs and sets it up, where tests that ran before left it otherwise.
+func (c card) complete(ctx context.Context) error {
+	if err := c.setPF(ctx, "up"); err != nil {
+		return err
+	}
+	now, err := os.ReadFile(filepath.Join(pciDevices, c.PF.PCI, "sriov_numvfs"))
+	if err != nil || strings.TrimSpace(string(now)) == strconv.Itoa(len(c.VFs)) {
+		return err
+	}
+	return errors.Join(c.setNumVFs(0), c.setNumVFs(len(c.VFs)))
 }
 
 // setPF sets the PF up or down.

@@ -81,6 +81,14 @@ func (r *Rig) start(ctx context.Context) (err error) {
 	if r.monitor, err = startMonitor(); err != nil {
 		return err
 	}
+	for _, c := range r.cards {
+		if err = c.complete(ctx); err != nil {
+			return err
+		}
+	}
+	if err = r.restoreNames(ctx); err != nil {
+		return err
+	}
 	return r.makePods(ctx)
 }
 
