@@ -43,14 +43,28 @@ func addresses(as []bond.Address) []netip.Addr {
 const mainTable = 254
 
 // satisfies says that a route in the kernel is the wanted one. What the wish leaves
-// open (metric, MTU, scope) may be anything.
+// open (metric, MTU, scope) may be anything. IPv6 routes have no scope.
 func satisfies(have, want bond.Route) bool {
 	return have.Dst == want.Dst.Masked() &&
 		have.Gateway == want.Gateway &&
 		table(have) == table(want) &&
 		(want.Priority == 0 || have.Priority == want.Priority) &&
 		(want.MTU == 0 || have.MTU == want.MTU) &&
-		(want.AdvMSS == 0 || have.AdvMSS == want.AdvMSS)
+		(want.AdvMSS == 0 || have.AdvMSS == want.AdvMSS) &&
+		(want.Scope == nil || want.Dst.Addr().Is6() || scope(have) == *want.Scope)
+}
+
+// scope is that of an IPv4 route; the kernel's choice is global with a gateway, link without.
+func scope(r bond.Route) int {
+	const global, link = 0, 253 // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK
+	switch {
+	case r.Scope != nil:
+		return *r.Scope
+	case r.Gateway.IsValid():
+		return global
+	default:
+		return link
+	}
 }
 
 func table(r bond.Route) int {
