@@ -65,7 +65,7 @@ func inspectAll(ctx context.Context, stateDir string) ([]bond.Status, error) {
 	for _, r := range list {
 		o, err := engine.Inspect(ctx, r.Key)
 		if err != nil {
-			fmt.Fprintf(os.Stderr, "bond %s of pod %s: %v\n", r.Key.IfName, r.Pod, err)
+			fmt.Fprintf(os.Stderr, "bond %s of pod %s: %v\n", r.BondName(), r.Pod, err)
 			continue
 		}
 		all = append(all, o.Status)

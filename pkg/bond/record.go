@@ -78,6 +78,8 @@ type Sandbox struct {
 
 // Spec is what is wanted of the bond interface itself.
 type Spec struct {
+	// Name is the bond's in the pod, where that is to be another than Key.IfName.
+	Name    string  `json:"name,omitempty"`
 	Options Options `json:"options"`
 	// MTU in bytes; 0 when nobody asked and none could be derived.
 	MTU int `json:"mtu,omitempty"`
@@ -246,6 +248,14 @@ type Repair struct {
 	At     time.Time `json:"at"`
 	// Took is from when the loss was seen until the bond was whole, in milliseconds.
 	Took int64 `json:"tookMs"`
+}
+
+// BondName is what the bond is called in the pod.
+func (r *Record) BondName() string {
+	if r.Spec.Name != "" {
+		return r.Spec.Name
+	}
+	return r.Key.IfName
 }
 
 // Deleted says that the record is a tombstone.

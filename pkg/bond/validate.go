@@ -21,6 +21,9 @@ func (r *Record) Validate() error {
 	if r.Sandbox.Path == "" || r.Sandbox.Inode == 0 {
 		return fmt.Errorf("sandbox: path %q and inode %d do not identify a network namespace", r.Sandbox.Path, r.Sandbox.Inode)
 	}
+	if err := ValidateIfName(r.BondName()); err != nil {
+		return err
+	}
 	if !r.Spec.MAC.canonical() {
 		return fmt.Errorf("MAC address %q of the bond: want lower case, e.g. 02:00:00:00:00:01, or nothing", r.Spec.MAC)
 	}

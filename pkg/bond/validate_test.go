@@ -31,6 +31,7 @@ func TestRecordValidate(t *testing.T) {
 		{"unknown phase", func(r *Record) { r.Phase = "Ready" }, "phase"},
 		{"no sandbox path", func(r *Record) { r.Sandbox.Path = "" }, "sandbox"},
 		{"no sandbox inode", func(r *Record) { r.Sandbox.Inode = 0 }, "sandbox"},
+		{"bond's name", func(r *Record) { r.Spec.Name = "a/b" }, "interface name"},
 		{"bond's MAC", func(r *Record) { r.Spec.MAC = "02:00:00:00:00:0A" }, "of the bond"},
 		{"member's name", func(r *Record) { r.Members[0].Name = "" }, "member 0"},
 		{"member's PCI address", func(r *Record) { r.Members[0].PCI = "../../../etc" }, "PCI address"},

@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,8 +36,8 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if slices.Contains(c.LinkNames(), k.IfName) {
-		return invalid("links", k.IfName, "links other than the bond itself, which is called that (CNI_IFNAME)")
+	if name := cmp.Or(c.IfName, k.IfName); slices.Contains(c.LinkNames(), name) {
+		return invalid("links", name, "links other than the bond itself, which is called that (CNI_IFNAME, or ifname)")
 	}
 	s, err := p.open(c.StateDir)
 	if err != nil {
@@ -194,7 +195,7 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 		taken = &obs.Bond.Link
 	}
 	if taken != nil {
-		return badEnv("CNI_IFNAME: the pod has a link %s already (ifindex %d, kind %q)", taken.Name, taken.Index, taken.Kind)
+		return badEnv("CNI_IFNAME, or ifname: the pod has a link %s already (ifindex %d, kind %q)", taken.Name, taken.Index, taken.Kind)
 	}
 	for i := range obs.Members {
 		m, name := &obs.Members[i], rec.Members[i].String()
@@ -336,7 +337,7 @@ func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 	for _, f := range out.Plan.Findings {
 		found = append(found, f.Text)
 	}
-	return fmt.Errorf("bond %s of pod %s: %s", rec.Key.IfName, rec.Pod, strings.Join(found, "; "))
+	return fmt.Errorf("bond %s of pod %s: %s", rec.BondName(), rec.Pod, strings.Join(found, "; "))
 }
 
 // rollback leaves nothing of the ADD behind and returns its first error. It has time of its

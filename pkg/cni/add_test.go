@@ -355,3 +355,35 @@ func TestManyAtOnce(t *testing.T) {
 	n.must(inParallel(count, func(i int) error { return n.del(argsOf(i)) }))
 	n.nothingLeft(before)
 }
+
+// TestIfName: a config may name the bond otherwise than the runtime does, as today's plugin lets it.
+func TestIfName(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	changes := map[string]any{"ifname": "bond7"}
+	args := n.args("c1", pod, n.config(changes))
+	args.IfName = "net3"
+	result := n.mustAdd(args)
+	if result.Interfaces[0].Name != "bond7" || n.link(pod, "bond7").Kind != "bond" {
+		t.Errorf("result %v", result.Interfaces[0])
+	}
+	if _, there := n.Link(pod, "net3"); there {
+		t.Error("there is a link net3, too")
+	}
+	k := bond.Key{ContainerID: "c1", IfName: "net3"}
+	n.must(n.Rename(pod, "bond7", "mine"))
+	if _, err := n.engine().Converge(t.Context(), k); err != nil {
+		t.Fatal(err)
+	}
+	check := n.args("c1", pod, n.withPrev(args.StdinData, result))
+	check.IfName = "net3"
+	if err := n.plugin.Funcs().Check(check); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	n.mustDel(args)
+	n.nothingLeft(before)
+	changes["links"] = []any{map[string]string{"name": "net1"}, map[string]string{"name": "bond7"}}
+	_, err := n.add(n.args("c1", pod, n.config(changes)))
+	wantError(t, err, types.ErrInvalidNetworkConfig, "links", "bond7")
+}

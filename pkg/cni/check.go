@@ -60,7 +60,7 @@ func checkOutcome(out *reconcile.Outcome, netns string, c *Config) error {
 	rec := out.Record
 	switch {
 	case rec.Phase != bond.PhaseReady:
-		return fmt.Errorf("bond %s of pod %s is being %s", rec.Key.IfName, rec.Pod, gerund(rec.Phase))
+		return fmt.Errorf("bond %s of pod %s is being %s", rec.BondName(), rec.Pod, gerund(rec.Phase))
 	case netns != rec.Sandbox.Path:
 		return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS: found %s, want %s, where the bond was added", netns, rec.Sandbox.Path), "")
 	case !complete(out, c):
@@ -81,10 +81,10 @@ func gerund(p bond.Phase) string {
 func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error {
 	rec, now := out.Record, out.Observed.Bond
 	index := slices.IndexFunc(prev.Interfaces, func(i *current.Interface) bool {
-		return i.Name == rec.Key.IfName && i.Sandbox == netns
+		return i.Name == rec.BondName() && i.Sandbox == netns
 	})
 	if index < 0 {
-		return invalid("prevResult.interfaces", "no "+rec.Key.IfName, "the bond "+rec.Key.IfName+" in "+netns)
+		return invalid("prevResult.interfaces", "no "+rec.BondName(), "the bond "+rec.BondName()+" in "+netns)
 	}
 	iface := prev.Interfaces[index]
 	var wrong []string
@@ -105,7 +105,7 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 	if len(wrong) == 0 {
 		return nil
 	}
-	return fmt.Errorf("bond %s of pod %s is not as prevResult says: %s", rec.Key.IfName, rec.Pod, strings.Join(wrong, "; "))
+	return fmt.Errorf("bond %s of pod %s is not as prevResult says: %s", rec.BondName(), rec.Pod, strings.Join(wrong, "; "))
 }
 
 // sameMAC: where the MAC is that of the active member, a failover changes it rightly.

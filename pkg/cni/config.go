@@ -28,6 +28,8 @@ const (
 type Config struct {
 	// Basics are what DEL needs, which must work however odd the rest is.
 	Basics
+	// IfName is the bond's name in the pod, where that is to be another than CNI_IFNAME.
+	IfName string
 	// LinksInContainer: the members are in the pod already. Otherwise they are in the
 	// host and are moved into the pod.
 	LinksInContainer bool
@@ -81,6 +83,9 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	}
 	c := &Config{}
 	if c.Basics, err = o.basics(stdin); err != nil {
+		return nil, err
+	}
+	if c.IfName, err = o.ifName(); err != nil {
 		return nil, err
 	}
 	if err = c.parseLinks(o); err != nil {
@@ -149,6 +154,18 @@ func (o object) basics(stdin []byte) (Basics, error) {
 	}
 	b.IPAM, err = o.ipamType()
 	return b, err
+}
+
+// ifName is empty where the bond is to be called as CNI_IFNAME says.
+func (o object) ifName() (string, error) {
+	name, found, err := o.str(fieldIfName, wanted(fieldIfName))
+	if err != nil || !found || name == "" {
+		return "", err
+	}
+	if err := bond.ValidateIfName(name); err != nil {
+		return "", types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: %v", fieldIfName, err), "")
+	}
+	return name, nil
 }
 
 func (o object) stateDir() (string, error) {

@@ -20,7 +20,7 @@ func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, given *current.Re
 	}
 	index := len(result.Interfaces)
 	result.Interfaces = append(result.Interfaces, &current.Interface{
-		Name: rec.Key.IfName, Mac: string(obs.Bond.MAC), Mtu: obs.Bond.MTU, Sandbox: rec.Sandbox.Path, PciID: pciID(rec),
+		Name: rec.BondName(), Mac: string(obs.Bond.MAC), Mtu: obs.Bond.MTU, Sandbox: rec.Sandbox.Path, PciID: pciID(rec),
 	})
 	for _, ip := range given.IPs {
 		ip.Interface = current.Int(index)

@@ -48,7 +48,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 		return err
 	}
 	b := findBond(all, r)
-	if s := all.find(func(d *device) bool { return d.named(r.Key.IfName) && d != b }); s != nil {
+	if s := all.find(func(d *device) bool { return d.named(r.BondName()) && d != b }); s != nil {
 		o.Squatter = &s.Link
 	}
 	found := make(map[*device]bool, len(r.Members))
@@ -88,7 +88,7 @@ func findBond(all devices, r *bond.Record) *device {
 			return b
 		}
 	}
-	return all.find(func(d *device) bool { return d.Kind == "bond" && d.Name == r.Key.IfName })
+	return all.find(func(d *device) bool { return d.Kind == "bond" && d.Name == r.BondName() })
 }
 
 // isMember recognizes a member in the pod: a VF by its PCI address whatever its name, a virtual

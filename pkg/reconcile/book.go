@@ -32,7 +32,7 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 		return nil
 	}
 	if err := e.store.Save(rec); err != nil {
-		return fmt.Errorf("bond %s of pod %s: note its state: %w", rec.Key.IfName, rec.Pod, err)
+		return fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
 	}
 	return nil
 }

@@ -140,7 +140,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record) (Outcome, error
 	for range maxRounds {
 		obs, err := e.kernel.Observe(ctx, rec)
 		if err != nil {
-			return out, errors.Join(firstErr, fmt.Errorf("observe bond %s of pod %s: %w", rec.Key.IfName, rec.Pod, err))
+			return out, errors.Join(firstErr, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err))
 		}
 		now := e.now()
 		p := plan.Diff(plan.Input{Record: rec, Observed: obs, Hints: mem.hints(rec, &obs, now)})
@@ -164,7 +164,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record) (Outcome, error
 		}
 	}
 	out.RetryAfter = mem.patience.FirstRetry
-	return out, errors.Join(firstErr, fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v", rec.Key.IfName, rec.Pod, maxRounds, out.Plan.Actions))
+	return out, errors.Join(firstErr, fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v", rec.BondName(), rec.Pod, maxRounds, out.Plan.Actions))
 }
 
 // apply makes the changes in order. When one fails, the rest of that member's are left
@@ -199,7 +199,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		wait := mem.failed(a.On(), err, e.now())
 		log.Warn("action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
 		if firstErr == nil {
-			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.Key.IfName, rec.Pod, err)
+			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 		}
 	}
 	return done, firstErr

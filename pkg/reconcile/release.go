@@ -47,7 +47,7 @@ func (e *Engine) releaseIPAM(ctx context.Context, rec *bond.Record) error {
 		return nil
 	}
 	if err := e.ipam.Release(ctx, rec); err != nil {
-		return fmt.Errorf("bond %s of pod %s: give the addresses back: %w", rec.Key.IfName, rec.Pod, err)
+		return fmt.Errorf("bond %s of pod %s: give the addresses back: %w", rec.BondName(), rec.Pod, err)
 	}
 	return nil
 }

@@ -39,7 +39,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	if pod == nil {
 		return nil
 	}
-	named := pod.byName(r.Key.IfName)
+	named := pod.byName(r.BondName())
 	b := pod.links[r.BondIndex]
 	if b == nil || b.bond == nil {
 		b = nil

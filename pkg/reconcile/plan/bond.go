@@ -34,7 +34,7 @@ func (b *builder) follow() bool {
 }
 
 func (b *builder) bondName() {
-	o, name := b.obs.Bond, b.rec.Key.IfName
+	o, name := b.obs.Bond, b.rec.BondName()
 	if o.Name == name {
 		return
 	}

@@ -72,7 +72,7 @@ func (b *builder) verdict() Plan {
 func (b *builder) bondRef() Ref { return RefOf(bond.InPod, &b.obs.Bond.Link) }
 
 func (b *builder) create() {
-	name := b.rec.Key.IfName
+	name := b.rec.BondName()
 	if s := b.obs.Squatter; s != nil && !b.oursMisnamed(s.Index) {
 		b.find(OnBond, NameTaken, "the pod has a link %s (ifindex %d, kind %q) where the bond belongs; rename or delete it", s.Name, s.Index, s.Kind)
 		return
@@ -94,7 +94,7 @@ func (b *builder) create() {
 // that a name it stands on will come free.
 func (b *builder) oursMisnamed(index int) bool {
 	if o := b.obs.Bond; o != nil && o.Index == index {
-		return o.Name != b.rec.Key.IfName
+		return o.Name != b.rec.BondName()
 	}
 	for i := range b.obs.Members {
 		if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Link.Index == index {
