@@ -130,12 +130,30 @@ func (d *netdev) release(member *netdev) {
 	}
 	if wasActive {
 		d.changeActive(nil)
+	}
+	if b.balancesMACs() {
+		d.swapBack(member)
+	}
+	if wasActive {
 		d.selectActive()
 	}
 	if len(b.members) == 0 {
 		d.mac, b.ownMAC = b.fake.randomMAC(), false
 	}
 	member.undress(b.failOverMAC() != "active")
+}
+
+// swapBack is alb_change_hw_addr_on_detach: whoever has the leaving member's MAC gets what that had.
+func (d *netdev) swapBack(leaving *netdev) {
+	if leaving.mac == leaving.ownMAC || leaving.ownMAC == d.mac {
+		return
+	}
+	for _, m := range d.bond.members {
+		if m.mac == leaving.ownMAC {
+			_ = m.setMAC(leaving.mac)
+			return // the other is given its own in a moment
+		}
+	}
 }
 
 // releaseAll is bond_uninit: no new active member is chosen in between.

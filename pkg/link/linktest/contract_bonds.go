@@ -151,6 +151,8 @@ func enslaveForcesMTU(s *stage) {
 	o = s.see()
 	s.equal("MTU of the member", o.Members[0].Link.MTU, 1450)
 	s.equal("MTU of the bond", o.Bond.MTU, 1300)
+	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300}) // which it has: members are not told again
+	s.equal("MTU of the member", s.see().Members[0].Link.MTU, 1450)
 }
 
 func releaseGivesBack(s *stage) {

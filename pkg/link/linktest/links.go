@@ -144,7 +144,7 @@ func (d *netdev) setMTU(mtu int) error {
 	if mtu < 68 || mtu > 65535 {
 		return fmt.Errorf("%s: MTU %d is out of bounds", d.name, mtu)
 	}
-	if d.bond != nil {
+	if d.bond != nil && d.mtu != mtu { // the MTU that it has is not set on members again
 		for _, m := range d.bond.members {
 			m.mtu = mtu
 		}
