@@ -32,8 +32,8 @@ test-fast: ## Run what needs no lab: lint and unit tests
 	@test/lanes.sh lint unit
 
 .PHONY: test-lab
-test-lab: deps bin/lab plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
-	@bin/lab test $(LAB_FLAGS) $(LAB_PKGS)
+test-lab: deps bin/lab build plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
+	@bin/lab test -timeout 20m $(LAB_FLAGS) $(LAB_PKGS)
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
