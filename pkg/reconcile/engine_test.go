@@ -297,6 +297,9 @@ func TestFlappingMemberIsHeld(t *testing.T) {
 		must(t, err)
 		if out.RetryAfter > 0 && len(out.Unattached()) == 1 {
 			held++
+			if !strings.Contains(out.Status.Reason, "held back until") {
+				t.Errorf("held, and the status says %q", out.Status.Reason)
+			}
 		}
 		r.patient()
 		r.clock.turn(time.Second)

@@ -230,12 +230,20 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 	return first
 }
 
-// lastError is the error that keeps part i from being repaired; nil when there is none.
-func (b *bondMemory) lastError(i int) error {
+// trouble is what keeps part i from being repaired, for people; empty when nothing is known to.
+func (b *bondMemory) trouble(i int) string {
 	if b == nil {
-		return nil
+		return ""
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.part(i).err
+	p := b.part(i)
+	switch {
+	case p.err != nil:
+		return p.err.Error()
+	case p.flaps > 1:
+		return "it keeps being lost again right after its return and is held back until " + p.holdUntil.UTC().Format(time.TimeOnly) + " UTC"
+	default:
+		return ""
+	}
 }

@@ -57,16 +57,16 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int) bo
 
 func reasonOf(p plan.Plan, mem *bondMemory) string {
 	var reasons []string
-	failed := map[int]bool{}
+	told := map[int]bool{}
 	for _, f := range p.Findings {
 		if len(reasons) == maxReasons {
 			reasons = append(reasons, "and more")
 			break
 		}
 		text := f.Text
-		if err := mem.lastError(f.Member); err != nil && !failed[f.Member] {
-			failed[f.Member] = true
-			text += ": " + err.Error()
+		if why := mem.trouble(f.Member); why != "" && !told[f.Member] {
+			told[f.Member] = true
+			text += ": " + why
 		}
 		reasons = append(reasons, text)
 	}
