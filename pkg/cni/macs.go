@@ -44,16 +44,17 @@ func tradesMACs(o bond.Options) bool {
 }
 
 // preferred is the member that the kernel makes the active one when all are alike: the primary, or
-// the first of the highest priority. -1 when no member's MAC is known.
+// of the highest priority the one that is to be active at first, or just the first. -1 when no member's MAC is known.
 func preferred(r *bond.Record) int {
-	best := -1
+	best, o := -1, r.Spec.Options
 	for i := range r.Members {
 		m := &r.Members[i]
 		switch {
 		case m.MAC == "":
-		case m.Name == r.Spec.Options[bond.OptPrimary]:
+		case m.Name == o[bond.OptPrimary]:
 			return i
-		case best < 0 || m.Rank() > r.Members[best].Rank():
+		case best < 0 || m.Rank() > r.Members[best].Rank(),
+			m.Rank() == r.Members[best].Rank() && m.Name == o[bond.OptActiveSlave]:
 			best = i
 		}
 	}

@@ -41,6 +41,8 @@ func TestGiveMACs(t *testing.T) {
 		{"the primary's", mode("active-backup", "primary", "net2"), two, "", macB, []bond.MAC{macA, macB}},
 		{"the highest priority's", active, ranked, "", macB, []bond.MAC{macA, macB}},
 		{"none has a priority, one is below that", active, lowly, "", macB, []bond.MAC{macA, macB}},
+		{"the one's that is to be active at first", mode("active-backup", "failOverMac", "active", "activeSlave", "net2"), two, "", macB, []bond.MAC{macA, macB}},
+		{"a priority outranks that", mode("active-backup", "failOverMac", "active", "activeSlave", "net1"), ranked, "", macB, []bond.MAC{macA, macB}},
 		{"a primary outranks priorities", mode("active-backup", "failOverMac", "active", "primary", "net1"), ranked, "", macA, []bond.MAC{macA, macB}},
 		{"the first that is there", active, absent, "", macB, []bond.MAC{"", macB}},
 		{"none is there", active, absent[:1], macX, macX, []bond.MAC{""}},

@@ -11,6 +11,11 @@ import (
 func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
+	if a := r.Spec.Options[bond.OptActiveSlave]; a != "" {
+		if i := preferred(r); i >= 0 && r.Members[i].Name != a {
+			w = append(w, fmt.Sprintf("%s: %s: %s is preferred to it, as primary or by its prio", bond.OptActiveSlave, a, r.Members[i].Name))
+		}
+	}
 	w = append(w, onOnePF(r, found)...)
 	if vfs := names(r, func(i int) bool { return r.Members[i].VF != nil }); r.Spec.Options.Mode() == bond.Mode8023AD && vfs != "" {
 		w = append(w, fmt.Sprintf("mode 802.3ad: %s: LACP is spoken with a card's port, not with a VF; at best one pod a PF gets its answers", vfs))

@@ -30,6 +30,8 @@ func TestWarnings(t *testing.T) {
 		{"untrusted, balance-alb", map[string]any{"mode": 6, "failOverMac": nil}, nil, [][]string{{"balance-alb", "net1, net2", "trust"}}},
 		{"trusted, balance", balance, trusted, nil},
 		{"trusted, 802.3ad", map[string]any{"mode": 4, "failOverMac": nil}, trusted, [][]string{{"802.3ad", "net1, net2", "LACP"}}},
+		{"active at first", map[string]any{"activeSlave": "net2"}, nil, nil},
+		{"active at first beside a primary", map[string]any{"activeSlave": "net2", "primary": "net1"}, nil, [][]string{{"activeSlave", "net2", "net1"}}},
 		{"addresses asked and no IPAM", map[string]any{"ipam": nil, "runtimeConfig": map[string]any{"ips": []string{"10.0.0.7/24"}}}, nil, [][]string{{"ips", "IPAM"}}},
 	}
 	for _, tt := range tests {

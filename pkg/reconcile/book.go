@@ -27,6 +27,7 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 	changed = e.close(rec, losses, mem, now) || changed
 	if !rec.Settled && settled(rec, obs, p) {
 		rec.Settled, changed = true, true
+		delete(rec.Spec.Options, bond.OptActiveSlave) // a wish for the first moment, which has passed
 	}
 	if !changed {
 		return nil
@@ -150,7 +151,7 @@ func settled(rec *bond.Record, obs *bond.Observed, p plan.Plan) bool {
 		}
 	}
 	for _, f := range p.Findings {
-		if f.Code == plan.MACAway {
+		if f.Code == plan.MACAway || f.Code == plan.NotActive {
 			return false
 		}
 	}

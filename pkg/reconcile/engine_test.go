@@ -598,3 +598,41 @@ func TestUntrustedVFGetsNoMACOnItsPF(t *testing.T) {
 		})
 	}
 }
+
+// TestActiveSlaveIsAWishForTheFirstMoment: it is fulfilled once, when it can be, and then forgotten.
+func TestActiveSlaveIsAWishForTheFirstMoment(t *testing.T) {
+	for _, mode := range []string{"active-backup", "balance-tlb", "balance-alb"} {
+		t.Run(mode, func(t *testing.T) {
+			r := newRig(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100", bond.OptActiveSlave: "net2"})
+			must(t, r.SetPFCarrier(world.Cards[1], false))
+			if out := r.patient(); out.Record.Settled || active(&out) != "net1" {
+				t.Fatalf("before it carries: settled %t, active %s", out.Record.Settled, active(&out))
+			}
+			must(t, r.SetPFCarrier(world.Cards[1], true))
+			if out := r.wantState(bond.StateReady); !out.Record.Settled || active(&out) != "net2" {
+				t.Fatalf("when it carries: settled %t, active %s", out.Record.Settled, active(&out))
+			}
+			must(t, r.UnbindVF(r.VFs[1]))
+			r.patient()
+			must(t, r.BindVF(r.VFs[1]))
+			must(t, r.SetNumVFs(world.Cards[0], 0)) // whoever is active now is the kernel's choice
+			must(t, r.SetNumVFs(world.Cards[0], 2))
+			r.wantState(bond.StateReady)
+			changes := r.Changes()
+			must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptActiveSlave, "net1"))
+			out := r.wantState(bond.StateReady)
+			if active(&out) != "net1" || r.Changes() != changes {
+				t.Errorf("later: active %s, %v", active(&out), r.ChangeLog()[changes:])
+			}
+		})
+	}
+}
+
+func active(out *reconcile.Outcome) string {
+	for i, m := range out.Observed.Members {
+		if m.Link.Index == out.Observed.Bond.Active {
+			return out.Record.Members[i].Name
+		}
+	}
+	return "none"
+}

@@ -19,6 +19,8 @@ var allOptions = []bond.Options{
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active", bond.OptPrimary: "net2"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptPrimaryReselect: "failure"},
+	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptActiveSlave: "net2"},
+	{bond.OptMode: "balance-alb", bond.OptMiimon: "100", bond.OptActiveSlave: "net2"},
 	{bond.OptMode: "balance-rr", bond.OptMiimon: "100"},
 	{bond.OptMode: "balance-xor", bond.OptMiimon: "100"},
 }

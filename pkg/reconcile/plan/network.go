@@ -73,26 +73,3 @@ func table(r bond.Route) int {
 	}
 	return *r.Table
 }
-
-// settle gives a bond whose MAC follows its active member the recorded MAC back, once
-// after it was made or repaired, by making that MAC's owner the active member. A
-// settled bond keeps whichever member the kernel chose: that was a failover.
-func (b *builder) settle() {
-	o, spec := b.obs.Bond, &b.rec.Spec
-	if b.rec.Settled || b.macUnknown || !spec.Options.MACFollowsActive() || spec.MAC == "" || o.MAC == spec.MAC {
-		return
-	}
-	owner := b.macOwner()
-	if p, set := spec.Options[bond.OptPrimary]; owner < 0 || set && (p != b.rec.Members[owner].Name || staysAway(spec.Options)) {
-		return // the primary decides, and whether it comes back
-	} else if !set && b.outranked(owner) {
-		return // the priorities decide
-	}
-	m := &b.obs.Members[owner]
-	if !b.enslaved(m) || !m.MIIUp || o.Active == m.Link.Index {
-		b.wait(OnBond, MACAway, "the bond has MAC %s until %s carries again", o.MAC, &b.rec.Members[owner])
-		return
-	}
-	b.find(OnBond, MACAway, "the bond has MAC %s, not %s; making %s the active member", o.MAC, spec.MAC, &b.rec.Members[owner])
-	b.do(SetActive{Member: Member(owner), Link: RefOf(bond.InPod, &m.Link), Bond: b.bondRef()})
-}

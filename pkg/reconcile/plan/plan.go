@@ -74,6 +74,8 @@ const (
 	Stranger     Code = "Stranger"
 	// MACAway: the bond has another member's MAC until the owner of the recorded one carries again.
 	MACAway Code = "MACAway"
+	// NotActive: another member is active than the one that is to be so at first.
+	NotActive Code = "NotActive"
 	// MTUDiffers: the bond or a member has another MTU. It stands apart from SettingsChanged because some drivers
 	// (igbvf) reset the VF to change it, which costs the carrier for a moment and may make the bond fail over.
 	MTUDiffers Code = "MTUDiffers"

@@ -51,14 +51,3 @@ func (b *builder) queueTaken(i int) bool {
 	}
 	return false
 }
-
-// outranked says that another member has a higher priority than member i, so that the kernel
-// prefers that one.
-func (b *builder) outranked(i int) bool {
-	for j := range b.rec.Members {
-		if b.rec.Members[j].Rank() > b.rec.Members[i].Rank() {
-			return true
-		}
-	}
-	return false
-}

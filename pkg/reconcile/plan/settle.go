@@ -1,0 +1,74 @@
+package plan
+
+import "github.com/bondkeeper/bondkeeper/pkg/bond"
+
+// settle makes the right member the active one in a bond that was made or repaired. A settled
+// bond keeps whichever member the kernel chose: that was a failover. Where a primary or
+// priorities prefer another member it is left to them.
+func (b *builder) settle() {
+	o := b.rec.Spec.Options
+	switch {
+	case b.rec.Settled || b.macUnknown:
+	case o.MACFollowsActive():
+		b.settleMAC()
+	case o[bond.OptActiveSlave] != "" && o.Mode().HasActive():
+		b.settleActive()
+	}
+}
+
+// settleMAC gives a bond whose MAC follows its active member the recorded one back, by making that
+// MAC's owner the active member.
+func (b *builder) settleMAC() {
+	o, spec := b.obs.Bond, &b.rec.Spec
+	if spec.MAC == "" || o.MAC == spec.MAC {
+		return
+	}
+	owner := b.macOwner()
+	if owner < 0 || b.outweighed(owner) {
+		return
+	}
+	rec := &b.rec.Members[owner]
+	if !b.activate(owner, MACAway, "the bond has MAC %s, not %s; making %s the active member", o.MAC, spec.MAC, rec) {
+		b.wait(OnBond, MACAway, "the bond has MAC %s until %s carries again", o.MAC, rec)
+	}
+}
+
+// settleActive makes the member active that is to be so at first.
+func (b *builder) settleActive() {
+	name := b.rec.Spec.Options[bond.OptActiveSlave]
+	for i := range b.rec.Members {
+		rec, m := &b.rec.Members[i], &b.obs.Members[i]
+		if rec.Name != name || b.outweighed(i) || b.enslaved(m) && m.Link.Index == b.obs.Bond.Active {
+			continue
+		}
+		if !b.activate(i, NotActive, "%s is to be the active member at first; making it so", rec) {
+			b.wait(OnBond, NotActive, "%s is to be the active member at first, and does not carry yet", rec)
+		}
+	}
+}
+
+// activate makes a member the active one, if the kernel takes that now.
+func (b *builder) activate(i int, code Code, format string, args ...any) bool {
+	m := &b.obs.Members[i]
+	if !b.enslaved(m) || !m.MIIUp || b.obs.Bond.Active == 0 || b.obs.Bond.Active == m.Link.Index {
+		return false
+	}
+	b.find(OnBond, code, format, args...)
+	b.do(SetActive{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Bond: b.bondRef()})
+	return true
+}
+
+// outweighed says that the kernel is told to prefer another member than i, or to leave a primary
+// that comes back alone.
+func (b *builder) outweighed(i int) bool {
+	o := b.rec.Spec.Options
+	if p, set := o[bond.OptPrimary]; set {
+		return p != b.rec.Members[i].Name || staysAway(o)
+	}
+	for j := range b.rec.Members {
+		if b.rec.Members[j].Rank() > b.rec.Members[i].Rank() {
+			return true
+		}
+	}
+	return false
+}
