@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -45,11 +47,23 @@ func TestFindMembers(t *testing.T) {
 	}
 }
 
+// needTun loads the driver of tun where it is a module, as in the lab's kernel.
+func needTun(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat("/dev/net/tun"); err == nil {
+		return
+	}
+	if out, err := exec.Command("modprobe", "tun").CombinedOutput(); err != nil {
+		t.Fatalf("modprobe tun: %v: %s", err, out)
+	}
+}
+
 func TestFindMembersRefuses(t *testing.T) {
 	g := newRig(t)
 	g.member("net1")
 	g.in(g.pod, "link", "add", "br0", "type", "bridge")
 	g.in(g.pod, "link", "set", "net1", "master", "br0")
+	needTun(t)
 	g.in(g.pod, "tuntap", "add", "tun0", "mode", "tun")
 	for name, text := range map[string]string{"net1": "enslaved to br0", "lo": "loopback", "tun0": "no Ethernet address"} {
 		_, err := g.k.FindMembers(t.Context(), g.search(false, name))
