@@ -132,6 +132,37 @@ func TestUntrustedVF(t *testing.T) {
 	must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: otherMAC(1)}))
 }
 
+// TestMTUChangeIsAFailover with a driver that starts the VF anew for it.
+func TestMTUChangeIsAFailover(t *testing.T) {
+	f, r := pair(t)
+	must(t, f.AddBond(r.Sandbox.Path, "bond0", activeBackup()))
+	must(t, f.SetUp(r.Sandbox.Path, "bond0"))
+	for _, name := range []string{"net1", "net2"} {
+		must(t, f.Enslave(r.Sandbox.Path, name, "bond0"))
+	}
+	active := func() string {
+		o, err := f.Observe(t.Context(), r)
+		must(t, err)
+		return o.Bond.Options[bond.OptActiveSlave]
+	}
+	must(t, f.SetMTU(r.Sandbox.Path, "net1", 1400))
+	if a := active(); a != "net1" {
+		t.Errorf("the active member is %s", a)
+	}
+	must(t, f.ResetsForMTU("ens1"))
+	must(t, f.SetMTU(r.Sandbox.Path, "net1", 1400)) // which it has
+	if a := active(); a != "net1" {
+		t.Errorf("the active member is %s", a)
+	}
+	must(t, f.SetMTU(r.Sandbox.Path, "net1", 1300))
+	if a := active(); a != "net2" {
+		t.Errorf("the active member is %s", a)
+	}
+	if l, _ := f.Link(r.Sandbox.Path, "net1"); !l.Carrier {
+		t.Error("net1 has lost its carrier for good")
+	}
+}
+
 // TestConcurrentUse is for the race detector.
 func TestConcurrentUse(t *testing.T) {
 	f, r := pair(t)

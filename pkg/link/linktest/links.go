@@ -140,17 +140,37 @@ func (d *netdev) setMAC(m bond.MAC) error {
 	return nil
 }
 
+// setMTU is dev_set_mtu: an MTU that is there already is not set again, neither on the link
+// nor on a bond's members.
 func (d *netdev) setMTU(mtu int) error {
 	if mtu < 68 || mtu > 65535 {
 		return fmt.Errorf("%s: MTU %d is out of bounds", d.name, mtu)
 	}
-	if d.bond != nil && d.mtu != mtu { // the MTU that it has is not set on members again
+	if d.mtu == mtu {
+		return nil
+	}
+	if d.bond != nil {
 		for _, m := range d.bond.members {
-			m.mtu = mtu
+			if err := m.setMTU(mtu); err != nil {
+				return err
+			}
 		}
 	}
 	d.mtu = mtu
+	if d.vf != nil && d.vf.pf.resetsForMTU {
+		d.blink()
+	}
 	return nil
+}
+
+// blink is a loss of carrier that a monitor sees before it ends.
+func (d *netdev) blink() {
+	if !d.up || d.master == nil {
+		return
+	}
+	d.up = false
+	d.master.monitor()
+	d.up = true
 }
 
 func (d *netdev) rename(to string) error {
