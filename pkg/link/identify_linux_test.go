@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
