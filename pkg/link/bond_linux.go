@@ -79,6 +79,7 @@ func (c *conn) keepIfTaken(a plan.CreateBond) error {
 // with its name; nil when there are none. Options that name a link are told only when it is enslaved.
 func notAsAsked(asked, have bond.Options) error {
 	var errs []error
+	asked = asked.Effective()
 	for _, name := range asked.Names() {
 		d := bond.Lookup(name)
 		value, told := have[name]

@@ -100,6 +100,9 @@ func still(o bond.Observed) bond.Observed {
 	members := make([]bond.ObservedMember, len(o.Members))
 	for i, m := range o.Members {
 		m.Link.Carrier, m.MIIUp, m.PF = false, false, nil
+		if m.Link.PCI != "" {
+			m.Link.PermMAC = "" // igbvf tells another one after it was refused a MAC; nobody goes by it
+		}
 		members[i] = m
 	}
 	o.Members = members
