@@ -101,13 +101,6 @@ func (f *Fake) NoLinkState(pfName string) error {
 	return f.onPF(pfName, func(p *pf) { p.noLinkState = true })
 }
 
-// ResetsForMTU makes the driver of a PF's VFs one that interrupts a VF's carrier for a change
-// of its MTU for so long that a monitor notices. With igbvf and miimon=100 that
-// happens every other time.
-func (f *Fake) ResetsForMTU(pfName string) error {
-	return f.onPF(pfName, func(p *pf) { p.resetsForMTU = true })
-}
-
 // DeletePod deletes a netns: bonds and virtual links die, VFs return to the host under
 // the name that they had in the pod.
 func (f *Fake) DeletePod(path string) error {

@@ -157,7 +157,7 @@ func (d *netdev) setMTU(mtu int) error {
 		}
 	}
 	d.mtu = mtu
-	if d.vf != nil && d.vf.pf.resetsForMTU {
+	if d.vf != nil { // igbvf starts the VF anew; with miimon=100 every other time it is noticed
 		d.blink()
 	}
 	return nil

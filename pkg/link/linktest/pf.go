@@ -16,8 +16,6 @@ type pf struct {
 	vfs  []*vf
 	// noLinkState: the driver refuses link-state requests (igb does).
 	noLinkState bool
-	// resetsForMTU: the VFs' driver starts the VF anew for another MTU.
-	resetsForMTU bool
 }
 
 // vf is one virtual function and what its PF keeps for it.
