@@ -35,6 +35,10 @@ test-fast: ## Run what needs no lab: lint and unit tests
 test-lab: deps bin/lab build plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
 	@bin/lab test -timeout 20m $(LAB_FLAGS) $(LAB_PKGS)
 
+.PHONY: walk
+walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies
+	@bin/lab test -timeout 20m -env BONDKEEPER_WALKS=1 -run 'TestContract/random_walk' ./pkg/link
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
 	@$(TOOLS)/golangci-lint run ./...
