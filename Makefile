@@ -8,7 +8,8 @@ TOOLS := $(CACHE)/bin
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
-# Packages whose tests run in the lab's guest (those behind the build tag lab), and flags for the runner:
+# Packages whose tests run in the lab's guest (those behind the build tag lab), each in a guest of its own, for they
+# change what the cards keep; and flags for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
 LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal
 LAB_FLAGS ?=
@@ -33,7 +34,7 @@ test-fast: ## Run what needs no lab: lint and unit tests
 
 .PHONY: test-lab
 test-lab: deps bin/lab build plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
-	@bin/lab test -timeout 20m $(LAB_FLAGS) $(LAB_PKGS)
+	@status=0; for p in $(LAB_PKGS); do bin/lab test -timeout 20m $(LAB_FLAGS) $$p || status=1; done; exit $$status
 
 .PHONY: walk
 walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies

@@ -37,13 +37,15 @@ lint_lane() {
     count lint $((status == 0)) $((status != 0)) 0 $status # one check over the whole tree
 }
 
+# lab_lane: each package's run ends with a line of its numbers.
 lab_lane() {
-    local pass=0 fail=0 skip=0 status
+    local pass=0 fail=0 skip=0 status line
     make --no-print-directory test-lab 2>&1 | tee "$log/lab"
     status=$?
-    if [[ $(tail -n 5 "$log/lab") =~ ([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped ]]; then
-        pass=${BASH_REMATCH[1]} fail=${BASH_REMATCH[2]} skip=${BASH_REMATCH[3]}
-    fi
+    while read -r line; do
+        [[ $line =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed,\ ([0-9]+)\ skipped$ ]] || continue
+        pass=$((pass + BASH_REMATCH[1])) fail=$((fail + BASH_REMATCH[2])) skip=$((skip + BASH_REMATCH[3]))
+    done <"$log/lab"
     count lab "$pass" "$fail" "$skip" "$status"
 }
 
