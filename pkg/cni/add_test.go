@@ -125,6 +125,32 @@ func TestAddVersions(t *testing.T) {
 	}
 }
 
+// TestAddVersionsWithoutIPAM: a result without addresses is one in every version.
+func TestAddVersionsWithoutIPAM(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	for _, v := range Versions().SupportedVersions() {
+		t.Run(v, func(t *testing.T) {
+			args := n.args("c1", pod, n.config(map[string]any{"cniVersion": v, "ipam": nil, "dns": map[string]any{"domain": "lab"}}))
+			stdout := &bytes.Buffer{}
+			if err := n.newPlugin(stdout).Funcs().Add(args); err != nil {
+				t.Fatal(err)
+			}
+			var result struct {
+				CNIVersion string
+				IPs        []any
+				IP4, IP6   any
+				DNS        types.DNS
+			}
+			n.must(json.Unmarshal(stdout.Bytes(), &result))
+			if result.CNIVersion != v || result.IPs != nil || result.IP4 != nil || result.IP6 != nil || result.DNS.Domain != "lab" {
+				t.Errorf("result %s", stdout)
+			}
+			n.mustDel(args)
+		})
+	}
+}
+
 func TestAddFromHost(t *testing.T) {
 	n := newNode(t, 1)
 	path := "/run/netns/p1"

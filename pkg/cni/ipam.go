@@ -34,11 +34,11 @@ func (i *IPAM) Add(ctx context.Context, r *bond.Record) (*current.Result, error)
 	}
 	result, err := invoke.ExecPluginWithResult(ctx, path, r.CNI.Config, args(r, "ADD"), i.exec())
 	if err != nil {
-		return nil, ipamError(plugin, "ADD", err)
+		return nil, ipamError(ctx, plugin, "ADD", err)
 	}
 	out, err := current.NewResultFromResult(result)
 	if err != nil {
-		return nil, ipamError(plugin, "ADD", err)
+		return nil, ipamError(ctx, plugin, "ADD", err)
 	}
 	return out, nil
 }
@@ -61,7 +61,7 @@ func (i *IPAM) run(ctx context.Context, r *bond.Record, verb string, config []by
 		return err
 	}
 	if err := invoke.ExecPluginWithoutResult(ctx, path, config, args(r, verb), i.exec()); err != nil {
-		return ipamError(plugin, verb, err)
+		return ipamError(ctx, plugin, verb, err)
 	}
 	return nil
 }
@@ -95,9 +95,13 @@ func (i *IPAM) exec() invoke.Exec {
 	return &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: i.Stderr}, PluginDecoder: version.PluginDecoder{}}
 }
 
-// ipamError says who failed, and keeps the code that it failed with.
-func ipamError(plugin, verb string, err error) error {
+// ipamError says who failed, and keeps the code that it failed with. A plugin that was killed
+// because its time was up has none.
+func ipamError(ctx context.Context, plugin, verb string, err error) error {
 	code, details := types.ErrInternal, ""
+	if ctx.Err() != nil {
+		return types.NewError(types.ErrTryAgainLater, fmt.Sprintf("IPAM %s %s: no answer before the time was up: %v", plugin, verb, context.Cause(ctx)), "")
+	}
 	var coded *types.Error
 	if errors.As(err, &coded) {
 		if coded.Code != 0 {

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
+	types020 "github.com/containernetworking/cni/pkg/types/020"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -60,6 +61,10 @@ func recordDNS(d types.DNS) *bond.DNS {
 // print writes the result in the version that the runtime speaks.
 func (s *session) print(result *current.Result, c *Config) error {
 	versioned, err := result.GetAsVersion(c.Version)
+	if len(result.IPs) == 0 && (c.Version == "0.1.0" || c.Version == "0.2.0") {
+		// The library knows no result of these versions without addresses; the specification does.
+		versioned, err = &types020.Result{CNIVersion: c.Version, DNS: result.DNS}, nil
+	}
 	if err != nil {
 		return types.NewError(types.ErrIncompatibleCNIVersion, fmt.Sprintf("result: %v", err), "")
 	}

@@ -1,12 +1,14 @@
 package cni
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
@@ -206,4 +208,21 @@ func TestAddOnOlderKernel(t *testing.T) {
 	if err := n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result))); err != nil {
 		t.Errorf("CHECK: %v", err)
 	}
+}
+
+// TestAddIPAMTooSlow: an IPAM plugin that does not answer in time fails ADD, which says so and leaves nothing.
+func TestAddIPAMTooSlow(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	dir := t.TempDir()
+	script := "#!/bin/sh\n[ \"$CNI_COMMAND\" != ADD ] || exec sleep 600\n"
+	n.must(os.WriteFile(filepath.Join(dir, "slow"), []byte(script), 0o700))
+	args := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "slow"}}))
+	args.Path = dir
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	err := n.plugin.Add(ctx, args)
+	wantError(t, err, types.ErrTryAgainLater, "IPAM slow ADD", "no answer")
+	n.nothingLeft(before)
 }
