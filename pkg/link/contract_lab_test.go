@@ -42,7 +42,7 @@ type pool struct {
 
 func (p *pool) open(t *testing.T) linktest.World {
 	t.Helper()
-	h := &hands{t: t, claimDir: t.TempDir(), cards: &cards{pfs: p.pfs}}
+	h := &hands{t: t, claimDir: t.TempDir(), cards: &cards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
 	k, err := link.New(link.Options{ClaimDir: h.claimDir})
 	if err != nil {
 		t.Fatal(err)
@@ -59,7 +59,7 @@ func (p *pool) open(t *testing.T) linktest.World {
 			}
 		}
 	}
-	t.Cleanup(func() { p.dirty = h.cards.changed || t.Failed() })
+	t.Cleanup(func() { p.dirty = h.cards.changed || len(h.cards.unbound) > 0 || t.Failed() })
 	return h
 }
 

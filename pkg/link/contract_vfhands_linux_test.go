@@ -18,16 +18,18 @@ import (
 type cards struct {
 	pfs  []string // PCI addresses
 	used int
-	// changed: more was done to them than what ends with the pod.
+	// changed: more was done to them than what ends with the pod. unbound is what has no driver.
 	changed bool
+	unbound map[bond.PCIAddress]bool
 }
 
 // Apply notes what does not end with the pod.
 func (h *hands) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
-	if _, is := a.(plan.RestoreVF); is && h.cards != nil {
+	err := h.Kernel.Apply(ctx, r, a)
+	if _, is := a.(plan.RestoreVF); is && err == nil {
 		h.cards.changed = true
 	}
-	return h.Kernel.Apply(ctx, r, a)
+	return err
 }
 
 const pciDevices = "/sys/bus/pci/devices"
@@ -103,11 +105,12 @@ func (h *hands) setPF(path, name, state string) error {
 }
 
 func (h *hands) UnbindVF(pci bond.PCIAddress) error {
-	h.cards.changed = true
+	h.cards.unbound[pci] = true
 	return write(filepath.Join(pciDevices, string(pci), "driver", "unbind"), string(pci))
 }
 
 func (h *hands) BindVF(pci bond.PCIAddress) error {
+	delete(h.cards.unbound, pci)
 	return write("/sys/bus/pci/drivers/igbvf/bind", string(pci))
 }
 
