@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -177,7 +178,14 @@ func (p *pod) del(conf *libcni.PluginConfig, ifName string) {
 // proc is a value from /proc/net/bonding in the pod.
 func (p *pod) proc(ifName, field string) string {
 	p.t.Helper()
-	text := p.ip("netns", "exec", p.name, "cat", "/proc/net/bonding/"+ifName)
+	var text []byte
+	err := p.inside(func() (err error) {
+		text, err = os.ReadFile("/proc/thread-self/net/bonding/" + ifName)
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	for line := range strings.Lines(string(text)) {
 		if value, found := strings.CutPrefix(strings.TrimSpace(line), field+": "); found {
 			return value

@@ -24,6 +24,7 @@ ps procps
 ethtool ethtool
 tcpdump tcpdump
 nsenter util-linux
+dnsmasq dnsmasq-base
 "
 
 say() { printf 'deps: %s\n' "$*" >&2; }

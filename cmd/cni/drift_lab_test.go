@@ -1,0 +1,162 @@
+//go:build lab
+
+package main
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// TestOptionDrift changes every option of a bond by hand, in every mode: those that the kernel takes
+// live, all at once and in active-backup one by one, which are put back; and those that it
+// takes only with the bond down, which are reported and left alone.
+func TestOptionDrift(t *testing.T) {
+	whole := newPod(t)
+	whole.attachVFs()
+	before := whole.links()
+	putBack, reported := 0, 0
+	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
+		for _, by := range monitors(mode) {
+			t.Run(mode.String()+", "+string(by), func(t *testing.T) {
+				p := whole.in(t)
+				wanted := bundle(mode, by, unlike)
+				d := p.direct("1.1.0", fieldsOf(wanted))
+				d.add()
+				live, down := bond.Options{}, bond.Options{}
+				for _, o := range wanted.Names() {
+					def := bond.Lookup(o)
+					switch {
+					case others[o].ip == "" || def.When&bond.NoMembers != 0:
+					case def.When == bond.Live:
+						live[o] = otherwise(def)
+					default:
+						down[o] = otherwise(def)
+					}
+				}
+				d.live(live, wanted)
+				if mode == bond.ModeActiveBackup {
+					for o, v := range live {
+						d.live(bond.Options{o: v}, wanted)
+					}
+				}
+				d.down(down, wanted)
+				putBack, reported = putBack+len(live), reported+len(down)
+				d.must("DEL")
+				p.likeBefore(before)
+			})
+		}
+	}
+	t.Logf("%d options changed live and put back, %d changed with the bond down and reported", putBack, reported)
+}
+
+// hand sets options by hand, with ip.
+func (d *direct) hand(o bond.Options) {
+	d.t.Helper()
+	args := []string{"-n", d.name, "link", "set", "bond0", "type", "bond"}
+	for _, name := range o.Names() {
+		args = append(args, others[name].ip, ipWord(bond.Lookup(name), o[name]))
+	}
+	d.ip(args...)
+}
+
+// wants compares options with what others say of them.
+func (p *pod) wants(when string, wanted bond.Options) {
+	p.t.Helper()
+	told := p.told("bond0")
+	for _, o := range wanted.Names() {
+		for who, says := range map[string]bond.Options{"ip": told.ip, "sysfs": told.sysfs, "the kernel": told.raw} {
+			if got, tells := says[o]; tells && got != wanted[o] {
+				p.t.Errorf("%s %s says %s is %q, want %q", when, who, o, got, wanted[o])
+			}
+		}
+	}
+}
+
+// live changes options of a bond that is up; the agent's next look puts them back, with all that
+// the kernel changed beside them.
+func (d *direct) live(drift, wanted bond.Options) {
+	d.t.Helper()
+	d.hand(drift)
+	told := d.told("bond0")
+	for o, v := range drift {
+		// Delays are kept in units of miimon.
+		if told.sysfs[o] == wanted[o] || told.ip[o] == wanted[o] {
+			d.t.Errorf("%s was not changed to %s by hand; the test proves nothing", o, v)
+		}
+	}
+	if out := d.converge(); out.Plan.Verdict == plan.Stuck {
+		d.t.Errorf("%s: %s", drift, out.Status.Reason)
+	}
+	d.wants("after "+drift.String()+" was put right", wanted)
+}
+
+// down changes options while the bond is down for a moment.
+func (d *direct) down(drift, wanted bond.Options) {
+	d.t.Helper()
+	if len(drift) == 0 {
+		return
+	}
+	set := func(o bond.Options) {
+		d.t.Helper()
+		d.ip("-n", d.name, "link", "set", "bond0", "down")
+		d.hand(o)
+		d.ip("-n", d.name, "link", "set", "bond0", "up")
+	}
+	set(drift)
+	out := d.converge()
+	if out.Plan.Verdict != plan.Stuck || out.Status.State != bond.StateStuck {
+		d.t.Errorf("%s: %s, %s: %s", drift, out.Plan.Verdict, out.Status.State, out.Status.Reason)
+	}
+	for o := range drift {
+		if !found(&out, o) {
+			d.t.Errorf("nothing is said of %s: %v", o, out.Plan.Findings)
+		}
+	}
+	d.wants("when it was looked at (it must not be forced)", drift)
+	back := bond.Options{}
+	for o := range drift {
+		back[o] = wanted[o]
+	}
+	set(back)
+	if out := d.converge(); out.Plan.Verdict == plan.Stuck {
+		d.t.Errorf("%s after it was put back by hand: %s", drift, out.Status.Reason)
+	}
+}
+
+func found(out *reconcile.Outcome, o bond.Option) bool {
+	for _, f := range out.Plan.Findings {
+		if f.Code == plan.OptionDrift && strings.Contains(f.Text, string(o)) {
+			return true
+		}
+	}
+	return false
+}
+
+// TestFailOverMacDrift: an option that needs a bond without members is reported and left alone.
+func TestFailOverMacDrift(t *testing.T) {
+	p := newPod(t)
+	p.attachVFs()
+	before := p.links()
+	d := p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1})
+	d.add()
+	enslave := func(args ...string) {
+		for _, name := range []string{"net1", "net2"} {
+			p.ip("-n", p.name, "link", "set", name, "down")
+			p.ip(append([]string{"-n", p.name, "link", "set", name}, args...)...)
+		}
+	}
+	enslave("nomaster")
+	d.hand(bond.Options{bond.OptFailOverMac: "none"})
+	enslave("master", "bond0")
+	out := d.converge()
+	if out.Plan.Verdict != plan.Stuck || !found(&out, bond.OptFailOverMac) {
+		t.Errorf("%s: %s", out.Plan.Verdict, out.Status.Reason)
+	}
+	d.wants("when it was looked at", bond.Options{bond.OptFailOverMac: "none"})
+	d.must("DEL")
+	p.likeBefore(before)
+}
