@@ -14,8 +14,8 @@ import (
 // kernel prefers gets it. Where members trade MACs on a failover, two alike cannot be: the
 // kernel refuses the second in balance-tlb and -alb, and gives it one of its own choice with each
 // enslaving with failOverMac=follow. All other modes have one MAC on all, or leave them alone.
-func giveMACs(r *bond.Record, asked bond.MAC) {
-	first := preferred(r)
+func giveMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
+	first := preferred(r, found)
 	if first < 0 {
 		r.Spec.MAC = asked
 		return
@@ -44,13 +44,13 @@ func tradesMACs(o bond.Options) bool {
 }
 
 // preferred is the member that the kernel makes the active one when all are alike: the primary, or
-// of the highest priority the one that is to be active at first, or just the first. -1 when no member's MAC is known.
-func preferred(r *bond.Record) int {
+// of the highest priority the one that is to be active at first, or just the first. -1 when none is there.
+func preferred(r *bond.Record, found *bond.Found) int {
 	best, o := -1, r.Spec.Options
 	for i := range r.Members {
 		m := &r.Members[i]
 		switch {
-		case m.MAC == "":
+		case m.MAC == "" || found.Links[i].Missing != nil:
 		case m.Name == o[bond.OptPrimary]:
 			return i
 		case best < 0 || m.Rank() > r.Members[best].Rank(),

@@ -36,33 +36,42 @@ func TestGiveMACs(t *testing.T) {
 		asked   bond.MAC
 		bond    bond.MAC
 		each    []bond.MAC
+		away    bool // the first is not there
 	}{
-		{"the first one's", mode("balance-rr"), two, "", macA, []bond.MAC{macA, macB}},
-		{"the primary's", mode("active-backup", "primary", "net2"), two, "", macB, []bond.MAC{macA, macB}},
-		{"the highest priority's", active, ranked, "", macB, []bond.MAC{macA, macB}},
-		{"none has a priority, one is below that", active, lowly, "", macB, []bond.MAC{macA, macB}},
-		{"the one's that is to be active at first", mode("active-backup", "failOverMac", "active", "activeSlave", "net2"), two, "", macB, []bond.MAC{macA, macB}},
-		{"a priority outranks that", mode("active-backup", "failOverMac", "active", "activeSlave", "net1"), ranked, "", macB, []bond.MAC{macA, macB}},
-		{"a primary outranks priorities", mode("active-backup", "failOverMac", "active", "primary", "net1"), ranked, "", macA, []bond.MAC{macA, macB}},
-		{"the first that is there", active, absent, "", macB, []bond.MAC{"", macB}},
-		{"none is there", active, absent[:1], macX, macX, []bond.MAC{""}},
+		{"the first one's", mode("balance-rr"), two, "", macA, []bond.MAC{macA, macB}, false},
+		{"the primary's", mode("active-backup", "primary", "net2"), two, "", macB, []bond.MAC{macA, macB}, false},
+		{"the highest priority's", active, ranked, "", macB, []bond.MAC{macA, macB}, false},
+		{"none has a priority, one is below that", active, lowly, "", macB, []bond.MAC{macA, macB}, false},
+		{"the one's that is to be active at first", mode("active-backup", "failOverMac", "active", "activeSlave", "net2"), two, "", macB, []bond.MAC{macA, macB}, false},
+		{"a priority outranks that", mode("active-backup", "failOverMac", "active", "activeSlave", "net1"), ranked, "", macB, []bond.MAC{macA, macB}, false},
+		{"a primary outranks priorities", mode("active-backup", "failOverMac", "active", "primary", "net1"), ranked, "", macA, []bond.MAC{macA, macB}, false},
+		{"the first that is there", active, absent, "", macB, []bond.MAC{"", macB}, false},
+		{"none is there", active, absent[:1], macX, macX, []bond.MAC{""}, false},
 
-		{"asked", mode("balance-xor"), two, macX, macX, []bond.MAC{macA, macB}},
-		{"asked, follow", follow, two, macX, macX, []bond.MAC{macA, macB}},
-		{"asked, active: the first one gets it", active, two, macX, macX, []bond.MAC{macX, macB}},
-		{"asked, active: the primary gets it", mode("active-backup", "failOverMac", "active", "primary", "net2"), two, macX, macX, []bond.MAC{macA, macX}},
-		{"asked, active: the highest priority gets it", active, ranked, macX, macX, []bond.MAC{macA, macX}},
-		{"asked, active: one has it", active, two, macB, macB, []bond.MAC{macA, macB}},
+		{"one that is away", mode("balance-rr"), two, "", macB, []bond.MAC{macA, macB}, true},
+		{"a primary that is away", mode("active-backup", "primary", "net1"), two, "", macB, []bond.MAC{macA, macB}, true},
+		{"asked, active: the one that is there gets it", active, two, macX, macX, []bond.MAC{macA, macX}, true},
 
-		{"alike, active", active, alike, "", macA, []bond.MAC{macA, macA}},
-		{"alike, follow", follow, alike, "", macA, []bond.MAC{macA, fresh}},
-		{"alike, balance-tlb", mode("balance-tlb"), alike, "", macA, []bond.MAC{macA, fresh}},
-		{"alike, balance-alb", mode("balance-alb"), alike, "", macA, []bond.MAC{macA, fresh}},
-		{"alike, one MAC on all", mode("802.3ad"), alike, "", macA, []bond.MAC{macA, macA}},
+		{"asked", mode("balance-xor"), two, macX, macX, []bond.MAC{macA, macB}, false},
+		{"asked, follow", follow, two, macX, macX, []bond.MAC{macA, macB}, false},
+		{"asked, active: the first one gets it", active, two, macX, macX, []bond.MAC{macX, macB}, false},
+		{"asked, active: the primary gets it", mode("active-backup", "failOverMac", "active", "primary", "net2"), two, macX, macX, []bond.MAC{macA, macX}, false},
+		{"asked, active: the highest priority gets it", active, ranked, macX, macX, []bond.MAC{macA, macX}, false},
+		{"asked, active: one has it", active, two, macB, macB, []bond.MAC{macA, macB}, false},
+
+		{"alike, active", active, alike, "", macA, []bond.MAC{macA, macA}, false},
+		{"alike, follow", follow, alike, "", macA, []bond.MAC{macA, fresh}, false},
+		{"alike, balance-tlb", mode("balance-tlb"), alike, "", macA, []bond.MAC{macA, fresh}, false},
+		{"alike, balance-alb", mode("balance-alb"), alike, "", macA, []bond.MAC{macA, fresh}, false},
+		{"alike, one MAC on all", mode("802.3ad"), alike, "", macA, []bond.MAC{macA, macA}, false},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := &bond.Record{Spec: bond.Spec{Options: tc.options}, Members: append([]bond.Member(nil), tc.members...)}
-			giveMACs(r, tc.asked)
+			found := &bond.Found{Links: make([]bond.FoundLink, len(r.Members))}
+			if tc.away {
+				found.Links[0].Missing = bond.ErrGone
+			}
+			giveMACs(r, tc.asked, found)
 			got := make([]bond.MAC, len(r.Members))
 			for i, m := range r.Members {
 				if got[i] = m.MAC; tc.each[i] == fresh {

@@ -11,10 +11,8 @@ import (
 func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
-	if a := r.Spec.Options[bond.OptActiveSlave]; a != "" {
-		if i := preferred(r); i >= 0 && r.Members[i].Name != a {
-			w = append(w, fmt.Sprintf("%s: %s: %s is preferred to it, as primary or by its prio", bond.OptActiveSlave, a, r.Members[i].Name))
-		}
+	if s := passedOver(r, found); s != "" {
+		w = append(w, s)
 	}
 	w = append(w, onOnePF(r, found)...)
 	if vfs := names(r, func(i int) bool { return r.Members[i].VF != nil }); r.Spec.Options.Mode() == bond.Mode8023AD && vfs != "" {
@@ -27,6 +25,17 @@ func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 		w = append(w, "ips: addresses are asked for and there is no IPAM plugin to give them")
 	}
 	return w
+}
+
+// passedOver: a primary or priorities outweigh the wish for an active member.
+func passedOver(r *bond.Record, found *bond.Found) string {
+	wish, i := r.Spec.Options[bond.OptActiveSlave], preferred(r, found)
+	for j := range r.Members {
+		if m := &r.Members[j]; m.Name == wish && found.Links[j].Missing == nil && i >= 0 && i != j {
+			return fmt.Sprintf("%s: %s: %s is preferred to it, as primary or by its prio", bond.OptActiveSlave, wish, r.Members[i].Name)
+		}
+	}
+	return ""
 }
 
 // names are the members for which is says so.

@@ -18,11 +18,14 @@ func (l *lookout) absent(i int) (bond.FoundLink, error) {
 			Missing: fmt.Errorf("%w: link %s: there is none %s; check links in the network config and the pod's other attachments", bond.ErrGone, name, l.place),
 		}, nil
 	}
-	f, err := l.withPF(bond.Member{
+	f := bond.FoundLink{Member: bond.Member{
 		Name: name, PCI: a.PCI, MAC: a.MAC,
 		Before: bond.Before{Name: name, MAC: a.MAC, MTU: a.MTU, Up: true},
-	}, a)
-	if err != nil && !errors.Is(err, bond.ErrGone) { // its PF may be away, too
+	}}
+	switch with, err := l.withPF(f.Member, a); {
+	case err == nil:
+		f = with
+	case !errors.Is(err, bond.ErrGone): // its PF may be away, too
 		return f, err
 	}
 	m := &f.Member

@@ -67,7 +67,7 @@ func (c *conn) keepIfTaken(a plan.CreateBond) error {
 	}
 	have, err := decodeOptions(b.data, func(int) string { return "" })
 	if err == nil {
-		err = notAsAsked(a.Options, have)
+		err = notAsAsked(a.Options.Effective(), have)
 	}
 	if err == nil || b.Kind != "bond" {
 		return err

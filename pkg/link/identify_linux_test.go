@@ -163,6 +163,15 @@ func TestFindMembersNoted(t *testing.T) {
 	if l := found.Links[0]; l.Member != want || !errors.Is(l.Missing, bond.ErrGone) || !strings.Contains(l.Missing.Error(), "0000:01:10.0") {
 		t.Errorf("got %+v, want %+v, missing", l, want)
 	}
+	// The VF is on the bus, and its PF has no netdev.
+	if err = errors.Join(os.MkdirAll(filepath.Join(g.k.sysfs.root, "0000:01:00.0"), 0o700), os.MkdirAll(filepath.Join(g.k.sysfs.root, "0000:01:10.0"), 0o700),
+		os.Symlink("../0000:01:00.0", filepath.Join(g.k.sysfs.root, "0000:01:10.0", "physfn"))); err != nil {
+		t.Fatal(err)
+	}
+	found, err = g.k.FindMembers(t.Context(), g.search(false, "net1"))
+	if err != nil || found.Links[0].Member != want || found.Links[0].Missing == nil {
+		t.Errorf("without its PF: %+v (%v)", found, err)
+	}
 	if found := g.find(g.search(true, "net1")); !found.Links[0].Member.Unidentified {
 		t.Errorf("in the host sriov-cni's notes mean nothing: %+v", found.Links[0])
 	}

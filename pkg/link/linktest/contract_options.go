@@ -18,6 +18,7 @@ var optionCases = []contractCase{
 	{"one monitor excludes the other", bonding_, optionMonitors},
 	{"the primary is set and cleared", bonding_, optionPrimary},
 	{"the active member is set as an option", bonding_, optionActive},
+	{"a bond that is not as asked is not kept", bonding_, optionsNotAsAsked},
 	{"a refused option does not keep others from being set", bonding_, optionRefused},
 }
 
@@ -246,4 +247,11 @@ func optionRefused(s *stage) {
 	s.told(bond.OptMiimon, "70")
 	s.told(bond.OptFailOverMac, "active")
 	s.told(bond.OptResendIgmp, "3")
+}
+
+// optionsNotAsAsked: the kernel switches the first monitor off when it gets the second, without a word.
+func optionsNotAsAsked(s *stage) {
+	both := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
+	s.refused(plan.CreateBond{Name: "bond0", Options: both}, bond.ErrUnsupported)
+	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "150"}, func() { s.told(bond.OptUpdelay, "100") })
 }

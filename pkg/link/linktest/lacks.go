@@ -2,23 +2,31 @@ package linktest
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // Lack makes the kernel an older one, which does not know some options: it takes them without a word and
-// tells nothing of them. A bond that was asked for with one of them is found out, and is not made.
+// tells nothing of them.
 func (f *Fake) Lack(options ...bond.Option) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.lacks = options
 }
 
-func (f *Fake) lacking(opts bond.Options) error {
-	for _, name := range opts.Names() {
-		if slices.Contains(f.lacks, name) {
-			return fmt.Errorf("%w: %s: this kernel does not know it; it came with Linux %s", bond.ErrUnsupported, name, bond.Lookup(name).Since)
+// asAsked is the look at a bond that was just made: it is not kept when an option is not told, or told
+// otherwise.
+func (b *bonding) asAsked(asked bond.Options) error {
+	told, asked := b.tell(), asked.Effective()
+	for _, name := range asked.Names() {
+		d := bond.Lookup(name)
+		value, known := told[name]
+		switch {
+		case d.Kind == bond.KindLink || known && value == asked[name]:
+		case !known:
+			return fmt.Errorf("%w: %s: this kernel does not know it; it came with Linux %s", bond.ErrUnsupported, name, d.Since)
+		default:
+			return fmt.Errorf("%w: %s: the kernel took %q and has %q", bond.ErrUnsupported, name, asked[name], value)
 		}
 	}
 	return nil

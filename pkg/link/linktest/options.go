@@ -47,7 +47,7 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 	if err := d.setOptions(opts); err != nil {
 		return err
 	}
-	if err := f.lacking(opts); err != nil {
+	if err := d.bond.asAsked(opts); err != nil {
 		return err
 	}
 	s.add(d)
