@@ -91,5 +91,23 @@ $(TOOLS)/golangci-lint: test/tools/go.mod
 $(TOOLS)/gotestsum: test/tools/go.mod
 	@cd test/tools && go build -o $(CURDIR)/$@ gotest.tools/gotestsum
 
+# The Kubernetes that tests run for real: programs of three modules under test/tools, static, in .cache/kube/bin.
+# Go's own cache makes a second build quick; the stamp makes a third one free.
+KUBE := $(CACHE)/kube/bin
+KUBE_VERSION = $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' test/tools/kube/go.mod)
+KUBE_LDFLAGS = -s -w -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBE_VERSION)
+KUBE_PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet containerd containerd-shim-runc-v2 ctr
+.PHONY: kube
+kube: $(addprefix $(KUBE)/,$(KUBE_PROGRAMS)) ## Build the etcd, Kubernetes and containerd that tests run (15 minutes on two cores, once)
+$(KUBE)/etcd: test/tools/etcd/go.mod
+	@echo "building etcd (half a minute, once)"
+	@cd test/tools/etcd && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ go.etcd.io/etcd/server/v3
+$(KUBE)/kube%: test/tools/kube/go.mod
+	@echo "building $(@F) (up to six minutes, once)"
+	@cd test/tools/kube && CGO_ENABLED=0 go build -trimpath -ldflags '$(KUBE_LDFLAGS)' -o $(CURDIR)/$@ k8s.io/kubernetes/cmd/$(@F)
+$(KUBE)/c%: test/tools/node/go.mod
+	@echo "building $(@F) (a minute, once)"
+	@cd test/tools/node && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$(@F)
+
 .PHONY: tools
 tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum
