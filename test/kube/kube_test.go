@@ -1,0 +1,108 @@
+//go:build kube
+
+package kube_test
+
+import (
+	"context"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	authv1 "k8s.io/api/authentication/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/bondkeeper/bondkeeper/test/kube"
+)
+
+// shared is the control plane of all tests here that do not stop it.
+var shared *kube.ControlPlane
+
+func TestMain(m *testing.M) { os.Exit(kube.Main(m, &shared)) }
+
+// client fails the test when a configuration is unusable.
+func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
+	t.Helper()
+	c, err := kubernetes.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// An agent's token says which node it is for: the rights rest on that.
+func TestAgentTokenCarriesNode(t *testing.T) {
+	agent := client(t, shared.AgentConfig(t, "token-node"))
+	who, err := agent.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	user := who.Status.UserInfo
+	if want := "system:serviceaccount:" + kube.AgentNamespace + ":" + kube.AgentAccount; user.Username != want {
+		t.Errorf("the agent is %q, want %q", user.Username, want)
+	}
+	if node := user.Extra["authentication.kubernetes.io/node-name"]; len(node) != 1 || node[0] != "token-node" {
+		t.Errorf("the token's node is %q in %v", node, user.Extra)
+	}
+}
+
+// A stopped API server is gone, a paused one is slow, and afterwards all is as it was: address, objects, tokens.
+func TestOutage(t *testing.T) {
+	cp := kube.Start(t)
+	pod := cp.Pod(t, "outage", "p1", "node-a")
+	agent := cp.AgentConfig(t, "node-a")
+	get := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := client(t, cp.Config()).CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		return err
+	}
+	if err := cp.PauseServer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(); err == nil || !strings.Contains(err.Error(), "deadline") {
+		t.Errorf("a paused API server answers: %v", err)
+	}
+	if err := cp.ResumeServer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := cp.StopServer(); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(); err == nil || !strings.Contains(err.Error(), "connection refused") {
+		t.Errorf("a stopped API server answers: %v", err)
+	}
+	if err := cp.StartServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := get(); err != nil {
+		t.Error(err)
+	}
+	if _, err := client(t, agent).Discovery().ServerVersion(); err != nil {
+		t.Errorf("the agent's token after a restart of the API server: %v", err)
+	}
+}
+
+// The kubeconfig reaches the API server without anything else, under the name that a guest of the lab calls it by, too.
+func TestKubeconfig(t *testing.T) {
+	cfg, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"127.0.0.1", kube.GuestHost} {
+		cfg.ServerName = name
+		if _, err := client(t, cfg).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
+			t.Errorf("as %s: %v", name, err)
+		}
+	}
+}
+
+// With controllers a namespace gets its service account by itself.
+func TestControllers(t *testing.T) {
+	if err := kube.Start(t).StartControllers(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}

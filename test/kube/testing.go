@@ -1,0 +1,63 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// Start starts a control plane for one test. The test fails when a program is missing or does not come up.
+func Start(t testing.TB) *ControlPlane {
+	t.Helper()
+	c, err := New(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return c
+}
+
+// Main is for a package's TestMain: it starts a control plane that all tests of the package share, puts it where
+// into points, runs the tests and returns the status to exit with.
+func Main(m *testing.M, into **ControlPlane) int {
+	c, err := New(context.Background())
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	*into = c
+	status := m.Run()
+	if err := c.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return status
+}
+
+// Apply applies files, directories of files and kustomizations, server-side, as an administrator.
+// Relative paths are seen from the top of the checkout.
+func (c *ControlPlane) Apply(t testing.TB, paths ...string) {
+	t.Helper()
+	root, err := moduleRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range paths {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(root, path)
+		}
+		flag := "--filename"
+		if _, err := os.Stat(filepath.Join(path, "kustomization.yaml")); err == nil {
+			flag = "--kustomize"
+		}
+		if _, err := c.Kubectl(t.Context(), "apply", "--server-side", flag, path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
