@@ -14,6 +14,10 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal
 LAB_FLAGS ?=
 
+# Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
+KUBE_PKGS ?= ./test/kube/... ./pkg/status/...
+KUBE_FLAGS ?=
+
 .PHONY: help
 help: ## List all targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,8 +29,8 @@ build: ## Build the agent and the CNI plugin into bin/
 	@ls -l bin/agent bin/bond | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 .PHONY: test
-test: ## Run everything: lint, unit tests, race detector, lab; the README's test command
-	@test/lanes.sh lint unit race lab
+test: ## Run everything: lint, unit tests, race detector, control plane, lab; the README's test command
+	@test/lanes.sh lint unit race kube lab
 
 .PHONY: test-fast
 test-fast: ## Run what needs no lab: lint and unit tests
@@ -35,6 +39,10 @@ test-fast: ## Run what needs no lab: lint and unit tests
 .PHONY: test-lab
 test-lab: deps bin/lab build plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
 	@status=0; for p in $(LAB_PKGS); do bin/lab test -timeout 20m $(LAB_FLAGS) $$p || status=1; done; exit $$status
+
+.PHONY: test-kube
+test-kube: kube $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
+	@$(TOOLS)/gotestsum --format pkgname --format-hide-empty-pkg -- -tags kube -race -timeout 20m $(KUBE_FLAGS) $(KUBE_PKGS)
 
 .PHONY: walk
 walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies

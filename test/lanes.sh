@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs test lanes one after another and tells at the end how many tests ran in each.
 # A lane that failed, or that ran no test, fails the whole. All lanes run in any case.
-#   test/lanes.sh lint unit race lab
+#   test/lanes.sh lint unit race kube lab
 set -uo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp -d)
@@ -17,18 +17,28 @@ count() {
     summary+=("$(printf '%-5s %5d passed %3d failed %3d skipped %5ds  %s' "$1" "$2" "$3" "$4" "$((SECONDS - began))" "$verdict")")
 }
 
-# go_lane LANE FLAGS...: go test through gotestsum, whose last line has the numbers.
-go_lane() {
-    local lane=$1 status total=0 fail=0 skip=0 line
-    shift
-    make --no-print-directory .cache/bin/gotestsum || return
-    .cache/bin/gotestsum --format pkgname --format-hide-empty-pkg -- "$@" ./... 2>&1 | tee "$log/$lane"
-    status=$?
-    line=$(grep -E '^DONE ' "$log/$lane" | tail -n 1)
+# count_gotestsum LANE STATUS: the last line of what the lane wrote has the numbers.
+count_gotestsum() {
+    local total=0 fail=0 skip=0 line
+    line=$(grep -E '^DONE ' "$log/$1" | tail -n 1)
     [[ $line =~ DONE\ ([0-9]+)\ tests ]] && total=${BASH_REMATCH[1]}
     [[ $line =~ ([0-9]+)\ failure ]] && fail=${BASH_REMATCH[1]}
     [[ $line =~ ([0-9]+)\ skipped ]] && skip=${BASH_REMATCH[1]}
-    count "$lane" $((total - fail - skip)) "$fail" "$skip" "$status"
+    count "$1" $((total - fail - skip)) "$fail" "$skip" "$2"
+}
+
+# go_lane LANE FLAGS...: go test of everything that needs no build tag.
+go_lane() {
+    local lane=$1
+    shift
+    make --no-print-directory .cache/bin/gotestsum || return
+    .cache/bin/gotestsum --format pkgname --format-hide-empty-pkg -- "$@" ./... 2>&1 | tee "$log/$lane"
+    count_gotestsum "$lane" $?
+}
+
+kube_lane() {
+    make --no-print-directory test-kube 2>&1 | tee "$log/kube"
+    count_gotestsum kube $?
 }
 
 lint_lane() {
@@ -59,6 +69,7 @@ for lane in "$@"; do
     lint) lint_lane ;;
     unit) go_lane unit ;;
     race) go_lane race -race ;;
+    kube) kube_lane ;;
     lab) lab_lane ;;
     *) echo "no lane $lane" >&2; exit 2 ;;
     esac
