@@ -85,7 +85,7 @@ bin/lab:
 	@go build -o $@ ./test/lab/cmd/lab
 
 # The reference CNI plugins that tests and demo call, at the version in test/tools/go.mod.
-PLUGINS := main/host-device main/ptp ipam/host-local ipam/static ipam/dhcp
+PLUGINS := main/host-device main/ptp main/loopback ipam/host-local ipam/static ipam/dhcp
 .PHONY: plugins
 plugins: $(addprefix bin/cni/,$(notdir $(PLUGINS)))
 bin/cni/%: test/tools/go.mod
