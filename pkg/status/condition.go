@@ -1,0 +1,72 @@
+package status
+
+import (
+	"fmt"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+)
+
+// reasonAllReady is the condition's reason when every bond is Ready; otherwise the reason is
+// the worst bond's state.
+const reasonAllReady = "AllReady"
+
+// maxMessage bounds the messages of the condition and of events, in bytes (an event's may have
+// 1024, core/v1).
+const maxMessage = 1024
+
+// conditionOf is True while every bond carries traffic. A bond that lost one of two legs
+// carries: a readiness gate that closed then would turn a loss of redundancy into an outage.
+// The time is left to the caller.
+func conditionOf(bonds []bond.Status) corev1.PodCondition {
+	c := corev1.PodCondition{Type: v1.Condition, Status: corev1.ConditionTrue, Reason: reasonAllReady}
+	var texts []string
+	for i := range bonds {
+		s := &bonds[i]
+		if s.State == bond.StateReady {
+			continue
+		}
+		texts = append(texts, sentence(s))
+		switch carrying := carries(s); {
+		case !carrying && c.Status == corev1.ConditionTrue:
+			c.Status, c.Reason = corev1.ConditionFalse, string(s.State)
+		case carrying && c.Status == corev1.ConditionFalse:
+			// what carries is not why the condition is False
+		case severity(v1.State(s.State)) > severity(v1.State(c.Reason)): // AllReady is below all
+			c.Reason = string(s.State)
+		}
+	}
+	if texts == nil {
+		texts = []string{fmt.Sprintf("all members of all bonds carry (%d bonds)", len(bonds))}
+	}
+	c.Message = clean(strings.Join(texts, "; "), maxMessage)
+	return c
+}
+
+// sentence is "bond0 is Degraded: why".
+func sentence(s *bond.Status) string {
+	text := s.Key.IfName + " is " + string(s.State)
+	if s.Reason != "" {
+		text += ": " + s.Reason
+	}
+	return text
+}
+
+// carries says that traffic passes through the bond, on however few members.
+func carries(s *bond.Status) bool {
+	if s.State == bond.StateReady {
+		return true
+	}
+	if s.State == bond.StateDown {
+		return false // whatever its members say: the bond itself may be down
+	}
+	for _, m := range s.Members {
+		if m.State == "active" || m.State == "backup" || m.State == "up" {
+			return true
+		}
+	}
+	return false
+}

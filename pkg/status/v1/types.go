@@ -1,0 +1,88 @@
+// Package v1 is the format of what Bondkeeper writes on a pod: the annotation
+// "bondkeeper.io/bonds", a JSON list with an entry a bond, and the name of the condition
+// that goes with it. It imports the standard library only, so that a reader of the
+// annotation may use it.
+//
+// Fields are added in v1 and never change their meaning; a reader skips those that it does
+// not know. What would break a reader comes as another version.
+package v1
+
+import "time"
+
+const (
+	// Annotation is the name of the annotation; its value is a JSON list of Bond.
+	Annotation = "bondkeeper.io/bonds"
+	// Condition is the type of the pod condition. It is True while every bond of the pod
+	// carries traffic, and may be used as a readiness gate.
+	Condition = "bondkeeper.io/BondsReady"
+	// Version is in every entry.
+	Version = "v1"
+	// MaxSize bounds the annotation's value, in bytes.
+	MaxSize = 32 << 10
+)
+
+// State is how a bond is, in one word.
+type State string
+
+// The states of a bond.
+const (
+	// Ready: everything is as recorded and every member carries.
+	Ready State = "Ready"
+	// Degraded: it carries traffic on fewer members than recorded.
+	Degraded State = "Degraded"
+	// Down: no member carries.
+	Down State = "Down"
+	// Repairing: something is being put back just now.
+	Repairing State = "Repairing"
+	// Stuck: a person is needed; Reason says for what.
+	Stuck State = "Stuck"
+)
+
+// States are all states, from the best to the worst.
+func States() []State { return []State{Ready, Repairing, Degraded, Stuck, Down} }
+
+// Bond is one entry of the list. Entries are sorted by interface. Texts hold printable
+// characters only; one that was too long ends in "…".
+type Bond struct {
+	Version    string    `json:"version" jsonschema:"format of this entry"`
+	Interface  string    `json:"interface,omitempty" jsonschema:"name of the bond in the pod, as Multus asked for it; missing only in an entry that stands for bonds left out"`
+	Network    string    `json:"network,omitempty" jsonschema:"name of the network configuration"`
+	State      State     `json:"state" jsonschema:"Ready: as recorded, every member carries. Degraded: carries on fewer members. Down: no member carries. Repairing: something is being put back. Stuck: a person is needed. For bonds left out: the worst of theirs"`
+	Reason     string    `json:"reason,omitempty" jsonschema:"what is wrong, where, and what to do; missing when all is well"`
+	Mode       string    `json:"mode,omitempty" jsonschema:"bonding mode, by the kernel's name"`
+	MAC        string    `json:"mac,omitempty" jsonschema:"the bond's MAC address"`
+	MTU        int       `json:"mtu,omitempty" jsonschema:"in bytes"`
+	Active     string    `json:"active,omitempty" jsonschema:"the active member, in the modes that have one"`
+	Members    []Member  `json:"members,omitempty" jsonschema:"the links that belong to the bond, in the order of the configuration"`
+	Warnings   []string  `json:"warnings,omitempty" jsonschema:"what was found allowed and probably not meant when the bond was made"`
+	Repairs    int       `json:"repairs" jsonschema:"repairs over the life of the bond"`
+	LastRepair Repair    `json:"lastRepair,omitzero" jsonschema:"the last repair that succeeded"`
+	Omitted    Omissions `json:"omitted,omitzero" jsonschema:"what was left out so that the annotation keeps its size"`
+}
+
+// Member is one link of a bond.
+type Member struct {
+	Name   string    `json:"name" jsonschema:"name of the link in the pod"`
+	PCI    string    `json:"pci,omitempty" jsonschema:"PCI address of the virtual function"`
+	PF     string    `json:"pf,omitempty" jsonschema:"PCI address of its physical function"`
+	VF     *int      `json:"vf,omitempty" jsonschema:"its number on the physical function; there where pf is"`
+	State  string    `json:"state" jsonschema:"active, backup, up, no carrier, down, not enslaved, in host, lost or unidentified; the first three carry traffic"`
+	Reason string    `json:"reason,omitempty" jsonschema:"what is wrong with this member"`
+	Since  time.Time `json:"since,omitzero" jsonschema:"when its loss was first seen; missing while it is well"`
+}
+
+// Repair is one that succeeded.
+type Repair struct {
+	Member string    `json:"member,omitempty" jsonschema:"the member that was put back; missing when it was the bond itself"`
+	Cause  string    `json:"cause" jsonschema:"what was seen, in one word"`
+	At     time.Time `json:"at" jsonschema:"when it was done"`
+	TookMs int64     `json:"tookMs" jsonschema:"milliseconds from when the loss was seen until the bond was whole"`
+}
+
+// Omissions counts what was left out of an entry. Bonds is set in the last entry of a list
+// only, and such an entry stands for nothing else.
+type Omissions struct {
+	Bonds    int `json:"bonds,omitempty" jsonschema:"bonds that this entry stands for"`
+	Members  int `json:"members,omitempty" jsonschema:"members of this bond that are not listed"`
+	Warnings int `json:"warnings,omitempty" jsonschema:"warnings of this bond that are not listed"`
+}
