@@ -1,0 +1,217 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/cache"
+	watchtools "k8s.io/client-go/tools/watch"
+
+	"github.com/bondkeeper/bondkeeper/test/kube"
+	"github.com/bondkeeper/bondkeeper/test/lab"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	nodeName = "lab-node"
+	// patience bounds every wait for the cluster; what is waited for takes seconds on a quiet machine.
+	patience = 2 * time.Minute
+)
+
+// cluster is a control plane on this machine's loopback and one node in a guest of the lab.
+type cluster struct {
+	*kube.ControlPlane
+	top, share string
+	images     []string
+	guest      *lab.Guest
+	stopNode   func()
+	// nodeEnd brings how the node ended.
+	nodeEnd chan error
+}
+
+func newCluster(t *testing.T) *cluster {
+	t.Helper()
+	top, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &cluster{top: top, share: shareDir(t, top), ControlPlane: kube.Start(t)}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := c.StartControllers(ctx); err != nil {
+		t.Fatal(err)
+	}
+	c.writeCredentials(t)
+	c.writeImages(t)
+	t.Cleanup(func() { c.stopGuest(t) })
+	return c
+}
+
+// shareDir is where the node's logs are left, for whoever looks for why a run failed.
+func shareDir(t *testing.T, top string) string {
+	t.Helper()
+	dir := filepath.Join(top, ".cache", "e2e")
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// inGuest is the path in the guest of a file of the shared directory.
+func inGuest(file string) string { return filepath.Join(topology.ShareDir, filepath.Base(file)) }
+
+// writeCredentials leaves two kubeconfigs for the node: the kubelet's, with a kubelet's rights, and one for
+// the plugin in Multus' place.
+func (c *cluster) writeCredentials(t *testing.T) {
+	t.Helper()
+	for name, config := range map[string]*rest.Config{
+		"kubelet": c.As("system:node:"+nodeName, "system:nodes", "system:authenticated"),
+		"admin":   c.Config(),
+	} {
+		config.Host = c.GuestURL()
+		file, err := c.WriteKubeconfig("node-"+name, config)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(c.share, name+".kubeconfig"), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// startNode boots the guest and returns when the API server calls its node ready.
+func (c *cluster) startNode(t *testing.T) {
+	t.Helper()
+	began := time.Now()
+	guest, err := lab.Start(t.Context(), lab.Config{
+		Cards: 2, VFs: 4, UserNet: true, MemoryMiB: lab.MaxMemoryMiB, WorkDir: c.share, CacheDir: filepath.Join(c.top, ".cache", "lab"), Logf: t.Logf,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.guest = guest
+	ctx, cancel := context.WithCancel(context.Background())
+	c.stopNode, c.nodeEnd = cancel, make(chan error, 1)
+	args := []string{nodeName, inGuest("kubelet.kubeconfig"), inGuest("admin.kubeconfig")}
+	for _, image := range c.images {
+		args = append(args, inGuest(image))
+	}
+	go func() {
+		c.nodeEnd <- guest.Run(ctx, lab.Cmd{Path: filepath.Join(c.top, "test/e2e/node.sh"), Args: args, Dir: c.top, Stdout: os.Stderr, Stderr: os.Stderr})
+	}()
+	c.kubectl(t, "wait", "--for=create", "node/"+nodeName, "--timeout="+patience.String())
+	c.kubectl(t, "wait", "--for=condition=Ready", "node/"+nodeName, "--timeout="+patience.String())
+	t.Logf("the node is Ready %s after power-on", time.Since(began).Round(time.Second))
+}
+
+// stopGuest is a power cut.
+func (c *cluster) stopGuest(t *testing.T) {
+	t.Helper()
+	if c.guest == nil {
+		return
+	}
+	c.stopNode()
+	if err := c.guest.Stop(context.Background()); err != nil {
+		t.Error(err)
+	}
+	<-c.nodeEnd
+	c.guest = nil
+}
+
+// kubectl runs kubectl as an administrator; the test ends where it fails.
+func (c *cluster) kubectl(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := c.Kubectl(t.Context(), args...)
+	if err != nil {
+		t.Fatalf("%v%s", err, c.nodeTrouble())
+	}
+	return out
+}
+
+// nodeTrouble is what the node's command said if it has ended.
+func (c *cluster) nodeTrouble() string {
+	select {
+	case err := <-c.nodeEnd:
+		c.nodeEnd <- err
+		return fmt.Sprintf("\nthe node has ended: %v; see %s", err, c.share)
+	default:
+		return "\nthe node's logs are in " + c.share
+	}
+}
+
+// sh runs a script on the node and returns its output.
+func (c *cluster) sh(t *testing.T, format string, args ...any) string {
+	t.Helper()
+	var out, errs bytes.Buffer
+	script := fmt.Sprintf(format, args...)
+	if err := c.guest.Run(t.Context(), lab.Cmd{Path: "bash", Args: []string{"-ec", script}, Dir: c.top, Stdout: &out, Stderr: &errs}); err != nil {
+		t.Fatalf("on the node: %s: %v: %s%s", script, err, out.String(), errs.String())
+	}
+	return strings.TrimSpace(out.String())
+}
+
+// awaitPod waits until a pod is as wanted: until holds returns an empty string, and no longer what is missing.
+func (c *cluster) awaitPod(t *testing.T, namespace, name string, holds func(*corev1.Pod) string) *corev1.Pod {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	pods := c.Client().CoreV1().Pods(namespace)
+	only := fields.OneTermEqualSelector("metadata.name", name).String()
+	list := &cache.ListWatch{
+		ListFunc: func(o metav1.ListOptions) (runtime.Object, error) { o.FieldSelector = only; return pods.List(ctx, o) },
+		WatchFunc: func(o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = only
+			return pods.Watch(ctx, o)
+		},
+	}
+	missing, last := "it is not there", (*corev1.Pod)(nil)
+	_, err := watchtools.UntilWithSync(ctx, list, &corev1.Pod{}, nil, func(e watch.Event) (bool, error) {
+		pod, ok := e.Object.(*corev1.Pod)
+		if !ok || e.Type == watch.Deleted {
+			missing = "it is not there"
+			return false, nil
+		}
+		last, missing = pod, holds(pod)
+		return missing == "", nil
+	})
+	if err != nil {
+		events, _ := c.Kubectl(t.Context(), "events", "--namespace", namespace)
+		if len(events) > 4000 {
+			events = events[:4000]
+		}
+		t.Fatalf("pod %s/%s: %s (%v)%s\n%s", namespace, name, missing, err, c.nodeTrouble(), events)
+	}
+	return last
+}
+
+// make runs make at the top of the checkout.
+func (c *cluster) make(t *testing.T, args ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "make", append([]string{"--no-print-directory"}, args...)...)
+	cmd.Dir = c.top
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("make %v: %v\n%s", args, err, out)
+	}
+}

@@ -1,0 +1,65 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// definition is a NetworkAttachmentDefinition.
+func definition(name, config string) string {
+	return fmt.Sprintf(`---
+apiVersion: k8s.cni.cncf.io/v1
+kind: NetworkAttachmentDefinition
+metadata: {namespace: demo, name: %s}
+spec:
+  config: '%s'
+`, name, config)
+}
+
+// vfNetwork is the network that is one VF, known by its PCI address.
+func vfNetwork(name, pci string) string {
+	return definition(name, fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "%s", "type": "host-device", "pciBusID": "%s"}`, name, pci))
+}
+
+// bondNetwork is the bond of net1 and net2 as the OKD page has it.
+func bondNetwork(name string) string {
+	return definition(name, `{
+    "type": "bond", "cniVersion": "0.3.1", "name": "bond-net1", "mode": "active-backup", "failOverMac": 1,
+    "linksInContainer": true, "miimon": "100", "mtu": 1500,
+    "links": [{"name": "net1"}, {"name": "net2"}],
+    "ipam": {"type": "host-local", "subnet": "10.56.217.0/24", "routes": [{"dst": "0.0.0.0/0"}], "gateway": "10.56.217.1"}
+  }`)
+}
+
+// bondPod is a pod with two VFs and a bond over them, which is ready only while its bond carries.
+func bondPod(name string, networks ...string) string {
+	return fmt.Sprintf(`---
+apiVersion: v1
+kind: Pod
+metadata:
+  namespace: demo
+  name: %s
+  annotations: {k8s.v1.cni.cncf.io/networks: "%s"}
+spec:
+  nodeName: %s
+  terminationGracePeriodSeconds: 0
+  readinessGates: [{conditionType: bondkeeper.io/BondsReady}]
+  containers:
+  - {name: main, image: "%s", imagePullPolicy: Never}
+`, name, strings.Join(networks, ", "), nodeName, workloadImage)
+}
+
+// apply makes objects of YAML text.
+func (c *cluster) apply(t *testing.T, documents ...string) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "objects.yaml")
+	if err := os.WriteFile(file, []byte(strings.Join(documents, "")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.kubectl(t, "apply", "--filename", file)
+}
