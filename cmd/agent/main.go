@@ -26,6 +26,7 @@ func commands() []command {
 	return []command{
 		{"run", "keep the bonds of this node until SIGTERM or SIGINT", run},
 		{"status", "show the bonds of this node, whether or not an agent runs", showStatus},
+		{"install-cni", "put the CNI plugin into the directory of CNI binaries, atomically", installCNI},
 		{"version", "print the version", showVersion},
 	}
 }
@@ -68,7 +69,7 @@ func dispatch(ctx context.Context, args []string, out io.Writer) error {
 func usage(w io.Writer) {
 	fmt.Fprintln(w, "Usage: agent COMMAND [flags]; agent COMMAND -h lists the flags")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s  %s\n", c.name, c.help)
+		fmt.Fprintf(w, "  %-11s  %s\n", c.name, c.help)
 	}
 }
 

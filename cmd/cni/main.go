@@ -14,9 +14,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
+// version is set by the build (-ldflags -X main.version=...).
+var version = "dev"
+
 func main() {
 	plugin := &cni.Plugin{Open: open}
-	skel.PluginMainFuncs(plugin.Funcs(), cni.Versions(), "Bondkeeper's CNI plugin bond")
+	skel.PluginMainFuncs(plugin.Funcs(), cni.Versions(), "Bondkeeper's CNI plugin bond "+version)
 }
 
 func open(stateDir string) (*cni.Backend, error) {
@@ -35,8 +38,8 @@ func open(stateDir string) (*cni.Backend, error) {
 }
 
 func sandbox(path string) (bond.Sandbox, error) {
-	id, err := netns.Identify(path)
-	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}, err
+	id, err := netns.IdentityOf(path)
+	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode, Boot: id.Boot, Cookie: id.Cookie}, err
 }
 
 func hostSandbox() (bond.Sandbox, error) {

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func get(t *testing.T, h http.Handler, path string) (int, string) {
+	t.Helper()
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w.Code, w.Body.String()
+}
+
+func TestProbesSayWhatIsWrong(t *testing.T) {
+	var wrong error
+	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "bonds 3\n") })
+	h := newHealthHandler(nil, []probe{{"records", func() error { return wrong }}, {"kernel", func() error { return nil }}}, metrics)
+	if code, text := get(t, h, "/readyz"); code != http.StatusOK || text != "ok\n" {
+		t.Errorf("all is well: %d %q", code, text)
+	}
+	wrong = errors.New("not listed yet")
+	if code, text := get(t, h, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "records: not listed yet") || strings.Contains(text, "kernel") {
+		t.Errorf("one fails: %d %q", code, text)
+	}
+	if code, _ := get(t, h, "/healthz"); code != http.StatusOK {
+		t.Errorf("what is not ready is alive all the same: %d", code)
+	}
+	if code, text := get(t, h, "/metrics"); code != http.StatusOK || text != "bonds 3\n" {
+		t.Errorf("metrics: %d %q", code, text)
+	}
+}
+
+// Work that stands still fails the probe; work that goes on, or of which there is none, does not.
+func TestStalled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		done, due := uint64(0), true
+		check := stalled(time.Minute, func() uint64 { return done }, func() bool { return due })
+		fails := func(want bool, after time.Duration, when string) {
+			t.Helper()
+			<-time.After(after)
+			if err := check(); (err != nil) != want {
+				t.Errorf("%s: %v", when, err)
+			}
+		}
+		fails(false, 30*time.Second, "at the start")
+		fails(true, 31*time.Second, "nothing was ever finished")
+		done++
+		fails(false, 10*time.Second, "something was finished")
+		fails(false, time.Minute, "at the limit")
+		fails(true, time.Second, "past the limit")
+		due = false
+		fails(false, time.Hour, "nothing to do")
+		due = true
+		fails(false, time.Minute, "something to do since the last time")
+		fails(true, time.Second, "for too long")
+	})
+}
+
+// An address that is taken is waited for: the agent before this one has it until it ends.
+func TestHealthWaitsForItsAddress(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := other.Addr().String()
+	ctx, cancel := context.WithCancel(t.Context())
+	told, done := make(chan error, 1), make(chan error)
+	go func() {
+		done <- serveHealth(ctx, addr, newHealthHandler(nil, nil, nil), func(err error) { told <- err })
+	}()
+	if err := <-told; !strings.Contains(err.Error(), addr) {
+		t.Error(err)
+	}
+	if err := other.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; {
+		res, err := http.Get("http://" + addr + "/healthz")
+		if err == nil {
+			_ = res.Body.Close()
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Errorf("at the end: %v", err)
+	}
+}

@@ -1,0 +1,55 @@
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/install"
+)
+
+// installCNI puts the plugin into the node's directory of CNI binaries.
+func installCNI(ctx context.Context, args []string, out io.Writer) error {
+	fs := flag.NewFlagSet("agent install-cni", flag.ContinueOnError)
+	dir := fs.String("dir", "/host/opt/cni/bin", "the node's directory of CNI binaries")
+	source := fs.String("source", "", "the plugin's binary; empty means bond in the directory of this program")
+	timeout := fs.Duration("timeout", 2*time.Minute, "how long it may take, waiting for another installer included")
+	if err := parse(fs, args); err != nil {
+		return err
+	}
+	if *source == "" {
+		beside, err := besideSelf(install.Name)
+		if err != nil {
+			return err
+		}
+		*source = beside
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("waited for %s", *timeout))
+	defer cancel()
+	r, err := install.Plugin(ctx, install.Config{Source: *source, Dir: *dir})
+	if err != nil {
+		return err
+	}
+	if r.Kept != "" {
+		fmt.Fprintf(out, "kept the plugin that was there as %s\n", r.Kept)
+	}
+	did := "is there already"
+	if r.Changed {
+		did = "installed"
+	}
+	fmt.Fprintf(out, "%s %s: version %s, sha256 %s\n", r.Path, did, r.Version, r.SHA256)
+	return nil
+}
+
+// besideSelf is the path of a file in the directory of this program.
+func besideSelf(name string) (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", fmt.Errorf("find this program's directory: %w", err)
+	}
+	return filepath.Join(filepath.Dir(self), name), nil
+}

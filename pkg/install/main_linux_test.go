@@ -1,0 +1,71 @@
+package install
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+)
+
+// asReader makes the test binary run a plugin again and again and tell of each run.
+const asReader = "BONDKEEPER_TEST_READ"
+
+// v1 and v2 are two builds of our plugin.
+var v1, v2 string
+
+func TestMain(m *testing.M) {
+	if plugin := os.Getenv(asReader); plugin != "" {
+		read(plugin)
+		return
+	}
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "install-")
+	if err == nil {
+		defer func() { _ = os.RemoveAll(dir) }()
+		v1, err = build(dir, "v1")
+	}
+	if err == nil {
+		v2, err = build(dir, "v2")
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+func build(dir, version string) (string, error) {
+	path := filepath.Join(dir, version)
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -X main.version="+version, "-o", path, ourMain)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build the plugin: %w: %s", err, out)
+	}
+	return path, nil
+}
+
+// read runs the plugin until its standard input ends, and writes a line for each run.
+func read(plugin string) {
+	ended := make(chan struct{})
+	go func() { _, _ = os.Stdin.Read(make([]byte, 1)); close(ended) }()
+	for {
+		select {
+		case <-ended:
+			return
+		default:
+		}
+		cmd := exec.Command(plugin)
+		cmd.Env = []string{"CNI_COMMAND=VERSION"}
+		err := cmd.Run()
+		if err == nil {
+			fmt.Println("ok")
+			continue
+		}
+		fmt.Println(time.Now().Format(time.TimeOnly), err)
+	}
+}
