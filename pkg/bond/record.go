@@ -69,11 +69,16 @@ func (p Pod) String() string {
 	return p.Namespace + "/" + p.Name
 }
 
-// Sandbox is the pod's netns: the path that leads to it and the identity that proves it.
+// Sandbox is the pod's netns: the path that leads to it and the identity that proves it. It
+// is comparable.
 type Sandbox struct {
 	Path  string `json:"path"`
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
+	// Boot is the kernel's ID of the boot in which the netns was made, Cookie the netns's serial
+	// number in it. Records of older versions have neither: path, device and inode must do then.
+	Boot   string `json:"boot,omitempty"`
+	Cookie uint64 `json:"cookie,omitempty"`
 }
 
 // Spec is what is wanted of the bond interface itself.

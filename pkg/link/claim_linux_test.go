@@ -11,11 +11,11 @@ import (
 
 func sandboxAt(t testing.TB, path string) bond.Sandbox {
 	t.Helper()
-	id, err := netns.Identify(path)
+	id, err := netns.IdentityOf(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
+	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode, Boot: id.Boot, Cookie: id.Cookie}
 }
 
 func TestForeignClaim(t *testing.T) {

@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -81,11 +82,29 @@ func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
 // openPod opens the sandbox for a piece of work; the caller closes it. The error
 // matches bond.ErrGone when the path no longer leads to that netns.
 func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
-	ns, err := netns.OpenVerified(s.Path, netns.ID{Dev: s.Dev, Inode: s.Inode})
+	ns, err := netns.OpenVerified(s.Path, identity(s))
 	if err != nil {
 		return nil, classify(err)
 	}
 	return dial(ctx, ns, bond.InPod)
+}
+
+func identity(s bond.Sandbox) netns.Identity {
+	return netns.Identity{ID: netns.ID{Dev: s.Dev, Inode: s.Inode}, Boot: s.Boot, Cookie: s.Cookie}
+}
+
+// SandboxAlive says whether the sandbox's path still leads to its netns. An error says nothing
+// about it.
+func (k *Kernel) SandboxAlive(s bond.Sandbox) (bool, error) {
+	ns, err := netns.OpenVerified(s.Path, identity(s))
+	if err == nil {
+		err = ns.Do(func() error { return nil }) // to go in is what proves it
+		_ = ns.Close()
+	}
+	if errors.Is(err, netns.ErrGone) {
+		return false, nil
+	}
+	return err == nil, err
 }
 
 // open opens the netns that place means for the record.

@@ -5,10 +5,12 @@ import (
 	"errors"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
 // Observe reads everything that the record is about. A sandbox that is gone is an answer, not
-// an error; its VFs are then still looked for in the host, so that they can be given back.
+// an error; its VFs are then still looked for in the host, so that they can be given back. Not
+// so those of an earlier boot: whatever has their PCI addresses now is not what the pod had.
 func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
 	o := bond.Observed{Members: make([]bond.ObservedMember, len(r.Members))}
 	for i := range o.Members {
@@ -22,6 +24,8 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 		if err != nil {
 			return bond.Observed{}, err
 		}
+	case errors.Is(err, netns.ErrEarlierBoot):
+		return o, nil
 	case !errors.Is(err, bond.ErrGone):
 		return bond.Observed{}, err
 	}

@@ -228,7 +228,12 @@ func TestDoLeaksNothing(t *testing.T) {
 }
 
 func BenchmarkDo(b *testing.B) {
-	ns, err := netns.Open(netnstest.New(b))
+	path := netnstest.New(b)
+	id, err := netns.IdentityOf(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	ns, err := netns.OpenVerified(path, id)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -243,7 +248,7 @@ func BenchmarkDo(b *testing.B) {
 
 func BenchmarkOpenVerified(b *testing.B) {
 	path := netnstest.New(b)
-	id, err := netns.Identify(path)
+	id, err := netns.IdentityOf(path)
 	if err != nil {
 		b.Fatal(err)
 	}

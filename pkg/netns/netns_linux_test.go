@@ -87,7 +87,7 @@ func TestOpenWithoutDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	_, err := netns.OpenVerified(path, netns.ID{Dev: 1, Inode: 1})
+	_, err := netns.OpenVerified(path, netns.Identity{ID: netns.ID{Dev: 1, Inode: 1}})
 	if limitErr := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); limitErr != nil {
 		t.Fatal(limitErr)
 	}
@@ -131,7 +131,7 @@ func TestOpenVerified(t *testing.T) {
 	path := netnstest.New(t)
 	want := open(t, path).ID() // held open, so that its inode number is not given away
 	verified := func() error {
-		ns, err := netns.OpenVerified(path, want)
+		ns, err := netns.OpenVerified(path, netns.Identity{ID: want})
 		if err == nil {
 			defer func() { _ = ns.Close() }()
 			if ns.ID() != want || ns.Path() != path {

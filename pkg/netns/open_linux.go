@@ -18,6 +18,8 @@ type NS struct {
 	path string
 	file *os.File
 	id   ID
+	// cookie is the one to be found inside; 0 for any.
+	cookie uint64
 }
 
 // Open opens the netns that path leads to: a bind mount as container runtimes make it
@@ -43,16 +45,28 @@ func Open(path string) (*NS, error) {
 }
 
 // OpenVerified opens the netns at path if it is still the one that want identifies.
-// The error matches ErrGone when the path is gone, is no netns or leads to another one.
-func OpenVerified(path string, want ID) (*NS, error) {
+// The error matches ErrGone when the path is gone, is no netns or leads to another one, and
+// ErrEarlierBoot when want is of an earlier boot. The cookie can be asked for only inside:
+// that is done by Do, which then fails with ErrGone.
+func OpenVerified(path string, want Identity) (*NS, error) {
+	if want.Boot != "" {
+		now, err := boot()
+		if err != nil {
+			return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+		}
+		if now != want.Boot {
+			return nil, fmt.Errorf("%w: %s was noted in boot %s, this is %s", ErrEarlierBoot, path, want.Boot, now)
+		}
+	}
 	ns, err := Open(path)
 	if err != nil {
 		return nil, err
 	}
-	if ns.id != want {
+	if ns.id != want.ID {
 		_ = ns.Close()
-		return nil, fmt.Errorf("%w: %s leads to %s now, it was %s", ErrGone, path, ns.id, want)
+		return nil, fmt.Errorf("%w: %s leads to %s now, it was %s", ErrGone, path, ns.id, want.ID)
 	}
+	ns.cookie = want.Cookie
 	return ns, nil
 }
 
@@ -63,6 +77,24 @@ func Identify(path string) (ID, error) {
 		return ID{}, err
 	}
 	return ns.id, ns.Close()
+}
+
+// IdentityOf is all that tells the netns at path from others. Errors are those of Open.
+func IdentityOf(path string) (Identity, error) {
+	ns, err := Open(path)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer func() { _ = ns.Close() }()
+	i := Identity{ID: ns.id}
+	if i.Boot, err = boot(); err != nil {
+		return Identity{}, err
+	}
+	err = ns.Do(func() error {
+		i.Cookie, err = ownCookie()
+		return err
+	})
+	return i, err
 }
 
 // Current opens the netns of the calling thread: inside Do that which Do entered, anywhere

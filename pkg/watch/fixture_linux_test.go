@@ -186,11 +186,11 @@ func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Hub)) *Hub 
 func sandbox(t testing.TB) bond.Sandbox {
 	t.Helper()
 	path := netnstest.New(t)
-	id, err := netns.Identify(path)
+	id, err := netns.IdentityOf(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode}
+	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode, Boot: id.Boot, Cookie: id.Cookie}
 }
 
 // in runs f in the sandbox. Handles made by f, such as those of netlink's functions, are in there.

@@ -47,7 +47,8 @@ func (k kernelNSIDs) self() (int32, error) {
 }
 
 func (k kernelNSIDs) assign(s bond.Sandbox) (int32, error) {
-	ns, err := netns.OpenVerified(s.Path, netns.ID{Dev: s.Dev, Inode: s.Inode})
+	// The cookie is not asked for: to hear events of a netns that is another one by now harms nobody.
+	ns, err := netns.OpenVerified(s.Path, netns.Identity{ID: netns.ID{Dev: s.Dev, Inode: s.Inode}, Boot: s.Boot})
 	if err != nil {
 		return noNSID, err
 	}

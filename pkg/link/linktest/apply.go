@@ -119,11 +119,13 @@ func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 // pod is the record's netns, when its path still leads there.
 func (f *Fake) pod(r *bond.Record) (*space, error) {
 	s := f.spaces[r.Sandbox.Path]
-	if s == nil || r.Sandbox.Path == Host || s.dev != r.Sandbox.Dev || s.inode != r.Sandbox.Inode {
+	if s == nil || r.Sandbox.Path == Host || earlierBoot(r.Sandbox) || s.dev != r.Sandbox.Dev || s.inode != r.Sandbox.Inode {
 		return nil, fmt.Errorf("netns %s of the pod: %w", r.Sandbox.Path, bond.ErrGone)
 	}
 	return s, nil
 }
+
+func earlierBoot(s bond.Sandbox) bool { return s.Boot != "" && s.Boot != boot }
 
 // resolve finds the link that a Ref names and refuses another that stands in its place.
 func (f *Fake) resolve(pod *space, ref plan.Ref) (*netdev, error) {

@@ -11,6 +11,7 @@ var netnsCases = []contractCase{
 	{"a move into the pod under a name that is taken is refused", anything, moveToPodTaken},
 	{"a deleted netns is a dead sandbox", anything, sandboxDeleted},
 	{"another netns on the path is a dead sandbox", anything, sandboxReplaced},
+	{"a sandbox of an earlier boot is dead, and nothing is taken for its member", anything, sandboxOfEarlierBoot},
 }
 
 // inHost finds member i in the host under name by the world's own eyes.
@@ -109,4 +110,16 @@ func sandboxReplaced(s *stage) {
 	s.dead()
 	s.refused(plan.SetUp{Link: l}, bond.ErrGone)
 	s.refused(plan.CreateBond{Name: "bond0"}, bond.ErrGone)
+}
+
+func sandboxOfEarlierBoot(s *stage) {
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
+	s.r.Sandbox.Boot = "00000000-0000-0000-0000-000000000000"
+	s.dead()
+	for i, m := range s.see().Members {
+		if m.Place != bond.Lost || m.ForeignClaim != "" || m.PF != nil {
+			s.Errorf("member %d: %s", i, oneLine(m))
+		}
+	}
+	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net1"}, bond.ErrGone)
 }

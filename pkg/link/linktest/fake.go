@@ -11,6 +11,9 @@ import (
 // Host is the path under which the fake knows the host's netns.
 const Host = ""
 
+// boot is the fake's own.
+const boot = "fake-boot"
+
 // Fake is a kernel in memory with the behaviour of Linux 6.12 where pod bonds depend on
 // it. It has the methods of reconcile.Kernel. What happens to it from outside is done
 // by methods named as the world names it (UnbindVF, DeletePod, …). Nothing in it takes
@@ -63,7 +66,7 @@ func (f *Fake) AddPod(path string) bond.Sandbox {
 		f.deleteSpace(old)
 	}
 	s := f.addSpace(path)
-	return bond.Sandbox{Path: path, Dev: s.dev, Inode: s.inode}
+	return bond.Sandbox{Path: path, Dev: s.dev, Inode: s.inode, Boot: boot}
 }
 
 // AddVirtual makes a virtual link (a veth whose peer is up) in the pod on path, or in

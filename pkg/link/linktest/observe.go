@@ -66,6 +66,9 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 
 func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.ObservedMember {
 	om := bond.ObservedMember{Place: bond.Lost}
+	if earlierBoot(r.Sandbox) {
+		return om
+	}
 	d := f.find(pod, m)
 	if d != nil {
 		om.Link = d.describe()
