@@ -30,7 +30,7 @@ build: ## Build the agent and the CNI plugin into bin/
 
 .PHONY: test
 test: ## Run everything: lint, unit tests, race detector, control plane, lab; the README's test command
-	@test/lanes.sh lint unit race kube lab
+	@test/lanes.sh lint unit race kube lab e2e
 
 .PHONY: test-fast
 test-fast: ## Run what needs no lab: lint and unit tests
@@ -43,6 +43,15 @@ test-lab: deps bin/lab build plugins ## Run the tests that need real bonding and
 .PHONY: test-kube
 test-kube: kube $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
 	@$(TOOLS)/gotestsum --format pkgname --format-hide-empty-pkg -- -tags kube -race -timeout 20m $(KUBE_FLAGS) $(KUBE_PKGS)
+
+.PHONY: e2e
+e2e: deps kube plugins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/metaplugin ./test/e2e/metaplugin
+	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e
+
+.PHONY: scale
+scale: deps bin/lab build plugins ## Measure what an agent costs a node with 1, 64 and 256 bonds, in the lab
+	@bin/lab run -cards 0 -memory 2048 -timeout 20m -- test/scale/node.sh
 
 .PHONY: walk
 walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies

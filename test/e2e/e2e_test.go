@@ -3,26 +3,172 @@
 package e2e
 
 import (
+	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
+// TestCluster is the life of a node, told in order: each step goes on from where the one before left the cluster.
 func TestCluster(t *testing.T) {
 	c := newCluster(t)
 	c.startNode(t)
+	for _, step := range []struct {
+		name string
+		run  func(*testing.T, *cluster)
+	}{
+		{"install", install},
+		{"pods get their bonds", podsGetBonds},
+		{"a VF is lost and comes back", vfLost},
+		{"both VFs are lost and come back", bothLost},
+		{"the agent is upgraded", upgrade},
+		{"the API server is away", outage},
+		{"a pod is deleted", deletePod},
+		{"the node is restarted", restart},
+	} {
+		if !t.Run(step.name, func(t *testing.T) { step.run(t, c) }) {
+			t.Fatalf("after %q the cluster is not what the next step needs", step.name)
+		}
+	}
+}
+
+// install is what an administrator does, with the image of this checkout.
+func install(t *testing.T, c *cluster) {
+	c.Apply(t, "test/e2e/manifests", "test/e2e/overlay")
+	c.awaitAgent(t)
+	version := c.sh(t, "CNI_COMMAND=VERSION /opt/cni/bin/bond <<<'{\"cniVersion\": \"1.1.0\"}'")
+	if !strings.Contains(version, "1.1.0") {
+		t.Errorf("the installed plugin says %q", version)
+	}
+	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "doctor"))
+}
+
+// podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry.
+func podsGetBonds(t *testing.T, c *cluster) {
 	c.kubectl(t, "create", "namespace", "demo")
-	c.Apply(t, "test/e2e/manifests")
-	c.sh(t, "cp bin/bond /opt/cni/bin/")
 	cards := c.guest.Topology().Cards
-	c.apply(t, vfNetwork("vf1", cards[0].VFs[0].PCI), vfNetwork("vf2", cards[1].VFs[0].PCI), bondNetwork("bond-net1"))
-	c.apply(t, bondPod("bondpod1", "demo/vf1", "demo/vf2", "demo/bond-net1@bond0"))
-	pod := c.awaitPod(t, "demo", "bondpod1", func(p *corev1.Pod) string {
-		if p.Annotations["k8s.v1.cni.cncf.io/network-status"] == "" {
-			return "no network-status"
+	c.apply(t, bondNetwork("bond-net1"),
+		vfNetwork("vf1", cards[0].VFs[0].PCI), vfNetwork("vf2", cards[1].VFs[0].PCI),
+		vfNetwork("vf3", cards[0].VFs[1].PCI), vfNetwork("vf4", cards[1].VFs[1].PCI))
+	c.apply(t, bondPod("bondpod1", "demo/vf1", "demo/vf2", "demo/bond-net1@bond0"),
+		bondPod("bondpod2", "demo/vf3", "demo/vf4", "demo/bond-net1@bond0"))
+	for _, pod := range []string{"bondpod1", "bondpod2"} {
+		c.awaitBond(t, pod, v1.Ready, corev1.ConditionTrue, 0)
+		c.awaitReady(t, pod, corev1.ConditionTrue)
+	}
+	c.ping(t)
+	t.Log(c.show(t, "bondpod1"))
+}
+
+func vfLost(t *testing.T, c *cluster) {
+	vf := c.guest.Topology().Cards[0].VFs[0].PCI
+	c.unbind(t, vf)
+	c.awaitBond(t, "bondpod1", v1.Degraded, corev1.ConditionTrue, 0)
+	c.awaitEvent(t, "bondpod1", "BondDegraded")
+	t.Log(c.show(t, "bondpod1"))
+	c.ping(t)
+	c.bind(t, vf)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 1)
+	c.awaitEvent(t, "bondpod1", "BondRepaired")
+	c.ping(t)
+	t.Log(c.show(t, "bondpod1"))
+}
+
+// bothLost takes the pod out of service, by its readiness gate, for as long as nothing carries.
+func bothLost(t *testing.T, c *cluster) {
+	cards := c.guest.Topology().Cards
+	c.unbind(t, cards[0].VFs[0].PCI, cards[1].VFs[0].PCI)
+	c.awaitBond(t, "bondpod1", v1.Down, corev1.ConditionFalse, 1)
+	c.awaitReady(t, "bondpod1", corev1.ConditionFalse)
+	c.bind(t, cards[0].VFs[0].PCI, cards[1].VFs[0].PCI)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 2)
+	c.awaitReady(t, "bondpod1", corev1.ConditionTrue)
+	c.ping(t)
+}
+
+// upgrade rolls out another image. It moves no packet, changes nothing in a pod's netns and tells the API
+// server nothing.
+func upgrade(t *testing.T, c *cluster) {
+	before := c.pod(t, "bondpod1")
+	stop := c.watchNetns(t, before)
+	c.kubectl(t, "set", "image", "--namespace=bondkeeper", "daemonset/bondkeeper-agent", "agent="+agentImage(2), "install-cni="+agentImage(2))
+	c.awaitAgent(t)
+	if events := stop(); events != "" {
+		t.Errorf("the upgrade changed the pod's netns:\n%s", events)
+	}
+	c.ping(t)
+	if after := c.pod(t, "bondpod1"); after.ResourceVersion != before.ResourceVersion {
+		t.Errorf("the upgrade wrote to a pod whose bond had not changed: %s, then %s", before.Annotations[v1.Annotation], after.Annotations[v1.Annotation])
+	}
+	vf := c.guest.Topology().Cards[1].VFs[0].PCI
+	c.unbind(t, vf)
+	c.bind(t, vf)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 3)
+}
+
+// outage loses a VF while nobody can be told: the bond is repaired all the same, and the last state is told once the
+// API server is back.
+func outage(t *testing.T, c *cluster) {
+	if err := c.StopServer(); err != nil {
+		t.Fatal(err)
+	}
+	vf := c.guest.Topology().Cards[0].VFs[0].PCI
+	c.unbind(t, vf)
+	c.bind(t, vf)
+	c.await(t, "repair without an API server", func() bool {
+		return regexp.MustCompile(`demo/bondpod1 +bond0 +Ready .* 4 +net1 `).MatchString(c.sh(t, "bin/agent status"))
+	})
+	c.ping(t)
+	if err := c.StartServer(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 4)
+}
+
+// deletePod leaves nothing behind: the VFs are in the host, and the record and the address are gone.
+func deletePod(t *testing.T, c *cluster) {
+	c.kubectl(t, "delete", "--namespace=demo", "pod/bondpod2", "--timeout="+patience.String())
+	c.await(t, "the end of bondpod2's sandbox", func() bool {
+		return !strings.Contains(c.sh(t, "bin/agent status"), "bondpod2")
+	})
+	cards := c.guest.Topology().Cards
+	for _, vf := range []string{cards[0].VFs[1].PCI, cards[1].VFs[1].PCI} {
+		c.await(t, "VF "+vf+" in the host", func() bool { return c.sh(t, "ls /sys/bus/pci/devices/%s/net", vf) != "" })
+	}
+	if leases := c.sh(t, "ls /var/lib/cni/networks/bond-net1 | grep -c '^10' || true"); leases != "1" {
+		t.Errorf("%s addresses are leased, want only bondpod1's", leases)
+	}
+}
+
+// restart is a power cut: records and netns are gone, and the kubelet makes its pods' sandboxes anew.
+func restart(t *testing.T, c *cluster) {
+	before, err := read(c.pod(t, "bondpod1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.stopGuest(t)
+	c.startNode(t)
+	c.awaitAgent(t)
+	c.awaitPod(t, "demo", "bondpod1", func(p *corev1.Pod) string {
+		if is, err := read(p); err != nil || is.MAC == before.MAC || is.State != v1.Ready || is.Repairs != 0 {
+			return "it has not got a new bond: " + p.Annotations[v1.Annotation]
 		}
 		return ""
 	})
-	t.Log(pod.Annotations)
-	t.Log(c.sh(t, "cat /run/bondkeeper/*.json"))
+	c.awaitReady(t, "bondpod1", corev1.ConditionTrue)
+	if n := c.sh(t, "ls /run/bondkeeper/*.json | wc -l"); n != "1" {
+		t.Errorf("%s records, want one", n)
+	}
+}
+
+// show is what an SRE reads.
+func (c *cluster) show(t *testing.T, pod string) string {
+	t.Helper()
+	return "kubectl get pod " + pod + " -o yaml, without its spec:\n" +
+		c.kubectl(t, "get", "--namespace=demo", "pod/"+pod, "--output=go-template-file="+filepath.Join(c.top, "test/e2e/told.tmpl")) +
+		c.kubectl(t, "events", "--namespace=demo", "--for=pod/"+pod)
 }

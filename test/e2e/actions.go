@@ -1,0 +1,124 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/bondkeeper/bondkeeper/test/lab"
+)
+
+// await asks again and again, for what sends no event to this machine.
+func (c *cluster) await(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	tick := time.NewTicker(300 * time.Millisecond)
+	defer tick.Stop()
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("%s: not within %s%s", what, patience, c.nodeTrouble())
+		}
+	}
+}
+
+// awaitAgent waits until the DaemonSet's pod of the last image is ready.
+func (c *cluster) awaitAgent(t *testing.T) {
+	t.Helper()
+	out, err := c.Kubectl(t.Context(), "rollout", "status", "--namespace=bondkeeper", "daemonset/bondkeeper-agent", "--timeout="+patience.String())
+	if err == nil {
+		return
+	}
+	described, _ := c.Kubectl(t.Context(), "describe", "--namespace=bondkeeper", "pods")
+	t.Fatalf("the agent is not ready: %s%v%s\n%s", out, err, c.nodeTrouble(), described)
+}
+
+// agentContainer is the ID of the container that the agent runs in.
+func (c *cluster) agentContainer(t *testing.T) string {
+	t.Helper()
+	id := c.kubectl(t, "get", "--namespace=bondkeeper", "pods", "--output=jsonpath={.items[0].status.containerStatuses[0].containerID}")
+	return strings.TrimPrefix(id, "containerd://")
+}
+
+// inAgent runs a command of the agent beside it, in its container.
+func (c *cluster) inAgent(t *testing.T, command string) string {
+	t.Helper()
+	return c.sh(t, ".cache/kube/bin/ctr -n k8s.io task exec --exec-id e2e-$$ %s /agent %s", c.agentContainer(t), command)
+}
+
+func (c *cluster) pod(t *testing.T, name string) *corev1.Pod {
+	t.Helper()
+	p, err := c.Client().CoreV1().Pods("demo").Get(t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// unbind takes the driver from VFs: their netdevs vanish from the pod.
+func (c *cluster) unbind(t *testing.T, vfs ...string) {
+	t.Helper()
+	for _, vf := range vfs {
+		c.sh(t, "echo %s >/sys/bus/pci/drivers/igbvf/unbind", vf)
+	}
+}
+
+// bind gives VFs their driver back: their netdevs appear in the host.
+func (c *cluster) bind(t *testing.T, vfs ...string) {
+	t.Helper()
+	for _, vf := range vfs {
+		c.sh(t, "echo %s >/sys/bus/pci/drivers/igbvf/bind", vf)
+	}
+}
+
+// netns is the path of a pod's netns, by its record.
+func (c *cluster) netns(t *testing.T, pod *corev1.Pod) string {
+	t.Helper()
+	return c.sh(t, `grep -l %s /run/bondkeeper/*.json | head -n 1 | xargs sed -n 's/.*"sandbox":{"path":"\([^"]*\)".*/\1/p'`, pod.UID)
+}
+
+// ping sends traffic from the first pod's bond to the second's.
+func (c *cluster) ping(t *testing.T) {
+	t.Helper()
+	from, to := c.pod(t, "bondpod1"), c.pod(t, "bondpod2")
+	address := c.sh(t, "nsenter --net=%s ip -4 -o address show dev bond0 | sed 's|.* inet \\([0-9.]*\\)/.*|\\1|'", c.netns(t, to))
+	c.sh(t, "nsenter --net=%s ping -c 5 -i 0.2 -W 2 -I bond0 %s", c.netns(t, from), address)
+}
+
+// watchNetns notes what changes in a pod's links, addresses and routes until it is stopped. The kernel's own
+// updates of neighbours and of reachability are not asked for.
+func (c *cluster) watchNetns(t *testing.T, pod *corev1.Pod) (stop func() string) {
+	t.Helper()
+	file := filepath.Join(c.share, "monitor.txt")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	script := fmt.Sprintf("exec nsenter --net=%s ip monitor link address route >%s", c.netns(t, pod), inGuest(file))
+	go func() { ended <- c.guest.Run(ctx, lab.Cmd{Path: "bash", Args: []string{"-c", script}}) }()
+	c.await(t, "ip monitor", func() bool { return c.sh(t, "pgrep -x ip || true") != "" })
+	return func() string {
+		cancel()
+		if err := <-ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("ip monitor: %v", err)
+		}
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Error(err)
+		}
+		return string(data)
+	}
+}
