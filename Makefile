@@ -29,7 +29,7 @@ build: ## Build the agent and the CNI plugin into bin/
 	@ls -l bin/agent bin/bond | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 .PHONY: test
-test: ## Run everything: lint, unit tests, race detector, control plane, lab; the README's test command
+test: ## Run everything: lint, unit tests, race detector, control plane, lab, a whole cluster; the README's test command
 	@test/lanes.sh lint unit race kube lab e2e
 
 .PHONY: test-fast
