@@ -28,6 +28,15 @@ build: ## Build the agent and the CNI plugin into bin/
 	@$(GOBUILD) -o bin/bond ./cmd/cni
 	@ls -l bin/agent bin/bond | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
 
+# IMAGE is the name that the archive gives the image; IMAGE_ARCHS the platforms in it.
+IMAGE ?= bondkeeper.io/bondkeeper:dev
+IMAGE_TAR ?= bin/bondkeeper-image.tar
+IMAGE_ARCHS ?= amd64,arm64
+.PHONY: image
+image: ## Make the container image as the Dockerfile says, without Docker, into bin/bondkeeper-image.tar
+	@mkdir -p $(dir $(IMAGE_TAR))
+	@go run ./test/image/cmd/image -version $(VERSION) -epoch $$(git log -1 --format=%ct) -name $(IMAGE) -archs $(IMAGE_ARCHS) -o $(IMAGE_TAR)
+
 .PHONY: test
 test: ## Run everything: lint, unit tests, race detector, control plane, lab, a whole cluster; the README's test command
 	@test/lanes.sh lint unit race kube lab e2e
