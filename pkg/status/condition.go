@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -30,10 +31,10 @@ func conditionOf(bonds []bond.Status) corev1.PodCondition {
 			continue
 		}
 		texts = append(texts, sentence(s))
-		switch carrying := carries(s); {
-		case !carrying && c.Status == corev1.ConditionTrue:
+		switch carries := carries(s); {
+		case !carries && c.Status == corev1.ConditionTrue:
 			c.Status, c.Reason = corev1.ConditionFalse, string(s.State)
-		case carrying && c.Status == corev1.ConditionFalse:
+		case carries && c.Status == corev1.ConditionFalse:
 			// what carries is not why the condition is False
 		case severity(v1.State(s.State)) > severity(v1.State(c.Reason)): // AllReady is below all
 			c.Reason = string(s.State)
@@ -46,13 +47,27 @@ func conditionOf(bonds []bond.Status) corev1.PodCondition {
 	return c
 }
 
-// sentence is "bond0 is Degraded: why".
+// sentence is "bond0 is Degraded: why"; without a reason, the members that do not carry.
 func sentence(s *bond.Status) string {
+	why := s.Reason
+	if why == "" {
+		var idle []string
+		for i := range s.Members {
+			if m := &s.Members[i]; !carrying(m) {
+				idle = append(idle, m.Name+" is "+m.State)
+			}
+		}
+		why = strings.Join(idle, ", ")
+	}
 	text := s.Key.IfName + " is " + string(s.State)
-	if s.Reason != "" {
-		text += ": " + s.Reason
+	if why != "" {
+		text += ": " + why
 	}
 	return text
+}
+
+func carrying(m *bond.MemberStatus) bool {
+	return m.State == "active" || m.State == "backup" || m.State == "up"
 }
 
 // carries says that traffic passes through the bond, on however few members.
@@ -63,10 +78,5 @@ func carries(s *bond.Status) bool {
 	if s.State == bond.StateDown {
 		return false // whatever its members say: the bond itself may be down
 	}
-	for _, m := range s.Members {
-		if m.State == "active" || m.State == "backup" || m.State == "up" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.Members, func(m bond.MemberStatus) bool { return carrying(&m) })
 }

@@ -14,12 +14,15 @@ type Journal struct {
 	log  *zap.Logger
 	mu   sync.Mutex
 	last map[bond.Key]told
+	// repairs of bonds that were known before they were repaired
+	repairs int
 }
 
 type told struct {
-	state  bond.State
-	reason string
-	active string
+	state   bond.State
+	reason  string
+	active  string
+	repairs int
 }
 
 // NewJournal writes to log.
@@ -29,12 +32,16 @@ func NewJournal(log *zap.Logger) *Journal {
 
 // Tell notes how a bond is now.
 func (j *Journal) Tell(s bond.Status) {
-	now := told{s.State, s.Reason, s.Active}
+	now := told{s.State, s.Reason, s.Active, s.Repairs}
 	j.mu.Lock()
 	before, known := j.last[s.Key]
 	j.last[s.Key] = now
+	if known {
+		j.repairs += max(0, now.repairs-before.repairs)
+	}
 	j.mu.Unlock()
-	if before == now {
+	before.repairs = now.repairs // the engine logs a repair itself
+	if known && before == now {
 		return
 	}
 	fields := []zap.Field{
@@ -77,4 +84,11 @@ func (j *Journal) Count() map[bond.State]int {
 		n[t.state]++
 	}
 	return n
+}
+
+// Repairs is how many repairs of bonds were told of since the journal was made.
+func (j *Journal) Repairs() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.repairs
 }

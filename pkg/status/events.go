@@ -1,0 +1,91 @@
+package status
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/logr/funcr"
+	"go.uber.org/zap"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/kubernetes/scheme"
+	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/client-go/tools/record"
+	"k8s.io/klog/v2"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Component is the source of events; the admission policy goes by it.
+const Component = "bondkeeper"
+
+// The reasons of events.
+const (
+	EventReady    = "BondReady"
+	EventRepaired = "BondRepaired"
+	EventDegraded = "BondDegraded"
+	EventDown     = "BondDown"
+	EventStuck    = "BondStuck"
+)
+
+// startEvents begins to write events, until ctx ends. The recorder keeps a bounded number of
+// them, merges those that are alike, and gives up on one after two minutes.
+func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
+	lost := funcr.New(func(_, text string) {
+		r.c.Log.Warn("event not written", zap.String("why", clean(text, maxMessage)))
+	}, funcr.Options{})
+	b := record.NewBroadcaster(record.WithContext(klog.NewContext(ctx, lost)))
+	b.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: r.api.client.Events("")})
+	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(lost)
+}
+
+// announce makes an event of what changed with a bond since the pod was told last. It is called
+// after the pod was told, so that after an outage there is an event of how things are, and
+// none of what nobody can act upon any more.
+func (r *Reporter) announce(pod bond.Pod, was saidBond, s *bond.Status) {
+	reason, message := transition(was, s)
+	if reason == "" {
+		return
+	}
+	level := corev1.EventTypeWarning
+	if reason == EventReady || reason == EventRepaired {
+		level = corev1.EventTypeNormal
+	}
+	r.events.Event(reference(pod), level, reason, clean(message, maxMessage))
+}
+
+// transition is the event that leads from was to s; none if there is no reason. A bond that is
+// Ready when it is first told of has come from nowhere.
+func transition(was saidBond, s *bond.Status) (reason, message string) {
+	switch s.State {
+	case bond.StateReady:
+		repaired := was.State != "" && s.Repairs > was.Repairs
+		if repaired && s.Last != nil {
+			return EventRepaired, repairOf(s)
+		}
+		if was.State != "" && was.State != bond.StateReady {
+			return EventReady, s.Key.IfName + " is Ready again"
+		}
+		return "", ""
+	case was.State:
+		return "", ""
+	case bond.StateDegraded:
+		return EventDegraded, sentence(s)
+	case bond.StateDown:
+		return EventDown, sentence(s)
+	case bond.StateStuck:
+		return EventStuck, sentence(s)
+	default:
+		return "", "" // on its way somewhere
+	}
+}
+
+// repairOf is "bond0: net1 put back after MemberInHost, in 412ms".
+func repairOf(s *bond.Status) string {
+	who := s.Last.Member
+	if who == "" {
+		who = "the bond itself"
+	}
+	took := time.Duration(s.Last.Took) * time.Millisecond
+	return fmt.Sprintf("%s is whole again: %s put back after %s, in %s (repair %d)", s.Key.IfName, who, s.Last.Cause, took, s.Repairs)
+}

@@ -1,0 +1,545 @@
+package status_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+)
+
+// start runs a reporter until the test ends or stop is called.
+func start(t *testing.T, s *server, c status.Config) (r *status.Reporter, stop func()) {
+	t.Helper()
+	c.API, c.Node = s.config(), "node-a"
+	if c.Log == nil {
+		c.Log = zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
+	}
+	r, err := status.NewReporter(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- r.Run(ctx) }()
+	stopped := false
+	stop = func() {
+		if !stopped {
+			stopped = true
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	t.Cleanup(stop)
+	return r, stop
+}
+
+// pass lets virtual time go by, and what is due in it happen.
+func pass(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func wantCalls(t *testing.T, s *server, looks, patches int) {
+	t.Helper()
+	if l, p := s.count(); l != looks || p != patches {
+		t.Fatalf("%d looks and %d patches, want %d and %d", l, p, looks, patches)
+	}
+}
+
+func condition(t *testing.T, p *corev1.Pod) corev1.PodCondition {
+	t.Helper()
+	for _, c := range p.Status.Conditions {
+		if c.Type == v1.Condition {
+			return c
+		}
+	}
+	t.Fatalf("no condition %s on %v", v1.Condition, p.Status)
+	return corev1.PodCondition{}
+}
+
+func wantCondition(t *testing.T, p *corev1.Pod, status corev1.ConditionStatus, reason string) {
+	t.Helper()
+	if c := condition(t, p); c.Status != status || c.Reason != reason || c.Message == "" {
+		t.Errorf("condition %+v, want %s, reason %s, and a message", c, status, reason)
+	}
+}
+
+// A bond's life: one look and one patch at the start, one patch a change, nothing in between
+// and nothing at the end.
+func TestLifeOfABond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		dir := t.TempDir()
+		r, _ := start(t, s, status.Config{Dir: dir})
+		p := podN(1)
+		s.add(p)
+		b := bondOf(p, "bond0")
+		r.Tell(b)
+		pass(5 * time.Second)
+		wantCalls(t, s, 1, 1)
+		first := s.pod(p)
+		wantCondition(t, first, corev1.ConditionTrue, "AllReady")
+		if list := s.told(p); len(list) != 1 || list[0].Interface != "bond0" || list[0].State != v1.Ready || len(list[0].Members) != 2 {
+			t.Errorf("told: %+v", list)
+		}
+		for range 100 { // the agent looks at every bond again and again
+			r.Tell(bondOf(p, "bond0"))
+			pass(45 * time.Second)
+		}
+		wantCalls(t, s, 0, 0)
+		b = lose(b)
+		r.Tell(b)
+		synctest.Wait() // at once: no time has passed
+		wantCalls(t, s, 0, 1)
+		wantCondition(t, s.pod(p), corev1.ConditionTrue, "Degraded")
+		b = mend(b)
+		r.Tell(b)
+		pass(5 * time.Second)
+		wantCalls(t, s, 0, 1)
+		last := s.pod(p)
+		wantCondition(t, last, corev1.ConditionTrue, "AllReady")
+		if a, b := condition(t, first).LastTransitionTime, condition(t, last).LastTransitionTime; !a.Equal(&b) {
+			t.Errorf("the condition was True all the time and its time went from %s to %s", a, b)
+		}
+		if got, want := s.reasons(), []string{status.EventDegraded, status.EventRepaired}; !slices.Equal(got, want) {
+			t.Errorf("events %q, want %q", got, want)
+		}
+		r.Forget(b.Key)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 0)
+		if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
+			t.Errorf("left in the directory: %v %v", files, err)
+		}
+		if got := last.Annotations[status.NetworkStatus]; got != "[]" {
+			t.Errorf("Multus's annotation is now %q", got)
+		}
+	})
+}
+
+func TestEventsSayWhoAndWhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		b := bondOf(p, "bond0")
+		tell := func(b bond.Status) {
+			r.Tell(b)
+			pass(time.Minute)
+		}
+		tell(b)
+		tell(lose(b))
+		tell(down(b))
+		stuck := lose(b)
+		stuck.State, stuck.Reason = bond.StateStuck, "option miimon was changed"
+		tell(stuck)
+		tell(b) // well again, and nobody counted a repair
+		repairing := lose(b)
+		repairing.State = bond.StateRepairing
+		tell(repairing)
+		tell(mend(b)) // back from where it was before: one repair
+		want := []string{status.EventDegraded, status.EventDown, status.EventStuck, status.EventReady, status.EventRepaired}
+		if got := s.reasons(); !slices.Equal(got, want) {
+			t.Fatalf("events %q, want %q", got, want)
+		}
+		for i, e := range s.events {
+			level := corev1.EventTypeWarning
+			if i >= 3 {
+				level = corev1.EventTypeNormal
+			}
+			if e.Type != level || e.Source.Component != "bondkeeper" || e.Source.Host != "node-a" || e.InvolvedObject.Kind != "Pod" ||
+				string(e.InvolvedObject.UID) != p.UID || e.InvolvedObject.Name != p.Name || e.Namespace != p.Namespace {
+				t.Errorf("event %+v", e)
+			}
+		}
+		if got, want := s.events[0].Message, "bond0 is Degraded: net1 (0000:01:10.0) is in neither the pod nor the host"; got != want {
+			t.Errorf("message %q, want %q", got, want)
+		}
+		if got, want := s.events[4].Message, "bond0 is whole again: net1 put back after MemberInHost, in 412ms (repair 1)"; got != want {
+			t.Errorf("message %q, want %q", got, want)
+		}
+	})
+}
+
+// A pod that changes all the time is told ever more rarely, and always of the latest.
+func TestMerging(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		b := bondOf(p, "bond0")
+		r.Tell(b)
+		pass(time.Minute)
+		s.count()
+		begin := time.Now()
+		const storm = 5 * time.Minute
+		for time.Since(begin) < storm { // a member flaps ten times a second
+			b.Repairs++
+			r.Tell(b)
+			pass(100 * time.Millisecond)
+		}
+		var at []time.Duration
+		for _, c := range s.log() {
+			at = append(at, c.at.Sub(begin).Round(100*time.Millisecond))
+		}
+		s.count()
+		// At once, after 1 s, then 2, 4, 8, 16, 30, and every 30 s.
+		want := []time.Duration{0, 1, 3, 7, 15, 31, 61, 91, 121, 151, 181, 211, 241, 271}
+		for i := range want {
+			want[i] *= time.Second
+		}
+		if !slices.Equal(at, want) {
+			t.Errorf("patches at %v, want %v", at, want)
+		}
+		pass(time.Minute)
+		wantCalls(t, s, 0, 1)
+		if got := s.told(p)[0].Repairs; got != b.Repairs {
+			t.Errorf("last told %d repairs, want %d", got, b.Repairs)
+		}
+		pass(time.Minute) // quiet: the next change is told at once again, and the one after in a second
+		for range 2 {
+			b.Repairs++
+			r.Tell(b)
+			pass(1100 * time.Millisecond)
+		}
+		wantCalls(t, s, 0, 2)
+	})
+}
+
+// All requests of a node go through one bucket, and what waits in it is not told as it was when
+// it began to wait.
+func TestRateOfANode(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir(), Rate: 2, Burst: 10})
+		const pods = 100
+		tell := func(repairs int) {
+			for i := range pods {
+				b := bondOf(podN(i), "bond0")
+				b.Repairs = repairs
+				r.Tell(b)
+			}
+		}
+		for i := range pods {
+			s.add(podN(i))
+		}
+		tell(0)
+		pass(10 * time.Minute)
+		wantCalls(t, s, pods, pods)
+		tell(1)
+		pass(5 * time.Second)
+		if _, n := s.count(); n < 18 || n > 21 {
+			t.Errorf("%d patches in the first five seconds, want 10 at once and 2 a second", n)
+		}
+		tell(2) // the others had not been told of 1 yet, and never will be
+		pass(10 * time.Minute)
+		if _, n := s.count(); n > pods+4 {
+			t.Errorf("%d more patches for %d pods", n, pods)
+		}
+		for i := range pods {
+			if got := s.told(podN(i))[0].Repairs; got != 2 {
+				t.Fatalf("pod %d was last told of %d repairs", i, got)
+			}
+		}
+	})
+}
+
+// Multus writes last of all; before that the pod is only looked at.
+func TestWaitsForMultus(t *testing.T) {
+	for _, tc := range []struct {
+		name           string
+		after          time.Duration // when Multus writes; 0 is never
+		looks, patches int
+		by             time.Duration
+	}{
+		{"at once", time.Millisecond, 1, 1, time.Second},
+		{"later", 5 * time.Second, 3, 1, 7 * time.Second},
+		{"never", 0, 6, 1, 30 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+				p := podN(1)
+				s.add(p)
+				s.edit(p, func(p *corev1.Pod) { p.Annotations = nil })
+				begin := time.Now()
+				r.Tell(bondOf(p, "bond0"))
+				if tc.after > 0 {
+					pass(tc.after)
+					if len(s.told(p)) > 0 {
+						t.Error("told before Multus has written")
+					}
+					s.edit(p, func(p *corev1.Pod) { p.Annotations = map[string]string{status.NetworkStatus: "[1]"} })
+				}
+				pass(time.Minute)
+				log := s.log()
+				wantCalls(t, s, tc.looks, tc.patches)
+				if at := log[len(log)-1].at.Sub(begin); at.Round(time.Second) != tc.by {
+					t.Errorf("told after %s, want %s", at, tc.by)
+				}
+				if tc.after > 0 && s.pod(p).Annotations[status.NetworkStatus] != "[1]" {
+					t.Error("Multus's annotation was changed")
+				}
+			})
+		})
+	}
+}
+
+// An agent that restarts sends nothing, not even a look, whatever order it hears of the bonds
+// in; and one that lost its files looks once and sends nothing either.
+func TestRestart(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprint("files lost ", lost), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				dir := t.TempDir()
+				p, q := podN(1), podN(2)
+				s.add(p)
+				s.add(q)
+				one, two, other := bondOf(p, "bond0"), lose(bondOf(p, "bond1")), bondOf(q, "bond0")
+				r, stop := start(t, s, status.Config{Dir: dir})
+				for _, b := range []bond.Status{one, two, other} {
+					r.Tell(b)
+				}
+				pass(time.Minute)
+				wantCalls(t, s, 2, 2)
+				before, events := s.pod(p), len(s.reasons())
+				stop()
+				looks := 0
+				if lost {
+					dir, looks = t.TempDir(), 2
+				}
+				r, _ = start(t, s, status.Config{Dir: dir})
+				r.Tell(two)
+				r.Tell(other)
+				pass(20 * time.Second)
+				r.Tell(one)
+				pass(time.Hour)
+				if lost {
+					l, n := s.count() // the first bond was told alone, for nobody knew of another
+					if l != looks || n > 2 {
+						t.Errorf("%d looks, %d patches", l, n)
+					}
+				} else {
+					wantCalls(t, s, 0, 0)
+					if n := len(s.reasons()); n != events {
+						t.Errorf("%d events after the restart", n-events)
+					}
+				}
+				if a, b := before.Annotations[v1.Annotation], s.pod(p).Annotations[v1.Annotation]; a != b {
+					t.Errorf("told %s\nbefore %s", b, a)
+				}
+				if a, b := condition(t, before), condition(t, s.pod(p)); a != b {
+					t.Errorf("condition %+v, before %+v", b, a)
+				}
+				two = lose(two)
+				r.Tell(down(two))
+				synctest.Wait()
+				wantCalls(t, s, 0, 1)
+				wantCondition(t, s.pod(p), corev1.ConditionFalse, "Down")
+			})
+		})
+	}
+}
+
+// A bond that was deleted while no agent ran is not waited for for ever.
+func TestRestartWithABondLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		dir := t.TempDir()
+		p := podN(1)
+		s.add(p)
+		r, stop := start(t, s, status.Config{Dir: dir})
+		r.Tell(bondOf(p, "bond0"))
+		r.Tell(bondOf(p, "bond1"))
+		r.Tell(bondOf(podN(2), "bond0")) // has no pod, and ends while no agent runs
+		pass(time.Minute)
+		s.count()
+		stop()
+		r, _ = start(t, s, status.Config{Dir: dir})
+		r.Tell(bondOf(p, "bond0"))
+		pass(25 * time.Second)
+		wantCalls(t, s, 0, 0)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 1)
+		if list := s.told(p); len(list) != 1 {
+			t.Errorf("told: %+v", list)
+		}
+		pass(time.Hour)
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(files) != 1 || filepath.Base(files[0]) != p.UID+".json" {
+			t.Errorf("files %v (%v), want that of the pod that lives", files, err)
+		}
+	})
+}
+
+// A damaged file is as good as none.
+func TestDamagedFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		dir := t.TempDir()
+		p := podN(1)
+		s.add(p)
+		if err := os.WriteFile(filepath.Join(dir, p.UID+".json"), []byte(`{"digest":`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, p.UID+".123.tmp"), []byte(`{}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, _ := start(t, s, status.Config{Dir: dir})
+		r.Tell(bondOf(p, "bond0"))
+		pass(time.Minute)
+		wantCalls(t, s, 1, 1)
+		if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+			t.Errorf("files: %v %v", files, err)
+		}
+	})
+}
+
+// A pod that is not there, or is another one of the same name, is asked for once, and not
+// again by an agent that restarts.
+func TestPodThatIsGone(t *testing.T) {
+	for _, name := range []string{"deleted", "other UID"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				dir := t.TempDir()
+				p := podN(1)
+				if name == "other UID" {
+					other := p
+					other.UID = "another"
+					s.add(other)
+				}
+				r, stop := start(t, s, status.Config{Dir: dir})
+				b := bondOf(p, "bond0")
+				for range 50 {
+					b.Repairs++
+					r.Tell(b)
+					pass(time.Minute)
+				}
+				wantCalls(t, s, 1, 0)
+				stop()
+				r, _ = start(t, s, status.Config{Dir: dir})
+				r.Tell(b)
+				pass(time.Hour)
+				wantCalls(t, s, 0, 0)
+				if name == "other UID" && s.told(p) != nil {
+					t.Error("the other pod was told")
+				}
+			})
+		})
+	}
+}
+
+// Bonds whose pod is not known, or has a name that no pod has, are not told of.
+func TestPodThatCannotBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		for _, p := range []bond.Pod{
+			{}, {Namespace: "demo", Name: "p"}, {Namespace: "demo", UID: "u"}, {Name: "p", UID: "u"},
+			{Namespace: "demo", Name: "p", UID: "../../x"}, {Namespace: "..", Name: "p", UID: "u"}, {Namespace: "demo", Name: "a/b", UID: "u"},
+		} {
+			b := bondOf(p, "bond0")
+			b.Key.ContainerID = "c1"
+			r.Tell(b)
+			r.Tell(b)
+			pass(time.Minute)
+			r.Forget(b.Key)
+		}
+		wantCalls(t, s, 0, 0)
+	})
+}
+
+// One of two bonds is taken away: the list is rewritten, but not at once, for at a pod's end
+// the other one goes next.
+func TestForgetting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		one, two := bondOf(p, "bond0"), bondOf(p, "bond1")
+		both := func() {
+			r.Tell(one)
+			r.Tell(two)
+			pass(time.Minute)
+			s.count()
+		}
+		both()
+		r.Forget(one.Key)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 1)
+		if list := s.told(p); len(list) != 1 || list[0].Interface != "bond1" {
+			t.Errorf("told %+v", list)
+		}
+		both()
+		gone := one
+		gone.State = bond.StateDeleting
+		r.Tell(gone)
+		pass(5 * time.Second)
+		r.Forget(one.Key)
+		r.Forget(two.Key)
+		r.Forget(two.Key)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 0)
+	})
+}
+
+// The sandbox of a pod was made anew and the old one has not been released: the pod's bond is
+// the new one, in whatever order they are told of.
+func TestNewSandbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		dead, live := down(bondOf(p, "bond0")), bondOf(p, "bond0")
+		live.Key.ContainerID = "new"
+		r.Tell(live)
+		r.Tell(dead)
+		pass(time.Minute)
+		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
+		r.Tell(down(live)) // both are down now; the newer one is told of
+		dead.Reason = "the older one"
+		r.Tell(dead)
+		pass(time.Minute)
+		if list := s.told(p); len(list) != 1 {
+			t.Errorf("told %+v", list)
+		}
+		s.count()
+		r.Forget(dead.Key)
+		r.Tell(live)
+		pass(time.Minute)
+		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
+	})
+}
+
+// refuse answers every request about a pod with code.
+func refuse(code int, reason metav1.StatusReason, header http.Header) func(*http.Request) (*http.Response, error) {
+	return func(q *http.Request) (*http.Response, error) {
+		answer := reply(q, code, failure(int32(code), reason))
+		for name, values := range header {
+			answer.Header[name] = values
+		}
+		return answer, nil
+	}
+}
