@@ -1,0 +1,77 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// maxMessage bounds a list of sandboxes, in bytes; the kubelet allows the same.
+const maxMessage = 16 << 20
+
+type criRuntime struct {
+	conn     *grpc.ClientConn
+	client   cri.RuntimeServiceClient
+	endpoint string
+}
+
+func openCRI(socket string) (*criRuntime, error) {
+	retry := backoff.DefaultConfig
+	retry.MaxDelay = reconnectWithin
+	conn, err := grpc.NewClient("unix://"+socket,
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: reconnectWithin}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
+	if err != nil {
+		return nil, fmt.Errorf("CRI at %s: %w", socket, err)
+	}
+	return &criRuntime{conn: conn, client: cri.NewRuntimeServiceClient(conn), endpoint: socket}, nil
+}
+
+// Sandboxes asks without a filter, so that those that are not ready are listed as well: the
+// kubelet may still end them.
+func (r *criRuntime) Sandboxes(ctx context.Context) ([]string, error) {
+	answer, err := r.client.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("CRI at %s: list sandboxes: %w", r.endpoint, err)
+	}
+	var ids []string
+	for _, s := range answer.GetItems() {
+		ids = append(ids, s.GetId())
+	}
+	return unique(ids), nil
+}
+
+// Events needs GetContainerEvents, which not every runtime has (CRI-O: enable_pod_events). Without it
+// nothing is told, and who asks has to ask from time to time.
+func (r *criRuntime) Events(ctx context.Context, wake func()) {
+	follow(ctx, func(ctx context.Context) error {
+		stream, err := r.client.GetContainerEvents(ctx, &cri.GetEventsRequest{})
+		if err != nil {
+			return err
+		}
+		wake()
+		for {
+			e, err := stream.Recv()
+			if err != nil {
+				return err
+			}
+			if e.GetContainerEventType() == cri.ContainerEventType_CONTAINER_DELETED_EVENT {
+				wake()
+			}
+		}
+	})
+}
+
+func (r *criRuntime) Close() error { return r.conn.Close() }
+
+// unique are the IDs, sorted, each once.
+func unique(ids []string) []string {
+	slices.Sort(ids)
+	return slices.Compact(ids)
+}

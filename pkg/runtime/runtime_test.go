@@ -1,0 +1,193 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"github.com/bondkeeper/bondkeeper/pkg/runtime/runtimetest"
+)
+
+// kinds are the ways to ask one and the same runtime.
+var kinds = []string{"containerd", "cri"}
+
+func open(t *testing.T, endpoint string) Runtime {
+	t.Helper()
+	r, err := Open(endpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = r.Close() })
+	return r
+}
+
+func fake(t *testing.T) *runtimetest.Fake {
+	return runtimetest.NewFake(t, filepath.Join(t.TempDir(), "runtime.sock"))
+}
+
+func TestContractOnFake(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			f := fake(t)
+			runtimetest.RunContract(t, f, func(t *testing.T) runtimetest.Runtime {
+				r, err := Open(kind + "://" + f.Socket())
+				if err != nil {
+					t.Fatal(err)
+				}
+				return r
+			})
+		})
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for endpoint, want := range map[string]string{
+		"":                          "want auto, none, or a URL",
+		"/run/crio/crio.sock":       `scheme "" is not known`,
+		"docker:///run/docker.sock": `scheme "docker" is not known`,
+		"cri://run/crio/crio.sock":  "want auto, none, or a URL",
+		"containerd:run/containerd": "want auto, none, or a URL",
+		"containerd:///run/\x7f":    "want auto, none, or a URL",
+	} {
+		if r, err := Open(endpoint); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: %v, %v; want an error with %q", endpoint, r, err, want)
+		}
+	}
+}
+
+// TestNothingPartial: a list that was not told to its end is no list.
+func TestNothingPartial(t *testing.T) {
+	for _, tc := range []struct {
+		kind   string
+		faults runtimetest.Faults
+	}{
+		{"containerd", runtimetest.Faults{CutAfter: 1}},
+		{"containerd", runtimetest.Faults{Err: status.Error(codes.Internal, "no")}},
+		{"cri", runtimetest.Faults{Err: status.Error(codes.Unknown, "server is not initialized yet")}},
+	} {
+		f := fake(t)
+		f.Add()
+		f.Add()
+		f.Break(tc.faults)
+		ids, err := open(t, tc.kind+"://"+f.Socket()).Sandboxes(t.Context())
+		if err == nil || !strings.Contains(err.Error(), f.Socket()) {
+			t.Errorf("%s %+v: %q, %v; want an error that names the socket", tc.kind, tc.faults, ids, err)
+		}
+	}
+}
+
+// TestOlderContainerd has no sandbox store.
+func TestOlderContainerd(t *testing.T) {
+	f := fake(t)
+	f.Break(runtimetest.Faults{NoStore: true})
+	a := f.Add()
+	if ids, err := open(t, "containerd://"+f.Socket()).Sandboxes(t.Context()); err != nil || !slices.Equal(ids, []string{a}) {
+		t.Errorf("%q, %v; want the one", ids, err)
+	}
+}
+
+// TestSandboxBeingMade: during CNI's ADD the sandbox is there, and has no container yet.
+func TestSandboxBeingMade(t *testing.T) {
+	f := fake(t)
+	a, b := f.Add(), f.Begin()
+	if ids, err := open(t, "containerd://"+f.Socket()).Sandboxes(t.Context()); err != nil || !slices.Equal(ids, []string{a, b}) {
+		t.Errorf("%q, %v; want %s and %s", ids, err, a, b)
+	}
+}
+
+func TestNone(t *testing.T) {
+	r := open(t, None)
+	if ids, err := r.Sandboxes(t.Context()); !errors.Is(err, ErrNone) {
+		t.Errorf("%q, %v; want ErrNone", ids, err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	r.Events(ctx, func() { t.Error("woken by nothing") })
+}
+
+func TestAuto(t *testing.T) {
+	dir := t.TempDir()
+	first, second := filepath.Join(dir, "1.sock"), filepath.Join(dir, "2.sock")
+	r := newAuto([]string{"containerd://" + first, "cri://" + second})
+	defer func() { _ = r.Close() }()
+	if _, err := r.Sandboxes(t.Context()); err == nil || !strings.Contains(err.Error(), "found 0") || !strings.Contains(err.Error(), first) {
+		t.Errorf("with no socket: %v", err)
+	}
+	a := runtimetest.NewFake(t, first)
+	b := runtimetest.NewFake(t, second)
+	if _, err := r.Sandboxes(t.Context()); err == nil || !strings.Contains(err.Error(), "found 2") {
+		t.Errorf("with two: %v", err)
+	}
+	a.Kill()
+	if err := os.Remove(first); err != nil {
+		t.Fatal(err)
+	}
+	id := b.Add()
+	if ids, err := r.Sandboxes(t.Context()); err != nil || !slices.Equal(ids, []string{id}) {
+		t.Errorf("with one: %q, %v", ids, err)
+	}
+	a.Start()
+	if ids, err := r.Sandboxes(t.Context()); err != nil || !slices.Equal(ids, []string{id}) {
+		t.Errorf("a second one came later: %q, %v; want that it stays with the first", ids, err)
+	}
+}
+
+func TestAutoEvents(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "1.sock")
+	r := newAuto([]string{"cri://" + socket})
+	defer func() { _ = r.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	woken := make(chan struct{})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.Events(ctx, func() {
+			select {
+			case woken <- struct{}{}:
+			case <-ctx.Done():
+			}
+		})
+	}()
+	runtimetest.NewFake(t, socket) // later than the first look
+	<-woken
+	cancel()
+	<-done
+}
+
+// TestFollowBacksOff: a runtime without events is asked for them once a minute, and one that lost its stream at once.
+func TestFollowBacksOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		n := 0
+		follow(ctx, func(context.Context) error { n++; return errors.New("no events here") })
+		if n < 60 || n > 70 {
+			t.Errorf("asked %d times in an hour", n)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		n := 0
+		follow(ctx, func(ctx context.Context) error {
+			n++
+			select {
+			case <-time.After(2 * lastRetry):
+			case <-ctx.Done():
+			}
+			return errors.New("it ended")
+		})
+		if n != 30 {
+			t.Errorf("%d streams of two minutes in an hour, want 30", n)
+		}
+	})
+}

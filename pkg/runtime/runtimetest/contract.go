@@ -1,0 +1,194 @@
+package runtimetest
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"time"
+)
+
+// patience bounds every wait for something that has to come. A client that lost its server
+// waits up to some seconds before it tries again.
+const patience = 2 * time.Minute
+
+// Runtime is what the contract is about: the methods of runtime.Runtime, which says what they mean.
+type Runtime interface {
+	Sandboxes(ctx context.Context) ([]string, error)
+	Events(ctx context.Context, wake func())
+	Close() error
+}
+
+// Server is a runtime with hands that break it. What fails in them ends the test.
+type Server interface {
+	// Add makes a sandbox and returns its ID. Stop ends its process, behind the runtime's back.
+	// Remove makes the runtime forget it.
+	Add() string
+	Stop(id string)
+	Remove(id string)
+	// Kill ends the runtime at once, Start starts it again with the sandboxes that it had.
+	Kill()
+	Start()
+	// Stall keeps it from doing anything until Resume.
+	Stall()
+	Resume()
+}
+
+// RunContract runs the suite. open makes a client of the server, which may be away then.
+func RunContract(t *testing.T, s Server, open func(t *testing.T) Runtime) {
+	for _, c := range []struct {
+		name string
+		run  func(*stage)
+	}{
+		{"every sandbox is listed until it is removed", listed},
+		{"a runtime that is away has no answer", away},
+		{"a runtime that hangs has no answer", hangs},
+		{"a removal wakes", removalWakes},
+		{"a restart wakes", restartWakes},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			st := &stage{T: t, s: s, r: open(t)}
+			t.Cleanup(func() { _ = st.r.Close() })
+			c.run(st)
+		})
+	}
+}
+
+type stage struct {
+	*testing.T
+	s Server
+	r Runtime
+}
+
+// answer is the first list that comes without an error.
+func (st *stage) answer() []string {
+	st.Helper()
+	ctx, cancel := context.WithTimeout(st.Context(), patience)
+	defer cancel()
+	retry := time.NewTicker(100 * time.Millisecond)
+	defer retry.Stop()
+	for {
+		ids, err := st.r.Sandboxes(ctx)
+		if err == nil {
+			return ids
+		}
+		select {
+		case <-retry.C:
+		case <-ctx.Done():
+			st.Fatalf("no answer: %v", err)
+		}
+	}
+}
+
+// want checks the next answer: a list that comes is complete.
+func (st *stage) want(there []string, gone ...string) {
+	st.Helper()
+	ids := st.answer()
+	for _, id := range there {
+		if !slices.Contains(ids, id) {
+			st.Errorf("sandbox %s is there and not listed in %q", id, ids)
+		}
+	}
+	for _, id := range gone {
+		if slices.Contains(ids, id) {
+			st.Errorf("sandbox %s is gone and listed in %q", id, ids)
+		}
+	}
+	if slices.Sort(ids); len(slices.Compact(slices.Clone(ids))) != len(ids) {
+		st.Errorf("listed twice: %q", ids)
+	}
+}
+
+// refused wants no answer for a moment.
+func (st *stage) refused() {
+	st.Helper()
+	ctx, cancel := context.WithTimeout(st.Context(), time.Second)
+	defer cancel()
+	if ids, err := st.r.Sandboxes(ctx); err == nil {
+		st.Errorf("answered %q, want an error", ids)
+	}
+}
+
+func listed(st *stage) {
+	a, b := st.s.Add(), st.s.Add()
+	st.want([]string{a, b})
+	st.s.Stop(a)
+	st.want([]string{a, b})
+	st.s.Remove(a)
+	st.want([]string{b}, a)
+	st.s.Remove(b)
+	st.want(nil, a, b)
+}
+
+func away(st *stage) {
+	a, b := st.s.Add(), st.s.Add()
+	st.want([]string{a, b})
+	st.s.Kill()
+	st.refused()
+	st.s.Start()
+	st.want([]string{a, b})
+	st.s.Remove(a)
+	st.s.Remove(b)
+}
+
+func hangs(st *stage) {
+	a := st.s.Add()
+	st.want([]string{a})
+	st.s.Stall()
+	st.refused()
+	st.s.Resume()
+	st.want([]string{a})
+	st.s.Remove(a)
+}
+
+// watch follows the events until the test ends.
+func (st *stage) watch() <-chan struct{} {
+	woken := make(chan struct{}, 1)
+	ctx, cancel := context.WithCancel(st.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		st.r.Events(ctx, func() {
+			select {
+			case woken <- struct{}{}:
+			default:
+			}
+		})
+	}()
+	st.Cleanup(func() { cancel(); <-done })
+	return woken
+}
+
+// await waits for a wake; again, if there is one, is done until it comes: a runtime does not say from
+// when on it tells its events.
+func (st *stage) await(woken <-chan struct{}, why string, again func()) {
+	st.Helper()
+	late := time.After(patience)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-woken:
+			return
+		case <-tick.C:
+			again()
+		case <-late:
+			st.Fatalf("not woken: %s", why)
+		}
+	}
+}
+
+func nothing() {}
+
+func removalWakes(st *stage) {
+	woken := st.watch()
+	st.await(woken, "events are heard from now on", nothing)
+	st.await(woken, "a sandbox was removed", func() { st.s.Remove(st.s.Add()) })
+}
+
+func restartWakes(st *stage) {
+	woken := st.watch()
+	st.await(woken, "events are heard from now on", nothing)
+	st.s.Kill()
+	st.s.Start()
+	st.await(woken, "what happened meanwhile was missed", nothing)
+}

@@ -1,0 +1,140 @@
+package runtimetest
+
+import (
+	"context"
+	"strings"
+
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
+	eventsapi "github.com/containerd/containerd/api/services/events/v1"
+	sandboxapi "github.com/containerd/containerd/api/services/sandbox/v1"
+	"github.com/containerd/containerd/api/types"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+)
+
+// list is what a list answers, once it answers.
+func (f *Fake) list(ctx context.Context) ([]string, Faults, error) {
+	f.mu.Lock()
+	stalled := f.stalled
+	f.mu.Unlock()
+	if stalled != nil {
+		select {
+		case <-stalled:
+		case <-ctx.Done():
+			return nil, Faults{}, ctx.Err()
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.faults.Empty {
+		return nil, f.faults, f.faults.Err
+	}
+	return append([]string(nil), f.sandboxes...), f.faults, f.faults.Err
+}
+
+// removals calls tell with each removal.
+func (f *Fake) removals(ctx context.Context, tell func() error) error {
+	for {
+		f.mu.Lock()
+		changed, none := f.changed, f.faults.NoEvents
+		f.mu.Unlock()
+		if none {
+			return status.Error(codes.Unimplemented, "no events here")
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if err := tell(); err != nil {
+			return err
+		}
+	}
+}
+
+type containers struct {
+	*Fake
+	containersapi.UnimplementedContainersServer
+}
+
+// ListStream knows one filter. A pod's own container is left out by it alone.
+func (c containers) ListStream(r *containersapi.ListContainersRequest, stream containersapi.Containers_ListStreamServer) error {
+	ids, faults, err := c.list(stream.Context())
+	if err != nil {
+		return err
+	}
+	if len(r.GetFilters()) != 1 || !strings.Contains(r.GetFilters()[0], "==sandbox") {
+		ids = append(ids, "a-container-of-a-pod")
+	}
+	for i, id := range ids {
+		if faults.CutAfter > 0 && i == faults.CutAfter {
+			return status.Error(codes.Unavailable, "going down")
+		}
+		if err := stream.Send(&containersapi.ListContainerMessage{Container: &containersapi.Container{ID: id}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type store struct {
+	*Fake
+	sandboxapi.UnimplementedStoreServer
+}
+
+func (s store) List(ctx context.Context, r *sandboxapi.StoreListRequest) (*sandboxapi.StoreListResponse, error) {
+	ids, faults, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if faults.NoStore {
+		return s.UnimplementedStoreServer.List(ctx, r)
+	}
+	answer := &sandboxapi.StoreListResponse{}
+	s.mu.Lock()
+	if s.beginning != "" {
+		ids = append(ids, s.beginning)
+	}
+	s.mu.Unlock()
+	for _, id := range ids {
+		answer.List = append(answer.List, &types.Sandbox{SandboxID: id, Runtime: &types.Sandbox_Runtime{}})
+	}
+	return answer, nil
+}
+
+type events struct {
+	*Fake
+	eventsapi.UnimplementedEventsServer
+}
+
+func (e events) Subscribe(_ *eventsapi.SubscribeRequest, stream eventsapi.Events_SubscribeServer) error {
+	return e.removals(stream.Context(), func() error { return stream.Send(&types.Envelope{Topic: "/containers/delete"}) })
+}
+
+type service struct {
+	*Fake
+	cri.UnimplementedRuntimeServiceServer
+}
+
+func (s service) ListPodSandbox(ctx context.Context, r *cri.ListPodSandboxRequest) (*cri.ListPodSandboxResponse, error) {
+	ids, _, err := s.list(ctx)
+	if err != nil {
+		return nil, err
+	}
+	answer := &cri.ListPodSandboxResponse{}
+	if r.GetFilter() != nil {
+		return answer, nil
+	}
+	for _, id := range ids {
+		answer.Items = append(answer.Items, &cri.PodSandbox{Id: id})
+	}
+	return answer, nil
+}
+
+func (s service) GetContainerEvents(_ *cri.GetEventsRequest, stream grpc.ServerStreamingServer[cri.ContainerEventResponse]) error {
+	return s.removals(stream.Context(), func() error {
+		return stream.Send(&cri.ContainerEventResponse{ContainerEventType: cri.ContainerEventType_CONTAINER_DELETED_EVENT})
+	})
+}
