@@ -1,6 +1,6 @@
 //go:build kube
 
-package kube_test
+package kube
 
 import (
 	"context"
@@ -9,19 +9,19 @@ import (
 	"testing"
 	"time"
 
+	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authv1 "k8s.io/api/authentication/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
-
-	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
 // shared is the control plane of all tests here that do not stop it.
-var shared *kube.ControlPlane
+var shared *ControlPlane
 
-func TestMain(m *testing.M) { os.Exit(kube.Main(m, &shared)) }
+func TestMain(m *testing.M) { os.Exit(Main(m, &shared)) }
 
 // client fails the test when a configuration is unusable.
 func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
@@ -41,7 +41,7 @@ func TestAgentTokenCarriesNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	user := who.Status.UserInfo
-	if want := "system:serviceaccount:" + kube.AgentNamespace + ":" + kube.AgentAccount; user.Username != want {
+	if want := "system:serviceaccount:" + AgentNamespace + ":" + AgentAccount; user.Username != want {
 		t.Errorf("the agent is %q, want %q", user.Username, want)
 	}
 	if node := user.Extra["authentication.kubernetes.io/node-name"]; len(node) != 1 || node[0] != "token-node" {
@@ -51,7 +51,7 @@ func TestAgentTokenCarriesNode(t *testing.T) {
 
 // A stopped API server is gone, a paused one is slow, and afterwards all is as it was: address, objects, tokens.
 func TestOutage(t *testing.T) {
-	cp := kube.Start(t)
+	cp := Start(t)
 	pod := cp.Pod(t, "outage", "p1", "node-a")
 	agent := cp.AgentConfig(t, "node-a")
 	get := func() error {
@@ -92,7 +92,7 @@ func TestKubeconfig(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"127.0.0.1", kube.GuestHost} {
+	for _, name := range []string{"127.0.0.1", GuestHost} {
 		cfg.ServerName = name
 		if _, err := client(t, cfg).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
 			t.Errorf("as %s: %v", name, err)
@@ -100,9 +100,55 @@ func TestKubeconfig(t *testing.T) {
 	}
 }
 
-// With controllers a namespace gets its service account by itself.
+// The tokens of a revoked agent are refused as expired ones are; those of other nodes are not.
+func TestRevokeAgents(t *testing.T) {
+	revoked, other := client(t, shared.AgentConfig(t, "revoked")), client(t, shared.AgentConfig(t, "not-revoked"))
+	shared.RevokeAgents(t, "revoked")
+	if _, err := revoked.Discovery().ServerVersion(); !apierrors.IsUnauthorized(err) {
+		t.Errorf("with the token of a deleted pod: %v", err)
+	}
+	if _, err := other.Discovery().ServerVersion(); err != nil {
+		t.Error(err)
+	}
+}
+
+// The controller-manager runs, and finds nothing to say against the admission policies' types.
 func TestControllers(t *testing.T) {
-	if err := kube.Start(t).StartControllers(t.Context()); err != nil {
+	cp := Start(t)
+	if err := cp.StartControllers(t.Context()); err != nil {
 		t.Fatal(err)
+	}
+	cp.InstallRights(t)
+	policies := cp.client.AdmissionregistrationV1().ValidatingAdmissionPolicies()
+	all, err := policies.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all.Items {
+		if warnings := typeWarnings(t, cp, p.Name); len(warnings) > 0 {
+			t.Errorf("%s: %v", p.Name, warnings)
+		}
+	}
+	if len(all.Items) != 2 {
+		t.Errorf("%d policies, want 2", len(all.Items))
+	}
+}
+
+// typeWarnings waits for what the controller-manager says of a policy.
+func typeWarnings(t *testing.T, cp *ControlPlane, name string) []admissionv1.ExpressionWarning {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), readyIn)
+	defer cancel()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		p, err := cp.client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if p.Status.TypeChecking != nil && p.Status.ObservedGeneration == p.Generation {
+			return p.Status.TypeChecking.ExpressionWarnings
+		}
+		<-tick.C
 	}
 }

@@ -1,15 +1,74 @@
 package kube
 
-import "testing"
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
 
-// rights are the manifests that an agent's rights are made of, in the order in which they can be applied. The last
-// one holds the admission policy.
-var rights = []string{
-	"manifests/base/namespace.yaml", "manifests/base/serviceaccount.yaml", "manifests/base/rbac.yaml", "manifests/base/admission.yaml",
-}
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+// What an agent's rights are made of. The policies narrow down what the account may do.
+var (
+	accountManifests = []string{"manifests/base/namespace.yaml", "manifests/base/serviceaccount.yaml", "manifests/base/rbac.yaml"}
+	policyManifest   = "manifests/base/admission.yaml"
+)
 
 // InstallRights gives all agents the rights that manifests/base gives them, and returns when they are in force.
 func (c *ControlPlane) InstallRights(t testing.TB) {
 	t.Helper()
-	c.Apply(t, rights...)
+	c.installAccount(t)
+	c.installPolicy(t)
+}
+
+// installAccount gives the agents what RBAC allows them, with no policy that narrows it down.
+func (c *ControlPlane) installAccount(t testing.TB) {
+	t.Helper()
+	c.Apply(t, accountManifests...)
+	c.awaitProbe(t, "RBAC lets the agent make events", func(err error) bool { return err == nil || refusedByPolicy(err) })
+}
+
+// installPolicy makes the admission policies. They are taken in some time after they are stored, all that are stored
+// at once, and the policy on events is stored last.
+func (c *ControlPlane) installPolicy(t testing.TB) {
+	t.Helper()
+	c.Apply(t, policyManifest)
+	c.awaitProbe(t, "the admission policy refuses an agent without a node", refusedByPolicy)
+}
+
+func refusedByPolicy(err error) bool {
+	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "bondkeeper-agent-events")
+}
+
+// awaitProbe makes an event again and again, not to be stored, as an agent whose credentials name no node, until the
+// answer is as wanted.
+func (c *ControlPlane) awaitProbe(t testing.TB, what string, ok func(error) bool) {
+	t.Helper()
+	agent, err := kubernetes.NewForConfig(c.As("system:serviceaccount:"+AgentNamespace+":"+AgentAccount, "system:authenticated"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Name: "probe"},
+		InvolvedObject: corev1.ObjectReference{Namespace: AgentNamespace},
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), readyIn)
+	defer cancel()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		_, err := agent.CoreV1().Events(AgentNamespace).Create(t.Context(), event, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+		if ok(err) {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("after %s it is not so that %s: %v", readyIn, what, err)
+		}
+	}
 }

@@ -1,0 +1,101 @@
+//go:build kube
+
+package kube
+
+import (
+	"context"
+	"strings"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/kubernetes"
+)
+
+// Parts of the policy's messages.
+const (
+	eventKind   = "the agent may tell events of pods only"
+	eventBy     = "must have bondkeeper as source.component and as reportingComponent"
+	eventNode   = "must have the agent's node as source.host and as reportingInstance"
+	eventPlain  = "has no annotations, labels, finalizers or owner"
+	eventSize   = "message is larger than 1 KiB or its reason larger than 128 bytes"
+	eventChange = "the agent may change only its own events, and not what they are about"
+)
+
+// eventAttempts are what an agent might do with events.
+var eventAttempts = []attempt{
+	{"event", event(func(*corev1.Event) {}), nobody, ""},
+	{"event of the greatest size", event(func(e *corev1.Event) {
+		e.Message, e.Reason = strings.Repeat("x", 1024), strings.Repeat("R", 128)
+	}), nobody, ""},
+	{"event counted up", changeEvent(ownEvent, `{"count":2,"lastTimestamp":"2026-01-02T03:04:05Z","message":"again"}`), nobody, ""},
+	// The API server tells a policy nothing of the pod that an event is about.
+	{"event about another node's pod, in its own name", func(ctx context.Context, s *scene) error {
+		return createEvent(ctx, s.agent, agentEvent(s.other, ownNode))
+	}, nobody, ""},
+
+	{"event of another node", event(func(e *corev1.Event) { e.Source.Host = otherNode }), policy, eventNode},
+	{"event reported by another node", event(func(e *corev1.Event) { e.ReportingInstance = otherNode }), policy, eventNode},
+	{"event of no node", event(func(e *corev1.Event) { e.Source.Host, e.ReportingInstance = "", "" }), policy, eventNode},
+	{"event of another component", event(func(e *corev1.Event) { e.Source.Component = "kubelet" }), policy, eventBy},
+	{"event reported by another component", event(func(e *corev1.Event) { e.ReportingController = "kubelet" }), policy, eventBy},
+	{"event about a node", func(ctx context.Context, s *scene) error {
+		e := agentEvent(s.own, ownNode)
+		e.Namespace = "default"
+		e.InvolvedObject = corev1.ObjectReference{Kind: "Node", Name: ownNode}
+		return createEvent(ctx, s.agent, e)
+	}, policy, eventKind},
+	{"event about a kind of its own", event(func(e *corev1.Event) { e.InvolvedObject.APIVersion = "example.com/v1" }), policy, eventKind},
+	{"event about nothing", event(func(e *corev1.Event) {
+		e.InvolvedObject = corev1.ObjectReference{Namespace: e.Namespace}
+	}), policy, eventKind},
+	{"event with a long message", event(func(e *corev1.Event) { e.Message = strings.Repeat("x", 1025) }), policy, eventSize},
+	{"event with a long reason", event(func(e *corev1.Event) { e.Reason = strings.Repeat("R", 129) }), policy, eventSize},
+	{"event with a finalizer", event(func(e *corev1.Event) { e.Finalizers = []string{"example.com/hold"} }), policy, eventPlain},
+	{"event with an annotation", event(func(e *corev1.Event) { e.Annotations = map[string]string{"a": "b"} }), policy, eventPlain},
+	{"event with a label", event(func(e *corev1.Event) { e.Labels = map[string]string{"a": "b"} }), policy, eventPlain},
+	{"event with a token without node", func(ctx context.Context, s *scene) error {
+		return createEvent(ctx, s.nodeless, agentEvent(s.own, ownNode))
+	}, policy, noNode},
+	{"event with a token without node, of no node", func(ctx context.Context, s *scene) error {
+		return createEvent(ctx, s.nodeless, agentEvent(s.own, ""))
+	}, policy, noNode},
+
+	{"own event about another pod", changeEvent(ownEvent, `{"involvedObject":{"name":"x"}}`), policy, eventChange},
+	{"own event of another node", changeEvent(ownEvent, `{"source":{"host":"x"},"reportingInstance":"x"}`), policy, eventNode},
+	{"another's event", changeEvent(alienEvent, `{"count":2}`), policy, eventBy},
+	{"another's event made its own", changeEvent(alienEvent,
+		`{"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`), policy, eventChange},
+	{"event about a node, applied", func(ctx context.Context, s *scene) error {
+		const e = `{"apiVersion":"v1","kind":"Event","metadata":{"name":"applied"},"involvedObject":{"kind":"Node","name":"n"},
+			"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`
+		_, err := s.agent.CoreV1().Events("default").Patch(ctx, "applied", types.ApplyPatchType, []byte(e), metav1.PatchOptions{FieldManager: "bondkeeper"})
+		return err
+	}, policy, eventKind},
+}
+
+// event makes an event about the agent's own pod, with a change to what the agent would write.
+func event(change func(*corev1.Event)) func(context.Context, *scene) error {
+	return func(ctx context.Context, s *scene) error {
+		e := agentEvent(s.own, ownNode)
+		change(e)
+		return createEvent(ctx, s.agent, e)
+	}
+}
+
+func createEvent(ctx context.Context, c kubernetes.Interface, e *corev1.Event) error {
+	_, err := c.CoreV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	return err
+}
+
+// changeEvent patches an event of the scene.
+func changeEvent(which func(*scene) *corev1.Event, text string) func(context.Context, *scene) error {
+	return func(ctx context.Context, s *scene) error {
+		e := which(s)
+		_, err := s.agent.CoreV1().Events(e.Namespace).Patch(ctx, e.Name, types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{})
+		return err
+	}
+}
+
+func ownEvent(s *scene) *corev1.Event   { return s.ownEvent }
+func alienEvent(s *scene) *corev1.Event { return s.alienEvent }
