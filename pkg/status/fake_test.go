@@ -158,6 +158,9 @@ func (s *server) RoundTrip(q *http.Request) (*http.Response, error) {
 	return answer, err
 }
 
+// CancelRequest is what client-go calls when a request takes too long; its context tells the same.
+func (s *server) CancelRequest(*http.Request) {}
+
 func (s *server) answer(q *http.Request, isPod bool, pod string, body []byte) (*http.Response, error) {
 	if s.fault != nil {
 		if answer, err := s.fault(q); answer != nil || err != nil {

@@ -534,12 +534,8 @@ func TestNewSandbox(t *testing.T) {
 }
 
 // refuse answers every request about a pod with code.
-func refuse(code int, reason metav1.StatusReason, header http.Header) func(*http.Request) (*http.Response, error) {
+func refuse(code int, reason metav1.StatusReason) func(*http.Request) (*http.Response, error) {
 	return func(q *http.Request) (*http.Response, error) {
-		answer := reply(q, code, failure(int32(code), reason))
-		for name, values := range header {
-			answer.Header[name] = values
-		}
-		return answer, nil
+		return reply(q, code, failure(int32(code), reason)), nil
 	}
 }

@@ -1,0 +1,291 @@
+package status_test
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+)
+
+var errNoRoute = errors.New("no route to host")
+
+// ways are how an API server can be away.
+var ways = map[string]func(*http.Request) (*http.Response, error){
+	"no connection": func(*http.Request) (*http.Response, error) { return nil, errNoRoute },
+	"hangs": func(q *http.Request) (*http.Response, error) {
+		<-q.Context().Done()
+		return nil, q.Context().Err()
+	},
+	"overloaded":      refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable),
+	"throttles":       throttle("5"),
+	"token expired":   refuse(http.StatusUnauthorized, metav1.StatusReasonUnauthorized),
+	"internal error":  refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError),
+	"a proxy answers": func(q *http.Request) (*http.Response, error) { return text(q, http.StatusNotFound, "<html>"), nil },
+}
+
+// throttle is how the API server's priority and fairness filter turns a request away.
+func throttle(seconds string) func(*http.Request) (*http.Response, error) {
+	return func(q *http.Request) (*http.Response, error) {
+		answer := text(q, http.StatusTooManyRequests, "Too many requests, please try again later.\n")
+		answer.Header.Set("Retry-After", seconds)
+		return answer, nil
+	}
+}
+
+// text is an answer that is no object of the API.
+func text(q *http.Request, code int, body string) *http.Response {
+	answer := reply(q, code, body)
+	answer.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	return answer
+}
+
+// The API server is away for an hour and comes back: one patch a pod, with the last state;
+// meanwhile a request a minute for the whole node, and nobody who tells waits for anything.
+func TestAway(t *testing.T) {
+	for name, way := range ways {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+				const pods = 30
+				bonds := make([]bond.Status, pods)
+				for i := range bonds {
+					s.add(podN(i))
+					bonds[i] = bondOf(podN(i), "bond0")
+					r.Tell(bonds[i])
+				}
+				pass(5 * time.Minute)
+				wantCalls(t, s, pods, pods)
+				s.fail(locked(s, way))
+				begin := time.Now()
+				for time.Since(begin) < time.Hour {
+					for i := range bonds {
+						bonds[i] = mend(lose(bonds[i]))
+						before := time.Now()
+						r.Tell(bonds[i])
+						if d := time.Since(before); d != 0 {
+							t.Fatalf("Tell took %s", d)
+						}
+					}
+					pass(10 * time.Second)
+				}
+				tried := len(s.log())
+				if _, n := s.count(); tried != n || tried < 30 || tried > 140 {
+					t.Errorf("%d tries in an hour (%d patches)", tried, n)
+				}
+				if r.Pending() != pods {
+					t.Errorf("%d pods pending, want %d", r.Pending(), pods)
+				}
+				s.fail(nil)
+				pass(5 * time.Minute)
+				wantCalls(t, s, 0, pods)
+				for i := range bonds {
+					if got := s.told(podN(i))[0].Repairs; got != bonds[i].Repairs {
+						t.Errorf("pod %d was told of %d repairs, want %d", i, got, bonds[i].Repairs)
+					}
+				}
+				if r.Pending() != 0 {
+					t.Errorf("%d pods pending", r.Pending())
+				}
+			})
+		})
+	}
+}
+
+// locked lets a fault wait without keeping the server's lock.
+func locked(s *server, f func(*http.Request) (*http.Response, error)) func(*http.Request) (*http.Response, error) {
+	return func(q *http.Request) (*http.Response, error) {
+		s.mu.Unlock()
+		defer s.mu.Lock()
+		return f(q)
+	}
+}
+
+// Nodes that lost the API server together do not come back together.
+func TestNodesComeBackSpread(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.fail(ways["no connection"])
+		const nodes = 60
+		for i := range nodes {
+			s.add(podN(i))
+			r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+			r.Tell(bondOf(podN(i), "bond0"))
+		}
+		pass(30 * time.Minute)
+		s.fail(nil)
+		s.count()
+		back := time.Now()
+		pass(2 * time.Minute)
+		var first []time.Duration
+		seen := map[string]bool{}
+		for _, c := range s.log() {
+			if !seen[c.pod] {
+				seen[c.pod] = true
+				first = append(first, c.at.Sub(back))
+			}
+		}
+		slices.Sort(first)
+		if len(first) != nodes {
+			t.Fatalf("%d of %d nodes are back", len(first), nodes)
+		}
+		if last := first[nodes-1]; last > 90*time.Second {
+			t.Errorf("the last node came back after %s", last)
+		}
+		for i := range nodes - 15 {
+			if first[i+15]-first[i] < time.Second {
+				t.Errorf("16 of %d nodes came back within a second: %v", nodes, first[i:i+16])
+			}
+		}
+	})
+}
+
+// What the API server asks for is granted, and not all nodes come at the same moment.
+func TestRetryAfter(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.fail(throttle("40"))
+		at := map[time.Duration]bool{}
+		begin := time.Now()
+		const nodes = 20
+		for i := range nodes {
+			r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+			r.Tell(bondOf(podN(i), "bond0"))
+		}
+		pass(5 * time.Second)
+		s.count()
+		s.fail(nil)
+		pass(2 * time.Minute)
+		for _, c := range s.log() {
+			d := c.at.Sub(begin)
+			if d < 41*time.Second {
+				t.Errorf("a request after %s, though told to wait 40 s after the first", d)
+			}
+			at[d.Round(time.Second)] = true
+		}
+		if len(at) < nodes/3 {
+			t.Errorf("%d nodes came back in %d different seconds", nodes, len(at))
+		}
+	})
+}
+
+// The API server refuses one pod: the others are told, and that one is asked for ever more
+// rarely.
+func TestRefusedPod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		bad, good := podN(1), podN(2)
+		s.add(bad)
+		s.add(good)
+		forbid := refuse(http.StatusForbidden, metav1.StatusReasonForbidden)
+		s.fail(func(q *http.Request) (*http.Response, error) {
+			if q.URL.Path == "/api/v1/namespaces/demo/pods/p1/status" {
+				return forbid(q)
+			}
+			return nil, nil
+		})
+		r.Tell(bondOf(bad, "bond0"))
+		r.Tell(bondOf(good, "bond0"))
+		pass(time.Hour)
+		tries := 0
+		for _, c := range s.log() {
+			if c.pod == bad.String() {
+				tries++
+			}
+		}
+		if tries < 10 || tries > 40 {
+			t.Errorf("%d tries in an hour", tries)
+		}
+		if len(s.told(good)) != 1 {
+			t.Error("the other pod was not told")
+		}
+		s.fail(nil)
+		pass(10 * time.Minute)
+		if len(s.told(bad)) != 1 {
+			t.Error("not told when it was allowed")
+		}
+	})
+}
+
+// A slow API server: one hanging request holds up no other pod, and each is told once.
+func TestSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		s.delay = 8 * time.Second
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		const pods = 12
+		for i := range pods {
+			s.add(podN(i))
+			r.Tell(bondOf(podN(i), "bond0"))
+		}
+		pass(2 * pods * 8 / 4 * time.Second)
+		pass(10 * time.Second)
+		wantCalls(t, s, pods, pods)
+	})
+}
+
+// Somebody changed what stands on the pod: the next change writes all of it again.
+func TestEditedByHand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		b := bondOf(p, "bond0")
+		r.Tell(b)
+		pass(time.Minute)
+		s.edit(p, func(p *corev1.Pod) {
+			p.Annotations[v1.Annotation] = "all is well"
+			p.Annotations["other"] = "stays"
+			p.Status.Conditions = nil
+		})
+		pass(time.Hour)
+		s.count()
+		r.Tell(lose(b))
+		pass(time.Minute)
+		wantCalls(t, s, 0, 1)
+		if list := s.told(p); len(list) != 1 || list[0].State != v1.Degraded {
+			t.Errorf("told %+v", list)
+		}
+		wantCondition(t, s.pod(p), corev1.ConditionTrue, "Degraded")
+		if s.pod(p).Annotations["other"] != "stays" {
+			t.Error("somebody else's annotation was changed")
+		}
+	})
+}
+
+// Two agents of one node, as in a rolling update that went wrong: both tell the same, and the
+// last state stands.
+func TestTwoAgents(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		dir := t.TempDir()
+		a, _ := start(t, s, status.Config{Dir: dir})
+		b, _ := start(t, s, status.Config{Dir: dir})
+		p := podN(1)
+		s.add(p)
+		st := bondOf(p, "bond0")
+		for range 10 {
+			a.Tell(st)
+			b.Tell(st)
+			pass(time.Minute)
+			st = mend(st)
+		}
+		s.count()
+		pass(time.Hour)
+		wantCalls(t, s, 0, 0)
+		if list := s.told(p); len(list) != 1 || list[0].Repairs != 9 {
+			t.Errorf("told %+v", list)
+		}
+	})
+}
