@@ -18,6 +18,7 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 	dir := fs.String("dir", "/host/opt/cni/bin", "the node's directory of CNI binaries")
 	source := fs.String("source", "", "the plugin's binary; empty means bond in the directory of this program")
 	timeout := fs.Duration("timeout", 2*time.Minute, "how long it may take, waiting for another installer included")
+	watch := fs.Bool("watch", false, "go on until SIGTERM or SIGINT, and put the plugin back whenever somebody else changes it")
 	if err := parse(fs, args); err != nil {
 		return err
 	}
@@ -28,12 +29,21 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 		}
 		*source = beside
 	}
+	config, tell := install.Config{Source: *source, Dir: *dir}, func(r install.Result) { tellInstalled(out, r) }
+	if *watch {
+		return install.Keep(ctx, config, tell)
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("waited for %s", *timeout))
 	defer cancel()
-	r, err := install.Plugin(ctx, install.Config{Source: *source, Dir: *dir})
+	r, err := install.Plugin(ctx, config)
 	if err != nil {
 		return err
 	}
+	tell(r)
+	return nil
+}
+
+func tellInstalled(out io.Writer, r install.Result) {
 	if r.Kept != "" {
 		fmt.Fprintf(out, "kept the plugin that was there as %s\n", r.Kept)
 	}
@@ -42,7 +52,6 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 		did = "installed"
 	}
 	fmt.Fprintf(out, "%s %s: version %s, sha256 %s\n", r.Path, did, r.Version, r.SHA256)
-	return nil
 }
 
 // besideSelf is the path of a file in the directory of this program.
