@@ -5,28 +5,24 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/bondkeeper/bondkeeper/pkg/cni"
-	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
-	"github.com/bondkeeper/bondkeeper/pkg/status"
+	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
-	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
 // settings are the flags of run.
 type settings struct {
-	stateDir, logFormat, logLevel string
-	workers, receiveBuffer        int
-	resync, grace                 time.Duration
-	patience                      reconcile.Patience
+	stateDir, logFormat, logLevel     string
+	kubeconfig, node, runtime, listen string
+	workers, receiveBuffer            int
+	resync, grace, sandboxGrace       time.Duration
+	patience                          reconcile.Patience
 }
 
 func runFlags(s *settings) *flag.FlagSet {
@@ -34,12 +30,18 @@ func runFlags(s *settings) *flag.FlagSet {
 	fs.StringVar(&s.stateDir, "state-dir", store.DefaultDir, "directory of the records; the plugin's stateDir must be the same")
 	fs.StringVar(&s.logFormat, "log-format", "json", "json, or console for a terminal")
 	fs.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
+	fs.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server: a file, or none to tell it nothing; empty means the pod's service account where there is one")
+	fs.StringVar(&s.node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
+	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
+	fs.DurationVar(&s.sandboxGrace, "sandbox-grace", 0, "how long a sandbox must be gone, in the kernel and in the runtime, until its bond is released without a DEL; 0 means 5m")
+	fs.StringVar(&s.listen, "listen", defaultListen, "address for probes and metrics; empty for none")
 	fs.IntVar(&s.workers, "workers", 0, "bonds looked at at once; 0 means 8")
 	fs.IntVar(&s.receiveBuffer, "receive-buffer", 0, "bytes of kernel events that may wait; 0 means 8 MiB")
 	fs.DurationVar(&s.resync, "resync", 0, "how often every bond is looked at without an event; 0 means 45s")
 	fs.DurationVar(&s.grace, "grace", 0, "how long a release is left to the plugin that began it; 0 means 30s")
 	fs.DurationVar(&s.patience.Carrier, "carrier-patience", 0, "how long a member may miss the carrier that its PF has before it is set down and up; 0 means 15s")
 	fs.DurationVar(&s.patience.Flap, "flap", 0, "a member lost again within this time of its return is held back; 0 means 10s")
+	fs.StringVar(&s.sysctlNet, "sysctl-net", "", "directory sys/net of a procfs that can be written, for a container, whose own cannot; empty means /proc/sys/net")
 	return fs
 }
 
@@ -58,6 +60,17 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
+	group, ctx := errgroup.WithContext(ctx)
+	health := newHealth()
+	group.Go(func() error {
+		return serveHealth(ctx, s.listen, health, func(err error) { log.Warn("probes", zap.Error(err)) })
+	})
+	group.Go(func() error { return alone(ctx, &s, records, health, log) })
+	return group.Wait()
+}
+
+// alone keeps the bonds once no other agent does.
+func alone(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
 	unlock, err := records.LockAgent(ctx, func(pid int) {
 		log.Warn("not alone: another agent keeps the bonds of this node; waiting for it to end", zap.Int("itsPID", pid), zap.String("stateDir", s.stateDir))
 	})
@@ -68,61 +81,7 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 		return err
 	}
 	defer unlock()
-	return keep(ctx, &s, records, log)
-}
-
-// keep wires the rooms together and runs until ctx ends.
-func keep(ctx context.Context, s *settings, records *store.Store, log *zap.Logger) error {
-	kernel, err := link.New(link.Options{})
-	if err != nil {
-		return err
-	}
-	engine := reconcile.New(reconcile.Config{
-		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
-	})
-	journal := status.NewJournal(log)
-	worker := loop.New(loop.Config{
-		Engine: engine, Workers: s.workers, Grace: s.grace,
-		Tell: journal.Tell, Forget: journal.Forget, Log: log,
-	})
-	hub, err := watch.New(watch.Config{
-		Dir: records.Dir(), KeyOf: store.KeyOf, List: lister(ctx, records, log),
-		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
-		Problem: func(err error) { log.Warn("watching", zap.Error(err)) },
-	})
-	if err != nil {
-		return err
-	}
-	log.Info("agent started", zap.String("version", version), zap.Int("pid", os.Getpid()), zap.String("stateDir", records.Dir()))
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return hub.Run(ctx, worker) })
-	group.Go(func() error { worker.Run(ctx); return nil })
-	err = group.Wait()
-	st := hub.Stats()
-	log.Info("agent stopped", zap.Uint64("events", st.Events), zap.Uint64("overruns", st.Overruns), zap.Uint64("resyncs", st.Resyncs))
-	return err
-}
-
-// lister gives the hub what it needs of the records and reports those that cannot be read.
-func lister(ctx context.Context, records *store.Store, log *zap.Logger) func() ([]watch.Watched, error) {
-	reported := map[string]bool{} // called from one goroutine at a time
-	return func() ([]watch.Watched, error) {
-		list, problems, err := records.List(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, p := range problems {
-			if !reported[p.Path] {
-				reported[p.Path] = true
-				log.Error("a record cannot be read; its bond is not kept", zap.String("bond", p.Key.String()), zap.Error(p))
-			}
-		}
-		watched := make([]watch.Watched, len(list))
-		for i, r := range list {
-			watched[i] = watch.WatchedOf(r)
-		}
-		return watched, nil
-	}
+	return keep(ctx, s, records, health, log)
 }
 
 func newLogger(format, level string) (*zap.Logger, error) {

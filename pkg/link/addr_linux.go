@@ -82,7 +82,7 @@ func (c *conn) addAddress(d *device, p netip.Prefix) error {
 
 func (c *conn) enableIPv6(name string) error {
 	return c.ns.Do(func() error {
-		return os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", name, "disable_ipv6"), []byte("0"), 0)
+		return os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf", name, "disable_ipv6"), []byte("0"), 0)
 	})
 }
 

@@ -29,12 +29,13 @@ type conn struct {
 	place  bond.Place
 	raw    *nl.SocketHandle
 	handle *netlink.Handle // for addresses and routes
+	sysctl string          // directory of the netns's sysctls, for who is in it
 }
 
 // dial takes ns over and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
 // other families make the kernel load modules.
-func dial(ctx context.Context, ns *netns.NS, place bond.Place) (*conn, error) {
-	c := &conn{ctx: ctx, ns: ns, place: place}
+func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Place) (*conn, error) {
+	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl}
 	err := ns.Do(func() error {
 		s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: just a socket in this netns
 		if err != nil {

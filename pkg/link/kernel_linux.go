@@ -24,6 +24,9 @@ type Options struct {
 	// HostNetns is the path of the netns that VFs belong to while they are in no pod; empty
 	// for that of this process.
 	HostNetns string
+	// SysctlNet is a procfs's directory sys/net that can be written. It shows whoever looks the sysctls of the
+	// netns that they are in. A container's own is read-only.
+	SysctlNet string
 }
 
 // vfLockTimeout is how long a change of a VF waits for sriov-cni to be done with it; what is
@@ -38,6 +41,7 @@ type Kernel struct {
 	sriov  string
 	locks  sriovcni.Locks
 	host   string
+	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
 }
 
@@ -52,8 +56,11 @@ func New(o Options) (*Kernel, error) {
 	if o.SriovDir == "" {
 		o.SriovDir = sriovcni.DefaultDir
 	}
+	if o.SysctlNet == "" {
+		o.SysctlNet = "/proc/sys/net"
+	}
 	k := &Kernel{
-		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns,
+		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
 		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock"), Timeout: vfLockTimeout},
 	}
 	ns, err := k.hostNS()
@@ -76,7 +83,7 @@ func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("host's network namespace: %w", err)
 	}
-	return dial(ctx, ns, bond.InHost)
+	return k.dial(ctx, ns, bond.InHost)
 }
 
 // openPod opens the sandbox for a piece of work; the caller closes it. The error
@@ -86,7 +93,7 @@ func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
 	if err != nil {
 		return nil, classify(err)
 	}
-	return dial(ctx, ns, bond.InPod)
+	return k.dial(ctx, ns, bond.InPod)
 }
 
 func identity(s bond.Sandbox) netns.Identity {
