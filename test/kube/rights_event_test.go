@@ -64,8 +64,15 @@ var eventAttempts = []attempt{
 	{"own event about another pod", changeEvent(ownEvent, `{"involvedObject":{"name":"x"}}`), policy, eventChange},
 	{"own event of another node", changeEvent(ownEvent, `{"source":{"host":"x"},"reportingInstance":"x"}`), policy, eventNode},
 	{"another's event", changeEvent(alienEvent, `{"count":2}`), policy, eventBy},
-	{"another's event made its own", changeEvent(alienEvent,
-		`{"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`), policy, eventChange},
+	{"event made its own that is of another host", func(ctx context.Context, s *scene) error {
+		return takeOver(ctx, s, func(e *corev1.Event) { e.Source.Host = otherNode })
+	}, policy, eventChange},
+	{"event made its own that another node reported", func(ctx context.Context, s *scene) error {
+		return takeOver(ctx, s, func(e *corev1.Event) { e.ReportingInstance = otherNode })
+	}, policy, eventChange},
+	{"event made its own that another component reported", func(ctx context.Context, s *scene) error {
+		return takeOver(ctx, s, func(e *corev1.Event) { e.ReportingController = "kubelet" })
+	}, policy, eventChange},
 	{"event about a node, applied", func(ctx context.Context, s *scene) error {
 		const e = `{"apiVersion":"v1","kind":"Event","metadata":{"name":"applied"},"involvedObject":{"kind":"Node","name":"n"},
 			"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`
@@ -95,6 +102,18 @@ func changeEvent(which func(*scene) *corev1.Event, text string) func(context.Con
 		_, err := s.agent.CoreV1().Events(e.Namespace).Patch(ctx, e.Name, types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{})
 		return err
 	}
+}
+
+// takeOver makes an event that is not the agent's and patches it so that it is.
+func takeOver(ctx context.Context, s *scene, foreign func(*corev1.Event)) error {
+	e := agentEvent(s.own, ownNode)
+	foreign(e)
+	e, err := shared.client.CoreV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
+	if err != nil {
+		return err
+	}
+	s.alienEvent = e
+	return changeEvent(alienEvent, `{"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`)(ctx, s)
 }
 
 func ownEvent(s *scene) *corev1.Event   { return s.ownEvent }
