@@ -20,6 +20,7 @@ import (
 type settings struct {
 	stateDir, logFormat, logLevel     string
 	kubeconfig, node, runtime, listen string
+	sysctlNet                         string
 	workers, receiveBuffer            int
 	resync, grace, sandboxGrace       time.Duration
 	patience                          reconcile.Patience

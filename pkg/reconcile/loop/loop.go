@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -45,6 +46,7 @@ type Config struct {
 type Loop struct {
 	c     Config
 	queue workqueue.TypedRateLimitingInterface[bond.Key]
+	done  atomic.Uint64
 }
 
 // The waits after a look that failed as a whole (the store, observing), per bond.
@@ -88,6 +90,9 @@ func (l *Loop) Enqueue(k bond.Key, cause string) {
 // Len is how many bonds wait for a look now.
 func (l *Loop) Len() int { return l.queue.Len() }
 
+// Done is how many looks have ended, well or not.
+func (l *Loop) Done() uint64 { return l.done.Load() }
+
 // Run works until ctx ends, then waits for the looks under way.
 func (l *Loop) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, l.queue.ShutDown)
@@ -111,6 +116,7 @@ func (l *Loop) next(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
 	defer cancel()
 	l.look(ctx, k)
+	l.done.Add(1)
 	return true
 }
 

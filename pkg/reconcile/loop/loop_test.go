@@ -78,11 +78,16 @@ func TestLooksOnceAndTells(t *testing.T) {
 		var mu sync.Mutex
 		told := map[bond.Key]int{}
 		c := loop.Config{Tell: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
+		var driven *loop.Loop
 		run(t, e, c, time.Hour, func(l *loop.Loop) {
 			for i := range 100 {
 				l.Enqueue(key(i), "test")
 			}
+			driven = l
 		})
+		if n := driven.Done(); n != 100 {
+			t.Errorf("%d looks done, want 100", n)
+		}
 		for i := range 100 {
 			if n := len(e.looks[key(i)]); n != 1 || told[key(i)] != 1 {
 				t.Fatalf("bond %d: %d looks, told %d times; want once", i, n, told[key(i)])

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni"
+	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/runtime"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/pkg/watch"
+)
+
+// keep wires the rooms together and runs until ctx ends.
+func keep(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
+	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet})
+	if err != nil {
+		return err
+	}
+	engine := reconcile.New(reconcile.Config{
+		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
+	})
+	journal := status.NewJournal(log)
+	reporter, err := newReporter(s, records.Dir(), log)
+	if err != nil {
+		return err
+	}
+	worker := loop.New(loop.Config{
+		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
+		Tell:   func(st bond.Status) { journal.Tell(st); reporter.Tell(st) },
+		Forget: func(k bond.Key) { journal.Forget(k); reporter.Forget(k) },
+	})
+	list := lister(ctx, records, log)
+	hub, err := watch.New(watch.Config{
+		Dir: records.Dir(), KeyOf: store.KeyOf, List: list,
+		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
+		Problem: func(err error) { log.Warn("watching", zap.Error(err)) },
+	})
+	if err != nil {
+		return err
+	}
+	sandboxes, err := runtime.Open(s.runtime)
+	if err != nil {
+		return err
+	}
+	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
+	collector := collect.New(collect.Config{
+		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
+		Records: func(ctx context.Context) ([]*bond.Record, error) {
+			all, _, err := records.List(ctx) // the hub reports those that cannot be read
+			return all, err
+		},
+	})
+	metrics, err := newMetrics(journal, reporter, hub)
+	if err != nil {
+		return err
+	}
+	health.keeping(hub, worker, metrics)
+	log.Info("agent started", zap.String("version", version), zap.Int("pid", os.Getpid()), zap.String("stateDir", records.Dir()), zap.String("node", s.node), zap.String("runtime", s.runtime))
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return hub.Run(ctx, worker) })
+	group.Go(func() error { worker.Run(ctx); return nil })
+	group.Go(func() error { collector.Run(ctx); return nil })
+	group.Go(func() error { return reporter.Run(ctx) })
+	err = group.Wait()
+	st := hub.Stats()
+	log.Info("agent stopped", zap.Uint64("events", st.Events), zap.Uint64("overruns", st.Overruns), zap.Uint64("resyncs", st.Resyncs))
+	return err
+}
+
+// lister gives the hub what it needs of the records and reports those that cannot be read.
+func lister(ctx context.Context, records *store.Store, log *zap.Logger) func() ([]watch.Watched, error) {
+	reported := map[string]bool{} // called from one goroutine at a time
+	return func() ([]watch.Watched, error) {
+		list, problems, err := records.List(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range problems {
+			if !reported[p.Path] {
+				reported[p.Path] = true
+				log.Error("a record cannot be read; its bond is not kept", zap.String("bond", p.Key.String()), zap.Error(p))
+			}
+		}
+		watched := make([]watch.Watched, len(list))
+		for i, r := range list {
+			watched[i] = watch.WatchedOf(r)
+		}
+		return watched, nil
+	}
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+)
+
+// noKubeconfig is the -kubeconfig of an agent that is to tell the API server nothing.
+const noKubeconfig = "none"
+
+// toldDir is where the reporter keeps what it told, below the directory of the records.
+const toldDir = "told"
+
+// reporter tells the API server; *status.Reporter is one.
+type reporter interface {
+	Tell(bond.Status)
+	Forget(bond.Key)
+	Run(context.Context) error
+	Register(prometheus.Registerer) error
+}
+
+// newReporter is the one that the flags ask for.
+func newReporter(s *settings, stateDir string, log *zap.Logger) (reporter, error) {
+	api, err := apiConfig(s.kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	if api == nil {
+		log.Info("no API server: bonds are told of in this log, in agent status and in the metrics only")
+		return silent{}, nil
+	}
+	return status.NewReporter(status.Config{API: api, Node: s.node, Dir: filepath.Join(stateDir, toldDir), Log: log})
+}
+
+// apiConfig is how to reach the API server; nil when there is none to reach.
+func apiConfig(kubeconfig string) (*rest.Config, error) {
+	switch kubeconfig {
+	case noKubeconfig:
+		return nil, nil
+	case "":
+		c, err := rest.InClusterConfig()
+		if errors.Is(err, rest.ErrNotInCluster) {
+			return nil, nil
+		}
+		return c, err
+	}
+	c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("-kubeconfig %s: %w", kubeconfig, err)
+	}
+	return c, nil
+}
+
+// defaultNode is what the DaemonSet says, or else the host's name.
+func defaultNode() string {
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name
+	}
+	name, _ := os.Hostname() // empty is found out when it is needed
+	return name
+}
+
+// silent is the reporter without an API server.
+type silent struct{}
+
+func (silent) Tell(bond.Status)                     {}
+func (silent) Forget(bond.Key)                      {}
+func (silent) Run(context.Context) error            { return nil }
+func (silent) Register(prometheus.Registerer) error { return nil }

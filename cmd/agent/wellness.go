@@ -1,0 +1,76 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	"github.com/bondkeeper/bondkeeper/pkg/watch"
+)
+
+// stallLimit is longer than any piece of work takes, and than three periods of the resync.
+const stallLimit = 3 * time.Minute
+
+// health answers probes and tells the metrics. Until keeping is called the agent is alive and not ready: it
+// waits for another one to end.
+type health struct{ handler atomic.Pointer[http.Handler] }
+
+func newHealth() *health {
+	h := new(health)
+	h.set(newHealthHandler(nil, []probe{{"agent", func() error {
+		return errors.New("bonds are not kept by this agent yet: it is starting, or waits for another one to end")
+	}}}, nil))
+	return h
+}
+
+func (h *health) set(handler http.Handler) { h.handler.Store(&handler) }
+
+func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*h.handler.Load()).ServeHTTP(w, r)
+}
+
+// keeping: from now on health is that of the hub and the loop. The hub lists the records at least once a resync.
+func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, metrics *prometheus.Registry) {
+	listed := func() uint64 { return hub.Stats().Relists }
+	live := []probe{
+		{"watching", stalled(stallLimit, listed, func() bool { return true })},
+		{"converging", stalled(stallLimit, worker.Done, func() bool { return worker.Len() > 0 })},
+	}
+	ready := []probe{{"watching", func() error {
+		if listed() == 0 {
+			return errors.New("the records have not been listed yet")
+		}
+		return nil
+	}}}
+	h.set(newHealthHandler(live, ready, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})))
+}
+
+// newMetrics gathers what the rooms count.
+func newMetrics(journal *status.Journal, told reporter, hub *watch.Hub) (*prometheus.Registry, error) {
+	all := prometheus.NewRegistry()
+	errs := []error{
+		all.Register(collectors.NewGoCollector()),
+		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+		journal.Register(all), told.Register(all),
+	}
+	for _, c := range []struct {
+		name, help string
+		value      func(watch.Stats) uint64
+	}{
+		{"bondkeeper_kernel_events_total", "Kernel events read.", func(s watch.Stats) uint64 { return s.Events }},
+		{"bondkeeper_kernel_events_relevant_total", "Kernel events that concerned a bond of this node.", func(s watch.Stats) uint64 { return s.Relevant }},
+		{"bondkeeper_kernel_event_overruns_total", "Times when kernel events may have been lost; every bond was looked at again.", func(s watch.Stats) uint64 { return s.Overruns }},
+	} {
+		errs = append(errs, all.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 {
+			return float64(c.value(hub.Stats()))
+		})))
+	}
+	return all, errors.Join(errs...)
+}
