@@ -53,6 +53,9 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer unlock()
+	if err = s.awaitDel(ctx, k); err != nil {
+		return err
+	}
 	if err = s.clear(ctx, k, sandbox); err != nil {
 		return err
 	}
@@ -140,8 +143,26 @@ func sameNetns(a, b bond.Sandbox) bool { return a.Dev == b.Dev && a.Inode == b.I
 // lease. The bond's own lock will not do, for a DEL and the agent need not wait for IPAM. With
 // it, a record that is not ready is surely one of an ADD that was killed, or is being deleted.
 func (s *session) lockAdd(ctx context.Context, k bond.Key) (unlock func(), err error) {
+	return s.lockVerb(ctx, "add-", k)
+}
+
+// lockDel is held by a DEL for as long as it lasts, so that an ADD can wait for its end: IPAM knows
+// an address by container and interface only, and a late release would take the one that the ADD was given.
+func (s *session) lockDel(ctx context.Context, k bond.Key) (unlock func(), err error) {
+	return s.lockVerb(ctx, "del-", k)
+}
+
+func (s *session) awaitDel(ctx context.Context, k bond.Key) error {
+	unlock, err := s.lockDel(ctx, k)
+	if err == nil {
+		unlock()
+	}
+	return err
+}
+
+func (s *session) lockVerb(ctx context.Context, verb string, k bond.Key) (unlock func(), err error) {
 	const maxID = 190 // bond.Key takes 200 bytes; two IDs that begin alike only wait for each other
-	k.ContainerID = "add-" + k.ContainerID[:min(len(k.ContainerID), maxID)]
+	k.ContainerID = verb + k.ContainerID[:min(len(k.ContainerID), maxID)]
 	return s.Store.Lock(ctx, k)
 }
 

@@ -25,6 +25,11 @@ func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer func() { _ = s.log.Sync() }()
+	unlock, err := s.lockDel(ctx, k)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	_, err = s.Store.Load(k)
 	switch {
 	case errors.Is(err, bond.ErrNotFound):

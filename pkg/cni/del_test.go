@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -26,6 +27,39 @@ func TestDelDuringAdd(t *testing.T) {
 	n.mustDel(args)
 	g.touch(t, "open")
 	wantError(t, <-added, types.ErrTryAgainLater, "overtaken")
+	n.nothingLeft(before)
+}
+
+// TestAddDuringDel: an ADD waits for a DEL that is still with IPAM, which would take its address away.
+func TestAddDuringDel(t *testing.T) {
+	n, g := newNode(t, 1), newGate(t)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := g.args(n, pod)
+	n.must(os.Remove(filepath.Join(g.dir, "hold-ADD")))
+	n.mustAdd(args)
+	g.touch(t, "hold-DEL")
+	deleted, added := make(chan error, 1), make(chan error, 1)
+	go func() { deleted <- n.del(args) }()
+	waitFor(t, "IPAM", g.entered)
+	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
+	go func() {
+		_, err := n.add(args)
+		added <- err
+	}()
+	select {
+	case err := <-added:
+		g.touch(t, "open")
+		t.Fatalf("ADD did not wait: %v, %v", err, <-deleted)
+	case <-time.After(100 * time.Millisecond): // it is to wait, which nothing shows
+	}
+	g.touch(t, "open")
+	n.must(<-deleted)
+	n.must(<-added)
+	if r := n.record("c1"); r.Phase != bond.PhaseReady || len(n.leases()) != 1 {
+		t.Errorf("record is %s, leases %v", r.Phase, n.leases())
+	}
+	n.mustDel(args)
 	n.nothingLeft(before)
 }
 

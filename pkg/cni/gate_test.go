@@ -14,16 +14,17 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// gate is an IPAM plugin that is host-local, after ADD was let through.
+// gate is an IPAM plugin that is host-local, after the verb that it holds was let through.
 type gate struct{ dir string }
 
-// newGate puts the plugin "gated" beside links to the real ones.
+// newGate makes the plugin "gated", which holds ADD.
 func newGate(t *testing.T) gate {
 	t.Helper()
 	g := gate{t.TempDir()}
+	g.touch(t, "hold-ADD")
 	script := fmt.Sprintf(`#!/bin/sh
 dir=%s
-if [ "$CNI_COMMAND" = ADD ]; then
+if [ -e $dir/hold-$CNI_COMMAND ]; then
   touch $dir/entered
   while [ ! -e $dir/open ]; do sleep 0.01; done
 fi

@@ -34,15 +34,19 @@ func (c *clock) turn(d time.Duration) {
 
 // ipam counts releases and fails as long as it is told to.
 type ipam struct {
-	mu    sync.Mutex
-	calls int
-	err   error
+	mu     sync.Mutex
+	calls  int
+	err    error
+	during func() // may be nil
 }
 
 func (i *ipam) Release(context.Context, *bond.Record) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.calls++
+	if i.during != nil {
+		i.during()
+	}
 	return i.err
 }
 
@@ -406,6 +410,20 @@ func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
 	if r.ipam.calls != 2 {
 		t.Fatalf("IPAM was asked %d times, want 2", r.ipam.calls)
 	}
+}
+
+// TestReleaseLeavesTheNextBondAlone: while IPAM is asked, somebody else ends the bond and the next is made under its key.
+func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
+	r := ready(t, world.OKD())
+	next := r.Record.Clone()
+	next.Phase, next.Created = bond.PhaseReady, r.Record.Created.Add(time.Second)
+	r.ipam.during = func() { must(t, r.store.Save(next)) }
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+	rec, err := r.store.Load(r.Record.Key)
+	if err != nil || rec.Phase != bond.PhaseReady || rec.CNI.IPAMDone {
+		t.Fatalf("record %+v, %v; want the next bond's as it was", rec, err)
+	}
+	r.wantState(bond.StateReady)
 }
 
 func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {

@@ -36,7 +36,7 @@ func (e *Engine) Release(ctx context.Context, k bond.Key) error {
 	// IPAM runs without the lock: DHCP may take seconds. What it refuses does not keep the
 	// bond up, only the record.
 	ipamErr := e.releaseIPAM(ctx, rec)
-	if err := e.takeDown(ctx, k, ipamErr == nil); err != nil {
+	if err := e.takeDown(ctx, rec, ipamErr == nil); err != nil {
 		return errors.Join(err, ipamErr)
 	}
 	return ipamErr
@@ -52,7 +52,9 @@ func (e *Engine) releaseIPAM(ctx context.Context, rec *bond.Record) error {
 	return nil
 }
 
-func (e *Engine) takeDown(ctx context.Context, k bond.Key, ipamDone bool) error {
+// takeDown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched.
+func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamDone bool) error {
+	k := tombstone.Key
 	unlock, err := e.store.Lock(ctx, k)
 	if err != nil {
 		return err
@@ -64,6 +66,9 @@ func (e *Engine) takeDown(ctx context.Context, k bond.Key, ipamDone bool) error 
 	}
 	if err != nil {
 		return err
+	}
+	if !rec.Created.Equal(tombstone.Created) {
+		return nil
 	}
 	if rec.CNI.IPAMDone != ipamDone && ipamDone {
 		rec.CNI.IPAMDone = true
