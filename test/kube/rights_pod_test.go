@@ -31,6 +31,12 @@ var podAttempts = []attempt{
 	{"own annotation and condition", strategic(bondsPatch("[]", "True", "AllReady", "well")), nobody, ""},
 	{"own annotation and condition away", strategic(`{"metadata":{"annotations":{"bondkeeper.io/bonds":null}},
 		"status":{"conditions":[{"$patch":"delete","type":"bondkeeper.io/BondsReady"}]}}`), nobody, ""},
+	{"own annotation of a pod that is being deleted", func(ctx context.Context, s *scene) error {
+		if err := shared.client.CoreV1().Pods(s.own.Namespace).Delete(ctx, s.own.Name, metav1.DeleteOptions{}); err != nil {
+			return err
+		}
+		return patchStatus(ctx, s.agent, s.own, types.StrategicMergePatchType, bondsPatch("[1]", "False", "", ""))
+	}, nobody, ""},
 	{"annotation of the greatest size", strategic(bondsPatch(strings.Repeat("x", statusv1.MaxSize), "True", "", "")), nobody, ""},
 	{"annotation too large", strategic(bondsPatch(strings.Repeat("x", statusv1.MaxSize+1), "True", "", "")), policy, annotationLarge},
 	{"annotation too large, in few characters", strategic(bondsPatch(strings.Repeat("é", statusv1.MaxSize/2+1), "True", "", "")), policy, annotationLarge},
@@ -60,6 +66,7 @@ var podAttempts = []attempt{
 	{"finalizer", strategic(`{"metadata":{"finalizers":["example.com/more"]}}`), policy, onlyMetadata},
 	{"finalizer away", strategic(`{"metadata":{"finalizers":null}}`), policy, onlyMetadata},
 	{"generateName", strategic(`{"metadata":{"generateName":"x-"}}`), policy, onlyMetadata},
+	{"who set what", strategic(`{"metadata":{"managedFields":[{}]}}`), silence, ""},
 	{"owner", strategic(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}}`), silence, ""},
 	{"deletion", strategic(`{"metadata":{"deletionTimestamp":"2026-01-02T03:04:05Z"}}`), silence, ""},
 	{"spec", strategic(`{"spec":{"containers":[{"name":"main","image":"other"}],"tolerations":[{"operator":"Exists"}]}}`), silence, ""},
