@@ -32,7 +32,8 @@ func (s *Store) Load(k bond.Key) (*bond.Record, error) {
 
 // Save puts r on its name and stamps r.Updated. Whatever fails, the name has either the
 // record that it had or the new one. The caller holds the bond's lock. A record of a
-// newer version is not replaced (bond.ErrUnsupported), a damaged one is set aside first.
+// newer version is not replaced (bond.ErrUnsupported), a damaged one is set aside first. A
+// record is saved only with room left for its tombstone, which a full disk does not refuse.
 func (s *Store) Save(r *bond.Record) error {
 	r.Updated = time.Now().UTC().Round(0) // as it reads back: UTC, no monotonic clock
 	name := recordName(r.Key)
@@ -49,7 +50,12 @@ func (s *Store) Save(r *bond.Record) error {
 		}
 		return fmt.Errorf("save record of bond %s: %w", r.Key, err)
 	}
-	if err := s.put(name, data); err != nil {
+	if r.Deleted() {
+		err = s.putTombstone(name, data)
+	} else if err = s.reserve(name, len(data)); err == nil {
+		err = s.put(name, data)
+	}
+	if err != nil {
 		return fmt.Errorf("save record of bond %s (what was saved before still stands): %w", r.Key, err)
 	}
 	return nil
@@ -67,6 +73,7 @@ func (s *Store) Remove(k bond.Key) error {
 	}
 	if err == nil {
 		err = os.Remove(filepath.Join(s.dir, recordName(k)))
+		s.giveRoom(recordName(k))
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove record of bond %s: %w", k, err)

@@ -47,6 +47,7 @@ func (s *Store) List(ctx context.Context) (records []*bond.Record, problems []*P
 		return nil, nil, fmt.Errorf("list records: %w", err)
 	}
 	s.sweep()
+	s.sweepSpare()
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, fmt.Errorf("list records: %w", err)
