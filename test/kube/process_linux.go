@@ -26,7 +26,7 @@ func startProcess(program, log string, args ...string) (*process, error) {
 	if err != nil {
 		return nil, fmt.Errorf("kube: %w", err)
 	}
-	defer out.Close()
+	defer func() { _ = out.Close() }() // the program has its own
 	cmd := exec.Command(program, args...)
 	cmd.Stdout, cmd.Stderr = out, out
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
