@@ -38,7 +38,8 @@ func TestCluster(t *testing.T) {
 
 // install is what an administrator does, with the image of this checkout.
 func install(t *testing.T, c *cluster) {
-	c.Apply(t, "test/e2e/manifests", "test/e2e/overlay")
+	c.Apply(t, "test/e2e/manifests")
+	c.applyOverlay(t)
 	c.awaitAgent(t)
 	version := c.sh(t, "CNI_COMMAND=VERSION /opt/cni/bin/bond <<<'{\"cniVersion\": \"1.1.0\"}'")
 	if !strings.Contains(version, "1.1.0") {

@@ -5,18 +5,22 @@ package e2e
 import (
 	"archive/tar"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
 	"testing"
+	"time"
 
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/bondkeeper/bondkeeper/test/image"
 )
 
 // The images of what runs in the pods, made here of Debian's static busybox. One serves as the sandbox's, too.
@@ -45,14 +49,14 @@ func writeBusybox(path string) error {
 	if err != nil {
 		return err
 	}
-	image, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
+	busybox, err := mutate.ConfigFile(empty.Image, &v1.ConfigFile{
 		OS: "linux", Architecture: runtime.GOARCH,
 		Config: v1.Config{Entrypoint: []string{"/bin/busybox", "sleep", "inf"}},
 	})
 	if err != nil {
 		return err
 	}
-	image, err = mutate.AppendLayers(image, layer)
+	busybox, err = mutate.AppendLayers(busybox, layer)
 	if err != nil {
 		return err
 	}
@@ -62,16 +66,40 @@ func writeBusybox(path string) error {
 		if err != nil {
 			return err
 		}
-		images[tag] = image
+		images[tag] = busybox
 	}
 	return tarball.MultiWriteToFile(path, images)
+}
+
+// agentImage is the name of the agent's image; its versions differ in what the programs say of themselves only.
+func agentImage(version int) string { return fmt.Sprintf("bondkeeper.test/agent:%d", version) }
+
+// writeAgent builds the agent's image as the Dockerfile says.
+func (c *cluster) writeAgent(ctx context.Context, version int, path string) error {
+	built, err := image.Build(ctx, image.Options{Root: c.top, Version: fmt.Sprintf("e2e-%d", version), Created: time.Unix(0, 0)}, runtime.GOARCH)
+	if err != nil {
+		return err
+	}
+	tag, err := name.NewTag(agentImage(version))
+	if err != nil {
+		return err
+	}
+	return tarball.WriteToFile(path, tag, built)
 }
 
 // writeImages leaves the archives that the node imports in the shared directory.
 func (c *cluster) writeImages(t *testing.T) {
 	t.Helper()
-	c.images = []string{filepath.Join(c.share, "busybox.tar")}
-	if err := writeBusybox(c.images[0]); err != nil {
+	busybox := filepath.Join(c.share, "busybox.tar")
+	if err := writeBusybox(busybox); err != nil {
 		t.Fatal(err)
+	}
+	c.images = []string{busybox}
+	for version := 1; version <= 2; version++ {
+		path := filepath.Join(c.share, fmt.Sprintf("agent-%d.tar", version))
+		if err := c.writeAgent(t.Context(), version, path); err != nil {
+			t.Fatal(err)
+		}
+		c.images = append(c.images, path)
 	}
 }

@@ -4,8 +4,10 @@ package e2e
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -62,4 +64,15 @@ func (c *cluster) apply(t *testing.T, documents ...string) {
 		t.Fatal(err)
 	}
 	c.kubectl(t, "apply", "--filename", file)
+}
+
+// applyOverlay applies the project's manifests as an administrator would, with the address of this run's API server.
+func (c *cluster) applyOverlay(t *testing.T) {
+	t.Helper()
+	api, err := url.Parse(c.GuestURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents := c.kubectl(t, "kustomize", filepath.Join(c.top, "test/e2e/overlay"))
+	c.apply(t, strings.NewReplacer("API_HOST", api.Hostname(), "API_PORT", strconv.Quote(api.Port())).Replace(documents))
 }
