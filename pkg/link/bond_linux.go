@@ -158,7 +158,11 @@ func (c *conn) enslave(d, b *device) error {
 	case d.Up:
 		return fmt.Errorf("%w: %s is up, and the kernel enslaves only what is down", bond.ErrBusy, d.Name)
 	}
-	return c.setMaster(d, b.Index)
+	err := c.setMaster(d, b.Index)
+	if refused(err) { // bond_enslave passes on what the driver says of the bond's MAC
+		return fmt.Errorf("the driver of %s refuses the MAC that %s gives its members (%s): %w; if it is a VF, trust it on its PF (ip link set PF vf N trust on), or use active-backup with failOverMac=active", d.Name, b.Name, b.MAC, err)
+	}
+	return err
 }
 
 func (c *conn) setActive(d, b *device) error {

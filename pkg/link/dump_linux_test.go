@@ -113,7 +113,7 @@ func TestClassify(t *testing.T) {
 		want error
 	}{
 		{unix.ENODEV, bond.ErrGone}, {unix.ENXIO, bond.ErrGone}, {unix.EBUSY, bond.ErrBusy}, {unix.EAGAIN, bond.ErrBusy},
-		{unix.EADDRNOTAVAIL, bond.ErrBusy}, {unix.EOPNOTSUPP, bond.ErrUnsupported}, {unix.EPERM, nil}, {unix.EINVAL, nil},
+		{unix.EOPNOTSUPP, bond.ErrUnsupported}, {unix.EPERM, nil}, {unix.EINVAL, nil}, {unix.EADDRNOTAVAIL, nil},
 		{errors.Join(errors.New("which"), unix.ENODEV), bond.ErrGone},
 	} {
 		got := classify(tc.err)

@@ -25,8 +25,6 @@ var classes = map[unix.Errno]error{
 	unix.ETIMEDOUT: bond.ErrBusy,
 	unix.ENOBUFS:   bond.ErrBusy,
 	unix.ENOMEM:    bond.ErrBusy,
-	// A VF's driver whose PF refuses the address says so; it may take it once the PF is right.
-	unix.EADDRNOTAVAIL: bond.ErrBusy,
 	// Routes of a bond that is not up yet.
 	unix.ENETDOWN:     bond.ErrBusy,
 	unix.ENETUNREACH:  bond.ErrBusy,

@@ -282,8 +282,13 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 	if waits[0] != 200*time.Millisecond || waits[11] != 30*time.Second {
 		t.Fatalf("waits %v, want 200ms doubling to 30s", waits)
 	}
-	if out.Status.State != bond.StateRepairing || len(out.Status.Reason) == 0 {
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "the PF says no") {
 		t.Fatalf("status %+v", out.Status)
+	}
+	refused = fmt.Errorf("the PF is resetting: %w", bond.ErrBusy)
+	r.clock.turn(out.RetryAfter)
+	if out, _ = r.converge(); out.Status.State != bond.StateRepairing {
+		t.Fatalf("what may pass by itself calls for a person: %+v", out.Status)
 	}
 	r.FailApplyIf(nil)
 	r.wantState(bond.StateReady)

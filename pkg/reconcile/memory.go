@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -228,6 +229,21 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 		}
 	}
 	return first
+}
+
+// refusals is how often in a row, over some three seconds, a part's action may be refused, and not as busy,
+// before a person is called.
+const refusals = 5
+
+// refused says that the kernel refuses what part i needs, and that time alone will not change that.
+func (b *bondMemory) refused(i int) bool {
+	if b == nil {
+		return false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.part(i)
+	return p.failures >= refusals && !errors.Is(p.err, bond.ErrBusy)
 }
 
 // trouble is what keeps part i from being repaired, for people; empty when nothing is known to.

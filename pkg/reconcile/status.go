@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -32,17 +33,17 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		}
 		s.Members = append(s.Members, m)
 	}
-	s.State = stateOf(rec, obs, p, carrying)
+	s.State = stateOf(rec, obs, p, carrying, mem)
 	return s
 }
 
-func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int) bond.State {
+func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, mem *bondMemory) bond.State {
 	switch {
 	case rec.Deleted():
 		return bond.StateDeleting
 	case !obs.SandboxAlive:
 		return bond.StateDown
-	case p.Verdict == plan.Stuck:
+	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && allRefused(p.Actions, mem):
 		return bond.StateStuck
 	case p.Verdict == plan.Act:
 		return bond.StateRepairing
@@ -53,6 +54,11 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int) bo
 	default:
 		return bond.StateReady
 	}
+}
+
+// allRefused says that nothing of what is to be done can be done until a person does something. It is tried on all the same.
+func allRefused(actions []plan.Action, mem *bondMemory) bool {
+	return !slices.ContainsFunc(actions, func(a plan.Action) bool { return !mem.refused(a.On()) })
 }
 
 func reasonOf(p plan.Plan, mem *bondMemory) string {
