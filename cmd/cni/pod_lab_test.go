@@ -128,18 +128,26 @@ func (p *pod) conf(text []byte) *libcni.PluginConfig {
 // attachVFs moves the first VF of each card into the pod and takes care that they go back.
 func (p *pod) attachVFs() {
 	p.t.Helper()
-	for i, c := range p.cards {
-		conf := p.conf([]byte(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"host-device","pciBusID":%q}`, c.VFs[0].PCI)))
-		rt := p.runtime(fmt.Sprintf("net%d", i+1))
-		if _, err := p.cni.AddNetwork(p.t.Context(), conf, rt); err != nil {
-			p.t.Fatalf("host-device: %v", err)
+	for i := range p.cards {
+		p.t.Cleanup(p.attach(i))
+	}
+}
+
+// attach has host-device put the first VF of a card into the pod, and answers what takes it back, which may run
+// after the test.
+func (p *pod) attach(card int) (detach func()) {
+	p.t.Helper()
+	vf := p.cards[card].VFs[0].PCI
+	conf := p.conf([]byte(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"host-device","pciBusID":%q}`, vf)))
+	rt := p.runtime(fmt.Sprintf("net%d", card+1))
+	if _, err := p.cni.AddNetwork(p.t.Context(), conf, rt); err != nil {
+		p.t.Fatalf("host-device: %v", err)
+	}
+	return func() {
+		p.t.Helper()
+		if err := p.cni.DelNetwork(context.Background(), conf, rt); err != nil {
+			p.t.Errorf("host-device cannot take %s back: %v", vf, err)
 		}
-		p.t.Cleanup(func() {
-			// The test's own context has ended when its cleanup runs.
-			if err := p.cni.DelNetwork(context.Background(), conf, rt); err != nil {
-				p.t.Errorf("host-device cannot take %s back: %v", c.VFs[0].PCI, err)
-			}
-		})
 	}
 }
 

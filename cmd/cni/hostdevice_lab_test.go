@@ -1,0 +1,66 @@
+//go:build lab
+
+package main
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// inHost is what a VF is called in the host, and its MAC there.
+func (p *pod) inHost(card int) (name, mac string) {
+	p.t.Helper()
+	name, err := topology.Netdev(p.cards[card].VFs[0].PCI)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	l, err := net.InterfaceByName(name)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return name, l.HardwareAddr.String()
+}
+
+// TestHostDeviceGetsItsVFsBack: the DEL of host-device comes after ours and returns the VFs to the host under the names
+// and with the MACs that they had there; also when one of them lay there meanwhile, as its driver brings it back, and no
+// agent runs.
+func TestHostDeviceGetsItsVFsBack(t *testing.T) {
+	whole := newPod(t)
+	for _, lost := range [][]int{nil, {0}, {0, 1}} {
+		t.Run(fmt.Sprintf("lost %v", lost), func(t *testing.T) {
+			p := whole.in(t)
+			var names, macs [2]string
+			for i := range p.cards {
+				name, _ := p.inHost(i)
+				names[i] = fmt.Sprintf("orig%d", i) // one that no driver gives
+				p.ip("link", "set", name, "down", "name", names[i])
+				_, macs[i] = p.inHost(i)
+			}
+			detach := []func(){p.attach(0), p.attach(1)}
+			before := p.links()
+			conf := p.config("1.0.0", `"mode":"active-backup","failOverMac":1`)
+			p.add(conf, "bond0")
+			for _, i := range lost {
+				p.driver(i, "unbind")
+				p.driver(i, "bind")
+				p.wait("the VF's netdev", func() bool { _, err := topology.Netdev(p.cards[i].VFs[0].PCI); return err == nil })
+				if name, mac := p.inHost(i); name == names[i] || mac == macs[i] {
+					t.Errorf("the driver brought the VF back as %s with MAC %s, as if nothing had been; the test proves nothing", name, mac)
+				}
+			}
+			p.del(conf, "bond0")
+			if len(lost) == 0 {
+				p.likeBefore(before)
+			}
+			for i := len(detach) - 1; i >= 0; i-- { // as Multus does, the last first
+				detach[i]()
+				if name, mac := p.inHost(i); name != names[i] || mac != macs[i] {
+					t.Errorf("the VF is in the host as %s with MAC %s, was %s with %s", name, mac, names[i], macs[i])
+				}
+			}
+		})
+	}
+}
