@@ -3,6 +3,7 @@ package cni
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -126,6 +127,19 @@ func TestRouteFields(t *testing.T) {
 	}
 	if r := result.Routes[1]; r.Scope == nil || *r.Scope != 253 {
 		t.Errorf("result: %v", r)
+	}
+}
+
+// TestRouteOutOfRange: what does not fit into the kernel's fields is refused, not cut off.
+func TestRouteOutOfRange(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	for field, value := range map[string]int64{"scope": 256, "table": -1, "mtu": -1, "advmss": 1 << 32, "priority": 1 << 32} {
+		ipam := map[string]any{"type": "host-local", "dataDir": n.data, "subnet": "10.0.0.0/24", "routes": []any{map[string]any{"dst": "192.0.2.0/24", field: value}}}
+		_, err := n.add(n.args("c1", pod, n.config(map[string]any{"cniVersion": "1.1.0", "ipam": ipam})))
+		wantError(t, err, types.ErrDecodingFailure, "IPAM ADD", "routes[0]: "+field, strconv.FormatInt(value, 10), "want 0 to ")
+		n.nothingLeft(before)
 	}
 }
 

@@ -2,6 +2,7 @@ package cni
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 
@@ -102,6 +103,9 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 		if !ok {
 			return nil, badAnswer("routes[%d]: %s is not a prefix", i, r.Dst.String())
 		}
+		if err := checkRoute(i, r); err != nil {
+			return nil, err
+		}
 		route := bond.Route{Dst: dst.Masked(), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Table: r.Table, Scope: r.Scope}
 		if r.GW != nil {
 			if route.Gateway, ok = addrOf(r.GW); !ok {
@@ -113,6 +117,28 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 		out = append(out, route)
 	}
 	return out, nil
+}
+
+// checkRoute: a number too large for the kernel's field would lose its upper bits there (struct rtmsg, RTA_*).
+func checkRoute(i int, r *types.Route) error {
+	optional := func(n *int) int64 {
+		if n == nil {
+			return 0
+		}
+		return int64(*n)
+	}
+	for _, f := range []struct {
+		name        string
+		value, most int64
+	}{
+		{"scope", optional(r.Scope), math.MaxUint8}, {"table", optional(r.Table), math.MaxUint32}, {"mtu", int64(r.MTU), math.MaxUint32},
+		{"advmss", int64(r.AdvMSS), math.MaxUint32}, {"priority", int64(r.Priority), math.MaxUint32},
+	} {
+		if f.value < 0 || f.value > f.most {
+			return badAnswer("routes[%d]: %s: found %d, want 0 to %d", i, f.name, f.value, f.most)
+		}
+	}
+	return nil
 }
 
 func gatewayFor(dst netip.Addr, addresses []bond.Address) netip.Addr {
