@@ -176,12 +176,12 @@ func FuzzAnnotation(f *testing.F) {
 	s := schema(f)
 	states := []bond.State{bond.StateReady, bond.StateDegraded, bond.StateDown, bond.StateRepairing, bond.StateStuck}
 	f.Fuzz(func(t *testing.T, name, text string, bonds, members uint16, state uint8) {
-		list := make([]bond.Status, bonds%512)
+		list := make([]bond.Status, bonds%160)
 		for i := range list {
 			b := &list[i]
 			b.Key.IfName, b.Network, b.Reason, b.Mode, b.Active, b.MAC = fmt.Sprint(i, name), name, text, name, name, bond.MAC(name)
 			b.State = states[(int(state)+i)%len(states)]
-			b.Members = make([]bond.MemberStatus, members%128)
+			b.Members = make([]bond.MemberStatus, members%40)
 			for j := range b.Members {
 				b.Members[j] = bond.MemberStatus{Name: name, Reason: text, State: text, PCI: bond.PCIAddress(name), PF: bond.PCIAddress(text)}
 			}

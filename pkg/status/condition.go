@@ -15,9 +15,9 @@ import (
 // the worst bond's state.
 const reasonAllReady = "AllReady"
 
-// maxMessage bounds the messages of the condition and of events, in bytes (an event's may have
-// 1024, core/v1).
-const maxMessage = 1024
+// maxMessage bounds the messages of the condition and of events, in bytes: an event may have 1024 (core/v1), and the
+// recorder puts some words before those that it merges.
+const maxMessage = 960
 
 // conditionOf is True while every bond carries traffic. A bond that lost one of two legs
 // carries: a readiness gate that closed then would turn a loss of redundancy into an outage.

@@ -29,12 +29,21 @@ const (
 )
 
 // startEvents begins to write events, until ctx ends. The recorder keeps a bounded number of
-// them, merges those that are alike, and gives up on one after two minutes.
+// them, counts up one that happens again, gives up on one after two minutes, and lets a pod
+// have 25 of a type at once and one in five minutes after that.
 func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
 	lost := funcr.New(func(_, text string) {
 		r.c.Log.Warn("event not written", zap.String("why", clean(text, maxMessage)))
 	}, funcr.Options{})
-	b := record.NewBroadcaster(record.WithContext(klog.NewContext(ctx, lost)))
+	b := record.NewBroadcaster(record.WithContext(klog.NewContext(ctx, lost)), record.WithCorrelatorOptions(record.CorrelatorOptions{
+		LRUCacheSize: 1024,
+		// Different messages stay different events: the sum that the recorder would make of them
+		// names no reporting component, and the admission policy refuses it.
+		KeyFunc: func(e *corev1.Event) (string, string) {
+			key, message := record.EventAggregatorByReasonFunc(e)
+			return key + message, message
+		},
+	}))
 	b.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: r.api.client.Events("")})
 	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(lost)
 }

@@ -55,7 +55,7 @@ func (r *Reporter) Pending() int {
 	defer r.mu.Unlock()
 	n := 0
 	for _, p := range r.pods {
-		if p.pending.Load() {
+		if p.version != p.done {
 			n++
 		}
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -15,15 +14,17 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// podState is what is known of one pod. bonds and notBefore are guarded by the reporter's
-// mutex; the rest is used by one sender at a time, as the queue sees to.
+// podState is what is known of one pod. bonds, notBefore, version and done are guarded by the
+// reporter's mutex; the rest is used by one sender at a time, as the queue sees to.
 type podState struct {
 	pod   bond.Pod
 	since time.Time // when it was first told of
 	bonds map[bond.Key]*heard
 	// notBefore is when the next request for this pod may be made.
 	notBefore time.Time
-	pending   atomic.Bool // something is to be told
+	// version goes up with every change of bonds; of done it is known that nothing is left to
+	// be told.
+	version, done int
 
 	said   said
 	loaded bool // said was read from its file

@@ -179,6 +179,7 @@ func (r *Reporter) Tell(s bond.Status) {
 		return
 	}
 	h.status = s
+	p.version++
 	r.queue.Add(pod)
 }
 
@@ -194,6 +195,7 @@ func (r *Reporter) Forget(k bond.Key) {
 		return
 	}
 	delete(p.bonds, k)
+	p.version++
 	p.notBefore = later(p.notBefore, time.Now().Add(ending))
 	if len(p.bonds) == 0 {
 		delete(r.pods, pod)

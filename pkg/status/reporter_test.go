@@ -21,10 +21,15 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// start runs a reporter until the test ends or stop is called.
+// start runs a reporter of node-a until the test ends or stop is called.
 func start(t *testing.T, s *server, c status.Config) (r *status.Reporter, stop func()) {
 	t.Helper()
 	c.API, c.Node = s.config(), "node-a"
+	return run(t, c)
+}
+
+func run(t testing.TB, c status.Config) (r *status.Reporter, stop func()) {
+	t.Helper()
 	if c.Log == nil {
 		c.Log = zaptest.NewLogger(t, zaptest.Level(zap.ErrorLevel))
 	}

@@ -59,9 +59,10 @@ func (r *Reporter) attend(ctx context.Context, pod bond.Pod) time.Duration {
 func (r *Reporter) due(p *podState) (draft, time.Duration) {
 	now := time.Now()
 	r.mu.Lock()
-	list, known, notBefore := p.statuses(), p.knownAgain(), p.notBefore
+	list, known, notBefore, version := p.statuses(), p.knownAgain(), p.notBefore, p.version
 	r.mu.Unlock()
 	if len(list) == 0 || p.said.Gone {
+		r.settle(p, version)
 		return draft{}, never
 	}
 	if settled := p.since.Add(settling); !p.whole && !known && now.Before(settled) {
@@ -69,8 +70,8 @@ func (r *Reporter) due(p *podState) (draft, time.Duration) {
 	}
 	p.whole = true
 	d := draftOf(list)
-	p.pending.Store(d.digest != p.said.Digest)
 	if d.digest == p.said.Digest {
+		r.settle(p, version)
 		return d, never
 	}
 	if at := later(notBefore, r.gate.opens()); now.Before(at) {
@@ -148,7 +149,6 @@ func (r *Reporter) failed(ctx context.Context, p *podState, err error) time.Dura
 	case gone:
 		r.c.Log.Info("the API server has no such pod; it is told no more", who...)
 		p.said.Gone = true
-		p.pending.Store(false)
 		r.say(p)
 	case refused:
 		p.refused++
@@ -171,6 +171,13 @@ func (r *Reporter) hold(p *podState, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	p.notBefore = later(p.notBefore, until)
+}
+
+// settle notes that nothing is left to be told of what was known at version.
+func (r *Reporter) settle(p *podState, version int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	p.done = version
 }
 
 func (r *Reporter) state(pod bond.Pod) *podState {

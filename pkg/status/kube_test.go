@@ -1,0 +1,223 @@
+//go:build kube
+
+package status_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/test/kube"
+)
+
+// The tests behind the build tag kube run the reporter against a real API server, with the rights that the manifests
+// give an agent.
+
+var cp *kube.ControlPlane
+
+func TestMain(m *testing.M) { os.Exit(kube.Main(m, &cp)) }
+
+var install sync.Once
+
+// agent is a reporter's configuration with an agent's own rights on node, and what it sends.
+func agent(t testing.TB, node string) (status.Config, *meter) {
+	t.Helper()
+	install.Do(func() { cp.InstallRights(t) })
+	m := new(meter)
+	cfg := cp.AgentConfig(t, node)
+	cfg.Wrap(m.wrap)
+	return status.Config{
+		API: cfg, Node: node, Dir: filepath.Join(t.TempDir(), "told"),
+		Rate: 50, Window: 100 * time.Millisecond, LastWindow: 200 * time.Millisecond,
+	}, m
+}
+
+// podOn is a pod on a node, as the reporter knows it; Multus has written on it.
+func podOn(t testing.TB, name, node string) bond.Pod {
+	t.Helper()
+	p := podWithoutNetworks(t, name, node)
+	networks(t, p)
+	return p
+}
+
+func podWithoutNetworks(t testing.TB, name, node string) bond.Pod {
+	t.Helper()
+	cp.Node(t, node)
+	made := cp.Pod(t, namespace(t), name, node)
+	return bond.Pod{Namespace: made.Namespace, Name: made.Name, UID: string(made.UID)}
+}
+
+// networks writes what Multus writes when a pod's networks are up.
+func networks(t testing.TB, p bond.Pod) {
+	t.Helper()
+	edit(t, p, map[string]any{"metadata": map[string]any{"annotations": map[string]string{status.NetworkStatus: `[{"name":"bond-net"}]`}}})
+}
+
+// edit changes a pod as an administrator.
+func edit(t testing.TB, p bond.Pod, change any) {
+	t.Helper()
+	data, err := json.Marshal(change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cp.Client().CoreV1().Pods(p.Namespace).Patch(t.Context(), p.Name, types.StrategicMergePatchType, data, metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func namespace(t testing.TB) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == '_' || r == ' ' {
+			return '-'
+		}
+		return r
+	}, strings.ToLower(t.Name()))
+}
+
+func get(t testing.TB, p bond.Pod) *corev1.Pod {
+	t.Helper()
+	pod, err := cp.Client().CoreV1().Pods(p.Namespace).Get(t.Context(), p.Name, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pod
+}
+
+// await polls what another process does, until it is so.
+func await(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	tick, end := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end:
+			t.Fatalf("not within a minute: %s", what)
+		}
+	}
+}
+
+// awaitTold waits until the pod says that its only bond was repaired so often, and nothing is left to be told.
+func awaitTold(t testing.TB, r *status.Reporter, p bond.Pod, repairs int) {
+	t.Helper()
+	await(t, fmt.Sprintf("%s tells of %d repairs", p, repairs), func() bool {
+		list := decode(t, get(t, p))
+		return len(list) == 1 && list[0].Repairs == repairs && r.Pending() == 0
+	})
+}
+
+// meter counts what goes over the wire, in requests and bytes of bodies.
+type meter struct {
+	mu sync.Mutex
+	tally
+}
+
+type tally struct {
+	looks, patches, events, other int // that succeeded
+	failed                        map[int]int
+	sent, got                     int
+}
+
+// take is what was counted since the last take.
+func (m *meter) take() tally {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.tally
+	m.tally = tally{}
+	return t
+}
+
+// status is how often an answer had the code so far; 0 stands for no answer.
+func (m *meter) status(code int) int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.failed[code]
+}
+
+func (m *meter) wrap(next http.RoundTripper) http.RoundTripper { return &metered{m, next} }
+
+type metered struct {
+	m    *meter
+	next http.RoundTripper
+}
+
+// RoundTrip implements http.RoundTripper.
+func (r *metered) RoundTrip(q *http.Request) (*http.Response, error) {
+	body, err := io.ReadAll(q.Body)
+	if err != nil {
+		return nil, err
+	}
+	q.Body = io.NopCloser(bytes.NewReader(body))
+	answer, err := r.next.RoundTrip(q)
+	var got []byte
+	code := 0
+	if err == nil {
+		if got, err = io.ReadAll(answer.Body); err == nil {
+			code = answer.StatusCode
+		}
+		_ = answer.Body.Close()
+		answer.Body = io.NopCloser(bytes.NewReader(got))
+	}
+	r.m.mu.Lock()
+	defer r.m.mu.Unlock()
+	r.m.sent += len(body)
+	r.m.got += len(got)
+	switch {
+	case code < 200 || code > 299:
+		if r.m.failed == nil {
+			r.m.failed = map[int]int{}
+		}
+		r.m.failed[code]++
+	case strings.Contains(q.URL.Path, "/events"):
+		r.m.events++
+	case !strings.HasSuffix(q.URL.Path, "/status"):
+		r.m.other++
+	case bytes.Contains(body, []byte(v1.Annotation)):
+		r.m.patches++
+	default:
+		r.m.looks++
+	}
+	return answer, err
+}
+
+// WrappedRoundTripper lets client-go find the transport under this one.
+func (r *metered) WrappedRoundTripper() http.RoundTripper { return r.next }
+
+func (t tally) String() string {
+	return fmt.Sprintf("%d looks, %d patches, %d events, %d others, failures %v; %d bytes sent, %d received", t.looks, t.patches, t.events, t.other, t.failed, t.sent, t.got)
+}
+
+// want checks how many requests of each kind succeeded.
+func (t tally) want(tb testing.TB, looks, patches, events int) {
+	tb.Helper()
+	if t.looks != looks || t.patches != patches || t.events != events || t.other != 0 {
+		tb.Errorf("%s; want %d looks, %d patches, %d events", t, looks, patches, events)
+	}
+}
+
+// withToken gives the agent its token in a file, as in a pod.
+func withToken(t testing.TB, c *rest.Config) (path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(path, []byte(c.BearerToken), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c.BearerToken, c.BearerTokenFile = "", path
+	return path
+}
