@@ -89,12 +89,22 @@ func (c *cluster) netns(t *testing.T, pod *corev1.Pod) string {
 	return c.sh(t, `grep -l %s /run/bondkeeper/*.json | head -n 1 | xargs sed -n 's/.*"sandbox":{"path":"\([^"]*\)".*/\1/p'`, pod.UID)
 }
 
+// address is a pod's on its bond.
+func (c *cluster) address(t *testing.T, pod *corev1.Pod) string {
+	t.Helper()
+	return c.sh(t, "nsenter --net=%s ip -4 -o address show dev bond0 | sed 's|.* inet \\([0-9.]*\\)/.*|\\1|'", c.netns(t, pod))
+}
+
 // ping sends traffic from the first pod's bond to the second's.
 func (c *cluster) ping(t *testing.T) {
 	t.Helper()
-	from, to := c.pod(t, "bondpod1"), c.pod(t, "bondpod2")
-	address := c.sh(t, "nsenter --net=%s ip -4 -o address show dev bond0 | sed 's|.* inet \\([0-9.]*\\)/.*|\\1|'", c.netns(t, to))
-	c.sh(t, "nsenter --net=%s ping -c 5 -i 0.2 -W 2 -I bond0 %s", c.netns(t, from), address)
+	c.pingFrom(t, c.netns(t, c.pod(t, "bondpod1")), c.address(t, c.pod(t, "bondpod2")))
+}
+
+// pingFrom does the same for one who cannot ask the API server.
+func (c *cluster) pingFrom(t *testing.T, netns, address string) {
+	t.Helper()
+	c.sh(t, "nsenter --net=%s ping -c 5 -i 0.2 -W 2 -I bond0 %s", netns, address)
 }
 
 // watchNetns notes what changes in a pod's links, addresses and routes until it is stopped. The kernel's own

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -45,7 +46,7 @@ func install(t *testing.T, c *cluster) {
 	if !strings.Contains(version, "1.1.0") {
 		t.Errorf("the installed plugin says %q", version)
 	}
-	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "doctor"))
+	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "status"))
 }
 
 // podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry.
@@ -67,13 +68,14 @@ func podsGetBonds(t *testing.T, c *cluster) {
 
 func vfLost(t *testing.T, c *cluster) {
 	vf := c.guest.Topology().Cards[0].VFs[0].PCI
+	repairs := c.repairs(t, "bondpod1")
 	c.unbind(t, vf)
-	c.awaitBond(t, "bondpod1", v1.Degraded, corev1.ConditionTrue, 0)
+	c.awaitBond(t, "bondpod1", v1.Degraded, corev1.ConditionTrue, repairs)
 	c.awaitEvent(t, "bondpod1", "BondDegraded")
 	t.Log(c.show(t, "bondpod1"))
 	c.ping(t)
 	c.bind(t, vf)
-	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 1)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 	c.awaitEvent(t, "bondpod1", "BondRepaired")
 	c.ping(t)
 	t.Log(c.show(t, "bondpod1"))
@@ -82,11 +84,12 @@ func vfLost(t *testing.T, c *cluster) {
 // bothLost takes the pod out of service, by its readiness gate, for as long as nothing carries.
 func bothLost(t *testing.T, c *cluster) {
 	cards := c.guest.Topology().Cards
+	repairs := c.repairs(t, "bondpod1")
 	c.unbind(t, cards[0].VFs[0].PCI, cards[1].VFs[0].PCI)
-	c.awaitBond(t, "bondpod1", v1.Down, corev1.ConditionFalse, 1)
+	c.awaitBond(t, "bondpod1", v1.Down, corev1.ConditionFalse, repairs)
 	c.awaitReady(t, "bondpod1", corev1.ConditionFalse)
 	c.bind(t, cards[0].VFs[0].PCI, cards[1].VFs[0].PCI)
-	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 2)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+2)
 	c.awaitReady(t, "bondpod1", corev1.ConditionTrue)
 	c.ping(t)
 }
@@ -105,15 +108,17 @@ func upgrade(t *testing.T, c *cluster) {
 	if after := c.pod(t, "bondpod1"); after.ResourceVersion != before.ResourceVersion {
 		t.Errorf("the upgrade wrote to a pod whose bond had not changed: %s, then %s", before.Annotations[v1.Annotation], after.Annotations[v1.Annotation])
 	}
-	vf := c.guest.Topology().Cards[1].VFs[0].PCI
+	vf, repairs := c.guest.Topology().Cards[1].VFs[0].PCI, c.repairs(t, "bondpod1")
 	c.unbind(t, vf)
 	c.bind(t, vf)
-	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 3)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 }
 
 // outage loses a VF while nobody can be told: the bond is repaired all the same, and the last state is told once the
 // API server is back.
 func outage(t *testing.T, c *cluster) {
+	repairs := c.repairs(t, "bondpod1")
+	namespace, peer := c.netns(t, c.pod(t, "bondpod1")), c.address(t, c.pod(t, "bondpod2"))
 	if err := c.StopServer(); err != nil {
 		t.Fatal(err)
 	}
@@ -121,13 +126,14 @@ func outage(t *testing.T, c *cluster) {
 	c.unbind(t, vf)
 	c.bind(t, vf)
 	c.await(t, "repair without an API server", func() bool {
-		return regexp.MustCompile(`demo/bondpod1 +bond0 +Ready .* 4 +net1 `).MatchString(c.sh(t, "bin/agent status"))
+		healed := fmt.Sprintf(`demo/bondpod1 +bond0 +Ready .* %d +net1 `, repairs+1)
+		return regexp.MustCompile(healed).MatchString(c.sh(t, "bin/agent status"))
 	})
-	c.ping(t)
+	c.pingFrom(t, namespace, peer)
 	if err := c.StartServer(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, 4)
+	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 }
 
 // deletePod leaves nothing behind: the VFs are in the host, and the record and the address are gone.

@@ -57,6 +57,16 @@ func (c *cluster) awaitBond(t *testing.T, pod string, state v1.State, condition 
 	return p
 }
 
+// repairs is how many the agent has told of.
+func (c *cluster) repairs(t *testing.T, pod string) int {
+	t.Helper()
+	is, err := read(c.pod(t, pod))
+	if err != nil {
+		t.Fatalf("pod %s: %v", pod, err)
+	}
+	return is.Repairs
+}
+
 // awaitReady waits for the pod's own condition Ready, which its readiness gate decides.
 func (c *cluster) awaitReady(t *testing.T, pod string, want corev1.ConditionStatus) {
 	t.Helper()
