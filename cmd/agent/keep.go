@@ -55,8 +55,8 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	collector := collect.New(collect.Config{
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: func(ctx context.Context) ([]*bond.Record, error) {
-			all, _, err := records.List(ctx) // the hub reports those that cannot be read
-			return all, err
+			readable, _, listErr := records.List(ctx) // the hub reports the others
+			return readable, listErr
 		},
 	})
 	metrics, err := newMetrics(journal, reporter, hub)
