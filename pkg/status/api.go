@@ -23,11 +23,11 @@ import (
 // api is what the reporter asks of the API server: to patch pods/status, and to write events.
 type api struct{ client *typedv1.CoreV1Client }
 
-// newAPI takes the limiter for events; who sends a patch takes it before, so that what is
-// sent is not older than the wait.
-func newAPI(c *rest.Config, limiter flowcontrol.RateLimiter, timeout time.Duration) (*api, error) {
+// newAPI makes a client that holds nothing back: who sends something waits for the limiter
+// before, so that what is sent is not older than the wait.
+func newAPI(c *rest.Config, timeout time.Duration) (*api, error) {
 	c = rest.CopyConfig(c)
-	c.RateLimiter, c.Timeout = limiter, timeout
+	c.RateLimiter, c.Timeout = flowcontrol.NewFakeAlwaysRateLimiter(), timeout
 	c.ContentType, c.AcceptContentTypes = protobuf, protobuf+","+"application/json"
 	if c.UserAgent == "" {
 		c.UserAgent = fieldManager
@@ -82,8 +82,7 @@ func (a *api) request(p bond.Pod, body any) *rest.Request {
 	return a.client.RESTClient().Patch(types.StrategicMergePatchType).
 		Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").
 		Param("fieldManager", fieldManager).Body(data).
-		Throttle(flowcontrol.NewFakeAlwaysRateLimiter()). // see newAPI
-		MaxRetries(0)                                     // the reporter decides, with the latest state
+		MaxRetries(0) // the reporter decides, with the latest state
 }
 
 // fault is what an error of the API server means for what comes next.

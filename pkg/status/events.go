@@ -11,6 +11,7 @@ import (
 	"k8s.io/client-go/kubernetes/scheme"
 	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/tools/record"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -44,8 +45,33 @@ func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
 			return key + message, message
 		},
 	}))
-	b.StartRecordingToSink(&typedv1.EventSinkImpl{Interface: r.api.client.Events("")})
+	sink := &typedv1.EventSinkImpl{Interface: r.api.client.Events("")}
+	b.StartRecordingToSink(&limited{EventSink: sink, ctx: ctx, limiter: r.limiter})
 	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(lost)
+}
+
+// limited is a sink that takes its turn among all requests of the node. The recorder knows no
+// context; ctx ends when the reporter does.
+type limited struct {
+	record.EventSink
+	ctx     context.Context
+	limiter flowcontrol.RateLimiter
+}
+
+// Create implements record.EventSink.
+func (l *limited) Create(e *corev1.Event) (*corev1.Event, error) {
+	if err := l.limiter.Wait(l.ctx); err != nil {
+		return nil, err
+	}
+	return l.EventSink.Create(e)
+}
+
+// Patch implements record.EventSink.
+func (l *limited) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
+	if err := l.limiter.Wait(l.ctx); err != nil {
+		return nil, err
+	}
+	return l.EventSink.Patch(e, data)
 }
 
 // announce makes an event of what changed with a bond since the pod was told last. It is called

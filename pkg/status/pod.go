@@ -95,14 +95,12 @@ func (p *podState) knownAgain() bool {
 	return true
 }
 
-// space sets when the pod may be patched again, now that it was. A pod that has something new
-// in every window is told ever more rarely.
+// space sets when the pod may be patched again, now that it was: after twice the time that it
+// waited last, up to last, until it was left alone for longer than that.
 func (p *podState) space(now time.Time, first, last time.Duration) {
-	switch {
-	case p.window == 0 || now.Sub(p.sent) >= 2*p.window:
+	p.window = min(2*p.window, last)
+	if p.window == 0 || now.Sub(p.sent) > 2*last {
 		p.window = first
-	default:
-		p.window = min(2*p.window, last)
 	}
 	p.sent = now
 	p.notBefore = later(p.notBefore, now.Add(p.window))

@@ -32,8 +32,9 @@ type Config struct {
 	// second after that. Default 2 and 10.
 	Rate  float32
 	Burst int
-	// Window is the least time between two patches of one pod. It doubles, up to LastWindow, for
-	// as long as a pod has something new in every window. Default 1 s and 30 s.
+	// Window is the least time between two patches of one pod. It doubles with every patch, up to
+	// LastWindow, and is as short as ever when a pod had none for twice LastWindow. Default 1 s and
+	// 30 s.
 	Window, LastWindow time.Duration
 	// NetworkWait is how long a pod is left alone that Multus has not written its network status
 	// on. Default 30 s.
@@ -83,7 +84,7 @@ func NewReporter(c Config) (*Reporter, error) {
 		return nil, fmt.Errorf("reporter: API, Node (%q) and Dir (%q) are required", c.Node, c.Dir)
 	}
 	limiter := flowcontrol.NewTokenBucketRateLimiter(c.Rate, c.Burst)
-	api, err := newAPI(c.API, limiter, c.Timeout)
+	api, err := newAPI(c.API, c.Timeout)
 	if err != nil {
 		return nil, fmt.Errorf("reporter: client of the API server: %w", err)
 	}

@@ -191,7 +191,7 @@ func TestMerging(t *testing.T) {
 		s.add(p)
 		b := bondOf(p, "bond0")
 		r.Tell(b)
-		pass(time.Minute)
+		pass(2 * time.Minute)
 		s.count()
 		begin := time.Now()
 		const storm = 5 * time.Minute
@@ -218,7 +218,7 @@ func TestMerging(t *testing.T) {
 		if got := s.told(p)[0].Repairs; got != b.Repairs {
 			t.Errorf("last told %d repairs, want %d", got, b.Repairs)
 		}
-		pass(time.Minute) // quiet: the next change is told at once again, and the one after in a second
+		pass(2 * time.Minute) // quiet: the next change is told at once again, and the one after in a second
 		for range 2 {
 			b.Repairs++
 			r.Tell(b)
