@@ -27,6 +27,7 @@ func commands() []command {
 		{"run", "keep the bonds of this node until SIGTERM or SIGINT", run},
 		{"status", "show the bonds of this node, whether or not an agent runs", showStatus},
 		{"install-cni", "put the CNI plugin into the directory of CNI binaries, atomically", installCNI},
+		{"doctor", "tell what this node lacks, and what to do about it", examine},
 		{"version", "print the version", showVersion},
 	}
 }

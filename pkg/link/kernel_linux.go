@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -25,7 +26,7 @@ type Options struct {
 	// for that of this process.
 	HostNetns string
 	// SysctlNet is a procfs's directory sys/net that can be written. It shows whoever looks the sysctls of the
-	// netns that they are in. A container's own is read-only.
+	// netns that they are in. A container's own is read-only. It must be there if it is not left empty.
 	SysctlNet string
 }
 
@@ -45,7 +46,7 @@ type Kernel struct {
 	pfs    keyedMutex[bond.PCIAddress]
 }
 
-// New checks that the host's netns can be opened. Nothing stays open.
+// New checks that the host's netns can be opened and that SysctlNet is there. Nothing stays open.
 func New(o Options) (*Kernel, error) {
 	if o.SysfsPCI == "" {
 		o.SysfsPCI = "/sys/bus/pci/devices"
@@ -58,6 +59,8 @@ func New(o Options) (*Kernel, error) {
 	}
 	if o.SysctlNet == "" {
 		o.SysctlNet = "/proc/sys/net"
+	} else if _, err := os.Stat(o.SysctlNet); err != nil { // later this would look like a link that has gone
+		return nil, fmt.Errorf("directory of the sysctls: %w", err)
 	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,

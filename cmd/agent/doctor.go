@@ -1,0 +1,82 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/bondkeeper/bondkeeper/pkg/doctor"
+	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
+	"github.com/bondkeeper/bondkeeper/pkg/runtime"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+// Variables that set flags' defaults, so that whoever runs a command in the agent's container need not know how the
+// node's directories are mounted there.
+const (
+	sysctlNetEnv = "BONDKEEPER_SYSCTL_NET"
+	cniDirEnv    = "BONDKEEPER_CNI_DIR"
+)
+
+// doctorSettings are the flags of doctor; those that run has, too, mean the same.
+type doctorSettings struct {
+	config              doctor.Config
+	kubeconfig, runtime string
+	format              string
+}
+
+func doctorFlags(s *doctorSettings) *flag.FlagSet {
+	s.config = doctor.Config{
+		Version: version, SriovDir: sriovcni.DefaultDir, NetnsDirs: []string{"/run/netns", "/var/run/netns"},
+		ProcSelf: "/proc/self", SysfsPCI: "/sys/bus/pci/devices", Probe: link.Probe,
+	}
+	fs := flag.NewFlagSet("agent doctor", flag.ContinueOnError)
+	fs.StringVar(&s.format, "o", "text", "output: text or json")
+	fs.StringVar(&s.config.StateDir, "state-dir", store.DefaultDir, "directory of the records")
+	fs.StringVar(&s.config.CNIDir, "cni-dir", cmp.Or(os.Getenv(cniDirEnv), "/opt/cni/bin"), "directory of CNI binaries; "+cniDirEnv+" sets the default")
+	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default")
+	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
+	fs.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server: a file, or none; empty means the pod's service account where there is one")
+	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
+	return fs
+}
+
+// errLacking makes the exit status 1; the report has said why.
+var errLacking = errors.New("the node lacks something")
+
+// examine tells what this node lacks.
+func examine(ctx context.Context, args []string, out io.Writer) error {
+	var s doctorSettings
+	if err := parse(doctorFlags(&s), args); err != nil {
+		return err
+	}
+	write := map[string]func(*doctor.Report, io.Writer) error{"text": (*doctor.Report).WriteText, "json": (*doctor.Report).WriteJSON}[s.format]
+	if write == nil {
+		return fmt.Errorf("%w: -o %s: want text or json", errUsage, s.format)
+	}
+	var err error
+	if s.config.API, err = apiConfig(s.kubeconfig); err != nil {
+		return err
+	}
+	if s.runtime != runtime.None {
+		sandboxes, err := runtime.Open(s.runtime)
+		if err != nil {
+			return fmt.Errorf("%w: -runtime: %w", errUsage, err)
+		}
+		defer sandboxes.Close() //nolint:errcheck // nothing was written through it
+		s.config.Sandboxes = sandboxes.Sandboxes
+	}
+	report := doctor.Examine(ctx, s.config)
+	if err := write(&report, out); err != nil {
+		return err
+	}
+	if report.Lacking > 0 {
+		return fmt.Errorf("%w: %d of %d checks failed", errLacking, report.Lacking, len(report.Findings))
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package doctor
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+func stateDir(_ context.Context, c *Config) Finding {
+	if _, err := store.Open(c.StateDir); err != nil {
+		return lack(Fail, "mount the node's directory there, writable, and see that plugin (stateDir) and agent (-state-dir) use the same", "%v", err)
+	}
+	f, err := os.CreateTemp(filepath.Join(c.StateDir, "tmp"), "doctor-")
+	if err != nil {
+		return lack(Fail, "make it writable and see that it has room", "%v", err)
+	}
+	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+		return lack(Fail, "make it writable and see that it has room", "%v", err)
+	}
+	var st unix.Statfs_t
+	if err := unix.Statfs(c.StateDir, &st); err != nil {
+		return lack(Fail, "", "statfs %s: %v", c.StateDir, err)
+	}
+	if st.Type != unix.TMPFS_MAGIC {
+		return lack(Warn, "use a directory below /run: records that outlive a boot are of no use, and a disk makes pods wait", "%s can be written and is not in memory", c.StateDir)
+	}
+	return ok("%s can be written, in memory", c.StateDir)
+}
+
+// netnsDirs sees to it that netns which runtimes make from now on appear here. A runtime mounts each on a file.
+func netnsDirs(_ context.Context, c *Config) Finding {
+	const do = "mount the node's directory with mountPropagation: HostToContainer, as manifests/base does"
+	alive, dead := 0, 0
+	for _, dir := range c.NetnsDirs {
+		entries, err := os.ReadDir(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			return lack(Warn, "nothing, if no pod has run on this node since its start; otherwise "+do, "%s is not there", dir)
+		}
+		if err != nil {
+			return lack(Fail, do, "%v", err)
+		}
+		if err := propagated(filepath.Join(c.ProcSelf, "mountinfo"), dir); err != nil {
+			return lack(Fail, do, "%v", err)
+		}
+		a, d := countNetns(dir, entries)
+		alive, dead = alive+a, dead+d
+	}
+	where := strings.Join(c.NetnsDirs, " and ")
+	if alive == 0 && dead > 0 {
+		return lack(Fail, do, "%d files in %s and none is a netns", dead, where)
+	}
+	return ok("%s, new ones appear; %d names of netns", where, alive)
+}
+
+func countNetns(dir string, entries []fs.DirEntry) (alive, dead int) {
+	for _, e := range entries {
+		var st unix.Statfs_t
+		if err := unix.Statfs(filepath.Join(dir, e.Name()), &st); err == nil && st.Type == unix.NSFS_MAGIC {
+			alive++
+		} else {
+			dead++
+		}
+	}
+	return alive, dead
+}
+
+// propagated checks that the mount which dir is in takes mounts from elsewhere: that it is shared or a slave
+// (mount_namespaces(7)). mountinfo is that of proc_pid_mountinfo(5).
+func propagated(mountinfo, dir string) error {
+	dir, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return err
+	}
+	f, err := os.Open(mountinfo)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	point, takes := "", false
+	for s := bufio.NewScanner(f); s.Scan(); {
+		fields := strings.Fields(s.Text())
+		if len(fields) < 7 || len(fields[4]) < len(point) || !within(dir, fields[4]) {
+			continue
+		}
+		point, takes = fields[4], false // the last one on a place covers the others
+		for _, option := range fields[6:] {
+			if option == "-" {
+				break
+			}
+			takes = takes || strings.HasPrefix(option, "shared:") || strings.HasPrefix(option, "master:")
+		}
+	}
+	if !takes {
+		return fmt.Errorf("netns that are made from now on do not appear in %s: its mount at %q is private", dir, point)
+	}
+	return nil
+}
+
+func within(path, dir string) bool {
+	return dir == "/" || path == dir || strings.HasPrefix(path, dir+"/")
+}
+
+func sysctl(_ context.Context, c *Config) Finding {
+	file := filepath.Join(c.SysctlNet, "ipv6", "conf", "all", "disable_ipv6")
+	switch err := unix.Access(file, unix.W_OK); {
+	case errors.Is(err, unix.ENOENT):
+		if _, err := os.Stat(c.SysctlNet); err != nil {
+			return lack(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with -sysctl-net", "%v", err)
+		}
+		return skip("this kernel has no IPv6")
+	case err != nil:
+		return lack(Fail, "mount the node's /proc/sys/net writable and name it with -sysctl-net, as manifests/base does", "IPv6 cannot be switched on for a bond that is made anew: %s: %v", file, err)
+	}
+	return ok("%s can be written", c.SysctlNet)
+}
+
+func sriovCNI(_ context.Context, c *Config) Finding {
+	const unknown = "nothing, if VFs are put into pods by another plugin; otherwise mount the node's directory there"
+	entries, err := os.ReadDir(c.SriovDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return lack(Warn, unknown, "%s is not there: what a VF was asked to be is read from its PF", c.SriovDir)
+	}
+	if err != nil {
+		return lack(Fail, "let the agent read it", "%v", err)
+	}
+	locks := filepath.Join(c.SriovDir, "pci", "vf_lock")
+	if err := unix.Access(locks, unix.W_OK); err != nil && !errors.Is(err, unix.ENOENT) {
+		return lack(Fail, "mount it writable: the agent takes sriov-cni's own lock on a VF while it works on it", "%s: %v", locks, err)
+	}
+	return ok("%s, %d entries", c.SriovDir, len(entries))
+}
