@@ -135,7 +135,7 @@ func TestRouteOutOfRange(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.pod("p1", 0)
 	before := n.String()
-	for field, value := range map[string]int64{"scope": 256, "table": -1, "mtu": -1, "advmss": 1 << 32, "priority": 1 << 32} {
+	for field, value := range map[string]int64{"scope": 256, "table": -1, "mtu": 65521, "advmss": 65496, "priority": 1 << 32} {
 		ipam := map[string]any{"type": "host-local", "dataDir": n.data, "subnet": "10.0.0.0/24", "routes": []any{map[string]any{"dst": "192.0.2.0/24", field: value}}}
 		_, err := n.add(n.args("c1", pod, n.config(map[string]any{"cniVersion": "1.1.0", "ipam": ipam})))
 		wantError(t, err, types.ErrDecodingFailure, "IPAM ADD", "routes[0]: "+field, strconv.FormatInt(value, 10), "want 0 to ")

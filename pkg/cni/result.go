@@ -111,6 +111,9 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 			if route.Gateway, ok = addrOf(r.GW); !ok {
 				return nil, badAnswer("routes[%d]: gateway %s is not an address", i, r.GW)
 			}
+			if route.Gateway.IsUnspecified() {
+				route.Gateway = netip.Addr{} // to the kernel 0.0.0.0 and :: are no gateway
+			}
 		} else {
 			route.Gateway = gatewayFor(dst.Addr(), addresses)
 		}
@@ -119,7 +122,8 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 	return out, nil
 }
 
-// checkRoute: a number too large for the kernel's field would lose its upper bits there (struct rtmsg, RTA_*).
+// checkRoute: a number too large for the kernel's field would lose its upper bits there, or be lessened without a
+// word (struct rtmsg, RTA_*, ip_metrics_convert); the route would never be found as it was asked for.
 func checkRoute(i int, r *types.Route) error {
 	optional := func(n *int) int64 {
 		if n == nil {
@@ -131,8 +135,8 @@ func checkRoute(i int, r *types.Route) error {
 		name        string
 		value, most int64
 	}{
-		{"scope", optional(r.Scope), math.MaxUint8}, {"table", optional(r.Table), math.MaxUint32}, {"mtu", int64(r.MTU), math.MaxUint32},
-		{"advmss", int64(r.AdvMSS), math.MaxUint32}, {"priority", int64(r.Priority), math.MaxUint32},
+		{"scope", optional(r.Scope), math.MaxUint8}, {"table", optional(r.Table), math.MaxUint32}, {"mtu", int64(r.MTU), maxMTU - 15},
+		{"advmss", int64(r.AdvMSS), maxMTU - 40}, {"priority", int64(r.Priority), math.MaxUint32},
 	} {
 		if f.value < 0 || f.value > f.most {
 			return badAnswer("routes[%d]: %s: found %d, want 0 to %d", i, f.name, f.value, f.most)
