@@ -2,7 +2,6 @@ package cni
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -283,44 +282,4 @@ func wantError(t *testing.T, err error, code uint, says ...string) {
 			t.Errorf("error %q does not say %q", e, s)
 		}
 	}
-}
-
-// FuzzParseConfig: whatever comes in is an error with a code of CNI's or a config that can be used.
-func FuzzParseConfig(f *testing.F) {
-	f.Add(okdConfig(f), "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=bondpod1")
-	f.Add(with(`"runtimeConfig":{"mac":"02:00:00:00:00:01"},"args":{"cni":{"ips":["10.0.0.1"]}}`), "MAC=02:00:00:00:00:01")
-	f.Add(with(`"links":[{"name":"a","queueId":3,"prio":7},{"name":"b"}],"linkTimeout":5,"startDegraded":true,"allowSingleLink":"true"`), "")
-	f.Add(with(`"arpIpTargets":["10.0.0.1"],"primary":"net1","prevResult":{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.0.0.2/24"}]}`), "")
-	for _, v := range []string{"0.1.0", "0.2.0", "0.3.1", "1.1.0"} {
-		f.Add(with(`"prevResult":{"cniVersion":"`+v+`","ip4":{"ip":"10.0.0.2/24","routes":[{"dst":"0.0.0.0/0"}]},"ips":[{"address":"10.0.0.2/24","version":"4"}],"routes":[{"dst":"::/0"}]}`), "")
-	}
-	f.Fuzz(func(t *testing.T, stdin []byte, cniArgs string) {
-		a, err := ParseArgs(cniArgs)
-		if err != nil {
-			wantError(t, err, types.ErrInvalidEnvironmentVariables)
-			return
-		}
-		c, err := ParseConfig(stdin, a)
-		if err != nil {
-			var e *types.Error
-			if !errors.As(err, &e) {
-				t.Fatalf("error without code: %v", err)
-			}
-			if text, err := json.Marshal(e); err != nil || len(text) > 1<<14 && len(stdin) < 1<<12 {
-				t.Fatalf("error does not print: %v (%d bytes)", err, len(text))
-			}
-			return
-		}
-		if len(c.Links) < 1 || c.Options.Validate() != nil || c.Options[bond.OptMode] == "" {
-			t.Fatalf("accepted %+v", c)
-		}
-		for _, l := range c.Links {
-			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().HasActive() {
-				t.Fatalf("accepted link %+v", l)
-			}
-		}
-		if _, err := ParseBasics(stdin); err != nil {
-			t.Fatalf("DEL would refuse what ADD takes: %v", err)
-		}
-	})
 }

@@ -45,6 +45,10 @@ func TestRead(t *testing.T) {
 			SpoofChk: new(false), Trust: new(true), LinkState: new(uint32(0)),
 		}},
 		"nothing-asked": {PCI: "0000:01:10.0", MAC: "32:f5:4b:00:11:22", PFName: "ens2"},
+		"nulls": {PCI: "0000:01:10.2", MAC: "32:f5:4b:00:11:33", PFName: "ens2", Number: 1},
+		"vlan-and-qos": {PCI: "0000:01:10.4", PFName: "ens2", Number: 2, Asked: bond.VFSettings{
+			VLAN: &bond.VLAN{ID: 100, QoS: 3, Proto: 0x8100}, SpoofChk: new(false),
+		}},
 		"older": {PCI: "0000:05:0a.2", MAC: "2a:01:02:03:04:05", PFName: "ens785f1", Number: 2, Asked: bond.VFSettings{
 			VLAN: &bond.VLAN{Proto: 0x8100}, Rate: &bond.VFRate{Max: 500},
 		}},
@@ -53,7 +57,7 @@ func TestRead(t *testing.T) {
 		}},
 	}
 	broken := map[string]string{
-		"cut-off": "unexpected end", "empty": "unexpected end", "a-list": "array", "no-device": "deviceID", "device-is-a-path": "deviceID",
+		"cut-off": "unexpected end", "empty": "unexpected end", "a-list": "array", "no-device": "deviceID", "empty-object": "deviceID", "device-is-a-path": "deviceID",
 		"vlan-is-text": "vlan", "vlan-too-large": "5000", "qos-too-large": "vlanQoS", "vlan-protocol": "802.3", "multicast-mac": "01:00:5e",
 		"negative-rate": "max_tx_rate", "spoofchk-maybe": "maybe", "trust-is-a-boolean": "trust", "link-state-up": "link_state", "negative-mtu": "-5",
 	}

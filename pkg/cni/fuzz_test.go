@@ -1,0 +1,94 @@
+package cni
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// FuzzParseConfig: whatever comes in is an error with a code of CNI's or a config that can be used.
+func FuzzParseConfig(f *testing.F) {
+	f.Add(okdConfig(f), "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=bondpod1")
+	f.Add(with(`"runtimeConfig":{"mac":"02:00:00:00:00:01"},"args":{"cni":{"ips":["10.0.0.1"]}}`), "MAC=02:00:00:00:00:01")
+	f.Add(with(`"links":[{"name":"a","queueId":3,"prio":7},{"name":"b"}],"linkTimeout":5,"startDegraded":true,"allowSingleLink":"true"`), "")
+	f.Add(with(`"arpIpTargets":["10.0.0.1"],"primary":"net1","prevResult":{"cniVersion":"0.4.0","ips":[{"version":"4","address":"10.0.0.2/24"}]}`), "")
+	for _, v := range []string{"0.1.0", "0.2.0", "0.3.1", "1.1.0"} {
+		f.Add(with(`"prevResult":{"cniVersion":"`+v+`","ip4":{"ip":"10.0.0.2/24","routes":[{"dst":"0.0.0.0/0"}]},"ips":[{"address":"10.0.0.2/24","version":"4"}],"routes":[{"dst":"::/0"}]}`), "")
+	}
+	f.Fuzz(func(t *testing.T, stdin []byte, cniArgs string) {
+		a, err := ParseArgs(cniArgs)
+		if err != nil {
+			wantError(t, err, types.ErrInvalidEnvironmentVariables)
+			return
+		}
+		c, err := ParseConfig(stdin, a)
+		if err != nil {
+			var e *types.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("error without code: %v", err)
+			}
+			if text, err := json.Marshal(e); err != nil || len(text) > 1<<14 && len(stdin) < 1<<12 {
+				t.Fatalf("error does not print: %v (%d bytes)", err, len(text))
+			}
+			return
+		}
+		if len(c.Links) < 1 || c.Options.Validate() != nil || c.Options[bond.OptMode] == "" {
+			t.Fatalf("accepted %+v", c)
+		}
+		for _, l := range c.Links {
+			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().HasActive() {
+				t.Fatalf("accepted link %+v", l)
+			}
+		}
+		if _, err := ParseBasics(stdin); err != nil {
+			t.Fatalf("DEL would refuse what ADD takes: %v", err)
+		}
+	})
+}
+
+// FuzzPrevResult: whatever the plugin before returned, it is an error with a code of CNI's or comes back in the
+// result of this one, in the version that the runtime speaks; and CHECK can hold it against a bond.
+func FuzzPrevResult(f *testing.F) {
+	f.Add("1.1.0", []byte(`{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[{"interface":0,"address":"10.0.0.2/24"}]}`))
+	rec := &bond.Record{Key: bond.Key{ContainerID: "c1", IfName: "bond0"}, Sandbox: bond.Sandbox{Path: "/run/netns/p"}, Members: make([]bond.Member, 2)}
+	obs := &bond.Observed{Bond: &bond.ObservedBond{Link: bond.Link{MAC: "02:00:00:00:00:01", MTU: 1500}}}
+	f.Fuzz(func(t *testing.T, version string, prev []byte) {
+		stdin, err := json.Marshal(map[string]json.RawMessage{"prevResult": prev})
+		if err != nil {
+			return // it is no JSON, which would not come so far
+		}
+		o, err := parseObject("", stdin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := o.prevResult(version)
+		if err != nil {
+			wantError(t, err, types.ErrDecodingFailure, "prevResult")
+			return
+		}
+		if result == nil {
+			return
+		}
+		before := len(result.Interfaces)
+		c := &Config{Basics: Basics{Version: version}, Prev: result}
+		all := resultOf(rec, obs, c, &current.Result{})
+		if len(all.Interfaces) != before+1 || len(result.Interfaces) != before {
+			t.Fatalf("%d interfaces passed on as %d", before, len(all.Interfaces))
+		}
+		_ = checkPrev(all, &reconcile.Outcome{Record: rec, Observed: *obs}, rec.Sandbox.Path)
+		var out bytes.Buffer
+		if err := (&session{stdout: &out}).print(all, c); err != nil {
+			var e *types.Error
+			if !errors.As(err, &e) {
+				t.Fatalf("error without code: %v", err)
+			}
+		}
+	})
+}
