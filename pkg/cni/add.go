@@ -24,15 +24,7 @@ var errOvertaken = errors.New("overtaken by a DEL of this bond")
 
 // Add makes the bond, or leaves nothing behind.
 func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
-	k, err := key(args)
-	if err != nil {
-		return err
-	}
-	a, err := ParseArgs(args.Args)
-	if err != nil {
-		return err
-	}
-	c, err := ParseConfig(args.StdinData, a)
+	k, a, c, err := parse(args)
 	if err != nil {
 		return err
 	}

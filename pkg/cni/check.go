@@ -19,15 +19,7 @@ import (
 // Check says whether the bond is as ADD left it. A member without carrier is not for CHECK
 // to complain of: a runtime answers a failure by taking the pod down.
 func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
-	k, err := key(args)
-	if err != nil {
-		return err
-	}
-	a, err := ParseArgs(args.Args)
-	if err != nil {
-		return err
-	}
-	c, err := ParseConfig(args.StdinData, a)
+	k, _, c, err := parse(args)
 	if err != nil {
 		return err
 	}

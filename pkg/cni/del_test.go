@@ -18,11 +18,7 @@ func TestDelDuringAdd(t *testing.T) {
 	pod := n.pod("p1", 0)
 	before := n.String()
 	args := g.args(n, pod)
-	added := make(chan error)
-	go func() {
-		_, err := n.add(args)
-		added <- err
-	}()
+	added := n.adding(args)
 	waitFor(t, "IPAM", g.entered)
 	n.mustDel(args)
 	g.touch(t, "open")
@@ -39,14 +35,11 @@ func TestAddDuringDel(t *testing.T) {
 	n.must(os.Remove(filepath.Join(g.dir, "hold-ADD")))
 	n.mustAdd(args)
 	g.touch(t, "hold-DEL")
-	deleted, added := make(chan error, 1), make(chan error, 1)
+	deleted := make(chan error, 1)
 	go func() { deleted <- n.del(args) }()
 	waitFor(t, "IPAM", g.entered)
 	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
-	go func() {
-		_, err := n.add(args)
-		added <- err
-	}()
+	added := n.adding(args)
 	select {
 	case err := <-added:
 		g.touch(t, "open")
@@ -69,11 +62,7 @@ func TestTombstoneStands(t *testing.T) {
 	pod := n.pod("p1", 0)
 	before := n.String()
 	args := g.args(n, pod)
-	added := make(chan error)
-	go func() {
-		_, err := n.add(args)
-		added <- err
-	}()
+	added := n.adding(args)
 	waitFor(t, "IPAM", g.entered)
 	g.touch(t, "broken-DEL")
 	wantError(t, n.del(args), 77, "out of order")

@@ -53,6 +53,16 @@ func (g gate) args(n *node, pod string) *skel.CmdArgs {
 	return args
 }
 
+// adding starts an ADD and does not wait for its end.
+func (n *node) adding(args *skel.CmdArgs) <-chan error {
+	added := make(chan error, 1)
+	go func() {
+		_, err := n.add(args)
+		added <- err
+	}()
+	return added
+}
+
 // TestAddOutOfTime: an ADD whose time is up still gives everything back.
 func TestAddOutOfTime(t *testing.T) {
 	n, g := newNode(t, 1), newGate(t)
@@ -75,20 +85,12 @@ func TestAddDuringAdd(t *testing.T) {
 	pod := n.pod("p1", 0)
 	before := n.String()
 	args := g.args(n, pod)
-	added := make(chan error)
-	go func() {
-		_, err := n.add(args)
-		added <- err
-	}()
+	added := n.adding(args)
 	waitFor(t, "IPAM", g.entered)
 	impatient, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	wantError(t, coded(n.plugin.Add(impatient, args)), types.ErrTryAgainLater, "c1")
-	again := make(chan error)
-	go func() {
-		_, err := n.add(args)
-		again <- err
-	}()
+	again := n.adding(args)
 	g.touch(t, "open")
 	n.must(<-added)
 	wantError(t, <-again, types.ErrInvalidEnvironmentVariables, "DEL")

@@ -123,3 +123,15 @@ func key(args *skel.CmdArgs) (bond.Key, error) {
 	}
 	return k, nil
 }
+
+// parse reads all that a call of ADD or CHECK came with.
+func parse(args *skel.CmdArgs) (k bond.Key, a Args, c *Config, err error) {
+	if k, err = key(args); err != nil {
+		return k, a, nil, err
+	}
+	if a, err = ParseArgs(args.Args); err != nil {
+		return k, a, nil, err
+	}
+	c, err = ParseConfig(args.StdinData, a)
+	return k, a, c, err
+}

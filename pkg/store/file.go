@@ -44,7 +44,7 @@ func (s *Store) Save(r *bond.Record) error {
 	if err != nil {
 		return fmt.Errorf("save record of bond %s: %w", r.Key, err)
 	}
-	if err := s.vacate(name); err != nil {
+	if err = s.vacate(name); err != nil {
 		if errors.Is(err, ErrNewer) {
 			err = fmt.Errorf("%w: %w", bond.ErrUnsupported, err)
 		}

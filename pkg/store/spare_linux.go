@@ -17,7 +17,7 @@ const spareRoom = 4096
 // a bond can be ended when the directory is full. A file system that cannot set room aside goes without.
 func (s *Store) reserve(name string, size int) (err error) {
 	path, want := filepath.Join(s.spare, name), int64(size+spareRoom)
-	if info, err := os.Lstat(path); err == nil && info.Size() >= want-spareRoom/2 { // not anew for each byte that it grows
+	if info, absent := os.Lstat(path); absent == nil && info.Size() >= want-spareRoom/2 { // not anew for each byte that it grows
 		return nil
 	}
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|unix.O_NOFOLLOW, 0o600)

@@ -45,7 +45,7 @@ func TestRead(t *testing.T) {
 			SpoofChk: new(false), Trust: new(true), LinkState: new(uint32(0)),
 		}},
 		"nothing-asked": {PCI: "0000:01:10.0", MAC: "32:f5:4b:00:11:22", PFName: "ens2"},
-		"nulls": {PCI: "0000:01:10.2", MAC: "32:f5:4b:00:11:33", PFName: "ens2", Number: 1},
+		"nulls":         {PCI: "0000:01:10.2", MAC: "32:f5:4b:00:11:33", PFName: "ens2", Number: 1},
 		"vlan-and-qos": {PCI: "0000:01:10.4", PFName: "ens2", Number: 2, Asked: bond.VFSettings{
 			VLAN: &bond.VLAN{ID: 100, QoS: 3, Proto: 0x8100}, SpoofChk: new(false),
 		}},
