@@ -11,7 +11,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # Packages whose tests run in the lab's guest (those behind the build tag lab), each in a guest of its own, for they
 # change what the cards keep; and flags for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal
+LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal ./test/rights
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.

@@ -25,6 +25,7 @@ ethtool ethtool
 tcpdump tcpdump
 nsenter util-linux
 dnsmasq dnsmasq-base
+runc runc
 "
 
 say() { printf 'deps: %s\n' "$*" >&2; }

@@ -1,0 +1,302 @@
+//go:build lab
+
+package rights
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/doctor"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/heal"
+)
+
+var all = flag.Bool("all", false, "break bonds in every way, and not only in those that ask for different rights")
+
+// enough are the faults whose repair needs every right: another netns, links, options, addresses, and a netns that is
+// made when the agent runs.
+var enough = []string{
+	"VF driver unbind, later bind", "bond deleted", "addresses flushed", "route deleted",
+	"bond option changed (miimon)", "pod's netns deleted while a VF is away",
+}
+
+// patience bounds every wait for a line of the agent's.
+const patience = 2 * time.Minute
+
+// shared makes the mounts of the guest what they are on a node: systemd shares them.
+func shared(t *testing.T) {
+	t.Helper()
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What the DaemonSet gives the agent is enough to heal.
+func TestHealsWithTheseRights(t *testing.T) {
+	shared(t)
+	c, volumes := agentContainer(t)
+	r := rig(t, heal.Config{Bin: program(t, specOf(t, c, volumes))})
+	ran := 0
+	for _, f := range heal.Faults() {
+		if !*all && !slices.Contains(enough, f.Name) {
+			continue
+		}
+		ran++
+		if result := r.Run(t.Context(), f, func(step string) { t.Log(step) }); result.Err != nil {
+			t.Errorf("%s: %v", f.Name, result.Err)
+		}
+	}
+	if ran < len(enough) {
+		t.Errorf("%d faults were tried, want %d: have they other names now?", ran, len(enough))
+	}
+}
+
+func rig(t *testing.T, c heal.Config) *heal.Rig {
+	t.Helper()
+	r, err := heal.New(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// lacking is a right that is taken away, and what the agent then says.
+type lacking struct {
+	right, says string
+	take        func(*corev1.Container)
+}
+
+// without are all rights that have to do with the repair of a bond. With all of them nothing of that may be said.
+var without = []lacking{
+	{"NET_BROADCAST", "this needs CAP_NET_BROADCAST", capability("NET_BROADCAST")},
+	{"SYS_ADMIN", "enter network namespace", capability("SYS_ADMIN")},
+	{"NET_ADMIN", "operation not permitted", capability("NET_ADMIN")},
+	{"NET_RAW", "neighbours not told", capability("NET_RAW")},
+	{"volume netns", "netns /run/netns/bondpod1 is gone", volume("netns")},
+	{"volume sysctl-net", "directory of the sysctls", volume("sysctl-net")},
+	{"volume sysctl-net, named", "disable_ipv6: read-only file system", func(c *corev1.Container) { c.Env = nil }},
+	{"volume cni-data, writable", "sriov-cni's lock", func(c *corev1.Container) { mount(c, "cni-data").ReadOnly = true }},
+	{"volume state, writable", "read-only file system", func(c *corev1.Container) { mount(c, "state").ReadOnly = true }},
+}
+
+func capability(name corev1.Capability) func(*corev1.Container) {
+	return func(c *corev1.Container) {
+		c.SecurityContext.Capabilities.Add = slices.DeleteFunc(c.SecurityContext.Capabilities.Add, func(n corev1.Capability) bool { return n == name })
+	}
+}
+
+func volume(name string) func(*corev1.Container) {
+	return func(c *corev1.Container) {
+		c.VolumeMounts = slices.DeleteFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == name })
+	}
+}
+
+func mount(c *corev1.Container, name string) *corev1.VolumeMount {
+	return &c.VolumeMounts[slices.IndexFunc(c.VolumeMounts, func(m corev1.VolumeMount) bool { return m.Name == name })]
+}
+
+// A deleted bond with an IPv6 address, in a netns where IPv6 is off, and a VF in the host: to mend that takes
+// every right. With one missing the agent says so; with all it mends it and has nothing to complain of.
+func TestEachRightIsNeeded(t *testing.T) {
+	shared(t)
+	r := rig(t, heal.Config{Bin: "../../bin", NoAgent: true})
+	pod := r.A.Name
+	giveIPv6(t, pod)
+	if err := os.MkdirAll("/var/lib/cni/sriov/pci/vf_lock", 0o755); err != nil { // as sriov-cni does
+		t.Fatal(err)
+	}
+	c, _ := agentContainer(t)
+	for _, name := range c.SecurityContext.Capabilities.Add {
+		if !slices.ContainsFunc(without, func(w lacking) bool { return w.right == string(name) }) {
+			t.Errorf("nobody has shown what the capability %s is for", name)
+		}
+	}
+	for _, w := range without {
+		t.Run("without "+w.right, func(t *testing.T) {
+			c, volumes := agentContainer(t)
+			w.take(c)
+			spoil(t, pod)
+			lines, said := listen(t, program(t, specOf(t, c, volumes)), w.says)
+			if !said {
+				t.Errorf("nothing of %q was said:\n%s", w.says, strings.Join(lines, "\n"))
+			}
+			if len(lines) > 0 {
+				t.Log(lines[len(lines)-1])
+			}
+		})
+	}
+	t.Run("with all", func(t *testing.T) {
+		c, volumes := agentContainer(t)
+		spoil(t, pod)
+		lines, whole := listen(t, program(t, specOf(t, c, volumes)), `"pod":"demo/`+pod+`"`, `"state":"Ready"`)
+		if !whole {
+			t.Errorf("not mended:\n%s", strings.Join(lines, "\n"))
+		}
+		for _, line := range lines {
+			for _, w := range without {
+				if strings.Contains(line, w.says) {
+					t.Errorf("with all rights, too: %s", line)
+				}
+			}
+		}
+		if out := ip(t, "-n", pod, "-6", "addr", "show", "dev", heal.BondName); !strings.Contains(out, "2001:db8::7/64") {
+			t.Errorf("the bond's IPv6 address is not there: %s", out)
+		}
+	})
+}
+
+// In its container the doctor finds nothing lacking but what the guest has not got: a container runtime, the plugin.
+// Without a capability it says so.
+func TestDoctorInTheContainer(t *testing.T) {
+	shared(t)
+	c, volumes := agentContainer(t)
+	c.Args = []string{"doctor"}
+	lacks := func() string {
+		t.Helper()
+		out, err := exec.Command(filepath.Join(program(t, specOf(t, c, volumes)), "agent"), "doctor", "-o", "json").Output()
+		var report doctor.Report
+		if jsonErr := json.Unmarshal(out, &report); jsonErr != nil {
+			t.Fatalf("%v (%v): %s", jsonErr, err, out)
+		}
+		var names []string
+		for _, f := range report.Findings {
+			t.Logf("%s %s: %s", f.Level, f.Check, f.Found)
+			if f.Level == doctor.Fail {
+				names = append(names, f.Check)
+			}
+		}
+		if (err != nil) != (len(names) > 0) {
+			t.Errorf("it ended with %v", err)
+		}
+		return strings.Join(names, " ")
+	}
+	if got := lacks(); got != "plugin runtime" {
+		t.Errorf("lacking: %s", got)
+	}
+	capability("NET_RAW")(c)
+	mount(c, "netns").MountPropagation = nil
+	if got := lacks(); got != "capabilities netns plugin runtime" {
+		t.Errorf("lacking, without NET_RAW and propagation: %s", got)
+	}
+}
+
+// A runtime that names netns by a process would need more: without the host's processes such a netns is not there.
+// The agent says so, and takes nothing down.
+func TestNetnsOfAProcess(t *testing.T) {
+	shared(t)
+	r := rig(t, heal.Config{Bin: "../../bin", NoAgent: true})
+	pod := r.A.Name
+	process := exec.Command("ip", "netns", "exec", pod, "sleep", "inf")
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })
+	path := fmt.Sprintf("/proc/%d/ns/net", process.Process.Pid)
+	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = path })
+	c, volumes := agentContainer(t)
+	lines, said := listen(t, program(t, specOf(t, c, volumes)), path+" is gone")
+	if !said {
+		t.Errorf("nothing of it was said:\n%s", strings.Join(lines, "\n"))
+	}
+	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = "/run/netns/" + pod })
+	ip(t, "-n", pod, "link", "show", "dev", heal.BondName)
+}
+
+// giveIPv6 adds an address to the pod's record, and switches IPv6 off for links that come into the netns.
+func giveIPv6(t *testing.T, pod string) {
+	t.Helper()
+	changeRecord(t, pod, func(rec *bond.Record) {
+		rec.Addresses = append(rec.Addresses, bond.Address{Prefix: netip.MustParsePrefix("2001:db8::7/64")})
+	})
+	run(t, "ip", "netns", "exec", pod, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
+}
+
+func changeRecord(t *testing.T, pod string, change func(*bond.Record)) {
+	t.Helper()
+	records, err := store.Open(store.DefaultDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, _, err := records.List(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rec := range list {
+		if rec.Pod.Name != pod {
+			continue
+		}
+		change(rec)
+		if err := records.Save(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// spoil takes a member out of the pod and deletes the bond, as far as they are there.
+func spoil(t *testing.T, pod string) {
+	t.Helper()
+	_ = exec.Command("ip", "-n", pod, "link", "set", "net2", "netns", "1").Run()
+	_ = exec.Command("ip", "-n", pod, "link", "del", heal.BondName).Run()
+}
+
+// listen runs the agent until it says a line with all the words, or ends; answers what it said until then.
+func listen(t *testing.T, dir string, words ...string) (lines []string, said bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "agent"), "run", "-log-format=json", "-flap=1ms")
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for scan := bufio.NewScanner(out); scan.Scan(); {
+		if said {
+			continue // to its end
+		}
+		lines = append(lines, scan.Text())
+		said = !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(scan.Text(), w) })
+		if said {
+			cancel()
+		}
+	}
+	_ = cmd.Wait() // an agent that lacks a right may end by itself
+	return lines, said
+}
+
+func ip(t *testing.T, args ...string) string {
+	t.Helper()
+	return run(t, "ip", args...)
+}
+
+func run(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(name, args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s %v: %v: %s", name, args, err, out)
+	}
+	return string(out)
+}
