@@ -1,6 +1,8 @@
 package linktest
 
 import (
+	"errors"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
@@ -13,6 +15,7 @@ var vfCases = []contractCase{
 	{"settings are put back on the PF", vfs_, vfRestored},
 	{"a link state is put back or refused", vfs_, vfLinkState},
 	{"a MAC set on the PF is the VF's when it is bound again", vfs_, vfAdminMAC},
+	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_, vfRefusesMAC},
 	{"settings of another VF are not touched", vfs_, vfRestoreStale},
 	{"a stale move is refused", vfs_, vfMoveStale},
 	{"sriov_numvfs resets what the PF keeps", vfs_, vfsRemade},
@@ -161,6 +164,18 @@ func vfRestoreStale(s *stage) {
 	after := s.see()
 	for i := range after.Members {
 		s.equal("what the PF keeps", after.Members[i].PF.VF, before.Members[i].PF.VF)
+	}
+}
+
+// vfRefusesMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not mend that.
+func vfRefusesMAC(s *stage) {
+	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
+	s.create(bond.Options{bond.OptMode: "balance-rr"})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	a := plan.Enslave{Link: s.link(1), Bond: s.bond()}
+	s.refused(a, nil)
+	if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrBusy) || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) || errors.Is(err, bond.ErrUnsupported) {
+		s.Errorf("%q: %v", a, err)
 	}
 }
 

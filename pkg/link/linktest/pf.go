@@ -184,8 +184,8 @@ func (v *vf) told(m bond.MAC) {
 // was set on the PF, unless the VF is trusted (i40e, ice).
 func (v *vf) mayUse(m bond.MAC) error {
 	if v.admin && !*v.settings.Trust && m != *v.settings.MAC {
-		return fmt.Errorf("VF %s: PF %s has set its MAC to %s and does not trust it with %s: %w",
-			v.pci, v.pf.name, *v.settings.MAC, m, bond.ErrUnsupported)
+		return fmt.Errorf("VF %s: PF %s has set its MAC to %s and does not trust it with %s",
+			v.pci, v.pf.name, *v.settings.MAC, m)
 	}
 	return nil
 }
