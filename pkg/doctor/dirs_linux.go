@@ -113,8 +113,8 @@ func sysctl(_ context.Context, c *Config) Finding {
 	file := filepath.Join(c.SysctlNet, "ipv6", "conf", "all", "disable_ipv6")
 	switch err := unix.Access(file, unix.W_OK); {
 	case errors.Is(err, unix.ENOENT):
-		if _, err := os.Stat(c.SysctlNet); err != nil {
-			return lack(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with -sysctl-net", "%v", err)
+		if _, gone := os.Stat(c.SysctlNet); gone != nil {
+			return lack(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with -sysctl-net", "%v", gone)
 		}
 		return skip("this kernel has no IPv6")
 	case err != nil:

@@ -51,7 +51,7 @@ func Ask(ctx context.Context, path string) (About, error) {
 	var versions struct {
 		Supported []string `json:"supportedVersions"`
 	}
-	if err := json.Unmarshal(answer, &versions); err != nil || len(versions.Supported) == 0 {
+	if err = json.Unmarshal(answer, &versions); err != nil || len(versions.Supported) == 0 {
 		return About{}, fmt.Errorf("%s is no CNI plugin: it answers VERSION with %.200q", path, answer)
 	}
 	about := About{CNI: versions.Supported}

@@ -91,7 +91,7 @@ func Write(path, name string, index v1.ImageIndex, created time.Time) error {
 	}
 	// The first is what the specification knows, the second what containerd takes for the whole name.
 	names := map[string]string{"org.opencontainers.image.ref.name": tagOf(name), "io.containerd.image.name": name}
-	if err := l.AppendIndex(index, layout.WithAnnotations(names)); err != nil {
+	if err = l.AppendIndex(index, layout.WithAnnotations(names)); err != nil {
 		return err
 	}
 	f, err := os.Create(path)
@@ -124,7 +124,7 @@ func archive(to io.Writer, dir string, created time.Time) error {
 			return err
 		}
 		h.Size = int64(len(data))
-		if err := w.WriteHeader(h); err != nil {
+		if err = w.WriteHeader(h); err != nil {
 			return err
 		}
 		_, err = w.Write(data)

@@ -18,7 +18,7 @@ func TestExampleIsTheOKDPage(t *testing.T) {
 	var network struct {
 		Spec struct{ Config string }
 	}
-	if err := yaml.Unmarshal(text, &network); err != nil {
+	if err = yaml.Unmarshal(text, &network); err != nil {
 		t.Fatal(err)
 	}
 	page, err := os.ReadFile("../heal/testdata/okd.json")

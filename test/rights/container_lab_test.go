@@ -43,7 +43,7 @@ func enter(file string, args []string) error {
 		return err
 	}
 	var spec specs.Spec
-	if err := json.Unmarshal(text, &spec); err != nil {
+	if err = json.Unmarshal(text, &spec); err != nil {
 		return err
 	}
 	// The caller's command with its flags, and the DaemonSet's flags where the command is the same.
@@ -58,7 +58,7 @@ func enter(file string, args []string) error {
 	if text, err = json.Marshal(spec); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(bundle, "config.json"), text, 0o600); err != nil {
+	if err = os.WriteFile(filepath.Join(bundle, "config.json"), text, 0o600); err != nil {
 		return err
 	}
 	runc, err := exec.LookPath("runc")
