@@ -3,6 +3,7 @@ package cni
 import (
 	"testing"
 
+	"github.com/containernetworking/cni/pkg/types"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -146,6 +147,6 @@ func TestAddMACRefused(t *testing.T) {
 	n.must(n.SetVF(n.VFs("pf0")[0], bond.VFSettings{MAC: &own}))
 	before := n.String()
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"mac": string(macX)})))
-	wantError(t, err, 2, "net1", string(macX), "pf0")
+	wantError(t, err, types.ErrInternal, "net1", string(macX), "pf0")
 	n.nothingLeft(before)
 }

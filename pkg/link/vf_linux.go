@@ -94,7 +94,7 @@ func (k *Kernel) vfToTell(host *conn, a plan.RestoreVF) (*device, error) {
 
 // giveMAC sets a link's MAC, a VF's only when it has another: it might be refused even its own. A VF that
 // is refused because its PF has set one learns that one when it is reset, which going up and down
-// does. What it has afterwards decides. Another is refused until the PF is right (bond.ErrBusy).
+// does. What it has afterwards decides.
 func (c *conn) giveMAC(d *device, mac bond.MAC) error {
 	if d.PCI != "" && d.MAC == mac {
 		return nil
@@ -111,7 +111,10 @@ func (c *conn) giveMAC(d *device, mac bond.MAC) error {
 		return gone
 	}
 	if now.MAC != mac {
-		return fmt.Errorf("%w: MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or take that one away", bond.ErrBusy, mac, err, now.MAC)
+		if errors.Is(err, unix.EADDRNOTAVAIL) { // igbvf says so, too, while its PF is being reset
+			err = fmt.Errorf("%w: %w", bond.ErrBusy, err)
+		}
+		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or take that one away", mac, err, now.MAC)
 	}
 	return nil
 }
