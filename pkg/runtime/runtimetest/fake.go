@@ -25,7 +25,7 @@ type Fake struct {
 	server    *grpc.Server // nil while it is away
 	made      int
 	sandboxes []string
-	beginning string // in the store already, and nowhere else
+	beginning string        // in the store already, and nowhere else
 	changed   chan struct{} // closed with each removal, and then another
 	stalled   chan struct{} // closed when it goes on; nil while it does
 	faults    Faults

@@ -1,0 +1,114 @@
+//go:build lab
+
+package sandbox
+
+import (
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// TestEnds is each end of a pod, and each way to ask.
+func TestEnds(t *testing.T) {
+	for _, kind := range []string{"containerd", "cri"} {
+		t.Run(kind, func(t *testing.T) {
+			r := newRig(t, kind)
+			for _, end := range []struct {
+				name string
+				run  func(*rig)
+			}{
+				{"with a DEL", withDEL},
+				{"without a DEL", withoutDEL},
+				{"its process was killed", killed},
+				{"wiped away behind the runtime's back", func(r *rig) { wiped(r, kind) }},
+				{"while the runtime is away", whileAway},
+				{"while the runtime hangs", whileItHangs},
+				{"while the runtime has forgotten everything", whileItHasForgotten},
+			} {
+				t.Run(end.name, func(t *testing.T) {
+					r := *r // the same node, and failures go to where they belong
+					r.T = t
+					end.run(&r)
+				})
+			}
+		})
+	}
+}
+
+// withDEL is as it should be: there is nothing to do for the collector.
+func withDEL(r *rig) {
+	p := r.pod(1)
+	must(r.T, r.with(1).Del(r.Context(), p))
+	must(r.T, p.Remove(r.Context()))
+	must(r.T, r.k.Looks(r.Context(), enough))
+	if n := r.k.Released(p.ID); n != 0 || r.lease(p) != "" {
+		r.Errorf("released %d times, lease %q", n, r.lease(p))
+	}
+	r.kept()
+}
+
+// withoutDEL is what happens when Multus has lost its notes: the runtime ends the sandbox and its netns.
+func withoutDEL(r *rig) {
+	p := r.pod(1)
+	must(r.T, p.Remove(r.Context()))
+	r.released(p)
+	for _, vf := range r.with(1).VFs {
+		if _, err := topology.Netdev(vf); err != nil {
+			r.Errorf("a VF of the pod: %v", err)
+		}
+	}
+}
+
+// killed: a sandbox without a process is still one. Its DEL comes when somebody stops it.
+func killed(r *rig) {
+	p := r.pod(1)
+	must(r.T, p.Kill(r.Context()))
+	r.held(p, enough, "its process was killed")
+	must(r.T, p.Remove(r.Context()))
+	r.released(p)
+}
+
+// wiped: by its own API containerd has forgotten the sandbox at once, by the CRI when it starts anew.
+func wiped(r *rig, kind string) {
+	p := r.pod(1)
+	must(r.T, p.Wipe(r.Context()))
+	if kind == "cri" {
+		r.held(p, enough, "the CRI still lists the sandbox")
+		must(r.T, r.c.Kill())
+		must(r.T, r.c.Start(r.Context(), "root"))
+	}
+	r.released(p)
+}
+
+func whileAway(r *rig) {
+	p := r.pod(1)
+	must(r.T, p.Remove(r.Context()))
+	must(r.T, r.c.Kill())
+	r.held(p, enough, "the runtime is away")
+	must(r.T, r.c.Start(r.Context(), "root"))
+	r.released(p)
+}
+
+func whileItHangs(r *rig) {
+	p := r.pod(1)
+	must(r.T, p.Remove(r.Context()))
+	must(r.T, r.c.Stall())
+	r.held(p, 2, "the runtime hangs") // each waits for an answer longer than the grace period
+	must(r.T, r.c.Resume())
+	r.released(p)
+}
+
+// whileItHasForgotten: one that starts with nothing says that no pod lives, the living one included.
+func whileItHasForgotten(r *rig) {
+	p := r.pod(1)
+	must(r.T, p.Remove(r.Context()))
+	must(r.T, r.c.Kill())
+	must(r.T, r.c.Start(r.Context(), "another-root"))
+	if ids, err := r.k.Sandboxes(r.Context()); err != nil || len(ids) != 0 {
+		r.Errorf("lists %q, %v; want nothing", ids, err)
+	}
+	r.held(p, enough, "the runtime has forgotten everything")
+	must(r.T, r.c.Kill())
+	must(r.T, r.c.Start(r.Context(), "root"))
+	r.released(p)
+}

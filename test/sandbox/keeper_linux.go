@@ -1,0 +1,135 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni"
+	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
+	"github.com/bondkeeper/bondkeeper/pkg/runtime"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+// Grace is the collector's in these tests.
+const Grace = 2 * time.Second
+
+// Keeper is the part of an agent that knows which sandboxes live. It counts what the collector does.
+type Keeper struct {
+	Store     *store.Store
+	Engine    *reconcile.Engine
+	runtime   runtime.Runtime
+	collector *collect.Collector
+	stop      func()
+
+	mu       sync.Mutex
+	wake     func()
+	looks    int // when the records were listed
+	released map[bond.Key]int
+}
+
+// NewKeeper makes a collector for the records in dir, with the runtime at endpoint.
+func NewKeeper(dir, endpoint string, log *zap.Logger) (*Keeper, error) {
+	k := &Keeper{released: map[bond.Key]int{}, wake: func() {}, stop: func() {}}
+	var err error
+	if k.Store, err = store.Open(dir); err != nil {
+		return nil, err
+	}
+	kernel, err := link.New(link.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if k.runtime, err = runtime.Open(endpoint); err != nil {
+		return nil, err
+	}
+	k.Engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: k.Store, IPAM: &cni.IPAM{}, Log: log})
+	k.collector = collect.New(collect.Config{Engine: k, Runtime: k, Records: k.records, SandboxAlive: kernel.SandboxAlive, Grace: Grace, Log: log})
+	return k, nil
+}
+
+// Start runs the collector until Close.
+func (k *Keeper) Start(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	done := make(chan struct{})
+	go func() { defer close(done); k.collector.Run(ctx) }()
+	k.stop = func() { cancel(); <-done }
+}
+
+// Close ends it.
+func (k *Keeper) Close() error {
+	k.stop()
+	return k.runtime.Close()
+}
+
+// Sandboxes is the runtime's.
+func (k *Keeper) Sandboxes(ctx context.Context) ([]string, error) { return k.runtime.Sandboxes(ctx) }
+
+// Events is the runtime's. Looks are caused by hand as well.
+func (k *Keeper) Events(ctx context.Context, wake func()) {
+	k.mu.Lock()
+	k.wake = wake
+	k.mu.Unlock()
+	k.runtime.Events(ctx, wake)
+}
+
+// Release is the engine's, and counted.
+func (k *Keeper) Release(ctx context.Context, key bond.Key) error {
+	k.mu.Lock()
+	k.released[key]++
+	k.mu.Unlock()
+	return k.Engine.Release(ctx, key)
+}
+
+func (k *Keeper) records(ctx context.Context) ([]*bond.Record, error) {
+	k.mu.Lock()
+	k.looks++
+	k.mu.Unlock()
+	records, _, err := k.Store.List(ctx)
+	return records, err
+}
+
+// Looks lets the collector look so many times more, from beginning to end. Looks are at least a
+// second apart, so that as many as Grace has seconds, and some, would end a grace period.
+func (k *Keeper) Looks(ctx context.Context, n int) error {
+	k.mu.Lock()
+	last := k.looks + n + 1 // when that one begins, those before have ended
+	k.mu.Unlock()
+	return until(ctx, fmt.Sprintf("%d looks", n), func(context.Context) error {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.wake()
+		if k.looks < last {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+}
+
+// Released is how often the release of a container's bond was begun.
+func (k *Keeper) Released(containerID string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.released[bondOf(containerID)]
+}
+
+// Gone waits until a bond has no record.
+func (k *Keeper) Gone(ctx context.Context, containerID string) error {
+	return until(ctx, "release of "+containerID, func(context.Context) error {
+		_, err := k.Store.Load(bondOf(containerID))
+		if errors.Is(err, bond.ErrNotFound) {
+			return nil
+		}
+		return errors.Join(errors.New("it has a record"), err)
+	})
+}
+
+func bondOf(containerID string) bond.Key {
+	return bond.Key{ContainerID: containerID, IfName: "bond0"}
+}

@@ -1,0 +1,52 @@
+//go:build e2e
+
+package sandbox
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/lab"
+)
+
+// TestReboot: records on a disk outlive the boot that they are of. The VFs that they name are another pod's then.
+func TestReboot(t *testing.T) {
+	top, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	// In the cache, which the guests see.
+	dir, err := os.MkdirTemp(filepath.Join(top, ".cache"), "reboot-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	program, share := filepath.Join(dir, "reboot"), filepath.Join(dir, "share")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./reboot")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for _, step := range []string{"before", "after"} {
+		boot(t, share, lab.Cmd{Path: program, Args: []string{step, top}, Stdout: t.Output(), Stderr: t.Output()})
+	}
+}
+
+// boot runs a command in a guest of its own. The guest's end is a power failure.
+func boot(t *testing.T, share string, cmd lab.Cmd) {
+	t.Helper()
+	guest, err := lab.Start(t.Context(), lab.Config{Cards: 2, VFs: 2, WorkDir: share, Logf: t.Logf})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := guest.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err := guest.Run(t.Context(), cmd); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,152 @@
+//go:build lab
+
+package sandbox
+
+import (
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap/zaptest"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+var (
+	bin  = flag.String("bin", "../../bin", "directory of the plugins")
+	kube = flag.String("kube", "../../.cache/kube/bin", "directory of containerd and its programs")
+)
+
+// absolute are the directories as containerd needs them.
+func absolute(t *testing.T) (programs Dirs, plugins []string) {
+	t.Helper()
+	b, err := filepath.Abs(*bin)
+	must(t, err)
+	k, err := filepath.Abs(*kube)
+	must(t, err)
+	return Dirs{Kube: k, CNI: filepath.Join(b, "cni")}, []string{b, filepath.Join(b, "cni")}
+}
+
+// startContainerd starts one for a test.
+func startContainerd(t *testing.T) *Containerd {
+	t.Helper()
+	programs, _ := absolute(t)
+	dir, err := os.MkdirTemp("/run", "sandbox-") // a tmpfs: snapshots cannot be on an overlay
+	must(t, err)
+	c, err := NewContainerd(t.Context(), programs, dir)
+	if err != nil {
+		log, _ := os.ReadFile(filepath.Join(dir, "containerd.log"))
+		t.Fatalf("%v\n%s", err, log)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// rig is a node: containerd, and a collector that asks it one way or another.
+type rig struct {
+	*testing.T
+	c        *Containerd
+	k        *Keeper
+	networks Networks
+	// living has a bond through all of a test.
+	living *Pod
+	made   int
+}
+
+func newRig(t *testing.T, kind string) *rig {
+	t.Helper()
+	r := &rig{T: t, c: startContainerd(t)}
+	_, plugins := absolute(t)
+	r.networks = Networks{Plugins: plugins, State: filepath.Join(r.c.dir, "records"), Leases: filepath.Join(r.c.dir, "leases")}
+	var err error
+	r.k, err = NewKeeper(r.networks.State, kind+"://"+r.c.Socket(), zaptest.NewLogger(t))
+	must(t, err)
+	r.k.Start(t.Context())
+	t.Cleanup(func() { _ = r.k.Close() })
+	r.living = r.pod(0)
+	t.Cleanup(func() {
+		ctx := context.WithoutCancel(t.Context())
+		must(t, r.with(0).Del(ctx, r.living))
+		must(t, r.living.Remove(ctx))
+	})
+	return r
+}
+
+// with are the networks with the VF of that number of each card.
+func (r *rig) with(vf int) *Networks {
+	r.Helper()
+	guest, err := topology.Load()
+	must(r.T, err)
+	n := r.networks
+	for _, c := range guest.Cards {
+		n.VFs = append(n.VFs, c.VFs[vf].PCI)
+	}
+	return &n
+}
+
+// pod makes a pod with a bond.
+func (r *rig) pod(vf int) *Pod {
+	r.Helper()
+	r.made++
+	p, err := r.c.NewPod(r.Context(), strings.ToLower(filepath.Base(r.Name()))+string(rune('a'+r.made)), false)
+	must(r.T, err)
+	must(r.T, r.with(vf).Add(r.Context(), p))
+	if lease := r.lease(p); lease == "" {
+		r.Fatalf("%s has no address", p.ID)
+	}
+	return p
+}
+
+func (r *rig) lease(p *Pod) string {
+	r.Helper()
+	lease, err := r.networks.Lease(p.ID)
+	must(r.T, err)
+	return lease
+}
+
+// kept checks that the living pod has lost nothing and would not be changed.
+func (r *rig) kept() {
+	r.Helper()
+	if n := r.k.Released(r.living.ID); n != 0 {
+		r.Fatalf("the living pod's bond was released %d times", n)
+	}
+	out, err := r.k.Engine.Inspect(r.Context(), bondOf(r.living.ID))
+	if err != nil || !out.Observed.SandboxAlive || len(out.Plan.Actions) != 0 || r.lease(r.living) == "" {
+		r.Fatalf("the living pod's bond: %+v, %v; lease %q", out.Status, err, r.lease(r.living))
+	}
+}
+
+// enough is how many looks last longer than the grace period.
+const enough = int(Grace/time.Second) + 2
+
+// held checks that nothing of a pod is released in so many looks.
+func (r *rig) held(p *Pod, looks int, why string) {
+	r.Helper()
+	must(r.T, r.k.Looks(r.Context(), looks))
+	if n := r.k.Released(p.ID); n != 0 || r.lease(p) == "" {
+		r.Errorf("%s: released %d times, lease %q", why, n, r.lease(p))
+	}
+	r.kept()
+}
+
+// released waits until a pod's bond has been released, once, as DEL would have done it.
+func (r *rig) released(p *Pod) {
+	r.Helper()
+	must(r.T, r.k.Looks(r.Context(), enough))
+	must(r.T, r.k.Gone(r.Context(), p.ID))
+	if n := r.k.Released(p.ID); n != 1 || r.lease(p) != "" {
+		r.Errorf("released %d times, lease %q; want once and none", n, r.lease(p))
+	}
+	r.kept()
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
