@@ -35,6 +35,9 @@ var enough = []string{
 	"bond option changed (miimon)", "pod's netns deleted while a VF is away",
 }
 
+// notHere are the faults that stop or kill the agent's process from outside: here that is runc, and the agent goes on.
+var notHere = []string{"bond option that cannot be changed live", "netlink socket overrun", "agent killed in a storm, started again"}
+
 // patience bounds every wait for a line of the agent's.
 const patience = 2 * time.Minute
 
@@ -53,7 +56,7 @@ func TestHealsWithTheseRights(t *testing.T) {
 	r := rig(t, heal.Config{Bin: program(t, specOf(t, c, volumes))})
 	ran := 0
 	for _, f := range heal.Faults() {
-		if !*all && !slices.Contains(enough, f.Name) {
+		if slices.Contains(notHere, f.Name) || !*all && !slices.Contains(enough, f.Name) {
 			continue
 		}
 		ran++
