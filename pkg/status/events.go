@@ -46,32 +46,47 @@ func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
 		},
 	}))
 	sink := &typedv1.EventSinkImpl{Interface: r.api.client.Events("")}
-	b.StartRecordingToSink(&limited{EventSink: sink, ctx: ctx, limiter: r.limiter})
+	b.StartRecordingToSink(&patient{EventSink: sink, ctx: ctx, limiter: r.limiter, gate: &r.gate})
 	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(lost)
 }
 
-// limited is a sink that takes its turn among all requests of the node. The recorder knows no
-// context; ctx ends when the reporter does.
-type limited struct {
+// patient is a sink that takes its turn among all requests of the node, and leaves an API server alone that is away.
+// The recorder knows no context; ctx ends when the reporter does.
+type patient struct {
 	record.EventSink
 	ctx     context.Context
 	limiter flowcontrol.RateLimiter
+	gate    *gate
 }
 
 // Create implements record.EventSink.
-func (l *limited) Create(e *corev1.Event) (*corev1.Event, error) {
-	if err := l.limiter.Wait(l.ctx); err != nil {
+func (s *patient) Create(e *corev1.Event) (*corev1.Event, error) {
+	if err := s.wait(); err != nil {
 		return nil, err
 	}
-	return l.EventSink.Create(e)
+	return s.EventSink.Create(e)
 }
 
 // Patch implements record.EventSink.
-func (l *limited) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
-	if err := l.limiter.Wait(l.ctx); err != nil {
+func (s *patient) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
+	if err := s.wait(); err != nil {
 		return nil, err
 	}
-	return l.EventSink.Patch(e, data)
+	return s.EventSink.Patch(e, data)
+}
+
+func (s *patient) wait() error {
+	for {
+		closed := time.Until(s.gate.opens())
+		if closed <= 0 {
+			return s.limiter.Wait(s.ctx)
+		}
+		select {
+		case <-s.ctx.Done():
+			return s.ctx.Err()
+		case <-time.After(closed):
+		}
+	}
 }
 
 // announce makes an event of what changed with a bond since the pod was told last. It is called

@@ -177,6 +177,14 @@ func (s *server) answer(q *http.Request, isPod bool, pod string, body []byte) (*
 		}
 		s.events = append(s.events, e)
 		return reply(q, http.StatusCreated, e), nil
+	case q.Method == http.MethodPatch && strings.Contains(q.URL.Path, "/events/"): // it happened again
+		for _, e := range s.events {
+			if strings.HasSuffix(q.URL.Path, "/"+e.Name) {
+				s.events = append(s.events, e)
+				return reply(q, http.StatusOK, e), nil
+			}
+		}
+		return reply(q, http.StatusNotFound, failure(http.StatusNotFound, metav1.StatusReasonNotFound)), nil
 	default:
 		s.t.Errorf("unexpected request %s %s", q.Method, q.URL.Path)
 		return reply(q, http.StatusMethodNotAllowed, failure(405, "MethodNotAllowed")), nil

@@ -174,6 +174,9 @@ func (r *metered) RoundTrip(q *http.Request) (*http.Response, error) {
 		_ = answer.Body.Close()
 		answer.Body = io.NopCloser(bytes.NewReader(got))
 	}
+	if err != nil {
+		answer = nil
+	}
 	r.m.mu.Lock()
 	defer r.m.mu.Unlock()
 	r.m.sent += len(body)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -42,7 +43,7 @@ func TestLoad(t *testing.T) {
 	t.Logf("LOAD %d nodes with %d bonds each, an agent a node, %d requests a second for each after %d at once", nodes, bonds, 2, 10)
 
 	start := f.phase("start", func() { f.tell(bondOf) })
-	start.want(t, all, all, 0)
+	start.atLeast(t, all, all, 0)
 
 	f.phase("at rest", func() {
 		for range 10 {
@@ -54,8 +55,8 @@ func TestLoad(t *testing.T) {
 	f.phase("restart", func() { f.restart(); f.tell(bondOf) }).want(t, 0, 0, 0)
 
 	one := f.phase("one loss", func() { f.tell(lost(0)) })
-	one.want(t, 0, all, all)
-	f.phase("its repair", func() { f.tell(mended(0)) }).want(t, 0, all, all)
+	one.atLeast(t, 0, all, all)
+	f.phase("its repair", func() { f.tell(mended(0)) }).atLeast(t, 0, all, all)
 
 	storm := f.phase("storm", func() {
 		for n := range 10 { // every bond loses a member and gets it back, ten times in forty seconds
@@ -69,6 +70,19 @@ func TestLoad(t *testing.T) {
 		t.Errorf("%s; nothing was merged of %d changes", storm, 20*all)
 	}
 	f.checkTold(11)
+}
+
+// atLeast checks how many requests succeeded: so many, and more only where some got no answer and were made again.
+func (t tally) atLeast(tb testing.TB, looks, patches, events int) {
+	tb.Helper()
+	if len(t.failed) == 0 {
+		t.want(tb, looks, patches, events)
+		return
+	}
+	// An event whose first answer was lost is there already (409).
+	if t.looks < looks || t.patches < patches || t.events+t.failed[http.StatusConflict] < events {
+		tb.Errorf("%s; want %d looks, %d patches, %d events at least", t, looks, patches, events)
+	}
 }
 
 func lost(repairs int) func(bond.Pod, string) bond.Status {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -137,6 +138,26 @@ func TestLifeOfABond(t *testing.T) {
 	})
 }
 
+// The condition's time is when its status changed, to the second.
+func TestTransitionTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		b := bondOf(p, "bond0")
+		r.Tell(b)
+		for _, b := range []bond.Status{down(b), mend(b), down(b)} {
+			pass(10 * time.Minute)
+			r.Tell(b)
+			synctest.Wait()
+			if at := condition(t, s.pod(p)).LastTransitionTime; time.Since(at.Time) >= time.Second {
+				t.Errorf("the bond is %s now, and the condition has its status since %s", b.State, time.Since(at.Time))
+			}
+		}
+	})
+}
+
 func TestEventsSayWhoAndWhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -159,13 +180,19 @@ func TestEventsSayWhoAndWhere(t *testing.T) {
 		repairing.State = bond.StateRepairing
 		tell(repairing)
 		tell(mend(b)) // back from where it was before: one repair
-		want := []string{status.EventDegraded, status.EventDown, status.EventStuck, status.EventReady, status.EventRepaired}
+		other := mend(b)
+		other.MTU = 9000
+		tell(other) // a change, and no repair
+		tell(lose(b))
+		tell(repairing)
+		tell(lose(b)) // it did not help: nothing new
+		want := []string{status.EventDegraded, status.EventDown, status.EventStuck, status.EventReady, status.EventRepaired, status.EventDegraded}
 		if got := s.reasons(); !slices.Equal(got, want) {
 			t.Fatalf("events %q, want %q", got, want)
 		}
 		for i, e := range s.events {
 			level := corev1.EventTypeWarning
-			if i >= 3 {
+			if i == 3 || i == 4 {
 				level = corev1.EventTypeNormal
 			}
 			if e.Type != level || e.Source.Component != "bondkeeper" || e.Source.Host != "node-a" || e.InvolvedObject.Kind != "Pod" ||
@@ -396,27 +423,34 @@ func TestRestartWithABondLess(t *testing.T) {
 	})
 }
 
-// A damaged file is as good as none.
+// A file that is damaged, or of another pod, is as good as none.
 func TestDamagedFile(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		dir := t.TempDir()
-		p := podN(1)
-		s.add(p)
-		if err := os.WriteFile(filepath.Join(dir, p.UID+".json"), []byte(`{"digest":`), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, p.UID+".123.tmp"), []byte(`{}`), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		r, _ := start(t, s, status.Config{Dir: dir})
-		r.Tell(bondOf(p, "bond0"))
-		pass(time.Minute)
-		wantCalls(t, s, 1, 1)
-		if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
-			t.Errorf("files: %v %v", files, err)
-		}
-	})
+	p := podN(1)
+	for name, content := range map[string]string{
+		"cut off":     `{"digest":`,
+		"another pod": `{"pod":{"namespace":"demo","name":"other","uid":"` + p.UID + `"},"gone":true}`,
+		"too large":   strings.Repeat(" ", 2<<20) + `{}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				dir := t.TempDir()
+				s.add(p)
+				for _, file := range []string{p.UID + ".json", p.UID + ".123.tmp"} {
+					if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r, _ := start(t, s, status.Config{Dir: dir})
+				r.Tell(bondOf(p, "bond0"))
+				pass(time.Minute)
+				wantCalls(t, s, 1, 1)
+				if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+					t.Errorf("files: %v %v", files, err)
+				}
+			})
+		})
+	}
 }
 
 // A pod that is not there, or is another one of the same name, is asked for once, and not
@@ -523,11 +557,11 @@ func TestNewSandbox(t *testing.T) {
 		r.Tell(dead)
 		pass(time.Minute)
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
-		r.Tell(down(live)) // both are down now; the newer one is told of
-		dead.Reason = "the older one"
+		dead.Reason = "told of later"
+		r.Tell(down(live)) // both are down: the one that was told of later is taken for the newer
 		r.Tell(dead)
 		pass(time.Minute)
-		if list := s.told(p); len(list) != 1 {
+		if list := s.told(p); len(list) != 1 || list[0].Reason != dead.Reason {
 			t.Errorf("told %+v", list)
 		}
 		s.count()
