@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,7 +17,7 @@ import (
 func small(t *testing.T) *Store {
 	t.Helper()
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=128k,mode=0700"); err != nil {
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=128k,nr_inodes=64,mode=0700"); err != nil {
 		t.Fatalf("mount a small disk (are you root?): %v", err)
 	}
 	t.Cleanup(func() {
@@ -27,50 +28,64 @@ func small(t *testing.T) *Store {
 	return openStore(t, dir)
 }
 
-// fill leaves no room.
-func fill(t *testing.T, s *Store) (remove func()) {
+// fill leaves no room for data.
+func fill(t *testing.T, dir string) {
 	t.Helper()
-	path := filepath.Join(s.dir, "filler")
-	f, err := os.Create(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	f, err := os.Create(filepath.Join(dir, "filler"))
 	for err == nil {
 		_, err = f.Write(make([]byte, 4096))
 	}
 	if closed := f.Close(); !errors.Is(err, unix.ENOSPC) || closed != nil {
 		t.Fatalf("fill the disk: %v, %v", err, closed)
 	}
-	return func() { _ = os.Remove(path) }
+}
+
+// crowd leaves no room for files.
+func crowd(t *testing.T, dir string) {
+	t.Helper()
+	var err error
+	for i := 0; err == nil; i++ {
+		err = os.WriteFile(filepath.Join(dir, fmt.Sprintf("filler%d", i)), nil, 0o600)
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("fill the disk: %v", err)
+	}
 }
 
 // TestFullDisk: no record is saved, those that stand can be ended.
 func TestFullDisk(t *testing.T) {
-	s := small(t)
-	for _, id := range []string{"c1", "c2"} {
-		save(t, s, sample(key(id)))
+	for name, full := range map[string]func(*testing.T, string){"data": fill, "files": crowd} {
+		t.Run(name, func(t *testing.T) {
+			s := small(t)
+			for _, id := range []string{"c1", "c2"} {
+				save(t, s, sample(key(id)))
+			}
+			filler := filepath.Join(s.dir, "more")
+			if err := os.Mkdir(filler, 0o700); err != nil {
+				t.Fatal(err)
+			}
+			full(t, filler)
+			if err := s.Save(sample(key("c3"))); !errors.Is(err, unix.ENOSPC) {
+				t.Errorf("save a new record: %v, want ENOSPC", err)
+			}
+			if _, err := s.Load(key("c3")); !errors.Is(err, bond.ErrNotFound) {
+				t.Errorf("it was saved all the same: %v", err)
+			}
+			r := load(t, s, key("c1"))
+			r.Phase = bond.PhaseDeleting
+			for range 3 { // a tombstone is saved more than once
+				r.Releases++
+				save(t, s, r)
+			}
+			if got := load(t, s, key("c1")); !got.Deleted() || got.Releases != 3 {
+				t.Errorf("the tombstone is %+v", got)
+			}
+			if err := errors.Join(s.Remove(key("c1")), os.RemoveAll(filler)); err != nil {
+				t.Error(err)
+			}
+			save(t, s, sample(key("c3")))
+		})
 	}
-	remove := fill(t, s)
-	if err := s.Save(sample(key("c3"))); !errors.Is(err, unix.ENOSPC) {
-		t.Errorf("save a new record: %v, want ENOSPC", err)
-	}
-	if _, err := s.Load(key("c3")); !errors.Is(err, bond.ErrNotFound) {
-		t.Errorf("it was saved all the same: %v", err)
-	}
-	r := load(t, s, key("c1"))
-	r.Phase = bond.PhaseDeleting
-	for range 3 { // a tombstone is saved more than once
-		r.Releases++
-		save(t, s, r)
-	}
-	if got := load(t, s, key("c1")); !got.Deleted() || got.Releases != 3 {
-		t.Errorf("the tombstone is %+v", got)
-	}
-	if err := s.Remove(key("c1")); err != nil {
-		t.Error(err)
-	}
-	remove()
-	save(t, s, sample(key("c3")))
 }
 
 // TestSpareRoomGoesWithItsRecord: by Remove, and by List where somebody else removed it.
