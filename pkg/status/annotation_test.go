@@ -25,7 +25,7 @@ func schema(t testing.TB) *jsonschema.Resolved {
 		t.Fatal(err)
 	}
 	s := new(jsonschema.Schema)
-	if err := json.Unmarshal(data, s); err != nil {
+	if err = json.Unmarshal(data, s); err != nil {
 		t.Fatal(err)
 	}
 	resolved, err := s.Resolve(nil)
