@@ -5,17 +5,18 @@ SHELL := bash
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE := .cache
 TOOLS := $(CACHE)/bin
+KUBE := $(CACHE)/kube/bin
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages whose tests run in the lab's guest (those behind the build tag lab), each in a guest of its own, for they
 # change what the cards keep; and flags for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal ./test/rights
+LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal ./test/rights ./test/sandbox
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
-KUBE_PKGS ?= ./test/kube/... ./pkg/status/...
+KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests
 KUBE_FLAGS ?=
 
 .PHONY: help
@@ -46,7 +47,7 @@ test-fast: ## Run what needs no lab: lint and unit tests
 	@test/lanes.sh lint unit
 
 .PHONY: test-lab
-test-lab: deps bin/lab build plugins ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
+test-lab: deps bin/lab build plugins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
 	@status=0; for p in $(LAB_PKGS); do bin/lab test -timeout 20m $(LAB_FLAGS) $$p || status=1; done; exit $$status
 
 .PHONY: test-kube
@@ -56,7 +57,7 @@ test-kube: kube $(TOOLS)/gotestsum ## Run the tests that need a real etcd and AP
 .PHONY: e2e
 e2e: deps kube plugins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/metaplugin ./test/e2e/metaplugin
-	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e
+	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 1 -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
 
 .PHONY: scale
 scale: deps bin/lab build plugins ## Measure what an agent costs a node with 1, 64 and 256 bonds, in the lab
@@ -119,7 +120,6 @@ $(TOOLS)/gotestsum: test/tools/go.mod
 
 # The Kubernetes that tests run for real: programs of three modules under test/tools, static, in .cache/kube/bin.
 # Go's own cache makes a second build quick; the stamp makes a third one free.
-KUBE := $(CACHE)/kube/bin
 KUBE_VERSION = $(shell sed -n 's|.*k8s.io/kubernetes \(v[0-9.]*\).*|\1|p' test/tools/kube/go.mod)
 KUBE_LDFLAGS = -s -w -X k8s.io/component-base/version.gitVersion=$(KUBE_VERSION) -X k8s.io/client-go/pkg/version.gitVersion=$(KUBE_VERSION)
 KUBE_PROGRAMS := etcd kube-apiserver kube-controller-manager kube-scheduler kubectl kubelet containerd containerd-shim-runc-v2 ctr

@@ -63,7 +63,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	if err != nil {
 		return err
 	}
-	health.keeping(hub, worker, metrics)
+	health.keeping(hub, worker, s.resync, metrics)
 	log.Info("agent started", zap.String("version", version), zap.Int("pid", os.Getpid()), zap.String("stateDir", records.Dir()), zap.String("node", s.node), zap.String("runtime", s.runtime))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return hub.Run(ctx, worker) })

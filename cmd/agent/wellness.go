@@ -15,7 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
-// stallLimit is longer than any piece of work takes, and than three periods of the resync.
+// stallLimit is longer than any piece of work takes, and than three of the resync's own periods.
 const stallLimit = 3 * time.Minute
 
 // health answers probes and tells the metrics. Until keeping is called the agent is alive and not ready: it
@@ -36,15 +36,16 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*h.handler.Load()).ServeHTTP(w, r)
 }
 
-// keeping: from now on health is that of the hub and the loop. The hub lists the records at least once a resync.
-func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, metrics *prometheus.Registry) {
-	listed := func() uint64 { return hub.Stats().Relists }
+// keeping: from now on health is that of the hub and the loop. Records that cannot be listed make the agent
+// not ready; a restart would not help.
+func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, resync time.Duration, metrics *prometheus.Registry) {
+	resyncs := func() uint64 { return hub.Stats().Resyncs }
 	live := []probe{
-		{"watching", stalled(stallLimit, listed, func() bool { return true })},
-		{"converging", stalled(stallLimit, worker.Done, func() bool { return worker.Len() > 0 })},
+		{"watching", stalled(max(stallLimit, 3*resync), resyncs, func() bool { return true })},
+		{"converging", stalled(stallLimit, worker.Done, worker.Busy)},
 	}
 	ready := []probe{{"watching", func() error {
-		if listed() == 0 {
+		if hub.Stats().Relists == 0 {
 			return errors.New("the records have not been listed yet")
 		}
 		return nil

@@ -100,6 +100,7 @@ type Stats struct {
 	// Overruns are receive errors, after each of which events may be lost; Reopens the sockets
 	// opened because of that. They differ while a new socket cannot be had.
 	Overruns, Reopens uint64
-	// Relists are the times when the records were listed, Resyncs those of them for no reason but time.
+	// Relists are the times when the records were listed, Resyncs the times when a look at all bonds was
+	// due for no reason but time.
 	Relists, Resyncs uint64
 }

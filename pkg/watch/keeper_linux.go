@@ -117,7 +117,6 @@ func (k *keeper) work(now time.Time) {
 // list brings the index up to date and hands out keys, in this order: a sandbox has its ID
 // before its key is out. When the records cannot be listed, all of it waits for the next try.
 func (k *keeper) list(all bool) {
-	k.hub.relists.Add(1)
 	began := time.Now()
 	watched, err := k.hub.cfg.List()
 	if err != nil {
@@ -129,6 +128,7 @@ func (k *keeper) list(all bool) {
 		return
 	}
 	k.failing = false
+	k.hub.relists.Add(1)
 	before := k.hub.index.Load()
 	now := k.subscribe(watched, before)
 	k.hub.index.Store(now)

@@ -46,7 +46,8 @@ type Config struct {
 type Loop struct {
 	c     Config
 	queue workqueue.TypedRateLimitingInterface[bond.Key]
-	done  atomic.Uint64
+	// begun and done count looks.
+	begun, done atomic.Uint64
 }
 
 // The waits after a look that failed as a whole (the store, observing), per bond.
@@ -87,8 +88,8 @@ func (l *Loop) Enqueue(k bond.Key, cause string) {
 	l.queue.Add(k)
 }
 
-// Len is how many bonds wait for a look now.
-func (l *Loop) Len() int { return l.queue.Len() }
+// Busy says whether a look is under way or waited for.
+func (l *Loop) Busy() bool { return l.queue.Len() > 0 || l.done.Load() != l.begun.Load() }
 
 // Done is how many looks have ended, well or not.
 func (l *Loop) Done() uint64 { return l.done.Load() }
@@ -115,6 +116,7 @@ func (l *Loop) next(ctx context.Context) bool {
 	defer l.queue.Done(k)
 	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
 	defer cancel()
+	l.begun.Add(1)
 	l.look(ctx, k)
 	l.done.Add(1)
 	return true
