@@ -20,6 +20,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
 // start runs a reporter of node-a until the test ends or stop is called.
@@ -451,6 +452,30 @@ func TestDamagedFile(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The reporter's directory may stand among the records: they are listed as before, and who watches
+// their directory takes its name for none of theirs.
+func TestDirectoryAmongRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		records, err := store.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newServer(t)
+		s.add(podN(1))
+		r, _ := start(t, s, status.Config{Dir: filepath.Join(records.Dir(), "told")})
+		r.Tell(bondOf(podN(1), "bond0"))
+		pass(time.Minute)
+		wantCalls(t, s, 1, 1)
+		list, problems, err := records.List(t.Context())
+		if len(list) != 0 || len(problems) != 0 || err != nil {
+			t.Errorf("records %v, problems %v, %v", list, problems, err)
+		}
+		if _, ours := store.KeyOf("told"); ours {
+			t.Error("the directory has a record's name")
+		}
+	})
 }
 
 // A pod that is not there, or is another one of the same name, is asked for once, and not
