@@ -40,7 +40,8 @@ func TestManyAtOnceInTheLab(t *testing.T) {
 	}
 	p.batch("netns add POD", names)
 	t.Cleanup(func() { p.batch("netns del POD", names) })
-	p.batch("link add net1 netns POD type dummy\nlink add net2 netns POD type dummy", names)
+	// The kernel wants the names to be free here, too, where other tests leave VFs called net1.
+	p.batch("link add leg1 netns POD type dummy\nlink add leg2 netns POD type dummy", names)
 	pods := make([]*pod, many)
 	for i, name := range names {
 		sub := *p
@@ -54,7 +55,7 @@ func TestManyAtOnceInTheLab(t *testing.T) {
 		began := time.Now()
 		var wg sync.WaitGroup
 		for i, q := range pods {
-			conf := q.local(fmt.Sprintf(`"mode":%d`, i%7), "")
+			conf := q.local(fmt.Sprintf(`"mode":%d,"links":[{"name":"leg1"},{"name":"leg2"}]`, i%7), "")
 			wg.Go(func() { out[i], failed[i] = q.bare(verb, "bond0", conf, nil) })
 		}
 		wg.Wait()
@@ -75,8 +76,8 @@ func TestManyAtOnceInTheLab(t *testing.T) {
 		}
 		given[result.IPs[0].Address] = true
 		links := pods[i].links()
-		if b := links["bond0"]; b == nil || !b.up() || links["net1"].Master != "bond0" || links["net2"].Master != "bond0" {
-			t.Errorf("pod %d: %+v, %+v, %+v", i, b, links["net1"], links["net2"])
+		if b := links["bond0"]; b == nil || !b.up() || links["leg1"].Master != "bond0" || links["leg2"].Master != "bond0" {
+			t.Errorf("pod %d: %+v, %+v, %+v", i, b, links["leg1"], links["leg2"])
 		}
 	}
 	if len(given) != many || len(p.leases()) != many {
@@ -84,7 +85,7 @@ func TestManyAtOnceInTheLab(t *testing.T) {
 	}
 	all("DEL")
 	for i, q := range pods {
-		if l := q.links(); l["bond0"] != nil || l["net1"] == nil || l["net1"].Master != "" || l["net2"] == nil || l["net2"].up() {
+		if l := q.links(); l["bond0"] != nil || l["leg1"] == nil || l["leg1"].Master != "" || l["leg2"] == nil || l["leg2"].up() {
 			t.Errorf("pod %d after DEL: %+v", i, l)
 		}
 	}
