@@ -1,0 +1,267 @@
+package status_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+func TestRestart(t *testing.T) {
+	for _, lost := range []bool{false, true} {
+		t.Run(fmt.Sprint("files lost ", lost), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				dir := t.TempDir()
+				p, q := podN(1), podN(2)
+				s.add(p)
+				s.add(q)
+				one, two, other := bondOf(p, "bond0"), lose(bondOf(p, "bond1")), bondOf(q, "bond0")
+				r, stop := start(t, s, status.Config{Dir: dir})
+				for _, b := range []bond.Status{one, two, other} {
+					r.Tell(b)
+				}
+				pass(time.Minute)
+				wantCalls(t, s, 2, 2)
+				before, events := s.pod(p), len(s.reasons())
+				stop()
+				looks := 0
+				if lost {
+					dir, looks = t.TempDir(), 2
+				}
+				r, _ = start(t, s, status.Config{Dir: dir})
+				r.Tell(two)
+				r.Tell(other)
+				pass(20 * time.Second)
+				r.Tell(one)
+				pass(time.Hour)
+				if lost {
+					l, n := s.count() // the first bond was told alone, for nobody knew of another
+					if l != looks || n > 2 {
+						t.Errorf("%d looks, %d patches", l, n)
+					}
+				} else {
+					wantCalls(t, s, 0, 0)
+					if n := len(s.reasons()); n != events {
+						t.Errorf("%d events after the restart", n-events)
+					}
+				}
+				if a, b := before.Annotations[v1.Annotation], s.pod(p).Annotations[v1.Annotation]; a != b {
+					t.Errorf("told %s\nbefore %s", b, a)
+				}
+				if a, b := condition(t, before), condition(t, s.pod(p)); a != b {
+					t.Errorf("condition %+v, before %+v", b, a)
+				}
+				two = lose(two)
+				r.Tell(down(two))
+				synctest.Wait()
+				wantCalls(t, s, 0, 1)
+				wantCondition(t, s.pod(p), corev1.ConditionFalse, "Down")
+			})
+		})
+	}
+}
+
+func TestRestartWithABondLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		dir := t.TempDir()
+		p := podN(1)
+		s.add(p)
+		r, stop := start(t, s, status.Config{Dir: dir})
+		r.Tell(bondOf(p, "bond0"))
+		r.Tell(bondOf(p, "bond1"))
+		r.Tell(bondOf(podN(2), "bond0")) // has no pod, and ends while no agent runs
+		pass(time.Minute)
+		s.count()
+		stop()
+		r, _ = start(t, s, status.Config{Dir: dir})
+		r.Tell(bondOf(p, "bond0"))
+		pass(25 * time.Second)
+		wantCalls(t, s, 0, 0)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 1)
+		if list := s.told(p); len(list) != 1 {
+			t.Errorf("told: %+v", list)
+		}
+		pass(time.Hour)
+		files, err := filepath.Glob(filepath.Join(dir, "*"))
+		if err != nil || len(files) != 1 || filepath.Base(files[0]) != p.UID+".json" {
+			t.Errorf("files %v (%v), want that of the pod that lives", files, err)
+		}
+	})
+}
+
+func TestDamagedFile(t *testing.T) {
+	p := podN(1)
+	for name, content := range map[string]string{
+		"cut off":     `{"digest":`,
+		"another pod": `{"pod":{"namespace":"demo","name":"other","uid":"` + p.UID + `"},"gone":true}`,
+		"too large":   strings.Repeat(" ", 2<<20) + `{}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				dir := t.TempDir()
+				s.add(p)
+				for _, file := range []string{p.UID + ".json", p.UID + ".123.tmp"} {
+					if err := os.WriteFile(filepath.Join(dir, file), []byte(content), 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r, _ := start(t, s, status.Config{Dir: dir})
+				r.Tell(bondOf(p, "bond0"))
+				pass(time.Minute)
+				wantCalls(t, s, 1, 1)
+				if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+					t.Errorf("files: %v %v", files, err)
+				}
+			})
+		})
+	}
+}
+
+func TestDirectoryAmongRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		records, err := store.Open(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := newServer(t)
+		s.add(podN(1))
+		r, _ := start(t, s, status.Config{Dir: filepath.Join(records.Dir(), "told")})
+		r.Tell(bondOf(podN(1), "bond0"))
+		pass(time.Minute)
+		wantCalls(t, s, 1, 1)
+		list, problems, err := records.List(t.Context())
+		if len(list) != 0 || len(problems) != 0 || err != nil {
+			t.Errorf("records %v, problems %v, %v", list, problems, err)
+		}
+		if _, ours := store.KeyOf("told"); ours {
+			t.Error("the directory has a record's name")
+		}
+	})
+}
+
+func TestPodThatIsGone(t *testing.T) {
+	for _, name := range []string{"deleted", "other UID"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newServer(t)
+				dir := t.TempDir()
+				p := podN(1)
+				if name == "other UID" {
+					other := p
+					other.UID = "another"
+					s.add(other)
+				}
+				r, stop := start(t, s, status.Config{Dir: dir})
+				b := bondOf(p, "bond0")
+				for range 50 {
+					b.Repairs++
+					r.Tell(b)
+					pass(time.Minute)
+				}
+				wantCalls(t, s, 1, 0)
+				stop()
+				r, _ = start(t, s, status.Config{Dir: dir})
+				r.Tell(b)
+				pass(time.Hour)
+				wantCalls(t, s, 0, 0)
+				if name == "other UID" && s.told(p) != nil {
+					t.Error("the other pod was told")
+				}
+			})
+		})
+	}
+}
+
+func TestPodThatCannotBe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		for _, p := range []bond.Pod{
+			{}, {Namespace: "demo", Name: "p"}, {Namespace: "demo", UID: "u"}, {Name: "p", UID: "u"},
+			{Namespace: "demo", Name: "p", UID: "../../x"}, {Namespace: "..", Name: "p", UID: "u"}, {Namespace: "demo", Name: "a/b", UID: "u"},
+		} {
+			b := bondOf(p, "bond0")
+			b.Key.ContainerID = "c1"
+			r.Tell(b)
+			r.Tell(b)
+			pass(time.Minute)
+			r.Forget(b.Key)
+		}
+		wantCalls(t, s, 0, 0)
+	})
+}
+
+func TestForgetting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		one, two := bondOf(p, "bond0"), bondOf(p, "bond1")
+		both := func() {
+			r.Tell(one)
+			r.Tell(two)
+			pass(time.Minute)
+			s.count()
+		}
+		both()
+		r.Forget(one.Key)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 1)
+		if list := s.told(p); len(list) != 1 || list[0].Interface != "bond1" {
+			t.Errorf("told %+v", list)
+		}
+		both()
+		gone := one
+		gone.State = bond.StateDeleting
+		r.Tell(gone)
+		pass(5 * time.Second)
+		r.Forget(one.Key)
+		r.Forget(two.Key)
+		r.Forget(two.Key)
+		pass(time.Minute)
+		wantCalls(t, s, 0, 0)
+	})
+}
+
+func TestNewSandbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		dead, live := down(bondOf(p, "bond0")), bondOf(p, "bond0")
+		live.Key.ContainerID = "new"
+		r.Tell(live)
+		r.Tell(dead)
+		pass(time.Minute)
+		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
+		dead.Reason = "told of later"
+		r.Tell(down(live)) // both are down: the one that was told of later is taken for the newer
+		r.Tell(dead)
+		pass(time.Minute)
+		if list := s.told(p); len(list) != 1 || list[0].Reason != dead.Reason {
+			t.Errorf("told %+v", list)
+		}
+		s.count()
+		r.Forget(dead.Key)
+		r.Tell(live)
+		pass(time.Minute)
+		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
+	})
+}
+
