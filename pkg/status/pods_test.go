@@ -264,4 +264,3 @@ func TestNewSandbox(t *testing.T) {
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
 	})
 }
-
