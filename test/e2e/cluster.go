@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -30,7 +29,7 @@ import (
 const (
 	nodeName = "lab-node"
 	// patience bounds every wait for the cluster; what is waited for takes seconds on a quiet machine.
-	patience = 2 * time.Minute
+	patience = 5 * time.Minute
 )
 
 // cluster is a control plane on this machine's loopback and one node in a guest of the lab.
@@ -136,7 +135,7 @@ func (c *cluster) stopGuest(t *testing.T) {
 	if err := c.guest.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	<-c.nodeEnd
+	t.Logf("the node has ended: %v", <-c.nodeEnd)
 	c.guest = nil
 }
 
@@ -180,8 +179,11 @@ func (c *cluster) awaitPod(t *testing.T, namespace, name string, holds func(*cor
 	pods := c.Client().CoreV1().Pods(namespace)
 	only := fields.OneTermEqualSelector("metadata.name", name).String()
 	list := &cache.ListWatch{
-		ListFunc: func(o metav1.ListOptions) (runtime.Object, error) { o.FieldSelector = only; return pods.List(ctx, o) },
-		WatchFunc: func(o metav1.ListOptions) (watch.Interface, error) {
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = only
+			return pods.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = only
 			return pods.Watch(ctx, o)
 		},
@@ -204,14 +206,4 @@ func (c *cluster) awaitPod(t *testing.T, namespace, name string, holds func(*cor
 		t.Fatalf("pod %s/%s: %s (%v)%s\n%s", namespace, name, missing, err, c.nodeTrouble(), events)
 	}
 	return last
-}
-
-// make runs make at the top of the checkout.
-func (c *cluster) make(t *testing.T, args ...string) {
-	t.Helper()
-	cmd := exec.CommandContext(t.Context(), "make", append([]string{"--no-print-directory"}, args...)...)
-	cmd.Dir = c.top
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("make %v: %v\n%s", args, err, out)
-	}
 }

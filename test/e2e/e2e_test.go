@@ -46,7 +46,7 @@ func install(t *testing.T, c *cluster) {
 	if !strings.Contains(version, "1.1.0") {
 		t.Errorf("the installed plugin says %q", version)
 	}
-	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "status"))
+	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "doctor"))
 }
 
 // podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry.

@@ -92,7 +92,7 @@ func (c *ControlPlane) start(ctx context.Context) (err error) {
 	if c.serverPort, err = c.reserve(); err != nil {
 		return err
 	}
-	if err := c.startEtcd(); err != nil {
+	if err = c.startEtcd(); err != nil {
 		return err
 	}
 	if c.admin, err = c.configOf(adminUser); err != nil {

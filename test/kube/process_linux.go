@@ -80,7 +80,7 @@ func (p *process) ready(ctx context.Context, check func(context.Context) error) 
 		select {
 		case <-tick.C:
 		case <-p.alive.Done():
-			return context.Cause(p.alive)
+			return context.Cause(p.alive) //nolint:contextcheck // the cause is how the program ended
 		case <-ctx.Done():
 			return fmt.Errorf("kube: %s is not ready: %w: %w; its last words:\n%s", p.name, ctx.Err(), err, p.lastWords())
 		}

@@ -53,8 +53,8 @@ var content = map[string]string{
 // request is an attempt that RBAC stops.
 func request(name, verb, uri, body, says string) attempt {
 	return attempt{name, func(ctx context.Context, s *scene) error {
-		uri := strings.NewReplacer("{ns}", s.own.Namespace, "{pod}", s.own.Name).Replace(uri)
-		r := s.agent.CoreV1().RESTClient().Verb(verb).RequestURI(uri)
+		path := strings.NewReplacer("{ns}", s.own.Namespace, "{pod}", s.own.Name).Replace(uri)
+		r := s.agent.CoreV1().RESTClient().Verb(verb).RequestURI(path)
 		if body != "" {
 			r.Body([]byte(body)).SetHeader("Content-Type", content[verb])
 		}

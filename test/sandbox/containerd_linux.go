@@ -14,7 +14,12 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
+
+	"github.com/bondkeeper/bondkeeper/test/image"
 )
+
+// pauseImage is the name of the image of which sandboxes are made.
+const pauseImage = "bondkeeper.test/pause:1"
 
 // patience bounds every wait for something that has to come. The guest's processors are slow.
 const patience = 4 * time.Minute
@@ -48,11 +53,11 @@ func NewContainerd(ctx context.Context, programs Dirs, dir string) (*Containerd,
 	if err := c.Start(ctx, "root"); err != nil {
 		return nil, err
 	}
-	image := filepath.Join(dir, "pause.tar")
-	if err := writePauseImage(image); err != nil {
+	archive := filepath.Join(dir, "pause.tar")
+	if err := image.WriteBusybox(archive, pauseImage); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
-	if err := c.Ctr(ctx, "images", "import", image); err != nil {
+	if err := c.Ctr(ctx, "images", "import", archive); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
