@@ -99,16 +99,20 @@ func get(t testing.TB, p bond.Pod) *corev1.Pod {
 	return pod
 }
 
+// patience is what the slowest step may take: client-go reads a token's file once a minute, and the reporter's pause is up
+// to a minute and a half.
+const patience = 3 * time.Minute
+
 // await polls what another process does, until it is so.
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	tick, end := time.NewTicker(20*time.Millisecond), time.After(time.Minute)
+	tick, end := time.NewTicker(20*time.Millisecond), time.After(patience)
 	defer tick.Stop()
 	for !is() {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("not within a minute: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 	}
 }
