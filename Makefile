@@ -59,6 +59,10 @@ e2e: deps kube plugins build $(TOOLS)/gotestsum ## Run a whole cluster: control 
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/metaplugin ./test/e2e/metaplugin
 	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 1 -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
 
+.PHONY: load
+load: kube ## Measure what telling costs the API server: LOAD=500x30 nodes x bonds (half an hour; 20x5 is in make test)
+	@BONDKEEPER_LOAD=$${LOAD:-500x30} go test -tags kube -run TestLoad -v -timeout 90m -count 1 ./pkg/status
+
 .PHONY: scale
 scale: deps bin/lab build plugins ## Measure what an agent costs a node with 1, 64 and 256 bonds, in the lab
 	@bin/lab run -cards 0 -memory 2048 -timeout 20m -- test/scale/node.sh
