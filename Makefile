@@ -60,7 +60,7 @@ e2e: deps kube plugins build $(TOOLS)/gotestsum ## Run a whole cluster: control 
 	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 1 -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
 
 .PHONY: load
-load: kube ## Measure what telling costs the API server: LOAD=500x30 nodes x bonds (half an hour; 20x5 is in make test)
+load: kube ## Measure what telling costs the API server: LOAD=500x30 nodes x bonds (15 minutes; 20x5 is in make test)
 	@BONDKEEPER_LOAD=$${LOAD:-500x30} go test -tags kube -run TestLoad -v -timeout 90m -count 1 ./pkg/status
 
 .PHONY: scale
@@ -98,6 +98,7 @@ deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab)
 .PHONY: docs
 docs: ## Write the pages that are generated from the code
 	@go run ./docs/gen > docs/options.md
+	@go run ./docs/gen/schema > docs/status.schema.json
 
 .PHONY: clean
 clean: ## Remove what was built; keeps the lab's downloads
