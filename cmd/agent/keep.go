@@ -69,7 +69,12 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	group.Go(func() error { return hub.Run(ctx, worker) })
 	group.Go(func() error { worker.Run(ctx); return nil })
 	group.Go(func() error { collector.Run(ctx); return nil })
-	group.Go(func() error { return reporter.Run(ctx) })
+	group.Go(func() error {
+		if tellErr := reporter.Run(ctx); tellErr != nil {
+			log.Error("no pod is told how its bonds are, which are kept all the same; mend this and restart the agent", zap.Error(tellErr))
+		}
+		return nil
+	})
 	err = group.Wait()
 	st := hub.Stats()
 	log.Info("agent stopped", zap.Uint64("events", st.Events), zap.Uint64("overruns", st.Overruns), zap.Uint64("resyncs", st.Resyncs))

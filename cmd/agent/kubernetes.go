@@ -30,13 +30,17 @@ type reporter interface {
 	Register(prometheus.Registerer) error
 }
 
-// newReporter is the one that the flags ask for.
+// newReporter is the one that the flags ask for. A pod without a usable service account is no reason to keep
+// no bonds; a -kubeconfig that somebody named and that cannot be read is an error.
 func newReporter(s *settings, stateDir string, log *zap.Logger) (reporter, error) {
 	api, err := apiConfig(s.kubeconfig)
-	if err != nil {
+	switch {
+	case err != nil && s.kubeconfig == "":
+		log.Error("the pod's service account cannot be used: no pod is told how its bonds are, which are kept all the same; mend the service account's token and restart the agent", zap.Error(err))
+		return silent{}, nil
+	case err != nil:
 		return nil, err
-	}
-	if api == nil {
+	case api == nil:
 		log.Info("no API server: bonds are told of in this log, in agent status and in the metrics only")
 		return silent{}, nil
 	}
