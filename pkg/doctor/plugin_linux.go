@@ -90,5 +90,5 @@ func runtimeSocket(ctx context.Context, c *Config) Finding {
 	if err != nil {
 		return lack(Fail, "mount the directory of the runtime's socket, as the overlays do, and name it with -runtime; until then a bond whose pod ended without DEL stays", "%v", err)
 	}
-	return ok("the container runtime knows %d sandboxes", len(ids))
+	return ok("sandboxes that the container runtime has: %d", len(ids))
 }

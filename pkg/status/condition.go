@@ -41,7 +41,7 @@ func conditionOf(bonds []bond.Status) corev1.PodCondition {
 		}
 	}
 	if texts == nil {
-		texts = []string{fmt.Sprintf("all members of all bonds carry (%d bonds)", len(bonds))}
+		texts = []string{fmt.Sprintf("all members carry; bonds: %d", len(bonds))}
 	}
 	c.Message = clean(strings.Join(texts, "; "), maxMessage)
 	return c
