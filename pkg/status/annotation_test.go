@@ -215,7 +215,7 @@ func TestCondition(t *testing.T) {
 		reason string
 		in     string
 	}{
-		{"ready", []bond.Status{ready}, yes, "AllReady", "1 bonds"},
+		{"ready", []bond.Status{ready}, yes, "AllReady", "bonds: 1"},
 		{"a leg less", []bond.Status{ready, with(bond.StateDegraded, "active")}, yes, "Degraded", "b is Degraded: net2 is lost"},
 		{"down", []bond.Status{with(bond.StateDown, "no carrier"), ready}, no, "Down", "net1 is no carrier, net2 is lost"},
 		{"the bond is down, its member is not", []bond.Status{with(bond.StateDown, "active")}, no, "Down", "b is Down"},
