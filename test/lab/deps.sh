@@ -26,6 +26,7 @@ tcpdump tcpdump
 nsenter util-linux
 dnsmasq dnsmasq-base
 runc runc
+busybox busybox-static
 "
 
 say() { printf 'deps: %s\n' "$*" >&2; }
@@ -42,12 +43,13 @@ has_igb() {
     [ "${version:-0}" -ge 8 ]
 }
 
-# missing_packages prints the packages whose program is not there.
+# missing_packages prints the packages whose program is not there. There is a busybox that is not static.
 missing_packages() {
     local program package
     while read -r program package; do
         [ -n "$program" ] || continue
-        if ! command -v "$program" >/dev/null || { [ "$package" = qemu-system-x86 ] && ! has_igb; }; then
+        if ! command -v "$program" >/dev/null || { [ "$package" = qemu-system-x86 ] && ! has_igb; } ||
+            { [ "$package" = busybox-static ] && ldd "$(command -v busybox)" >/dev/null 2>&1; }; then
             echo "$package"
         fi
     done <<<"$tools"
