@@ -21,7 +21,7 @@ KUBE_FLAGS ?=
 
 .PHONY: help
 help: ## List all targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z\/-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the agent and the CNI plugin into bin/
@@ -105,13 +105,13 @@ clean: ## Remove what was built; keeps the lab's downloads
 	@rm -rf bin $(CACHE)/bin
 
 .PHONY: bin/lab
-bin/lab:
+bin/lab: ## Build the lab's runner: bin/lab run, test and shell
 	@go build -o $@ ./test/lab/cmd/lab
 
 # The reference CNI plugins that tests and demo call, at the version in test/tools/go.mod.
 PLUGINS := main/host-device main/ptp main/loopback ipam/host-local ipam/static ipam/dhcp
 .PHONY: plugins
-plugins: $(addprefix bin/cni/,$(notdir $(PLUGINS)))
+plugins: $(addprefix bin/cni/,$(notdir $(PLUGINS))) ## Build the reference CNI plugins that tests and demo call, into bin/cni
 bin/cni/%: test/tools/go.mod
 	@cd test/tools && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ \
 		github.com/containernetworking/plugins/plugins/$(filter %/$*,$(PLUGINS))
@@ -141,4 +141,4 @@ $(KUBE)/c%: test/tools/node/go.mod
 	@cd test/tools/node && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$(@F)
 
 .PHONY: tools
-tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum
+tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum ## Build what checks and counts: golangci-lint, gotestsum

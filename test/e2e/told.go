@@ -9,10 +9,9 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/bondkeeper/bondkeeper/pkg/status"
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
-
-const networkStatus = "k8s.v1.cni.cncf.io/network-status"
 
 // told is what the agent says of a pod with one bond.
 type told struct {
@@ -47,7 +46,7 @@ func (c *cluster) awaitBond(t *testing.T, pod string, state v1.State, condition 
 			return err.Error()
 		case is.State != state || is.condition.Status != condition || is.Repairs < repairs:
 			return fmt.Sprintf("it is %s, condition %s, %d repairs (%s); want %s, %s, %d", is.State, is.condition.Status, is.Repairs, is.Reason, state, condition, repairs)
-		case p.Annotations[networkStatus] == "":
+		case p.Annotations[status.NetworkStatus] == "":
 			return "no network-status"
 		}
 		return ""
