@@ -109,7 +109,7 @@ bin/lab: ## Build the lab's runner: bin/lab run, test and shell
 	@go build -o $@ ./test/lab/cmd/lab
 
 # The reference CNI plugins that tests and demo call, at the version in test/tools/go.mod.
-PLUGINS := main/host-device main/ptp main/loopback ipam/host-local ipam/static ipam/dhcp
+PLUGINS := main/host-device main/ptp main/loopback main/vlan main/macvlan meta/tuning meta/sbr meta/vrf ipam/host-local ipam/static ipam/dhcp
 .PHONY: plugins
 plugins: $(addprefix bin/cni/,$(notdir $(PLUGINS))) ## Build the reference CNI plugins that tests and demo call, into bin/cni
 bin/cni/%: test/tools/go.mod

@@ -59,7 +59,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 			return readable, listErr
 		},
 	})
-	metrics, err := newMetrics(journal, reporter, hub)
+	metrics, err := newMetrics(journal, reporter, hub, worker)
 	if err != nil {
 		return err
 	}

@@ -54,12 +54,15 @@ func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, resync time.Duration
 }
 
 // newMetrics gathers what the rooms count.
-func newMetrics(journal *status.Journal, told reporter, hub *watch.Hub) (*prometheus.Registry, error) {
+func newMetrics(journal *status.Journal, told reporter, hub *watch.Hub, worker *loop.Loop) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
 	errs := []error{
 		all.Register(collectors.NewGoCollector()),
 		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
 		journal.Register(all), told.Register(all),
+		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bondkeeper_failed_releases", Help: "Bonds without a pod whose last release by the agent failed, for example because the IPAM plugin failed.",
+		}, func() float64 { return float64(worker.FailedReleases()) })),
 	}
 	for _, c := range []struct {
 		name, help string

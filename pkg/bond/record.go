@@ -229,6 +229,8 @@ type CNI struct {
 	Path string `json:"path,omitempty"`
 	// IPAMDone: the IPAM plugin released what it gave; it must not be asked again.
 	IPAMDone bool `json:"ipamDone,omitempty"`
+	// IPAMError is why the last release by the IPAM plugin failed; the addresses remain allocated.
+	IPAMError string `json:"ipamError,omitempty"`
 }
 
 // RepairLog counts repairs over the life of the bond.

@@ -407,6 +407,10 @@ func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
 	if err != nil || !rec.Deleted() {
 		t.Fatalf("record %+v, %v; want a tombstone", rec, err)
 	}
+	out, err := r.engine.Inspect(t.Context(), r.Record.Key)
+	if must(t, err); !strings.Contains(out.Status.Reason, "the addresses remain allocated: attempt 1 failed") || !strings.Contains(out.Status.Reason, "no lease file") {
+		t.Errorf("reason %q", out.Status.Reason)
+	}
 	r.ipam.err = nil
 	for range 3 { // as often as it is called
 		must(t, r.engine.Release(t.Context(), r.Record.Key))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -36,7 +37,7 @@ func (e *Engine) Release(ctx context.Context, k bond.Key) error {
 	// IPAM runs without the lock: DHCP may take seconds. What it refuses does not keep the
 	// bond up, only the record.
 	ipamErr := e.releaseIPAM(ctx, rec)
-	if err := e.takeDown(ctx, rec, ipamErr == nil); err != nil {
+	if err := e.takeDown(ctx, rec, ipamErr); err != nil {
 		return errors.Join(err, ipamErr)
 	}
 	return ipamErr
@@ -53,7 +54,7 @@ func (e *Engine) releaseIPAM(ctx context.Context, rec *bond.Record) error {
 }
 
 // takeDown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched.
-func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamDone bool) error {
+func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr error) error {
 	k := tombstone.Key
 	unlock, err := e.store.Lock(ctx, k)
 	if err != nil {
@@ -70,11 +71,8 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamDone 
 	if !rec.Created.Equal(tombstone.Created) {
 		return nil
 	}
-	if rec.CNI.IPAMDone != ipamDone && ipamDone {
-		rec.CNI.IPAMDone = true
-		if err = e.store.Save(rec); err != nil {
-			return err
-		}
+	if err = e.noteIPAM(rec, ipamErr); err != nil {
+		return err
 	}
 	e.memories.forget(k) // an end waits for no hold
 	out, err := e.converge(ctx, rec)
@@ -84,9 +82,36 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamDone 
 	if err != nil {
 		e.logFor(rec).Error("a member was not given back as it was", zap.Error(err))
 	}
-	if !ipamDone {
+	if ipamErr != nil {
 		return nil
 	}
 	e.memories.forget(k)
 	return e.store.Remove(k)
+}
+
+// noteIPAM keeps in the tombstone whether the IPAM plugin released the addresses, or why it did not.
+func (e *Engine) noteIPAM(rec *bond.Record, ipamErr error) error {
+	was := rec.CNI
+	if ipamErr == nil {
+		rec.CNI.IPAMDone, rec.CNI.IPAMError = true, ""
+	} else {
+		rec.CNI.IPAMError = ipamErr.Error()
+	}
+	if rec.CNI.IPAMDone == was.IPAMDone && rec.CNI.IPAMError == was.IPAMError {
+		return nil
+	}
+	return e.store.Save(rec)
+}
+
+// maxReleasePause bounds the pause between two attempts to release a bond.
+const maxReleasePause = 10 * time.Minute
+
+// ReleasePause is how long a tombstone is left alone after its last change. The first pause is for the plugin, which
+// may be about to try again; each attempt that failed doubles it, up to ten minutes.
+func ReleasePause(first time.Duration, attempts int) time.Duration {
+	pause := first
+	for ; attempts > 1 && pause < maxReleasePause; attempts-- {
+		pause *= 2
+	}
+	return min(pause, max(first, maxReleasePause))
 }

@@ -1,8 +1,10 @@
 package reconcile
 
 import (
+	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -18,6 +20,9 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
 		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
 		Warnings: rec.Warnings, Reason: reasonOf(p, mem),
+	}
+	if rec.Deleted() && rec.CNI.IPAMError != "" {
+		s.Reason = releaseReason(rec, s.Reason)
 	}
 	if b := obs.Bond; b != nil {
 		s.MAC, s.MTU = b.MAC, b.MTU
@@ -35,6 +40,16 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 	}
 	s.State = stateOf(rec, obs, p, carrying, mem)
 	return s
+}
+
+// releaseReason says why a tombstone remains.
+func releaseReason(rec *bond.Record, reason string) string {
+	text := fmt.Sprintf("the addresses remain allocated: attempt %d failed at %s UTC and is repeated with pauses of up to %s: %s",
+		rec.Releases, rec.Updated.UTC().Format(time.DateTime), maxReleasePause, rec.CNI.IPAMError)
+	if reason == "" {
+		return text
+	}
+	return text + "; " + reason
 }
 
 func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, mem *bondMemory) bond.State {

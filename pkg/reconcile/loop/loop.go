@@ -44,8 +44,9 @@ type Config struct {
 
 // Loop converges bonds. Enqueue may be called before Run and by anyone.
 type Loop struct {
-	c     Config
-	queue workqueue.TypedRateLimitingInterface[bond.Key]
+	c       Config
+	queue   workqueue.TypedRateLimitingInterface[bond.Key]
+	errands *errands
 	// begun and done count looks.
 	begun, done atomic.Uint64
 }
@@ -77,7 +78,7 @@ func New(c Config) *Loop {
 		c.Forget = func(bond.Key) {}
 	}
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](firstRetry, lastRetry)
-	return &Loop{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit)}
+	return &Loop{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), errands: newErrands(c.Workers)}
 }
 
 // Enqueue asks for a look at a bond, soon. Asking again before that changes nothing.
@@ -94,8 +95,9 @@ func (l *Loop) Busy() bool { return l.queue.Len() > 0 || l.done.Load() != l.begu
 // Done is how many looks have ended, well or not.
 func (l *Loop) Done() uint64 { return l.done.Load() }
 
-// Run works until ctx ends, then waits for the looks under way.
+// Run works until ctx ends, then waits for the looks and errands under way.
 func (l *Loop) Run(ctx context.Context) {
+	defer l.errands.start(ctx)()
 	stop := context.AfterFunc(ctx, l.queue.ShutDown)
 	defer stop()
 	var workers sync.WaitGroup
@@ -130,7 +132,7 @@ func (l *Loop) look(ctx context.Context, k bond.Key) {
 		l.queue.Forget(k)
 		return
 	case out.Record != nil && out.Record.Deleted():
-		l.finish(ctx, k, out.Record)
+		l.finish(k, out.Record) //nolint:contextcheck // the errand outlives this look
 		return
 	case out.Status.State != "":
 		l.c.Tell(out.Status)
@@ -148,21 +150,5 @@ func (l *Loop) look(ctx context.Context, k bond.Key) {
 		l.queue.AddRateLimited(k)
 		return
 	}
-	l.queue.Forget(k)
-}
-
-// finish releases a tombstone that its plugin has left, after a grace period.
-func (l *Loop) finish(ctx context.Context, k bond.Key, r *bond.Record) {
-	if wait := l.c.Grace - time.Since(r.Updated); wait > 0 {
-		l.queue.AddAfter(k, wait)
-		return
-	}
-	if err := l.c.Engine.Release(ctx, k); err != nil {
-		l.c.Log.Error("release left by the plugin failed", zap.String("bond", k.String()), zap.String("pod", r.Pod.String()), zap.Error(err))
-		l.queue.AddRateLimited(k)
-		return
-	}
-	l.c.Log.Info("released what the plugin had left", zap.String("bond", k.String()), zap.String("pod", r.Pod.String()))
-	l.c.Forget(k)
 	l.queue.Forget(k)
 }

@@ -21,7 +21,10 @@ type engine struct {
 	looks    map[bond.Key][]time.Time
 	busy     map[bond.Key]bool
 	released []bond.Key
-	overlap  bool
+	releases []time.Time
+	// release may be nil: success.
+	release func(ctx context.Context, k bond.Key) error
+	overlap bool
 }
 
 func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, error) {
@@ -40,11 +43,14 @@ func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, err
 	return out, err
 }
 
-func (e *engine) Release(_ context.Context, k bond.Key) error {
+func (e *engine) Release(ctx context.Context, k bond.Key) error {
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.released = append(e.released, k)
-	return nil
+	e.released, e.releases = append(e.released, k), append(e.releases, time.Now())
+	e.mu.Unlock()
+	if e.release == nil {
+		return nil
+	}
+	return e.release(ctx, k)
 }
 
 func key(n int) bond.Key { return bond.Key{ContainerID: fmt.Sprint("c", n), IfName: "bond0"} }

@@ -1,0 +1,84 @@
+package loop
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// errandTimeout bounds one errand. An IPAM plugin may itself wait a minute for its server.
+const errandTimeout = 2 * time.Minute
+
+// errands are the calls of the loop that wait for other programs. They run outside the workers, so that a program that
+// does not return delays no other bond. There is at most one per bond.
+type errands struct {
+	slots chan struct{} // bounds how many run at the same time
+	wg    sync.WaitGroup
+
+	mu      sync.Mutex
+	ctx     context.Context //nolint:containedctx // the context of Run, set once by start
+	running map[bond.Key]bool
+	failing map[bond.Key]bool
+}
+
+func newErrands(atOnce int) *errands {
+	return &errands{slots: make(chan struct{}, atOnce), running: map[bond.Key]bool{}, failing: map[bond.Key]bool{}}
+}
+
+// start allows errands until ctx ends. The returned function waits for those that run.
+func (e *errands) start(ctx context.Context) (wait func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ctx = ctx
+	return e.wg.Wait
+}
+
+// run starts an errand for a bond, unless one runs. What do returns is called when the bond may have another errand.
+func (e *errands) run(k bond.Key, do func(context.Context) (then func())) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.running[k] || e.ctx == nil || e.ctx.Err() != nil {
+		return
+	}
+	e.running[k] = true
+	ctx := e.ctx
+	e.wg.Go(func() {
+		select {
+		case e.slots <- struct{}{}:
+			defer func() { <-e.slots }()
+		case <-ctx.Done():
+			return
+		}
+		limited, cancel := context.WithTimeout(ctx, errandTimeout)
+		defer cancel()
+		then := do(limited)
+		e.end(k)
+		then()
+	})
+}
+
+func (e *errands) end(k bond.Key) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	delete(e.running, k)
+}
+
+// failed notes how the release of a bond ended.
+func (e *errands) failed(k bond.Key, err error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err == nil {
+		delete(e.failing, k)
+		return
+	}
+	e.failing[k] = true
+}
+
+// FailedReleases is how many bonds the agent has tried to release and could not.
+func (l *Loop) FailedReleases() int {
+	l.errands.mu.Lock()
+	defer l.errands.mu.Unlock()
+	return len(l.errands.failing)
+}

@@ -1,0 +1,40 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// finish releases a tombstone that its plugin has left, after a grace period. Attempts that failed make the pause
+// before the next one longer. The release calls an IPAM plugin and therefore runs as an errand.
+func (l *Loop) finish(k bond.Key, r *bond.Record) {
+	if wait := reconcile.ReleasePause(l.c.Grace, r.Releases) - time.Since(r.Updated); wait > 0 {
+		l.queue.Forget(k)
+		l.queue.AddAfter(k, wait)
+		return
+	}
+	l.errands.run(k, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
+}
+
+// release is the errand. Afterwards the record is gone, or the next look finds when to try again.
+func (l *Loop) release(ctx context.Context, k bond.Key, r *bond.Record) (then func()) {
+	err := l.c.Engine.Release(ctx, k)
+	l.errands.failed(k, err)
+	fields := []zap.Field{zap.String("bond", k.String()), zap.String("pod", r.Pod.String())}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			pause := reconcile.ReleasePause(l.c.Grace, r.Releases+1)
+			l.c.Log.Error("release left by the plugin failed", append(fields, zap.Error(err), zap.Duration("retryAfter", pause))...)
+		}
+		return func() { l.queue.AddRateLimited(k) }
+	}
+	l.c.Log.Info("released what the plugin had left", fields...)
+	l.c.Forget(k)
+	return func() { l.queue.Forget(k) }
+}
