@@ -41,7 +41,7 @@ func doctorFlags(s *doctorSettings) *flag.FlagSet {
 	fs.StringVar(&s.config.CNIDir, "cni-dir", cmp.Or(os.Getenv(cniDirEnv), "/opt/cni/bin"), "directory of CNI binaries; "+cniDirEnv+" sets the default")
 	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default")
 	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
-	fs.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server: a file, or none; empty means the pod's service account where there is one")
+	kubeconfigFlag(fs, &s.kubeconfig)
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 	return fs
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -18,6 +19,14 @@ import (
 
 // noKubeconfig is the -kubeconfig of an agent that is to tell the API server nothing.
 const noKubeconfig = "none"
+
+// kubeconfigFlag defines -kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
+// the pod's service account.
+func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
+	const env = clientcmd.RecommendedConfigPathEnvVar
+	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "how to reach the API server: a file, several to be merged, separated as in PATH, or none for no API server; "+
+		env+" sets the default; empty means the pod's service account if there is one")
+}
 
 // toldDir is where the reporter keeps what it told, below the directory of the records.
 const toldDir = "told"
@@ -59,9 +68,17 @@ func apiConfig(kubeconfig string) (*rest.Config, error) {
 		}
 		return c, err
 	}
-	c, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
+	rules := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	if files := filepath.SplitList(kubeconfig); len(files) > 1 { // client-go skips those that do not exist
+		rules = &clientcmd.ClientConfigLoadingRules{Precedence: files}
+	}
+	merged, err := rules.Load()
 	if err != nil {
-		return nil, fmt.Errorf("-kubeconfig %s: %w", kubeconfig, err)
+		return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
+	}
+	c, err := clientcmd.NewDefaultClientConfig(*merged, &clientcmd.ConfigOverrides{}).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
 	}
 	return c, nil
 }

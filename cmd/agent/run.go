@@ -32,7 +32,7 @@ func runFlags(s *settings) *flag.FlagSet {
 	fs.StringVar(&s.stateDir, "state-dir", store.DefaultDir, "directory of the records; the plugin's stateDir must be the same")
 	fs.StringVar(&s.logFormat, "log-format", "json", "json, or console for a terminal")
 	fs.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
-	fs.StringVar(&s.kubeconfig, "kubeconfig", "", "how to reach the API server: a file, or none to tell it nothing; empty means the pod's service account where there is one")
+	kubeconfigFlag(fs, &s.kubeconfig)
 	fs.StringVar(&s.node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 	fs.DurationVar(&s.sandboxGrace, "sandbox-grace", 0, "how long a sandbox must be gone, in the kernel and in the runtime, until its bond is released without a DEL; 0 means 5m")

@@ -83,7 +83,8 @@ type Sandbox struct {
 
 // Spec is what is wanted of the bond interface itself.
 type Spec struct {
-	// Name is the bond's in the pod, where that is to be another than Key.IfName.
+	// Name is the bond's name in the pod if it is not Key.IfName. Only records of older versions have it, whose ADD
+	// obeyed ifname in the network config; their bonds keep that name.
 	Name    string  `json:"name,omitempty"`
 	Options Options `json:"options"`
 	// MTU in bytes; 0 when nobody asked and none could be derived.

@@ -1,7 +1,6 @@
 package cni
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +27,8 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	if name := cmp.Or(c.IfName, k.IfName); slices.Contains(c.LinkNames(), name) {
-		return invalid("links", name, "links other than the bond itself, which is called that (CNI_IFNAME, or ifname)")
+	if slices.Contains(c.LinkNames(), k.IfName) {
+		return invalid("links", k.IfName, "links other than the bond itself, which has this name (CNI_IFNAME)")
 	}
 	s, err := p.open(c.StateDir)
 	if err != nil {
@@ -208,7 +207,7 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 		taken = &obs.Bond.Link
 	}
 	if taken != nil {
-		return badEnv("CNI_IFNAME, or ifname: the pod has a link %s already (ifindex %d, kind %q)", taken.Name, taken.Index, taken.Kind)
+		return badEnv("CNI_IFNAME: the pod has a link %s already (ifindex %d, kind %q)", taken.Name, taken.Index, taken.Kind)
 	}
 	for i := range obs.Members {
 		m, name := &obs.Members[i], rec.Members[i].String()

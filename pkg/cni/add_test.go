@@ -330,34 +330,56 @@ func TestAddTwice(t *testing.T) {
 	}
 }
 
-// TestIfName: a config may name the bond otherwise than the runtime does, as today's plugin lets it.
+// TestIfName: ifname in a config is ignored with a warning. The plugins after this one look for CNI_IFNAME.
 func TestIfName(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.pod("p1", 0)
 	before := n.String()
-	changes := map[string]any{"ifname": "bond7"}
-	args := n.args("c1", pod, n.config(changes))
-	args.IfName = "net3"
+	args := n.args("c1", pod, n.config(map[string]any{"ifname": "bond7"}))
 	result := n.mustAdd(args)
-	if result.Interfaces[0].Name != "bond7" || n.link(pod, "bond7").Kind != "bond" {
+	if result.Interfaces[0].Name != "bond0" || n.link(pod, "bond0").Kind != "bond" {
 		t.Errorf("result %v", result.Interfaces[0])
 	}
-	if _, there := n.Link(pod, "net3"); there {
-		t.Error("there is a link net3, too")
+	if _, there := n.Link(pod, "bond7"); there {
+		t.Error("there is a link bond7")
 	}
-	k := bond.Key{ContainerID: "c1", IfName: "net3"}
-	n.must(n.Rename(pod, "bond7", "mine"))
-	if _, err := n.engine().Converge(t.Context(), k); err != nil {
-		t.Fatal(err)
-	}
-	check := n.args("c1", pod, n.withPrev(args.StdinData, result))
-	check.IfName = "net3"
-	if err := n.plugin.Funcs().Check(check); err != nil {
-		t.Errorf("CHECK: %v", err)
+	if w := n.record("c1").Warnings; len(w) != 1 || !strings.Contains(w[0], "bond7") || !strings.Contains(w[0], "CNI_IFNAME") {
+		t.Errorf("warnings %q", w)
 	}
 	n.mustDel(args)
 	n.nothingLeft(before)
-	changes["links"] = []any{map[string]string{"name": "net1"}, map[string]string{"name": "bond7"}}
-	_, err := n.add(n.args("c1", pod, n.config(changes)))
-	wantError(t, err, types.ErrInvalidNetworkConfig, "links", "bond7")
+	same := n.args("c1", pod, n.config(map[string]any{"ifname": "bond0"}))
+	n.mustAdd(same)
+	if w := n.record("c1").Warnings; len(w) != 0 {
+		t.Errorf("warnings for the same name: %q", w)
+	}
+}
+
+// TestIfNameOfOlderVersion: an ADD of an older version obeyed ifname. Its bond keeps that name while the pod lives.
+func TestIfNameOfOlderVersion(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	args := n.args("c1", pod, n.config(map[string]any{"ifname": "bond7"}))
+	result := n.mustAdd(args)
+	rec := n.record("c1")
+	rec.Spec.Name, rec.Warnings = "bond7", nil
+	n.must(n.store.Save(rec))
+	n.must(n.Rename(pod, "bond0", "bond7"))
+	result.Interfaces[0].Name = "bond7"
+	if err := n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result))); err != nil {
+		t.Errorf("CHECK: %v", err)
+	}
+	n.must(n.Rename(pod, "bond7", "mine"))
+	if _, err := n.engine().Converge(t.Context(), rec.Key); err != nil {
+		t.Fatal(err)
+	}
+	n.link(pod, "bond7")
+	n.must(n.DeleteBond(pod, "bond7"))
+	if _, err := n.engine().Converge(t.Context(), rec.Key); err != nil {
+		t.Fatal(err)
+	}
+	n.link(pod, "bond7")
+	n.mustDel(args)
+	n.nothingLeft(before)
 }

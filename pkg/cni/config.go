@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -28,8 +29,8 @@ const (
 type Config struct {
 	// Basics are what DEL needs, which must work however odd the rest is.
 	Basics
-	// IfName is the bond's name in the pod, where that is to be another than CNI_IFNAME.
-	IfName string
+	// IgnoredIfName is the value of ifname as text, for a warning; the bond is named CNI_IFNAME.
+	IgnoredIfName string
 	// LinksInContainer: the members are in the pod already. Otherwise they are in the
 	// host and are moved into the pod.
 	LinksInContainer bool
@@ -81,11 +82,8 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Config{}
+	c := &Config{IgnoredIfName: o.ifName()}
 	if c.Basics, err = o.basics(stdin); err != nil {
-		return nil, err
-	}
-	if c.IfName, err = o.ifName(); err != nil {
 		return nil, err
 	}
 	if err = c.parseLinks(o); err != nil {
@@ -156,16 +154,14 @@ func (o object) basics(stdin []byte) (Basics, error) {
 	return b, err
 }
 
-// ifName is empty where the bond is to be called as CNI_IFNAME says.
-func (o object) ifName() (string, error) {
-	name, found, err := o.str(fieldIfName, wanted(fieldIfName))
-	if err != nil || !found || name == "" {
-		return "", err
+// ifName returns the value of ifname as text, or "" if it is absent or empty. Any value is accepted: nothing depends on it.
+func (o object) ifName() string {
+	value, found := o.raw(fieldIfName)
+	var name string
+	if err := json.Unmarshal(value, &name); found && err != nil {
+		return shown(string(value))
 	}
-	if err := bond.ValidateIfName(name); err != nil {
-		return "", types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: %v", fieldIfName, err), "")
-	}
-	return name, nil
+	return name
 }
 
 func (o object) stateDir() (string, error) {

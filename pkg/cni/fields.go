@@ -53,7 +53,7 @@ var fields = []Field{
 	{fieldSingle, trueOrFalse, "false", "Whether one link is enough in links."},
 	{fieldDegraded, trueOrFalse, "false", "Whether ADD, and CHECK, are content with some of the links. One that is missing at ADD joins when it comes if sriov-cni noted which VF it is; else it is told of as unidentified and never taken."},
 	{fieldTimeout, fmt.Sprintf("a number of seconds from 0 to %d", int(maxLinkTimeout.Seconds())), "0", "How long ADD waits for links that are not there yet."},
-	{fieldIfName, "the name of an interface", "CNI_IFNAME", "What the bond is called in the pod, where that is not to be what the runtime says. Everything else goes by CNI_IFNAME all the same."},
+	{fieldIfName, "ignored", "–", "The bond has the name that the runtime gives (CNI_IFNAME), by which the next plugins of a chain look for it. Another name here causes a warning."},
 	{fieldMTU, fmt.Sprintf("a number from %d to %d, or 0 to take the members' least", minMTU, maxMTU), "0", "The MTU of the bond, which the kernel puts on its members. More than a link has, or the PF that owns it, is refused."},
 	{fieldMAC, "a unicast MAC address, e.g. 02:00:00:00:00:01", "the first link's", "The MAC of the bond. With failOverMac=active, where the bond has its active member's, the first link (the primary, the highest prio) gets it, unless one has it already, and gives it back on DEL. runtimeConfig.mac, args.cni.mac and MAC in CNI_ARGS go before it, in this order."},
 	{fieldIPAM, "an object with the type of an IPAM plugin, e.g. host-local", "none", "Who gives addresses; the whole network config is passed on to it, runtimeConfig.ips and args.cni.ips among it."},

@@ -64,8 +64,8 @@ func (s *session) collect(ctx context.Context, k bond.Key, network string, valid
 	return s.engine.Release(ctx, k)
 }
 
-// Status says whether an ADD could work: the kernel can make bonds, the state directory can be
-// used, and the IPAM plugin is well.
+// Status returns an error if an ADD cannot work: the kernel cannot make bonds, the state directory cannot be used, or the
+// IPAM plugin is missing or fails its own STATUS. Its code is the one that the CNI specification has for this.
 func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	b, err := ParseBasics(args.StdinData)
 	if err != nil {
@@ -79,7 +79,10 @@ func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	if err := s.Probe(ctx); err != nil {
 		return unavailable(err)
 	}
-	return s.ipam.run(ctx, networkOnly(b, args), "STATUS", args.StdinData)
+	if err := s.ipam.run(ctx, networkOnly(b, args), "STATUS", args.StdinData); err != nil {
+		return unavailable(err)
+	}
+	return nil
 }
 
 // networkOnly is a record as far as IPAM needs one for a verb that is about no container.
@@ -87,6 +90,15 @@ func networkOnly(b Basics, args *skel.CmdArgs) *bond.Record {
 	return &bond.Record{Network: b.Network, CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path}}
 }
 
+// unavailable is the error of STATUS. An IPAM plugin that reports limited connectivity of existing pods keeps that code.
 func unavailable(err error) *types.Error {
-	return types.NewError(types.ErrPluginNotAvailable, fmt.Sprintf("no bond can be made on this node: %v", err), "")
+	code, details := types.ErrPluginNotAvailable, ""
+	var coded *types.Error
+	if errors.As(err, &coded) {
+		details = coded.Details
+		if coded.Code == types.ErrLimitedConnectivity {
+			code = coded.Code
+		}
+	}
+	return types.NewError(code, fmt.Sprintf("no bond can be made on this node: %v", err), details)
 }

@@ -77,7 +77,13 @@ func TestStatus(t *testing.T) {
 	ok := map[string]any{"cniVersion": "1.1.0", "ipam": map[string]any{"type": "gated", "dataDir": n.data, "subnet": "10.0.0.0/24"}}
 	n.must(status(ok))
 	g.touch(t, "broken-STATUS")
-	wantError(t, status(ok), 77, "IPAM gated STATUS")
+	wantError(t, status(ok), types.ErrPluginNotAvailable, "IPAM gated STATUS") // whatever its own code is
+	wantError(t, status(map[string]any{"cniVersion": "1.1.0", "ipam": map[string]any{"type": "missing"}}), types.ErrPluginNotAvailable, "ipam.type", "missing")
+	for code, want := range map[uint]uint{types.ErrInvalidNetworkConfig: types.ErrPluginNotAvailable, types.ErrLimitedConnectivity: types.ErrLimitedConnectivity} {
+		if e := unavailable(types.NewError(code, "x", "y")); e.Code != want || e.Details != "y" {
+			t.Errorf("code %d became %+v, want %d", code, e, want)
+		}
+	}
 	probe = errors.New("no bonding")
 	wantError(t, status(ok), types.ErrPluginNotAvailable, "no bonding")
 	probe = nil

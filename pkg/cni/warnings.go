@@ -11,6 +11,9 @@ import (
 func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
+	if name := c.IgnoredIfName; name != "" && name != r.Key.IfName {
+		w = append(w, fmt.Sprintf("%s: %q is ignored: the bond has the name that the runtime gives, %s (CNI_IFNAME)", fieldIfName, shown(name), r.Key.IfName))
+	}
 	if s := passedOver(r, found); s != "" {
 		w = append(w, s)
 	}
