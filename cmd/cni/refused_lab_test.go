@@ -82,7 +82,7 @@ func TestKernelRefuses(t *testing.T) {
 			p.t.Cleanup(func() { p.ip("link", "set", pf, "vf", "0", "mac", "00:00:00:00:00:00") })
 		}, []string{"net2", "refuses the MAC", "trust on", "failOverMac=active"}},
 		{"a gateway that is not on the link", `"mode":1`, `"routes":[{"dst":"198.51.100.0/24","gw":"203.0.113.1"}]`, nil,
-			[]string{"198.51.100.0/24 via 203.0.113.1", "unreachable"}},
+			[]string{"198.51.100.0/24 via 203.0.113.1", "not in the subnet"}},
 		{"a scope that the kernel does not have", `"mode":1`, `"routes":[{"dst":"198.51.100.0/24","gw":"192.0.2.1","scope":300}]`, nil,
 			[]string{"routes[0]: scope: found 300"}},
 	} {

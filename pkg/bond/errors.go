@@ -13,6 +13,8 @@ var (
 	ErrBusy = errors.New("busy")
 	// ErrUnsupported: this kernel or driver will never do it.
 	ErrUnsupported = errors.New("not supported")
+	// ErrInvalid: the kernel rejects what the network config or IPAM asks for, and time does not change that.
+	ErrInvalid = errors.New("invalid")
 	// ErrNotFound: the store has no record of that key.
 	ErrNotFound = errors.New("no such record")
 	// ErrLocked: somebody else held the bond's lock past the deadline.

@@ -261,6 +261,9 @@ func (s *session) note(ctx context.Context, rec *bond.Record, c *Config, given *
 	if err != nil {
 		return err
 	}
+	if err := checkGateways(routes, addresses); err != nil {
+		return err
+	}
 	return s.update(ctx, rec, func(r *bond.Record) {
 		r.Addresses, r.Routes, r.DNS = addresses, routes, recordDNS(resultDNS(c, given))
 	})

@@ -26,6 +26,8 @@ func codeOf(err error) uint {
 	switch {
 	case errors.Is(err, errOvertaken), errors.Is(err, bond.ErrLocked), errors.Is(err, bond.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return types.ErrTryAgainLater
+	case errors.Is(err, bond.ErrInvalid):
+		return types.ErrInvalidNetworkConfig
 	case errors.Is(err, bond.ErrUnsupported):
 		return types.ErrUnsupportedField
 	case errors.As(err, &pathErr):

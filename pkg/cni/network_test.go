@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -12,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // fullRoutes are routes with every field that CNI 1.1 gives them.
@@ -114,8 +116,8 @@ func TestRouteFields(t *testing.T) {
 	ipam := map[string]any{"type": "static", "routes": fullRoutes, "addresses": []any{map[string]string{"address": "10.1.0.5/16"}, map[string]string{"address": "2001:db8::5/64"}}}
 	result := n.mustAdd(n.args("c1", pod, n.config(map[string]any{"cniVersion": "1.1.0", "ipam": ipam})))
 	want := []bond.Route{
+		{Dst: netip.MustParsePrefix("192.0.2.0/24"), Scope: new(253)}, // first, as a gateway may be behind it
 		{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.1.0.1"), MTU: 1400, AdvMSS: 1360, Priority: 50, Table: new(100)},
-		{Dst: netip.MustParsePrefix("192.0.2.0/24"), Scope: new(253)},
 		{Dst: netip.MustParsePrefix("2001:db8:1::/48"), Gateway: netip.MustParseAddr("2001:db8::1"), Priority: 7},
 	}
 	same := cmp.Options{cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })}
@@ -128,6 +130,84 @@ func TestRouteFields(t *testing.T) {
 	if r := result.Routes[1]; r.Scope == nil || *r.Scope != 253 {
 		t.Errorf("result: %v", r)
 	}
+}
+
+// TestGateways: a gateway that the kernel would reject fails ADD at once, naming route and gateway, and leaves nothing.
+func TestGateways(t *testing.T) {
+	address := func(list ...string) []any {
+		var out []any
+		for i := 0; i < len(list); i += 2 {
+			a := map[string]any{"address": list[i]}
+			if list[i+1] != "" {
+				a["gateway"] = list[i+1]
+			}
+			out = append(out, a)
+		}
+		return out
+	}
+	route := func(kv ...any) map[string]any {
+		r := map[string]any{}
+		for i := 0; i < len(kv); i += 2 {
+			r[kv[i].(string)] = kv[i+1]
+		}
+		return r
+	}
+	v4, v6 := address("10.1.0.5/24", ""), address("2001:db8::5/64", "")
+	tests := []struct {
+		name      string
+		addresses []any
+		routes    []any
+		want      []string // in the error; nil if ADD succeeds
+	}{
+		{"in the subnet", v4, []any{route("dst", "0.0.0.0/0", "gw", "10.1.0.1")}, nil},
+		{"outside", v4, []any{route("dst", "192.0.2.0/24", "gw", "10.9.0.1")}, []string{"192.0.2.0/24", "10.9.0.1", "10.1.0.5/24"}},
+		{"outside, of the address", address("10.1.0.5/24", "10.9.0.1"), []any{route("dst", "0.0.0.0/0")}, []string{"0.0.0.0/0", "10.9.0.1"}},
+		{"outside and not used", address("10.1.0.5/24", "10.9.0.1"), nil, nil},
+		{"behind a route of the host", address("10.1.0.5/32", "10.9.0.1"), []any{route("dst", "0.0.0.0/0", "gw", "10.9.0.1"), route("dst", "10.9.0.1/32", "gw", "0.0.0.0")}, nil},
+		{"behind a route in another table", v4, []any{route("dst", "192.0.2.0/24", "gw", "10.9.0.1"), route("dst", "10.9.0.0/24", "table", 7, "scope", 253)}, []string{"192.0.2.0/24", "10.9.0.1"}},
+		{"behind a gateway", v4, []any{route("dst", "10.9.0.0/24", "gw", "10.1.0.1"), route("dst", "192.0.2.0/24", "gw", "10.9.0.1")}, []string{"192.0.2.0/24", "10.9.0.1"}},
+		{"IPv6", v6, []any{route("dst", "::/0", "gw", "2001:db8::1")}, nil},
+		{"IPv6, link-local", v6, []any{route("dst", "::/0", "gw", "fe80::1")}, nil},
+		{"IPv6, outside", v6, []any{route("dst", "::/0", "gw", "2001:db8:9::1")}, []string{"::/0", "2001:db8:9::1"}},
+		{"IPv6, its own", v6, []any{route("dst", "::/0", "gw", "2001:db8::5")}, []string{"::/0", "2001:db8::5", "itself"}},
+		{"of the other family", v4, []any{route("dst", "192.0.2.0/24", "gw", "2001:db8::1")}, []string{"192.0.2.0/24", "2001:db8::1", "IPv4"}},
+		{"of the other family, IPv6", v6, []any{route("dst", "2001:db8:1::/48", "gw", "10.1.0.1")}, []string{"2001:db8:1::/48", "10.1.0.1", "IPv6"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			n := newNode(t, 1)
+			args := n.args("c1", n.pod("p1", 0), n.config(map[string]any{"cniVersion": "1.1.0", "ipam": map[string]any{"type": "static", "addresses": tt.addresses, "routes": tt.routes}}))
+			before := n.String()
+			if tt.want == nil {
+				n.mustAdd(args)
+				return
+			}
+			_, err := n.add(args)
+			wantError(t, err, types.ErrInvalidNetworkConfig, append(tt.want, "IPAM ADD")...)
+			n.nothingLeft(before)
+		})
+	}
+}
+
+// TestRouteRejected: a route that the kernel rejects for good fails ADD at once, whatever the plugin thought of it.
+func TestRouteRejected(t *testing.T) {
+	n := newNode(t, 1)
+	args := n.args("c1", n.pod("p1", 0), n.config(nil))
+	before := n.String()
+	tries := 0
+	n.FailApplyIf(func(a plan.Action) error {
+		if r, is := a.(plan.AddRoute); is {
+			tries++
+			return fmt.Errorf("%s: %w", r, bond.ErrInvalid)
+		}
+		return nil
+	})
+	_, err := n.add(args)
+	wantError(t, err, types.ErrInvalidNetworkConfig, "add route 0.0.0.0/0 via 10.56.217.1")
+	if tries != 1 {
+		t.Errorf("it was tried %d times", tries)
+	}
+	n.nothingLeft(before)
 }
 
 // TestRouteOutOfRange: what does not fit into the kernel's fields is refused, not cut off.

@@ -164,9 +164,14 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	if err := c.inTime(); err != nil {
 		return err
 	}
-	err := c.handle.RouteAddEcmp(nr)
-	if errors.Is(err, unix.EEXIST) {
+	switch err := c.handle.RouteAddEcmp(nr); {
+	case errors.Is(err, unix.EEXIST):
 		return nil
+	case errors.Is(err, unix.EINVAL), d.Up && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)):
+		// On a link that is up these errors are about the route itself: the gateway is not reachable through the link, is
+		// an address of the link, or the scope is wrong (fib_check_nh, ip6_route_check_nh).
+		return fmt.Errorf("%w: the kernel rejects it on a link that is up; its gateway must be in the subnet of one of the link's addresses: %w", bond.ErrInvalid, err)
+	default:
+		return err
 	}
-	return err
 }

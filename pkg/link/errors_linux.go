@@ -25,7 +25,7 @@ var classes = map[unix.Errno]error{
 	unix.ETIMEDOUT: bond.ErrBusy,
 	unix.ENOBUFS:   bond.ErrBusy,
 	unix.ENOMEM:    bond.ErrBusy,
-	// Routes of a bond that is not up yet.
+	// Routes of a bond that is not up yet; addRoute knows better of one that is.
 	unix.ENETDOWN:     bond.ErrBusy,
 	unix.ENETUNREACH:  bond.ErrBusy,
 	unix.EHOSTUNREACH: bond.ErrBusy,
@@ -56,7 +56,7 @@ func classify(err error) error {
 }
 
 func classified(err error) bool {
-	for _, class := range []error{bond.ErrGone, bond.ErrStale, bond.ErrBusy, bond.ErrUnsupported} {
+	for _, class := range []error{bond.ErrGone, bond.ErrStale, bond.ErrBusy, bond.ErrUnsupported, bond.ErrInvalid} {
 		if errors.Is(err, class) {
 			return true
 		}

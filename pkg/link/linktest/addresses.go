@@ -27,8 +27,8 @@ func (d *netdev) addRoute(r bond.Route) error {
 	if !d.up {
 		return fmt.Errorf("%s is down: %w", d.name, bond.ErrBusy)
 	}
-	if r.Gateway.IsValid() && !d.reaches(r.Gateway) {
-		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrBusy)
+	if r.Gateway.IsValid() && !d.reaches(r) {
+		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrInvalid)
 	}
 	if !slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
 		d.routes = append(d.routes, r)
@@ -59,11 +59,22 @@ func (d *netdev) flush() {
 	d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst.Addr().Is4() })
 }
 
-func (d *netdev) reaches(gateway netip.Addr) bool {
-	if gateway.IsLinkLocalUnicast() {
-		return true
+// reaches says that the route's gateway is a neighbour: in a subnet of the link, or behind a route without a gateway in the
+// main table or in that of the route.
+func (d *netdev) reaches(route bond.Route) bool {
+	gateway := route.Gateway
+	if gateway.Is6() {
+		if gateway.IsLinkLocalUnicast() {
+			return true
+		}
+		if slices.ContainsFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr() == gateway }) {
+			return false
+		}
 	}
-	onLink := func(r bond.Route) bool { return !r.Gateway.IsValid() && r.Dst.Contains(gateway) }
+	onLink := func(r bond.Route) bool {
+		table := orMain(r.Table)
+		return !r.Gateway.IsValid() && r.Dst.Contains(gateway) && (table == orMain(nil) || table == orMain(route.Table))
+	}
 	return slices.ContainsFunc(d.addrs, func(p netip.Prefix) bool { return p.Contains(gateway) }) ||
 		slices.ContainsFunc(d.routes, onLink)
 }

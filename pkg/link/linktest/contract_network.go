@@ -14,6 +14,7 @@ var networkCases = []contractCase{
 	{"add routes", bonding_, addRoutes},
 	{"a route is told as it was added", bonding_, routesTold},
 	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
+	{"a gateway that is no neighbour is rejected for good", bonding_, gateways},
 	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
 	{"flushed addresses are gone", bonding_, networkFlushed},
 	{"announcing changes nothing", bonding_, announce},
@@ -108,7 +109,36 @@ func routeRefused(s *stage) {
 	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw4}}, bond.ErrBusy)
 	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4}}, bond.ErrBusy)
 	s.apply(plan.SetUp{Link: s.bond()})
-	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: netip.MustParseAddr("203.0.113.1")}}, bond.ErrBusy)
+	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: netip.MustParseAddr("203.0.113.1")}}, bond.ErrInvalid)
+}
+
+// gateways: which gateways the kernel takes on a bond that is up. Those that it rejects it rejects for good.
+func gateways(s *stage) {
+	s.networked()
+	gw := netip.MustParseAddr
+	for _, r := range []bond.Route{
+		{Dst: dst4, Gateway: gw("203.0.113.1")},
+		{Dst: dst6, Gateway: gw("2001:db8:ff::1")},
+		{Dst: dst6, Gateway: v6.Addr()},
+		{Dst: dst4, Gateway: gw("203.0.113.1"), Table: new(100)},
+	} {
+		s.refused(plan.AddRoute{Bond: s.bond(), Route: r}, bond.ErrInvalid)
+	}
+	for _, r := range []bond.Route{
+		{Dst: addr("203.0.113.1/32"), Table: new(100)},
+		{Dst: addr("2001:db8:ff::/64")},
+	} {
+		s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
+	}
+	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw("203.0.113.1")}}, bond.ErrInvalid) // not in its table
+	for _, r := range []bond.Route{
+		{Dst: dst4, Gateway: gw("203.0.113.1"), Table: new(100)},
+		{Dst: dst6, Gateway: gw("2001:db8:ff::1")},
+		{Dst: dst6, Gateway: gw("fe80::1"), Priority: 7},
+		{Dst: dst4, Gateway: v4.Addr()},
+	} {
+		s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
+	}
 }
 
 func networkDown(s *stage) {
