@@ -25,8 +25,13 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	if err != nil {
 		return err
 	}
+	readable := func(ctx context.Context) ([]*bond.Record, error) {
+		list, _, listErr := records.List(ctx) // the hub reports those that cannot be read
+		return list, listErr
+	}
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
+		Records: readable, SandboxAlive: kernel.SandboxAlive,
 	})
 	journal := status.NewJournal(log)
 	reporter, err := newReporter(s, records.Dir(), log)
@@ -54,10 +59,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
 	collector := collect.New(collect.Config{
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
-		Records: func(ctx context.Context) ([]*bond.Record, error) {
-			readable, _, listErr := records.List(ctx) // the hub reports the others
-			return readable, listErr
-		},
+		Records: readable,
 	})
 	metrics, err := newMetrics(journal, reporter, hub, worker)
 	if err != nil {

@@ -60,7 +60,10 @@ func inspectAll(ctx context.Context, stateDir string) ([]bond.Status, error) {
 	for _, p := range problems {
 		fmt.Fprintln(os.Stderr, p)
 	}
-	engine := reconcile.New(reconcile.Config{Kernel: kernel, Store: records})
+	engine := reconcile.New(reconcile.Config{
+		Kernel: kernel, Store: records, SandboxAlive: kernel.SandboxAlive,
+		Records: func(context.Context) ([]*bond.Record, error) { return list, nil },
+	})
 	all := []bond.Status{}
 	for _, r := range list {
 		o, err := engine.Inspect(ctx, r.Key)

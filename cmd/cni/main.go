@@ -33,7 +33,7 @@ func open(stateDir string) (*cni.Backend, error) {
 	}
 	return &cni.Backend{
 		Kernel: kernel, Store: records, FindMembers: kernel.FindMembers,
-		Sandbox: sandbox, HostSandbox: hostSandbox, Probe: probe,
+		Sandbox: sandbox, HostSandbox: hostSandbox, SandboxAlive: kernel.SandboxAlive, Probe: probe,
 	}, nil
 }
 

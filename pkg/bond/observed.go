@@ -79,6 +79,16 @@ type ObservedMember struct {
 	// ForeignClaim is the netns path that another plugin's claim on the VF names, when
 	// that is a living netns other than the record's; empty otherwise.
 	ForeignClaim string
+	// Ownership says whether the VF's own plugin still assigns the VF to this pod.
+	Ownership Ownership
+	// OwnershipReason names the file that Released or Unreadable comes from.
+	OwnershipReason string
+	// SriovCNI are sriov-cni's files about a VF in the pod whose record has none yet: it was made by a version
+	// that did not record them. Nil otherwise.
+	SriovCNI *SriovCNI
+	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it, where
+	// no file shows who owns the VF.
+	OtherRecord string
 }
 
 // ObservedPF is the physical function of a VF.

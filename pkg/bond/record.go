@@ -116,6 +116,8 @@ type Member struct {
 	QueueID *uint16 `json:"queueId,omitempty"`
 	Prio    *int32  `json:"prio,omitempty"`
 	Before  Before  `json:"before"`
+	// SriovCNI are sriov-cni's files about a VF that it attached to this pod; nil for other links.
+	SriovCNI *SriovCNI `json:"sriovCNI,omitempty"`
 }
 
 // Rank is the member's priority; 0 where none was asked, as in the kernel.

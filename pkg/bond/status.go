@@ -47,7 +47,7 @@ type MemberStatus struct {
 	PF   PCIAddress `json:"pf,omitempty"`
 	// VF is the VF's number on its PF; meaningful where PF is set.
 	VF int `json:"vf"`
-	// State is "active", "backup", "up", "no carrier", "down", "not enslaved", "in host", "lost" or "unidentified".
+	// State is "active", "backup", "up", "no carrier", "down", "not enslaved", "in host", "lost", "released" or "unidentified".
 	State  string `json:"state"`
 	Reason string `json:"reason,omitempty"`
 	// Since is when the loss was first seen; zero while the member is well.

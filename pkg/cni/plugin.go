@@ -45,6 +45,8 @@ type Backend struct {
 	Sandbox func(path string) (bond.Sandbox, error)
 	// HostSandbox is the identity of the netns that the plugin itself runs in.
 	HostSandbox func() (bond.Sandbox, error)
+	// SandboxAlive reports whether a sandbox still exists; nil counts each as alive.
+	SandboxAlive func(bond.Sandbox) (bool, error)
 	// Probe is nil when the kernel can make bonds and records can be written, else why not.
 	Probe func(ctx context.Context) error
 }
@@ -96,8 +98,26 @@ func (p *Plugin) open(stateDir string) (*session, error) {
 	if s.stdout == nil {
 		s.stdout = os.Stdout
 	}
-	s.engine = reconcile.New(reconcile.Config{Kernel: backend.Kernel, Store: backend.Store, IPAM: s.ipam, Log: s.log})
+	s.engine = reconcile.New(reconcile.Config{
+		Kernel: backend.Kernel, Store: backend.Store, IPAM: s.ipam, Log: s.log,
+		Records: s.records, SandboxAlive: backend.SandboxAlive,
+	})
 	return s, nil
+}
+
+// records are all that can be read; the agent reports the others.
+func (s *session) records(context.Context) ([]*bond.Record, error) {
+	keys, err := s.Store.Keys()
+	if err != nil {
+		return nil, err
+	}
+	var all []*bond.Record
+	for _, k := range keys {
+		if r, err := s.Store.Load(k); err == nil {
+			all = append(all, r)
+		}
+	}
+	return all, nil
 }
 
 func (p *Plugin) stderr() io.Writer {

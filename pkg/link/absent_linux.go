@@ -20,7 +20,8 @@ func (l *lookout) absent(i int) (bond.FoundLink, error) {
 	}
 	f := bond.FoundLink{Member: bond.Member{
 		Name: name, PCI: a.PCI, MAC: a.MAC,
-		Before: bond.Before{Name: name, MAC: a.MAC, MTU: a.MTU, Up: true},
+		Before:   bond.Before{Name: name, MAC: a.MAC, MTU: a.MTU, Up: true},
+		SriovCNI: l.k.sriovFiles(l.Key, name, a.PCI, l.Sandbox),
 	}}
 	switch with, err := l.withPF(f.Member, a); {
 	case err == nil:

@@ -24,11 +24,11 @@ func (k *Kernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	switch a := a.(type) {
 	case plan.RestoreVF:
-		return k.alone(ctx, a.PCI, func() error { return k.restoreVF(ctx, a) })
+		return k.whileOwned(ctx, r, a.PCI, func() error { return k.restoreVF(ctx, a) })
 	case plan.MoveToPod:
-		return k.alone(ctx, a.Link.PCI, func() error { return k.moveToPod(ctx, r, a) })
+		return k.whileOwned(ctx, r, a.Link.PCI, func() error { return k.moveToPod(ctx, r, a) })
 	case plan.MoveToHost:
-		return k.alone(ctx, a.Link.PCI, func() error { return k.moveToHost(ctx, r, a) })
+		return k.withVFLock(ctx, a.Link.PCI, func() error { return k.moveToHost(ctx, r, a) })
 	case plan.CreateBond:
 		return k.createBond(ctx, r, a)
 	case plan.SetOptions:
@@ -36,7 +36,7 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	case plan.DeleteBond:
 		return k.onBond(ctx, r, a.Bond, (*conn).deleteBond)
 	case plan.Enslave:
-		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave)
+		return k.withVFLock(ctx, a.Link.PCI, func() error { return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave) })
 	case plan.SetActive:
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
 	case plan.TuneMember:
@@ -50,19 +50,6 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	default:
 		return k.applyToLink(ctx, r, a)
 	}
-}
-
-// alone makes a change of a VF while sriov-cni makes none. The claim is looked at under the lock.
-func (k *Kernel) alone(ctx context.Context, vf bond.PCIAddress, change func() error) error {
-	if vf == "" {
-		return change()
-	}
-	unlock, err := k.locks.Lock(ctx, vf)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return change()
 }
 
 // applyToLink makes the changes that every kind of link takes.
@@ -90,7 +77,11 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	if a.On() == plan.OnBond {
 		return k.onBond(ctx, r, ref, change)
 	}
-	return k.onLink(ctx, r, ref, change)
+	locked := func() error { return k.onLink(ctx, r, ref, change) }
+	if ref.Place == bond.InHost {
+		return k.whileOwned(ctx, r, ref.PCI, locked)
+	}
+	return k.withVFLock(ctx, ref.PCI, locked)
 }
 
 func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {

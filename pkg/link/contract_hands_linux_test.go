@@ -23,11 +23,11 @@ import (
 // and sysfs. What is done to VFs is in a file of its own.
 type hands struct {
 	*link.Kernel
-	t        *testing.T
-	host     string // path of the netns that is the host's; empty for our own
-	claimDir string
-	peers    map[string]string // of veths, by path and name; the peers are in the host
-	cards    *cards            // nil where there are no VFs
+	t     *testing.T
+	host  string            // path of the netns that is the host's; empty for our own
+	sriov string            // sriov-cni's directory; its claims are in pci there
+	peers map[string]string // of veths, by path and name; the peers are in the host
+	cards *cards            // nil where there are no VFs
 }
 
 // ip runs ip in a netns.
@@ -225,8 +225,44 @@ func (h *hands) SetCarrier(path, name string, on bool) error {
 	return h.set(linktest.Host, h.peers[path+"/"+name], state)
 }
 
-func (h *hands) Claim(pci bond.PCIAddress, path string) {
-	if err := os.WriteFile(filepath.Join(h.claimDir, string(pci)), []byte(path), 0o600); err != nil {
+func (h *hands) claim(pci bond.PCIAddress) string { return filepath.Join(h.sriov, "pci", string(pci)) }
+
+func (h *hands) Attach(r *bond.Record, i int) {
+	m := &r.Members[i]
+	m.SriovCNI = &bond.SriovCNI{Cache: filepath.Join(h.sriov, r.Key.ContainerID+"-"+m.Name), Claim: h.claim(m.PCI)}
+	h.Cache(m.SriovCNI.Cache, m.PCI)
+	h.Claim(m.PCI, r.Sandbox.Path)
+}
+
+func (h *hands) Claim(pci bond.PCIAddress, path string) { h.file(h.claim(pci), path) }
+
+func (h *hands) Cache(path string, pci bond.PCIAddress) {
+	text := ""
+	if pci != "" {
+		text = fmt.Sprintf(`{"deviceID":%q}`, pci)
+	}
+	h.file(path, text)
+}
+
+// BreakClaim puts a directory in its place: root may read every file.
+func (h *hands) BreakClaim(pci bond.PCIAddress) {
+	h.file(h.claim(pci), "")
+	if err := os.Mkdir(h.claim(pci), 0o700); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// file writes a file of sriov-cni's; no text removes it.
+func (h *hands) file(path, text string) {
+	h.t.Helper()
+	err := os.RemoveAll(path)
+	if err == nil && text != "" {
+		err = errors.Join(os.MkdirAll(filepath.Dir(path), 0o600), os.WriteFile(path, []byte(text), 0o600))
+	}
+	if err == nil {
+		err = os.MkdirAll(filepath.Dir(path), 0o600)
+	}
+	if err != nil {
 		h.t.Fatal(err)
 	}
 }

@@ -42,8 +42,8 @@ type pool struct {
 
 func (p *pool) open(t *testing.T) linktest.World {
 	t.Helper()
-	h := &hands{t: t, claimDir: t.TempDir(), cards: &cards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
-	k, err := link.New(link.Options{ClaimDir: h.claimDir})
+	h := &hands{t: t, sriov: t.TempDir(), cards: &cards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
+	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package link_test
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/link"
@@ -25,9 +26,9 @@ func hasBonding(t *testing.T) bool {
 
 // openVeth makes a host of its own, so that nothing of the machine is touched.
 func openVeth(t *testing.T) linktest.World {
-	h := &hands{t: t, claimDir: t.TempDir(), peers: map[string]string{}}
+	h := &hands{t: t, sriov: t.TempDir(), peers: map[string]string{}}
 	h.host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
-	k, err := link.New(link.Options{HostNetns: h.host, SysfsPCI: t.TempDir(), SriovDir: t.TempDir(), ClaimDir: h.claimDir})
+	k, err := link.New(link.Options{HostNetns: h.host, SysfsPCI: t.TempDir(), SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -150,6 +150,7 @@ func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
 	m := memberOf(d, l.place)
 	if a != nil { // its name may have been changed since
 		m.Name, m.Before.Name = name, name
+		m.SriovCNI = l.k.sriovFiles(l.Key, name, m.PCI, l.Sandbox)
 	}
 	return l.withPF(m, a)
 }

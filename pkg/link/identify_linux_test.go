@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -159,8 +160,9 @@ func TestFindMembersNoted(t *testing.T) {
 	if err != nil || len(found.Links) != 1 || len(found.Warnings) != 1 || !strings.Contains(found.Warnings[0], "ens1") {
 		t.Fatalf("found %+v (%v); want a warning that there is no PF", found, err)
 	}
-	want := bond.Member{Name: "net1", PCI: "0000:01:10.0", MAC: "02:00:00:00:00:01", Before: bond.Before{Name: "net1", MAC: "02:00:00:00:00:01", MTU: 9000, Up: true}}
-	if l := found.Links[0]; l.Member != want || !errors.Is(l.Missing, bond.ErrGone) || !strings.Contains(l.Missing.Error(), "0000:01:10.0") {
+	want := bond.Member{Name: "net1", PCI: "0000:01:10.0", MAC: "02:00:00:00:00:01", Before: bond.Before{Name: "net1", MAC: "02:00:00:00:00:01", MTU: 9000, Up: true},
+		SriovCNI: &bond.SriovCNI{Cache: filepath.Join(g.k.sriov, g.r.Key.ContainerID+"-net1")}} // there is no claim
+	if l := found.Links[0]; !reflect.DeepEqual(l.Member, want) || !errors.Is(l.Missing, bond.ErrGone) || !strings.Contains(l.Missing.Error(), "0000:01:10.0") {
 		t.Errorf("got %+v, want %+v, missing", l, want)
 	}
 	// The VF is on the bus, and its PF has no netdev.
@@ -169,7 +171,7 @@ func TestFindMembersNoted(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err = g.k.FindMembers(t.Context(), g.search(false, "net1"))
-	if err != nil || found.Links[0].Member != want || found.Links[0].Missing == nil {
+	if err != nil || !reflect.DeepEqual(found.Links[0].Member, want) || found.Links[0].Missing == nil {
 		t.Errorf("without its PF: %+v (%v)", found, err)
 	}
 	if found := g.find(g.search(true, "net1")); !found.Links[0].Member.Unidentified {
@@ -193,6 +195,7 @@ func TestVFLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.k.locks.Timeout = 50 * time.Millisecond
+	g.r.Members = append(g.r.Members, bond.Member{Name: "net1", PCI: vf})
 	unlock, err := g.k.locks.Lock(t.Context(), vf)
 	if err != nil {
 		t.Fatal(err)

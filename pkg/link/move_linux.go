@@ -28,8 +28,8 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 	if err != nil {
 		return err
 	}
-	if err = k.mayTake(r, d); err != nil {
-		return err
+	if d.Master != 0 {
+		return fmt.Errorf("%w: %s is enslaved in the host to ifindex %d", bond.ErrStale, d.Name, d.Master)
 	}
 	pod, err := k.openPod(ctx, r.Sandbox)
 	if err != nil {
@@ -51,24 +51,6 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 		return err
 	}
 	return host.move(d, pod, a.Name, d.PCI == "")
-}
-
-// mayTake is the last look before a link is taken from the host.
-func (k *Kernel) mayTake(r *bond.Record, d *device) error {
-	if d.Master != 0 {
-		return fmt.Errorf("%w: %s is enslaved in the host to ifindex %d", bond.ErrStale, d.Name, d.Master)
-	}
-	if d.PCI == "" {
-		return nil
-	}
-	claim, err := k.claims.foreign(d.PCI, r.Sandbox)
-	if err != nil {
-		return err
-	}
-	if claim != "" {
-		return fmt.Errorf("%w: %s is claimed for %s", bond.ErrStale, d.PCI, claim)
-	}
-	return nil
 }
 
 // nameFits is asked before a move, because the kernel would move the link and then fail to

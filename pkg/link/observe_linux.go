@@ -32,16 +32,7 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 	if err := k.observeHost(ctx, r, &o); err != nil {
 		return bond.Observed{}, err
 	}
-	for i := range r.Members {
-		pci := r.Members[i].PCI
-		if pci == "" {
-			continue
-		}
-		var err error
-		if o.Members[i].ForeignClaim, err = k.claims.foreign(pci, r.Sandbox); err != nil {
-			return bond.Observed{}, err
-		}
-	}
+	k.observeOwnership(r, &o)
 	return o, nil
 }
 

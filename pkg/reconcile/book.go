@@ -22,6 +22,7 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 	if obs.Bond != nil && rec.BondIndex != obs.Bond.Index {
 		rec.BondIndex, changed = obs.Bond.Index, true
 	}
+	changed = adopt(rec, obs) || changed
 	losses := lossesOf(rec, p)
 	changed = e.open(rec, losses, mem, now) || changed
 	changed = e.close(rec, losses, mem, now) || changed
@@ -72,7 +73,7 @@ func lossesOf(rec *bond.Record, p plan.Plan) map[string]part {
 	for _, f := range p.Findings {
 		name := partName(rec, f.Member)
 		s := parts[name]
-		s.broken = s.broken || f.Code != plan.Stranger
+		s.broken = s.broken || f.Code != plan.Stranger && f.Code != plan.OwnerUnreadable
 		if s.code == "" && isLoss(f.Code) {
 			s.code, s.text = f.Code, f.Text
 		}

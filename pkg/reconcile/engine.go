@@ -22,6 +22,13 @@ type Config struct {
 	Store  Store
 	// IPAM is needed by Release only.
 	IPAM IPAM
+	// Records lists all readable records, to see which other bond names a VF; nil if that is not looked at.
+	Records func(context.Context) ([]*bond.Record, error)
+	// SandboxAlive reports whether a sandbox still exists; nil counts each as alive.
+	SandboxAlive func(bond.Sandbox) (bool, error)
+	// Stopping reports whether the container runtime is stopping a sandbox, from what is known without asking it.
+	// It must not block. May be nil.
+	Stopping func(containerID string) bool
 	// Log may be nil.
 	Log *zap.Logger
 	// Now may be nil: time.Now.
@@ -33,6 +40,10 @@ type Config struct {
 // Engine makes recorded bonds real. It is safe for concurrent use; work on one bond is
 // serialised by the store's lock, across processes.
 type Engine struct {
+	records      func(context.Context) ([]*bond.Record, error)
+	sandboxAlive func(bond.Sandbox) (bool, error)
+	stopping     func(containerID string) bool
+
 	kernel   Kernel
 	store    Store
 	ipam     IPAM
@@ -43,7 +54,10 @@ type Engine struct {
 
 // New makes an Engine.
 func New(c Config) *Engine {
-	e := &Engine{kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now}
+	e := &Engine{
+		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
+		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping,
+	}
 	if e.log == nil {
 		e.log = zap.NewNop()
 	}
@@ -96,7 +110,7 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return e.converge(ctx, rec)
+	return e.converge(ctx, rec, false)
 }
 
 // Update changes a record under the bond's lock. The error is bond.ErrNotFound where there
@@ -124,26 +138,34 @@ func (e *Engine) Inspect(ctx context.Context, k bond.Key) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	obs, err := e.kernel.Observe(ctx, rec)
+	obs, err := e.observe(ctx, rec)
 	if err != nil {
 		return Outcome{Record: rec}, err
 	}
-	p := plan.Diff(plan.Input{Record: rec, Observed: obs, Hints: e.memories.of(k).hints(rec, &obs, e.now())})
+	p := plan.Diff(e.input(rec, &obs, e.memories.of(k), e.now(), false))
 	return Outcome{Record: rec, Observed: obs, Plan: p, Status: statusOf(rec, &obs, p, nil)}, nil
 }
 
-// converge works under the bond's lock.
-func (e *Engine) converge(ctx context.Context, rec *bond.Record) (Outcome, error) {
+// input is what a plan depends on.
+func (e *Engine) input(rec *bond.Record, obs *bond.Observed, mem *bondMemory, now time.Time, firstDEL bool) plan.Input {
+	return plan.Input{
+		Record: rec, Observed: *obs, Hints: mem.hints(rec, obs, now), FirstDEL: firstDEL,
+		Stopping: e.stopping != nil && e.stopping(rec.Key.ContainerID),
+	}
+}
+
+// converge works under the bond's lock. firstDEL is plan.Input's.
+func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) (Outcome, error) {
 	mem := e.memories.of(rec.Key)
 	out := Outcome{Record: rec}
 	var firstErr error
 	for range maxRounds {
-		obs, err := e.kernel.Observe(ctx, rec)
+		obs, err := e.observe(ctx, rec)
 		if err != nil {
 			return out, errors.Join(firstErr, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err))
 		}
 		now := e.now()
-		p := plan.Diff(plan.Input{Record: rec, Observed: obs, Hints: mem.hints(rec, &obs, now)})
+		p := plan.Diff(e.input(rec, &obs, mem, now, firstDEL))
 		if err = e.book(rec, &obs, p, mem); err != nil {
 			return out, errors.Join(firstErr, err)
 		}

@@ -75,7 +75,7 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr e
 		return err
 	}
 	e.memories.forget(k) // an end waits for no hold
-	out, err := e.converge(ctx, rec)
+	out, err := e.converge(ctx, rec, tombstone.Releases <= 1)
 	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || ctx.Err() != nil) {
 		return err
 	}

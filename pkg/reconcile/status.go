@@ -64,11 +64,16 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, me
 		return bond.StateRepairing
 	case carrying == 0 || !obs.Bond.Up:
 		return bond.StateDown
-	case carrying < len(rec.Members):
+	case carrying < len(rec.Members), released(p):
 		return bond.StateDegraded
 	default:
 		return bond.StateReady
 	}
+}
+
+// released reports whether a VF is not the pod's any more, whatever it still carries.
+func released(p plan.Plan) bool {
+	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == plan.Released })
 }
 
 // allRefused says that nothing of what is to be done can be done until a person does something. It is tried on all the same.
@@ -117,6 +122,8 @@ func memberState(rec *bond.Record, obs *bond.Observed, i int) string {
 	switch {
 	case rec.Members[i].Unidentified:
 		return "unidentified"
+	case m.Ownership == bond.Released && m.Place != bond.InPod:
+		return "released"
 	case m.Place != bond.InPod:
 		return string(m.Place)
 	case !enslaved(obs, i):

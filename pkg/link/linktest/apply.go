@@ -55,6 +55,9 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	if err != nil {
 		return err
 	}
+	if err := f.mustOwn(r, vfOf(a)); err != nil {
+		return err
+	}
 	switch a := a.(type) {
 	case plan.CreateBond:
 		return f.newBond(pod, a.Name, a.Options, a.MAC, a.MTU)
@@ -67,7 +70,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	case plan.TuneMember:
 		return f.tune(pod, a)
 	case plan.MoveToPod:
-		return f.moveToPod(pod, r.Sandbox, a)
+		return f.moveToPod(pod, a)
 	case plan.MoveToHost:
 		return f.moveToHost(pod, a)
 	case plan.SetOptions:
@@ -216,16 +219,13 @@ func (f *Fake) restoreVF(a plan.RestoreVF) error {
 	return v.restore(a.Settings)
 }
 
-func (f *Fake) moveToPod(pod *space, own bond.Sandbox, a plan.MoveToPod) error {
+func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 	if a.Link.Place != bond.InHost {
 		return fmt.Errorf("%s is not in the host: %w", a.Link, bond.ErrStale)
 	}
 	return f.onLink(pod, a.Link, func(d *netdev) error {
 		if d.master != nil {
 			return fmt.Errorf("%s is enslaved to %s: %w", d.name, d.master.name, bond.ErrStale)
-		}
-		if claim := f.foreignClaim(a.Link.PCI, own); claim != "" {
-			return fmt.Errorf("%s is claimed for %s: %w", d.name, claim, bond.ErrStale)
 		}
 		if pod.byName(a.Name) != nil {
 			return fmt.Errorf("%s cannot be moved: a link %s is there already: %w", d.name, a.Name, bond.ErrStale)

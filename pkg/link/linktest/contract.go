@@ -55,7 +55,12 @@ type World interface {
 	SetNumVFs(pf string, n int) error
 	UnbindPF(pf string) error
 	BindPF(pf string) error
+	// Attach writes sriov-cni's files for member i of the record, and records them.
+	Attach(r *bond.Record, i int)
+	// Claim writes sriov-cni's claim on a VF, Cache a cache file; "" removes them. BreakClaim makes a claim unreadable.
 	Claim(pci bond.PCIAddress, path string)
+	BreakClaim(pci bond.PCIAddress)
+	Cache(path string, pci bond.PCIAddress)
 }
 
 // Env is a place where the contract can run.
@@ -106,7 +111,7 @@ func RunContract(t *testing.T, env Env) {
 func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
-		linkCases, netnsCases, bondCases, macCases, optionCases, tuneCases, networkCases, vfCases,
+		linkCases, netnsCases, bondCases, macCases, optionCases, tuneCases, networkCases, vfCases, ownershipCases,
 	} {
 		all = append(all, section...)
 	}

@@ -23,7 +23,7 @@ type Fake struct {
 	mu      sync.Mutex
 	spaces  map[string]*space
 	pfs     []*pf
-	claims  map[bond.PCIAddress]string
+	files   ownership
 	macs    uint64 // "random" MACs given so far
 	inodes  uint64
 	changes []string
@@ -48,8 +48,10 @@ type space struct {
 // New is a host without any PF, and no pods.
 func New() *Fake {
 	f := &Fake{
-		spaces:    map[string]*space{},
-		claims:    map[bond.PCIAddress]string{},
+		spaces: map[string]*space{},
+		files: ownership{
+			claims: map[bond.PCIAddress]string{}, caches: map[string]bond.PCIAddress{}, broken: map[bond.PCIAddress]bool{},
+		},
 		applyErrs: map[int]error{},
 		inodes:    4026531840,
 	}

@@ -59,13 +59,6 @@ func (f *Fake) SetVF(pci bond.PCIAddress, s bond.VFSettings) error {
 	return f.onVF(pci, func(v *vf) error { return v.restore(s) })
 }
 
-// Claim writes another plugin's claim that the VF belongs to the netns on path; "" takes it away.
-func (f *Fake) Claim(pci bond.PCIAddress, path string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.claims[pci] = path
-}
-
 // SetNumVFs writes sriov_numvfs: 0, then n when that is not 0.
 func (f *Fake) SetNumVFs(pfName string, n int) error {
 	return f.onPF(pfName, func(p *pf) { p.setNumVFs(n) })

@@ -89,7 +89,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if m.PCI == "" {
 		return om
 	}
-	om.ForeignClaim = f.foreignClaim(m.PCI, r.Sandbox)
+	f.observeOwnership(r, m, &om)
 	switch {
 	case om.Place == bond.InHost:
 		om.PF = f.observePF(m.PCI)
@@ -99,16 +99,6 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		}
 	}
 	return om
-}
-
-// foreignClaim is the path that a claim on the VF names, when a netns other than the sandbox lives there.
-func (f *Fake) foreignClaim(pci bond.PCIAddress, own bond.Sandbox) string {
-	path := f.claims[pci]
-	s := f.spaces[path]
-	if path == "" || s == nil || s.dev == own.Dev && s.inode == own.Inode {
-		return ""
-	}
-	return path
 }
 
 // find looks for a member by its identity in the pod and in the host; what is elsewhere is lost.

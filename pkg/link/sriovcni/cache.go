@@ -64,10 +64,10 @@ type netConf struct {
 // knows no such attachment. The error says what is wrong with the file: no part of it is then
 // to be believed.
 func Read(dir string, key bond.Key) (*Attachment, error) {
-	if err := key.Validate(); err != nil { // it becomes a path
+	path, err := CachePath(dir, key)
+	if err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dir, key.ContainerID+"-"+key.IfName)
 	data, err := load(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -79,6 +79,29 @@ func Read(dir string, key bond.Key) (*Attachment, error) {
 		}
 	}
 	return nil, fmt.Errorf("sriov-cni's cache %s: %w", path, err)
+}
+
+// CachePath is the cache file of the interface ifName of a sandbox, in dir.
+func CachePath(dir string, key bond.Key) (string, error) {
+	if err := key.Validate(); err != nil { // it becomes a path
+		return "", err
+	}
+	return filepath.Join(dir, key.ContainerID+"-"+key.IfName), nil
+}
+
+// Device is the VF that a cache file names. The error matches fs.ErrNotExist if there is no such file.
+func Device(path string) (bond.PCIAddress, error) {
+	data, err := load(path)
+	if err != nil {
+		return "", err
+	}
+	var c struct {
+		DeviceID string `json:"deviceID"`
+	}
+	if err = json.Unmarshal(data, &c); err != nil {
+		return "", err
+	}
+	return bond.ParsePCIAddress(c.DeviceID)
 }
 
 // load reads a small regular file.

@@ -17,7 +17,7 @@ import (
 // Locks are the files that say who works on a VF. sriov-cni holds a VF's for the length of its
 // DEL and ADD.
 type Locks struct {
-	// Dir has a file a VF; where it is not there sriov-cni does not lock, and neither do we.
+	// Dir has one file per VF. If it is missing, sriov-cni does not lock, and neither do we.
 	Dir string
 	// Timeout bounds the wait for one lock.
 	Timeout time.Duration
@@ -34,12 +34,12 @@ func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), er
 		return nil, err
 	}
 	path := filepath.Join(l.Dir, string(pci)+".lock")
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
-	if errors.Is(err, fs.ErrNotExist) { // there is no such directory
-		return func() {}, nil
-	}
+	f, err := openLock(path)
 	if err != nil {
 		return nil, fmt.Errorf("sriov-cni's lock on VF %s: %w", pci, err)
+	}
+	if f == nil {
+		return func() {}, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
 	defer cancel()
@@ -53,6 +53,25 @@ func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), er
 		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
 		_ = f.Close()
 	}, nil
+}
+
+// openLock opens a lock file read-only, which flock allows and for which CAP_DAC_READ_SEARCH suffices: sriov-cni makes
+// the directory with mode 0600, so nobody may search it by its mode. Nil if sriov-cni does not lock this VF.
+//
+// A release that locks makes the file at the VF's ADD and never removes it. So a VF without one was attached by
+// an older release or by another plugin. The file is created then, for a DEL by a newer release would lock it.
+// A process that may not create it goes on without a lock, as with releases that do not lock.
+func openLock(path string) (*os.File, error) {
+	const flags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
+	f, err := os.OpenFile(path, flags, 0)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return f, err
+	}
+	f, err = os.OpenFile(path, flags|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return nil, nil
+	}
+	return f, err
 }
 
 func acquire(ctx context.Context, f *os.File) error {

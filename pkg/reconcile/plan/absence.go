@@ -49,7 +49,7 @@ func (b *builder) intoPod(i int, m *bond.ObservedMember) {
 // giveBackIn puts MAC, MTU, administrative state and name back where the link is.
 func (b *builder) giveBackIn(i int, m *bond.ObservedMember, place bond.Place) {
 	before, ref := &b.rec.Members[i].Before, RefOf(place, &m.Link)
-	if place == bond.InHost && b.foreign(m) {
+	if place == bond.InHost && (b.foreign(m) || !m.Ownership.MayChange()) {
 		return
 	}
 	if before.MAC != "" && m.Link.MAC != before.MAC {
@@ -73,5 +73,5 @@ func (b *builder) giveBackIn(i int, m *bond.ObservedMember, place bond.Place) {
 
 // foreign says that somebody else has taken the link meanwhile: it is not ours to change.
 func (b *builder) foreign(m *bond.ObservedMember) bool {
-	return m.ForeignClaim != "" || m.Link.Master != 0
+	return m.ForeignClaim != "" || m.OtherRecord != "" || m.Link.Master != 0
 }

@@ -10,7 +10,7 @@ import (
 // name, and never takes a member that carries traffic out of its bond, unless the record is
 // a tombstone.
 func Diff(in Input) Plan {
-	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints}
+	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints, firstDEL: in.FirstDEL, stopping: in.Stopping}
 	switch {
 	case in.Record.Deleted():
 		b.absence()
@@ -35,6 +35,8 @@ type builder struct {
 	hints   []Hint
 	plan    Plan
 	waiting bool
+	// firstDEL and stopping are the input's.
+	firstDEL, stopping bool
 	// macUnknown: mode or failOverMac are not as recorded, so nothing about MACs can be concluded.
 	macUnknown bool
 	// announce: the neighbours must be told, because an address or MAC of the bond changes.
@@ -59,7 +61,7 @@ func (b *builder) verdict() Plan {
 		b.plan.Verdict = Wait
 	}
 	for _, f := range b.plan.Findings {
-		if f.Code.needsPerson() {
+		if f.Code.needsPerson() || f.Code == OwnerUnreadable && b.obs.Members[f.Member].Place == bond.InHost {
 			b.plan.Verdict = Stuck
 		}
 	}

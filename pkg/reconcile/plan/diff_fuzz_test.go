@@ -31,13 +31,17 @@ func FuzzDiff(f *testing.F) {
 	faults := world.Faults()
 	for i := range faults {
 		f.Add(byte(i%len(allOptions)), []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
+		f.Add(unclaimed, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
 		f.Add(tuned, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
 	}
 	f.Fuzz(func(t *testing.T, options byte, steps []byte) {
 		if len(steps) > 24 {
 			steps = steps[:24]
 		}
-		s := &story{t: t, w: world.New(allOptions[int(options&^tuned)%len(allOptions)].Clone())}
+		s := &story{t: t, w: world.New(allOptions[int(options&^(tuned|unclaimed))%len(allOptions)].Clone())}
+		if options&unclaimed != 0 {
+			s.unclaim()
+		}
 		if options&tuned != 0 {
 			s.tune()
 		}
@@ -57,6 +61,16 @@ func FuzzDiff(f *testing.F) {
 
 // tuned in the options of a story: the members have settings of their own.
 const tuned byte = 0x80
+
+// unclaimed: the VFs were attached by a plugin that keeps no files.
+const unclaimed byte = 0x40
+
+func (s *story) unclaim() {
+	for i := range s.w.Record.Members {
+		s.w.Detach(&s.w.Record.Members[i])
+		s.w.Record.Members[i].SriovCNI = nil
+	}
+}
 
 // tune asks for queue IDs, and for priorities where the mode has them.
 func (s *story) tune() {
@@ -138,6 +152,9 @@ func (s *story) check(p plan.Plan, obs *bond.Observed) {
 		for _, ref := range refsOf(a) {
 			s.checkRef(a, ref, obs)
 		}
+		if r, is := a.(plan.RestoreVF); is {
+			s.checkOwned(a, &obs.Members[r.On()])
+		}
 		if !s.w.Record.Deleted() {
 			s.checkHarmless(a, obs)
 		}
@@ -164,8 +181,16 @@ func (s *story) checkRef(a plan.Action, ref plan.Ref, obs *bond.Observed) {
 	if s.w.Record.MemberByPCI(ref.PCI) < 0 {
 		s.fatalf("%s touches %s, which the record does not name", a, ref)
 	}
-	if l := s.w.Record.Members[s.w.Record.MemberByPCI(ref.PCI)]; ref.Place == bond.InHost && obs.Members[s.w.Record.MemberByPCI(ref.PCI)].ForeignClaim != "" {
-		s.fatalf("%s takes %s, which another plugin claims", a, l.Name)
+	if ref.Place == bond.InHost {
+		s.checkOwned(a, &obs.Members[s.w.Record.MemberByPCI(ref.PCI)])
+	}
+}
+
+// checkOwned: a VF in the host is changed only while it is the pod's.
+func (s *story) checkOwned(a plan.Action, m *bond.ObservedMember) {
+	s.t.Helper()
+	if m.ForeignClaim != "" || m.Ownership == bond.Released || m.Ownership == bond.Unreadable {
+		s.fatalf("%s takes a VF that is %q (claimed for %q): %s", a, m.Ownership, m.ForeignClaim, m.OwnershipReason)
 	}
 }
 

@@ -40,6 +40,13 @@ func (b *builder) member(i int) {
 		b.find(i, Unidentified, "%s was not there when the bond was made, and nobody knows which link it is; recreate the pod to have it in the bond", rec)
 		return
 	}
+	switch {
+	case m.Ownership == bond.Released:
+		b.released(i, m)
+		return
+	case m.Ownership == bond.Unreadable && m.Place != bond.InHost: // there it is said once
+		b.find(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read, so it would not be taken back: %s", rec, m.OwnershipReason)
+	}
 	switch m.Place {
 	case bond.InHost:
 		b.inHost(i, m)
@@ -102,18 +109,41 @@ func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 	return s
 }
 
-// mayTake refuses a link of the host that somebody else uses or claims.
+// mayTake refuses a link of the host that is not the pod's any more, or that somebody else uses or claims.
 func (b *builder) mayTake(i int, m *bond.ObservedMember) bool {
 	rec := &b.rec.Members[i]
-	if m.ForeignClaim != "" {
+	switch {
+	case m.Ownership == bond.Released:
+		b.released(i, m)
+	case m.Ownership == bond.Unreadable:
+		b.find(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read; not taken: %s", rec, m.OwnershipReason)
+	case m.ForeignClaim != "":
 		b.find(i, Claimed, "%s is claimed for netns %s by another plugin; not taken. If that claim is stale, remove it", rec, m.ForeignClaim)
-		return false
-	}
-	if m.Link.Master != 0 {
+	case m.Link.Master != 0:
 		b.find(i, Claimed, "%s is enslaved in the host (to ifindex %d); not taken. Release it there", rec, m.Link.Master)
-		return false
+	case !weakEvidence(rec, m):
+		return true
+	case m.OtherRecord != "":
+		b.find(i, Claimed, "%s is also recorded for bond %s; not taken", rec, m.OtherRecord)
+	case b.rec.Deleted() && !b.firstDEL:
+		b.wait(i, Released, "%s is in the host, and the plugin that attached it may have returned it to its owner since the first DEL; left alone", rec)
+	case b.stopping && !b.rec.Deleted():
+		b.wait(i, Released, "%s is in the host, and the container runtime is stopping the pod; left alone", rec)
+	default:
+		return true
 	}
-	return true
+	return false
+}
+
+// weakEvidence reports that no file of the VF's plugin shows whether it is still the pod's (host-device, and
+// releases of sriov-cni that wrote no claim).
+func weakEvidence(rec *bond.Member, m *bond.ObservedMember) bool {
+	return rec.PCI != "" && (m.Ownership == bond.OwnerUnknown || rec.SriovCNI != nil && rec.SriovCNI.Claim == "")
+}
+
+// released reports a VF that is not the pod's any more. Nothing is changed on it or for it.
+func (b *builder) released(i int, m *bond.ObservedMember) {
+	b.wait(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone. Recreate the pod to have it in the bond", &b.rec.Members[i], m.OwnershipReason, m.Place)
 }
 
 // wouldPreempt says that enslaving the member takes the traffic from the active one though

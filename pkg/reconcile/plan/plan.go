@@ -8,6 +8,11 @@ type Input struct {
 	Observed bond.Observed
 	// Hints has an entry a member, in the record's order; nil means no hints at all.
 	Hints []Hint
+	// FirstDEL: the caller is the DEL that made the record a tombstone. The plugins that attached the members run
+	// theirs after it, so a lost VF whose owner no file shows may still be put back for them.
+	FirstDEL bool
+	// Stopping: the container runtime reports the sandbox as stopping or stopped.
+	Stopping bool
 }
 
 // Hint is what the caller remembers of one member and the planner cannot see.
@@ -79,6 +84,10 @@ const (
 	// MTUDiffers: the bond or a member has another MTU. It stands apart from SettingsChanged because some drivers
 	// (igbvf) reset the VF to change it, which costs the carrier for a moment and may make the bond fail over.
 	MTUDiffers Code = "MTUDiffers"
+	// Released: the plugin that attached the VF has returned it to its owner, so it is left alone.
+	Released Code = "Released"
+	// OwnerUnreadable: a file that shows whether the VF is still the pod's cannot be read. It is not taken.
+	OwnerUnreadable Code = "OwnerUnreadable"
 	// Unidentified: nobody knows which link the member is, so it is never taken.
 	Unidentified Code = "Unidentified"
 	// SettingsChanged: the bond's MAC, options, addresses or routes are not as recorded and are put back.

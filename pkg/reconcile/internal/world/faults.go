@@ -37,11 +37,24 @@ func Faults() []Fault {
 		add("decoy "+name+" enslaved", func(w *World) { _ = w.Enslave(PodPath, name, BondIf) })
 		add(name+" is claimed", func(w *World) { w.Claim(w.VFs[i], "/run/netns/elsewhere") })
 		add(name+": claim dropped", func(w *World) { w.Claim(w.VFs[i], "") })
+		add(name+": claim unreadable", func(w *World) { w.BreakClaim(w.VFs[i]) })
+		add(name+" returned by sriov-cni", func(w *World) { w.ReleaseByPlugin(i) })
 	}
 	for _, f := range bondFaults() {
 		add(f.Name, f.Do)
 	}
 	return all
+}
+
+// ReleaseByPlugin is sriov-cni's DEL of member i: the VF, as it was before its ADD, is the next tenant's.
+func (w *World) ReleaseByPlugin(i int) {
+	if w.Record.Members[i].SriovCNI == nil {
+		return
+	}
+	mac := bond.MAC("00:00:00:00:00:00")
+	_ = w.ReleaseVF(w.Record, i, "rel"+string(rune('0'+i)), bond.MAC("02:00:00:00:01:0"+string(rune('0'+i))), bond.VFSettings{
+		MAC: &mac, VLAN: &bond.VLAN{}, SpoofChk: new(true), Trust: new(false),
+	})
 }
 
 func bondFaults() []Fault {

@@ -79,6 +79,7 @@ func (w *World) addMember(i int, pci bond.PCIAddress) {
 		Name: name, PCI: pci, MAC: mac, VF: &vf,
 		Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: true},
 	})
+	w.Attach(w.Record, i)
 }
 
 func (w *World) hostName(pci bond.PCIAddress) string {
@@ -97,7 +98,7 @@ func must(err error) {
 }
 
 // Heal brings back everything that only the world outside can bring back: drivers, VFs, cables, names
-// taken by decoys, stale claims. What is left is Bondkeeper's to mend.
+// taken by decoys, claims and caches of sriov-cni. What is left is Bondkeeper's to mend.
 func (w *World) Heal() {
 	for i, card := range Cards {
 		_ = w.BindPF(card)
@@ -108,7 +109,11 @@ func (w *World) Heal() {
 		_ = w.SetUp(linktest.Host, card)
 		_ = w.ResetVF(w.VFs[i], 0)
 		_ = w.BindVF(w.VFs[i])
-		w.Claim(w.VFs[i], "")
+		if w.Record.Members[i].SriovCNI == nil {
+			w.Claim(w.VFs[i], "")
+		} else {
+			w.Attach(w.Record, i)
+		}
 	}
 	for _, name := range []string{"net1", "net2", BondIf, "x", "other", "net9"} {
 		if l, ok := w.Link(PodPath, name); ok && l.Kind == "dummy" {

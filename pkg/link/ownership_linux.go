@@ -1,0 +1,200 @@
+package link
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// claims is the directory in which sriov-cni says which netns has which VF.
+type claims struct{ dir string }
+
+func (c claims) path(pci bond.PCIAddress) string { return filepath.Join(c.dir, string(pci)) }
+
+// claim is one VF's claim as it is now.
+type claim struct {
+	exists bool
+	// netns is the path that it names; empty if it names none.
+	netns string
+	// ours: it leads to the sandbox. alive: it leads to some netns.
+	ours, alive bool
+}
+
+// read returns a VF's claim; the zero value if there is none. An error means that nothing is known.
+func (c claims) read(pci bond.PCIAddress, own bond.Sandbox) (claim, error) {
+	data, err := os.ReadFile(c.path(pci))
+	if errors.Is(err, fs.ErrNotExist) {
+		return claim{}, nil
+	}
+	if err != nil {
+		return claim{}, fmt.Errorf("claim on VF %s: %w", pci, explained(err))
+	}
+	found := claim{exists: true}
+	path := strings.TrimSpace(string(data))
+	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+		return found, nil // no netns can be there
+	}
+	found.netns = path
+	id, err := netns.Identify(path)
+	switch {
+	case errors.Is(err, netns.ErrGone):
+	case err != nil:
+		return claim{}, fmt.Errorf("claim on VF %s: %w", pci, err)
+	default:
+		found.alive = true
+		found.ours = id == netns.ID{Dev: own.Dev, Inode: own.Inode}
+	}
+	return found, nil
+}
+
+// foreign is the netns path that a claim on the VF names, when that is a living netns
+// other than the sandbox; empty when there is no such claim. sriov-cni itself takes a claim
+// of a netns that is gone for no claim, and so do we.
+func (c claims) foreign(pci bond.PCIAddress, own bond.Sandbox) (string, error) {
+	found, err := c.read(pci, own)
+	if err != nil || !found.alive || found.ours {
+		return "", err
+	}
+	return found.netns, nil
+}
+
+// explained adds what to do if a file of sriov-cni's may not be read.
+func explained(err error) error {
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%w (sriov-cni makes its directories with mode 0600: reading them needs CAP_DAC_READ_SEARCH)", err)
+	}
+	return err
+}
+
+// ownership is what sriov-cni's files say of a VF.
+type ownership struct {
+	state   bond.Ownership
+	reason  string
+	foreign string
+}
+
+// ownershipOf reads the files that the record names, and the VF's claim in any case.
+func (k *Kernel) ownershipOf(m *bond.Member, own bond.Sandbox) ownership {
+	found, err := k.claims.read(m.PCI, own)
+	if err != nil {
+		return ownership{state: bond.Unreadable, reason: err.Error()}
+	}
+	var o ownership
+	if found.alive && !found.ours {
+		o.foreign = found.netns
+	}
+	if m.SriovCNI != nil {
+		o.state, o.reason = k.recordedOwnership(m, found)
+	}
+	return o
+}
+
+func (k *Kernel) recordedOwnership(m *bond.Member, now claim) (bond.Ownership, string) {
+	cache := m.SriovCNI.Cache
+	pci, err := sriovcni.Device(cache)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return bond.Released, fmt.Sprintf("its cache file %s is gone", cache)
+	case err != nil:
+		return bond.Unreadable, fmt.Sprintf("sriov-cni's cache file %s: %v", cache, explained(err))
+	case pci != m.PCI:
+		return bond.Released, fmt.Sprintf("its cache file %s names VF %s now", cache, pci)
+	case now.ours:
+		return bond.Owned, ""
+	case !now.exists && m.SriovCNI.Claim == "": // a release without claims attached it
+		return bond.Owned, ""
+	case !now.exists:
+		return bond.Released, fmt.Sprintf("its claim %s is gone", m.SriovCNI.Claim)
+	case now.netns == "": // sriov-cni writes it in place
+		return bond.Unreadable, fmt.Sprintf("sriov-cni's claim %s names no netns", k.claims.path(m.PCI))
+	default:
+		return bond.Released, fmt.Sprintf("its claim %s names netns %s", k.claims.path(m.PCI), now.netns)
+	}
+}
+
+// sriovFiles are the files that sriov-cni keeps about the VF of an attachment; nil if it has none, or if they name
+// another VF or netns. An unreadable file counts as none: the record then has weaker evidence only.
+func (k *Kernel) sriovFiles(key bond.Key, ifName string, pci bond.PCIAddress, own bond.Sandbox) *bond.SriovCNI {
+	cache, err := sriovcni.CachePath(k.sriov, bond.Key{ContainerID: key.ContainerID, IfName: ifName})
+	if err != nil {
+		return nil
+	}
+	if device, err := sriovcni.Device(cache); err != nil || device != pci {
+		return nil
+	}
+	files := &bond.SriovCNI{Cache: cache}
+	switch found, err := k.claims.read(pci, own); {
+	case err != nil, found.exists && !found.ours:
+		return nil
+	case found.exists:
+		files.Claim = k.claims.path(pci)
+	}
+	return files
+}
+
+// observeOwnership reads sriov-cni's files for all VFs. A file that cannot be read concerns its VF only.
+func (k *Kernel) observeOwnership(r *bond.Record, o *bond.Observed) {
+	for i := range r.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		if m.PCI == "" {
+			continue
+		}
+		is := k.ownershipOf(m, r.Sandbox)
+		om.Ownership, om.OwnershipReason, om.ForeignClaim = is.state, is.reason, is.foreign
+		if m.SriovCNI == nil && om.Place == bond.InPod && !m.Before.InHost {
+			om.SriovCNI = k.sriovFiles(r.Key, m.Name, m.PCI, r.Sandbox)
+		}
+	}
+}
+
+// withVFLock runs change while sriov-cni does not work on the VF: it would otherwise be changed in the middle of a DEL.
+func (k *Kernel) withVFLock(ctx context.Context, vf bond.PCIAddress, change func() error) error {
+	if vf == "" {
+		return change()
+	}
+	unlock, err := k.locks.Lock(ctx, vf)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return change()
+}
+
+// whileOwned is withVFLock for a change that is made only while the VF is the pod's. The files are read under the
+// lock, immediately before the change.
+func (k *Kernel) whileOwned(ctx context.Context, r *bond.Record, vf bond.PCIAddress, change func() error) error {
+	return k.withVFLock(ctx, vf, func() error {
+		if err := k.mustOwn(r, vf); err != nil {
+			return err
+		}
+		return change()
+	})
+}
+
+func (k *Kernel) mustOwn(r *bond.Record, vf bond.PCIAddress) error {
+	if vf == "" {
+		return nil
+	}
+	i := r.MemberByPCI(vf)
+	if i < 0 {
+		return fmt.Errorf("%w: the record names no VF %s", bond.ErrStale, vf)
+	}
+	is := k.ownershipOf(&r.Members[i], r.Sandbox)
+	switch {
+	case is.foreign != "":
+		return fmt.Errorf("%w: %s is claimed for %s", bond.ErrStale, vf, is.foreign)
+	case is.state == bond.Released:
+		return fmt.Errorf("%w: sriov-cni has returned %s to its owner: %s", bond.ErrStale, vf, is.reason)
+	case is.state == bond.Unreadable:
+		return fmt.Errorf("whether %s still belongs to the pod is not known: %s", vf, is.reason)
+	}
+	return nil
+}
