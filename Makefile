@@ -12,11 +12,11 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # Packages whose tests run in the lab's guest (those behind the build tag lab), each in a guest of its own, for they
 # change what the cards keep; and flags for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal ./test/rights ./test/sandbox
+LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal ./test/rights ./test/sandbox ./test/peers/sriov
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
-KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests
+KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus
 KUBE_FLAGS ?=
 
 .PHONY: help
@@ -47,7 +47,7 @@ test-fast: ## Run what needs no lab: lint and unit tests
 	@test/lanes.sh lint unit
 
 .PHONY: test-lab
-test-lab: deps bin/lab build plugins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
+test-lab: deps bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
 	@status=0; for p in $(LAB_PKGS); do bin/lab test -timeout 20m $(LAB_FLAGS) $$p || status=1; done; exit $$status
 
 .PHONY: test-kube
@@ -55,9 +55,15 @@ test-kube: kube $(TOOLS)/gotestsum ## Run the tests that need a real etcd and AP
 	@$(TOOLS)/gotestsum --format pkgname --format-hide-empty-pkg -- -tags kube -race -timeout 20m $(KUBE_FLAGS) $(KUBE_PKGS)
 
 .PHONY: e2e
-e2e: deps kube plugins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
-	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/metaplugin ./test/e2e/metaplugin
+e2e: deps kube plugins stand-ins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
 	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 1 -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
+
+# The real Multus and sriov-cni are not part of this repository: PEERS names a directory with their programs.
+.PHONY: test-peers
+test-peers: ## Run the cluster and the chains with the real Multus (thin, then thick) and sriov-cni in PEERS=DIR
+	@test/peers/run.sh check "$(PEERS)"
+	@$(MAKE) --no-print-directory deps kube plugins stand-ins build bin/lab $(TOOLS)/gotestsum
+	@test/peers/run.sh test "$(PEERS)"
 
 .PHONY: load
 load: kube ## Measure what telling costs the API server: LOAD=500x30 nodes x bonds (15 minutes; 20x5 is in make test)
@@ -115,6 +121,11 @@ plugins: $(addprefix bin/cni/,$(notdir $(PLUGINS))) ## Build the reference CNI p
 bin/cni/%: test/tools/go.mod
 	@cd test/tools && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ \
 		github.com/containernetworking/plugins/plugins/$(filter %/$*,$(PLUGINS))
+
+.PHONY: stand-ins
+stand-ins: ## Build the stand-ins for Multus and sriov-cni into bin/peers (docs/peers.md)
+	@mkdir -p bin/peers
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/peers/ ./test/peers/multus ./test/peers/sriov
 
 $(TOOLS)/golangci-lint: test/tools/go.mod
 	@echo "building golangci-lint (two to five minutes, once)"

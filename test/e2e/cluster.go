@@ -24,6 +24,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kube"
 	"github.com/bondkeeper/bondkeeper/test/lab"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+	"github.com/bondkeeper/bondkeeper/test/peers"
 )
 
 const (
@@ -36,6 +37,7 @@ const (
 type cluster struct {
 	*kube.ControlPlane
 	top, share string
+	peers      peers.Set
 	images     []string
 	guest      *lab.Guest
 	stopNode   func()
@@ -49,7 +51,12 @@ func newCluster(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{top: top, share: shareDir(t, top), ControlPlane: kube.Start(t)}
+	set, err := peers.Find(top)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("Multus: %s; programs of %s", set.Multus, set.Dir)
+	c := &cluster{top: top, share: shareDir(t, top), peers: set, ControlPlane: kube.Start(t)}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := c.StartControllers(ctx); err != nil {
@@ -77,10 +84,15 @@ func shareDir(t *testing.T, top string) string {
 // inGuest is the path in the guest of a file of the shared directory.
 func inGuest(file string) string { return filepath.Join(topology.ShareDir, filepath.Base(file)) }
 
-// writeCredentials leaves two kubeconfigs for the node: the kubelet's, with a kubelet's rights, and one for
-// the plugin in Multus' place.
+// writeCredentials writes the credentials that the node needs: the kubelet's kubeconfig, with a kubelet's rights, one for
+// Multus, and for the thick Multus what a pod has of its service account.
 func (c *cluster) writeCredentials(t *testing.T) {
 	t.Helper()
+	for name, data := range map[string][]byte{"ca.crt": c.Config().CAData, "token": []byte(c.Config().BearerToken)} {
+		if err := os.WriteFile(filepath.Join(c.share, name), data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for name, config := range map[string]*rest.Config{
 		"kubelet": c.As("system:node:"+nodeName, "system:nodes", "system:authenticated"),
 		"admin":   c.Config(),
@@ -113,7 +125,7 @@ func (c *cluster) startNode(t *testing.T) {
 	c.guest = guest
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stopNode, c.nodeEnd = cancel, make(chan error, 1)
-	args := []string{nodeName, inGuest("kubelet.kubeconfig"), inGuest("admin.kubeconfig")}
+	args := []string{nodeName, c.GuestURL(), c.peers.Dir, string(c.peers.Multus)}
 	for _, image := range c.images {
 		args = append(args, inGuest(image))
 	}

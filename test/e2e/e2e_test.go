@@ -53,8 +53,8 @@ func install(t *testing.T, c *cluster) {
 func podsGetBonds(t *testing.T, c *cluster) {
 	c.kubectl(t, "create", "namespace", "demo")
 	cards := c.guest.Topology().Cards
-	c.apply(t, bondNetwork("bond-net1"),
-		vfNetwork("vf1", cards[0].VFs[0].PCI), vfNetwork("vf2", cards[1].VFs[0].PCI),
+	c.Apply(t, "manifests/examples/bond-net1.yaml")
+	c.apply(t, vfNetwork("vf1", cards[0].VFs[0].PCI), vfNetwork("vf2", cards[1].VFs[0].PCI),
 		vfNetwork("vf3", cards[0].VFs[1].PCI), vfNetwork("vf4", cards[1].VFs[1].PCI))
 	c.apply(t, bondPod("bondpod1", "demo/vf1", "demo/vf2", "demo/bond-net1@bond0"),
 		bondPod("bondpod2", "demo/vf3", "demo/vf4", "demo/bond-net1@bond0"))

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes the lab's guest a Kubernetes node and keeps it one until it is killed: containerd, the reference CNI plugins with
-# metaplugin in Multus' place, kubelet. Logs go to the shared directory.
-#   node.sh NAME KUBELET-KUBECONFIG PLUGIN-KUBECONFIG IMAGE.tar...
+# Makes the lab's guest a Kubernetes node and keeps it one until it is killed: containerd, the reference CNI plugins, Multus
+# and sriov-cni or their stand-ins, kubelet. Logs go to the shared directory, from which credentials come.
+#   node.sh NAME API-SERVER PEERS-DIR stand-in|thin|thick IMAGE.tar...
 # Run from the top of the repository, in a guest with the user-mode network. All of the node is in memory: a guest that is
 # started again is a node that lost all but its name.
 set -euo pipefail
-name=$1 kubelet=$2 plugin=$3
-shift 3
+name=$1 api=${2#https://} peers=$3 multus=$4
+shift 4
 share=/run/lab/share
 PATH=$PWD/.cache/kube/bin:$PATH
 
@@ -18,18 +18,46 @@ for dir in /var/lib/containerd /var/lib/kubelet /var/log/pods /opt/cni/bin /etc/
     mount -t tmpfs -o mode=0755 tmpfs $dir
 done
 sysctl -qw net.ipv4.ip_forward=1
-cp bin/cni/* bin/metaplugin /opt/cni/bin/
+cp bin/cni/* "$peers/sriov" /opt/cni/bin/
 
-cat >/etc/cni/net.d/00-metaplugin.conf <<END
-{
-  "cniVersion": "1.0.0", "name": "cluster", "type": "metaplugin",
-  "kubeconfig": "$plugin", "dir": "/var/lib/cni/multus", "bin": "/opt/cni/bin",
-  "cluster": {
-    "cniVersion": "1.0.0", "name": "cluster", "type": "ptp",
-    "ipam": {"type": "host-local", "subnet": "10.88.0.0/24", "dataDir": "/run/cluster-ipam"}
-  }
-}
+# The cluster network gives pods a default route, as those of real clusters do.
+cluster='{"cniVersion": "1.0.0", "name": "cluster", "type": "ptp",
+  "ipam": {"type": "host-local", "subnet": "10.88.0.0/24", "routes": [{"dst": "0.0.0.0/0"}], "dataDir": "/run/cluster-ipam"}}'
+logging="\"logLevel\": \"debug\", \"logFile\": \"$share/multus.log\""
+
+# thin_multus is executed by containerd, like the stand-in, which reads the same config.
+thin_multus() {
+    cp "$peers/multus" /opt/cni/bin/
+    cat >/etc/cni/net.d/00-multus.conf <<END
+{"cniVersion": "1.0.0", "name": "multus", "type": "multus", $logging, "kubeconfig": "$share/admin.kubeconfig", "delegates": [$cluster]}
 END
+}
+
+# thick_multus is a daemon, which finds the cluster network's config, and the shim that containerd executes. The daemon
+# takes its credentials from where a pod has them.
+thick_multus() {
+    local account=/var/run/secrets/kubernetes.io/serviceaccount
+    cp "$peers/multus-shim" /opt/cni/bin/
+    mkdir -p $account /etc/cni/net.d/multus.d
+    cp "$share/token" "$share/ca.crt" $account
+    echo "$cluster" >/etc/cni/net.d/10-cluster.conf
+    cat >/etc/cni/net.d/multus.d/daemon-config.json <<END
+{"cniVersion": "1.0.0", $logging, "cniConfigDir": "/etc/cni/net.d", "multusAutoconfigDir": "/etc/cni/net.d",
+ "multusConfigFile": "auto", "socketDir": "/run/multus"}
+END
+    KUBERNETES_SERVICE_HOST=${api%:*} KUBERNETES_SERVICE_PORT=${api#*:} MULTUS_NODE_NAME=$name \
+        "$peers/multus-daemon" -config /etc/cni/net.d/multus.d/daemon-config.json >"$share/multus-daemon.log" 2>&1 &
+    until ls /etc/cni/net.d/00-multus.conf* >/dev/null 2>&1; do
+        kill -0 $! 2>/dev/null || { say "multus-daemon ended:"; tail "$share/multus-daemon.log" >&2; exit 1; }
+        sleep 0.2
+    done
+}
+
+case $multus in
+stand-in | thin) thin_multus ;;
+thick) thick_multus ;;
+*) say "no Multus $multus"; exit 2 ;;
+esac
 
 mkdir -p /etc/containerd
 cat >/etc/containerd/config.toml <<END
@@ -65,5 +93,5 @@ for image in "$@"; do
     ctr -n k8s.io images import "$image" >/dev/null
 done
 say "containerd is up with $(ctr -n k8s.io images ls -q | grep -vc sha256) images"
-exec kubelet --config /etc/kubelet.yaml --kubeconfig "$kubelet" --hostname-override "$name" --node-ip 10.0.2.15 \
+exec kubelet --config /etc/kubelet.yaml --kubeconfig "$share/kubelet.kubeconfig" --hostname-override "$name" --node-ip 10.0.2.15 \
     >"$share/kubelet.log" 2>&1

@@ -23,20 +23,16 @@ spec:
 `, name, config)
 }
 
-// vfNetwork is the network that is one VF, known by its PCI address.
+// vfNetwork is the network that is one VF, known by its PCI address, as the SR-IOV network operator configures it: with a
+// VLAN, which the VF loses with its driver's PF, and without addresses.
 func vfNetwork(name, pci string) string {
-	return definition(name, fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "%s", "type": "host-device", "pciBusID": "%s"}`, name, pci))
+	return definition(name, fmt.Sprintf(`{
+    "cniVersion": "0.3.1", "name": "%s", "type": "sriov", "deviceID": "%s", "vlan": %d, "vlanQoS": 0, "spoofchk": "on", "trust": "off", "ipam": {}
+  }`, name, pci, vlan))
 }
 
-// bondNetwork is the bond of net1 and net2 as the OKD page has it.
-func bondNetwork(name string) string {
-	return definition(name, `{
-    "type": "bond", "cniVersion": "0.3.1", "name": "bond-net1", "mode": "active-backup", "failOverMac": 1,
-    "linksInContainer": true, "miimon": "100", "mtu": 1500,
-    "links": [{"name": "net1"}, {"name": "net2"}],
-    "ipam": {"type": "host-local", "subnet": "10.56.217.0/24", "routes": [{"dst": "0.0.0.0/0"}], "gateway": "10.56.217.1"}
-  }`)
-}
+// vlan is the one that all VFs of pods are in.
+const vlan = 100
 
 // bondPod is a pod with two VFs and a bond over them, which is ready only while its bond carries.
 func bondPod(name string, networks ...string) string {

@@ -76,7 +76,7 @@ func (p Plugin) allocated(vf string) (bool, error) {
 // lock is PCIAllocator.Lock: it is the first to make directories, with mode 0600 for all that are missing, and opens
 // the file read-only. The file is never removed. The real one waits 60 s at most.
 func (p Plugin) lock(vf string) (unlock func(), err error) {
-	if p.Release != Locking {
+	if p.Release != Locking && p.Release != Unreleased {
 		return func() {}, nil
 	}
 	dir := filepath.Join(p.claims(), "vf_lock")

@@ -28,6 +28,9 @@ const (
 	Claiming
 	// Caching is v2.6 and older: a cache only.
 	Caching
+	// Unreleased is commit 1b7acc5 after v2.10.0: the VF goes through a temporary netns, and DEL gives both MACs back,
+	// asked for or not.
+	Unreleased
 )
 
 // Plugin is one installation of sriov-cni.
@@ -66,6 +69,8 @@ type NetConf struct {
 	} `json:"runtimeConfig"`
 	LogLevel string `json:"logLevel,omitempty"`
 	LogFile  string `json:"logFile,omitempty"`
+
+	release Release
 }
 
 // VFState is types.VfState: what DEL gives back. It has no JSON names.
@@ -83,7 +88,7 @@ type VFState struct {
 
 // Add is CmdAdd (pkg/cnicommands). The lock is held until Add returns: the real one ends its process then.
 func (p Plugin) Add(a Args, stdin []byte) (err error) {
-	c := new(NetConf)
+	c := &NetConf{release: p.Release}
 	if err = json.Unmarshal(stdin, c); err != nil {
 		return fmt.Errorf("failed to load netconf: %w", err)
 	}
@@ -110,17 +115,17 @@ func (p Plugin) Add(a Args, stdin []byte) (err error) {
 	if err = c.fillOriginal(); err != nil {
 		return err
 	}
+	if err = c.applyVF(); err != nil { // what was set stays: the deferred function reads a variable that is shadowed here
+		return err
+	}
 	defer func() {
 		if err != nil { // releaseVF fails where the VF is not in the pod yet
 			_ = c.releaseVF(pod, a.IfName)
 			_ = c.resetVF()
 		}
 	}()
-	if err = c.applyVF(); err != nil {
-		return err
-	}
 	if err = c.setupVF(pod, a.IfName); err != nil {
-		return err
+		return fmt.Errorf("failed to set up pod interface %q from the device %q: %w", a.IfName, c.Master, err)
 	}
 	if err = p.save(a, c); err != nil { // the cache first, then the claim
 		return err
@@ -134,9 +139,8 @@ func (p Plugin) Add(a Args, stdin []byte) (err error) {
 //     shadowed, and the claim stays: the next DEL finds nothing to do (GetVfid, ResetVFConfig, ReleaseVF);
 //   - a claim that cannot be removed is the one error that keeps the cache.
 func (p Plugin) Del(a Args) (err error) {
-	data, err := os.ReadFile(p.cache(a))
-	c := new(NetConf)
-	if err != nil || json.Unmarshal(data, c) != nil {
+	c, err := p.Cached(a)
+	if err != nil {
 		return nil
 	}
 	unlock, err := p.lock(c.DeviceID)
@@ -175,6 +179,16 @@ func (p Plugin) Del(a Args) (err error) {
 		keep = true
 	}
 	return err
+}
+
+// Cached is what the cache has of an attachment (LoadConfFromCache).
+func (p Plugin) Cached(a Args) (*NetConf, error) {
+	data, err := os.ReadFile(p.cache(a))
+	if err != nil {
+		return nil, err
+	}
+	c := &NetConf{release: p.Release}
+	return c, json.Unmarshal(data, c)
 }
 
 // locate is getVfInfo (pkg/config): the PF by the first name in sysfs, and the VF's number.

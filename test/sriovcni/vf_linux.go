@@ -80,14 +80,14 @@ func (c *NetConf) applyVF() error {
 	if c.LinkState != "" {
 		state := map[string]uint32{"auto": 0, "enable": 1, "disable": 2}[c.LinkState]
 		if err := netlink.LinkSetVfState(pf, c.VFID, state); err != nil {
-			return err
+			return fmt.Errorf("failed to set vf %d link state to %d: %w", c.VFID, state, err)
 		}
 	}
 	c.MTU = new(pf.Attrs().MTU)
 	return nil
 }
 
-// resetVF is ResetVFConfig: only what was asked goes back, and the administrative MAC always.
+// resetVF is ResetVFConfig: only what was asked goes back; in Unreleased the administrative MAC always.
 func (c *NetConf) resetVF() error {
 	pf, err := c.pf()
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *NetConf) resetVF() error {
 			return err
 		}
 	}
-	if o.AdminMAC != "" {
+	if c.MAC != "" || c.release == Unreleased && o.AdminMAC != "" {
 		if err := c.setAdminMAC(o.AdminMAC); err != nil {
 			return err
 		}
@@ -128,15 +128,20 @@ func (c *NetConf) resetVF() error {
 	return nil
 }
 
-// setupVF is SetupVF. The real one goes through a temporary netns, so that the VF is in the pod under its name from
-// the first moment; a move with a name in one request looks the same from both sides.
+// setupVF is SetupVF. The VF is in the pod under a temporary name first. In Unreleased it goes through a temporary
+// netns and has its name from the first moment; a move with a name in one request looks the same from both sides.
 func (c *NetConf) setupVF(pod *netns.NS, name string) error {
 	l, err := netlink.LinkByName(c.OrigVfState.HostIFName)
 	if err != nil {
 		return err
 	}
 	c.OrigVfState.EffectiveMAC = l.Attrs().HardwareAddr.String()
-	if err = moveAs(l, pod, name); err != nil {
+	if c.release == Unreleased {
+		err = moveAs(l, pod, name)
+	} else {
+		err = c.moveByTempName(l, pod, name)
+	}
+	if err != nil {
 		return err
 	}
 	c.MTU = new(l.Attrs().MTU)
@@ -158,6 +163,30 @@ func (c *NetConf) setupVF(pod *netns.NS, name string) error {
 	})
 }
 
+// moveByTempName goes down, to temp_<ifindex>, without the altname that equals the host's name, into the pod, and to the
+// name there.
+func (c *NetConf) moveByTempName(l netlink.Link, pod *netns.NS, name string) error {
+	temp := fmt.Sprintf("temp_%d", l.Attrs().Index)
+	if err := errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, temp)); err != nil {
+		return err
+	}
+	l, err := netlink.LinkByName(temp)
+	if err != nil {
+		return err
+	}
+	for _, alt := range l.Attrs().AltNames {
+		if alt == c.OrigVfState.HostIFName {
+			if err := netlink.LinkDelAltName(l, alt); err != nil {
+				return err
+			}
+		}
+	}
+	if err := netlink.LinkSetNsFd(l, pod.Fd()); err != nil {
+		return err
+	}
+	return pod.Do(func() error { return netlink.LinkSetName(l, name) })
+}
+
 // releaseVF is ReleaseVF: down, the host's name, MAC, MTU, and only then back into the host.
 func (c *NetConf) releaseVF(pod *netns.NS, name string) error {
 	host, err := netns.Current()
@@ -173,7 +202,7 @@ func (c *NetConf) releaseVF(pod *netns.NS, name string) error {
 		if err := errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, c.OrigVfState.HostIFName)); err != nil {
 			return err
 		}
-		if c.OrigVfState.EffectiveMAC != "" {
+		if c.MAC != "" || c.release == Unreleased && c.OrigVfState.EffectiveMAC != "" {
 			if err := setEffectiveMAC(l, c.OrigVfState.EffectiveMAC); err != nil {
 				return fmt.Errorf("failed to restore original effective netlink MAC address %s: %w", c.OrigVfState.EffectiveMAC, err)
 			}
