@@ -26,6 +26,7 @@ const (
 
 	defaultMemoryMiB   = 1024
 	defaultBootTimeout = 3 * time.Minute
+	defaultProbeTime   = time.Minute
 )
 
 // Config says what guest to boot. The zero value is a guest without cards.
@@ -49,6 +50,9 @@ type Config struct {
 	Accel string
 	// BootTimeout bounds the time from power-on to the last VF; 0 means three minutes.
 	BootTimeout time.Duration
+	// ProbeTime is what a guest that reports stalled timers has to prove that they run; 0 means one minute. A guest
+	// that does not is ended.
+	ProbeTime time.Duration
 	// QEMU is the program to run; empty means qemu-system-x86_64 from the PATH.
 	QEMU string
 	// CacheDir is where deps.sh put the kernel; empty means $BONDKEEPER_LAB_CACHE, or .cache/lab at the top
@@ -63,6 +67,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.BootTimeout == 0 {
 		c.BootTimeout = defaultBootTimeout
+	}
+	if c.ProbeTime == 0 {
+		c.ProbeTime = defaultProbeTime
 	}
 	if c.QEMU == "" {
 		c.QEMU = "qemu-system-x86_64"
@@ -79,8 +86,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("lab: %d MiB of memory: want 256 to %d (with more, VFs do not work)", c.MemoryMiB, MaxMemoryMiB)
 	case c.Accel != "" && c.Accel != KVM && c.Accel != TCG:
 		return c, fmt.Errorf("lab: accelerator %q: want %q, %q or none", c.Accel, KVM, TCG)
-	case c.BootTimeout < 0:
-		return c, errors.New("lab: the boot timeout is negative")
+	case c.BootTimeout < 0 || c.ProbeTime < 0:
+		return c, errors.New("lab: a timeout is negative")
 	}
 	return c, nil
 }

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/yamux"
 
@@ -28,6 +29,10 @@ type Guest struct {
 	// temp is removed when the guest stops.
 	temp string
 
+	// stopping is set before QEMU is ended on purpose.
+	stopping atomic.Bool
+	// guard has the goroutine that watches for stopped timers; it ends with the machine.
+	guard    sync.WaitGroup
 	stopOnce sync.Once
 	stopErr  error
 }
@@ -35,7 +40,7 @@ type Guest struct {
 // Start boots a guest and returns when all its VFs have their interfaces; the links need some three seconds
 // more to come up. The context bounds the start only: the guest lives until Stop is called, or until this
 // process ends. The error matches ErrNotReady when something must be installed, and is a *GuestError, with
-// the console's last lines, when the guest did not come up.
+// the console's last lines, when the guest did not come up: a machine that fails at boot is started once more.
 func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -51,6 +56,16 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 			return nil, fmt.Errorf("lab: cache: %w", err)
 		}
 	}
+	g, err := start(ctx, cfg)
+	if err != nil && startAgain(ctx, err) {
+		cfg.logf("starting the guest once more, for it failed at boot: %v", err)
+		g, err = start(ctx, cfg)
+	}
+	return g, err
+}
+
+// start makes one attempt to boot a guest.
+func start(ctx context.Context, cfg Config) (_ *Guest, err error) {
 	g := &Guest{cfg: cfg}
 	if g.temp, err = os.MkdirTemp("", "lab-"); err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
@@ -58,6 +73,7 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	if err := g.boot(ctx); err != nil {
 		return nil, errors.Join(err, g.discard())
 	}
+	g.guard.Go(func() { g.guardTimers(cfg.ProbeTime) })
 	return g, nil
 }
 
@@ -212,6 +228,8 @@ func (g *Guest) Stop(ctx context.Context) error {
 
 func (g *Guest) stop(ctx context.Context) error {
 	var err error
+	// A machine that had failed before stays one that failed.
+	g.stopping.Store(g.machine.alive.Err() == nil)
 	if g.machine.alive.Err() == nil {
 		// QEMU may be gone before its answer is, so the answer does not matter.
 		if _, qmpErr := g.monitor.call(ctx, "quit", nil); qmpErr != nil && ctx.Err() == nil && g.machine.alive.Err() == nil {
@@ -219,6 +237,7 @@ func (g *Guest) stop(ctx context.Context) error {
 		}
 		err = errors.Join(err, g.machine.wait(ctx))
 	}
+	g.guard.Wait()
 	if err = errors.Join(err, g.discard()); err != nil {
 		return fmt.Errorf("lab: stop the guest: %w", err)
 	}

@@ -100,9 +100,10 @@ func TestNoAnswer(t *testing.T) {
 	}
 }
 
-// TestGuest boots once and tries in this one guest all that needs no other; the last part ends it.
+// TestGuest boots once and tries in this one guest all that needs no other; the last part ends it. Its QEMU aborts at
+// the first start, which is repeated.
 func TestGuest(t *testing.T) {
-	guest := start(t, lab.Config{Cards: 1, VFs: 1})
+	guest := start(t, lab.Config{Cards: 1, VFs: 1, QEMU: abortsOnce(t)})
 	t.Run("exit status", func(t *testing.T) { exitStatus(t, guest) })
 	t.Run("missing program", func(t *testing.T) { missingProgram(t, guest) })
 	t.Run("output", func(t *testing.T) { largeOutput(t, guest) })
@@ -273,6 +274,9 @@ func panics(t *testing.T, guest *lab.Guest) {
 	<-guest.Done()
 	if err := guest.Run(t.Context(), lab.Cmd{Path: "true"}); !errors.Is(err, lab.ErrGuestGone) {
 		t.Errorf("error %v, want ErrGuestGone", err)
+	}
+	if fault := guest.Fault(); fault != nil {
+		t.Errorf("a panic is taken for a fault of the machine: %v", fault)
 	}
 }
 

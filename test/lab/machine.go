@@ -24,6 +24,7 @@ const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 "
 // machine is a running QEMU.
 type machine struct {
 	console tail
+	stall   *stallWatch
 	// alive ends when QEMU has ended; its cause says how.
 	alive context.Context
 	kill  func() error
@@ -31,9 +32,9 @@ type machine struct {
 
 // startMachine starts QEMU. A copy of the guest's console goes to the given writer.
 func startMachine(qemu string, args []string, console io.Writer) (*machine, error) {
-	m := new(machine)
+	m := &machine{stall: newStallWatch()}
 	cmd := exec.Command(qemu, args...)
-	cmd.Stdout = io.MultiWriter(&m.console, console)
+	cmd.Stdout = io.MultiWriter(&m.console, m.stall, console)
 	var stderr tail
 	cmd.Stderr = &stderr
 	// In a process group of its own, so that an interrupt from the terminal is ours to handle; and never

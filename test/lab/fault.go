@@ -1,0 +1,112 @@
+package lab
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"regexp"
+	"sync"
+	"time"
+)
+
+// ErrMachineFailed marks a failure of the emulated machine, not of what ran in it: QEMU was ended by a signal, as by
+// an assertion of its own, or the guest's timers stopped. A test run that ends so has no result. test/lanes.sh looks
+// for this text.
+var ErrMachineFailed = errors.New("the emulated machine failed")
+
+// Fault returns why the machine failed, an error that matches ErrMachineFailed, or nil if it did not. A kernel panic
+// is no fault: a test may have caused it.
+func (g *Guest) Fault() error {
+	if stall := g.machine.stall.first(); stall != "" {
+		return fmt.Errorf("lab: %w: its timers stopped: %s", ErrMachineFailed, stall)
+	}
+	if g.stopping.Load() || g.machine.alive.Err() == nil {
+		return nil
+	}
+	if err := g.machine.cause(); signalled(err) {
+		return fmt.Errorf("lab: %w: %w", ErrMachineFailed, err)
+	}
+	return nil
+}
+
+// signalled reports whether a process was ended by a signal.
+func signalled(err error) bool {
+	exit := new(exec.ExitError)
+	return errors.As(err, &exit) && !exit.Exited()
+}
+
+// startAgain reports whether a failed start deserves a second attempt: not if QEMU rejected its arguments.
+func startAgain(ctx context.Context, err error) bool {
+	failure, exit := new(GuestError), new(exec.ExitError)
+	return ctx.Err() == nil && errors.As(err, &failure) && (!errors.As(err, &exit) || !exit.Exited())
+}
+
+// stallLine matches what a kernel prints when a CPU or a timer has made no progress for 21 seconds.
+var stallLine = regexp.MustCompile(`rcu: .*(detected (expedited )?stalls|self-detected stall|kthread (starved|timer wakeup))`)
+
+// stallWatch is a writer for a console that finds the first line about a stall.
+type stallWatch struct {
+	mu   sync.Mutex
+	line []byte
+	text string
+	// seen is closed at the first such line.
+	seen chan struct{}
+}
+
+func newStallWatch() *stallWatch { return &stallWatch{seen: make(chan struct{})} }
+
+// Write never fails.
+func (w *stallWatch) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for rest := p; w.text == "" && len(rest) > 0; {
+		part, after, whole := bytes.Cut(rest, []byte("\n"))
+		w.line = append(w.line, part...)
+		if rest = after; !whole {
+			break
+		}
+		if stallLine.Match(w.line) {
+			w.text = string(bytes.TrimSpace(w.line))
+			close(w.seen)
+		}
+		w.line = w.line[:0]
+	}
+	return len(p), nil
+}
+
+// first returns the first line about a stall, empty if there was none.
+func (w *stallWatch) first() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text
+}
+
+// guardTimers ends a guest whose timers have stopped, so that nothing waits for it until a timeout. A guest may
+// report a stall and recover, for example if the host gave QEMU no CPU time; such a guest is left alone.
+func (g *Guest) guardTimers(probeTime time.Duration) {
+	select {
+	case <-g.machine.stall.seen:
+	case <-g.Done():
+		return
+	}
+	for {
+		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+		// It needs a timer of the guest.
+		err := g.Run(ctx, Cmd{Path: "sleep", Args: []string{"1"}})
+		if err != nil && g.machine.alive.Err() == nil {
+			g.cfg.logf("the guest's timers have stopped, ending it: %s", g.machine.stall.first())
+			err = g.machine.kill()
+		}
+		if err != nil {
+			cancel()
+			return
+		}
+		select {
+		case <-ctx.Done():
+		case <-g.Done():
+		}
+		cancel()
+	}
+}

@@ -1,0 +1,39 @@
+package lab
+
+import (
+	"errors"
+	"io"
+	"testing"
+)
+
+// TestFault has machines end in every way.
+func TestFault(t *testing.T) {
+	for name, c := range map[string]struct {
+		end     string
+		stopped bool
+		fault   bool
+	}{
+		"assertion failed": {"kill -ABRT $$", false, true},
+		"killed":           {"kill -KILL $$", false, true},
+		"killed by Stop":   {"kill -KILL $$", true, false},
+		"kernel panic":     {"exit 0", false, false},
+		"QEMU rejects":     {"exit 1", false, false},
+		"timers stopped":   {"echo '[ 9.1] rcu: INFO: rcu_sched self-detected stall on CPU'; exit 0", true, true},
+		"expedited grace":  {"printf 'rcu: INFO: rcu_preempt detected expedited '; echo 'stalls on CPUs/tasks: { }'", false, true},
+		"starved":          {"echo 'rcu: rcu_preempt kthread starved for 5250 jiffies!'", false, true},
+		"no stall":         {"echo 'rcu: Hierarchical RCU implementation.'; echo stalls", false, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			m, err := startMachine("sh", []string{"-c", c.end}, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			g := &Guest{machine: m}
+			g.stopping.Store(c.stopped)
+			<-g.Done()
+			if fault := g.Fault(); (fault != nil) != c.fault || c.fault && !errors.Is(fault, ErrMachineFailed) {
+				t.Errorf("fault %v", fault)
+			}
+		})
+	}
+}

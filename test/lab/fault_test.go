@@ -1,0 +1,76 @@
+package lab_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/lab"
+)
+
+// script writes a program to use as QEMU.
+func script(t *testing.T, text string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "qemu")
+	if err := os.WriteFile(path, []byte("#!/bin/bash\n"+text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// abortsOnce is a QEMU that aborts at its first start, as after a failed assertion.
+func abortsOnce(t *testing.T) string {
+	t.Helper()
+	return script(t, fmt.Sprintf("if mkdir %s/started 2>/dev/null; then kill -ABRT $$; fi\nexec qemu-system-x86_64 \"$@\"\n", t.TempDir()))
+}
+
+// TestStartsAgain counts the attempts to start a QEMU that never works.
+func TestStartsAgain(t *testing.T) {
+	for name, c := range map[string]struct {
+		end   string
+		tries int
+	}{
+		"aborted":  {"kill -ABRT $$", 2},
+		"hangs":    {"exec sleep 60", 2},
+		"rejected": {"exit 1", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tries := filepath.Join(t.TempDir(), "tries")
+			qemu := script(t, fmt.Sprintf("echo try >>%s\n%s\n", tries, c.end))
+			_, err := lab.Start(t.Context(), lab.Config{QEMU: qemu, Accel: lab.TCG, BootTimeout: 500 * time.Millisecond})
+			if errors.Is(err, lab.ErrNotReady) {
+				t.Skip(err)
+			}
+			if err == nil {
+				t.Fatal("no error")
+			}
+			data, err := os.ReadFile(tries)
+			if got := strings.Count(string(data), "try"); got != c.tries {
+				t.Errorf("%d attempts, want %d (%v)", got, c.tries, err)
+			}
+		})
+	}
+}
+
+// TestStall reports a stall as the guest's kernel does, which is harmless while the timers run, and then stops the
+// guest's CPUs and with them its timers: the guest is ended, and the fault says why.
+func TestStall(t *testing.T) {
+	const line = "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"
+	guest := start(t, lab.Config{ProbeTime: 10 * time.Second})
+	if _, err := sh(t, guest, "echo '<2>"+line+"' >/dev/kmsg; sleep 3"); err != nil {
+		t.Errorf("a stall that passes has ended the guest: %v", err)
+	}
+	if fault := guest.Fault(); !errors.Is(fault, lab.ErrMachineFailed) || !strings.Contains(fault.Error(), line) {
+		t.Errorf("fault %v, want the stall", fault)
+	}
+	if _, err := guest.QMP(t.Context(), "stop", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := guest.Run(t.Context(), lab.Cmd{Path: "true"}); !errors.Is(err, lab.ErrGuestGone) {
+		t.Errorf("error %v of a guest whose timers stopped, want ErrGuestGone", err)
+	}
+}
