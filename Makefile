@@ -10,9 +10,11 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages whose tests run in the lab's guest (those behind the build tag lab), each in a guest of its own, for they
-# change what the cards keep; and flags for the runner:
+# change what the cards keep; LAB_GUESTS guests run at once, so the packages that take longest come first; and flags
+# for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./test/lab/... ./pkg/link ./pkg/watch ./cmd/cni ./test/heal ./test/rights ./test/sandbox ./test/peers/sriov
+LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/heal ./test/rights ./test/sandbox ./pkg/watch ./test/peers/sriov ./test/lab/...
+LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
@@ -39,16 +41,19 @@ image: ## Make the container image as the Dockerfile says, without Docker, into 
 	@go run ./test/image/cmd/image -version $(VERSION) -epoch $$(git log -1 --format=%ct) -name $(IMAGE) -archs $(IMAGE_ARCHS) -o $(IMAGE_TAR)
 
 .PHONY: test
-test: ## Run everything: lint, unit tests, race detector, control plane, lab, a whole cluster; the README's test command
-	@test/lanes.sh lint unit race kube lab e2e
+test: ## Run everything: lint, unit tests with the race detector, control plane, lab, a whole cluster; the README's test command
+	@test/lanes.sh lint race kube lab e2e
 
 .PHONY: test-fast
-test-fast: ## Run what needs no lab: lint and unit tests
+test-fast: ## Run what needs no lab: lint, and unit tests without the race detector
 	@test/lanes.sh lint unit
 
 .PHONY: test-lab
-test-lab: deps bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
-	@status=0; for p in $(LAB_PKGS); do bin/lab test -timeout 20m $(LAB_FLAGS) $$p || status=1; done; exit $$status
+test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
+	@bin/lab test -guests $(LAB_GUESTS) -timeout 20m $(LAB_FLAGS) $(LAB_PKGS)
+
+.PHONY: lab-programs
+lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
 
 .PHONY: test-kube
 test-kube: kube $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)

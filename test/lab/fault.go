@@ -85,26 +85,21 @@ func (w *stallWatch) first() string {
 
 // guardTimers ends a guest whose timers have stopped, so that nothing waits for it until a timeout. A guest may
 // report a stall and recover, for example if the host gave QEMU no CPU time; such a guest is left alone.
-func (g *Guest) guardTimers(probeTime time.Duration) {
+func (g *Guest) guardTimers(ctx context.Context, probeTime time.Duration) {
 	select {
 	case <-g.machine.stall.seen:
 	case <-g.Done():
 		return
 	}
-	for {
-		ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	for g.machine.alive.Err() == nil {
+		probe, cancel := context.WithTimeout(ctx, probeTime)
 		// It needs a timer of the guest.
-		err := g.Run(ctx, Cmd{Path: "sleep", Args: []string{"1"}})
-		if err != nil && g.machine.alive.Err() == nil {
-			g.cfg.logf("the guest's timers have stopped, ending it: %s", g.machine.stall.first())
-			err = g.machine.kill()
-		}
-		if err != nil {
-			cancel()
-			return
+		if err := g.Run(probe, Cmd{Path: "sleep", Args: []string{"1"}}); err != nil && g.machine.alive.Err() == nil {
+			g.cfg.logf("the guest's timers have stopped, ending it: %s; %v", g.machine.stall.first(), errors.Join(err, g.machine.kill()))
+			<-g.Done()
 		}
 		select {
-		case <-ctx.Done():
+		case <-probe.Done():
 		case <-g.Done():
 		}
 		cancel()

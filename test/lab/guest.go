@@ -73,7 +73,9 @@ func start(ctx context.Context, cfg Config) (_ *Guest, err error) {
 	if err := g.boot(ctx); err != nil {
 		return nil, errors.Join(err, g.discard())
 	}
-	g.guard.Go(func() { g.guardTimers(cfg.ProbeTime) })
+	// The context bounds the start only.
+	guard := context.WithoutCancel(ctx)
+	g.guard.Go(func() { g.guardTimers(guard, cfg.ProbeTime) })
 	return g, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
 	"strings"
@@ -71,6 +72,8 @@ type options struct {
 	env     settings
 	timeout time.Duration
 	verbose bool
+	// out gets the output of tests, log what the lab itself reports.
+	out, log io.Writer
 }
 
 // settings is a repeatable flag with values NAME=VALUE.
@@ -88,6 +91,7 @@ func (s *settings) Set(v string) error {
 
 // newFlags returns a flag set with the common flags.
 func newFlags(name string, o *options) *flag.FlagSet {
+	o.out, o.log = os.Stdout, os.Stderr
 	flags := flag.NewFlagSet("lab "+name, flag.ContinueOnError)
 	flags.IntVar(&o.cfg.Cards, "cards", 2, "number of SR-IOV `cards`")
 	flags.IntVar(&o.cfg.VFs, "vfs", 4, "number of virtual `functions` a card")
@@ -105,10 +109,10 @@ func newFlags(name string, o *options) *flag.FlagSet {
 func (o *options) start(ctx context.Context) (*lab.Guest, error) {
 	began := time.Now()
 	o.cfg.Logf = func(format string, args ...any) {
-		fmt.Fprintf(os.Stderr, "lab: %4.1f s: %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+		fmt.Fprintf(o.log, "lab: %4.1f s: %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
 	if o.verbose {
-		o.cfg.Console = os.Stderr
+		o.cfg.Console = o.log
 	}
 	guest, err := lab.Start(ctx, o.cfg)
 	if err != nil {
@@ -119,7 +123,7 @@ func (o *options) start(ctx context.Context) (*lab.Guest, error) {
 }
 
 // stop ends a guest, also after an interrupt, and adds its error to err.
-func stop(ctx context.Context, guest *lab.Guest, err *error) {
+func stop(ctx context.Context, guest machine, err *error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTime)
 	defer cancel()
 	*err = errors.Join(*err, guest.Stop(ctx))

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -40,21 +41,50 @@ func listPackages(ctx context.Context, patterns []string) ([]testPackage, error)
 	for _, p := range plain {
 		untagged[p.ImportPath] = p.tests()
 	}
+	named, err := namedPackages(ctx, patterns)
+	if err != nil {
+		return nil, err
+	}
 	var found []testPackage
 	var without []string
 	for _, p := range tagged {
-		if p.tests() > untagged[p.ImportPath] {
+		switch {
+		case p.tests() > untagged[p.ImportPath]:
 			found = append(found, p)
-		} else {
+		case named[p.ImportPath]:
 			without = append(without, p.ImportPath)
 		}
 	}
-	named := !strings.Contains(strings.Join(patterns, " "), "...")
-	if len(found) == 0 || named && len(without) > 0 {
+	if len(found) == 0 && len(without) == 0 {
+		without = patterns
+	}
+	if len(without) > 0 {
 		return nil, fmt.Errorf("lab test: no tests behind the build tag %s in %s: %w",
 			tag, strings.Join(without, ", "), errUsage)
 	}
 	return found, nil
+}
+
+// namedPackages returns the import paths of the packages that are named without a wildcard.
+func namedPackages(ctx context.Context, patterns []string) (map[string]bool, error) {
+	patterns = slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return strings.Contains(p, "...") })
+	named := map[string]bool{}
+	if len(patterns) == 0 {
+		return named, nil // go list without patterns lists the working directory
+	}
+	packages, err := goList(ctx, append([]string{"-tags", tag}, patterns...)...)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range packages {
+		named[p.ImportPath] = true
+	}
+	return named, nil
+}
+
+// short is the package's path below the module.
+func (p *testPackage) short() string {
+	return strings.TrimPrefix(p.ImportPath, "github.com/bondkeeper/bondkeeper/")
 }
 
 func (p *testPackage) tests() int { return len(p.TestGoFiles) + len(p.XTestGoFiles) }

@@ -126,6 +126,8 @@ type result struct {
 	// err is why the package failed beside its tests; nil otherwise.
 	err  error
 	took time.Duration
+	// repeated says that the machine failed under the first attempt, whose outcome does not count.
+	repeated bool
 }
 
 func (r *result) ok() bool { return r.err == nil && r.failed == 0 }
@@ -138,6 +140,9 @@ func (r *result) line() string {
 	}
 	text := fmt.Sprintf("%s %s  %d passed, %d failed, %d skipped  (%.1f s)",
 		word, r.pkg, r.passed, r.failed, r.skipped, r.took.Seconds())
+	if r.repeated {
+		text += " in the second attempt, the emulated machine failed under the first"
+	}
 	if r.err != nil {
 		first, _, _ := strings.Cut(r.err.Error(), "\n")
 		text += ": " + first

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -24,24 +25,45 @@ var (
 // grace is what a test binary gets beyond its own time limit, at which it prints where its tests hang.
 const grace = 30 * time.Second
 
+// machine is what tests need of a guest.
+type machine interface {
+	Run(ctx context.Context, cmd lab.Cmd) error
+	Fault() error
+	Done() <-chan struct{}
+	Stop(ctx context.Context) error
+}
+
 // testOptions are the flags of lab test.
 type testOptions struct {
 	options
-	run  string
-	race bool
+	run    string
+	race   bool
+	guests int
+	// boot starts a guest.
+	boot func(context.Context) (machine, error)
+	// compiler, if set, is held while compiling: two go commands would compile what both need twice.
+	compiler *sync.Mutex
 	// args go to the test binaries as they are.
 	args []string
 }
 
-// test is the subcommand that runs packages' tests, all in one guest.
+// test is the subcommand that runs packages' tests: all in one guest, or each package in its own.
 func test(ctx context.Context, args []string) error {
 	var o testOptions
 	flags := newFlags("test", &o.options)
 	flags.StringVar(&o.run, "run", "", "run only tests that match the `pattern`, as go test does")
 	flags.BoolVar(&o.race, "race", false, "compile with the race detector; slow under tcg")
+	flags.IntVar(&o.guests, "guests", 0, "boot a guest per package, at most `N` at a time (default: one guest for all packages)")
 	args, o.args = splitArgs(args)
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(err, ignoreHelp(err))
+	}
+	o.boot = func(ctx context.Context) (machine, error) {
+		guest, err := o.start(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return guest, nil
 	}
 	if flags.NArg() == 0 {
 		return fmt.Errorf("lab test: no packages: %w", errUsage)
@@ -50,7 +72,12 @@ func test(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	results, err := o.test(ctx, packages)
+	var results []result
+	if o.guests > 0 {
+		results, err = o.testApart(ctx, packages)
+	} else {
+		results, err = o.test(ctx, packages)
+	}
 	if err != nil {
 		return err
 	}
@@ -74,46 +101,60 @@ func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []res
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	var guest *lab.Guest
+	var guest machine
 	var binaries []binary
 	atOnce, groupCtx := errgroup.WithContext(ctx)
 	atOnce.Go(func() (err error) {
-		guest, err = o.start(groupCtx)
+		guest, err = o.boot(groupCtx)
 		return err
 	})
 	atOnce.Go(func() error {
+		if o.compiler != nil {
+			o.compiler.Lock()
+			defer o.compiler.Unlock()
+		}
 		binaries = compile(groupCtx, packages, dir, o.race)
 		return nil
 	})
-	if err = atOnce.Wait(); err != nil {
+	err = atOnce.Wait()
+	// The guest may have come up before the error.
+	if guest == nil {
 		return nil, err
 	}
 	defer func() { stop(ctx, guest, &err) }()
+	if err != nil {
+		return nil, err
+	}
 	var results []result
 	for _, b := range binaries {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		if guest, err = o.alive(ctx, guest); err != nil {
+		var res result
+		if guest, res, err = o.testPackage(ctx, guest, b); err != nil {
 			return nil, err
 		}
-		fmt.Printf("\n%s\n", b.pkg.ImportPath)
-		results = append(results, o.testPackage(ctx, guest, b))
+		results = append(results, res)
 	}
 	return results, nil
 }
 
 // alive returns the guest, or a new one if a test has crashed it: the other packages shall be tested, too.
-func (o *testOptions) alive(ctx context.Context, guest *lab.Guest) (*lab.Guest, error) {
+func (o *testOptions) alive(ctx context.Context, guest machine) (machine, error) {
 	select {
 	case <-guest.Done():
+		return o.replace(ctx, guest)
 	default:
 		return guest, nil
 	}
+}
+
+// replace stops a guest and returns a new one. With an error it returns the old one.
+func (o *testOptions) replace(ctx context.Context, guest machine) (machine, error) {
 	if err := guest.Stop(ctx); err != nil {
 		return guest, err
 	}
-	fresh, err := o.start(ctx)
+	fresh, err := o.boot(ctx)
 	if err != nil {
 		return guest, err
 	}
@@ -133,10 +174,32 @@ func (o *testOptions) binariesDir(ctx context.Context) (string, error) {
 	return os.MkdirTemp(cache, "tests-")
 }
 
-// testPackage runs one package's tests.
-func (o *testOptions) testPackage(ctx context.Context, guest *lab.Guest, b binary) result {
+// testPackage runs one package's tests, and once more in another guest if the machine failed under them. It returns
+// the guest that it used last.
+func (o *testOptions) testPackage(ctx context.Context, guest machine, b binary) (machine, result, error) {
+	guest, err := o.alive(ctx, guest)
+	if err != nil {
+		return guest, result{}, err
+	}
+	res := o.attempt(ctx, guest, b)
+	fault := guest.Fault()
+	if res.ok() || fault == nil || ctx.Err() != nil {
+		return guest, res, nil
+	}
+	fmt.Fprintf(o.out, "no result for %s, testing it once more in another guest: %v\n", b.pkg.ImportPath, fault)
+	if guest, err = o.replace(ctx, guest); err != nil {
+		return guest, result{}, err
+	}
+	res = o.attempt(ctx, guest, b)
+	res.repeated = true
+	return guest, res, nil
+}
+
+// attempt runs one package's tests once.
+func (o *testOptions) attempt(ctx context.Context, guest machine, b binary) result {
+	fmt.Fprintf(o.out, "\n%s\n", b.pkg.ImportPath)
 	res := result{pkg: b.pkg.ImportPath, err: b.err}
-	r := &report{out: os.Stdout, verbose: o.verbose}
+	r := &report{out: o.out, verbose: o.verbose}
 	began := time.Now()
 	if b.err == nil {
 		res.err = o.runBinary(ctx, guest, b, r)
@@ -151,17 +214,17 @@ func (o *testOptions) testPackage(ctx context.Context, guest *lab.Guest, b binar
 		res.err = errNoTests
 	}
 	if !res.ok() {
-		fmt.Print(r.rest())
+		fmt.Fprint(o.out, r.rest())
 	}
 	if res.err != nil {
-		fmt.Println(res.err)
+		fmt.Fprintln(o.out, res.err)
 	}
 	return res
 }
 
 // runBinary runs a test binary in the guest, in its package's directory as go test would, and has its
 // output reported.
-func (o *testOptions) runBinary(ctx context.Context, guest *lab.Guest, b binary, r *report) (err error) {
+func (o *testOptions) runBinary(ctx context.Context, guest machine, b binary, r *report) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout+grace)
 	defer cancel()
 	events, toJSON, err := test2json(ctx, b.pkg.ImportPath)
