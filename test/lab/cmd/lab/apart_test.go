@@ -57,7 +57,7 @@ func TestRepeats(t *testing.T) {
 			var o testOptions
 			var out strings.Builder
 			o.out, o.timeout = &out, time.Minute
-			o.boot = func(context.Context) (machine, error) { used++; return c.guests[used-1], nil }
+			o.boot = func(context.Context, *options) (machine, error) { used++; return c.guests[used-1], nil }
 			b := binary{pkg: testPackage{ImportPath: "p"}}
 			_, res, err := o.testPackage(t.Context(), c.guests[0], b)
 			if err != nil {
@@ -81,7 +81,7 @@ func TestApart(t *testing.T) {
 	var out strings.Builder
 	o := testOptions{guests: 2, run: "none"}
 	o.out, o.timeout = &out, time.Minute
-	o.boot = func(context.Context) (machine, error) {
+	o.boot = func(context.Context, *options) (machine, error) {
 		mu.Lock()
 		booted++
 		n := booted

@@ -39,8 +39,8 @@ type testOptions struct {
 	run    string
 	race   bool
 	guests int
-	// boot starts a guest.
-	boot func(context.Context) (machine, error)
+	// boot starts a guest as the options say.
+	boot func(context.Context, *options) (machine, error)
 	// compiler, if set, is held while compiling: two go commands would compile what both need twice.
 	compiler *sync.Mutex
 	// args go to the test binaries as they are.
@@ -58,13 +58,7 @@ func test(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(err, ignoreHelp(err))
 	}
-	o.boot = func(ctx context.Context) (machine, error) {
-		guest, err := o.start(ctx)
-		if err != nil {
-			return nil, err
-		}
-		return guest, nil
-	}
+	o.boot = bootGuest
 	if flags.NArg() == 0 {
 		return fmt.Errorf("lab test: no packages: %w", errUsage)
 	}
@@ -82,6 +76,15 @@ func test(ctx context.Context, args []string) error {
 		return err
 	}
 	return summarise(os.Stdout, results, o.run != "")
+}
+
+// bootGuest starts a real guest.
+func bootGuest(ctx context.Context, o *options) (machine, error) {
+	guest, err := o.start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return guest, nil
 }
 
 // splitArgs divides at a lone "--", after which come arguments for the test binaries.
@@ -105,7 +108,7 @@ func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []res
 	var binaries []binary
 	atOnce, groupCtx := errgroup.WithContext(ctx)
 	atOnce.Go(func() (err error) {
-		guest, err = o.boot(groupCtx)
+		guest, err = o.boot(groupCtx, &o.options)
 		return err
 	})
 	atOnce.Go(func() error {
@@ -154,7 +157,7 @@ func (o *testOptions) replace(ctx context.Context, guest machine) (machine, erro
 	if err := guest.Stop(ctx); err != nil {
 		return guest, err
 	}
-	fresh, err := o.boot(ctx)
+	fresh, err := o.boot(ctx, &o.options)
 	if err != nil {
 		return guest, err
 	}
