@@ -144,6 +144,9 @@ func (c *cluster) stopGuest(t *testing.T) {
 		return
 	}
 	c.stopNode()
+	if fault := c.guest.Fault(); fault != nil && t.Failed() {
+		t.Log(fault) // test/lanes.sh then repeats the test
+	}
 	if err := c.guest.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}

@@ -42,6 +42,9 @@ func boot(t *testing.T, share string, cmd lab.Cmd) {
 		t.Fatal(err)
 	}
 	defer func() {
+		if fault := guest.Fault(); fault != nil && t.Failed() {
+			t.Log(fault) // test/lanes.sh then repeats the test
+		}
 		if err := guest.Stop(context.WithoutCancel(t.Context())); err != nil {
 			t.Error(err)
 		}
