@@ -10,6 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
+	"github.com/bondkeeper/bondkeeper/pkg/podsetup"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
@@ -25,16 +26,22 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	if err != nil {
 		return err
 	}
+	sandboxes, err := runtime.Open(s.runtime)
+	if err != nil {
+		return err
+	}
+	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
+	setup := podsetup.New(sandboxes, log)
 	readable := func(ctx context.Context) ([]*bond.Record, error) {
 		list, _, listErr := records.List(ctx) // the hub reports those that cannot be read
 		return list, listErr
 	}
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
-		Records: readable, SandboxAlive: kernel.SandboxAlive,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence,
 	})
 	journal := status.NewJournal(log)
-	reporter, err := newReporter(s, records.Dir(), log)
+	reporter, err := newReporter(s, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
 		return err
 	}
@@ -52,11 +59,6 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	if err != nil {
 		return err
 	}
-	sandboxes, err := runtime.Open(s.runtime)
-	if err != nil {
-		return err
-	}
-	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
 	collector := collect.New(collect.Config{
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: readable,
@@ -71,6 +73,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	group.Go(func() error { return hub.Run(ctx, worker) })
 	group.Go(func() error { worker.Run(ctx); return nil })
 	group.Go(func() error { collector.Run(ctx); return nil })
+	group.Go(func() error { setup.Run(ctx); return nil })
 	group.Go(func() error {
 		if tellErr := reporter.Run(ctx); tellErr != nil {
 			log.Error("no pod is told how its bonds are, which are kept all the same; mend this and restart the agent", zap.Error(tellErr))

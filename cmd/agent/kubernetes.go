@@ -41,7 +41,7 @@ type reporter interface {
 
 // newReporter is the one that the flags ask for. A pod without a usable service account is no reason to keep
 // no bonds; a -kubeconfig that somebody named and that cannot be read is an error.
-func newReporter(s *settings, stateDir string, log *zap.Logger) (reporter, error) {
+func newReporter(s *settings, stateDir string, networkStatus func(bond.Pod), log *zap.Logger) (reporter, error) {
 	api, err := apiConfig(s.kubeconfig)
 	switch {
 	case err != nil && s.kubeconfig == "":
@@ -53,7 +53,7 @@ func newReporter(s *settings, stateDir string, log *zap.Logger) (reporter, error
 		log.Info("no API server: bonds are told of in this log, in agent status and in the metrics only")
 		return silent{}, nil
 	}
-	return status.NewReporter(status.Config{API: api, Node: s.node, Dir: filepath.Join(stateDir, toldDir), Log: log})
+	return status.NewReporter(status.Config{API: api, Node: s.node, Dir: filepath.Join(stateDir, toldDir), NetworkStatus: networkStatus, Log: log})
 }
 
 // apiConfig is how to reach the API server; nil when there is none to reach.

@@ -52,7 +52,7 @@ func TestWhomToTell(t *testing.T) {
 			if err := parse(runFlags(&s), args); err != nil {
 				t.Fatal(err)
 			}
-			r, err := newReporter(&s, t.TempDir(), zap.New(core))
+			r, err := newReporter(&s, t.TempDir(), nil, zap.New(core))
 			if _, tells := r.(*status.Reporter); tells != c.tells || (err != nil) != c.ends || (logs.Len() > 0) != c.complains {
 				t.Errorf("got %T, %v, log %v", r, err, logs.All())
 			}

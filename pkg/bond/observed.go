@@ -26,6 +26,9 @@ type Observed struct {
 	Members []ObservedMember
 	// Strangers are members of the bond that the record does not name.
 	Strangers []Link
+	// Upper is the link in the pod that the record's learned Upper names, whether or not the bond is enslaved to it;
+	// nil if there is none.
+	Upper *Link
 }
 
 // Link is a netdev as the kernel describes it.
@@ -57,7 +60,13 @@ type ObservedBond struct {
 	// HasMembers: some link has the bond as master, ours or not.
 	HasMembers bool
 	Addresses  []netip.Prefix
-	Routes     []Route
+	// Transient are those of Addresses that somebody else renews or withdraws: with a lifetime, from router
+	// advertisements, or of a VRRP daemon.
+	Transient []netip.Prefix
+	Routes    []Route
+	Settings  LinkSettings
+	// Upper is what the bond is enslaved to; nil if nothing.
+	Upper *Upper
 }
 
 // ObservedMember is one member of the record, found by its identity.
@@ -71,6 +80,8 @@ type ObservedMember struct {
 	// QueueID and Prio are those of an enslaved link; nil where this kernel does not tell.
 	QueueID *uint16
 	Prio    *int32
+	// Settings are those of a link in the pod.
+	Settings LinkSettings
 	// NameTaken is a link in the pod which bears the member's name and is not the member; nil when none.
 	NameTaken *Link
 	// PF is what the VF's PF says. It is read only where it decides something: for a VF

@@ -46,6 +46,13 @@ type Record struct {
 	// of the active member is the kernel's.
 	Settled bool      `json:"settled,omitempty"`
 	Repairs RepairLog `json:"repairs,omitzero"`
+	Setup   Setup     `json:"setup,omitzero"`
+	// Learned is what other writers configured on the bond; nil before it was first observed.
+	Learned *Learned `json:"learned,omitempty"`
+	// Restoring: the bond was lost or down, and not everything on it is known to be back. Nothing is learned then.
+	Restoring bool `json:"restoring,omitempty"`
+	// Contested are requested settings that were given up to another writer.
+	Contested []Contest `json:"contested,omitempty"`
 	// Warnings are what ADD found allowed and probably not meant, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// Releases counts the attempts to take a tombstone's bond down.
@@ -89,6 +96,10 @@ type Spec struct {
 	Options Options `json:"options"`
 	// MTU in bytes; 0 when nobody asked and none could be derived.
 	MTU int `json:"mtu,omitempty"`
+	// DerivedMTU: nobody asked for the MTU, so another writer's is learned and not reverted.
+	DerivedMTU bool `json:"derivedMTU,omitempty"`
+	// Enforce is empty for EnforceAll.
+	Enforce Enforce `json:"enforce,omitempty"`
 	// MAC is the address that ADD returned. With Options.MACFollowsActive it is also
 	// the MAC of one member, which is the active one in a settled bond.
 	MAC MAC `json:"mac,omitempty"`
@@ -118,6 +129,10 @@ type Member struct {
 	Before  Before  `json:"before"`
 	// SriovCNI are sriov-cni's files about a VF that it attached to this pod; nil for other links.
 	SriovCNI *SriovCNI `json:"sriovCNI,omitempty"`
+	// Settings are what other writers set on the link; nil before it was first observed in the bond.
+	Settings *LinkSettings `json:"settings,omitempty"`
+	// Restoring: the member was lost, and its settings are not known to be back.
+	Restoring bool `json:"restoring,omitempty"`
 }
 
 // Rank is the member's priority; 0 where none was asked, as in the kernel.
@@ -201,6 +216,12 @@ type Route struct {
 	Table *int `json:"table,omitempty"`
 	// Scope is nil for the kernel's choice: global with a gateway, link without.
 	Scope *int `json:"scope,omitempty"`
+	// Src is the preferred source address; OnLink takes the gateway to be reachable without a route to it. Both are
+	// known for learned routes only: CNI has no such fields.
+	Src    netip.Addr `json:"src,omitzero"`
+	OnLink bool       `json:"onlink,omitempty"`
+	// Proto is who made the route (RTPROT_*); 0 for one that Bondkeeper is to make, which then is boot.
+	Proto int `json:"proto,omitempty"`
 }
 
 // String is the route in the manner of ip-route(8).

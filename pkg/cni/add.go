@@ -270,7 +270,8 @@ func (s *session) note(ctx context.Context, rec *bond.Record, c *Config, given *
 }
 
 // finish closes the ADD. Where the bond's MAC is its active member's, the one that it has
-// now is what ADD returns and what is kept from here on.
+// now is what ADD returns and what is kept from here on. What sriov-cni and tuning have set on the members is learned
+// here: without an agent nobody else would before the first loss.
 func (s *session) finish(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
 	mac := rec.Spec.MAC
 	if active := activeMember(out); rec.Spec.Options.MACFollowsActive() && active >= 0 {
@@ -278,6 +279,8 @@ func (s *session) finish(ctx context.Context, rec *bond.Record, out *reconcile.O
 	}
 	return s.update(ctx, rec, func(r *bond.Record) {
 		r.Spec.MAC, r.Phase = mac, bond.PhaseReady
+		r.Setup.Returned = time.Now().UTC()
+		plan.Learn(r, &out.Observed)
 	})
 }
 

@@ -49,7 +49,7 @@ func TestAddOKD(t *testing.T) {
 		Pod: bond.Pod{Namespace: "demo", Name: "c1", UID: "uid-c1"}, Sandbox: n.pods[pod],
 		Spec: bond.Spec{
 			Options: bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active", bond.OptMiimon: "100"},
-			MTU:     1500, MAC: net1.MAC,
+			MTU:     1500, MAC: net1.MAC, Enforce: bond.EnforceAll,
 		},
 		BondIndex: b.Index, Settled: true,
 		Addresses: []bond.Address{{Prefix: netip.MustParsePrefix("10.56.217.2/24"), Gateway: netip.MustParseAddr("10.56.217.1")}},
@@ -57,9 +57,12 @@ func TestAddOKD(t *testing.T) {
 		CNI:       bond.CNI{Args: args.Args, Path: plugins},
 	}
 	got := n.record("c1")
-	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(bond.Record{}, "Members", "Created", "Updated"), cmpopts.IgnoreFields(bond.CNI{}, "Config"),
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreFields(bond.Record{}, "Members", "Created", "Updated", "Setup", "Learned"), cmpopts.IgnoreFields(bond.CNI{}, "Config"),
 		cmp.Comparer(func(a, b netip.Prefix) bool { return a == b }), cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); diff != "" {
 		t.Errorf("record differs (-want +got):\n%s", diff)
+	}
+	if !got.InSetup() || got.Learned == nil || got.Members[0].Settings == nil {
+		t.Errorf("ADD leaves set-up %+v, learned %v, settings of net1 %v", got.Setup, got.Learned, got.Members[0].Settings)
 	}
 	if n.stderr.String() != "" {
 		t.Errorf("a quiet ADD says: %s", n.stderr)

@@ -80,10 +80,13 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 	}
 	iface := prev.Interfaces[index]
 	var wrong []string
-	if iface.Mac != "" && !sameMAC(rec, iface.Mac, now.MAC) {
+	// A value that another writer changed after set-up, and that was accepted, is no reason to take the pod down. In
+	// set-up a chained plugin that changes one puts it into the result.
+	accepts := !rec.InSetup()
+	if iface.Mac != "" && !sameMAC(rec, iface.Mac, now.MAC) && !(accepts && now.MAC == rec.Spec.MAC) {
 		wrong = append(wrong, fmt.Sprintf("MAC %s, found %s", iface.Mac, now.MAC))
 	}
-	if iface.Mtu != 0 && iface.Mtu != now.MTU {
+	if iface.Mtu != 0 && iface.Mtu != now.MTU && !(accepts && now.MTU == rec.Spec.MTU) {
 		wrong = append(wrong, fmt.Sprintf("MTU %d, found %d", iface.Mtu, now.MTU))
 	}
 	for _, ip := range prev.IPs {

@@ -44,6 +44,8 @@ type Config struct {
 	Options bond.Options
 	// MTU in bytes; 0 when nobody asked.
 	MTU int
+	// Enforce is what the agent enforces after set-up; EnforceAll if the config does not say.
+	Enforce bond.Enforce
 	// MAC is empty when nobody asked.
 	MAC bond.MAC
 	// IPs: the runtime asks for certain addresses; which ones is for the IPAM plugin to read.
@@ -93,6 +95,9 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 		return nil, err
 	}
 	if c.MAC, err = o.mac(args); err != nil {
+		return nil, err
+	}
+	if c.Enforce, err = o.enforce(); err != nil {
 		return nil, err
 	}
 	if c.IPs, err = o.asksForIPs(); err != nil {
@@ -189,6 +194,19 @@ func (o object) ipamType() (string, error) {
 		return "", ipam.invalid("type", want)
 	}
 	return plugin, nil
+}
+
+func (o object) enforce() (bond.Enforce, error) {
+	text, found, err := o.str(fieldEnforce, wanted(fieldEnforce))
+	switch e := bond.Enforce(text); {
+	case err != nil:
+		return "", err
+	case !found || text == "":
+		return bond.EnforceAll, nil
+	case e == bond.EnforceAll, e == bond.EnforceLinks:
+		return e, nil
+	}
+	return "", o.invalid(fieldEnforce, wanted(fieldEnforce))
 }
 
 func (o object) mtu() (int, error) {

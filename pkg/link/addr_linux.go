@@ -15,25 +15,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// addresses are those of a link. Link-local IPv6 addresses are the kernel's own and left
-// out, unless the record has them.
-func (c *conn) addresses(index int, r *bond.Record) ([]netip.Prefix, error) {
-	on := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: index}}
-	all, err := untilWhole(c, func() ([]netlink.Addr, error) { return c.handle.AddrList(on, netlink.FAMILY_ALL) })
-	if err != nil {
-		return nil, classify(fmt.Errorf("list the bond's addresses: %w", err))
-	}
-	var out []netip.Prefix
-	for _, a := range all {
-		p, ok := prefixOf(a.IPNet)
-		if !ok || p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !recorded(r, p) {
-			continue
-		}
-		out = append(out, p)
-	}
-	return out, nil
-}
-
 func recorded(r *bond.Record, p netip.Prefix) bool {
 	return slices.ContainsFunc(r.Addresses, func(a bond.Address) bool { return a.Prefix == p })
 }
@@ -112,16 +93,20 @@ func routesVia(index int, r *netlink.Route) []bond.Route {
 	if !ok || r.Type != unix.RTN_UNICAST || r.Table == unix.RT_TABLE_LOCAL {
 		return nil
 	}
-	one := bond.Route{Dst: dst, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority}
+	one := bond.Route{Dst: dst, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Proto: int(r.Protocol)}
+	if src, ok := netip.AddrFromSlice(r.Src); ok {
+		one.Src = src.Unmap()
+	}
 	if r.Table != unix.RT_TABLE_MAIN {
 		one.Table = &r.Table
 	}
 	var out []bond.Route
-	add := func(link int, gw net.IP) {
+	add := func(link int, gw net.IP, flags int) {
 		if link != index {
 			return
 		}
 		via := one
+		via.OnLink = flags&unix.RTNH_F_ONLINK != 0
 		via.Gateway, _ = netip.AddrFromSlice(gw)
 		via.Gateway = via.Gateway.Unmap()
 		if scope := int(r.Scope); dst.Addr().Is4() && scope != int(ownScope(via)) {
@@ -129,9 +114,9 @@ func routesVia(index int, r *netlink.Route) []bond.Route {
 		}
 		out = append(out, via)
 	}
-	add(r.LinkIndex, r.Gw)
+	add(r.LinkIndex, r.Gw, r.Flags)
 	for _, hop := range r.MultiPath {
-		add(hop.LinkIndex, hop.Gw)
+		add(hop.LinkIndex, hop.Gw, hop.Flags)
 	}
 	return out
 }
@@ -158,6 +143,13 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	if r.Table != nil {
 		nr.Table = *r.Table
 	}
+	if r.Src.IsValid() {
+		nr.Src = r.Src.AsSlice()
+	}
+	if r.OnLink {
+		nr.Flags = unix.RTNH_F_ONLINK
+	}
+	nr.Protocol = netlink.RouteProtocol(r.Proto)
 	if r.Scope != nil {
 		nr.Scope = netlink.Scope(*r.Scope)
 	}

@@ -41,6 +41,8 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
 	case plan.TuneMember:
 		return k.onBoth(ctx, r, a.Link, a.Bond, func(c *conn, d, b *device) error { return c.tune(d, b, a) })
+	case plan.SetUpper:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.setUpper(b, a.Upper) })
 	case plan.AddAddress:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addAddress(b, a.Prefix) })
 	case plan.AddRoute:
@@ -71,6 +73,8 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 		ref, change = a.Link, func(c *conn, d *device) error { return errors.Join(c.setUp(d, false), c.setUp(d, true)) }
 	case plan.Release:
 		ref, change = a.Link, func(c *conn, d *device) error { return c.setMaster(d, 0) }
+	case plan.SetLinkSettings:
+		ref, change = a.Link, func(c *conn, d *device) error { return c.setLinkSettings(d, a.Change) }
 	default:
 		return fmt.Errorf("%w: the kernel has no action %T", bond.ErrUnsupported, a)
 	}

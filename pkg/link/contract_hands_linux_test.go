@@ -213,6 +213,31 @@ func (h *hands) FlushAddresses(path, name string) error {
 	return err
 }
 
+func (h *hands) AddVRF(path, name string, table int) error {
+	if _, err := h.ip(path, "link", "add", name, "type", "vrf", "table", fmt.Sprint(table)); err != nil {
+		return err
+	}
+	return h.set(path, name, "up")
+}
+
+// SetSettings writes the sysctls' files in the netns, and has ip do the rest.
+func (h *hands) SetSettings(path, name string, c bond.SettingsChange) error {
+	onOff := map[bool]string{true: "on", false: "off"}
+	err := h.set(path, name, "txqueuelen", fmt.Sprint(*c.TxQLen),
+		"promisc", onOff[*c.Flags&bond.FlagPromisc != 0], "allmulticast", onOff[*c.Flags&bond.FlagAllMulti != 0],
+		"multicast", onOff[*c.Flags&bond.FlagMulticast != 0], "arp", onOff[*c.Flags&bond.FlagNoARP == 0])
+	ns, openErr := netns.Open(path)
+	if openErr != nil {
+		return errors.Join(err, openErr)
+	}
+	defer func() { _ = ns.Close() }()
+	for _, s := range c.Sysctls {
+		file := filepath.Join("/proc/sys/net", s.Family, "conf", name, s.Name)
+		err = errors.Join(err, ns.Do(func() error { return os.WriteFile(file, []byte(fmt.Sprint(s.Value)), 0) }))
+	}
+	return err
+}
+
 // SetCarrier sets the other end of a veth, or the PF of a VF.
 func (h *hands) SetCarrier(path, name string, on bool) error {
 	state := "down"

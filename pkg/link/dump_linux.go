@@ -23,9 +23,12 @@ type device struct {
 	bond.Link
 	altNames []string
 	loopback bool
+	settings bond.LinkSettings
 	// data is IFLA_INFO_DATA: for a bond, its options.
 	data   []byte
 	member membership
+	// afSpec is IFLA_AF_SPEC, where the kernel lists the link's sysctls.
+	afSpec []byte
 	// vfList is IFLA_VFINFO_LIST, when it was asked for.
 	vfList []byte
 }
@@ -141,6 +144,7 @@ func parseDevice(m []byte) (*device, error) {
 		Carrier: info.Flags&unix.IFF_LOWER_UP != 0,
 	}}
 	d.loopback = info.Flags&unix.IFF_LOOPBACK != 0
+	d.settings.Flags = bond.LinkFlags(info.Flags) & bond.LinkFlagsKept
 	var bus, parent string
 	err := eachAttr(m[info.Len():], func(typ uint16, v []byte) error {
 		switch typ {
@@ -156,6 +160,10 @@ func parseDevice(m []byte) (*device, error) {
 			d.MTU = int(number(v))
 		case unix.IFLA_MASTER:
 			d.Master = int(number(v))
+		case unix.IFLA_TXQLEN:
+			d.settings.TxQLen = int(number(v))
+		case unix.IFLA_AF_SPEC:
+			d.afSpec = v
 		case unix.IFLA_VFINFO_LIST:
 			d.vfList = v
 		case iflaParentDevName:

@@ -54,6 +54,9 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 			found[d] = true
 			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
 			om.QueueID, om.Prio = d.member.queueID, d.member.prio
+			if om.Settings, err = d.linkSettings(); err != nil {
+				return err
+			}
 		}
 		if t := all.find(func(other *device) bool { return other.named(m.Name) && other != d }); t != nil {
 			om.NameTaken = &t.Link
@@ -72,6 +75,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 			o.Strangers = append(o.Strangers, d.Link)
 		}
 	}
+	observeUpper(all, b, r, o)
 	return c.observeBond(b, all, o.Bond, r)
 }
 
@@ -103,7 +107,10 @@ func (c *conn) observeBond(b *device, all devices, o *bond.ObservedBond, r *bond
 		return err
 	}
 	o.Active = activeMember(b)
-	if o.Addresses, err = c.addresses(b.Index, r); err != nil {
+	if o.Settings, err = b.linkSettings(); err != nil {
+		return err
+	}
+	if o.Addresses, o.Transient, err = c.addresses(b.Index, r); err != nil {
 		return err
 	}
 	o.Routes, err = c.routes(b.Index)

@@ -11,18 +11,21 @@ import (
 )
 
 // book keeps the record's own account of the bond: its ifindex, what is missing since
-// when, what was repaired, and whether it has settled. It saves only what changed, so
+// when, what was repaired, and whether it has settled. It saves only what changed (changed: the caller did so), so
 // that looking at a healthy bond writes nothing.
-func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory) error {
+func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory, changed bool) error {
 	if rec.Deleted() || !obs.SandboxAlive {
 		return nil
 	}
 	now := e.now()
-	changed := false
 	if obs.Bond != nil && rec.BondIndex != obs.Bond.Index {
 		rec.BondIndex, changed = obs.Bond.Index, true
 	}
-	changed = adopt(rec, obs) || changed
+	changed = recordSriovCNI(rec, obs) || changed
+	if plan.Restored(rec, obs, p) {
+		plan.Learn(rec, obs) // what could not be known before
+		changed = true
+	}
 	losses := lossesOf(rec, p)
 	changed = e.open(rec, losses, mem, now) || changed
 	changed = e.close(rec, losses, mem, now) || changed
@@ -44,7 +47,7 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 // is not ours.
 func isLoss(c plan.Code) bool {
 	switch c {
-	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged:
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged, plan.NotRestored:
 		return true
 	}
 	return false

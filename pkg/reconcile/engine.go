@@ -35,6 +35,8 @@ type Config struct {
 	Now func() time.Time
 	// Patience holds the times; the zero value means the defaults.
 	Patience Patience
+	// Setup may be nil: then the end of a pod's set-up is found by time alone.
+	Setup SetupEvidence
 }
 
 // Engine makes recorded bonds real. It is safe for concurrent use; work on one bond is
@@ -50,13 +52,14 @@ type Engine struct {
 	log      *zap.Logger
 	now      func() time.Time
 	memories *memories
+	setup    SetupEvidence
 }
 
 // New makes an Engine.
 func New(c Config) *Engine {
 	e := &Engine{
 		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
-		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping,
+		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, setup: c.Setup,
 	}
 	if e.log == nil {
 		e.log = zap.NewNop()
@@ -142,6 +145,7 @@ func (e *Engine) Inspect(ctx context.Context, k bond.Key) (Outcome, error) {
 	if err != nil {
 		return Outcome{Record: rec}, err
 	}
+	e.assess(rec, &obs, "", e.now()) // in this copy only: what is learned later is no difference now
 	p := plan.Diff(e.input(rec, &obs, e.memories.of(k), e.now(), false))
 	return Outcome{Record: rec, Observed: obs, Plan: p, Status: statusOf(rec, &obs, p, nil)}, nil
 }
@@ -160,19 +164,15 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 	out := Outcome{Record: rec}
 	var firstErr error
 	for range maxRounds {
-		obs, err := e.observe(ctx, rec)
+		obs, p, err := e.observeAndPlan(ctx, rec, mem, firstDEL)
 		if err != nil {
-			return out, errors.Join(firstErr, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err))
-		}
-		now := e.now()
-		p := plan.Diff(e.input(rec, &obs, mem, now, firstDEL))
-		if err = e.book(rec, &obs, p, mem); err != nil {
 			return out, errors.Join(firstErr, err)
 		}
+		now := e.now()
 		due := mem.due(p.Actions, now)
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
-		out.RetryAfter = mem.retryAfter(p, now)
+		out.RetryAfter = sooner(mem.retryAfter(p, now), setupRetry(rec, now))
 		if len(due) == 0 {
 			return out, firstErr
 		}
@@ -189,36 +189,63 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 	return out, errors.Join(firstErr, fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v", rec.BondName(), rec.Pod, maxRounds, out.Plan.Actions))
 }
 
+// observeAndPlan observes the bond, brings the record up to date with what was found, saves it, and plans.
+func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, mem *bondMemory, firstDEL bool) (bond.Observed, plan.Plan, error) {
+	evidence := e.setupEvidence(rec, e.now())
+	obs, err := e.observe(ctx, rec)
+	if err != nil {
+		return obs, plan.Plan{}, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
+	}
+	now := e.now()
+	changed := e.assess(rec, &obs, evidence, now)
+	in := e.input(rec, &obs, mem, now, firstDEL)
+	p := plan.Diff(in)
+	if e.adoptContested(rec, &obs, p.Actions, mem, now) {
+		changed = true
+		p = plan.Diff(in)
+	}
+	return obs, p, e.book(rec, &obs, p, mem, changed)
+}
+
+// sooner is the earlier of two waits, of which 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
 // apply makes the changes in order. When one fails, the rest of that member's are left
-// for another round; the other members' go on.
+// for another round; the other members' go on. What restores the settings, addresses or routes of other writers holds
+// up only its own kind.
 func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Action, mem *bondMemory) ([]plan.Action, error) {
 	var done []plan.Action
 	var firstErr error
-	failed := map[int]bool{}
+	failed := map[subject]bool{}
 	log := e.logFor(rec)
 	for _, a := range actions {
-		if failed[a.On()] || ctx.Err() != nil {
+		if failed[subjectOf(a)] || failed[subject{member: a.On()}] || ctx.Err() != nil {
 			continue
 		}
 		err := e.kernel.Apply(ctx, rec, a)
 		if err == nil {
 			done = append(done, a)
-			mem.applied(a)
+			mem.applied(a, e.now())
 			log.Info("applied", zap.Stringer("action", a))
 			continue
 		}
-		failed[a.On()] = true
+		failed[subjectOf(a)] = true
 		if errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
 			// The world moved on between looking and acting. That is no failure: look again.
 			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))
-			mem.stale(a.On(), e.now())
+			mem.stale(a, e.now())
 			continue
 		}
 		if _, courtesy := a.(plan.Announce); courtesy {
 			log.Warn("neighbours not told", zap.Error(err))
 			continue
 		}
-		wait := mem.failed(a.On(), err, e.now())
+		wait := mem.failed(a, err, e.now())
 		log.Warn("action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
 		if firstErr == nil {
 			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)

@@ -21,6 +21,9 @@ type Patience struct {
 	// Carrier is how long a member may be without carrier while its PF has one before it is
 	// bounced. Default 15 s.
 	Carrier time.Duration
+	// SetupQuiet and SetupTimeout end a pod's set-up where nothing else shows its end: after so long without a change
+	// by another writer, and so long after ADD returned. Default 10 s and 60 s.
+	SetupQuiet, SetupTimeout time.Duration
 }
 
 func (p Patience) withDefaults() Patience {
@@ -33,6 +36,8 @@ func (p Patience) withDefaults() Patience {
 	set(&p.LastRetry, 30*time.Second)
 	set(&p.Flap, 10*time.Second)
 	set(&p.Carrier, 15*time.Second)
+	set(&p.SetupQuiet, 10*time.Second)
+	set(&p.SetupTimeout, time.Minute)
 	return p
 }
 
@@ -62,7 +67,7 @@ func (m *memories) of(k bond.Key) *bondMemory {
 	defer m.mu.Unlock()
 	b := m.bonds[k]
 	if b == nil {
-		b = &bondMemory{patience: m.patience, parts: map[int]*partMemory{}}
+		b = &bondMemory{patience: m.patience, parts: map[subject]*partMemory{}, restored: map[string][]time.Time{}}
 		m.bonds[k] = b
 	}
 	return b
@@ -78,7 +83,35 @@ func (m *memories) forget(k bond.Key) {
 type bondMemory struct {
 	patience Patience
 	mu       sync.Mutex
-	parts    map[int]*partMemory
+	parts    map[subject]*partMemory
+	// restored has the times at which a requested setting was restored, for the last minute.
+	restored map[string][]time.Time
+}
+
+// subject is what fails and is retried for itself: a member or the bond, and for it a kind of action that is not
+// essential. The essential ones have kind "".
+type subject struct {
+	member int
+	kind   string
+}
+
+// subjectOf keeps apart what must not hold up the rest: a route that the kernel refuses is no reason to leave the
+// bond down.
+func subjectOf(a plan.Action) subject {
+	s := subject{member: a.On()}
+	switch a.(type) {
+	case plan.AddAddress:
+		s.kind = "address"
+	case plan.AddRoute:
+		s.kind = "route"
+	case plan.SetLinkSettings:
+		s.kind = "settings"
+	case plan.SetUpper:
+		s.kind = "upper"
+	case plan.Announce:
+		s.kind = "announce"
+	}
+	return s
 }
 
 type partMemory struct {
@@ -94,13 +127,25 @@ type partMemory struct {
 	untoldSince time.Time
 }
 
-func (b *bondMemory) part(i int) *partMemory {
-	p := b.parts[i]
+// part is what is remembered of the essentials of a member or of the bond.
+func (b *bondMemory) part(i int) *partMemory { return b.of(subject{member: i}) }
+
+func (b *bondMemory) of(s subject) *partMemory {
+	p := b.parts[s]
 	if p == nil {
 		p = &partMemory{}
-		b.parts[i] = p
+		b.parts[s] = p
 	}
 	return p
+}
+
+// held is when an action may be tried: not before its own kind, and not before the essentials of its member.
+func (b *bondMemory) held(a plan.Action) time.Time {
+	own, essential := b.of(subjectOf(a)).holdUntil, b.part(a.On()).holdUntil
+	if own.After(essential) {
+		return own
+	}
+	return essential
 }
 
 // hints tells the planner what time has to do with it.
@@ -145,26 +190,46 @@ func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(actions), func(a plan.Action) bool {
-		return now.Before(b.part(a.On()).holdUntil)
+		return now.Before(b.held(a))
 	})
 }
 
-func (b *bondMemory) applied(a plan.Action) {
+func (b *bondMemory) applied(a plan.Action, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.part(a.On())
+	p := b.of(subjectOf(a))
 	p.failures, p.stales, p.err = 0, 0, nil
+	if setting := plan.Contestable(a); setting != "" {
+		b.restored[setting] = append(lastMinute(b.restored[setting], now), now)
+	}
 	if _, ok := a.(plan.Bounce); ok {
 		// It gets as long again to help: a driver needs a moment, and no person is called for that.
 		p.bounced, p.deafSince = true, time.Time{}
 	}
 }
 
-// failed notes that an action of part i failed, and says how long it is left alone.
-func (b *bondMemory) failed(i int, err error, now time.Time) time.Duration {
+// contestLimit is how often within contestWindow a requested setting is restored before its change is adopted.
+const (
+	contestLimit  = 3
+	contestWindow = time.Minute
+)
+
+// contested reports whether a setting has been restored so often that another writer must be insisting on its own.
+func (b *bondMemory) contested(setting string, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.part(i)
+	return len(lastMinute(b.restored[setting], now)) >= contestLimit
+}
+
+func lastMinute(times []time.Time, now time.Time) []time.Time {
+	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) > contestWindow })
+}
+
+// failed notes that an action failed, and returns how long its kind is left alone.
+func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p := b.of(subjectOf(a))
 	p.failures++
 	p.err = err
 	wait := b.patience.backoff(p.failures)
@@ -174,10 +239,10 @@ func (b *bondMemory) failed(i int, err error, now time.Time) time.Duration {
 
 // stale notes a plan that was overtaken. Once is normal; over and over means a link that
 // flickers, and is answered like a failure.
-func (b *bondMemory) stale(i int, now time.Time) {
+func (b *bondMemory) stale(a plan.Action, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.part(i)
+	p := b.of(subjectOf(a))
 	if p.stales++; p.stales > 2 {
 		p.holdUntil = now.Add(b.patience.backoff(p.stales - 2))
 	}
@@ -214,7 +279,7 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 		}
 	}
 	for _, a := range p.Actions {
-		if hold := b.part(a.On()).holdUntil; now.Before(hold) {
+		if hold := b.held(a); now.Before(hold) {
 			consider(hold)
 		}
 	}
@@ -235,18 +300,18 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 // before a person is called.
 const refusals = 5
 
-// refused says that the kernel refuses what part i needs, and that time alone will not change that.
-func (b *bondMemory) refused(i int) bool {
+// refused says that the kernel refuses an action, and that time alone will not change that.
+func (b *bondMemory) refused(a plan.Action) bool {
 	if b == nil {
 		return false
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.part(i)
+	p := b.of(subjectOf(a))
 	return p.failures >= refusals && !errors.Is(p.err, bond.ErrBusy)
 }
 
-// trouble is what keeps part i from being repaired, for people; empty when nothing is known to.
+// trouble is what keeps member i, or the bond, from being repaired, for people; empty when nothing is known to.
 func (b *bondMemory) trouble(i int) string {
 	if b == nil {
 		return ""
@@ -259,7 +324,11 @@ func (b *bondMemory) trouble(i int) string {
 		return p.err.Error()
 	case p.flaps > 1:
 		return "it keeps being lost again right after its return and is held back until " + p.holdUntil.UTC().Format(time.TimeOnly) + " UTC"
-	default:
-		return ""
 	}
+	for _, kind := range []string{"settings", "upper", "address", "route"} {
+		if p := b.parts[subject{member: i, kind: kind}]; p != nil && p.err != nil {
+			return p.err.Error()
+		}
+	}
+	return ""
 }

@@ -55,8 +55,8 @@ func (e *Engine) namedBy(others []*bond.Record, rec *bond.Record, pci bond.PCIAd
 	return ""
 }
 
-// adopt records the files of sriov-cni that were found for VFs in the pod, in records of versions that did not.
-func adopt(rec *bond.Record, obs *bond.Observed) (changed bool) {
+// recordSriovCNI records the files of sriov-cni that were found for VFs in the pod, in records of versions that did not.
+func recordSriovCNI(rec *bond.Record, obs *bond.Observed) (changed bool) {
 	for i := range obs.Members {
 		if found := obs.Members[i].SriovCNI; found != nil && rec.Members[i].SriovCNI == nil {
 			rec.Members[i].SriovCNI, changed = found, true

@@ -19,7 +19,10 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
 		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
-		Warnings: rec.Warnings, Reason: reasonOf(p, mem),
+		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(p, mem),
+	}
+	for _, c := range rec.Contested {
+		s.Warnings = append(s.Warnings, c.String())
 	}
 	if rec.Deleted() && rec.CNI.IPAMError != "" {
 		s.Reason = releaseReason(rec, s.Reason)
@@ -78,7 +81,7 @@ func released(p plan.Plan) bool {
 
 // allRefused says that nothing of what is to be done can be done until a person does something. It is tried on all the same.
 func allRefused(actions []plan.Action, mem *bondMemory) bool {
-	return !slices.ContainsFunc(actions, func(a plan.Action) bool { return !mem.refused(a.On()) })
+	return !slices.ContainsFunc(actions, func(a plan.Action) bool { return !mem.refused(a) })
 }
 
 func reasonOf(p plan.Plan, mem *bondMemory) string {

@@ -36,6 +36,14 @@ func (a *auto) Sandboxes(ctx context.Context) ([]string, error) {
 	return r.Sandboxes(ctx)
 }
 
+func (a *auto) Populated(ctx context.Context) ([]string, error) {
+	r, err := a.find()
+	if err != nil {
+		return nil, err
+	}
+	return r.Populated(ctx)
+}
+
 func (a *auto) Events(ctx context.Context, wake func()) {
 	follow(ctx, func(ctx context.Context) error {
 		r, err := a.find()

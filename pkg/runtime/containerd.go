@@ -15,6 +15,10 @@ const criNamespace = "k8s.io"
 // sandboxContainers are the containers that stand for a sandbox; the label is the CRI plugin's.
 const sandboxContainers = `labels."io.cri-containerd.kind"==sandbox`
 
+// podContainers are the containers of pods. Each names its sandbox since containerd 1.7 (WithSandbox in
+// internal/cri/server/container_create.go); an older one's shows nothing here.
+const podContainers = `labels."io.cri-containerd.kind"==container`
+
 // sandboxEvents are those after which a sandbox may be gone. The exit of a task is none:
 // a sandbox whose process has died is there until somebody removes it.
 var sandboxEvents = []string{
@@ -53,6 +57,21 @@ func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 	}
 	for i := range sandboxes {
 		ids = append(ids, sandboxes[i].ID)
+	}
+	return unique(ids), nil
+}
+
+// Populated does not go by the container that stands for a sandbox: with a user namespace that one runs before CNI.
+func (r *containerdRuntime) Populated(ctx context.Context) ([]string, error) {
+	containers, err := r.client.ContainerService().List(ctx, podContainers)
+	if err != nil {
+		return nil, fmt.Errorf("containerd at %s: list containers: %w", r.endpoint, err)
+	}
+	var ids []string
+	for i := range containers {
+		if id := containers[i].SandboxID; id != "" {
+			ids = append(ids, id)
+		}
 	}
 	return unique(ids), nil
 }

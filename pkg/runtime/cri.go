@@ -47,6 +47,19 @@ func (r *criRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 	return unique(ids), nil
 }
 
+// Populated asks without a filter: a container that has exited already shows as much.
+func (r *criRuntime) Populated(ctx context.Context) ([]string, error) {
+	answer, err := r.client.ListContainers(ctx, &cri.ListContainersRequest{})
+	if err != nil {
+		return nil, fmt.Errorf("CRI at %s: list containers: %w", r.endpoint, err)
+	}
+	var ids []string
+	for _, c := range answer.GetContainers() {
+		ids = append(ids, c.GetPodSandboxId())
+	}
+	return unique(ids), nil
+}
+
 // Events needs GetContainerEvents, which not every runtime has (CRI-O: enable_pod_events). Without it
 // nothing is told, and who asks has to ask from time to time.
 func (r *criRuntime) Events(ctx context.Context, wake func()) {

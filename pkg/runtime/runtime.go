@@ -21,6 +21,9 @@ type Runtime interface {
 	//
 	// An empty list is an answer, too. Whether it can be true is for the caller to judge.
 	Sandboxes(ctx context.Context) ([]string, error)
+	// Populated are the IDs of the sandboxes that have a container. The kubelet creates the first one when RunPodSandbox
+	// has returned, and with it ADD of every network. The list is complete, or there is an error.
+	Populated(ctx context.Context) ([]string, error)
 	// Events calls wake when a sandbox may have gone, and whenever such news may have been
 	// missed, until ctx ends. It needs no runtime to be there and follows one that comes and goes.
 	// wake is called from one goroutine and must not block.
@@ -73,5 +76,6 @@ func Open(endpoint string) (Runtime, error) {
 type none struct{}
 
 func (none) Sandboxes(context.Context) ([]string, error) { return nil, ErrNone }
+func (none) Populated(context.Context) ([]string, error) { return nil, ErrNone }
 func (none) Events(ctx context.Context, _ func())        { <-ctx.Done() }
 func (none) Close() error                                { return nil }

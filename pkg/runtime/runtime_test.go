@@ -49,6 +49,30 @@ func TestContractOnFake(t *testing.T) {
 	}
 }
 
+// A sandbox without a container is one whose networks may still be added.
+func TestPopulated(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			f := fake(t)
+			r := open(t, kind+"://"+f.Socket())
+			empty, full := f.Add(), f.Add()
+			f.Populate(full)
+			f.Populate(full)
+			ids, err := r.Populated(t.Context())
+			if err != nil || !slices.Equal(ids, []string{full}) {
+				t.Errorf("populated: %v (%v), want only %s and not %s", ids, err, full, empty)
+			}
+			f.Break(runtimetest.Faults{Err: status.Error(codes.Internal, "broken")})
+			if ids, err := r.Populated(t.Context()); err == nil {
+				t.Errorf("a list that cannot be had is %v", ids)
+			}
+		})
+	}
+	if _, err := open(t, None).Populated(t.Context()); !errors.Is(err, ErrNone) {
+		t.Errorf("without a runtime: %v", err)
+	}
+}
+
 func TestOpenRefuses(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"":                          "want auto, none, or a URL",

@@ -39,6 +39,9 @@ type Config struct {
 	// NetworkWait is how long a pod is left alone that Multus has not written its network status
 	// on. Default 30 s.
 	NetworkWait time.Duration
+	// NetworkStatus is called with each pod on which Multus' network status was found, by several goroutines. It may be
+	// nil and must not block.
+	NetworkStatus func(bond.Pod)
 	// Timeout bounds one request. Default 15 s.
 	Timeout time.Duration
 	// Log may be nil.

@@ -90,7 +90,11 @@ func (r *Reporter) look(ctx context.Context, p *podState, d draft) time.Duration
 	r.answered(kindLook)
 	now := time.Now()
 	deadline := p.since.Add(r.c.NetworkWait)
-	if found.Annotations[NetworkStatus] != "" || !now.Before(deadline) {
+	written := found.Annotations[NetworkStatus] != ""
+	if written && r.c.NetworkStatus != nil {
+		r.c.NetworkStatus(p.pod)
+	}
+	if written || !now.Before(deadline) {
 		p.seen = true
 		p.adopt(found, d)
 		if p.said.Digest != "" {

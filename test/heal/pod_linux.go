@@ -38,6 +38,10 @@ type Pod struct {
 	// address, without its prefix length, and mac are what ADD of the bond returned.
 	address, mac string
 	baseline     snapshot
+	// added is the place in the agent's log at which the pod was added; setUp is true once an agent found its set-up
+	// complete.
+	added int
+	setUp bool
 }
 
 func newPod(r *Rig, name string, number int) *Pod {
@@ -57,6 +61,7 @@ func (p *Pod) is(l Line) bool { return l.Pod == "demo/"+p.Name }
 
 // add makes the netns, puts the VFs into it and bonds them.
 func (p *Pod) add(ctx context.Context) error {
+	place := p.rig.log.len()
 	if err := ip(ctx, "netns add %s", p.Name); err != nil {
 		return err
 	}
@@ -75,6 +80,7 @@ func (p *Pod) add(ctx context.Context) error {
 	if len(result.IPs) != 1 || len(result.Interfaces) != 1 {
 		return fmt.Errorf("pod %s: ADD of the bond returned %v, want one interface and one address", p.Name, result)
 	}
+	p.added, p.setUp = place, false
 	p.address, p.mac = result.IPs[0].Address.IP.String(), result.Interfaces[0].Mac
 	return nil
 }

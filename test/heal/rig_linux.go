@@ -235,7 +235,7 @@ func (r *Rig) whole(ctx context.Context, p *Pod, besides ...string) error {
 func (r *Rig) useAgent(ctx context.Context, args ...string) error {
 	// Here the same VF is broken every few seconds, and by other means each time: that is not to be held back
 	// as one that keeps failing.
-	args = append([]string{"-flap", "1ms"}, args...)
+	args = append([]string{"-flap", "1ms", "-setup-quiet", "1s"}, args...)
 	if r.cfg.NoAgent || r.agent.runsAs(args) {
 		return nil
 	}
@@ -257,6 +257,21 @@ func (r *Rig) looked(ctx context.Context, place int) error {
 		if _, _, err := r.log.await(ctx, place, func(l Line) bool { return l.Msg == "bond" && p.is(l) }); err != nil {
 			return errWaited("the agent's first look at pod "+p.Name, err)
 		}
+	}
+	return nil
+}
+
+// setUp waits until the agent has found the set-up of each pod complete: before that it learns from a fault what the
+// bond is to be.
+func (r *Rig) setUp(ctx context.Context) error {
+	for _, p := range r.Pods() {
+		if p.setUp || r.cfg.NoAgent {
+			continue
+		}
+		if _, _, err := r.log.await(ctx, p.added, func(l Line) bool { return l.Msg == "pod set-up complete" && p.is(l) }); err != nil {
+			return errWaited("the end of the set-up of pod "+p.Name, err)
+		}
+		p.setUp = true
 	}
 	return nil
 }

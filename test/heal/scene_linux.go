@@ -80,7 +80,7 @@ func (s *scene) play(ctx context.Context, f Fault) error {
 func (r *Rig) prepare(ctx context.Context, f Fault, tell func(string)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not so in time"))
 	defer cancel()
-	if err := r.useAgent(ctx, f.Agent...); err != nil {
+	if err := errors.Join(r.useAgent(ctx, f.Agent...), r.setUp(ctx)); err != nil {
 		return err
 	}
 	err := r.allWhole(ctx)
@@ -91,7 +91,7 @@ func (r *Rig) prepare(ctx context.Context, f Fault, tell func(string)) error {
 	if err := r.remake(ctx); err != nil {
 		return err
 	}
-	return r.useAgent(ctx, f.Agent...)
+	return errors.Join(r.useAgent(ctx, f.Agent...), r.setUp(ctx))
 }
 
 // allWhole waits a while for what the last fault may have left under way.

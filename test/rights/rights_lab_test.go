@@ -248,6 +248,7 @@ func changeRecord(t *testing.T, pod string, change func(*bond.Record)) {
 		if rec.Pod.Name != pod {
 			continue
 		}
+		rec.Setup.Complete = time.Now() // what is changed here is what set-up made
 		change(rec)
 		if err := records.Save(rec); err != nil {
 			t.Fatal(err)

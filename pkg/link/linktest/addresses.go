@@ -18,16 +18,22 @@ func (d *netdev) addAddress(p netip.Prefix) {
 	slices.SortStableFunc(d.addrs, func(a, b netip.Prefix) int { return cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()) })
 }
 
+// Route protocols (linux/rtnetlink.h).
+const protoKernel, protoBoot = 2, 3
+
 // addRoute needs the link up and the gateway on it, as fib_check_nh does.
 func (d *netdev) addRoute(r bond.Route) error {
 	r.Dst = r.Dst.Masked()
+	if r.Proto == 0 {
+		r.Proto = protoBoot
+	}
 	if r.Dst.Addr().Is6() && r.Priority == 0 {
 		r.Priority = 1024 // IP6_RT_PRIO_USER
 	}
 	if !d.up {
 		return fmt.Errorf("%s is down: %w", d.name, bond.ErrBusy)
 	}
-	if r.Gateway.IsValid() && !d.reaches(r) {
+	if r.Gateway.IsValid() && !r.OnLink && !d.reaches(r) {
 		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrInvalid)
 	}
 	if !slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
@@ -41,7 +47,10 @@ func (d *netdev) addRoute(r bond.Route) error {
 func (d *netdev) allRoutes() []bond.Route {
 	all := slices.Clone(d.routes)
 	for _, p := range d.addrs {
-		own := bond.Route{Dst: p.Masked()}
+		own := bond.Route{Dst: p.Masked(), Proto: protoKernel}
+		if p.Addr().Is4() {
+			own.Src = p.Addr()
+		}
 		if own.Dst.Addr().Is6() {
 			own.Priority = 256 // IP6_RT_PRIO_ADDRCONF
 		}

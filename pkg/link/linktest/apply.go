@@ -77,6 +77,8 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 		return f.onBond(pod, a.Bond, func(d *netdev) error { return d.setOptions(a.Options) })
 	case plan.DeleteBond:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { d.unregister(); return nil })
+	case plan.SetUpper:
+		return f.enslaveBond(pod, a)
 	case plan.AddAddress:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { d.addAddress(a.Prefix); return nil })
 	case plan.AddRoute:
@@ -105,6 +107,8 @@ func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 		return on(pod, a.Link, func(d *netdev) error { d.setUp(); return nil })
 	case plan.SetDown:
 		return on(pod, a.Link, func(d *netdev) error { d.setDown(); return nil })
+	case plan.SetLinkSettings:
+		return on(pod, a.Link, func(d *netdev) error { return d.setSettings(a.Change) })
 	case plan.Bounce:
 		return on(pod, a.Link, func(d *netdev) error { f.bounce(d); return nil })
 	case plan.Release:

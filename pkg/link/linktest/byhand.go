@@ -3,6 +3,7 @@ package linktest
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -127,6 +128,14 @@ func (f *Fake) AddAddress(path, name string, p netip.Prefix) error {
 // AddRoute adds a route through any link.
 func (f *Fake) AddRoute(path, name string, r bond.Route) error {
 	return f.byHand(path, name, func(d *netdev) error { return d.addRoute(r) })
+}
+
+// DeleteRoute deletes the routes to a destination through a link.
+func (f *Fake) DeleteRoute(path, name string, dst netip.Prefix) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst == dst })
+		return nil
+	})
 }
 
 // FlushAddresses removes all addresses of a link, and with them its IPv4 routes.

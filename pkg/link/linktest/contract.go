@@ -47,6 +47,9 @@ type World interface {
 	Release(path, name string) error
 	DeleteBond(path, name string) error
 	FlushAddresses(path, name string) error
+	// SetSettings does what tuning does to a link; AddVRF makes a VRF with a table of its own, up.
+	SetSettings(path, name string, c bond.SettingsChange) error
+	AddVRF(path, name string, table int) error
 
 	UnbindVF(pci bond.PCIAddress) error
 	BindVF(pci bond.PCIAddress) error
@@ -111,7 +114,7 @@ func RunContract(t *testing.T, env Env) {
 func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
-		linkCases, netnsCases, bondCases, macCases, optionCases, tuneCases, networkCases, vfCases, ownershipCases,
+		linkCases, netnsCases, bondCases, macCases, optionCases, tuneCases, networkCases, settingsCases, vfCases, ownershipCases,
 	} {
 		all = append(all, section...)
 	}

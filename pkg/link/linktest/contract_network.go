@@ -81,10 +81,11 @@ func addRoutes(s *stage) {
 func routesTold(s *stage) {
 	s.networked()
 	all := []bond.Route{
-		{Dst: dst4, Gateway: gw4, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100)},
-		{Dst: dst6, Gateway: gw6, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100)},
-		{Dst: addr("203.0.113.0/24"), Scope: new(200)}, // RT_SCOPE_SITE
-		{Dst: addr("203.0.113.128/25")},
+		{Dst: dst4, Gateway: gw4, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100), Proto: protoBoot},
+		{Dst: dst6, Gateway: gw6, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100), Proto: 4}, // RTPROT_STATIC
+		{Dst: addr("203.0.113.0/24"), Scope: new(200), Proto: protoBoot},                            // RT_SCOPE_SITE
+		{Dst: addr("203.0.113.128/25"), Src: v4.Addr(), Proto: protoBoot},
+		{Dst: addr("203.0.113.128/26"), Gateway: netip.MustParseAddr("100.64.0.1"), OnLink: true, Proto: protoBoot},
 	}
 	for _, r := range all {
 		s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
@@ -97,7 +98,7 @@ func routesTold(s *stage) {
 	}
 	// An IPv6 route without a metric gets the kernel's (IP6_RT_PRIO_USER).
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst6, Gateway: gw6}})
-	want := bond.Route{Dst: dst6, Gateway: gw6, Priority: 1024}
+	want := bond.Route{Dst: dst6, Gateway: gw6, Priority: 1024, Proto: protoBoot}
 	if have := s.see().Bond.Routes; !slices.ContainsFunc(have, func(h bond.Route) bool { return reflect.DeepEqual(h, want) }) {
 		s.Errorf("route %s is not told with metric 1024: %s", want, oneLine(have))
 	}

@@ -21,6 +21,8 @@ type netdev struct {
 	up        bool
 	addrs     []netip.Prefix
 	routes    []bond.Route
+	settings  bond.LinkSettings
+	upper     *netdev // what a bond is enslaved to
 
 	plugged bool     // a virtual link's cable
 	pf      *pf      // set when the link is a PF
@@ -60,8 +62,14 @@ func (s *space) add(d *netdev) *netdev {
 		s.lastIndex++
 	}
 	d.space, d.index = s, s.lastIndex
+	d.settings = newSettings()
 	s.links[d.index] = d
 	return d
+}
+
+// newSettings are what a link has that was just made, or that just came into a netns.
+func newSettings() bond.LinkSettings {
+	return bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, 33), IPv6: make([]int32, 60)}
 }
 
 // freeName is the first of prefix0, prefix1, … that no link has.
@@ -102,6 +110,9 @@ func (d *netdev) describe() bond.Link {
 	}
 	if d.master != nil {
 		l.Master = d.master.index
+	}
+	if d.upper != nil {
+		l.Master = d.upper.index
 	}
 	return l
 }
@@ -201,6 +212,11 @@ func (d *netdev) leave() {
 	if d.bond != nil {
 		d.releaseAll()
 	}
+	for _, o := range d.space.links {
+		if o.upper == d {
+			o.upper = nil
+		}
+	}
 	if d.master != nil {
 		d.master.release(d)
 	}
@@ -223,8 +239,13 @@ func (d *netdev) move(to *space, name string) error {
 	d.leave()
 	delete(d.space.links, d.index)
 	d.name = name
+	// The sysctls are the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay.
+	fresh := newSettings()
+	d.settings.IPv4, d.settings.IPv6 = fresh.IPv4, fresh.IPv6
 	if _, taken := to.links[d.index]; taken {
+		kept := d.settings
 		to.add(d)
+		d.settings = kept
 		return nil
 	}
 	d.space = to

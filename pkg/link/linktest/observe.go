@@ -55,12 +55,13 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	}
 	ob := &bond.ObservedBond{
 		Link: b.describe(), Options: b.bond.tell(), HasMembers: len(b.bond.members) > 0,
-		Addresses: slices.Clone(b.addrs), Routes: b.allRoutes(),
+		Addresses: slices.Clone(b.addrs), Routes: b.allRoutes(), Settings: b.settings.Clone(),
 	}
 	if b.bond.usesPrimary() && b.bond.active != nil {
 		ob.Active = b.bond.active.index
 	}
 	o.Bond = ob
+	observeUpper(pod, b, r, o)
 	return b
 }
 
@@ -78,7 +79,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		}
 		om.Place = bond.InHost
 		if d.space == pod {
-			om.Place = bond.InPod
+			om.Place, om.Settings = bond.InPod, d.settings.Clone()
 		}
 	}
 	if pod != nil {

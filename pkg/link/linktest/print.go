@@ -42,6 +42,9 @@ func (d *netdev) print(b *strings.Builder) {
 	if d.bond != nil {
 		fmt.Fprintf(b, "      %s\n", d.bond.differing())
 	}
+	if c := d.settings.Diff(newSettings()); !c.Empty() {
+		fmt.Fprintf(b, "      settings %s\n", c)
+	}
 	for _, a := range slices.SortedFunc(slices.Values(d.addrs), func(x, y netip.Prefix) int { return x.Compare(y) }) {
 		fmt.Fprintf(b, "      address %s\n", a)
 	}
@@ -69,6 +72,9 @@ func (d *netdev) state() string {
 	}
 	if d.up && !d.carrier() {
 		s += " no-carrier"
+	}
+	if d.upper != nil {
+		s += " master " + d.upper.name
 	}
 	if d.master != nil {
 		s += " master " + d.master.name

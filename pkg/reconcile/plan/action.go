@@ -208,6 +208,26 @@ type MoveToHost struct {
 
 func (a MoveToHost) String() string { return fmt.Sprintf("move %s to the host as %s", a.Link, a.Name) }
 
+// SetLinkSettings sets queue length, flags and sysctls of a link.
+type SetLinkSettings struct {
+	Member
+	Link   Ref
+	Change bond.SettingsChange
+}
+
+func (a SetLinkSettings) String() string { return fmt.Sprintf("set %s on %s", a.Change, a.Link) }
+
+// SetUpper enslaves the bond to a link of the pod, as a VRF.
+type SetUpper struct {
+	Member
+	Bond  Ref
+	Upper bond.Upper
+}
+
+func (a SetUpper) String() string {
+	return fmt.Sprintf("enslave %s to %s (%s)", a.Bond, a.Upper.Name, a.Upper.Kind)
+}
+
 // AddAddress adds an address to the bond; to have it already is success.
 type AddAddress struct {
 	Member

@@ -20,6 +20,7 @@ func Diff(in Input) Plan {
 		b.create()
 	default:
 		b.bondSettings()
+		b.restoreBond()
 		b.members()
 		b.bondUp()
 		b.network()

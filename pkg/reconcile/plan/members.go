@@ -206,6 +206,7 @@ func (b *builder) attached(i int, m *bond.ObservedMember) {
 		}
 	}
 	b.tune(i, m)
+	b.restoreMember(i, m)
 	if !m.Link.Up {
 		b.find(i, LinkDown, "%s is administratively down", rec)
 		b.do(SetUp{Member: Member(i), Link: ref})

@@ -7,8 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// network puts back addresses and routes that IPAM gave and the bond has lost. What
-// the pod added itself is left alone.
+// network restores addresses and routes that were requested and are missing, and after a loss those of other writers.
 func (b *builder) network() {
 	o := b.obs.Bond
 	for _, a := range b.rec.Addresses {
@@ -20,21 +19,28 @@ func (b *builder) network() {
 		b.announce = true
 	}
 	for _, r := range b.rec.Routes {
-		if slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return satisfies(have, r) }) {
+		if hasRoute(o, r) {
 			continue
 		}
 		b.find(OnBond, SettingsChanged, "the bond lacks route %s", r)
 		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
 	}
-	if b.announce && len(b.rec.Addresses) > 0 {
-		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: addresses(b.rec.Addresses)})
+	b.restoreNetwork()
+	if all := b.allAddresses(); b.announce && len(all) > 0 {
+		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
 	}
 }
 
-func addresses(as []bond.Address) []netip.Addr {
-	out := make([]netip.Addr, len(as))
-	for i, a := range as {
-		out[i] = a.Prefix.Addr()
+// allAddresses are those that were requested and those that other writers added.
+func (b *builder) allAddresses() []netip.Addr {
+	var out []netip.Addr
+	for _, a := range b.rec.Addresses {
+		out = append(out, a.Prefix.Addr())
+	}
+	if l := b.rec.Learned; l != nil {
+		for _, p := range l.Addresses {
+			out = append(out, p.Addr())
+		}
 	}
 	return out
 }

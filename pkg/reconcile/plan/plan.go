@@ -92,9 +92,13 @@ const (
 	Unidentified Code = "Unidentified"
 	// SettingsChanged: the bond's MAC, options, addresses or routes are not as recorded and are put back.
 	SettingsChanged Code = "SettingsChanged"
+	// NotRestored: something that another writer configured was lost with the bond or a member and is not back.
+	NotRestored Code = "NotRestored"
+	// NotKept: something that another writer configured cannot be restored, because the record does not hold it.
+	NotKept Code = "NotKept"
 )
 
 // needsPerson says that a finding stands until somebody acts.
 func (c Code) needsPerson() bool {
-	return c == NameTaken || c == Claimed || c == OptionDrift
+	return c == NameTaken || c == Claimed || c == OptionDrift || c == NotRestored || c == NotKept
 }

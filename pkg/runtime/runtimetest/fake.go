@@ -25,6 +25,7 @@ type Fake struct {
 	server    *grpc.Server // nil while it is away
 	made      int
 	sandboxes []string
+	populated []string
 	beginning string        // in the store already, and nowhere else
 	changed   chan struct{} // closed with each removal, and then another
 	stalled   chan struct{} // closed when it goes on; nil while it does
@@ -64,6 +65,13 @@ func (f *Fake) Add() string {
 	id := fmt.Sprintf("%064x", f.made)
 	f.sandboxes = append(f.sandboxes, id)
 	return id
+}
+
+// Populate makes a container in a sandbox.
+func (f *Fake) Populate(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.populated = append(f.populated, id)
 }
 
 // Begin makes a sandbox as far as one is while its network is added: containerd has it in its store,

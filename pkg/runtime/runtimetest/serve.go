@@ -2,6 +2,7 @@ package runtimetest
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
@@ -65,6 +66,9 @@ func (c containers) ListStream(r *containersapi.ListContainersRequest, stream co
 	if err != nil {
 		return err
 	}
+	if len(r.GetFilters()) == 1 && strings.Contains(r.GetFilters()[0], "==container") {
+		return c.sendContainers(stream)
+	}
 	if len(r.GetFilters()) != 1 || !strings.Contains(r.GetFilters()[0], "==sandbox") {
 		ids = append(ids, "a-container-of-a-pod")
 	}
@@ -73,6 +77,20 @@ func (c containers) ListStream(r *containersapi.ListContainersRequest, stream co
 			return status.Error(codes.Unavailable, "going down")
 		}
 		if err := stream.Send(&containersapi.ListContainerMessage{Container: &containersapi.Container{ID: id}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sendContainers sends the containers of pods, each with its sandbox.
+func (c containers) sendContainers(stream containersapi.Containers_ListStreamServer) error {
+	c.mu.Lock()
+	populated := slices.Clone(c.populated)
+	c.mu.Unlock()
+	for _, id := range populated {
+		message := &containersapi.ListContainerMessage{Container: &containersapi.Container{ID: "in-" + id, Sandbox: id}}
+		if err := stream.Send(message); err != nil {
 			return err
 		}
 	}
@@ -129,6 +147,19 @@ func (s service) ListPodSandbox(ctx context.Context, r *cri.ListPodSandboxReques
 	}
 	for _, id := range ids {
 		answer.Items = append(answer.Items, &cri.PodSandbox{Id: id})
+	}
+	return answer, nil
+}
+
+func (s service) ListContainers(ctx context.Context, _ *cri.ListContainersRequest) (*cri.ListContainersResponse, error) {
+	if _, _, err := s.list(ctx); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	answer := &cri.ListContainersResponse{}
+	for _, id := range s.populated {
+		answer.Containers = append(answer.Containers, &cri.Container{Id: "in-" + id, PodSandboxId: id})
 	}
 	return answer, nil
 }

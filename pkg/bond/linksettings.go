@@ -1,0 +1,147 @@
+package bond
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// LinkFlags are those administrative flags of a link that other writers set (IFF_* of linux/if.h).
+type LinkFlags uint32
+
+// The flags. MultiCast is set on new links, the others are not.
+const (
+	FlagNoARP     LinkFlags = 0x80
+	FlagPromisc   LinkFlags = 0x100
+	FlagAllMulti  LinkFlags = 0x200
+	FlagMulticast LinkFlags = 0x1000
+	// LinkFlagsKept is the mask of all of them.
+	LinkFlagsKept = FlagNoARP | FlagPromisc | FlagAllMulti | FlagMulticast
+)
+
+// String lists the flags in the manner of ip-link(8); "none" if none is set.
+func (f LinkFlags) String() string {
+	var names []string
+	for _, n := range []struct {
+		flag LinkFlags
+		name string
+	}{{FlagNoARP, "noarp"}, {FlagPromisc, "promisc"}, {FlagAllMulti, "allmulti"}, {FlagMulticast, "multicast"}} {
+		if f&n.flag != 0 {
+			names = append(names, n.name)
+		}
+	}
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ",")
+}
+
+// LinkSettings are settings of a link that other writers make: sriov-cni, tuning, the pod's own software. They are
+// lost with the netdev, and with every change of its netns. Bondkeeper learns and restores them, and changes none.
+type LinkSettings struct {
+	// TxQLen is the transmit queue length in packets (IFLA_TXQLEN).
+	TxQLen int       `json:"txqlen"`
+	Flags  LinkFlags `json:"flags,omitempty"`
+	// IPv4 and IPv6 are the link's sysctls in the order of IFLA_INET_CONF and IFLA_INET6_CONF, which is part of the
+	// kernel's interface (linux/ip.h, linux/ipv6.h). A kernel without a newer sysctl lists fewer.
+	IPv4 []int32 `json:"ipv4,omitempty"`
+	IPv6 []int32 `json:"ipv6,omitempty"`
+}
+
+// Clone is a copy that shares nothing with s.
+func (s LinkSettings) Clone() LinkSettings {
+	s.IPv4, s.IPv6 = slices.Clone(s.IPv4), slices.Clone(s.IPv6)
+	return s
+}
+
+// Equal compares what Diff compares.
+func (s LinkSettings) Equal(o LinkSettings) bool {
+	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6)
+}
+
+// Sysctl is one setting below net/ipv4/conf/LINK or net/ipv6/conf/LINK.
+type Sysctl struct {
+	// Family is "ipv4" or "ipv6".
+	Family string
+	Name   string
+	// Value is as the sysctl's file has it.
+	Value int64
+}
+
+// String names it as sysctl(8) does, without the link: "ipv4.arp_notify=1".
+func (s Sysctl) String() string { return fmt.Sprintf("%s.%s=%d", s.Family, s.Name, s.Value) }
+
+// SettingsChange is what makes one LinkSettings of another. Nil fields are not changed.
+type SettingsChange struct {
+	TxQLen  *int
+	Flags   *LinkFlags
+	Sysctls []Sysctl
+}
+
+// Empty reports whether nothing is to be changed.
+func (c SettingsChange) Empty() bool { return c.TxQLen == nil && c.Flags == nil && len(c.Sysctls) == 0 }
+
+// String lists the changes.
+func (c SettingsChange) String() string {
+	var all []string
+	if c.TxQLen != nil {
+		all = append(all, fmt.Sprintf("txqlen=%d", *c.TxQLen))
+	}
+	if c.Flags != nil {
+		all = append(all, "flags="+c.Flags.String())
+	}
+	for _, s := range c.Sysctls {
+		all = append(all, s.String())
+	}
+	return strings.Join(all, " ")
+}
+
+// Diff is the change that makes have equal to s. A sysctl that one of them does not list is not compared.
+func (s LinkSettings) Diff(have LinkSettings) SettingsChange {
+	var c SettingsChange
+	if s.TxQLen != have.TxQLen {
+		c.TxQLen = &s.TxQLen
+	}
+	if s.Flags != have.Flags {
+		c.Flags = &s.Flags
+	}
+	c.Sysctls = append(diffSysctls("ipv4", ipv4Sysctls[:], s.IPv4, have.IPv4), diffSysctls("ipv6", ipv6Sysctls[:], s.IPv6, have.IPv6)...)
+	return c
+}
+
+func diffSysctls(family string, table []sysctl, want, have []int32) []Sysctl {
+	var out []Sysctl
+	for i := range min(len(want), len(have), len(table)) {
+		if t := &table[i]; t.name != "" && want[i] != have[i] {
+			out = append(out, Sysctl{Family: family, Name: t.name, Value: t.fromList(want[i])})
+		}
+	}
+	return out
+}
+
+// SetSysctl changes one sysctl of s. An unknown name, or one beyond what s lists, is an error.
+func (s *LinkSettings) SetSysctl(c Sysctl) error {
+	table, values := ipv4Sysctls[:], s.IPv4
+	if c.Family == "ipv6" {
+		table, values = ipv6Sysctls[:], s.IPv6
+	}
+	i := slices.IndexFunc(table, func(t sysctl) bool { return t.name == c.Name })
+	if i < 0 || i >= len(values) {
+		return fmt.Errorf("no sysctl net.%s.conf.LINK.%s here", c.Family, c.Name)
+	}
+	values[i] = table[i].toList(c.Value)
+	return nil
+}
+
+// Sysctls lists all values of s that can be written, by name.
+func (s LinkSettings) Sysctls() []Sysctl {
+	all := func(family string, table []sysctl, values []int32) (out []Sysctl) {
+		for i := range min(len(values), len(table)) {
+			if t := &table[i]; t.name != "" {
+				out = append(out, Sysctl{Family: family, Name: t.name, Value: t.fromList(values[i])})
+			}
+		}
+		return out
+	}
+	return append(all("ipv4", ipv4Sysctls[:], s.IPv4), all("ipv6", ipv6Sysctls[:], s.IPv6)...)
+}

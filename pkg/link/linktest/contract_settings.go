@@ -1,0 +1,139 @@
+package linktest
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var settingsCases = []contractCase{
+	{"settings are set and observed", bonding_, setSettings},
+	{"what ip and sysctl set is observed", bonding_, observeSettings},
+	{"a bond that is made again has none of its settings", bonding_, settingsLost},
+	{"a VF that comes back has none of its sysctls", bonding_ | vfs_, memberSettingsLost},
+	{"a bond joins a VRF and is found there", bonding_, joinVRF},
+	{"a bond joins only the VRF that is meant", bonding_, joinWrongVRF},
+}
+
+// someSettings differ from what a new link has.
+func someSettings() bond.SettingsChange {
+	return bond.SettingsChange{
+		TxQLen: new(4321), Flags: new(bond.FlagMulticast | bond.FlagAllMulti),
+		Sysctls: []bond.Sysctl{
+			{Family: "ipv4", Name: "arp_notify", Value: 1}, {Family: "ipv4", Name: "rp_filter", Value: 2},
+			{Family: "ipv6", Name: "ndisc_notify", Value: 1}, {Family: "ipv6", Name: "router_solicitation_interval", Value: 7},
+			{Family: "ipv6", Name: "keep_addr_on_down", Value: 1},
+		},
+	}
+}
+
+// has reports the first of the settings that an observation lacks; empty if none.
+func has(s bond.LinkSettings, want bond.SettingsChange) string {
+	switch {
+	case want.TxQLen != nil && s.TxQLen != *want.TxQLen:
+		return "txqlen"
+	case want.Flags != nil && s.Flags != *want.Flags:
+		return "flags " + s.Flags.String()
+	}
+	have := map[string]bool{}
+	for _, c := range s.Sysctls() {
+		have[c.String()] = true
+	}
+	for _, c := range want.Sysctls {
+		if !have[c.String()] {
+			return c.String()
+		}
+	}
+	return ""
+}
+
+func setSettings(s *stage) {
+	s.bonded(activeBackup())
+	change := someSettings()
+	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: change})
+	if lacks := has(s.see().Bond.Settings, change); lacks != "" {
+		s.Errorf("the bond was given %s and has not %s: %+v", change, lacks, s.see().Bond.Settings)
+	}
+	s.apply(plan.SetLinkSettings{Member: 0, Link: s.link(0), Change: change})
+	if lacks := has(s.see().Members[0].Settings, change); lacks != "" {
+		s.Errorf("member 0 was given %s and has not %s", change, lacks)
+	}
+	if d := s.see().Bond.Settings.Diff(s.see().Bond.Settings); !d.Empty() {
+		s.Errorf("settings differ from themselves: %s", d)
+	}
+}
+
+func observeSettings(s *stage) {
+	s.bonded(activeBackup())
+	change := someSettings()
+	s.must(s.w.SetSettings(s.path, "bond0", change), "set by hand")
+	if lacks := has(s.see().Bond.Settings, change); lacks != "" {
+		s.Errorf("%s was set by hand and %s is not observed", change, lacks)
+	}
+}
+
+// settingsLost: restoring is the difference between what was learned and what the new bond has.
+func settingsLost(s *stage) {
+	s.create(activeBackup())
+	before := s.see().Bond.Settings
+	change := someSettings()
+	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: change})
+	learned := s.see().Bond.Settings
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	s.create(activeBackup())
+	fresh := s.see().Bond.Settings
+	if d := before.Diff(fresh); !d.Empty() {
+		s.Errorf("two new bonds differ: %s", d)
+	}
+	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: learned.Diff(fresh)})
+	if d := learned.Diff(s.see().Bond.Settings); !d.Empty() {
+		s.Errorf("not restored: %s", d)
+	}
+}
+
+func memberSettingsLost(s *stage) {
+	s.bonded(activeBackup())
+	m := &s.r.Members[0]
+	change := bond.SettingsChange{Sysctls: someSettings().Sysctls}
+	s.apply(plan.SetLinkSettings{Member: 0, Link: s.link(0), Change: change})
+	learned := s.see().Members[0].Settings
+	s.must(s.w.UnbindVF(m.PCI), "unbind %s", m)
+	s.must(s.w.BindVF(m.PCI), "bind %s", m)
+	s.until("the VF is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.apply(plan.MoveToPod{Member: 0, Link: s.link(0), Name: m.Name})
+	d := learned.Diff(s.see().Members[0].Settings)
+	if len(d.Sysctls) != len(change.Sysctls) {
+		s.Errorf("a VF that came back lacks %s of %s", d, change)
+	}
+	s.apply(plan.SetLinkSettings{Member: 0, Link: s.link(0), Change: d})
+	if d := learned.Diff(s.see().Members[0].Settings); !d.Empty() {
+		s.Errorf("not restored: %s", d)
+	}
+}
+
+func joinVRF(s *stage) {
+	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
+	s.networked()
+	s.r.Learned = &bond.Learned{Upper: &bond.Upper{Name: "vrf9", Kind: "vrf"}}
+	o := s.see()
+	if o.Bond.Upper != nil || o.Upper == nil || o.Upper.Name != "vrf9" {
+		s.Fatalf("the bond's master is %v, the VRF is %v", o.Bond.Upper, o.Upper)
+	}
+	upper := bond.Upper{Index: o.Upper.Index, Name: o.Upper.Name, Kind: o.Upper.Kind}
+	s.apply(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: upper})
+	s.equal("the bond's master", s.see().Bond.Upper, &upper)
+	s.refused(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: upper}, bond.ErrStale)
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	s.create(activeBackup())
+	if o = s.see(); o.Bond.Upper != nil || o.Upper == nil {
+		s.Errorf("a new bond's master is %v, the VRF is %v", o.Bond.Upper, o.Upper)
+	}
+}
+
+func joinWrongVRF(s *stage) {
+	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
+	s.create(activeBackup())
+	s.r.Learned = &bond.Learned{Upper: &bond.Upper{Name: "vrf9", Kind: "vrf"}}
+	u := s.see().Upper
+	s.refused(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf8", Kind: "vrf"}}, bond.ErrStale)
+	s.refused(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: 4711, Name: "vrf9", Kind: "vrf"}}, bond.ErrGone)
+}

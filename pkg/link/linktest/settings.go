@@ -1,0 +1,86 @@
+package linktest
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// setSettings does what RTM_SETLINK and a write to each sysctl's file do.
+func (d *netdev) setSettings(c bond.SettingsChange) error {
+	var errs []error
+	if c.TxQLen != nil {
+		d.settings.TxQLen = *c.TxQLen
+	}
+	if c.Flags != nil {
+		d.settings.Flags = *c.Flags
+	}
+	for _, s := range c.Sysctls {
+		errs = append(errs, d.settings.SetSysctl(s))
+	}
+	return errors.Join(errs...)
+}
+
+// SetSettings is what tuning, or sysctl(8) and ip(8), do.
+func (f *Fake) SetSettings(path, name string, c bond.SettingsChange) error {
+	return f.byHand(path, name, func(d *netdev) error { return d.setSettings(c) })
+}
+
+// AddVRF makes a VRF, up, with a routing table of its own.
+func (f *Fake) AddVRF(path, name string, _ int) error {
+	_, err := f.addVirtual(path, name, "vrf")
+	if err != nil {
+		return err
+	}
+	return f.SetUp(path, name)
+}
+
+// SetUpper enslaves a bond to another link.
+func (f *Fake) SetUpper(path, name, upper string) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		u := d.space.byName(upper)
+		if u == nil {
+			return fmt.Errorf("link %s: %w", upper, bond.ErrGone)
+		}
+		d.setUpper(u)
+		return nil
+	})
+}
+
+// setUpper sets a link that is up down and up again (cycle_netdev in drivers/net/vrf.c).
+func (d *netdev) setUpper(u *netdev) {
+	d.upper = u
+	if d.up {
+		d.setDown()
+		d.setUp()
+	}
+}
+
+func (f *Fake) enslaveBond(pod *space, a plan.SetUpper) error {
+	return f.onBond(pod, a.Bond, func(d *netdev) error {
+		u := pod.links[a.Upper.Index]
+		switch {
+		case u == nil:
+			return fmt.Errorf("ifindex %d: %w", a.Upper.Index, bond.ErrGone)
+		case u.name != a.Upper.Name || u.kind != a.Upper.Kind || d.upper != nil:
+			return fmt.Errorf("%s is %s, %s has another master: %w", u.name, u.kind, d.name, bond.ErrStale)
+		}
+		d.setUpper(u)
+		return nil
+	})
+}
+
+// observeUpper is what the record's learned master is now.
+func observeUpper(pod *space, b *netdev, r *bond.Record, o *bond.Observed) {
+	if u := b.upper; u != nil {
+		o.Bond.Upper = &bond.Upper{Index: u.index, Name: u.name, Kind: u.kind}
+	}
+	if r.Learned == nil || r.Learned.Upper == nil {
+		return
+	}
+	if u := pod.byName(r.Learned.Upper.Name); u != nil && u.kind == r.Learned.Upper.Kind {
+		o.Upper = new(u.describe())
+	}
+}

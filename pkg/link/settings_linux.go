@@ -1,0 +1,128 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Attributes inside IFLA_AF_SPEC (linux/if_link.h).
+const (
+	iflaInetConf  = 1 // IFLA_INET_CONF
+	iflaInet6Conf = 2 // IFLA_INET6_CONF
+)
+
+// linkSettings are the settings that a link message has. The sysctls are decoded only here: a dump has every link of
+// the pod, and only the bond and its members are asked about.
+func (d *device) linkSettings() (bond.LinkSettings, error) {
+	s := d.settings
+	err := eachAttr(d.afSpec, func(family uint16, v []byte) error {
+		switch family {
+		case unix.AF_INET:
+			return eachAttr(v, func(typ uint16, v []byte) error {
+				if typ == iflaInetConf {
+					s.IPv4 = numbers(v)
+				}
+				return nil
+			})
+		case unix.AF_INET6:
+			return eachAttr(v, func(typ uint16, v []byte) error {
+				if typ == iflaInet6Conf {
+					s.IPv6 = numbers(v)
+				}
+				return nil
+			})
+		}
+		return nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("sysctls of %s (ifindex %d): %w", d.Name, d.Index, err)
+	}
+	return s, nil
+}
+
+func numbers(v []byte) []int32 {
+	out := make([]int32, 0, len(v)/4)
+	for _, w := range words(v) {
+		out = append(out, int32(w)) //nolint:gosec // the kernel's int
+	}
+	return out
+}
+
+// setLinkSettings makes what can be made by netlink first, then the sysctls. Each that fails is named; the others are set.
+func (c *conn) setLinkSettings(d *device, change bond.SettingsChange) error {
+	var errs []error
+	if change.TxQLen != nil {
+		if err := c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_TXQLEN, nl.Uint32Attr(uint32(*change.TxQLen)))); err != nil { //nolint:gosec // a length
+			errs = append(errs, fmt.Errorf("txqlen %d: %w", *change.TxQLen, err))
+		}
+	}
+	if change.Flags != nil {
+		if err := c.setFlags(d, *change.Flags); err != nil {
+			errs = append(errs, fmt.Errorf("flags %s: %w", change.Flags, err))
+		}
+	}
+	if len(change.Sysctls) > 0 {
+		errs = append(errs, c.setSysctls(d.Name, change.Sysctls))
+	}
+	return errors.Join(errs...)
+}
+
+func (c *conn) setFlags(d *device, flags bond.LinkFlags) error {
+	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
+	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
+	msg.Index, msg.Change, msg.Flags = int32(d.Index), uint32(bond.LinkFlagsKept), uint32(flags)
+	req.AddData(msg)
+	_, err := c.do(req, 0)
+	return err
+}
+
+// setSysctls writes them in the netns, below the procfs directory that can be written.
+func (c *conn) setSysctls(name string, all []bond.Sysctl) error {
+	return c.ns.Do(func() error {
+		var errs []error
+		for _, s := range all {
+			path := filepath.Join(c.sysctl, s.Family, "conf", name, s.Name)
+			if err := os.WriteFile(path, []byte(strconv.FormatInt(s.Value, 10)), 0); err != nil {
+				errs = append(errs, fmt.Errorf("sysctl %s: %w", s, err))
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// setUpper enslaves the bond to a link of the pod that must still be what the action names.
+func (c *conn) setUpper(b *device, want bond.Upper) error {
+	u, err := c.byIndex(want.Index, false)
+	if err != nil {
+		return err
+	}
+	if u.Name != want.Name || u.Kind != want.Kind {
+		return fmt.Errorf("%w: ifindex %d is %s (%s), not %s (%s)", bond.ErrStale, want.Index, u.Name, u.Kind, want.Name, want.Kind)
+	}
+	if b.Master != 0 {
+		return fmt.Errorf("%w: %s is enslaved to ifindex %d", bond.ErrStale, b.Name, b.Master)
+	}
+	return c.setMaster(b, u.Index)
+}
+
+// observeUpper fills in what the bond is enslaved to, and the link that it was enslaved to when that was learned.
+func observeUpper(all devices, b *device, r *bond.Record, o *bond.Observed) {
+	if u := all.byIndex(b.Master); u != nil {
+		o.Bond.Upper = &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
+	}
+	if r.Learned == nil || r.Learned.Upper == nil {
+		return
+	}
+	want := r.Learned.Upper
+	if u := all.find(func(d *device) bool { return d.Kind == want.Kind && d.Name == want.Name }); u != nil {
+		o.Upper = &u.Link
+	}
+}

@@ -1,0 +1,80 @@
+package link
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// TestSysctlTable holds the order and the units of the kernel's lists against the files in /proc, each with a value of
+// its own where the file takes one.
+func TestSysctlTable(t *testing.T) {
+	g, c, d := onVeth(t)
+	ns, err := netns.Open(g.pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ns.Close() }()
+	settings := func() bond.LinkSettings {
+		t.Helper()
+		now, err := c.byIndex(d.Index, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := now.linkSettings()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	if err := c.setUp(d, true); err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	for _, s := range settings().Sysctls() {
+		path := filepath.Join("/proc/sys/net", s.Family, "conf", d.Name, s.Name)
+		seen += compareSysctl(t, ns, path, s, func() []bond.Sysctl { return settings().Sysctls() })
+	}
+	if seen < 60 {
+		t.Errorf("only %d sysctls were compared", seen)
+	}
+}
+
+// compareSysctl compares a value with its file, before and after another value is written; 0 if there is no such file.
+func compareSysctl(t *testing.T, ns *netns.NS, path string, s bond.Sysctl, again func() []bond.Sysctl) int {
+	t.Helper()
+	read := func() (text string, err error) {
+		var b []byte
+		err = ns.Do(func() (err error) { b, err = os.ReadFile(path); return err })
+		return strings.TrimSpace(string(b)), err
+	}
+	text, err := read()
+	if err != nil {
+		return 0
+	}
+	if text != strconv.FormatInt(s.Value, 10) {
+		t.Errorf("%s is %s in its file, %d in the kernel's list", s, text, s.Value)
+	}
+	if s.Name == "disable_ipv6" {
+		return 1 // it would take the other values away
+	}
+	for _, value := range []string{"1", "2", "0"} {
+		if value == text || ns.Do(func() error { return os.WriteFile(path, []byte(value), 0) }) != nil {
+			continue
+		}
+		text, _ = read()
+		for _, now := range again() {
+			if now.Family == s.Family && now.Name == s.Name && fmt.Sprint(now.Value) != text {
+				t.Errorf("%s.%s is %s in its file, %d in the kernel's list", s.Family, s.Name, text, now.Value)
+			}
+		}
+		return 1
+	}
+	return 1
+}

@@ -1,0 +1,122 @@
+package podsetup
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// node is a runtime in memory.
+type node struct {
+	mu    sync.Mutex
+	ids   []string
+	err   error
+	asked int
+}
+
+func (n *node) Populated(context.Context) ([]string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.asked++
+	return n.ids, n.err
+}
+
+func (n *node) set(err error, ids ...string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.ids, n.err = ids, err
+}
+
+func (n *node) count() int { n.mu.Lock(); defer n.mu.Unlock(); return n.asked }
+
+func recordOf(id, uid string) *bond.Record {
+	return &bond.Record{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Pod: bond.Pod{Namespace: "demo", Name: "p", UID: uid}}
+}
+
+func start(t *testing.T, n *node) *Watcher {
+	w := New(n, nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); w.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return w
+}
+
+// pass lets the bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }
+
+func want(t *testing.T, w *Watcher, rec *bond.Record, evidence string, known bool) {
+	t.Helper()
+	if e, k := w.Evidence(rec); e != evidence || k != known {
+		t.Errorf("evidence %q, known %t; want %q, %t", e, k, evidence, known)
+	}
+}
+
+func TestAContainerIsEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{ids: []string{"other"}}
+		w, rec := start(t, n), recordOf("c1", "")
+		want(t, w, rec, "", false) // nothing is known yet
+		pass(2 * pollEach)
+		want(t, w, rec, "", true)
+		n.set(nil, "other", "c1")
+		pass(2 * pollEach)
+		want(t, w, rec, bond.EvidenceContainer, true)
+		want(t, w, recordOf("c2", ""), "", true)
+	})
+}
+
+func TestNetworkStatusIsEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{err: errors.New("away")}
+		w := start(t, n)
+		w.NetworkStatus(bond.Pod{Namespace: "demo", Name: "p", UID: "u1"})
+		want(t, w, recordOf("c1", "u1"), bond.EvidenceNetworkStatus, true)
+		want(t, w, recordOf("c2", "u2"), "", false)
+		want(t, w, recordOf("c3", ""), "", false)
+		n.set(nil) // a runtime that answers knows better: the status may be an earlier sandbox's
+		pass(2 * maxPause)
+		w.Evidence(recordOf("c1", "u1"))
+		pass(2 * pollEach)
+		want(t, w, recordOf("c1", "u1"), "", true)
+	})
+}
+
+// A runtime that stops answering is not known to have no container.
+func TestARuntimeThatIsAwayIsUnknown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		w, rec := start(t, n), recordOf("c1", "")
+		want(t, w, rec, "", false)
+		pass(2 * pollEach)
+		want(t, w, rec, "", true)
+		n.set(errors.New("away"))
+		for range 30 {
+			pass(pollEach)
+			w.Evidence(rec)
+		}
+		want(t, w, rec, "", false)
+	})
+}
+
+// With no pod in set-up nothing is asked.
+func TestNothingIsAskedInVain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &node{}
+		w := start(t, n)
+		pass(time.Hour)
+		if n.count() != 0 {
+			t.Fatalf("asked %d times though nobody wants to know", n.count())
+		}
+		w.Evidence(recordOf("c1", ""))
+		pass(time.Hour)
+		if n.count() > 2 {
+			t.Errorf("asked %d times for one question", n.count())
+		}
+	})
+}

@@ -1,0 +1,205 @@
+package plan
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// MarkLosses notes in the record what must be restored before anything is learned again: a bond that is gone, new or
+// down has lost routes and settings, and a member outside the pod its settings. It reports whether the record changed.
+func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
+	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive {
+		return false
+	}
+	changed := false
+	b := obs.Bond
+	if !rec.Restoring && (b == nil || !b.Up || rec.BondIndex != 0 && rec.BondIndex != b.Index) {
+		rec.Restoring, changed = true, true
+	}
+	for i := range rec.Members {
+		if m := &rec.Members[i]; !m.Restoring && !m.Unidentified && obs.Members[i].Place != bond.InPod {
+			m.Restoring, changed = true, true
+		}
+	}
+	return changed
+}
+
+// Learn takes over what other writers configured on the bond and its members, and returns what changed, for the log.
+// Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only as long as
+// set-up lasts, or where only links are enforced.
+func Learn(rec *bond.Record, obs *bond.Observed) []string {
+	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil || !obs.Bond.Up {
+		return nil
+	}
+	l := &learner{rec: rec, obs: obs}
+	if rec.LearnsRequested() {
+		l.mac()
+		l.addresses()
+		l.routes()
+	}
+	if rec.LearnsRequested() || rec.Spec.DerivedMTU {
+		l.mtu()
+	}
+	l.extras()
+	l.members()
+	return l.notes
+}
+
+type learner struct {
+	rec   *bond.Record
+	obs   *bond.Observed
+	notes []string
+}
+
+func (l *learner) note(format string, args ...any) {
+	l.notes = append(l.notes, fmt.Sprintf(format, args...))
+}
+
+func (l *learner) mtu() {
+	spec, have := &l.rec.Spec, l.obs.Bond.MTU
+	if spec.MTU != 0 && have != spec.MTU {
+		l.note("MTU %d instead of %d", have, spec.MTU)
+		spec.MTU = have
+	}
+}
+
+// mac is learned in modes with one MAC only, from a bond with all its members: an empty one has a random MAC.
+func (l *learner) mac() {
+	spec, b := &l.rec.Spec, l.obs.Bond
+	if !spec.Options.OneMAC() || spec.MAC == "" || b.MAC == spec.MAC || b.Options.Mode() != spec.Options.Mode() {
+		return
+	}
+	for i := range l.obs.Members {
+		if m := &l.obs.Members[i]; m.Place != bond.InPod || m.Link.Master != b.Index {
+			return
+		}
+	}
+	l.note("MAC %s instead of %s", b.MAC, spec.MAC)
+	spec.MAC = b.MAC
+}
+
+func (l *learner) addresses() {
+	kept := slices.DeleteFunc(slices.Clone(l.rec.Addresses), func(a bond.Address) bool {
+		gone := !slices.Contains(l.obs.Bond.Addresses, a.Prefix)
+		if gone {
+			l.note("no address %s", a.Prefix)
+		}
+		return gone
+	})
+	if len(kept) != len(l.rec.Addresses) {
+		l.rec.Addresses = kept
+	}
+}
+
+func (l *learner) routes() {
+	kept := slices.DeleteFunc(slices.Clone(l.rec.Routes), func(r bond.Route) bool {
+		gone := !hasRoute(l.obs.Bond, r)
+		if gone {
+			l.note("no route %s", r)
+		}
+		return gone
+	})
+	if len(kept) != len(l.rec.Routes) {
+		l.rec.Routes = kept
+	}
+}
+
+func hasRoute(b *bond.ObservedBond, r bond.Route) bool {
+	return slices.ContainsFunc(b.Routes, func(have bond.Route) bool { return satisfies(have, r) })
+}
+
+// extras learns what nobody requested: settings, a master, and more addresses and routes.
+func (l *learner) extras() {
+	b := l.obs.Bond
+	now := bond.Learned{Settings: b.Settings.Clone()}
+	for _, p := range b.Addresses {
+		requested := slices.ContainsFunc(l.rec.Addresses, func(a bond.Address) bool { return a.Prefix == p })
+		if !requested && !slices.Contains(b.Transient, p) && len(now.Addresses) < bond.MaxLearnedAddresses {
+			now.Addresses = append(now.Addresses, p)
+		}
+	}
+	slices.SortFunc(now.Addresses, netip.Prefix.Compare)
+	now.Routes, now.RoutesLeft = l.extraRoutes()
+	if u := b.Upper; u != nil {
+		now.Upper = new(*u)
+	}
+	old := l.rec.Learned
+	if old != nil && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) &&
+		reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && reflect.DeepEqual(old.Upper, now.Upper) {
+		return
+	}
+	if old != nil {
+		l.noteExtras(old, &now)
+	}
+	l.rec.Learned = &now
+	if old == nil {
+		l.note("first observation")
+	}
+}
+
+func (l *learner) noteExtras(old, now *bond.Learned) {
+	if d := now.Settings.Diff(old.Settings); !d.Empty() {
+		l.note("settings %s", d)
+	}
+	if !slices.Equal(old.Addresses, now.Addresses) {
+		l.note("further addresses %v", now.Addresses)
+	}
+	if !reflect.DeepEqual(old.Routes, now.Routes) || old.RoutesLeft != now.RoutesLeft {
+		l.note("further routes %v", now.Routes)
+	}
+	switch {
+	case reflect.DeepEqual(old.Upper, now.Upper):
+	case now.Upper == nil:
+		l.note("no master")
+	default:
+		l.note("master %s (%s)", now.Upper.Name, now.Upper.Kind)
+	}
+}
+
+// Route protocols of linux/rtnetlink.h. Those above static are of daemons, which put their routes back themselves.
+const (
+	protoRedirect, protoKernel, protoStatic = 1, 2, 4
+)
+
+// extraRoutes are the static routes that nobody requested; none, but their number, if there are too many.
+func (l *learner) extraRoutes() (routes []bond.Route, left int) {
+	for _, r := range l.obs.Bond.Routes {
+		if r.Proto == protoKernel || r.Proto == protoRedirect || r.Proto > protoStatic {
+			continue
+		}
+		if slices.ContainsFunc(l.rec.Routes, func(want bond.Route) bool { return satisfies(r, want) }) {
+			continue
+		}
+		if left++; left <= bond.MaxLearnedRoutes {
+			routes = append(routes, r)
+		}
+	}
+	if left > bond.MaxLearnedRoutes {
+		return nil, left
+	}
+	slices.SortFunc(routes, func(a, b bond.Route) int {
+		return cmp.Or(cmp.Compare(table(a), table(b)), cmp.Compare(a.Priority, b.Priority), cmp.Compare(a.String(), b.String()))
+	})
+	return routes, 0
+}
+
+func (l *learner) members() {
+	for i := range l.rec.Members {
+		m, o := &l.rec.Members[i], &l.obs.Members[i]
+		if m.Restoring || o.Place != bond.InPod || o.Link.Master != l.obs.Bond.Index {
+			continue
+		}
+		if m.Settings != nil && m.Settings.Equal(o.Settings) {
+			continue
+		}
+		if m.Settings != nil {
+			l.note("%s: settings %s", m.Name, o.Settings.Diff(*m.Settings))
+		}
+		m.Settings = new(o.Settings.Clone())
+	}
+}

@@ -1,0 +1,121 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// restoreBond gives a bond that was lost or down the settings and the master that other writers gave it. It comes
+// before members and addresses: enslaving the bond to a VRF sets it down and up (cycle_netdev), and settings such as
+// disable_ipv6 decide which addresses it takes.
+func (b *builder) restoreBond() {
+	l := b.rec.Learned
+	if !b.rec.Restoring || l == nil {
+		return
+	}
+	if d := l.Settings.Diff(b.obs.Bond.Settings); !d.Empty() {
+		b.find(OnBond, NotRestored, "the bond lacks settings of other writers: %s", d)
+		b.do(SetLinkSettings{Member: OnBond, Link: b.bondRef(), Change: d})
+	}
+	b.restoreUpper(l.Upper)
+	if _, have := (&learner{rec: b.rec, obs: b.obs}).extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)) {
+		b.find(OnBond, NotKept, "other writers had %d routes on the bond; more than %d are not kept, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
+	}
+}
+
+func (b *builder) restoreUpper(want *bond.Upper) {
+	if want == nil || b.obs.Bond.Upper != nil {
+		return
+	}
+	u := b.obs.Upper
+	if u == nil {
+		b.find(OnBond, NotRestored, "the bond was enslaved to %s (%s), which the pod does not have any more; make it again or recreate the pod", want.Name, want.Kind)
+		return
+	}
+	b.find(OnBond, NotRestored, "the bond is not enslaved to %s (%s) any more", want.Name, want.Kind)
+	b.do(SetUpper{Member: OnBond, Bond: b.bondRef(), Upper: bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}})
+}
+
+// restoreNetwork puts back addresses and routes of other writers on a bond that was lost or down.
+func (b *builder) restoreNetwork() {
+	l, o := b.rec.Learned, b.obs.Bond
+	if !b.rec.Restoring || l == nil {
+		return
+	}
+	for _, p := range l.Addresses {
+		if slices.Contains(o.Addresses, p) {
+			continue
+		}
+		b.find(OnBond, NotRestored, "the bond lacks address %s, which another writer had added", p)
+		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: p})
+		b.announce = true
+	}
+	for _, r := range routesByDependency(l.Routes) {
+		if hasRoute(o, r) {
+			continue
+		}
+		b.find(OnBond, NotRestored, "the bond lacks route %s, which another writer had added", r)
+		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
+	}
+}
+
+// routesByDependency are routes in an order in which the kernel takes them: a gateway must be reachable before it is
+// used, so those without one come first.
+func routesByDependency(routes []bond.Route) []bond.Route {
+	out := slices.Clone(routes)
+	slices.SortStableFunc(out, func(x, y bond.Route) int {
+		rank := func(r bond.Route) int {
+			if r.Gateway.IsValid() {
+				return 1
+			}
+			return 0
+		}
+		return rank(x) - rank(y)
+	})
+	return out
+}
+
+// restoreMember gives a member that was lost the settings that sriov-cni or tuning gave it.
+func (b *builder) restoreMember(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	if !rec.Restoring || rec.Settings == nil {
+		return
+	}
+	if d := rec.Settings.Diff(m.Settings); !d.Empty() {
+		b.find(i, NotRestored, "%s lacks settings of other writers: %s", rec, d)
+		b.do(SetLinkSettings{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Change: d})
+	}
+}
+
+// Restored clears the marks of losses that the plan has nothing left to restore of. It reports whether the record changed.
+func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
+	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive || obs.Bond == nil || !obs.Bond.Up {
+		return false
+	}
+	changed := false
+	if rec.Restoring && !lacks(p, OnBond) {
+		rec.Restoring, changed = false, true
+	}
+	for i := range rec.Members {
+		m, o := &rec.Members[i], &obs.Members[i]
+		if m.Restoring && o.Place == bond.InPod && o.Link.Master == obs.Bond.Index && !lacks(p, i) {
+			m.Restoring, changed = false, true
+		}
+	}
+	return changed
+}
+
+// lacks reports whether the plan found that something of a member or of the bond is not back.
+func lacks(p Plan, member int) bool {
+	return slices.ContainsFunc(p.Findings, func(f Finding) bool {
+		if f.Member != member {
+			return false
+		}
+		switch f.Code {
+		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotKept, NotEnslaved:
+			return true
+		}
+		return false
+	})
+}

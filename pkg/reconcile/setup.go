@@ -1,0 +1,106 @@
+package reconcile
+
+import (
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// SetupEvidence says, from memory, whether the set-up of a record's pod is complete: evidence is one of the
+// bond.Evidence texts, or empty for "not yet". known is false if nothing can be found out now. It must not block.
+type SetupEvidence func(*bond.Record) (evidence string, known bool)
+
+// setupEvidence is asked before the kernel is observed: what is observed afterwards contains all that set-up did.
+func (e *Engine) setupEvidence(rec *bond.Record, now time.Time) string {
+	if !rec.InSetup() {
+		return ""
+	}
+	evidence, known := "", false
+	if e.setup != nil {
+		evidence, known = e.setup(rec)
+	}
+	s := &rec.Setup
+	last := s.Changed
+	if last.Before(s.Returned) {
+		last = s.Returned
+	}
+	switch {
+	case evidence != "":
+		return evidence
+	case known:
+		return ""
+	case now.Sub(s.Returned) >= e.memories.patience.SetupTimeout:
+		return bond.EvidenceTimeout
+	case now.Sub(last) >= e.memories.patience.SetupQuiet:
+		return bond.EvidenceQuiet
+	}
+	return ""
+}
+
+// assess brings the record up to what was observed: losses, what other writers configured, and the end of set-up. It
+// reports whether the record changed, which the caller saves.
+func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, now time.Time) bool {
+	if !obs.SandboxAlive {
+		return false
+	}
+	changed := plan.MarkLosses(rec, obs)
+	if notes := plan.Learn(rec, obs); len(notes) > 0 {
+		changed = true
+		level := zap.DebugLevel // the pod may change its own things all the time
+		if rec.InSetup() {
+			rec.Setup.Changed, level = now, zap.InfoLevel
+		}
+		e.logFor(rec).Log(level, "configuration of other writers learned", zap.Strings("changes", notes))
+	}
+	// A bond that is lost at this moment hides what set-up did, so its end waits for the bond.
+	if evidence != "" && rec.InSetup() && !rec.Restoring {
+		rec.Setup.Complete, rec.Setup.Evidence, changed = now, evidence, true
+		e.logFor(rec).Info("pod set-up complete", zap.String("evidence", evidence), zap.Int("addresses", len(rec.Addresses)), zap.Int("routes", len(rec.Routes)))
+	}
+	return changed
+}
+
+// setupRetry is when to look for the end of set-up again: at first each second, later less often, for a pod whose
+// image cannot be pulled stays in set-up for hours.
+func setupRetry(rec *bond.Record, now time.Time) time.Duration {
+	if !rec.InSetup() {
+		return 0
+	}
+	return min(max(now.Sub(rec.Setup.Returned)/10, time.Second), 30*time.Second)
+}
+
+// adoptContested gives in to another writer that changed a requested setting back three times within a minute: its
+// value becomes the desired one. It reports whether the record changed.
+func (e *Engine) adoptContested(rec *bond.Record, obs *bond.Observed, actions []plan.Action, mem *bondMemory, now time.Time) bool {
+	if rec.Phase != bond.PhaseReady || obs.Bond == nil {
+		return false
+	}
+	changed := false
+	for _, a := range actions {
+		setting := plan.Contestable(a)
+		if setting == "" || !mem.contested(setting, now) {
+			continue
+		}
+		c := bond.Contest{Setting: setting, Adopted: plan.Adopt(rec, obs, a), At: now}
+		rec.Contested = append(withoutSetting(rec.Contested, setting), c)
+		changed = true
+		e.logFor(rec).Warn("contested setting adopted", zap.String("setting", setting), zap.String("adopted", c.Adopted))
+	}
+	return changed
+}
+
+// maxContested bounds what a record says of contests; the oldest are dropped.
+const maxContested = 16
+
+func withoutSetting(all []bond.Contest, setting string) []bond.Contest {
+	var out []bond.Contest
+	for _, c := range all {
+		if c.Setting != setting {
+			out = append(out, c)
+		}
+	}
+	return out[max(0, len(out)-maxContested+1):]
+}

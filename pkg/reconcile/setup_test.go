@@ -1,0 +1,296 @@
+package reconcile_test
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+)
+
+var (
+	defaultRoute = netip.MustParsePrefix("0.0.0.0/0")
+	gateway      = netip.MustParseAddr("10.56.217.1")
+)
+
+// added is a rig whose ADD has just returned: other writers may still be setting up the pod.
+func added(t *testing.T, options bond.Options) *rig {
+	t.Helper()
+	r := ready(t, options)
+	r.update(func(rec *bond.Record) { rec.Setup.Returned = r.clock.Now() })
+	_, err := r.converge()
+	must(t, err)
+	return r
+}
+
+func (r *rig) update(change func(*bond.Record)) {
+	r.t.Helper()
+	must(r.t, r.engine.Update(r.t.Context(), r.Record.Key, func(rec *bond.Record) error { change(rec); return nil }))
+}
+
+func (r *rig) record() *bond.Record {
+	r.t.Helper()
+	rec, err := r.store.Load(r.Record.Key)
+	must(r.t, err)
+	return rec
+}
+
+// complete lets set-up end by time.
+func (r *rig) complete() {
+	r.t.Helper()
+	r.wantState(bond.StateReady)
+	r.clock.turn(time.Minute)
+	r.wantState(bond.StateReady)
+	if rec := r.record(); rec.Setup.Complete.IsZero() {
+		r.t.Fatalf("set-up is not complete after a minute: %+v", rec.Setup)
+	}
+}
+
+// quiet converges and wants nothing changed in the kernel.
+func (r *rig) quiet() reconcile.Outcome {
+	r.t.Helper()
+	before := r.Changes()
+	out, err := r.converge()
+	must(r.t, err)
+	if r.Changes() != before {
+		r.t.Errorf("the kernel was changed: %v", r.ChangeLog()[before:])
+	}
+	return out
+}
+
+func (r *rig) routes(dst netip.Prefix) (found []bond.Route) {
+	r.t.Helper()
+	o, err := r.Observe(r.t.Context(), r.record())
+	must(r.t, err)
+	for _, route := range o.Bond.Routes {
+		if route.Dst == dst {
+			found = append(found, route)
+		}
+	}
+	return found
+}
+
+// What Multus does with default-route after each ADD: it deletes the bond's.
+func TestRouteRemovedInSetupStaysAway(t *testing.T) {
+	r := added(t, world.OKD())
+	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	if out := r.quiet(); out.Status.State != bond.StateReady {
+		t.Errorf("state %s: %s", out.Status.State, out.Status.Reason)
+	}
+	r.complete()
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.wantState(bond.StateReady)
+	if found := r.routes(defaultRoute); len(found) != 0 {
+		t.Errorf("the route is back: %v", found)
+	}
+	if found := r.routes(netip.MustParsePrefix("192.168.7.0/24")); len(found) != 1 {
+		t.Errorf("the route that set-up kept is there %d times", len(found))
+	}
+}
+
+// After set-up what was requested is enforced.
+func TestRouteRemovedLaterIsRestored(t *testing.T) {
+	r := added(t, world.OKD())
+	r.complete()
+	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	r.wantState(bond.StateReady)
+	if found := r.routes(defaultRoute); len(found) != 1 {
+		t.Errorf("the route is there %d times", len(found))
+	}
+}
+
+// tuned is what a chain of tuning, sbr and vrf leaves.
+func tuned(r *rig) {
+	r.t.Helper()
+	must(r.t, r.SetMTU(world.PodPath, world.BondIf, 1300))
+	must(r.t, r.SetSettings(world.PodPath, world.BondIf, chainSettings()))
+	must(r.t, r.AddVRF(world.PodPath, "vrf9", 100))
+	must(r.t, r.SetUpper(world.PodPath, world.BondIf, "vrf9"))
+	must(r.t, r.AddAddress(world.PodPath, world.BondIf, netip.MustParsePrefix("fd00::66/64"))) // the cycle took it
+	must(r.t, r.AddAddress(world.PodPath, world.BondIf, netip.MustParsePrefix("10.9.9.9/24")))
+	must(r.t, r.AddRoute(world.PodPath, world.BondIf, bond.Route{Dst: defaultRoute, Gateway: gateway, Table: new(100)}))
+	must(r.t, r.SetSettings(world.PodPath, "net1", bond.SettingsChange{Sysctls: chainSettings().Sysctls}))
+}
+
+func chainSettings() bond.SettingsChange {
+	return bond.SettingsChange{TxQLen: new(77), Flags: new(bond.FlagMulticast | bond.FlagPromisc), Sysctls: []bond.Sysctl{
+		{Family: "ipv4", Name: "arp_notify", Value: 1}, {Family: "ipv6", Name: "ndisc_notify", Value: 1},
+	}}
+}
+
+func (r *rig) wantTuned() {
+	r.t.Helper()
+	o, err := r.Observe(r.t.Context(), r.record())
+	must(r.t, err)
+	b := o.Bond
+	if b.MTU != 1300 || b.Settings.TxQLen != 77 || b.Settings.Flags != bond.FlagMulticast|bond.FlagPromisc || b.Upper == nil || b.Upper.Name != "vrf9" {
+		r.t.Errorf("MTU %d, txqlen %d, flags %s, master %v", b.MTU, b.Settings.TxQLen, b.Settings.Flags, b.Upper)
+	}
+	for _, s := range []bond.LinkSettings{b.Settings, o.Members[0].Settings} {
+		for _, want := range chainSettings().Sysctls {
+			if !slices.Contains(s.Sysctls(), want) {
+				r.t.Errorf("sysctl %s is not set", want)
+			}
+		}
+	}
+	if !slices.Contains(b.Addresses, netip.MustParsePrefix("10.9.9.9/24")) {
+		r.t.Errorf("addresses %v", b.Addresses)
+	}
+	if found := r.routes(defaultRoute); len(found) != 1 || found[0].Table == nil || *found[0].Table != 100 {
+		r.t.Errorf("default routes %v, want one in table 100", found)
+	}
+}
+
+// Whatever set-up made is kept in set-up, and restored after every loss, in this agent and the next.
+func TestSetupIsKeptThroughLosses(t *testing.T) {
+	for name, lose := range map[string]func(*rig){
+		"nothing":        func(*rig) {},
+		"bond deleted":   func(r *rig) { must(r.t, r.DeleteBond(world.PodPath, world.BondIf)) },
+		"bond down":      func(r *rig) { must(r.t, r.SetDown(world.PodPath, world.BondIf)) },
+		"VF lost":        func(r *rig) { must(r.t, r.UnbindVF(r.VFs[0])); r.patient(); must(r.t, r.BindVF(r.VFs[0])) },
+		"agent's memory": func(r *rig) { must(r.t, r.DeleteBond(world.PodPath, world.BondIf)); r.restart() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := added(t, world.OKD())
+			tuned(r)
+			for range 2 { // the VRF's cycle of down and up is first a loss
+				r.patient()
+			}
+			r.wantTuned()
+			r.complete()
+			r.wantTuned()
+			lose(r)
+			r.wantState(bond.StateReady)
+			r.wantTuned()
+			r.quiet()
+		})
+	}
+}
+
+// An MTU that nobody asked for is another writer's to change.
+func TestDerivedMTUIsLearned(t *testing.T) {
+	r := added(t, world.OKD())
+	r.update(func(rec *bond.Record) { rec.Spec.DerivedMTU = true })
+	r.complete()
+	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
+	r.wantState(bond.StateReady)
+	if l, _ := r.Link(world.PodPath, world.BondIf); l.MTU != 1280 || r.record().Spec.MTU != 1280 {
+		t.Errorf("MTU %d, recorded %d", l.MTU, r.record().Spec.MTU)
+	}
+}
+
+// With "enforce": "links" nothing but links is enforced, and everything is restored after a loss.
+func TestEnforceLinks(t *testing.T) {
+	r := added(t, world.OKD())
+	r.update(func(rec *bond.Record) { rec.Spec.Enforce = bond.EnforceLinks })
+	r.complete()
+	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
+	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	r.quiet()
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.wantState(bond.StateReady)
+	if l, _ := r.Link(world.PodPath, world.BondIf); l.MTU != 1280 || len(r.routes(defaultRoute)) != 0 || len(r.routes(netip.MustParsePrefix("192.168.7.0/24"))) != 1 {
+		t.Errorf("MTU %d, default routes %v", l.MTU, r.routes(defaultRoute))
+	}
+}
+
+// Another writer that insists wins, and the pod's owner reads of it.
+func TestContestedSettingIsAdopted(t *testing.T) {
+	for name, insist := range map[string]func(*rig){
+		"MTU":     func(r *rig) { must(r.t, r.SetMTU(world.PodPath, world.BondIf, 1290)) },
+		"route":   func(r *rig) { must(r.t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute)) },
+		"address": func(r *rig) { must(r.t, r.FlushAddresses(world.PodPath, world.BondIf)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := added(t, world.OKD())
+			r.complete()
+			reverted := 0
+			for range 6 {
+				before := r.Changes()
+				insist(r)
+				out := r.wantState(bond.StateReady)
+				if r.Changes() != before {
+					reverted++
+				}
+				if reverted == 3 && r.Changes() == before && !strings.Contains(strings.Join(out.Status.Warnings, "\n"), "another writer changed") {
+					t.Fatalf("adopted silently: %q", out.Status.Warnings)
+				}
+				r.clock.turn(time.Second)
+			}
+			if reverted != 3 {
+				t.Errorf("reverted %d times, want 3", reverted)
+			}
+			r.quiet()
+		})
+	}
+}
+
+// Twice in an hour is no contest.
+func TestSlowChangesAreReverted(t *testing.T) {
+	r := added(t, world.OKD())
+	r.complete()
+	for range 8 {
+		must(t, r.SetMTU(world.PodPath, world.BondIf, 1290))
+		r.wantState(bond.StateReady)
+		if l, _ := r.Link(world.PodPath, world.BondIf); l.MTU != 1400 {
+			t.Fatalf("MTU %d", l.MTU)
+		}
+		r.clock.turn(30 * time.Second)
+	}
+}
+
+// A master that is gone cannot be restored, and the bond is not Ready without it.
+func TestLostVRFIsNamed(t *testing.T) {
+	r := added(t, world.OKD())
+	tuned(r)
+	r.patient()
+	r.complete()
+	must(t, r.DeleteLink(world.PodPath, "vrf9"))
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	out := r.patient()
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "vrf9") {
+		t.Fatalf("state %s: %s", out.Status.State, out.Status.Reason)
+	}
+	must(t, r.AddVRF(world.PodPath, "vrf9", 100))
+	r.wantState(bond.StateReady)
+	r.wantTuned()
+}
+
+// Evidence ends set-up at once, and its absence, where the runtime is known to know, keeps it open.
+func TestEvidenceEndsSetup(t *testing.T) {
+	r := added(t, world.OKD())
+	evidence, known := "", true
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now,
+		Setup: func(*bond.Record) (string, bool) { return evidence, known }})
+	r.clock.turn(time.Hour)
+	out, err := r.converge()
+	must(t, err)
+	if !out.Record.InSetup() || out.RetryAfter == 0 || out.RetryAfter > 30*time.Second {
+		t.Fatalf("in set-up %t, asked again after %s", out.Record.InSetup(), out.RetryAfter)
+	}
+	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute)) // before the evidence, seen after it
+	evidence = bond.EvidenceContainer
+	r.quiet()
+	if rec := r.record(); rec.InSetup() || rec.Setup.Evidence != bond.EvidenceContainer || len(r.routes(defaultRoute)) != 0 {
+		t.Errorf("set-up %+v, default routes %v", rec.Setup, r.routes(defaultRoute))
+	}
+}
+
+// A record of an older version has no set-up: what it asks for is enforced, and what others add is learned.
+func TestOlderRecordIsEnforced(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.AddAddress(world.PodPath, world.BondIf, netip.MustParsePrefix("10.9.9.9/24")))
+	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	r.wantState(bond.StateReady)
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.wantState(bond.StateReady)
+	o, err := r.Observe(t.Context(), r.record())
+	must(t, err)
+	if len(r.routes(defaultRoute)) != 1 || !slices.Contains(o.Bond.Addresses, netip.MustParsePrefix("10.9.9.9/24")) {
+		t.Errorf("default routes %v, addresses %v", r.routes(defaultRoute), o.Bond.Addresses)
+	}
+}
