@@ -45,6 +45,8 @@ type Link struct {
 	Alias string
 	// Up is the administrative state (IFF_UP), Carrier the operational one (IFF_LOWER_UP).
 	Up, Carrier bool
+	// Serial is Member.Serial. It is read only for a link that may be a member whose record has one; otherwise 0.
+	Serial uint64
 	// Master is the ifindex of the link it is enslaved to; 0 for none.
 	Master int
 }

@@ -110,11 +110,18 @@ type Member struct {
 	// Name in the pod; kept through every repair so that the plugin which made the link
 	// finds it on its own DEL.
 	Name string `json:"name"`
-	// PCI identifies a VF. Empty for a virtual link, which is identified by the sandbox,
-	// Index and PermMAC.
-	PCI     PCIAddress `json:"pci,omitempty"`
-	Index   int        `json:"index,omitempty"`
-	PermMAC MAC        `json:"permMAC,omitempty"`
+	// PCI identifies a VF. Empty for a virtual link, which is identified by the sandbox, by Index, Kind and PermMAC, and
+	// proven by Serial. Records of older versions have neither Kind nor Serial.
+	PCI PCIAddress `json:"pci,omitempty"`
+	// Index is a virtual link's ifindex in the sandbox. One that is taken from the host is moved there under it.
+	Index int `json:"index,omitempty"`
+	// HostIndex is the ifindex that a virtual link from the host had there. It means nothing in the sandbox.
+	HostIndex int    `json:"hostIndex,omitempty"`
+	Kind      string `json:"kind,omitempty"`
+	// Serial is a number that the kernel gives to one link in a boot, and that the link keeps in every netns; 0 if it
+	// could not be read.
+	Serial  uint64 `json:"serial,omitempty"`
+	PermMAC MAC    `json:"permMAC,omitempty"`
 	// MAC is the member's own, which it has outside the bond.
 	MAC MAC `json:"mac,omitempty"`
 	// VF is where a VF stands and what its PF applied to it; nil for other links.

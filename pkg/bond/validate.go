@@ -50,6 +50,9 @@ func (m *Member) validate() error {
 		}
 		return fmt.Errorf("%s: neither PCI address nor ifindex", m.Name)
 	}
+	if m.HostIndex != 0 && (m.PCI != "" || !m.Before.InHost) {
+		return fmt.Errorf("%s: it has an ifindex in the host (%d) and is not a virtual link from there", m.Name, m.HostIndex)
+	}
 	if m.PCI != "" && !pciAddress.MatchString(string(m.PCI)) {
 		return fmt.Errorf("%s: PCI address %q: want domain:bus:device.function, e.g. 0000:01:10.0", m.Name, m.PCI)
 	}

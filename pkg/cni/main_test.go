@@ -144,19 +144,22 @@ func (n *node) findNow(s bond.Search) bond.Found {
 			found.Links = append(found.Links, bond.FoundLink{Member: m, Missing: fmt.Errorf("no link %s: %w", name, bond.ErrGone)})
 			continue
 		}
-		found.Links = append(found.Links, n.foundLink(l, s.InHost))
+		found.Links = append(found.Links, n.foundLink(path, l, s.InHost))
 	}
 	return found
 }
 
-func (n *node) foundLink(l bond.Link, inHost bool) bond.FoundLink {
+func (n *node) foundLink(path string, l bond.Link, inHost bool) bond.FoundLink {
 	f := bond.FoundLink{Member: bond.Member{
 		Name: l.Name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: l.Name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: inHost},
 	}}
 	if vf, is := n.VF(l.PCI); is {
 		f.Member.VF, f.PF = &vf, n.pfOf(&vf)
 	} else {
-		f.Member.Index, f.Member.PermMAC = l.Index, l.PermMAC
+		f.Member.Index, f.Member.PermMAC, f.Member.Kind = l.Index, l.PermMAC, l.Kind
+		if f.Member.Serial = n.Serial(path, l.Name); inHost {
+			f.Member.HostIndex, f.Member.Index = l.Index, 1<<24+l.Index
+		}
 	}
 	return f
 }
@@ -164,7 +167,7 @@ func (n *node) foundLink(l bond.Link, inHost bool) bond.FoundLink {
 // note lets sriov-cni have put a link into the pod.
 func (n *node) note(name, pod string) {
 	n.t.Helper()
-	n.noted = map[string]bond.Member{name: n.foundLink(n.link(pod, name), false).Member}
+	n.noted = map[string]bond.Member{name: n.foundLink(pod, n.link(pod, name), false).Member}
 }
 
 func (n *node) pfOf(vf *bond.VF) *bond.ObservedPF {

@@ -135,7 +135,21 @@ func (c *conn) verified(ref plan.Ref) (*device, error) {
 	if ref.PCI == "" && ref.PermMAC != "" && d.PermMAC != ref.PermMAC {
 		return nil, fmt.Errorf("%w: ifindex %d %s is %s with permanent MAC %q, not %q", bond.ErrStale, ref.Index, c.place, d.Name, d.PermMAC, ref.PermMAC)
 	}
-	return d, nil
+	if ref.Serial == 0 {
+		return d, nil
+	}
+	if d.Serial, err = c.serialOf(d); err == nil && d.Serial != ref.Serial {
+		err = fmt.Errorf("%w: ifindex %d %s is %s with serial %d, not %d", bond.ErrStale, ref.Index, c.place, d.Name, d.Serial, ref.Serial)
+	}
+	return d, err
+}
+
+// mayMove refuses to move a virtual link to another netns unless its serial was checked.
+func mayMove(d *device) error {
+	if d.PCI == "" && d.Serial == 0 {
+		return fmt.Errorf("%w: nothing proves that %s (ifindex %d, kind %q) is the recorded link", bond.ErrStale, d.Name, d.Index, d.Kind)
+	}
+	return nil
 }
 
 func isBond(d *device) error {

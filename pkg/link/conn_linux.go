@@ -29,6 +29,7 @@ type conn struct {
 	place  bond.Place
 	raw    *nl.SocketHandle
 	handle *netlink.Handle // for addresses and routes
+	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
 	sysctl string          // directory of the netns's sysctls, for who is in it
 }
 
@@ -61,6 +62,9 @@ func (c *conn) close() {
 	}
 	if c.handle != nil {
 		c.handle.Close()
+	}
+	if c.sysfs > 0 {
+		_ = unix.Close(c.sysfs)
 	}
 	_ = c.ns.Close()
 }

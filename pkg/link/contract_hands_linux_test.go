@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -118,7 +119,29 @@ func (h *hands) AddMember(path, name string) (bond.Member, error) {
 	}
 	l, _ := h.Link(path, name)
 	m.Index, m.MAC = l.Index, l.MAC
+	if m.PCI == "" && err == nil {
+		m.Kind, m.Serial = l.Kind, h.serial(path, name)
+	}
 	return m, err
+}
+
+// serial reads the number as a shell in the netns does.
+func (h *hands) serial(path, name string) uint64 {
+	h.t.Helper()
+	out, err := h.ip("/proc/self/ns/net", "netns", "exec", filepath.Base(path), "stat", "-L", "-c", "%i", "/sys/class/net/"+name)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	serial, err := strconv.ParseUint(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return serial
+}
+
+func (h *hands) AddTwin(path, name string, index int) error {
+	_, err := h.ip(path, "link", "add", name, "index", fmt.Sprint(index), "type", "veth", "peer", "name", fmt.Sprintf("bkpeer%d", veths.next()))
+	return err
 }
 
 // addVeth makes a pair: one end in the pod, its peer, up, in the host.

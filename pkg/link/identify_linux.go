@@ -38,7 +38,7 @@ func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*
 // A link that is missing is no error. The error has one line a link that cannot be a
 // member; it matches bond.ErrGone when the sandbox is gone.
 func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, error) {
-	l := &lookout{k: k, Search: s, place: bond.InPod}
+	l := &lookout{k: k, Search: s, place: bond.InPod, chosen: map[int]bool{}}
 	if s.InHost {
 		l.place = bond.InHost
 	}
@@ -74,6 +74,7 @@ type lookout struct {
 	// attached is what sriov-cni noted of each link; nil where it knows none.
 	attached []*sriovcni.Attachment
 	warnings []string
+	chosen   map[int]bool // ifindexes in the pod that were given to host links
 }
 
 func (l *lookout) open(ctx context.Context) (err error) {
@@ -148,6 +149,9 @@ func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
 		a = nil
 	}
 	m := memberOf(d, l.place)
+	if err := l.identify(&m, d); err != nil {
+		return bond.FoundLink{}, err
+	}
 	if a != nil { // its name may have been changed since
 		m.Name, m.Before.Name = name, name
 		m.SriovCNI = l.k.sriovFiles(l.Key, name, m.PCI, l.Sandbox)

@@ -35,15 +35,25 @@ func TestFindMembers(t *testing.T) {
 	l := g.show(g.pod, "net1")
 	g.in(g.pod, "link", "set", "net1", "mtu", "1400", "up")
 	got := g.find(g.search(false, "net1")).Links[0]
-	want := bond.Member{Name: "net1", Index: l.Index, MAC: l.MAC, Before: bond.Before{Name: "net1", MAC: l.MAC, MTU: 1400, Up: true}}
+	want := bond.Member{Name: "net1", Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, "net1"), MAC: l.MAC, Before: bond.Before{Name: "net1", MAC: l.MAC, MTU: 1400, Up: true}}
 	if got.Member != want || got.Missing != nil || got.PF != nil {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
+}
+
+// TestFindMembersInTheHost: a virtual link of the host gets an ifindex for the pod that is far from those in use there.
+func TestFindMembersInTheHost(t *testing.T) {
+	g := newRig(t)
 	e := g.veth(g.host, "ext0")
-	got = g.find(g.search(true, "ext0")).Links[0]
-	want = bond.Member{Name: "ext0", Index: e.Index, MAC: e.MAC, Before: bond.Before{Name: "ext0", MAC: e.MAC, MTU: 1500, InHost: true}}
+	g.veth(g.host, "ext1")
+	found := g.find(g.search(true, "ext0", "ext1"))
+	got := found.Links[0]
+	want := bond.Member{Name: "ext0", HostIndex: e.Index, Index: got.Member.Index, Kind: "veth", Serial: g.serial(g.host, "ext0"), MAC: e.MAC, Before: bond.Before{Name: "ext0", MAC: e.MAC, MTU: 1500, InHost: true}}
 	if got.Member != want || got.Missing != nil {
 		t.Errorf("got %+v, want %+v", got, want)
+	}
+	if a, b := got.Member.Index, found.Links[1].Member.Index; a < chosenIndex || b < chosenIndex || a == b {
+		t.Errorf("ifindexes for the pod: %d and %d", a, b)
 	}
 }
 

@@ -56,25 +56,6 @@ func TestObserveKnowsMembersByIdentity(t *testing.T) {
 	}
 }
 
-// TestObserveFindsWhatCameFromTheHost: a virtual link is looked for in the host only when it came from
-// there, and only under the name it had.
-func TestObserveFindsWhatCameFromTheHost(t *testing.T) {
-	g := newRig(t)
-	l := g.veth(g.host, "ext0")
-	g.r.Members = []bond.Member{{Name: "net1", Index: l.Index}}
-	if m := g.see().Members[0]; m.Place != bond.Lost {
-		t.Errorf("a link of the host passed for one of the pod's: %+v", m)
-	}
-	g.r.Members[0].Before = bond.Before{Name: "ext0", InHost: true}
-	if m := g.see().Members[0]; m.Place != bond.InHost || m.Link.Index != l.Index {
-		t.Errorf("not found in the host: %+v", m)
-	}
-	g.in(g.host, "link", "set", "ext0", "name", "ext1")
-	if m := g.see().Members[0]; m.Place != bond.Lost {
-		t.Errorf("a link of another name passed for ours: %+v", m)
-	}
-}
-
 func TestObserveDeadSandbox(t *testing.T) {
 	g := newRig(t)
 	g.member("net1")

@@ -28,6 +28,9 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 	if err != nil {
 		return err
 	}
+	if err = mayMove(d); err != nil {
+		return err
+	}
 	if d.Master != 0 {
 		return fmt.Errorf("%w: %s is enslaved in the host to ifindex %d", bond.ErrStale, d.Name, d.Master)
 	}
@@ -50,7 +53,11 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 	if err := host.dropAltNamesTaken(d, a.Name, pod); err != nil {
 		return err
 	}
-	return host.move(d, pod, a.Name, d.PCI == "")
+	index := 0
+	if d.PCI == "" {
+		index = a.Index
+	}
+	return host.move(d, pod, a.Name, index)
 }
 
 // nameFits is asked before a move, because the kernel would move the link and then fail to
@@ -115,15 +122,14 @@ func (c *conn) dropAltNamesTaken(d *device, name string, to *conn) error {
 	return nil
 }
 
-// move takes a link to another netns under a name. With keepIndex it fails rather than
-// change the ifindex, which is what identifies a virtual link.
-func (c *conn) move(d *device, to *conn, name string, keepIndex bool) error {
+// move takes a link to another netns under a name and, unless index is 0, under that ifindex, or fails if that is taken.
+func (c *conn) move(d *device, to *conn, name string, index int) error {
 	attrs := []*nl.RtAttr{
 		nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns.Fd()))),
 		nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)),
 	}
-	if keepIndex {
-		attrs = append(attrs, nl.NewRtAttr(iflaNewIfindex, nl.Uint32Attr(uint32(d.Index))))
+	if index != 0 {
+		attrs = append(attrs, nl.NewRtAttr(iflaNewIfindex, nl.Uint32Attr(uint32(index))))
 	}
 	return c.setLink(d.Index, attrs...)
 }
@@ -138,6 +144,9 @@ func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHo
 		return fmt.Errorf("%w: it is not in the pod but %s", bond.ErrStale, a.Link.Place)
 	}
 	return k.onLink(ctx, r, a.Link, func(pod *conn, d *device) error {
+		if err := mayMove(d); err != nil {
+			return err
+		}
 		host, err := k.openHost(ctx)
 		if err != nil {
 			return err
@@ -157,6 +166,17 @@ func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHo
 		if err := pod.dropAltNamesTaken(d, name, host); err != nil {
 			return err
 		}
-		return pod.move(d, host, name, false)
+		return pod.moveBack(d, host, name, a.Index)
 	})
+}
+
+// moveBack gives a virtual link from the host its ifindex there back if that is free.
+func (c *conn) moveBack(d *device, host *conn, name string, index int) error {
+	if d.PCI == "" && index != 0 {
+		err := c.move(d, host, name, index)
+		if !errors.Is(err, unix.EBUSY) && !errors.Is(err, unix.EEXIST) {
+			return err
+		}
+	}
+	return c.move(d, host, name, 0)
 }

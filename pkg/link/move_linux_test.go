@@ -15,7 +15,7 @@ func TestMoveToPod(t *testing.T) {
 	l := g.veth(g.host, "ext0")
 	g.in(g.host, "link", "set", "ext0", "up")
 	g.in(g.host, "link", "property", "add", "dev", "ext0", "altname", "net1", "altname", "net2", "altname", "an-own-name-of-some-length")
-	g.apply(plan.MoveToPod{Link: g.ref(g.host, "ext0"), Name: "net1", MAC: "02:00:00:00:00:07", MTU: 1400})
+	g.apply(plan.MoveToPod{Link: g.ref(g.host, "ext0"), Name: "net1", MAC: "02:00:00:00:00:07", MTU: 1400, Index: l.Index})
 	got := g.show(g.pod, "net1")
 	if got.Index != l.Index || got.MAC != "02:00:00:00:00:07" || got.MTU != 1400 || slices.Contains(got.Flags, "UP") {
 		t.Errorf("in the pod: %+v", got)
@@ -62,23 +62,6 @@ func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 				t.Errorf("in the host it is %+v now, it was %+v", after, before)
 			}
 		})
-	}
-}
-
-// TestMoveToPodKeepsTheIndex of a virtual link, which has no other identity: where the
-// pod has a link of that index the move is refused.
-func TestMoveToPodKeepsTheIndex(t *testing.T) {
-	g := newRig(t)
-	g.in(g.host, "link", "add", "ext0", "index", "4711", "type", "veth", "peer", "name", "p-ext0")
-	g.in(g.pod, "link", "add", "taken", "index", "4711", "type", "bridge")
-	a := plan.MoveToPod{Link: g.ref(g.host, "ext0"), Name: "net1"}
-	if err := g.k.Apply(t.Context(), g.r, a); !errors.Is(err, bond.ErrBusy) {
-		t.Errorf("index taken: %v, want ErrBusy", err)
-	}
-	g.in(g.pod, "link", "del", "taken")
-	g.apply(a)
-	if l := g.show(g.pod, "net1"); l.Index != 4711 {
-		t.Errorf("in the pod: %+v", l)
 	}
 }
 
@@ -129,6 +112,7 @@ func TestActionsCheckTheirLink(t *testing.T) {
 		{"no such index", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Index = 4711 })}, bond.ErrGone},
 		{"no index", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Index = 0 })}, bond.ErrStale},
 		{"no VF", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.PCI = someVF })}, bond.ErrStale},
+		{"another serial", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Serial++ })}, bond.ErrStale},
 		{"another permanent MAC", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.PermMAC = "02:00:00:00:00:01" })}, bond.ErrStale},
 		{"lost", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Place = bond.Lost })}, bond.ErrStale},
 		{"into the pod from the pod", plan.MoveToPod{Link: in, Name: "x"}, bond.ErrStale},

@@ -46,10 +46,17 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	if s := all.find(func(d *device) bool { return d.named(r.BondName()) && d != b }); s != nil {
 		o.Squatter = &s.Link
 	}
+	master := 0
+	if b != nil {
+		master = b.Index
+	}
 	found := make(map[*device]bool, len(r.Members))
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		d := all.find(isMember(m))
+		d, err := c.member(all, m, master)
+		if err != nil {
+			return err
+		}
 		if d != nil {
 			found[d] = true
 			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
@@ -88,17 +95,6 @@ func findBond(all devices, r *bond.Record) *device {
 		}
 	}
 	return all.find(func(d *device) bool { return d.Kind == "bond" && d.Name == r.BondName() })
-}
-
-// isMember recognizes a member in the pod: a VF by its PCI address whatever its name, a virtual
-// link by ifindex and permanent address. A link without a PCI address is never a VF.
-func isMember(m *bond.Member) func(*device) bool {
-	return func(d *device) bool {
-		if m.PCI != "" {
-			return d.PCI == m.PCI
-		}
-		return d.PCI == "" && d.Index == m.Index && (m.PermMAC == "" || d.PermMAC == m.PermMAC)
-	}
 }
 
 // observeBond reads what hangs on the bond itself.
@@ -164,14 +160,13 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	return nil
 }
 
-func mayBeInHost(m *bond.Member) bool { return m.PCI != "" || m.Before.InHost }
+func mayBeInHost(m *bond.Member) bool { return m.PCI != "" || m.Before.InHost && m.Serial != 0 }
 
 func noCarrier(m *bond.Member, om *bond.ObservedMember) bool {
 	return m.PCI != "" && om.Place == bond.InPod && om.Link.Up && !om.Link.Carrier
 }
 
-// findIn finds lost members in the host. A virtual link that came from there must also
-// bear the name it had: nothing else is left to know it by.
+// findIn finds lost members in the host.
 func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 	all, err := c.dump()
 	if err != nil {
@@ -182,8 +177,11 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 		if om.Place != bond.Lost || !mayBeInHost(m) {
 			continue
 		}
-		d := all.find(isMember(m))
-		if d == nil || m.PCI == "" && d.Name != m.Before.Name {
+		d, err := c.member(all, m, 0)
+		if err != nil {
+			return err
+		}
+		if d == nil {
 			continue
 		}
 		om.Place, om.Link = bond.InHost, d.Link

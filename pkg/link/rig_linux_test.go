@@ -3,6 +3,7 @@ package link
 import (
 	"encoding/json"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -97,7 +98,7 @@ func (g *rig) veth(path, name string) shown {
 func (g *rig) member(name string) {
 	g.Helper()
 	l := g.veth(g.pod, name)
-	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, MAC: l.MAC, Before: bond.Before{Name: name}})
+	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, name), MAC: l.MAC, Before: bond.Before{Name: name}})
 }
 
 // until looks again and again; what it is for has no events.
@@ -132,7 +133,21 @@ func (g *rig) ref(path, name string) plan.Ref {
 	if path == g.host {
 		place = bond.InHost
 	}
-	return plan.Ref{Place: place, Index: l.Index, Name: name}
+	return plan.Ref{Place: place, Index: l.Index, Name: name, Serial: g.serial(path, name)}
+}
+
+// serial is the link's number as a shell in the netns reads it.
+func (g *rig) serial(path, name string) uint64 {
+	g.Helper()
+	out, err := inNetns(path, "unshare", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys && stat -L -c %i /sys/class/net/"+name)
+	if err != nil {
+		g.Fatalf("%v: %s", err, out)
+	}
+	serial, err := strconv.ParseUint(strings.TrimSpace(string(out)), 10, 64)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return serial
 }
 
 func (g *rig) apply(a plan.Action) {

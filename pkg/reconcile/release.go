@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // maxReleases is how often a member that cannot be given back as it was (its driver refuses a
@@ -81,6 +82,11 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr e
 	}
 	if err != nil {
 		e.logFor(rec).Error("a member was not given back as it was", zap.Error(err))
+	}
+	for _, f := range out.Plan.Findings {
+		if f.Code == plan.NotProven {
+			e.logFor(rec).Warn("a link of the host was not given back", zap.String("found", f.Text))
+		}
 	}
 	if ipamErr != nil {
 		return nil

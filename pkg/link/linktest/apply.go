@@ -153,6 +153,9 @@ func (f *Fake) resolve(pod *space, ref plan.Ref) (*netdev, error) {
 	if have.PCI != ref.PCI || ref.PCI == "" && ref.PermMAC != "" && have.PermMAC != ref.PermMAC {
 		return nil, fmt.Errorf("%s is now %s (%s): %w", ref, have.Name, have.PCI, bond.ErrStale)
 	}
+	if ref.Serial != 0 && ref.Serial != d.serial {
+		return nil, fmt.Errorf("%s is now %s with serial %d, not %d: %w", ref, have.Name, d.serial, ref.Serial, bond.ErrStale)
+	}
 	return d, nil
 }
 
@@ -228,6 +231,9 @@ func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 		return fmt.Errorf("%s is not in the host: %w", a.Link, bond.ErrStale)
 	}
 	return f.onLink(pod, a.Link, func(d *netdev) error {
+		if err := mayMove(a.Link); err != nil {
+			return err
+		}
 		if d.master != nil {
 			return fmt.Errorf("%s is enslaved to %s: %w", d.name, d.master.name, bond.ErrStale)
 		}
@@ -245,8 +251,24 @@ func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 		if a.Alias != "" {
 			d.alias = a.Alias
 		}
-		return d.move(pod, a.Name)
+		return d.moveAs(pod, a.Name, indexFor(a.Link, a.Index))
 	})
+}
+
+// mayMove: a virtual link changes its netns only when its serial was checked.
+func mayMove(l plan.Ref) error {
+	if l.PCI == "" && l.Serial == 0 {
+		return fmt.Errorf("%s is not proven to be the recorded link: %w", l, bond.ErrStale)
+	}
+	return nil
+}
+
+// indexFor: devices get the ifindex that the kernel chooses.
+func indexFor(l plan.Ref, index int) int {
+	if l.PCI != "" {
+		return 0
+	}
+	return index
 }
 
 func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
@@ -255,10 +277,17 @@ func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
 	}
 	host := f.spaces[Host]
 	return f.onLink(pod, a.Link, func(d *netdev) error {
-		if host.byName(a.Name) != nil {
-			return d.move(host, host.freeName("eth"))
+		if err := mayMove(a.Link); err != nil {
+			return err
 		}
-		return d.move(host, a.Name)
+		name, index := a.Name, indexFor(a.Link, a.Index)
+		if host.byName(name) != nil {
+			name = host.freeName("eth")
+		}
+		if _, taken := host.links[index]; taken {
+			index = 0
+		}
+		return d.moveAs(host, name, index)
 	})
 }
 

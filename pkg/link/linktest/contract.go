@@ -30,6 +30,8 @@ type World interface {
 	// AddMember makes or takes a link, puts it into the pod, down, and says how a record names it.
 	AddMember(path, name string) (bond.Member, error)
 	AddDecoy(path, name string) (bond.Link, error)
+	// AddTwin makes a link of the kind of a member that is no VF, with an ifindex of choice.
+	AddTwin(path, name string, index int) error
 	// Link reads one link, by another way than the kernel under test.
 	Link(path, name string) (bond.Link, bool)
 
@@ -87,6 +89,7 @@ const (
 	anything need = 0
 	bonding_ need = 1 << (iota - 1)
 	vfs_
+	virtual_ // it is about members that are no VFs
 )
 
 type contractCase struct {
@@ -99,6 +102,9 @@ type contractCase struct {
 // skipped with its reason.
 func RunContract(t *testing.T, env Env) {
 	for _, c := range contractCases() {
+		if c.needs&virtual_ != 0 && env.VFs {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			switch {
 			case c.needs&bonding_ != 0 && !env.Bonding:
@@ -114,7 +120,8 @@ func RunContract(t *testing.T, env Env) {
 func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
-		linkCases, netnsCases, bondCases, macCases, optionCases, tuneCases, networkCases, settingsCases, vfCases, ownershipCases,
+		linkCases, netnsCases, virtualCases, bondCases, macCases, optionCases, tuneCases, networkCases, settingsCases, vfCases,
+		ownershipCases,
 	} {
 		all = append(all, section...)
 	}

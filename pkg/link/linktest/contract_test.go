@@ -54,6 +54,9 @@ func (w *fakeWorld) AddMember(path, name string) (bond.Member, error) {
 	}
 	l, _ := w.Link(path, name)
 	m.Index, m.PermMAC, m.MAC = l.Index, l.PermMAC, l.MAC
+	if m.PCI == "" {
+		m.Kind, m.Serial = l.Kind, w.Serial(path, name)
+	}
 	return m, nil
 }
 

@@ -43,6 +43,7 @@ type space struct {
 	dev, inode uint64
 	links      map[int]*netdev
 	lastIndex  int
+	serials    uint64
 }
 
 // New is a host without any PF, and no pods.
@@ -106,6 +107,33 @@ func (f *Fake) Link(path, name string) (bond.Link, bool) {
 		}
 	}
 	return bond.Link{}, false
+}
+
+// Serial is the number by which a link is known in every netns; 0 if there is no such link.
+func (f *Fake) Serial(path, name string) uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.spaces[path]; s != nil {
+		if d := s.byName(name); d != nil {
+			return d.serial
+		}
+	}
+	return 0
+}
+
+// AddTwin makes a link of the kind that AddVirtual makes, under an ifindex of the pod's choice.
+func (f *Fake) AddTwin(path, name string, index int) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	s := f.spaces[path]
+	if s == nil || s.byName(name) != nil || s.links[index] != nil {
+		return fmt.Errorf("link %s with ifindex %d in netns %q: %w", name, index, path, bond.ErrBusy)
+	}
+	d := s.add(&netdev{name: name, kind: "veth", mac: f.randomMAC(), mtu: 1500, plugged: true})
+	delete(s.links, d.index)
+	d.index = index
+	s.links[index] = d
+	return nil
 }
 
 // Changes counts the actions that changed something. An action that found everything

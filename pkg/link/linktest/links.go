@@ -13,6 +13,7 @@ import (
 type netdev struct {
 	alias     string
 	space     *space
+	serial    uint64
 	index     int
 	name      string
 	kind      string
@@ -60,6 +61,9 @@ func (s *space) sorted() []*netdev {
 func (s *space) add(d *netdev) *netdev {
 	for ok := true; ok; _, ok = s.links[s.lastIndex] {
 		s.lastIndex++
+	}
+	if s.serials++; d.serial == 0 {
+		d.serial = s.inode<<32 | s.serials // in no netns given a second time
 	}
 	d.space, d.index = s, s.lastIndex
 	d.settings = newSettings()
@@ -226,7 +230,10 @@ func (d *netdev) leave() {
 
 // move takes the link to another netns. It keeps its index where that is free there
 // (__dev_change_net_namespace). A bond cannot move.
-func (d *netdev) move(to *space, name string) error {
+func (d *netdev) move(to *space, name string) error { return d.moveAs(to, name, 0) }
+
+// moveAs is move under an ifindex, which must be free; 0 leaves it to the kernel.
+func (d *netdev) moveAs(to *space, name string, index int) error {
 	if d.bond != nil {
 		return fmt.Errorf("%s is a bond and cannot change its netns: %w", d.name, bond.ErrUnsupported)
 	}
@@ -236,12 +243,18 @@ func (d *netdev) move(to *space, name string) error {
 	if to.byName(name) != nil {
 		return fmt.Errorf("%s cannot be moved: a link %s is there already: %w", d.name, name, bond.ErrStale)
 	}
+	if _, taken := to.links[index]; taken {
+		return fmt.Errorf("%s cannot be moved: a link with ifindex %d is there already: %w", d.name, index, bond.ErrBusy)
+	}
 	d.leave()
 	delete(d.space.links, d.index)
 	d.name = name
 	// The sysctls are the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay.
 	fresh := newSettings()
 	d.settings.IPv4, d.settings.IPv6 = fresh.IPv4, fresh.IPv6
+	if index != 0 {
+		d.index = index
+	}
 	if _, taken := to.links[d.index]; taken {
 		kept := d.settings
 		to.add(d)

@@ -70,9 +70,12 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if earlierBoot(r.Sandbox) {
 		return om
 	}
-	d := f.find(pod, m)
+	d := f.find(pod, m, r)
 	if d != nil {
 		om.Link = d.describe()
+		if m.PCI == "" && m.Serial != 0 {
+			om.Link.Serial = d.serial
+		}
 		om.MIIUp = d.master != nil && d.linkState
 		if d.master != nil {
 			om.QueueID, om.Prio = new(d.queueID), new(d.prio)
@@ -103,9 +106,9 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 }
 
 // find looks for a member by its identity in the pod and in the host; what is elsewhere is lost.
-func (f *Fake) find(pod *space, m *bond.Member) *netdev {
+func (f *Fake) find(pod *space, m *bond.Member, r *bond.Record) *netdev {
 	if m.PCI == "" {
-		return f.findVirtual(pod, m)
+		return f.findVirtual(pod, m, r)
 	}
 	v := f.vfByPCI(m.PCI)
 	if v == nil || v.link == nil || v.link.space != pod && v.link.space != f.spaces[Host] {
@@ -114,22 +117,26 @@ func (f *Fake) find(pod *space, m *bond.Member) *netdev {
 	return v.link
 }
 
-// findVirtual: a virtual link that came from the host is looked for there by its name, too.
-func (f *Fake) findVirtual(pod *space, m *bond.Member) *netdev {
-	is := func(s *space) *netdev {
-		if s == nil || s.links[m.Index] == nil {
-			return nil
-		}
-		if l := s.links[m.Index].describe(); l.PCI != "" || l.PermMAC != m.PermMAC {
-			return nil
-		}
-		return s.links[m.Index]
+// findVirtual looks for a virtual link in the pod by its ifindex there, and in the host, if it came from there, by its
+// serial alone. Without a serial one from the host is known only while it is in the bond.
+func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
+	looks := func(d *netdev) bool {
+		l := d.describe()
+		return l.PCI == "" && l.PermMAC == m.PermMAC && (m.Kind == "" || m.Kind == l.Kind) && (m.Serial == 0 || m.Serial == d.serial)
 	}
-	if d := is(pod); d != nil {
-		return d
+	if pod != nil && pod.links[m.Index] != nil && looks(pod.links[m.Index]) {
+		d := pod.links[m.Index]
+		if m.Serial != 0 || !m.Before.InHost || d.master != nil && d.master.index == r.BondIndex {
+			return d
+		}
 	}
-	if d := is(f.spaces[Host]); d != nil && m.Before.InHost && d.name == m.Before.Name {
-		return d
+	if m.Serial == 0 || !m.Before.InHost {
+		return nil
+	}
+	for _, d := range f.spaces[Host].sorted() {
+		if looks(d) && (d.index == m.HostIndex || d.index == m.Index || d.name == m.Before.Name) {
+			return d
+		}
 	}
 	return nil
 }

@@ -24,10 +24,12 @@ func (b *builder) absence() {
 func (b *builder) giveBack(i int, m *bond.ObservedMember) {
 	before := &b.rec.Members[i].Before
 	switch {
+	case !b.proven(i, m):
+		b.find(i, NotProven, "%s came from the host, and nothing proves that this link is in the pod or in the host; none is moved to the host", &b.rec.Members[i])
 	case m.Place == bond.InPod:
 		b.giveBackIn(i, m, bond.InPod)
 		if before.InHost {
-			b.do(MoveToHost{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Name: before.Name})
+			b.do(MoveToHost{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Name: before.Name, Index: b.rec.Members[i].HostIndex})
 		}
 	case m.Place == bond.InHost && before.InHost:
 		b.giveBackIn(i, m, bond.InHost)
@@ -35,6 +37,12 @@ func (b *builder) giveBack(i int, m *bond.ObservedMember) {
 		// The plugin that made it looks for it in the pod, under this name, on its own DEL.
 		b.intoPod(i, m)
 	}
+}
+
+// proven is false for a virtual link from the host that was not found, or whose serial was not read.
+func (b *builder) proven(i int, m *bond.ObservedMember) bool {
+	rec := &b.rec.Members[i]
+	return rec.PCI != "" || !rec.Before.InHost || m.Place != bond.Lost && m.Link.Serial != 0 && m.Link.Serial == rec.Serial
 }
 
 func (b *builder) intoPod(i int, m *bond.ObservedMember) {

@@ -20,9 +20,11 @@ type Action interface {
 type Ref struct {
 	Place bond.Place
 	Index int
-	// PCI is empty for a virtual link, which must then have PermMAC (when that is set).
+	// PCI is empty for a virtual link, which must then have PermMAC and Serial (those that are set).
 	PCI     bond.PCIAddress
 	PermMAC bond.MAC
+	// Serial is bond.Link.Serial. A virtual link is moved to another netns only with it.
+	Serial uint64
 	// Name is for messages; it identifies nothing.
 	Name string
 }
@@ -37,7 +39,7 @@ func (r Ref) String() string {
 
 // RefOf names an observed link.
 func RefOf(place bond.Place, l *bond.Link) Ref {
-	return Ref{Place: place, Index: l.Index, PCI: l.PCI, PermMAC: l.PermMAC, Name: l.Name}
+	return Ref{Place: place, Index: l.Index, PCI: l.PCI, PermMAC: l.PermMAC, Serial: l.Serial, Name: l.Name}
 }
 
 // Member is embedded in every action: the index in the record of the member that the
@@ -186,7 +188,7 @@ func (a RestoreVF) String() string {
 }
 
 // MoveToPod moves a link from the host's netns into the pod's, with its MAC, MTU, alias ("",
-// 0 and "": as it is) and name there.
+// 0 and "": as it is) and name there, a virtual link under the ifindex Index.
 type MoveToPod struct {
 	Member
 	Link  Ref
@@ -194,16 +196,18 @@ type MoveToPod struct {
 	MAC   bond.MAC
 	MTU   int
 	Alias string
+	Index int
 }
 
 func (a MoveToPod) String() string { return fmt.Sprintf("move %s into the pod as %s", a.Link, a.Name) }
 
-// MoveToHost moves a link from the pod's netns to the host's, under Name. Where the
-// host has a link of that name already, the executor lets the kernel choose one.
+// MoveToHost moves a link from the pod's netns to the host's, under Name, and a virtual link under the ifindex Index. Where
+// the host has a link of that name or ifindex already, the executor lets the kernel choose one.
 type MoveToHost struct {
 	Member
-	Link Ref
-	Name string
+	Link  Ref
+	Name  string
+	Index int
 }
 
 func (a MoveToHost) String() string { return fmt.Sprintf("move %s to the host as %s", a.Link, a.Name) }

@@ -61,11 +61,27 @@ func (b *builder) member(i int) {
 			b.attach(i, m, quiet)
 		}
 	default:
-		b.wait(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
+		b.lost(i, rec)
 		if t := m.NameTaken; t != nil {
 			b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) stands in the pod and is not %s; it is not touched", t.Name, t.Index, t.Kind, rec)
 		}
 	}
+}
+
+// lost reports a member that is nowhere. Only a device comes back by itself.
+func (b *builder) lost(i int, rec *bond.Member) {
+	if rec.PCI != "" {
+		b.wait(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
+		return
+	}
+	b.wait(i, MemberLost, "%s (%s) is not in the pod any more; recreate the pod to have it in the bond again", rec, kindOf(rec))
+}
+
+func kindOf(m *bond.Member) string {
+	if m.Kind == "" {
+		return "a virtual link"
+	}
+	return m.Kind
 }
 
 // inHost brings a member that was thrown out of the pod back into it. What its PF
@@ -90,7 +106,7 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 		b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, spareName(rec))
 		name = spareName(rec)
 	}
-	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias})
+	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias, Index: rec.Index})
 }
 
 // pfSettings are those to put back on the PF. Where the member has another MAC in the bond, the

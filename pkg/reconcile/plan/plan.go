@@ -77,6 +77,8 @@ const (
 	NoCarrier    Code = "NoCarrier"
 	LinkDown     Code = "LinkDown"
 	Stranger     Code = "Stranger"
+	// NotProven: a virtual link from the host cannot be given back, because no link is proven to be it.
+	NotProven Code = "NotProven"
 	// MACAway: the bond has another member's MAC until the owner of the recorded one carries again.
 	MACAway Code = "MACAway"
 	// NotActive: another member is active than the one that is to be so at first.

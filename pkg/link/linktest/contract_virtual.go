@@ -1,0 +1,113 @@
+package linktest
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var virtualCases = []contractCase{
+	{"a link under the member's ifindex and name is not the member", virtual_, twin},
+	{"a link of the host goes into the pod under another ifindex, and back under its own", virtual_, hostLink},
+	{"an ifindex that is taken in the pod keeps the link in the host", virtual_, indexTaken},
+	{"an ifindex that is taken in the host does not keep the link in the pod", virtual_, hostIndexTaken},
+	{"a virtual link without proof changes no netns", virtual_, notProven},
+	{"without a serial, a link from the host is known only in the bond", virtual_ | bonding_, olderRecord},
+}
+
+func twin(s *stage) {
+	l := s.link(0)
+	s.must(s.w.DeleteBond(s.path, "net1"), "delete by hand")
+	s.must(s.w.AddTwin(s.path, "net1", l.Index), "make a twin")
+	m := s.see().Members[0]
+	if m.Place != bond.Lost || m.NameTaken == nil || m.NameTaken.Index != l.Index {
+		s.Errorf("member with a twin: %s", oneLine(m))
+	}
+	for _, a := range onLink(l) {
+		s.refused(a, bond.ErrStale)
+	}
+	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	s.r.Members[0].Before = bond.Before{Name: "net1", InHost: true} // a link from the host has no other rule
+	s.equal("place", s.see().Members[0].Place, bond.Lost)
+}
+
+// podIndex is an ifindex that no netns counts up to.
+const podIndex = 471100
+
+// fromHost puts member 0 into the host as bkhost and records it as a link of the host, which it was not before.
+func (s *stage) fromHost() {
+	s.Helper()
+	s.must(s.w.Rename(s.path, "net1", "bkhost"), "rename by hand")
+	s.must(s.w.MoveToHost(s.path, "bkhost"), "move by hand")
+	l, _ := s.w.Link(Host, "bkhost")
+	m := &s.r.Members[0]
+	m.HostIndex, m.Index, m.Before = l.Index, podIndex, bond.Before{Name: "bkhost", InHost: true}
+	s.equal("place", s.see().Members[0].Place, bond.InHost)
+}
+
+func hostLink(s *stage) {
+	s.fromHost()
+	hostIndex := s.r.Members[0].HostIndex
+	s.must(s.w.Rename(Host, "bkhost", "bkother"), "rename by hand")
+	s.equal("place of one that was renamed", s.see().Members[0].Place, bond.InHost)
+	s.must(s.w.Rename(Host, "bkother", "bkhost"), "rename by hand")
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex})
+	m := s.see().Members[0]
+	if m.Place != bond.InPod || m.Link.Index != podIndex || m.Link.Name != "net1" || m.Link.Serial != s.r.Members[0].Serial {
+		s.Errorf("in the pod: %s", oneLine(m))
+	}
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkhost", Index: hostIndex})
+	if l, _ := s.w.Link(Host, "bkhost"); l.Index != hostIndex {
+		s.Errorf("back in the host: %s; it had ifindex %d", oneLine(l), hostIndex)
+	}
+	s.equal("place", s.see().Members[0].Place, bond.InHost)
+	// Another link of the same kind, name and ifindex is nobody's business.
+	s.must(s.w.DeleteBond(Host, "bkhost"), "delete by hand")
+	s.must(s.w.AddTwin(Host, "bkhost", hostIndex), "make a twin")
+	s.equal("place of the twin", s.see().Members[0].Place, bond.Lost)
+}
+
+func indexTaken(s *stage) {
+	s.fromHost()
+	s.must(s.w.AddTwin(s.path, "bktaken", podIndex), "take the ifindex")
+	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex}, bond.ErrBusy)
+	s.equal("place", s.see().Members[0].Place, bond.InHost)
+}
+
+func hostIndexTaken(s *stage) {
+	s.fromHost()
+	hostIndex := s.r.Members[0].HostIndex
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex})
+	s.must(s.w.AddTwin(Host, "bktaken", hostIndex), "take the ifindex")
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkhost", Index: hostIndex})
+	m := s.see().Members[0]
+	if m.Place != bond.InHost || m.Link.Name != "bkhost" || m.Link.Index == hostIndex {
+		s.Errorf("in the host: %s", oneLine(m))
+	}
+}
+
+func notProven(s *stage) {
+	l := s.link(0)
+	serial := l.Serial
+	l.Serial = 0
+	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	l.Serial = serial + 1
+	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	s.fromHost()
+	l = s.link(0)
+	l.Serial = 0
+	s.refused(plan.MoveToPod{Link: l, Name: "net1", Index: podIndex}, bond.ErrStale)
+}
+
+// olderRecord: a record of an older version names the ifindex that a link had in the host, which in the pod may be that of
+// any other link.
+func olderRecord(s *stage) {
+	m := &s.r.Members[0]
+	m.Serial, m.Kind = 0, ""
+	s.equal("place of a link of the pod", s.see().Members[0].Place, bond.InPod)
+	m.Before = bond.Before{Name: "bkhost", InHost: true}
+	s.equal("place of a link from the host", s.see().Members[0].Place, bond.Lost)
+	s.create(activeBackup())
+	s.equal("place beside a bond", s.see().Members[0].Place, bond.Lost)
+	s.must(s.w.Enslave(s.path, "net1", "bond0"), "enslave by hand")
+	s.equal("place in the bond", s.see().Members[0].Place, bond.InPod)
+}
