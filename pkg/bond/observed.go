@@ -99,6 +99,9 @@ type ObservedMember struct {
 	// SriovCNI are sriov-cni's files about a VF in the pod whose record has none yet: it was made by a version
 	// that did not record them. Nil otherwise.
 	SriovCNI *SriovCNI
+	// Ambiguous names the links of the member's PCI function if it has several in one place: which one is the member
+	// is not known, and Place is Lost.
+	Ambiguous string
 	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it, where
 	// no file shows who owns the VF.
 	OtherRecord string

@@ -129,12 +129,35 @@ func sriovCNI(_ context.Context, c *Config) Finding {
 	if errors.Is(err, fs.ErrNotExist) {
 		return lack(Warn, unknown, "%s is not there: what a VF was asked to be is read from its PF", c.SriovDir)
 	}
-	if err != nil {
-		return lack(Fail, "let the agent read it", "%v", err)
+	if err == nil {
+		err = readable(filepath.Join(c.SriovDir, "pci"))
 	}
-	locks := filepath.Join(c.SriovDir, "pci", "vf_lock")
-	if err := unix.Access(locks, unix.W_OK); err != nil && !errors.Is(err, unix.ENOENT) {
-		return lack(Fail, "mount it writable: the agent takes sriov-cni's own lock on a VF while it works on it", "%s: %v", locks, err)
+	if err == nil {
+		err = readable(filepath.Join(c.SriovDir, "pci", "vf_lock"))
+	}
+	if err != nil {
+		return lack(Fail, "give the agent CAP_DAC_READ_SEARCH, as manifests/base does: sriov-cni makes its directories with mode 0600", "VFs that are lost are not taken back: %v", err)
 	}
 	return ok("%s, %d entries", c.SriovDir, len(entries))
+}
+
+// readable opens what is in a directory, as the agent does with claims and locks. A directory that is missing is not
+// used by this release of sriov-cni.
+func readable(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		_, err = os.Stat(dir + "/.") // needs the right to search it
+	}
+	for i := 0; err == nil && i < len(entries); i++ {
+		var f *os.File
+		if f, err = os.Open(filepath.Join(dir, entries[i].Name())); err == nil {
+			err = f.Close()
+		} else if errors.Is(err, fs.ErrNotExist) {
+			err = nil // released meanwhile
+		}
+	}
+	return err
 }

@@ -30,7 +30,7 @@ func node(t *testing.T) *Config {
 		Probe:     func(context.Context) ([]bond.Option, error) { return nil, nil },
 		Sandboxes: func(context.Context) ([]string, error) { return []string{"c0ffee"}, nil },
 	}
-	put(t, filepath.Join(c.ProcSelf, "status"), "Name:\tagent\nCapEff:\t0000000000203800\n")
+	put(t, filepath.Join(c.ProcSelf, "status"), "Name:\tagent\nCapEff:\t0000000000203804\n")
 	put(t, filepath.Join(c.ProcSelf, "mountinfo"), "22 1 0:21 / / rw shared:1 - ext4 /dev/vda rw\n")
 	put(t, filepath.Join(c.SysctlNet, "ipv6/conf/all/disable_ipv6"), "0\n")
 	put(t, filepath.Join(c.SriovDir, "pci/vf_lock/0000:01:10.0.lock"), "")
@@ -148,7 +148,7 @@ func TestFaults(t *testing.T) {
 			c.Probe = func(context.Context) ([]bond.Option, error) { return []bond.Option{bond.OptCoupledControl}, nil }
 		}},
 		{"no NET_RAW", "capabilities", Fail, "missing: NET_RAW", func(t *testing.T, c *Config) {
-			put(t, filepath.Join(c.ProcSelf, "status"), "CapEff:\t0000000000201800\n")
+			put(t, filepath.Join(c.ProcSelf, "status"), "CapEff:\t0000000000201804\n")
 		}},
 		{"no host network", "cards", Fail, "no network link of any is here", func(t *testing.T, c *Config) {
 			if err := os.RemoveAll(filepath.Join(c.SysfsPCI, "0000:01:00.0/net")); err != nil {
@@ -194,6 +194,10 @@ func TestFaults(t *testing.T) {
 		{"another version", "plugin", Fail, "has version v1, the agent v2", func(_ *testing.T, c *Config) { c.Version = "v2" }},
 		{"IPAM plugins that need a loader", "ipam", Warn, "cannot be run here: dhcp", func(t *testing.T, c *Config) { dynamic(t, filepath.Join(c.CNIDir, "dhcp")) }},
 		{"sriov-cni unknown", "sriov-cni", Warn, "is not there", func(_ *testing.T, c *Config) { c.SriovDir = "/nonexistent" }},
+		{"sriov-cni unreadable", "sriov-cni", Fail, "not a directory", func(t *testing.T, c *Config) {
+			c.SriovDir = t.TempDir()
+			put(t, filepath.Join(c.SriovDir, "pci"), "")
+		}},
 		{"no runtime", "runtime", Fail, "refused", func(_ *testing.T, c *Config) {
 			c.Sandboxes = func(context.Context) ([]string, error) { return nil, unix.ECONNREFUSED }
 		}},

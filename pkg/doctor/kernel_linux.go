@@ -61,6 +61,7 @@ var needed = []struct {
 	{unix.CAP_SYS_ADMIN, "SYS_ADMIN", "enter the pods' netns"},
 	{unix.CAP_NET_BROADCAST, "NET_BROADCAST", "hear the kernel's events of all netns"},
 	{unix.CAP_NET_RAW, "NET_RAW", "tell the neighbours after a repair"},
+	{unix.CAP_DAC_READ_SEARCH, "DAC_READ_SEARCH", "read sriov-cni's files"},
 }
 
 func capabilities(_ context.Context, c *Config) Finding {

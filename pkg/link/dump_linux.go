@@ -3,6 +3,7 @@ package link
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -22,6 +23,8 @@ const (
 type device struct {
 	bond.Link
 	altNames []string
+	// portName is IFLA_PHYS_PORT_NAME; it tells representors, whose parent is the PF, from the PF's own netdev.
+	portName string
 	loopback bool
 	settings bond.LinkSettings
 	// data is IFLA_INFO_DATA: for a bond, its options.
@@ -48,6 +51,31 @@ func (ds devices) find(match func(*device) bool) *device {
 
 func (ds devices) byIndex(index int) *device {
 	return ds.find(func(d *device) bool { return d.Index == index })
+}
+
+// ofPCI is the netdev of a PCI function; nil if there is none. Of several none is chosen: ambiguous names them.
+// Representors are netdevs of their own, whatever their parent.
+func (ds devices) ofPCI(pci bond.PCIAddress) (d *device, ambiguous string) {
+	var names []string
+	for _, other := range ds {
+		if other.PCI == pci && !representor.MatchString(other.portName) {
+			d = other
+			names = append(names, other.Name)
+		}
+	}
+	if len(names) > 1 {
+		return nil, strings.Join(names, ", ")
+	}
+	return d, ""
+}
+
+// ambiguous names the links of a PCI function that has several; empty otherwise, and for a virtual link.
+func (ds devices) ambiguous(pci bond.PCIAddress) string {
+	if pci == "" {
+		return ""
+	}
+	_, names := ds.ofPCI(pci)
+	return names
 }
 
 // nameOf is the name of a link by ifindex; empty when there is none.
@@ -156,6 +184,8 @@ func parseDevice(m []byte) (*device, error) {
 			d.PermMAC = bond.MACOf(v)
 		case unix.IFLA_IFALIAS:
 			d.Alias = text(v)
+		case unix.IFLA_PHYS_PORT_NAME:
+			d.portName = text(v)
 		case unix.IFLA_MTU:
 			d.MTU = int(number(v))
 		case unix.IFLA_MASTER:

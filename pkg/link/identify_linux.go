@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
@@ -136,12 +137,15 @@ func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
 	name, a := l.Names[i], l.attached[i]
 	d := all.find(func(d *device) bool { return d.named(name) })
 	if d == nil && a != nil {
-		d = all.find(func(d *device) bool { return d.PCI == a.PCI })
+		d, _ = all.ofPCI(a.PCI)
 	}
 	if d == nil {
 		return l.absent(i)
 	}
 	if err := canBeMember(d, name, l.place, all); err != nil {
+		return bond.FoundLink{}, err
+	}
+	if err := l.unambiguous(d, name, all); err != nil {
 		return bond.FoundLink{}, err
 	}
 	if a != nil && a.PCI != d.PCI {
@@ -159,10 +163,32 @@ func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
 	return l.withPF(m, a)
 }
 
+// unambiguous refuses a link that its PCI address does not identify: a lost one could not be told from another.
+func (l *lookout) unambiguous(d *device, name string, all devices) error {
+	if d.PCI == "" {
+		return nil
+	}
+	if representor.MatchString(d.portName) {
+		return fmt.Errorf("link %s: it is a representor (port %s) of PCI function %s and not a function of its own", name, d.portName, d.PCI)
+	}
+	_, others := all.ofPCI(d.PCI)
+	if inHost, err := l.k.sysfs.netdevsOf(d.PCI); err == nil && l.place == bond.InPod && others == "" {
+		others = d.Name + ", and in the host " + strings.Join(inHost, ", ")
+	}
+	if others != "" {
+		return fmt.Errorf("link %s: PCI function %s has several links (%s), so a lost member could not be identified", name, d.PCI, others)
+	}
+	return nil
+}
+
 // withPF adds what is known of a VF's place and settings. A link that is no VF has none, and
 // neither has a VF whose PF is out of sight.
 func (l *lookout) withPF(m bond.Member, a *sriovcni.Attachment) (bond.FoundLink, error) {
 	vf, pf, err := l.k.vfState(l.host, m.PCI)
+	if vf != nil && pf == nil && l.k.sysfs.withoutNetdev(vf.PF, err) {
+		l.warn("link %s (%s): its PF %s has no usable network link (driver %s): %v; settings on the PF can be neither verified nor restored", m.Name, m.PCI, vf.PF, l.k.sysfs.driverOf(vf.PF), err)
+		err = nil
+	}
 	if err != nil {
 		return bond.FoundLink{}, fmt.Errorf("link %s (%s): %w", m.Name, m.PCI, err)
 	}
@@ -195,27 +221,30 @@ func memberOf(d *device, place bond.Place) bond.Member {
 }
 
 // vfState is a VF's place on its PF, with all settings there, and its PF; nil for a link that is
-// no VF, and for a VF whose PF is out of sight.
+// no VF, and for a VF whose PF is out of sight. If the PF has no netdev, or several, the place comes with the error.
 func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.ObservedPF, error) {
 	if pci == "" {
 		return nil, nil, nil
 	}
-	if _, err := k.sysfs.pfOf(pci); errors.Is(err, bond.ErrGone) {
+	address, err := k.sysfs.pfOf(pci)
+	if errors.Is(err, bond.ErrGone) {
 		return nil, nil, nil
 	}
-	pf, d, err := k.pfDevice(host, pci, true)
-	if err != nil {
-		return nil, nil, fmt.Errorf("ask its PF: %w", err)
-	}
-	number, err := k.sysfs.numberOf(pf, pci)
+	number, err := k.sysfs.numberOf(address, pci)
 	if err != nil {
 		return nil, nil, err
+	}
+	vf := &bond.VF{PF: address, Number: number}
+	_, d, err := k.pfDevice(host, pci, true)
+	if err != nil {
+		return vf, nil, fmt.Errorf("ask its PF: %w", err)
 	}
 	o := observedPF(d)
 	if o.VF, err = d.vfSettings(number); err != nil {
 		return nil, nil, err
 	}
-	return &bond.VF{PF: pf, Number: number, Settings: o.VF}, o, nil
+	vf.Settings = o.VF
+	return vf, o, nil
 }
 
 func observedPF(d *device) *bond.ObservedPF {

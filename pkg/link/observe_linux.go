@@ -53,6 +53,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	found := make(map[*device]bool, len(r.Members))
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
+		om.Ambiguous = all.ambiguous(m.PCI)
 		d, err := c.member(all, m, master)
 		if err != nil {
 			return err
@@ -131,7 +132,7 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	missing, silent := false, false
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		missing = missing || om.Place == bond.Lost && mayBeInHost(m)
+		missing = missing || om.Place == bond.Lost && om.Ambiguous == "" && mayBeInHost(m)
 		silent = silent || noCarrier(m, om)
 	}
 	if !missing && !silent {
@@ -174,9 +175,10 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 	}
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		if om.Place != bond.Lost || !mayBeInHost(m) {
+		if om.Place != bond.Lost || om.Ambiguous != "" || !mayBeInHost(m) {
 			continue
 		}
+		om.Ambiguous = all.ambiguous(m.PCI)
 		d, err := c.member(all, m, 0)
 		if err != nil {
 			return err
@@ -193,7 +195,7 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 // settings are asked for only when they are needed: that costs a question to the card a VF.
 func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond.ObservedPF, error) {
 	pf, d, err := k.pfDevice(host, m.PCI, withSettings)
-	if errors.Is(err, bond.ErrGone) {
+	if errors.Is(err, bond.ErrGone) || errors.Is(err, errAmbiguous) {
 		return nil, nil
 	}
 	if err != nil {
@@ -219,7 +221,7 @@ func (k *Kernel) pfDevice(host *conn, vf bond.PCIAddress, withVFs bool) (bond.PC
 	if err != nil {
 		return "", nil, err
 	}
-	name, err := k.sysfs.netdevOf(pf)
+	name, err := k.sysfs.pfNetdevOf(pf, vf)
 	if err != nil {
 		return "", nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -57,22 +58,103 @@ func (s sysfs) numberOf(pf, vf bond.PCIAddress) (int, error) {
 // switch inside the card; its parent is the PF, too (devlink port names).
 var representor = regexp.MustCompile(`^(c\d+)?pf\d+(vf|sf)?\d*$`)
 
-// netdevOf is the name in the host's netns of the PF's own netdev; bond.ErrGone when the
-// PF has none there.
-func (s sysfs) netdevOf(pf bond.PCIAddress) (string, error) {
-	dir := filepath.Join(s.root, string(pf), "net")
-	entries, err := os.ReadDir(dir)
+// uplink is the port name of the netdev that stands for a physical port.
+var uplink = regexp.MustCompile(`^p\d+(s\d+)?$`)
+
+// errAmbiguous: a PCI function has several netdevs, and nothing shows which one is meant.
+var errAmbiguous = errors.New("ambiguous")
+
+// netdevOf is the name in the host's netns of a PCI function's own netdev; bond.ErrGone when it has none there. Of
+// several, as cards with several ports on one function have, it is the only uplink, or none: errAmbiguous.
+func (s sysfs) netdevOf(dev bond.PCIAddress) (string, error) {
+	all, err := s.netdevsOf(dev)
 	if err != nil {
-		return "", gone(err)
+		return "", err
 	}
+	if len(all) == 1 {
+		return all[0], nil
+	}
+	if up := s.only(dev, all, "phys_port_name", uplink.MatchString); up != "" {
+		return up, nil
+	}
+	return "", fmt.Errorf("%w: PCI function %s has several network links: %s", errAmbiguous, dev, strings.Join(all, ", "))
+}
+
+// pfNetdevOf is netdevOf for a VF's PF. Of several it is that of the VF's port, as long as the VF's own netdev is in the
+// host and shows it.
+func (s sysfs) pfNetdevOf(pf, vf bond.PCIAddress) (string, error) {
+	name, err := s.netdevOf(pf)
+	if !errors.Is(err, errAmbiguous) {
+		return name, err
+	}
+	own, gone := s.netdevOf(vf)
+	all, gonePF := s.netdevsOf(pf)
+	if gone != nil || gonePF != nil {
+		return "", err
+	}
+	if port := s.attribute(vf, own, "dev_port"); port != "" {
+		if name := s.only(pf, all, "dev_port", func(p string) bool { return p == port }); name != "" {
+			return name, nil
+		}
+	}
+	return "", err
+}
+
+// withoutNetdev reports whether err came from a PF that has no netdev, or none that is known to be the one.
+func (s sysfs) withoutNetdev(pf bond.PCIAddress, err error) bool {
+	_, none := s.netdevsOf(pf)
+	return errors.Is(err, errAmbiguous) || errors.Is(none, bond.ErrGone)
+}
+
+// netdevsOf are a PCI function's netdevs in the host, without representors; bond.ErrGone if there are none.
+func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
+	entries, err := os.ReadDir(filepath.Join(s.root, string(dev), "net"))
+	if err != nil {
+		return nil, gone(err)
+	}
+	var names []string
 	for _, e := range entries {
-		port, err := os.ReadFile(filepath.Join(dir, e.Name(), "phys_port_name"))
-		if err == nil && representor.MatchString(string(trimNewline(port))) {
+		if !representor.MatchString(s.attribute(dev, e.Name(), "phys_port_name")) {
+			names = append(names, e.Name())
+		}
+	}
+	if len(names) == 0 {
+		return nil, fmt.Errorf("%w: PCI function %s has no netdev in the host's netns", bond.ErrGone, dev)
+	}
+	return names, nil
+}
+
+// only is the one netdev whose attribute matches; empty if there is none or more.
+func (s sysfs) only(dev bond.PCIAddress, names []string, attribute string, match func(string) bool) string {
+	found := ""
+	for _, name := range names {
+		if !match(s.attribute(dev, name, attribute)) {
 			continue
 		}
-		return e.Name(), nil
+		if found != "" {
+			return ""
+		}
+		found = name
 	}
-	return "", fmt.Errorf("%w: PF %s has no netdev in the host's netns", bond.ErrGone, pf)
+	return found
+}
+
+// attribute is a netdev's file in sysfs; empty if the driver does not support it.
+func (s sysfs) attribute(dev bond.PCIAddress, netdev, name string) string {
+	text, err := os.ReadFile(filepath.Join(s.root, string(dev), "net", netdev, name))
+	if err != nil {
+		return ""
+	}
+	return string(trimNewline(text))
+}
+
+// driverOf is the driver that a PCI function is bound to; "none" if there is none.
+func (s sysfs) driverOf(dev bond.PCIAddress) string {
+	to, err := os.Readlink(filepath.Join(s.root, string(dev), "driver"))
+	if err != nil {
+		return "none"
+	}
+	return filepath.Base(to)
 }
 
 func trimNewline(b []byte) []byte {

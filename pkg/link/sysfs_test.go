@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -93,6 +94,7 @@ func TestSysfsNetdev(t *testing.T) {
 		{"uplink of a switch", map[string]string{"ens1f0np0": "p0", "aaa0": "pf0vf0", "aaa1": "pf0vf12", "aaa2": "c1pf0vf3", "aaa3": "pf0sf88", "aaa4": "c1pf0"}, "ens1f0np0"},
 		{"driver unbound", nil, ""},
 		{"only representors", map[string]string{"aaa0": "pf0vf0"}, ""},
+		{"an uplink and a netdev that names no port", map[string]string{"aaa": "", "ens1f0np0": "p0"}, "ens1f0np0"},
 	} {
 		got, err := fakeSysfs(t, tc.netdevs).netdevOf(somePF)
 		if got != tc.want || (err != nil) != (tc.want == "") {
@@ -101,5 +103,54 @@ func TestSysfsNetdev(t *testing.T) {
 		if err != nil && !errors.Is(err, bond.ErrGone) {
 			t.Errorf("%s: %v, want ErrGone", tc.name, err)
 		}
+	}
+}
+
+// TestSysfsSeveralNetdevs: none is taken for the right one only because it is the first.
+func TestSysfsSeveralNetdevs(t *testing.T) {
+	for name, ports := range map[string]map[string]string{
+		"two without a port": {"ens1": "", "ens1d1": ""},
+		"two uplinks":        {"ens1np0": "p0", "ens1np1": "p1", "aaa0": "pf0vf0"},
+	} {
+		s := fakeSysfs(t, ports)
+		got, err := s.netdevOf(somePF)
+		if got != "" || !errors.Is(err, errAmbiguous) {
+			t.Errorf("%s: %q, %v", name, got, err)
+			continue
+		}
+		for dev, port := range ports {
+			if !representor.MatchString(port) && !strings.Contains(err.Error(), dev) {
+				t.Errorf("%s: the error does not name %s: %v", name, dev, err)
+			}
+		}
+	}
+	// A card with two ports on one function: the VF's own port decides.
+	s := fakeSysfs(t, map[string]string{"ens1": "", "ens1d1": ""})
+	write(t, filepath.Join(s.root, string(somePF), "net/ens1/dev_port"), "0\n")
+	write(t, filepath.Join(s.root, string(somePF), "net/ens1d1/dev_port"), "1\n")
+	if got, err := s.pfNetdevOf(somePF, someVF); !errors.Is(err, errAmbiguous) {
+		t.Errorf("with the VF in a pod: %q, %v", got, err)
+	}
+	mkdir(t, filepath.Join(s.root, string(someVF), "net/ens1v0"))
+	write(t, filepath.Join(s.root, string(someVF), "net/ens1v0/dev_port"), "1\n")
+	if got, err := s.pfNetdevOf(somePF, someVF); got != "ens1d1" || err != nil {
+		t.Errorf("with the VF in the host: %q, %v", got, err)
+	}
+}
+
+// TestLinkOfPCI: a function with several links identifies none of them.
+func TestLinkOfPCI(t *testing.T) {
+	dev := func(name, port string, pci bond.PCIAddress) *device {
+		return &device{Link: bond.Link{Name: name, PCI: pci}, portName: port}
+	}
+	all := devices{dev("rep0", "pf0vf0", somePF), dev("ens1", "p0", somePF), dev("rep1", "pf0vf1", somePF), dev("a", "", someVF), dev("b", "", someVF), dev("veth", "", "")}
+	if d, ambiguous := all.ofPCI(somePF); d == nil || d.Name != "ens1" || ambiguous != "" {
+		t.Errorf("a PF with representors: %+v, %q", d, ambiguous)
+	}
+	if d, ambiguous := all.ofPCI(someVF); d != nil || ambiguous != "a, b" || all.ambiguous(someVF) != "a, b" || all.ambiguous("") != "" {
+		t.Errorf("a VF with two links: %+v, %q", d, ambiguous)
+	}
+	if d, ambiguous := all.ofPCI(anotherVF); d != nil || ambiguous != "" {
+		t.Errorf("nothing: %+v, %q", d, ambiguous)
 	}
 }

@@ -13,7 +13,8 @@ import (
 func (c *conn) member(all devices, m *bond.Member, master int) (*device, error) {
 	switch {
 	case m.PCI != "":
-		return all.find(func(d *device) bool { return d.PCI == m.PCI }), nil
+		d, _ := all.ofPCI(m.PCI)
+		return d, nil
 	case c.place == bond.InHost:
 		return c.virtualInHost(all, m)
 	default:

@@ -263,3 +263,60 @@ func TestOlderRecordLearnsItsFiles(t *testing.T) {
 	r.patient()
 	r.untouched()
 }
+
+// seenFrom changes what the kernel reports.
+type seenFrom struct {
+	*linktest.Fake
+	change func(*bond.Observed)
+}
+
+func (k seenFrom) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
+	o, err := k.Fake.Observe(ctx, r)
+	if err == nil {
+		k.change(&o)
+	}
+	return o, err
+}
+
+// TestPFWithoutNetdev: a VF comes back although its PF cannot be asked, unless that would have to restore something.
+func TestPFWithoutNetdev(t *testing.T) {
+	for name, asked := range map[string]bond.VFSettings{"nothing asked": {}, "a VLAN": {VLAN: &bond.VLAN{ID: 100}}} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, world.OKD())
+			must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
+				rec.Members[0].VF.Settings = asked
+				return nil
+			}))
+			r.engine = reconcile.New(reconcile.Config{Store: r.store, Now: r.clock.Now, Kernel: seenFrom{r.Fake, func(o *bond.Observed) {
+				for i := range o.Members {
+					o.Members[i].PF = nil
+				}
+			}}})
+			must(t, r.MoveToHost(world.PodPath, "net1"))
+			if asked.Empty() {
+				r.wantState(bond.StateReady)
+				return
+			}
+			var out reconcile.Outcome
+			for range 5 {
+				out, _ = r.converge()
+				r.clock.turn(out.RetryAfter)
+			}
+			if l := r.inHost(0); l.Name != "net1" || out.Status.State != bond.StateDegraded || !strings.Contains(out.Status.Reason, "cannot be verified (vlan 100") {
+				t.Errorf("%+v: %s %s", l, out.Status.State, out.Status.Reason)
+			}
+		})
+	}
+}
+
+// TestAmbiguousLink: of several links of one function none is touched.
+func TestAmbiguousLink(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.engine = reconcile.New(reconcile.Config{Store: r.store, Now: r.clock.Now, Kernel: seenFrom{r.Fake, func(o *bond.Observed) {
+		o.Members[0] = bond.ObservedMember{Place: bond.Lost, Ambiguous: "net1, net7"}
+	}}})
+	changes := r.Changes()
+	if out := r.wantState(bond.StateStuck); !strings.Contains(out.Status.Reason, "net1, net7") || r.Changes() != changes {
+		t.Errorf("%s; %d changes", out.Status.Reason, r.Changes()-changes)
+	}
+}

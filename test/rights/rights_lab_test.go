@@ -24,6 +24,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/heal"
+	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
 var all = flag.Bool("all", false, "break bonds in every way, and not only in those that ask for different rights")
@@ -54,6 +55,7 @@ func TestHealsWithTheseRights(t *testing.T) {
 	shared(t)
 	c, volumes := agentContainer(t)
 	r := rig(t, heal.Config{Bin: program(t, specOf(t, c, volumes))})
+	sriovFiles(t, r)
 	ran := 0
 	for _, f := range heal.Faults() {
 		if slices.Contains(notHere, f.Name) || !*all && !slices.Contains(enough, f.Name) {
@@ -98,7 +100,8 @@ var without = []lacking{
 	{"volume netns", "netns /run/netns/bondpod1 is gone", volume("netns")},
 	{"volume sysctl-net", "directory of the sysctls", volume("sysctl-net")},
 	{"volume sysctl-net, named", "disable_ipv6: read-only file system", func(c *corev1.Container) { c.Env = nil }},
-	{"volume cni-data, writable", "sriov-cni's lock", func(c *corev1.Container) { mount(c, "cni-data").ReadOnly = true }},
+	{"DAC_READ_SEARCH", "cannot be read; not taken", capability("DAC_READ_SEARCH")},
+	{"volume cni-data", "was returned to its owner by sriov-cni", volume("cni-data")},
 	{"volume state, writable", "read-only file system", func(c *corev1.Container) { mount(c, "state").ReadOnly = true }},
 }
 
@@ -125,9 +128,7 @@ func TestEachRightIsNeeded(t *testing.T) {
 	r := rig(t, heal.Config{Bin: "../../bin", NoAgent: true})
 	pod := r.A.Name
 	giveIPv6(t, pod)
-	if err := os.MkdirAll("/var/lib/cni/sriov/pci/vf_lock", 0o755); err != nil { // as sriov-cni does
-		t.Fatal(err)
-	}
+	sriovFiles(t, r)
 	c, _ := agentContainer(t)
 	for _, name := range c.SecurityContext.Capabilities.Add {
 		if !slices.ContainsFunc(without, func(w lacking) bool { return w.right == string(name) }) {
@@ -223,6 +224,36 @@ func TestNetnsOfAProcess(t *testing.T) {
 	}
 	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = "/run/netns/" + pod })
 	ip(t, "-n", pod, "link", "show", "dev", heal.BondName)
+}
+
+// sriovFiles leaves the files of sriov-cni, which makes the first directories of a node, for the VFs of pod A, and
+// records them as ADD does.
+func sriovFiles(t *testing.T, r *heal.Rig) {
+	t.Helper()
+	for _, path := range []string{sriovcni.DefaultDir, sriovcni.DefaultDir + "/pci"} {
+		if _, err := os.Stat(path); err == nil {
+			t.Fatalf("%s is there before sriov-cni made it", path)
+		}
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(sriovcni.DefaultDir) })
+	changeRecord(t, r.A.Name, func(rec *bond.Record) {
+		for i := range rec.Members {
+			m := &rec.Members[i]
+			a := sriovcni.Args{ContainerID: rec.Key.ContainerID, Netns: rec.Sandbox.Path, IfName: m.Name}
+			if err := (sriovcni.Plugin{}).Files(a, &sriovcni.NetConf{DeviceID: string(m.PCI)}); err != nil {
+				t.Fatal(err)
+			}
+			m.SriovCNI = &bond.SriovCNI{
+				Cache: filepath.Join(sriovcni.DefaultDir, rec.Key.ContainerID+"-"+m.Name),
+				Claim: filepath.Join(sriovcni.DefaultDir, "pci", string(m.PCI)),
+			}
+		}
+	})
+	for _, path := range []string{"", "/pci", "/pci/vf_lock"} {
+		if info, err := os.Stat(sriovcni.DefaultDir + path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Fatalf("%s: %v, %v; want mode 0600", sriovcni.DefaultDir+path, info, err)
+		}
+	}
 }
 
 // giveIPv6 adds an address to the pod's record, and switches IPv6 off for links that come into the netns.

@@ -133,6 +133,20 @@ func (p Plugin) Add(a Args, stdin []byte) (err error) {
 	return p.claim(c.DeviceID, a.Netns)
 }
 
+// Files leaves what Add leaves on disk, in its order, for a VF that is in the pod already: directories, lock file,
+// cache and claim.
+func (p Plugin) Files(a Args, c *NetConf) error {
+	unlock, err := p.lock(c.DeviceID)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := p.save(a, c); err != nil {
+		return err
+	}
+	return p.claim(c.DeviceID, a.Netns)
+}
+
 // Del is CmdDel. Three of its habits matter to others:
 //   - without a cache it succeeds and does nothing;
 //   - an error after the lock removes the cache all the same, for the variable that its deferred function reads is

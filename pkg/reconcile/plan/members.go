@@ -41,6 +41,9 @@ func (b *builder) member(i int) {
 		return
 	}
 	switch {
+	case m.Ambiguous != "":
+		b.find(i, Ambiguous, "%s: its PCI function has several links: %s; which one is the member is not known, none is touched. Recreate the pod", rec, m.Ambiguous)
+		return
 	case m.Ownership == bond.Released:
 		b.released(i, m)
 		return
@@ -93,12 +96,15 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 		return
 	}
 	if rec.VF != nil {
-		if m.PF == nil {
-			b.find(i, MemberInHost, "%s: its PF %s has no netdev or does not tell of it yet, so its VLAN and MAC cannot be checked; not attached", rec, rec.VF.PF)
+		want := b.pfSettings(rec)
+		if m.PF == nil && !want.Empty() {
+			b.find(i, MemberInHost, "%s: its PF %s has no usable network link, or does not report the VF yet, so its settings cannot be verified (%s); not attached", rec, rec.VF.PF, want)
 			return
 		}
-		if d := b.pfSettings(rec).Differs(m.PF.VF); !d.Empty() {
-			b.do(RestoreVF{Member: Member(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
+		if m.PF != nil {
+			if d := want.Differs(m.PF.VF); !d.Empty() {
+				b.do(RestoreVF{Member: Member(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
+			}
 		}
 	}
 	name := rec.Name

@@ -88,6 +88,8 @@ const (
 	MTUDiffers Code = "MTUDiffers"
 	// Released: the plugin that attached the VF has returned it to its owner, so it is left alone.
 	Released Code = "Released"
+	// Ambiguous: the member's PCI function has several links, and which one is the member is not known.
+	Ambiguous Code = "Ambiguous"
 	// OwnerUnreadable: a file that shows whether the VF is still the pod's cannot be read. It is not taken.
 	OwnerUnreadable Code = "OwnerUnreadable"
 	// Unidentified: nobody knows which link the member is, so it is never taken.
@@ -102,5 +104,5 @@ const (
 
 // needsPerson says that a finding stands until somebody acts.
 func (c Code) needsPerson() bool {
-	return c == NameTaken || c == Claimed || c == OptionDrift || c == NotRestored || c == NotKept
+	return c == NameTaken || c == Claimed || c == OptionDrift || c == Ambiguous || c == NotRestored || c == NotKept
 }
