@@ -134,10 +134,10 @@ stand-ins: ## Build the stand-ins for Multus and sriov-cni into bin/peers (docs/
 
 $(TOOLS)/golangci-lint: test/tools/go.mod
 	@echo "building golangci-lint (two to five minutes, once)"
-	@cd test/tools && go build -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
+	@cd test/tools && go build -ldflags '-s -w' -o $(CURDIR)/$@ github.com/golangci/golangci-lint/v2/cmd/golangci-lint
 
 $(TOOLS)/gotestsum: test/tools/go.mod
-	@cd test/tools && go build -o $(CURDIR)/$@ gotest.tools/gotestsum
+	@cd test/tools && go build -ldflags '-s -w' -o $(CURDIR)/$@ gotest.tools/gotestsum
 
 # The Kubernetes that tests run for real: programs of three modules under test/tools, static, in .cache/kube/bin.
 # Go's own cache makes a second build quick; the stamp makes a third one free.

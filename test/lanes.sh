@@ -50,19 +50,26 @@ e2e_lane() {
     return "$status"
 }
 
+# await NAME: waits until another track has run something.
+await() { until [ -e "$log/$1.end" ]; do sleep 1; done; }
+
 # guest_track: what boots guests.
 guest_track() {
+    wants lab e2e || return 0
+    run deps build deps
     ! wants lab || run lab build test-lab
     wants e2e || return 0
-    until [ -e "$log/kube-programs.end" ]; do sleep 1; done
+    await kube-programs
     run e2e e2e_lane
 }
 
-# host_track: what the host runs by itself. The cluster waits for the programs of Kubernetes, so they come first.
+# host_track: what the host runs by itself. The cluster waits for the programs of Kubernetes, so they come first. The
+# lab's host side is tested in the unit and race lanes, too, where the lab is installed.
 host_track() {
-    ! wants lab e2e || renice -n 10 -p "$BASHPID" >/dev/null
+    ! wants lab e2e || renice -n 5 -p "$BASHPID" >/dev/null
     ! wants kube e2e || run kube-programs build kube
     ! wants lint || run lint build lint
+    ! wants lab e2e || await deps
     ! wants unit || run unit go_lane
     ! wants race || run race go_lane -race
     ! wants kube || run kube build test-kube
@@ -105,17 +112,10 @@ for lane in "${lanes[@]}"; do
     esac
 done
 
-# prepare makes what both tracks need, so that they never build the same file at the same time. The lab's host side is
-# tested in the unit and race lanes, too, where the lab is installed.
+# prepare makes what both tracks need, so that they never build the same file at the same time.
 prepare() {
-    local deps=
-    if wants lab e2e; then
-        build deps &
-        deps=$!
-        build lab-programs || return
-    fi
-    build .cache/bin/gotestsum || return
-    [ -z "$deps" ] || wait "$deps"
+    ! wants lab e2e || build lab-programs || return
+    build .cache/bin/gotestsum
 }
 run prepare prepare
 read -r status _ <"$log/prepare.end"
