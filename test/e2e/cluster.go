@@ -41,6 +41,8 @@ type cluster struct {
 	images     []string
 	guest      *lab.Guest
 	stopNode   func()
+	// unused is how bondpod2's VFs were in the host before the pod.
+	unused []string
 	// nodeEnd brings how the node ended.
 	nodeEnd chan error
 }

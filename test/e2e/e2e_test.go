@@ -26,6 +26,9 @@ func TestCluster(t *testing.T) {
 		{"pods get their bonds", podsGetBonds},
 		{"a VF is lost and comes back", vfLost},
 		{"both VFs are lost and come back", bothLost},
+		{"the OKD page's pod", okdPage},
+		{"a VF that its plugin released", releasedVF},
+		{"a default route elsewhere", defaultRouteElsewhere},
 		{"the agent is upgraded", upgrade},
 		{"the API server is away", outage},
 		{"a pod is deleted", deletePod},
@@ -52,12 +55,10 @@ func install(t *testing.T, c *cluster) {
 // podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry.
 func podsGetBonds(t *testing.T, c *cluster) {
 	c.kubectl(t, "create", "namespace", "demo")
-	cards := c.guest.Topology().Cards
+	c.unused = c.hostState(t, c.vfs(1))
 	c.Apply(t, "manifests/examples/bond-net1.yaml")
-	c.apply(t, vfNetwork("vf1", cards[0].VFs[0].PCI), vfNetwork("vf2", cards[1].VFs[0].PCI),
-		vfNetwork("vf3", cards[0].VFs[1].PCI), vfNetwork("vf4", cards[1].VFs[1].PCI))
-	c.apply(t, bondPod("bondpod1", "demo/vf1", "demo/vf2", "demo/bond-net1@bond0"),
-		bondPod("bondpod2", "demo/vf3", "demo/vf4", "demo/bond-net1@bond0"))
+	c.apply(t, bondPod("bondpod1", append(c.networks(t, c.vfs(0), "vf1", "vf2"), "demo/bond-net1@bond0")...),
+		bondPod("bondpod2", append(c.networks(t, c.vfs(1), "vf3", "vf4"), "demo/bond-net1@bond0")...))
 	for _, pod := range []string{"bondpod1", "bondpod2"} {
 		c.awaitBond(t, pod, v1.Ready, corev1.ConditionTrue, 0)
 		c.awaitReady(t, pod, corev1.ConditionTrue)
@@ -136,16 +137,9 @@ func outage(t *testing.T, c *cluster) {
 	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 }
 
-// deletePod leaves nothing behind: the VFs are in the host, and the record and the address are gone.
+// deletePod leaves nothing behind: the VFs are in the host as before the pod, and the record and the address are gone.
 func deletePod(t *testing.T, c *cluster) {
-	c.kubectl(t, "delete", "--namespace=demo", "pod/bondpod2", "--timeout="+patience.String())
-	c.await(t, "the end of bondpod2's sandbox", func() bool {
-		return !strings.Contains(c.sh(t, "bin/agent status"), "bondpod2")
-	})
-	cards := c.guest.Topology().Cards
-	for _, vf := range []string{cards[0].VFs[1].PCI, cards[1].VFs[1].PCI} {
-		c.await(t, "VF "+vf+" in the host", func() bool { return c.sh(t, "ls /sys/bus/pci/devices/%s/net", vf) != "" })
-	}
+	c.deleteClean(t, "bondpod2", c.vfs(1), c.unused)
 	if leases := c.sh(t, "ls /var/lib/cni/networks/bond-net1 | grep -c '^10' || true"); leases != "1" {
 		t.Errorf("%s addresses are leased, want only bondpod1's", leases)
 	}

@@ -34,6 +34,16 @@ func vfNetwork(name, pci string) string {
 // vlan is the one that all VFs of pods are in.
 const vlan = 100
 
+// bondNetwork is a bond of net1 and net2 like that of the OKD page, with a subnet of its own.
+func bondNetwork(name, subnet string) string {
+	return definition(name, fmt.Sprintf(`{
+    "type": "bond", "cniVersion": "0.3.1", "name": "%s", "mode": "active-backup", "failOverMac": 1,
+    "linksInContainer": true, "miimon": "100", "mtu": 1500,
+    "links": [{"name": "net1"}, {"name": "net2"}],
+    "ipam": {"type": "host-local", "subnet": "%s"}
+  }`, name, subnet))
+}
+
 // bondPod is a pod with two VFs and a bond over them, which is ready only while its bond carries.
 func bondPod(name string, networks ...string) string {
 	return fmt.Sprintf(`---
@@ -42,7 +52,7 @@ kind: Pod
 metadata:
   namespace: demo
   name: %s
-  annotations: {k8s.v1.cni.cncf.io/networks: "%s"}
+  annotations: {k8s.v1.cni.cncf.io/networks: '%s'}
 spec:
   nodeName: %s
   terminationGracePeriodSeconds: 0

@@ -41,15 +41,19 @@ func TestM1M2OrderNamesAndFiles(t *testing.T) {
 
 func TestM3Args(t *testing.T) {
 	b := newBench(t)
-	b.args = ";K8S_POD_UID=u1;COLOUR=green=ish"
+	b.args = ";K8S_POD_UID=u1;COLOUR=green"
 	b.must(t, "ADD")
 	_, args := b.calls(t)
 	for _, want := range []string{
-		"IgnoreUnknown=true;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=pod1;K8S_POD_INFRA_CONTAINER_ID=c0ffee;K8S_POD_UID=u1;", ";COLOUR=green=ish",
+		"IgnoreUnknown=true;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=pod1;K8S_POD_INFRA_CONTAINER_ID=c0ffee;K8S_POD_UID=u1;", ";COLOUR=green",
 	} {
 		if !strings.Contains(args[1], want) {
 			t.Errorf("CNI_ARGS %s, want %s in it", args[1], want)
 		}
+	}
+	b.args = ";COLOUR=green=ish"
+	if _, failed := b.run(t, "DEL"); !strings.Contains(failed, "COLOUR=green=ish") {
+		t.Errorf("DEL with a value that contains '=': %q", failed)
 	}
 }
 

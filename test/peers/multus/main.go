@@ -55,6 +55,11 @@ func run(args *skel.CmdArgs, verb func(*config, context.Context, *skel.CmdArgs) 
 	if len(c.Delegates) == 0 {
 		return errors.New("network config: no delegates")
 	}
+	for _, pair := range strings.Split(args.Args, ";") { // M3
+		if pair != "" && strings.Count(pair, "=") != 1 {
+			return fmt.Errorf("CNI_ARGS: invalid pair %q", pair)
+		}
+	}
 	return verb(c, context.Background(), args)
 }
 
