@@ -35,14 +35,12 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 		return err
 	}
 	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
+	stopped := &runtime.Stopped{}
 	setup := podsetup.New(sandboxes, log)
-	readable := func(ctx context.Context) ([]*bond.Record, error) {
-		list, _, listErr := records.List(ctx) // the hub reports those that cannot be read
-		return list, listErr
-	}
+	readable := readable(records)
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has,
 	})
 	journal := status.NewJournal(log)
 	reporter, err := newReporter(s, records.Dir(), setup.NetworkStatus, log)
@@ -77,6 +75,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	group.Go(func() error { return hub.Run(ctx, worker) })
 	group.Go(func() error { worker.Run(ctx); return nil })
 	group.Go(func() error { collector.Run(ctx); return nil })
+	group.Go(func() error { sandboxes.Stops(ctx, stopped.Note); return nil })
 	group.Go(func() error { setup.Run(ctx); return nil })
 	group.Go(func() error {
 		if tellErr := reporter.Run(ctx); tellErr != nil {
@@ -88,6 +87,14 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	st := hub.Stats()
 	log.Info("agent stopped", zap.Uint64("events", st.Events), zap.Uint64("overruns", st.Overruns), zap.Uint64("resyncs", st.Resyncs))
 	return err
+}
+
+// readable lists the records that can be read; the hub reports the others.
+func readable(records *store.Store) func(context.Context) ([]*bond.Record, error) {
+	return func(ctx context.Context) ([]*bond.Record, error) {
+		list, _, err := records.List(ctx)
+		return list, err
+	}
 }
 
 // lister gives the hub what it needs of the records and reports those that cannot be read.

@@ -36,7 +36,7 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	case plan.DeleteBond:
 		return k.onBond(ctx, r, a.Bond, (*conn).deleteBond)
 	case plan.Enslave:
-		return k.withVFLock(ctx, a.Link.PCI, func() error { return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave) })
+		return k.withVFLockInPod(ctx, a.Link.PCI, func() error { return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave) })
 	case plan.SetActive:
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
 	case plan.TuneMember:
@@ -85,7 +85,7 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	if ref.Place == bond.InHost {
 		return k.whileOwned(ctx, r, ref.PCI, locked)
 	}
-	return k.withVFLock(ctx, ref.PCI, locked)
+	return k.withVFLockInPod(ctx, ref.PCI, locked)
 }
 
 func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {

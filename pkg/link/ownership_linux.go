@@ -155,6 +155,17 @@ func (k *Kernel) observeOwnership(r *bond.Record, o *bond.Observed) {
 	}
 }
 
+// withVFLockInPod is withVFLock for a VF that stays where it is. Without the right to take the lock it is changed all the
+// same: it is not taken from anybody.
+func (k *Kernel) withVFLockInPod(ctx context.Context, vf bond.PCIAddress, change func() error) error {
+	ran := false
+	err := k.withVFLock(ctx, vf, func() error { ran = true; return change() })
+	if !ran && errors.Is(err, fs.ErrPermission) {
+		return change()
+	}
+	return err
+}
+
 // withVFLock runs change while sriov-cni does not work on the VF: it would otherwise be changed in the middle of a DEL.
 func (k *Kernel) withVFLock(ctx context.Context, vf bond.PCIAddress, change func() error) error {
 	if vf == "" {

@@ -54,6 +54,16 @@ func (a *auto) Events(ctx context.Context, wake func()) {
 	})
 }
 
+func (a *auto) Stops(ctx context.Context, stopped func(string)) {
+	follow(ctx, func(ctx context.Context) error {
+		r, err := a.find()
+		if err == nil {
+			r.Stops(ctx, stopped)
+		}
+		return err
+	})
+}
+
 func (a *auto) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 
+	apievents "github.com/containerd/containerd/api/events"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"google.golang.org/protobuf/proto"
 )
 
 // criNamespace is where containerd keeps what its CRI made (k8sContainerdNamespace in
@@ -25,6 +27,9 @@ var sandboxEvents = []string{
 	`namespace==k8s.io,topic=="/containers/delete"`,
 	`namespace==k8s.io,topic=="/sandboxes/exit"`,
 }
+
+// taskExits are the exits of processes.
+const taskExits = `namespace==k8s.io,topic=="/tasks/exit"`
 
 type containerdRuntime struct {
 	client   *containerd.Client
@@ -87,6 +92,28 @@ func (r *containerdRuntime) Events(ctx context.Context, wake func()) {
 		for wake(); ; wake() {
 			select {
 			case <-events:
+			case err := <-errs:
+				return err
+			}
+		}
+	})
+}
+
+// Stops hears the exits of all processes, of which the first of a sandbox's container counts: that container has the
+// sandbox's ID. Which IDs are sandboxes is left to the caller.
+func (r *containerdRuntime) Stops(ctx context.Context, stopped func(string)) {
+	follow(ctx, func(ctx context.Context) error {
+		events, errs := r.client.Subscribe(ctx, taskExits)
+		for {
+			select {
+			case e := <-events:
+				var exit apievents.TaskExit
+				if e.Event == nil || proto.Unmarshal(e.Event.GetValue(), &exit) != nil {
+					continue
+				}
+				if exit.GetID() == exit.GetContainerID() {
+					stopped(exit.GetContainerID())
+				}
 			case err := <-errs:
 				return err
 			}

@@ -81,6 +81,25 @@ func (r *criRuntime) Events(ctx context.Context, wake func()) {
 	})
 }
 
+// Stops needs the same events. A sandbox's own container has the sandbox's ID.
+func (r *criRuntime) Stops(ctx context.Context, stopped func(string)) {
+	follow(ctx, func(ctx context.Context) error {
+		stream, err := r.client.GetContainerEvents(ctx, &cri.GetEventsRequest{})
+		if err != nil {
+			return err
+		}
+		for {
+			e, err := stream.Recv()
+			if err != nil {
+				return err
+			}
+			if id := e.GetContainerId(); e.GetContainerEventType() == cri.ContainerEventType_CONTAINER_STOPPED_EVENT && id == e.GetPodSandboxStatus().GetId() {
+				stopped(id)
+			}
+		}
+	})
+}
+
 func (r *criRuntime) Close() error { return r.conn.Close() }
 
 // unique are the IDs, sorted, each once.

@@ -28,6 +28,10 @@ type Runtime interface {
 	// missed, until ctx ends. It needs no runtime to be there and follows one that comes and goes.
 	// wake is called from one goroutine and must not block.
 	Events(ctx context.Context, wake func())
+	// Stops calls stopped with the ID of each sandbox whose process has ended, as soon as the runtime reports it, until ctx
+	// ends. Such a sandbox never runs again: its networks are deleted next. What happens while the runtime is away, or
+	// before the call, is not reported. stopped is called from one goroutine and must not block.
+	Stops(ctx context.Context, stopped func(id string))
 	// Close lets go of the runtime. Nothing else may be called after it.
 	Close() error
 }
@@ -78,4 +82,5 @@ type none struct{}
 func (none) Sandboxes(context.Context) ([]string, error) { return nil, ErrNone }
 func (none) Populated(context.Context) ([]string, error) { return nil, ErrNone }
 func (none) Events(ctx context.Context, _ func())        { <-ctx.Done() }
+func (none) Stops(ctx context.Context, _ func(string))   { <-ctx.Done() }
 func (none) Close() error                                { return nil }

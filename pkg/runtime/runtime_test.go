@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -214,4 +215,19 @@ func TestFollowBacksOff(t *testing.T) {
 			t.Errorf("%d streams of two minutes in an hour, want 30", n)
 		}
 	})
+}
+
+// TestStopped is bounded and forgets the oldest.
+func TestStopped(t *testing.T) {
+	var s Stopped
+	if s.Has("0") {
+		t.Error("known before it stopped")
+	}
+	for i := range maxStopped + 1 {
+		s.Note(strconv.Itoa(i))
+		s.Note(strconv.Itoa(i))
+	}
+	if s.Has("0") || !s.Has("1") || !s.Has(strconv.Itoa(maxStopped)) || len(s.order) != maxStopped || len(s.ids) != maxStopped {
+		t.Errorf("0: %t, 1: %t; %d and %d remembered", s.Has("0"), s.Has("1"), len(s.order), len(s.ids))
+	}
 }

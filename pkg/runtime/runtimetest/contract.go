@@ -15,6 +15,7 @@ const patience = 2 * time.Minute
 type Runtime interface {
 	Sandboxes(ctx context.Context) ([]string, error)
 	Events(ctx context.Context, wake func())
+	Stops(ctx context.Context, stopped func(id string))
 	Close() error
 }
 
@@ -44,6 +45,7 @@ func RunContract(t *testing.T, s Server, open func(t *testing.T) Runtime) {
 		{"a runtime that hangs has no answer", hangs},
 		{"a removal wakes", removalWakes},
 		{"a restart wakes", restartWakes},
+		{"a sandbox that stops is reported", stopReported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			st := &stage{T: t, s: s, r: open(t)}
@@ -191,4 +193,38 @@ func restartWakes(st *stage) {
 	st.s.Kill()
 	st.s.Start()
 	st.await(woken, "what happened meanwhile was missed", nothing)
+}
+
+func stopReported(st *stage) {
+	heard := make(chan string, 1000)
+	ctx, cancel := context.WithCancel(st.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		st.r.Stops(ctx, func(id string) { heard <- id })
+	}()
+	st.Cleanup(func() { cancel(); <-done })
+	running, stopped := st.s.Add(), map[string]bool{}
+	late := time.After(patience)
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for { // a runtime does not say from when on it reports its events
+		select {
+		case id := <-heard:
+			if id == running {
+				st.Errorf("sandbox %s runs and is reported as stopped", id)
+			}
+			if stopped[id] {
+				st.s.Remove(running)
+				return
+			}
+		case <-tick.C:
+			id := st.s.Add()
+			st.s.Stop(id)
+			stopped[id] = true
+			defer st.s.Remove(id)
+		case <-late:
+			st.Fatal("no stop was reported")
+		}
+	}
 }

@@ -26,8 +26,10 @@ type Fake struct {
 	made      int
 	sandboxes []string
 	populated []string
-	beginning string        // in the store already, and nowhere else
-	changed   chan struct{} // closed with each removal, and then another
+	beginning string // in the store already, and nowhere else
+	removed   int
+	stopped   []string
+	changed   chan struct{} // closed with each removal and stop, and then another
 	stalled   chan struct{} // closed when it goes on; nil while it does
 	faults    Faults
 }
@@ -83,16 +85,27 @@ func (f *Fake) Begin() string {
 	return f.beginning
 }
 
-// Stop ends a sandbox's process, which changes nothing in what is told here.
-func (f *Fake) Stop(string) {}
+// Stop ends a sandbox's process. It stays listed.
+func (f *Fake) Stop(id string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.stopped = append(f.stopped, id)
+	f.announce()
+}
+
+// announce wakes those who wait for news. f.mu is held.
+func (f *Fake) announce() {
+	close(f.changed)
+	f.changed = make(chan struct{})
+}
 
 // Remove forgets a sandbox.
 func (f *Fake) Remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sandboxes = slices.DeleteFunc(f.sandboxes, func(s string) bool { return s == id })
-	close(f.changed)
-	f.changed = make(chan struct{})
+	f.removed++
+	f.announce()
 }
 
 // Start serves again after Kill.

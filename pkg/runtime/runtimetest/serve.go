@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	apievents "github.com/containerd/containerd/api/events"
 	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	eventsapi "github.com/containerd/containerd/api/services/events/v1"
 	sandboxapi "github.com/containerd/containerd/api/services/sandbox/v1"
@@ -12,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
@@ -35,11 +37,14 @@ func (f *Fake) list(ctx context.Context) ([]string, Faults, error) {
 	return append([]string(nil), f.sandboxes...), f.faults, f.faults.Err
 }
 
-// removals calls tell with each removal.
-func (f *Fake) removals(ctx context.Context, tell func() error) error {
+// news calls tell with each removal and, with its ID, each stop from now on.
+func (f *Fake) news(ctx context.Context, tell func(stopped string) error) error {
+	f.mu.Lock()
+	removed, stopped, changed := f.removed, len(f.stopped), f.changed
+	f.mu.Unlock()
 	for {
 		f.mu.Lock()
-		changed, none := f.changed, f.faults.NoEvents
+		none := f.faults.NoEvents
 		f.mu.Unlock()
 		if none {
 			return status.Error(codes.Unimplemented, "no events here")
@@ -49,8 +54,17 @@ func (f *Fake) removals(ctx context.Context, tell func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		if err := tell(); err != nil {
-			return err
+		f.mu.Lock()
+		gone, ids := f.removed-removed, slices.Clone(f.stopped[stopped:])
+		removed, stopped, changed = f.removed, len(f.stopped), f.changed
+		f.mu.Unlock()
+		for range gone {
+			ids = append(ids, "")
+		}
+		for _, id := range ids {
+			if err := tell(id); err != nil {
+				return err
+			}
 		}
 	}
 }
@@ -127,8 +141,26 @@ type events struct {
 	eventsapi.UnimplementedEventsServer
 }
 
-func (e events) Subscribe(_ *eventsapi.SubscribeRequest, stream eventsapi.Events_SubscribeServer) error {
-	return e.removals(stream.Context(), func() error { return stream.Send(&types.Envelope{Topic: "/containers/delete"}) })
+func (e events) Subscribe(r *eventsapi.SubscribeRequest, stream eventsapi.Events_SubscribeServer) error {
+	exits := len(r.GetFilters()) == 1 && strings.Contains(r.GetFilters()[0], "/tasks/exit")
+	return e.news(stream.Context(), func(stopped string) error {
+		switch {
+		case stopped == "" && !exits:
+			return stream.Send(&types.Envelope{Topic: "/containers/delete"})
+		case stopped == "" || !exits:
+			return nil
+		}
+		for _, id := range []string{"a-process-in-it", stopped} {
+			exit, err := anypb.New(&apievents.TaskExit{ContainerID: stopped, ID: id})
+			if err == nil {
+				err = stream.Send(&types.Envelope{Topic: "/tasks/exit", Event: exit})
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 type service struct {
@@ -165,7 +197,12 @@ func (s service) ListContainers(ctx context.Context, _ *cri.ListContainersReques
 }
 
 func (s service) GetContainerEvents(_ *cri.GetEventsRequest, stream grpc.ServerStreamingServer[cri.ContainerEventResponse]) error {
-	return s.removals(stream.Context(), func() error {
-		return stream.Send(&cri.ContainerEventResponse{ContainerEventType: cri.ContainerEventType_CONTAINER_DELETED_EVENT})
+	return s.news(stream.Context(), func(stopped string) error {
+		if stopped == "" {
+			return stream.Send(&cri.ContainerEventResponse{ContainerEventType: cri.ContainerEventType_CONTAINER_DELETED_EVENT})
+		}
+		return stream.Send(&cri.ContainerEventResponse{
+			ContainerEventType: cri.ContainerEventType_CONTAINER_STOPPED_EVENT, ContainerId: stopped, PodSandboxStatus: &cri.PodSandboxStatus{Id: stopped},
+		})
 	})
 }
