@@ -24,6 +24,7 @@ type server struct {
 	leases string // its file of leases
 	log    *output
 	wire   *output // what tcpdump saw
+	stop   func()  // ends dnsmasq
 }
 
 // output collects what a process says.
@@ -79,12 +80,20 @@ func serve(t *testing.T) *server {
 	s.wait("the server's carrier", func() bool { return s.links()["srv"].OperState == "UP" })
 	_, s.wire = start(t, "ip", "netns", "exec", s.name, "tcpdump", "-l", "-n", "-v", "-i", "srv", "udp", "port", "67")
 	s.wait("tcpdump", func() bool { return strings.Contains(s.wire.String(), "listening on") })
-	_, s.log = start(t, "ip", "netns", "exec", s.name, "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--log-dhcp", "--conf-file=/dev/null",
-		"--user=root", "--port=0", "--no-ping", "--interface=srv", "--bind-interfaces", "--pid-file=", "--dhcp-leasefile="+s.leases,
-		"--dhcp-range=198.51.100.50,198.51.100.59,255.255.255.0,10m", "--dhcp-option=option:router,198.51.100.1",
-		"--dhcp-option=option:classless-static-route,203.0.113.0/24,198.51.100.2", "--dhcp-option=option:dns-server,198.51.100.3")
-	s.wait("the server", func() bool { return strings.Contains(s.log.String(), "DHCP, IP range") })
+	s.dnsmasq("198.51.100.50,198.51.100.59,255.255.255.0,10m")
 	return s
+}
+
+// dnsmasq starts the server with a range of addresses and further options.
+func (s *server) dnsmasq(addresses string, options ...string) {
+	s.t.Helper()
+	var cmd *exec.Cmd
+	cmd, s.log = start(s.t, "ip", append([]string{"netns", "exec", s.name, "dnsmasq", "--keep-in-foreground", "--log-facility=-", "--log-dhcp", "--conf-file=/dev/null",
+		"--user=root", "--port=0", "--no-ping", "--interface=srv", "--bind-interfaces", "--pid-file=", "--dhcp-leasefile=" + s.leases,
+		"--dhcp-range=" + addresses, "--dhcp-option=option:router,198.51.100.1",
+		"--dhcp-option=option:classless-static-route,203.0.113.0/24,198.51.100.2", "--dhcp-option=option:dns-server,198.51.100.3"}, options...)...)
+	s.stop = func() { stop(cmd) }
+	s.wait("the server", func() bool { return strings.Contains(s.log.String(), "DHCP, IP range") })
 }
 
 // leased are the addresses that the server has given away.
@@ -117,10 +126,14 @@ func daemon(t *testing.T, p *pod, socket string, flags ...string) *output {
 	return log
 }
 
-func (p *pod) dhcpConfig(socket string) *libcni.PluginConfig {
+func (p *pod) dhcpConfig(socket string, request ...string) *libcni.PluginConfig {
 	p.t.Helper()
+	options := `{"option":"121"}`
+	for _, o := range request {
+		options += fmt.Sprintf(`,{"option":%q}`, o)
+	}
 	return p.conf([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"lab","type":"bond","mode":1,"failOverMac":1,"stateDir":%q,"linksInContainer":true,
-		"links":[{"name":"net1"},{"name":"net2"}],"ipam":{"type":"dhcp","daemonSocketPath":%q,"request":[{"option":"121"}]}}`, p.state, socket)))
+		"links":[{"name":"net1"},{"name":"net2"}],"ipam":{"type":"dhcp","daemonSocketPath":%q,"request":[%s]}}`, p.state, socket, options)))
 }
 
 // TestDHCP: with the dhcp plugin, its daemon and a DHCP server on the wire a bond gets its address by ADD,

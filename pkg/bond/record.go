@@ -53,6 +53,8 @@ type Record struct {
 	Restoring bool `json:"restoring,omitempty"`
 	// Contested are requested settings that were given up to another writer.
 	Contested []Contest `json:"contested,omitempty"`
+	// Lease is nil while the addresses are no lease, or one that is maintained as far as is known.
+	Lease *Lease `json:"lease,omitempty"`
 	// Warnings are what ADD found allowed and probably not meant, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// Releases counts the attempts to take a tombstone's bond down.

@@ -61,6 +61,18 @@ func (c *conn) addAddress(d *device, p netip.Prefix) error {
 	return err
 }
 
+// delAddress removes p from a link.
+func (c *conn) delAddress(d *device, p netip.Prefix) error {
+	if err := c.inTime(); err != nil {
+		return err
+	}
+	err := c.handle.AddrDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, &netlink.Addr{IPNet: ipNet(p)})
+	if errors.Is(err, unix.EADDRNOTAVAIL) {
+		return nil
+	}
+	return err
+}
+
 func (c *conn) enableIPv6(name string) error {
 	return c.ns.Do(func() error {
 		return os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf", name, "disable_ipv6"), []byte("0"), 0)

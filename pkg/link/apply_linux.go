@@ -45,6 +45,8 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.setUpper(b, a.Upper) })
 	case plan.AddAddress:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addAddress(b, a.Prefix) })
+	case plan.DelAddress:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.delAddress(b, a.Prefix) })
 	case plan.AddRoute:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addRoute(b, a.Route) })
 	case plan.Announce:

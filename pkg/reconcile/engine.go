@@ -80,6 +80,8 @@ type Outcome struct {
 	Status   bond.Status
 	// Applied are the changes made in the kernel by this call, in order.
 	Applied []plan.Action
+	// LeaseDue: ConfirmLease is to be called now.
+	LeaseDue bool
 	// RetryAfter says when to look again though no event has come; 0 means never.
 	RetryAfter time.Duration
 }
@@ -173,6 +175,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
 		out.RetryAfter = sooner(mem.retryAfter(p, now), setupRetry(rec, now))
+		out.lease(rec, &obs, now)
 		if len(due) == 0 {
 			return out, firstErr
 		}
@@ -201,6 +204,10 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, mem *bond
 	in := e.input(rec, &obs, mem, now, firstDEL)
 	p := plan.Diff(in)
 	if e.adoptContested(rec, &obs, p.Actions, mem, now) {
+		changed = true
+		p = plan.Diff(in)
+	}
+	if markLease(rec, p) {
 		changed = true
 		p = plan.Diff(in)
 	}

@@ -100,7 +100,7 @@ type subject struct {
 func subjectOf(a plan.Action) subject {
 	s := subject{member: a.On()}
 	switch a.(type) {
-	case plan.AddAddress:
+	case plan.AddAddress, plan.DelAddress:
 		s.kind = "address"
 	case plan.AddRoute:
 		s.kind = "route"

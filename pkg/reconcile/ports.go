@@ -8,6 +8,8 @@ package reconcile
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -42,4 +44,14 @@ type Store interface {
 type IPAM interface {
 	// Release is idempotent. A record without IPAM is success.
 	Release(ctx context.Context, r *bond.Record) error
+}
+
+// ErrLeaseGivenUp: a lease is not maintained any more. It can be obtained again.
+var ErrLeaseGivenUp = errors.New("the DHCP daemon gave the lease up")
+
+// LeaseKeeper is an IPAM that can say whether the lease of a record's addresses is maintained.
+type LeaseKeeper interface {
+	// Obtain returns the addresses whose lease is maintained for the record's container and interface, and acquires one
+	// if there is none. It returns ErrLeaseGivenUp if there was one that is not maintained. It may wait for minutes.
+	Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, error)
 }

@@ -63,7 +63,7 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, me
 		return bond.StateDown
 	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && allRefused(p.Actions, mem):
 		return bond.StateStuck
-	case p.Verdict == plan.Act:
+	case p.Verdict == plan.Act, rec.WithoutLease():
 		return bond.StateRepairing
 	case carrying == 0 || !obs.Bond.Up:
 		return bond.StateDown

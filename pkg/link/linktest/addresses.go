@@ -21,6 +21,14 @@ func (d *netdev) addAddress(p netip.Prefix) {
 // Route protocols (linux/rtnetlink.h).
 const protoKernel, protoBoot = 2, 3
 
+// delAddress removes an address. With the last IPv4 address all IPv4 routes go (fib_disable_ip).
+func (d *netdev) delAddress(p netip.Prefix) {
+	d.addrs = slices.DeleteFunc(d.addrs, func(have netip.Prefix) bool { return have == p })
+	if !slices.ContainsFunc(d.addrs, func(have netip.Prefix) bool { return have.Addr().Is4() }) {
+		d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst.Addr().Is4() })
+	}
+}
+
 // addRoute needs the link up and the gateway on it, as fib_check_nh does.
 func (d *netdev) addRoute(r bond.Route) error {
 	r.Dst = r.Dst.Masked()

@@ -81,6 +81,8 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 		return f.enslaveBond(pod, a)
 	case plan.AddAddress:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { d.addAddress(a.Prefix); return nil })
+	case plan.DelAddress:
+		return f.onBond(pod, a.Bond, func(d *netdev) error { d.delAddress(a.Prefix); return nil })
 	case plan.AddRoute:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { return d.addRoute(a.Route) })
 	case plan.Announce:

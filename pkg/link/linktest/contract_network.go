@@ -11,6 +11,7 @@ import (
 
 var networkCases = []contractCase{
 	{"add addresses", bonding_, addAddresses},
+	{"remove addresses", bonding_, delAddresses},
 	{"add routes", bonding_, addRoutes},
 	{"a route is told as it was added", bonding_, routesTold},
 	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
@@ -49,6 +50,22 @@ func addAddresses(s *stage) {
 	s.equal("addresses of a bond that is down", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
+}
+
+// delAddresses: the last IPv4 address takes the IPv4 routes along, also while there is an IPv6 address.
+func delAddresses(s *stage) {
+	s.networked()
+	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r6})
+	for range 2 { // not to have it is success
+		s.apply(plan.DelAddress{Bond: s.bond(), Prefix: v4})
+	}
+	o := s.see()
+	s.equal("addresses", o.Bond.Addresses, []netip.Prefix{v6})
+	if hasRoute(o, r4) || !hasRoute(o, r6) {
+		s.Errorf("routes: %v", o.Bond.Routes)
+	}
 }
 
 func addRoutes(s *stage) {

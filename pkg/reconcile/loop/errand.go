@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// errandTimeout bounds one errand. An IPAM plugin may itself wait a minute for its server.
-const errandTimeout = 2 * time.Minute
+// releaseTimeout bounds a release. An IPAM plugin may itself wait a minute for its server.
+const releaseTimeout = 2 * time.Minute
 
 // errands are the calls of the loop that wait for other programs. They run outside the workers, so that a program that
 // does not return delays no other bond. There is at most one per bond.
@@ -36,7 +36,7 @@ func (e *errands) start(ctx context.Context) (wait func()) {
 }
 
 // run starts an errand for a bond, unless one runs. What do returns is called when the bond may have another errand.
-func (e *errands) run(k bond.Key, do func(context.Context) (then func())) {
+func (e *errands) run(k bond.Key, timeout time.Duration, do func(context.Context) (then func())) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.running[k] || e.ctx == nil || e.ctx.Err() != nil {
@@ -51,7 +51,7 @@ func (e *errands) run(k bond.Key, do func(context.Context) (then func())) {
 		case <-ctx.Done():
 			return
 		}
-		limited, cancel := context.WithTimeout(ctx, errandTimeout)
+		limited, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		then := do(limited)
 		e.end(k)

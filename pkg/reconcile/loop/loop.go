@@ -22,6 +22,7 @@ import (
 type Engine interface {
 	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
 	Release(context.Context, bond.Key) error
+	ConfirmLease(context.Context, bond.Key) error
 }
 
 // Config is what a Loop is made of; Engine is required.
@@ -136,6 +137,9 @@ func (l *Loop) look(ctx context.Context, k bond.Key) {
 		return
 	case out.Status.State != "":
 		l.c.Tell(out.Status)
+	}
+	if out.LeaseDue {
+		l.confirm(k) //nolint:contextcheck // the errand outlives this look
 	}
 	if out.RetryAfter > 0 {
 		// The engine knows what it waits for, and how long.

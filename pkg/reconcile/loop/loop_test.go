@@ -24,6 +24,8 @@ type engine struct {
 	releases []time.Time
 	// release may be nil: success.
 	release func(ctx context.Context, k bond.Key) error
+	// confirm may be nil: success.
+	confirm func(ctx context.Context, k bond.Key) error
 	overlap bool
 }
 
@@ -51,6 +53,13 @@ func (e *engine) Release(ctx context.Context, k bond.Key) error {
 		return nil
 	}
 	return e.release(ctx, k)
+}
+
+func (e *engine) ConfirmLease(ctx context.Context, k bond.Key) error {
+	if e.confirm == nil {
+		return nil
+	}
+	return e.confirm(ctx, k)
 }
 
 func key(n int) bond.Key { return bond.Key{ContainerID: fmt.Sprint("c", n), IfName: "bond0"} }

@@ -19,7 +19,7 @@ func (l *Loop) finish(k bond.Key, r *bond.Record) {
 		l.queue.AddAfter(k, wait)
 		return
 	}
-	l.errands.run(k, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
+	l.errands.run(k, releaseTimeout, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
 }
 
 // release is the errand. Afterwards the record is gone, or the next look finds when to try again.

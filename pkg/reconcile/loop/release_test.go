@@ -77,3 +77,35 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 		}
 	})
 }
+
+// TestLeaseIsConfirmedOutsideTheWorkers: while the DHCP daemon does not answer, the only worker looks at other bonds; the
+// bond is looked at again when it has answered.
+func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		asked := 0
+		e := &engine{
+			converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+				out := healthy(k)
+				out.LeaseDue = k == key(0) && n < 3
+				return out, nil
+			},
+			confirm: func(context.Context, bond.Key) error {
+				asked++
+				time.Sleep(20 * time.Second) //nolint:forbidigo // virtual time
+				return nil
+			},
+		}
+		run(t, e, loop.Config{Workers: 1}, time.Minute, func(l *loop.Loop) {
+			l.Enqueue(key(0), "test")
+			l.Enqueue(key(1), "test")
+			l.Enqueue(key(0), "again")
+		})
+		if looks := e.looks[key(1)]; len(looks) != 1 || looks[0].Sub(start) > time.Second {
+			t.Errorf("the other bond was looked at %v after the start, want at once", looks)
+		}
+		if looks := e.looks[key(0)]; len(looks) != 3 || asked != 2 {
+			t.Errorf("looked %d times, asked %d times; want 3 and 2", len(looks), asked)
+		}
+	})
+}

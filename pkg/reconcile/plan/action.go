@@ -241,6 +241,15 @@ type AddAddress struct {
 
 func (a AddAddress) String() string { return fmt.Sprintf("add %s to %s", a.Prefix, a.Bond.Name) }
 
+// DelAddress removes an address from the bond; if the bond does not have it, that is success.
+type DelAddress struct {
+	Member
+	Bond   Ref
+	Prefix netip.Prefix
+}
+
+func (a DelAddress) String() string { return fmt.Sprintf("remove %s from %s", a.Prefix, a.Bond.Name) }
+
 // AddRoute adds a route through the bond; to have it already is success.
 type AddRoute struct {
 	Member

@@ -22,6 +22,7 @@ func Diff(in Input) Plan {
 		b.bondSettings()
 		b.restoreBond()
 		b.members()
+		b.lease()
 		b.bondUp()
 		b.network()
 		b.settle()

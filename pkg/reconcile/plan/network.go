@@ -9,6 +9,9 @@ import (
 
 // network restores addresses and routes that were requested and are missing, and after a loss those of other writers.
 func (b *builder) network() {
+	if b.rec.WithoutLease() {
+		return
+	}
 	o := b.obs.Bond
 	for _, a := range b.rec.Addresses {
 		if slices.Contains(o.Addresses, a.Prefix) {

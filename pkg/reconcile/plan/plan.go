@@ -100,9 +100,13 @@ const (
 	NotRestored Code = "NotRestored"
 	// NotKept: something that another writer configured cannot be restored, because the record does not hold it.
 	NotKept Code = "NotKept"
+	// LeaseUnconfirmed: the addresses are held back until the DHCP daemon confirmed their lease.
+	LeaseUnconfirmed Code = "LeaseUnconfirmed"
+	// LeaseLost: the lease could not be obtained again; the addresses are not used.
+	LeaseLost Code = "LeaseLost"
 )
 
 // needsPerson says that a finding stands until somebody acts.
 func (c Code) needsPerson() bool {
-	return c == NameTaken || c == Claimed || c == OptionDrift || c == Ambiguous || c == NotRestored || c == NotKept
+	return c == NameTaken || c == Claimed || c == OptionDrift || c == Ambiguous || c == NotRestored || c == NotKept || c == LeaseLost
 }

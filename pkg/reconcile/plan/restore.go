@@ -113,7 +113,7 @@ func lacks(p Plan, member int) bool {
 			return false
 		}
 		switch f.Code {
-		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotKept, NotEnslaved:
+		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotKept, NotEnslaved, LeaseUnconfirmed, LeaseLost:
 			return true
 		}
 		return false

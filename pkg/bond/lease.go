@@ -1,0 +1,49 @@
+package bond
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// LeaseState says what is known of a DHCP lease.
+type LeaseState string
+
+// The states of a lease.
+const (
+	// LeaseUnconfirmed: the DHCP daemon may have given the lease up while the bond was lost. The addresses are not
+	// added before the daemon confirmed it.
+	LeaseUnconfirmed LeaseState = "unconfirmed"
+	// LeaseConfirmed: the daemon maintains it, and the bond is not restored yet.
+	LeaseConfirmed LeaseState = "confirmed"
+	// LeaseLost: the lease could not be obtained again. The bond must not have its addresses.
+	LeaseLost LeaseState = "lost"
+)
+
+// Lease is the state of the lease of a bond's addresses after the bond was lost.
+type Lease struct {
+	State LeaseState `json:"state"`
+	// Reason says why the lease is lost.
+	Reason string `json:"reason,omitempty"`
+	// Attempts counts those that failed; Next is when to try again.
+	Attempts int       `json:"attempts,omitempty"`
+	Next     time.Time `json:"next,omitzero"`
+}
+
+// leasingPlugin is the IPAM plugin whose daemon looks for the link by its name at every renewal, and gives the lease
+// up if the link is not there.
+const leasingPlugin = "dhcp"
+
+// Leased reports whether the addresses are DHCP leases, which end unless a daemon renews them.
+func (r *Record) Leased() bool {
+	var config struct {
+		IPAM struct {
+			Type string `json:"type"`
+		} `json:"ipam"`
+	}
+	return json.Unmarshal(r.CNI.Config, &config) == nil && config.IPAM.Type == leasingPlugin
+}
+
+// WithoutLease reports whether the bond must not be given its addresses now.
+func (r *Record) WithoutLease() bool {
+	return r.Lease != nil && r.Lease.State != LeaseConfirmed
+}

@@ -1,0 +1,159 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// endangersLease says after which losses a DHCP daemon may have given the lease up: it looks for the link by its name
+// when it wants to renew, and sets the link down when the lease has expired.
+func endangersLease(c plan.Code) bool {
+	return c == plan.BondMissing || c == plan.Renamed || c == plan.LinkDown
+}
+
+// markLease notes that the lease must be confirmed, or that it was and the bond is restored. It reports a change, after
+// which the plan is out of date.
+func markLease(rec *bond.Record, p plan.Plan) bool {
+	if rec.Phase != bond.PhaseReady {
+		return false
+	}
+	i := slices.IndexFunc(p.Findings, func(f plan.Finding) bool { return f.Member == plan.OnBond && endangersLease(f.Code) })
+	switch {
+	case i < 0 && rec.Lease != nil && rec.Lease.State == bond.LeaseConfirmed:
+		rec.Lease = nil
+	case i < 0, !rec.Leased():
+		return false
+	case rec.Lease == nil, rec.Lease.State == bond.LeaseConfirmed && p.Findings[i].Code == plan.BondMissing:
+		rec.Lease, rec.Restoring = &bond.Lease{State: bond.LeaseUnconfirmed}, true // without address nothing is learned
+	default:
+		return false
+	}
+	return true
+}
+
+// leaseDue reports whether ConfirmLease is to be called, and how long after now. The daemon needs the bond under its
+// own name.
+func leaseDue(rec *bond.Record, obs *bond.Observed, now time.Time) (wait time.Duration, due bool) {
+	if rec.Deleted() || !obs.SandboxAlive || !rec.WithoutLease() || obs.Bond == nil || obs.Bond.Name != rec.BondName() {
+		return 0, false
+	}
+	return max(rec.Lease.Next.Sub(now), 0), true
+}
+
+// lease sets when the lease is to be confirmed.
+func (o *Outcome) lease(rec *bond.Record, obs *bond.Observed, now time.Time) {
+	wait, due := leaseDue(rec, obs, now)
+	o.LeaseDue = due && wait == 0
+	if wait > 0 && (o.RetryAfter == 0 || wait < o.RetryAfter) {
+		o.RetryAfter = wait
+	}
+}
+
+const (
+	firstLeaseRetry = 5 * time.Second
+	lastLeaseRetry  = 10 * time.Minute
+)
+
+// ConfirmLease has the IPAM plugin confirm the lease of the record's addresses, or obtain it again for the same
+// container and interface. It holds no lock while it waits. The address of a pod cannot change: if the lease is for
+// another one, it is given back, and the bond remains without address. The error says why the lease is lost.
+func (e *Engine) ConfirmLease(ctx context.Context, k bond.Key) error {
+	rec, err := e.store.Load(k)
+	if errors.Is(err, bond.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if rec.Deleted() || !rec.WithoutLease() {
+		return nil
+	}
+	leaseErr := e.obtainLease(ctx, rec)
+	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
+		return ctx.Err() // the agent ends: nothing is known
+	}
+	err = e.Update(ctx, k, func(r *bond.Record) error {
+		if r.Deleted() || !r.Created.Equal(rec.Created) {
+			return bond.ErrGone
+		}
+		e.noteLease(r, leaseErr)
+		return nil
+	})
+	if errors.Is(err, bond.ErrGone) || errors.Is(err, bond.ErrNotFound) {
+		return e.returnLease(ctx, rec)
+	}
+	return errors.Join(err, leaseErr)
+}
+
+// obtainLease returns nil if the lease is maintained and is for the record's addresses.
+func (e *Engine) obtainLease(ctx context.Context, rec *bond.Record) error {
+	leases, ok := e.ipam.(LeaseKeeper)
+	if !ok {
+		return fmt.Errorf("bond %s of pod %s: %w: no IPAM that maintains leases", rec.BondName(), rec.Pod, bond.ErrUnsupported)
+	}
+	got, err := leases.Obtain(ctx, rec)
+	if err != nil {
+		return err
+	}
+	for _, a := range rec.Addresses {
+		if !slices.Contains(got, a.Prefix) {
+			return errors.Join(fmt.Errorf("the DHCP server leased %v and not %s, and the address of a pod cannot change: delete the pod", got, prefixes(rec.Addresses)),
+				e.ipam.Release(ctx, rec))
+		}
+	}
+	return nil
+}
+
+func prefixes(all []bond.Address) []netip.Prefix {
+	out := make([]netip.Prefix, len(all))
+	for i, a := range all {
+		out[i] = a.Prefix
+	}
+	return out
+}
+
+func (e *Engine) noteLease(r *bond.Record, leaseErr error) {
+	if leaseErr == nil {
+		r.Lease = &bond.Lease{State: bond.LeaseConfirmed}
+		e.logFor(r).Info("lease confirmed", zap.Stringers("addresses", prefixes(r.Addresses)))
+		return
+	}
+	if errors.Is(leaseErr, ErrLeaseGivenUp) {
+		r.Lease = &bond.Lease{State: bond.LeaseLost, Reason: leaseErr.Error()} // and at once again
+		e.logFor(r).Warn("lease given up", zap.Error(leaseErr))
+		return
+	}
+	attempts := 1
+	if r.Lease != nil {
+		attempts += r.Lease.Attempts
+	}
+	wait := firstLeaseRetry
+	for i := 1; i < attempts && wait < lastLeaseRetry; i++ {
+		wait *= 2
+	}
+	wait = min(wait, lastLeaseRetry)
+	r.Lease = &bond.Lease{State: bond.LeaseLost, Attempts: attempts, Reason: leaseErr.Error(), Next: e.now().Add(wait).UTC()}
+	e.logFor(r).Error("lease lost", zap.Error(leaseErr), zap.Int("attempt", attempts), zap.Duration("retryAfter", wait))
+}
+
+// returnLease releases what was obtained for a bond whose DEL came meanwhile. Another ADD of the same bond may have
+// been given the lease already; it keeps it.
+func (e *Engine) returnLease(ctx context.Context, rec *bond.Record) error {
+	now, err := e.store.Load(rec.Key)
+	if err == nil && !now.Created.Equal(rec.Created) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, bond.ErrNotFound) {
+		return err
+	}
+	return e.ipam.Release(ctx, rec)
+}

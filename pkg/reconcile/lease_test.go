@@ -1,0 +1,165 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// dhcp is an IPAM plugin with a daemon.
+type dhcp struct {
+	ipam
+	got    []netip.Prefix
+	obtain error
+	asked  int
+	before func() // may be nil
+}
+
+func (d *dhcp) Obtain(context.Context, *bond.Record) ([]netip.Prefix, error) {
+	d.asked++
+	if d.before != nil {
+		d.before()
+	}
+	return d.got, d.obtain
+}
+
+// leasedRig is a whole bond whose only address is a lease.
+func leasedRig(t *testing.T) (*rig, *dhcp) {
+	t.Helper()
+	r := ready(t, world.OKD())
+	d := &dhcp{got: []netip.Prefix{r.Record.Addresses[0].Prefix}}
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
+		rec.Addresses = rec.Addresses[:1]
+		rec.CNI.Config = []byte(`{"ipam":{"type":"dhcp"}}`)
+		return nil
+	}))
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: d, Now: r.clock.Now})
+	return r, d
+}
+
+func (r *rig) has(p netip.Prefix) bool {
+	r.t.Helper()
+	out, err := r.engine.Inspect(r.t.Context(), r.Record.Key)
+	must(r.t, err)
+	for _, a := range out.Observed.Bond.Addresses {
+		if a == p {
+			return true
+		}
+	}
+	return false
+}
+
+// TestLeaseIsConfirmedBeforeTheAddressIsUsed: a re-created bond gets its address when the lease is confirmed.
+func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
+	r, d := leasedRig(t)
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	out := r.wantState(bond.StateRepairing)
+	if !out.LeaseDue || r.has(d.got[0]) {
+		t.Fatalf("lease due: %v; address there: %v; want it due, and no address\n%s", out.LeaseDue, r.has(d.got[0]), r.World)
+	}
+	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
+	out = r.wantState(bond.StateReady)
+	if out.LeaseDue || !r.has(d.got[0]) || out.Record.Lease != nil || d.asked != 1 || d.calls != 0 {
+		t.Errorf("lease due: %v; address there: %v; %+v; asked %d times, released %d times", out.LeaseDue, r.has(d.got[0]), out.Record.Lease, d.asked, d.calls)
+	}
+	if out.Record.Repairs.Last.Cause != "BondMissing" {
+		t.Errorf("last repair: %+v", out.Record.Repairs.Last)
+	}
+}
+
+// TestBondSetDownWithALease: the bond is set up without the address, which it has again when the lease is confirmed.
+func TestBondSetDownWithALease(t *testing.T) {
+	for _, gaveUp := range []bool{false, true} {
+		r, d := leasedRig(t)
+		must(t, r.SetDown(world.PodPath, world.BondIf))
+		r.BeforeApply(func(a plan.Action) {
+			if _, up := a.(plan.SetUp); up && r.has(d.got[0]) {
+				t.Error("the bond is set up with an address whose lease is unconfirmed")
+			}
+		})
+		out := r.wantState(bond.StateRepairing)
+		r.BeforeApply(nil)
+		if !out.LeaseDue || !out.Observed.Bond.Up || r.has(d.got[0]) {
+			t.Fatalf("lease due: %v, bond up: %v, address there: %v", out.LeaseDue, out.Observed.Bond.Up, r.has(d.got[0]))
+		}
+		if gaveUp {
+			d.obtain = reconcile.ErrLeaseGivenUp
+			if err := r.engine.ConfirmLease(t.Context(), r.Record.Key); !errors.Is(err, d.obtain) {
+				t.Fatal(err)
+			}
+			if out = r.wantState(bond.StateRepairing); !out.Observed.Bond.Up || r.has(d.got[0]) || !out.LeaseDue {
+				t.Fatalf("given up: bond up: %v, address there: %v, due: %v", out.Observed.Bond.Up, r.has(d.got[0]), out.LeaseDue)
+			}
+			d.obtain = nil
+		}
+		must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
+		r.wantState(bond.StateReady)
+		if !r.has(d.got[0]) {
+			t.Error("the confirmed address is not there")
+		}
+	}
+}
+
+// TestAnotherLease: a lease for another address is given back; it is tried again after pauses that grow.
+func TestAnotherLease(t *testing.T) {
+	r, d := leasedRig(t)
+	mine := d.got
+	d.got = []netip.Prefix{netip.MustParsePrefix("10.56.217.99/24")}
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.wantState(bond.StateRepairing)
+	var last time.Duration
+	for n := 1; n <= 12; n++ {
+		if err := r.engine.ConfirmLease(t.Context(), r.Record.Key); err == nil {
+			t.Fatal("another address is accepted")
+		}
+		out, err := r.converge()
+		must(t, err)
+		if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "delete the pod") || r.has(mine[0]) || r.has(d.got[0]) || d.calls != n {
+			t.Fatalf("%s: %s; released %d times, want %d\n%s", out.Status.State, out.Status.Reason, d.calls, n, r.World)
+		}
+		if out.LeaseDue || out.RetryAfter < last || out.RetryAfter > 10*time.Minute {
+			t.Fatalf("due %v, after %s; before that it was %s", out.LeaseDue, out.RetryAfter, last)
+		}
+		last = out.RetryAfter
+		r.clock.turn(last)
+	}
+	if last != 10*time.Minute {
+		t.Errorf("the last pause was %s", last)
+	}
+	d.got = mine
+	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
+	r.wantState(bond.StateReady)
+}
+
+// TestDELWhileALeaseIsObtained: a lease that arrives for a bond that was deleted meanwhile is given back.
+func TestDELWhileALeaseIsObtained(t *testing.T) {
+	r, d := leasedRig(t)
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.wantState(bond.StateRepairing)
+	d.before = func() { must(t, r.engine.Release(t.Context(), r.Record.Key)) }
+	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
+	if d.calls != 2 {
+		t.Errorf("%d releases, want that of DEL and one of the lease that came after it", d.calls)
+	}
+}
+
+// TestOtherIPAMIsNotHeldBack: addresses that are no lease are put back at once.
+func TestOtherIPAMIsNotHeldBack(t *testing.T) {
+	r, d := leasedRig(t)
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
+		rec.CNI.Config = []byte(`{"ipam":{"type":"host-local"}}`)
+		return nil
+	}))
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	if out := r.wantState(bond.StateReady); out.LeaseDue || !r.has(d.got[0]) {
+		t.Errorf("lease due: %v; address there: %v", out.LeaseDue, r.has(d.got[0]))
+	}
+}

@@ -1,0 +1,24 @@
+package loop
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// leaseTimeout bounds one attempt to confirm a lease. The reference DHCP daemon looks for a server for 208 s.
+const leaseTimeout = 4 * time.Minute
+
+// confirm has the lease of a bond confirmed, as an errand.
+func (l *Loop) confirm(k bond.Key) {
+	l.errands.run(k, leaseTimeout, func(ctx context.Context) (then func()) {
+		if err := l.c.Engine.ConfirmLease(ctx, k); err != nil && !errors.Is(err, context.Canceled) {
+			l.c.Log.Debug("lease not confirmed", zap.String("bond", k.String()), zap.Error(err))
+		}
+		return func() { l.Enqueue(k, "lease") }
+	})
+}
