@@ -18,7 +18,7 @@ LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
-KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus
+KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts
 KUBE_FLAGS ?=
 
 .PHONY: help
@@ -56,7 +56,7 @@ test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs
 lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
 
 .PHONY: test-kube
-test-kube: kube $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
+test-kube: kube bin/cni/whereabouts $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
 	@$(TOOLS)/gotestsum --format pkgname --format-hide-empty-pkg -- -tags kube -race -timeout 20m $(KUBE_FLAGS) $(KUBE_PKGS)
 
 .PHONY: e2e
@@ -131,6 +131,11 @@ bin/cni/%: test/tools/go.mod
 stand-ins: ## Build the stand-ins for Multus and sriov-cni into bin/peers (docs/peers.md)
 	@mkdir -p bin/peers
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/peers/ ./test/peers/multus ./test/peers/sriov
+
+# whereabouts has a module of its own, with the client library of its own Kubernetes version.
+bin/cni/whereabouts: test/tools/whereabouts/go.mod
+	@echo "building whereabouts (two minutes, once)"
+	@cd test/tools/whereabouts && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/k8snetworkplumbingwg/whereabouts/cmd
 
 $(TOOLS)/golangci-lint: test/tools/go.mod
 	@echo "building golangci-lint (two to five minutes, once)"

@@ -20,7 +20,7 @@ var cp *kube.ControlPlane
 func TestMain(m *testing.M) { os.Exit(kube.Main(m, &cp)) }
 
 // kustomizations are applied one over the other: each is taken on a new cluster and in place of another.
-var kustomizations = []string{"manifests/base", "manifests/overlays/containerd", "manifests/overlays/okd", "manifests/examples"}
+var kustomizations = []string{"manifests/base", "manifests/overlays/containerd", "manifests/overlays/okd", "test/manifests/testdata/whereabouts", "manifests/examples"}
 
 // top is the way to the top of the checkout.
 const top = "../../"
