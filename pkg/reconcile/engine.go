@@ -237,7 +237,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		err := e.kernel.Apply(ctx, rec, a)
 		if err == nil {
 			done = append(done, a)
-			mem.applied(a, e.now())
+			mem.applied(a, rec.Restoring, e.now())
 			log.Info("applied", zap.Stringer("action", a))
 			continue
 		}

@@ -194,12 +194,14 @@ func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
 	})
 }
 
-func (b *bondMemory) applied(a plan.Action, now time.Time) {
+// applied notes that an action succeeded. afterLoss: the bond was lost or down, which takes its addresses and routes, so
+// no other writer insists on anything.
+func (b *bondMemory) applied(a plan.Action, afterLoss bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.of(subjectOf(a))
 	p.failures, p.stales, p.err = 0, 0, nil
-	if setting := plan.Contestable(a); setting != "" {
+	if setting := plan.Contestable(a); setting != "" && !afterLoss {
 		b.restored[setting] = append(lastMinute(b.restored[setting], now), now)
 	}
 	if _, ok := a.(plan.Bounce); ok {

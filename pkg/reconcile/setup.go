@@ -75,7 +75,7 @@ func setupRetry(rec *bond.Record, now time.Time) time.Duration {
 // adoptContested gives in to another writer that changed a requested setting back three times within a minute: its
 // value becomes the desired one. It reports whether the record changed.
 func (e *Engine) adoptContested(rec *bond.Record, obs *bond.Observed, actions []plan.Action, mem *bondMemory, now time.Time) bool {
-	if rec.Phase != bond.PhaseReady || obs.Bond == nil {
+	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil {
 		return false
 	}
 	changed := false

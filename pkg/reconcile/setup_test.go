@@ -229,6 +229,23 @@ func TestContestedSettingIsAdopted(t *testing.T) {
 	}
 }
 
+// A bond that is set down or deleted again and again loses its routes: nobody insists on their absence.
+func TestLossesAreNoContest(t *testing.T) {
+	r := added(t, world.OKD())
+	r.complete()
+	for i := range 12 {
+		if i%2 == 0 {
+			must(t, r.SetDown(world.PodPath, world.BondIf))
+		} else {
+			must(t, r.DeleteBond(world.PodPath, world.BondIf))
+		}
+		out := r.wantState(bond.StateReady)
+		if len(r.routes(defaultRoute)) != 1 || len(out.Record.Contested) != 0 {
+			t.Fatalf("after %d losses: default routes %v, contested %v", i+1, r.routes(defaultRoute), out.Record.Contested)
+		}
+	}
+}
+
 // Twice in an hour is no contest.
 func TestSlowChangesAreReverted(t *testing.T) {
 	r := added(t, world.OKD())

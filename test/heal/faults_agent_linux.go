@@ -88,6 +88,9 @@ func (s *scene) strike(ctx context.Context, dice *rand.Rand, away map[string]boo
 	p := s.r.Pods()[dice.IntN(2)]
 	choice := dice.IntN(len(mischief) + 4)
 	if choice < len(mischief) {
+		if s.insists(p, mischief[choice]) {
+			return ctx.Err()
+		}
 		_ = ip(ctx, "-n %s %s", p.Name, mischief[choice])
 		return ctx.Err()
 	}
@@ -98,6 +101,23 @@ func (s *scene) strike(ctx context.Context, dice *rand.Rand, away map[string]boo
 	}
 	away[vf] = true
 	return unbindVF(vf)
+}
+
+// insists reports whether a pod has had a change of a requested setting twice already. The agent gives in to a writer
+// that changes one back three times within a minute, and the pod would not be as before.
+func (s *scene) insists(p *Pod, change string) bool {
+	switch change {
+	case "address flush dev bond0 scope global", "route del default":
+		change = "default route" // both take it
+	case "link set bond0 mtu 1400":
+	default:
+		return false
+	}
+	if s.changed == nil {
+		s.changed = map[string]int{}
+	}
+	s.changed[p.Name+" "+change]++
+	return s.changed[p.Name+" "+change] > 2
 }
 
 // restart ends the agent and starts it, and has the kernel's events told by ip monitor all the while.

@@ -43,6 +43,8 @@ type scene struct {
 	began    time.Time // of the fault
 	returned time.Time // of what the world took; zero while nothing was given back
 	place    int       // in the agent's log, at the fault
+	// changed counts changes of requested settings, by pod and setting.
+	changed map[string]int
 }
 
 // Run makes a fault happen and says what came of it. Before it, the pods are made whole if the last row
