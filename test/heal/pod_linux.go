@@ -9,6 +9,8 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
 // BondName is the bond's name in the pods: the page that the config comes from calls it so.
@@ -42,6 +44,10 @@ type Pod struct {
 	// complete.
 	added int
 	setUp bool
+	// chain is the bond's network as a list of plugins; empty for the OKD page's bond alone.
+	chain []byte
+	// sriov is who attaches the VFs; nil for host-device.
+	sriov *sriovcni.Plugin
 }
 
 func newPod(r *Rig, name string, number int) *Pod {
@@ -69,11 +75,11 @@ func (p *Pod) add(ctx context.Context) error {
 		return err
 	}
 	for _, m := range p.members {
-		if _, err := p.cniAdd(ctx, hostDevice(m), m.name); err != nil {
+		if err := p.attach(ctx, m); err != nil {
 			return err
 		}
 	}
-	result, err := p.cniAdd(ctx, okdConfig, BondName)
+	result, err := p.addBond(ctx)
 	if err != nil {
 		return err
 	}
@@ -83,6 +89,41 @@ func (p *Pod) add(ctx context.Context) error {
 	p.added, p.setUp = place, false
 	p.address, p.mac = result.IPs[0].Address.IP.String(), result.Interfaces[0].Mac
 	return nil
+}
+
+// attach puts a VF into the pod.
+func (p *Pod) attach(ctx context.Context, m member) error {
+	if p.sriov != nil {
+		return p.sriov.Add(p.sriovArgs(m), p.sriovConfig(m))
+	}
+	_, err := p.cniAdd(ctx, hostDevice(m), m.name)
+	return err
+}
+
+func (p *Pod) addBond(ctx context.Context) (*current.Result, error) {
+	if p.chain == nil {
+		return p.cniAdd(ctx, okdConfig, BondName)
+	}
+	list, err := libcni.NetworkConfFromBytes(p.chain)
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: %w", p.Name, err)
+	}
+	answer, err := p.rig.cni.AddNetworkList(ctx, list, p.runtimeConf(BondName))
+	if err != nil {
+		return nil, fmt.Errorf("pod %s: ADD of the chain: %w", p.Name, err)
+	}
+	return current.NewResultFromResult(answer)
+}
+
+func (p *Pod) delBond(ctx context.Context) error {
+	if p.chain == nil {
+		return p.cniDel(ctx, okdConfig, BondName)
+	}
+	list, err := libcni.NetworkConfFromBytes(p.chain)
+	if err != nil {
+		return fmt.Errorf("pod %s: %w", p.Name, err)
+	}
+	return p.rig.cni.DelNetworkList(ctx, list, p.runtimeConf(BondName))
 }
 
 // prepareVFs gives the pod's VFs, which are in the host, their settings on the PF.
@@ -115,8 +156,12 @@ func hostDevice(m member) []byte {
 
 // del does what Multus does at a pod's end: the bond first, then the VFs, then the netns.
 func (p *Pod) del(ctx context.Context) error {
-	errs := []error{p.cniDel(ctx, okdConfig, BondName)}
+	errs := []error{p.delBond(ctx)}
 	for _, m := range p.members {
+		if p.sriov != nil {
+			errs = append(errs, p.sriov.Del(p.sriovArgs(m)))
+			continue
+		}
 		errs = append(errs, p.cniDel(ctx, hostDevice(m), m.name))
 	}
 	return errors.Join(errs...)

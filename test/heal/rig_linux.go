@@ -17,7 +17,7 @@ import (
 )
 
 // needed are the programs that a Config.Bin must hold: make build plugins.
-var needed = []string{"agent", "bond", "cni/host-device", "cni/host-local"}
+var needed = []string{"agent", "bond", "cni/host-device", "cni/host-local", "cni/tuning", "cni/sbr"}
 
 // patience bounds every wait for something that should come. Under emulation a driver can take
 // seconds, and a held repair up to half a minute.

@@ -47,6 +47,7 @@ type ipLink struct {
 	Name      string   `json:"ifname"`
 	Flags     []string `json:"flags"`
 	MTU       int      `json:"mtu"`
+	TxQLen    int      `json:"txqlen"`
 	MAC       string   `json:"address"`
 	Master    string   `json:"master"`
 	ParentDev string   `json:"parentdev"`
@@ -67,7 +68,7 @@ type ipLink struct {
 // snapshot reads how things are for the pod now.
 func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	s := snapshot{}
-	out, err := output(ctx, "addr show\nroute show table main\n", "ip", "-n", p.Name, "-j", "-d", "-batch", "-")
+	out, err := output(ctx, "addr show\nroute show table all type unicast\n", "ip", "-n", p.Name, "-j", "-d", "-batch", "-")
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +84,7 @@ func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	for _, r := range routes {
 		s.route(r)
 	}
-	if err := s.bonding(p.netns()); err != nil {
+	if err := errors.Join(s.bonding(p.netns()), s.sysctls(p.netns())); err != nil {
 		return nil, err
 	}
 	return s, s.pfs(ctx, p)
@@ -107,6 +108,7 @@ func (s snapshot) link(l *ipLink) {
 	fact("kind", orNone(l.Info.Kind+l.Info.SlaveKind))
 	fact("mac", l.MAC)
 	fact("mtu", fmt.Sprint(l.MTU))
+	fact("txqlen", fmt.Sprint(l.TxQLen))
 	fact("master", l.Master)
 	fact("pci", l.ParentDev)
 	fact("up", fmt.Sprint(slices.Contains(l.Flags, "UP")))
@@ -132,7 +134,31 @@ func (s snapshot) route(r map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(r)) {
 		words = append(words, fmt.Sprintf("%s %v", name, r[name]))
 	}
+	if t, other := r["table"]; other {
+		dst = fmt.Sprintf("%v table %v", dst, t)
+	}
 	s[fmt.Sprintf("route %v", dst)] = strings.Join(words, " ")
+}
+
+// sysctls notes some that sriov-cni and tuning set, of the bond and its members.
+func (s snapshot) sysctls(path string) error {
+	ns, err := netns.Open(path)
+	if err != nil {
+		return err
+	}
+	err = ns.Do(func() error {
+		for _, link := range []string{BondName, "net1", "net2"} {
+			for _, name := range []string{"ipv4 arp_notify", "ipv4 rp_filter", "ipv6 ndisc_notify"} {
+				family, sysctl, _ := strings.Cut(name, " ")
+				value, err := os.ReadFile("/proc/sys/net/" + family + "/conf/" + link + "/" + sysctl) // a link that is not there has none
+				if err == nil {
+					s[link+" sysctl "+name] = strings.TrimSpace(string(value))
+				}
+			}
+		}
+		return nil
+	})
+	return errors.Join(err, ns.Close())
 }
 
 // bonding notes what the bonding driver itself says of the members.
