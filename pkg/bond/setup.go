@@ -56,6 +56,9 @@ type Learned struct {
 	Routes    []Route        `json:"routes,omitempty"`
 	// RoutesLeft is the number of routes if there are more than MaxLearnedRoutes; then none is kept.
 	RoutesLeft int `json:"routesLeft,omitempty"`
+	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr moves
+	// it to a table of its own.
+	NoPrefixRoute []netip.Prefix `json:"noPrefixRoute,omitempty"`
 	// Upper is the bond's own master, e.g. a VRF; nil if it has none.
 	Upper *Upper `json:"upper,omitempty"`
 }

@@ -145,6 +145,35 @@ func ownScope(r bond.Route) netlink.Scope {
 // plugins do: the one that is there may be the cluster network's. Only a route that is the
 // same in everything makes the kernel answer that it exists.
 func (c *conn) addRoute(d *device, r bond.Route) error {
+	nr := routeOf(d, r)
+	if err := c.inTime(); err != nil {
+		return err
+	}
+	switch err := c.handle.RouteAddEcmp(nr); {
+	case errors.Is(err, unix.EEXIST):
+		return nil
+	case errors.Is(err, unix.EINVAL), d.Up && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)):
+		// On a link that is up these errors are about the route itself: the gateway is not reachable through the link, is
+		// an address of the link, or the scope is wrong (fib_check_nh, ip6_route_check_nh).
+		return fmt.Errorf("%w: the kernel rejects it on a link that is up; its gateway must be in the subnet of one of the link's addresses: %w", bond.ErrInvalid, err)
+	default:
+		return err
+	}
+}
+
+// deleteRoute deletes just the route that is named; to find none is success.
+func (c *conn) deleteRoute(d *device, r bond.Route) error {
+	if err := c.inTime(); err != nil {
+		return err
+	}
+	if err := c.handle.RouteDel(routeOf(d, r)); !errors.Is(err, unix.ESRCH) {
+		return err
+	}
+	return nil
+}
+
+// routeOf is r through d as the kernel wants it.
+func routeOf(d *device, r bond.Route) *netlink.Route {
 	nr := &netlink.Route{
 		LinkIndex: d.Index, Dst: ipNet(r.Dst.Masked()), MTU: r.MTU, AdvMSS: r.AdvMSS,
 		Priority: r.Priority, Scope: ownScope(r),
@@ -165,17 +194,5 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	if r.Scope != nil {
 		nr.Scope = netlink.Scope(*r.Scope)
 	}
-	if err := c.inTime(); err != nil {
-		return err
-	}
-	switch err := c.handle.RouteAddEcmp(nr); {
-	case errors.Is(err, unix.EEXIST):
-		return nil
-	case errors.Is(err, unix.EINVAL), d.Up && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)):
-		// On a link that is up these errors are about the route itself: the gateway is not reachable through the link, is
-		// an address of the link, or the scope is wrong (fib_check_nh, ip6_route_check_nh).
-		return fmt.Errorf("%w: the kernel rejects it on a link that is up; its gateway must be in the subnet of one of the link's addresses: %w", bond.ErrInvalid, err)
-	default:
-		return err
-	}
+	return nr
 }

@@ -49,6 +49,8 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.delAddress(b, a.Prefix) })
 	case plan.AddRoute:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addRoute(b, a.Route) })
+	case plan.DeleteRoute:
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.deleteRoute(b, a.Route) })
 	case plan.Announce:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.announce(b, a.Addresses) })
 	default:

@@ -102,7 +102,7 @@ func subjectOf(a plan.Action) subject {
 	switch a.(type) {
 	case plan.AddAddress, plan.DelAddress:
 		s.kind = "address"
-	case plan.AddRoute:
+	case plan.AddRoute, plan.DeleteRoute:
 		s.kind = "route"
 	case plan.SetLinkSettings:
 		s.kind = "settings"

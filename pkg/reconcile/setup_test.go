@@ -171,6 +171,32 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 	}
 }
 
+// sbr moves the bond's routes to a table of its own, the kernel's among them.
+func TestSourceBasedRoutingIsKept(t *testing.T) {
+	own := netip.MustParsePrefix("10.56.217.0/24")
+	for name, lose := range map[string]func(*rig){
+		"bond deleted": func(r *rig) { must(r.t, r.DeleteBond(world.PodPath, world.BondIf)) },
+		"bond down":    func(r *rig) { must(r.t, r.SetDown(world.PodPath, world.BondIf)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := added(t, world.OKD())
+			must(t, r.AddRoute(world.PodPath, world.BondIf, bond.Route{Dst: own, Table: new(100), Proto: 2}))
+			must(t, r.AddRoute(world.PodPath, world.BondIf, bond.Route{Dst: defaultRoute, Gateway: gateway, Table: new(100)}))
+			must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+			must(t, r.DeleteRoute(world.PodPath, world.BondIf, own))
+			r.complete()
+			lose(r)
+			r.wantState(bond.StateReady)
+			for _, dst := range []netip.Prefix{own, defaultRoute} {
+				if found := r.routes(dst); len(found) != 1 || found[0].Table == nil || *found[0].Table != 100 {
+					t.Errorf("routes %v, want one in table 100", found)
+				}
+			}
+			r.quiet()
+		})
+	}
+}
+
 // An MTU that nobody asked for is another writer's to change.
 func TestDerivedMTUIsLearned(t *testing.T) {
 	r := added(t, world.OKD())

@@ -62,17 +62,27 @@ func (d *netdev) allRoutes() []bond.Route {
 		if own.Dst.Addr().Is6() {
 			own.Priority = 256 // IP6_RT_PRIO_ADDRCONF
 		}
-		if d.up && !p.IsSingleIP() && !slices.Contains(all, own) {
+		if d.up && !p.IsSingleIP() && !slices.Contains(d.unrouted, p) && !slices.Contains(all, own) {
 			all = append(all, own)
 		}
 	}
 	return all
 }
 
+// deleteRoute takes a route that was added, or one that the kernel made for an address.
+func (d *netdev) deleteRoute(r bond.Route) {
+	d.routes = slices.DeleteFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) })
+	for _, p := range d.addrs {
+		if r.Proto == protoKernel && p.Masked() == r.Dst && orMain(r.Table) == 254 {
+			d.unrouted = append(d.unrouted, p)
+		}
+	}
+}
+
 // flush takes all addresses. With the last IPv4 address all IPv4 routes go (fib_disable_ip);
 // IPv6 routes by way of a gateway stay.
 func (d *netdev) flush() {
-	d.addrs = nil
+	d.addrs, d.unrouted = nil, nil
 	d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst.Addr().Is4() })
 }
 

@@ -85,6 +85,8 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 		return f.onBond(pod, a.Bond, func(d *netdev) error { d.delAddress(a.Prefix); return nil })
 	case plan.AddRoute:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { return d.addRoute(a.Route) })
+	case plan.DeleteRoute:
+		return f.onBond(pod, a.Bond, func(d *netdev) error { d.deleteRoute(a.Route); return nil })
 	case plan.Announce:
 		return f.onBond(pod, a.Bond, func(*netdev) error { return nil })
 	default:

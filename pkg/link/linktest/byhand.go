@@ -3,7 +3,6 @@ package linktest
 import (
 	"fmt"
 	"net/netip"
-	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -130,10 +129,14 @@ func (f *Fake) AddRoute(path, name string, r bond.Route) error {
 	return f.byHand(path, name, func(d *netdev) error { return d.addRoute(r) })
 }
 
-// DeleteRoute deletes the routes to a destination through a link.
+// DeleteRoute deletes the routes to a destination through a link from the main table, also one that the kernel made.
 func (f *Fake) DeleteRoute(path, name string, dst netip.Prefix) error {
 	return f.byHand(path, name, func(d *netdev) error {
-		d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst == dst })
+		for _, r := range d.allRoutes() {
+			if r.Dst == dst && orMain(r.Table) == 254 {
+				d.deleteRoute(r)
+			}
+		}
 		return nil
 	})
 }

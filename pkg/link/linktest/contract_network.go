@@ -18,6 +18,7 @@ var networkCases = []contractCase{
 	{"a gateway that is no neighbour is rejected for good", bonding_, gateways},
 	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
 	{"flushed addresses are gone", bonding_, networkFlushed},
+	{"routes are deleted, also those that the kernel made", bonding_, deleteRoutes},
 	{"announcing changes nothing", bonding_, announce},
 }
 
@@ -174,6 +175,34 @@ func networkDown(s *stage) {
 	if hasRoute(o, r4) || hasRoute(o, r6) || !hasRoute(o, bond.Route{Dst: v4.Masked()}) {
 		s.Errorf("routes of the bond up again: %v", o.Bond.Routes)
 	}
+}
+
+// deleteRoutes is what sbr does, and what restores it on a bond that was made again.
+func deleteRoutes(s *stage) {
+	s.networked()
+	r4 := bond.Route{Dst: dst4, Gateway: gw4}
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: v4.Masked(), Src: v4.Addr(), Table: new(100), Proto: protoKernel}})
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
+	own := func() (n int) {
+		for _, r := range s.see().Bond.Routes {
+			if r.Dst == v4.Masked() && r.Table == nil && r.Proto == protoKernel {
+				n++
+				for range 2 { // to find none is success
+					s.apply(plan.DeleteRoute{Bond: s.bond(), Route: r})
+				}
+			}
+		}
+		return n
+	}
+	s.equal("the kernel's routes for the address", own(), 1)
+	s.equal("the kernel's routes for the address, after they were deleted", own(), 0)
+	o := s.see()
+	if !hasRoute(o, r4) || !slices.ContainsFunc(o.Bond.Routes, func(r bond.Route) bool { return r.Table != nil && *r.Table == 100 }) {
+		s.Errorf("another route is gone, too: %v", o.Bond.Routes)
+	}
+	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")
+	s.apply(plan.SetUp{Link: s.bond()})
+	s.equal("the kernel's routes for the address, when the bond was down and up", own(), 1)
 }
 
 func networkFlushed(s *stage) {

@@ -22,6 +22,7 @@ type netdev struct {
 	up        bool
 	addrs     []netip.Prefix
 	routes    []bond.Route
+	unrouted  []netip.Prefix // addresses whose own route was deleted
 	settings  bond.LinkSettings
 	upper     *netdev // what a bond is enslaved to
 
@@ -126,7 +127,7 @@ func (d *netdev) setUp() {
 	if d.up {
 		return
 	}
-	d.up = true
+	d.up, d.unrouted = true, nil // the kernel makes their routes again (fib_inetaddr_event, addrconf_dad_run)
 	if d.vf != nil {
 		d.vf.opened(d)
 	}

@@ -259,6 +259,17 @@ type AddRoute struct {
 
 func (a AddRoute) String() string { return fmt.Sprintf("add route %s on %s", a.Route, a.Bond.Name) }
 
+// DeleteRoute deletes a route through the bond; to find none is success.
+type DeleteRoute struct {
+	Member
+	Bond  Ref
+	Route bond.Route
+}
+
+func (a DeleteRoute) String() string {
+	return fmt.Sprintf("delete route %s on %s", a.Route, a.Bond.Name)
+}
+
 // Announce tells the neighbours where the addresses are (gratuitous ARP, unsolicited
 // NA). It is a courtesy: a failure is logged and nothing else.
 type Announce struct {

@@ -125,12 +125,17 @@ func (l *learner) extras() {
 	}
 	slices.SortFunc(now.Addresses, netip.Prefix.Compare)
 	now.Routes, now.RoutesLeft = l.extraRoutes()
+	for _, p := range b.Addresses {
+		if _, found := prefixRoute(b, p); !found && hasPrefixRoute(b, p) {
+			now.NoPrefixRoute = append(now.NoPrefixRoute, p)
+		}
+	}
 	if u := b.Upper; u != nil {
 		now.Upper = new(*u)
 	}
 	old := l.rec.Learned
 	if old != nil && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) &&
-		reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && reflect.DeepEqual(old.Upper, now.Upper) {
+		slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) && reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && reflect.DeepEqual(old.Upper, now.Upper) {
 		return
 	}
 	if old != nil {
@@ -149,6 +154,9 @@ func (l *learner) noteExtras(old, now *bond.Learned) {
 	if !slices.Equal(old.Addresses, now.Addresses) {
 		l.note("further addresses %v", now.Addresses)
 	}
+	if !slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) {
+		l.note("no route of the kernel's for %v", now.NoPrefixRoute)
+	}
 	if !reflect.DeepEqual(old.Routes, now.Routes) || old.RoutesLeft != now.RoutesLeft {
 		l.note("further routes %v", now.Routes)
 	}
@@ -166,10 +174,27 @@ const (
 	protoRedirect, protoKernel, protoStatic = 1, 2, 4
 )
 
+// hasPrefixRoute reports whether the kernel makes a route in the main table for an address of the bond. In a VRF it is
+// in the VRF's table.
+func hasPrefixRoute(b *bond.ObservedBond, p netip.Prefix) bool {
+	return !p.IsSingleIP() && (b.Upper == nil || b.Upper.Kind != "vrf")
+}
+
+// prefixRoute is the route in the main table that the kernel made for an address.
+func prefixRoute(b *bond.ObservedBond, p netip.Prefix) (bond.Route, bool) {
+	i := slices.IndexFunc(b.Routes, func(r bond.Route) bool {
+		return r.Proto == protoKernel && r.Dst == p.Masked() && table(r) == mainTable
+	})
+	if i < 0 {
+		return bond.Route{}, false
+	}
+	return b.Routes[i], true
+}
+
 // extraRoutes are the static routes that nobody requested; none, but their number, if there are too many.
 func (l *learner) extraRoutes() (routes []bond.Route, left int) {
 	for _, r := range l.obs.Bond.Routes {
-		if r.Proto == protoKernel || r.Proto == protoRedirect || r.Proto > protoStatic {
+		if r.Proto == protoKernel && table(r) == mainTable || r.Proto == protoRedirect || r.Proto > protoStatic {
 			continue
 		}
 		if slices.ContainsFunc(l.rec.Routes, func(want bond.Route) bool { return satisfies(r, want) }) {

@@ -29,6 +29,7 @@ func (b *builder) network() {
 		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
 	}
 	b.restoreNetwork()
+	b.dropPrefixRoutes()
 	if all := b.allAddresses(); b.announce && len(all) > 0 {
 		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
 	}

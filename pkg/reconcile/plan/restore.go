@@ -60,6 +60,21 @@ func (b *builder) restoreNetwork() {
 	}
 }
 
+// dropPrefixRoutes deletes routes of the kernel's that set-up deleted. It comes a round after the addresses, when the
+// routes that need them are there.
+func (b *builder) dropPrefixRoutes() {
+	l, o := b.rec.Learned, b.obs.Bond
+	if !b.rec.Restoring || l == nil || len(b.plan.Actions) > 0 {
+		return
+	}
+	for _, p := range l.NoPrefixRoute {
+		if r, found := prefixRoute(o, p); found && hasPrefixRoute(o, p) {
+			b.find(OnBond, NotRestored, "the bond has the kernel's route %s, which another writer had deleted", r)
+			b.do(DeleteRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
+		}
+	}
+}
+
 // routesByDependency are routes in an order in which the kernel takes them: a gateway must be reachable before it is
 // used, so those without one come first.
 func routesByDependency(routes []bond.Route) []bond.Route {
