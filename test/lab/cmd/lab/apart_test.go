@@ -66,7 +66,7 @@ func TestRepeats(t *testing.T) {
 			if res.passed != c.passed || res.failed != c.failed || res.ok() != c.ok || used != c.used {
 				t.Errorf("%s; %d guests used; output:\n%s", res.line(), used, out.String())
 			}
-			if told := strings.Contains(out.String(), "no result for p"); told != (c.used == 2) || told != strings.Contains(res.line(), "second attempt") {
+			if reported := strings.Contains(out.String(), "no result for p"); reported != (c.used == 2) || reported != strings.Contains(res.line(), "second attempt") {
 				t.Errorf("the fault is not reported: %s\n%s", res.line(), out.String())
 			}
 		})
