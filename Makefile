@@ -50,7 +50,7 @@ test-fast: ## Run what needs no lab: lint, and unit tests without the race detec
 
 .PHONY: test-lab
 test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
-	@bin/lab test -guests $(LAB_GUESTS) -timeout 20m $(LAB_FLAGS) $(LAB_PKGS)
+	@bin/lab test -guests $(LAB_GUESTS) -timeout 30m $(LAB_FLAGS) $(LAB_PKGS)
 
 .PHONY: lab-programs
 lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
