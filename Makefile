@@ -61,7 +61,7 @@ test-kube: kube bin/cni/whereabouts $(TOOLS)/gotestsum ## Run the tests that nee
 
 .PHONY: e2e
 e2e: deps kube plugins stand-ins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
-	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 1 -timeout 30m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
+	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 2 -timeout 45m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
 
 # The real Multus and sriov-cni are not part of this repository: PEERS names a directory with their programs.
 .PHONY: test-peers
