@@ -129,6 +129,9 @@ func (s snapshot) link(l *ipLink) {
 func (s snapshot) route(r map[string]any) {
 	delete(r, "flags")
 	dst := r["dst"]
+	if strings.HasPrefix(fmt.Sprint(dst), "fe80:") {
+		return // the kernel makes it with a link-local address, when the link has a carrier
+	}
 	delete(r, "dst")
 	var words []string
 	for _, name := range slices.Sorted(maps.Keys(r)) {
