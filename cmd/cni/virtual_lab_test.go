@@ -113,3 +113,20 @@ func (p *pod) replace(name string) {
 	p.ip("-n", p.name, "link", "add", name, "index", fmt.Sprint(list[0].Index), "address", list[0].Address, "type", "dummy")
 	p.ip("-n", p.name, "link", "set", name, "master", "bond0")
 }
+
+// TestSameMACsInTheLab: links that had one MAC before ADD have different ones after DEL.
+func TestSameMACsInTheLab(t *testing.T) {
+	p := newPod(t)
+	for _, name := range []string{"net1", "net2"} {
+		p.ip("-n", p.name, "link", "add", name, "address", "02:00:00:00:00:aa", "type", "dummy")
+	}
+	for _, fields := range []string{`"mode":1,"failOverMac":1`, `"mode":1`, `"mode":5`} {
+		p.ip("-n", p.name, "link", "set", "net2", "address", "02:00:00:00:00:aa")
+		conf := p.config("1.0.0", fields)
+		p.add(conf, "bond0")
+		p.del(conf, "bond0")
+		if l := p.links(); l["net1"].Address != "02:00:00:00:00:aa" || l["net2"].Address == l["net1"].Address {
+			t.Errorf("%s: after DEL: %s and %s", fields, l["net1"].Address, l["net2"].Address)
+		}
+	}
+}

@@ -281,6 +281,7 @@ func (s *session) finish(ctx context.Context, rec *bond.Record, out *reconcile.O
 		r.Spec.MAC, r.Phase = mac, bond.PhaseReady
 		r.Setup.Returned = time.Now().UTC()
 		plan.Learn(r, &out.Observed)
+		separateMACs(r)
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // giveMACs decides which MAC the bond has and which each member; asked is the one wanted for the
-// bond, empty for none. What a member had before stays in Before and is given back on DEL.
+// bond, empty for none. What a member had before stays in Before and is given back on DEL (but see separateMACs).
 //
 // Where the bond has its active member's MAC it cannot be given one: the member that the
 // kernel prefers gets it. Where members trade MACs on a failover, two alike cannot be: the
@@ -33,6 +33,24 @@ func giveMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
 			if m := &r.Members[i]; m.MAC != "" && ownedBy(r.Members[:i], m.MAC) {
 				m.MAC = freshMAC(r.Members)
 			}
+		}
+	}
+}
+
+// separateMACs gives links that had the MAC of an earlier one another MAC to have after DEL: two links with one MAC are only
+// right in a bond. A VF keeps what it had: its PF may allow no other, and the plugin that attached it resets it. It is called
+// when ADD has succeeded, so that a failed one leaves every MAC as it was.
+func separateMACs(r *bond.Record) {
+	for i := range r.Members {
+		m := &r.Members[i]
+		same := func(other bond.Member) bool { return other.Before.MAC == m.Before.MAC }
+		if m.VF != nil || m.Before.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
+			continue
+		}
+		if m.MAC != "" && m.MAC != m.Before.MAC && m.MAC != r.Spec.MAC {
+			m.Before.MAC = m.MAC // it was given one of its own
+		} else {
+			m.Before.MAC = freshMAC(r.Members)
 		}
 	}
 }

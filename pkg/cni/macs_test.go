@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 const (
@@ -149,4 +150,43 @@ func TestAddMACRefused(t *testing.T) {
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"mac": string(macX)})))
 	wantError(t, err, types.ErrInternal, "net1", string(macX), "pf0")
 	n.nothingLeft(before)
+}
+
+// TestSameMACs: virtual links that had one MAC before ADD have different ones after DEL. A failed ADD changes none.
+func TestSameMACs(t *testing.T) {
+	for _, mode := range []string{"active-backup", "balance-tlb", "balance-xor"} {
+		t.Run(mode, func(t *testing.T) {
+			n := newNode(t, 0)
+			pod := "/run/netns/p1"
+			n.pods[pod] = n.AddPod(pod)
+			for _, name := range []string{"net1", "net2"} {
+				_, err := n.AddVirtual(pod, name)
+				n.must(err)
+				n.must(n.SetMAC(pod, name, "02:00:00:00:00:aa"))
+			}
+			before := n.String()
+			changes := map[string]any{"mode": mode, "failOverMac": nil}
+			if mode == "active-backup" {
+				changes["failOverMac"] = 1
+			}
+			args := n.args("c1", pod, n.config(changes))
+			n.FailApplyIf(func(a plan.Action) error {
+				if _, is := a.(plan.AddRoute); is {
+					return bond.ErrInvalid
+				}
+				return nil
+			})
+			if _, err := n.add(args); err == nil {
+				t.Fatal("ADD succeeded")
+			}
+			n.nothingLeft(before)
+			n.FailApplyIf(nil)
+			n.mustAdd(args)
+			n.mustDel(args)
+			one, two := n.link(pod, "net1").MAC, n.link(pod, "net2").MAC
+			if one != "02:00:00:00:00:aa" || two == one || two == "" {
+				t.Errorf("after DEL: %s and %s", one, two)
+			}
+		})
+	}
 }
