@@ -119,6 +119,16 @@ func diffSysctls(family string, table []sysctl, want, have []int32) []Sysctl {
 	return out
 }
 
+// Sysctl returns the value of one sysctl; false if s does not list it.
+func (s LinkSettings) Sysctl(family, name string) (int64, bool) {
+	for _, c := range s.Sysctls() {
+		if c.Family == family && c.Name == name {
+			return c.Value, true
+		}
+	}
+	return 0, false
+}
+
 // SetSysctl changes one sysctl of s. An unknown name, or one beyond what s lists, is an error.
 func (s *LinkSettings) SetSysctl(c Sysctl) error {
 	table, values := ipv4Sysctls[:], s.IPv4

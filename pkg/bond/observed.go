@@ -65,8 +65,11 @@ type ObservedBond struct {
 	// Transient are those of Addresses that somebody else renews or withdraws: with a lifetime, from router
 	// advertisements, or of a VRRP daemon.
 	Transient []netip.Prefix
-	Routes    []Route
-	Settings  LinkSettings
+	// Tentative are those of Addresses on which duplicate address detection still runs, or waits for a carrier;
+	// Duplicates those that failed it, which the kernel does not use.
+	Tentative, Duplicates []netip.Prefix
+	Routes                []Route
+	Settings              LinkSettings
 	// Upper is what the bond is enslaved to; nil if nothing.
 	Upper *Upper
 }

@@ -105,6 +105,8 @@ type Spec struct {
 	// MAC is the address that ADD returned. With Options.MACFollowsActive it is also
 	// the MAC of one member, which is the active one in a settled bond.
 	MAC MAC `json:"mac,omitempty"`
+	// NoDAD: ADD adds IPv6 addresses without duplicate address detection, as repairs do.
+	NoDAD bool `json:"noDAD,omitempty"`
 }
 
 // Member is a link that belongs to the bond, by identity, and what it had before us.

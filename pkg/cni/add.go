@@ -242,6 +242,9 @@ func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*curr
 	if err != nil {
 		return nil, err
 	}
+	if err := s.awaitDAD(ctx, rec, &out); err != nil {
+		return nil, err
+	}
 	if err := s.finish(ctx, rec, &out); err != nil {
 		return nil, err
 	}

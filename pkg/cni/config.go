@@ -44,6 +44,8 @@ type Config struct {
 	Options bond.Options
 	// MTU in bytes; 0 when nobody asked.
 	MTU int
+	// DAD: ADD adds IPv6 addresses with duplicate address detection.
+	DAD bool
 	// Enforce is what the agent enforces after set-up; EnforceAll if the config does not say.
 	Enforce bond.Enforce
 	// MAC is empty when nobody asked.
@@ -95,6 +97,9 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 		return nil, err
 	}
 	if c.MAC, err = o.mac(args); err != nil {
+		return nil, err
+	}
+	if c.DAD, err = o.booleanOr(fieldDAD, true); err != nil {
 		return nil, err
 	}
 	if c.Enforce, err = o.enforce(); err != nil {

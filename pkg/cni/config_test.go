@@ -48,7 +48,7 @@ func TestParseConfigOKD(t *testing.T) {
 				LinksInContainer: true,
 				Links:            []Link{{Name: "net1"}, {Name: "net2"}},
 				Options:          bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active", bond.OptMiimon: "100"},
-				MTU:              1500, Enforce: bond.EnforceAll,
+				MTU:              1500, DAD: true, Enforce: bond.EnforceAll,
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("config differs (-want +got):\n%s", diff)

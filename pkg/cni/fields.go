@@ -39,6 +39,7 @@ const (
 	fieldQueueID   = "links[].queueId"
 	fieldPrio      = "links[].prio"
 	fieldEnforce   = "enforce"
+	fieldDAD       = "dad"
 	fieldIPAM      = "ipam"
 	fieldDNS       = "dns"
 	trueOrFalse    = "true or false"
@@ -57,6 +58,7 @@ var fields = []Field{
 	{fieldIfName, "ignored", "–", "The bond has the name that the runtime gives (CNI_IFNAME), by which the next plugins of a chain look for it. Another name here causes a warning."},
 	{fieldMTU, fmt.Sprintf("a number from %d to %d, or 0 to take the members' least", minMTU, maxMTU), "0", "The MTU of the bond, which the kernel puts on its members. More than a link has, or the PF that owns it, is refused."},
 	{fieldMAC, "a unicast MAC address, e.g. 02:00:00:00:00:01", "the first link's", "The MAC of the bond. With failOverMac=active, where the bond has its active member's, the first link (the primary, the highest prio) gets it, unless one has it already, and gives it back on DEL. runtimeConfig.mac, args.cni.mac and MAC in CNI_ARGS go before it, in this order."},
+	{fieldDAD, trueOrFalse, "true", "Whether ADD adds IPv6 addresses with duplicate address detection. With an IPv6 gateway ADD waits for it, 5 s at most, and fails if an address is in use, or is still tentative though the bond carries; otherwise a duplicate is reported later. false: the addresses work at once and duplicates go unnoticed. Repairs never detect."},
 	{fieldEnforce, `"all" or "links"`, "all", "What the agent enforces once the pod's set-up is complete. all: also the MTU, MAC, addresses and routes that were requested and that set-up kept. links: the bond, its members, options, names and admin state only; what else changes is learned. After a loss everything is restored in both cases."},
 	{fieldIPAM, "an object with the type of an IPAM plugin, e.g. host-local", "none", "Who gives addresses; the whole network config is passed on to it, runtimeConfig.ips and args.cni.ips among it."},
 	{fieldDNS, "an object with nameservers, domain, search and options", "IPAM's answer", "What the result says of name resolution."},

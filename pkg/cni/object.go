@@ -74,10 +74,12 @@ func (o object) str(name, want string) (string, bool, error) {
 }
 
 // boolean is true, false or, as other plugins write it, the same in quotes; absent is false.
-func (o object) boolean(name string) (bool, error) {
+func (o object) boolean(name string) (bool, error) { return o.booleanOr(name, false) }
+
+func (o object) booleanOr(name string, absent bool) (bool, error) {
 	switch s, found, err := o.scalar(name, trueOrFalse); {
 	case err != nil || !found:
-		return false, err
+		return absent && err == nil, err
 	case s == "true":
 		return true, nil
 	case s == "false":

@@ -18,7 +18,7 @@ func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.S
 	now := time.Now().UTC()
 	r := &bond.Record{
 		Key: k, Phase: bond.PhaseAdding, Network: c.Network, Pod: a.Pod, Sandbox: sandbox,
-		Spec:    bond.Spec{Options: c.Options.Effective(), MTU: mtu, DerivedMTU: c.MTU == 0, Enforce: c.Enforce},
+		Spec:    bond.Spec{Options: c.Options.Effective(), MTU: mtu, DerivedMTU: c.MTU == 0, Enforce: c.Enforce, NoDAD: !c.DAD},
 		CNI:     bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path},
 		Created: now, Updated: now,
 	}

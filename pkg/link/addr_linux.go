@@ -35,11 +35,11 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// addAddress adds p to a link. IPv6 addresses skip duplicate address detection: the pod
-// had the address before, and must not wait a second for it.
-func (c *conn) addAddress(d *device, p netip.Prefix) error {
+// addAddress adds p to a link. Without dad an IPv6 address skips duplicate address detection: where it is restored, the pod
+// had it before and must not wait a second for it.
+func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 	a := &netlink.Addr{IPNet: ipNet(p)}
-	if p.Addr().Is6() {
+	if p.Addr().Is6() && !dad {
 		a.Flags = unix.IFA_F_NODAD
 	}
 	add := func() error {
@@ -73,8 +73,10 @@ func (c *conn) delAddress(d *device, p netip.Prefix) error {
 	return err
 }
 
+// enableIPv6 does for a link, and for the loopback as far as that is possible, what the reference plugins do.
 func (c *conn) enableIPv6(name string) error {
 	return c.ns.Do(func() error {
+		_ = os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf/lo/disable_ipv6"), []byte("0"), 0)
 		return os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf", name, "disable_ipv6"), []byte("0"), 0)
 	})
 }

@@ -35,14 +35,16 @@ func TestAddresses(t *testing.T) {
 	want := []string{"10.56.217.2/24", "192.0.2.7/32", "2001:db8::7/64", "fe80::aa/64"}
 	for range 2 { // to have an address already is success
 		for _, p := range want {
-			if err := c.addAddress(d, netip.MustParsePrefix(p)); err != nil {
+			if err := c.addAddress(d, netip.MustParsePrefix(p), false); err != nil {
 				t.Fatalf("%s: %v", p, err)
 			}
 		}
 	}
 	g.in(g.pod, "addr", "add", "fe80::bb/64", "dev", "net1") // nobody's record has it
 	g.in(g.pod, "addr", "add", "10.9.9.9/8", "dev", "lo")
-	got, _, err := c.addresses(d.Index, g.r)
+	var o bond.ObservedBond
+	err := c.observeAddresses(d.Index, g.r, &o)
+	got := o.Addresses
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,10 +67,12 @@ func TestAddAddressEnablesIPv6(t *testing.T) {
 	if out, err := inNetns(g.pod, "sysctl", "-w", "net.ipv6.conf.net1.disable_ipv6=1"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := c.addAddress(d, netip.MustParsePrefix("2001:db8::7/64")); err != nil {
+	if err := c.addAddress(d, netip.MustParsePrefix("2001:db8::7/64"), false); err != nil {
 		t.Fatal(err)
 	}
-	got, _, err := c.addresses(d.Index, g.r)
+	var o bond.ObservedBond
+	err := c.observeAddresses(d.Index, g.r, &o)
+	got := o.Addresses
 	if err != nil || len(got) != 1 {
 		t.Errorf("addresses %v (%v), want one", got, err)
 	}

@@ -23,28 +23,34 @@ const (
 
 // linkAddress is one RTM_NEWADDR message. The netlink library does not decode IFA_PROTO.
 type linkAddress struct {
-	index     int
-	prefix    netip.Prefix
-	transient bool
+	index                           int
+	prefix                          netip.Prefix
+	transient, tentative, duplicate bool
 }
 
-// addresses are those of a link, and which of them are transient. Link-local IPv6 addresses are the kernel's own and
-// left out, unless the record has them.
-func (c *conn) addresses(index int, r *bond.Record) (out, transient []netip.Prefix, err error) {
+// observeAddresses fills in the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless the
+// record has them.
+func (c *conn) observeAddresses(index int, r *bond.Record, o *bond.ObservedBond) error {
 	all, err := untilWhole(c, func() ([]linkAddress, error) { return c.dumpAddresses(index) })
 	if err != nil {
-		return nil, nil, classify(fmt.Errorf("list the bond's addresses: %w", err))
+		return classify(fmt.Errorf("list the bond's addresses: %w", err))
 	}
 	for _, a := range all {
 		if p := a.prefix; p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !recorded(r, p) {
 			continue
 		}
-		out = append(out, a.prefix)
+		o.Addresses = append(o.Addresses, a.prefix)
 		if a.transient {
-			transient = append(transient, a.prefix)
+			o.Transient = append(o.Transient, a.prefix)
+		}
+		switch {
+		case a.duplicate:
+			o.Duplicates = append(o.Duplicates, a.prefix)
+		case a.tentative:
+			o.Tentative = append(o.Tentative, a.prefix)
 		}
 	}
-	return out, transient, nil
+	return nil
 }
 
 func (c *conn) dumpAddresses(index int) ([]linkAddress, error) {
@@ -97,6 +103,7 @@ func parseAddress(m []byte) (linkAddress, error) {
 	if local.IsValid() {
 		a.prefix = netip.PrefixFrom(local, int(info.Prefixlen))
 	}
+	a.duplicate, a.tentative = flags&unix.IFA_F_DADFAILED != 0, flags&unix.IFA_F_TENTATIVE != 0
 	// One with a peer is not kept either: a prefix does not describe it.
 	a.transient = flags&unix.IFA_F_PERMANENT == 0 || flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_MANAGETEMPADDR) != 0 ||
 		proto == ifaProtoRA || proto == ifaProtoKeepalived || peer.IsValid() && peer != local

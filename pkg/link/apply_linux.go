@@ -44,7 +44,7 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	case plan.SetUpper:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.setUpper(b, a.Upper) })
 	case plan.AddAddress:
-		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addAddress(b, a.Prefix) })
+		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.addAddress(b, a.Prefix, a.DAD) })
 	case plan.DelAddress:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.delAddress(b, a.Prefix) })
 	case plan.AddRoute:

@@ -107,7 +107,7 @@ func (c *conn) observeBond(b *device, all devices, o *bond.ObservedBond, r *bond
 	if o.Settings, err = b.linkSettings(); err != nil {
 		return err
 	}
-	if o.Addresses, o.Transient, err = c.addresses(b.Index, r); err != nil {
+	if err = c.observeAddresses(b.Index, r, o); err != nil {
 		return err
 	}
 	o.Routes, err = c.routes(b.Index)

@@ -29,6 +29,17 @@ func (d *netdev) delAddress(p netip.Prefix) {
 	}
 }
 
+// keeps reports whether IPv6 addresses survive that the link goes down (addrconf_ifdown).
+func (d *netdev) keeps() bool {
+	v, _ := d.settings.Sysctl("ipv6", "keep_addr_on_down")
+	return v > 0
+}
+
+// duplicates are the addresses that failed the detection: those added with it that another host has.
+func (d *netdev) duplicates() []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(d.addrs), func(p netip.Prefix) bool { return !d.failed[p] })
+}
+
 // addRoute needs the link up and the gateway on it, as fib_check_nh does.
 func (d *netdev) addRoute(r bond.Route) error {
 	r.Dst = r.Dst.Masked()

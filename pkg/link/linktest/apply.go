@@ -3,6 +3,7 @@ package linktest
 import (
 	"context"
 	"fmt"
+	"net/netip"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -80,7 +81,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	case plan.SetUpper:
 		return f.enslaveBond(pod, a)
 	case plan.AddAddress:
-		return f.onBond(pod, a.Bond, func(d *netdev) error { d.addAddress(a.Prefix); return nil })
+		return f.onBond(pod, a.Bond, func(d *netdev) error { f.addAddress(d, a); return nil })
 	case plan.DelAddress:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { d.delAddress(a.Prefix); return nil })
 	case plan.AddRoute:
@@ -293,6 +294,17 @@ func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
 		}
 		return d.moveAs(host, name, index)
 	})
+}
+
+// addAddress detects duplicates at once.
+func (f *Fake) addAddress(d *netdev, a plan.AddAddress) {
+	d.addAddress(a.Prefix)
+	if a.DAD && f.otherHosts[a.Prefix.Addr()] {
+		if d.failed == nil {
+			d.failed = map[netip.Prefix]bool{}
+		}
+		d.failed[a.Prefix] = true
+	}
 }
 
 // setAnyMAC sets the MAC of a link or of a bond.

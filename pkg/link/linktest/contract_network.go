@@ -17,6 +17,8 @@ var networkCases = []contractCase{
 	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
 	{"a gateway that is no neighbour is rejected for good", bonding_, gateways},
 	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
+	{"IPv6 addresses stay when the bond goes down, if the bond is told so", bonding_, networkKept},
+	{"an address with duplicate address detection is used after it", bonding_, addressDetected},
 	{"flushed addresses are gone", bonding_, networkFlushed},
 	{"routes are deleted, also those that the kernel made", bonding_, deleteRoutes},
 	{"announcing changes nothing", bonding_, announce},
@@ -203,6 +205,27 @@ func deleteRoutes(s *stage) {
 	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.equal("the kernel's routes for the address, when the bond was down and up", own(), 1)
+}
+
+func networkKept(s *stage) {
+	s.networked()
+	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: bond.SettingsChange{Sysctls: []bond.Sysctl{{Family: "ipv6", Name: "keep_addr_on_down", Value: 1}}}})
+	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")
+	s.equal("addresses of the bond set down", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
+	s.apply(plan.SetUp{Link: s.bond()})
+	o := s.see()
+	s.equal("addresses of the bond up again", o.Bond.Addresses, []netip.Prefix{v4, v6})
+	if !hasRoute(o, bond.Route{Dst: v6.Masked()}) {
+		s.Errorf("routes of the bond up again: %v", o.Bond.Routes)
+	}
+}
+
+func addressDetected(s *stage) {
+	s.bonded(activeBackup())
+	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: v6, DAD: true})
+	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v6})
+	o := s.until("the detection has ended", func(o bond.Observed) bool { return len(o.Bond.Tentative) == 0 })
+	s.equal("duplicates", len(o.Bond.Duplicates), 0)
 }
 
 func networkFlushed(s *stage) {

@@ -2,6 +2,7 @@ package linktest
 
 import (
 	"fmt"
+	"net/netip"
 	"sync"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -27,6 +28,8 @@ type Fake struct {
 	macs    uint64 // "random" MACs given so far
 	inodes  uint64
 	changes []string
+	// otherHosts have these addresses.
+	otherHosts map[netip.Addr]bool
 
 	lacks []bond.Option
 
@@ -53,8 +56,9 @@ func New() *Fake {
 		files: ownership{
 			claims: map[bond.PCIAddress]string{}, caches: map[string]bond.PCIAddress{}, broken: map[bond.PCIAddress]bool{},
 		},
-		applyErrs: map[int]error{},
-		inodes:    4026531840,
+		otherHosts: map[netip.Addr]bool{},
+		applyErrs:  map[int]error{},
+		inodes:     4026531840,
 	}
 	f.addSpace(Host)
 	return f
@@ -107,6 +111,13 @@ func (f *Fake) Link(path, name string) (bond.Link, bool) {
 		}
 	}
 	return bond.Link{}, false
+}
+
+// Occupy lets another host on the network have an address.
+func (f *Fake) Occupy(a netip.Addr) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.otherHosts[a] = true
 }
 
 // Serial is the number by which a link is known in every netns; 0 if there is no such link.

@@ -21,6 +21,7 @@ type netdev struct {
 	mtu       int
 	up        bool
 	addrs     []netip.Prefix
+	failed    map[netip.Prefix]bool // duplicate address detection
 	routes    []bond.Route
 	unrouted  []netip.Prefix // addresses whose own route was deleted
 	settings  bond.LinkSettings
@@ -140,7 +141,7 @@ func (d *netdev) setDown() {
 	}
 	d.up = false
 	d.routes = nil
-	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() })
+	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && !d.keeps() })
 }
 
 // setMAC is dev_set_mac_address for a link that is no bond. The driver is not asked for the MAC

@@ -55,7 +55,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	}
 	ob := &bond.ObservedBond{
 		Link: b.describe(), Options: b.bond.tell(), HasMembers: len(b.bond.members) > 0,
-		Addresses: slices.Clone(b.addrs), Routes: b.allRoutes(), Settings: b.settings.Clone(),
+		Addresses: slices.Clone(b.addrs), Duplicates: b.duplicates(), Routes: b.allRoutes(), Settings: b.settings.Clone(),
 	}
 	if b.bond.usesPrimary() && b.bond.active != nil {
 		ob.Active = b.bond.active.index

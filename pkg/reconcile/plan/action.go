@@ -232,11 +232,13 @@ func (a SetUpper) String() string {
 	return fmt.Sprintf("enslave %s to %s (%s)", a.Bond, a.Upper.Name, a.Upper.Kind)
 }
 
-// AddAddress adds an address to the bond; to have it already is success.
+// AddAddress adds an address to the bond; to have it already is success. With DAD an IPv6 address is used after duplicate
+// address detection only.
 type AddAddress struct {
 	Member
 	Bond   Ref
 	Prefix netip.Prefix
+	DAD    bool
 }
 
 func (a AddAddress) String() string { return fmt.Sprintf("add %s to %s", a.Prefix, a.Bond.Name) }

@@ -13,12 +13,16 @@ func (b *builder) network() {
 		return
 	}
 	o := b.obs.Bond
+	b.prepareIPv6()
 	for _, a := range b.rec.Addresses {
+		if slices.Contains(o.Duplicates, a.Prefix) {
+			b.find(OnBond, DuplicateAddress, "address %s is in use by another host (duplicate address detection failed) and does not work; release it there, then recreate the pod", a.Prefix)
+		}
 		if slices.Contains(o.Addresses, a.Prefix) {
 			continue
 		}
 		b.find(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
-		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix})
+		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix, DAD: b.detectsDuplicates(a.Prefix)})
 		b.announce = true
 	}
 	for _, r := range b.rec.Routes {
@@ -30,21 +34,52 @@ func (b *builder) network() {
 	}
 	b.restoreNetwork()
 	b.dropPrefixRoutes()
-	if all := b.allAddresses(); b.announce && len(all) > 0 {
+	if all := b.announceable(); b.announce && len(all) > 0 {
 		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
 	}
 }
 
-// allAddresses are those that were requested and those that other writers added.
-func (b *builder) allAddresses() []netip.Addr {
-	var out []netip.Addr
+// detectsDuplicates reports whether an address is added with duplicate address detection: at ADD, unless the config
+// disables it. A restored address was the pod's before.
+func (b *builder) detectsDuplicates(p netip.Prefix) bool {
+	return p.Addr().Is6() && b.rec.Phase == bond.PhaseAdding && !b.rec.Spec.NoDAD
+}
+
+// prepareIPv6 makes IPv6 addresses survive that the bond goes down, as the reference plugins do at ADD, and has the kernel
+// announce each to the neighbours when its detection has ended, for which ADD need not wait.
+func (b *builder) prepareIPv6() {
+	if b.rec.Phase != bond.PhaseAdding || !slices.ContainsFunc(b.rec.Addresses, func(a bond.Address) bool { return a.Prefix.Addr().Is6() }) {
+		return
+	}
+	var change bond.SettingsChange
+	for _, name := range []string{"keep_addr_on_down", "ndisc_notify"} {
+		if v, listed := b.obs.Bond.Settings.Sysctl("ipv6", name); listed && v == 0 && (name == "keep_addr_on_down" || !b.rec.Spec.NoDAD) {
+			change.Sysctls = append(change.Sysctls, bond.Sysctl{Family: "ipv6", Name: name, Value: 1})
+		}
+	}
+	if !change.Empty() {
+		b.do(SetLinkSettings{Member: OnBond, Link: b.bondRef(), Change: change})
+	}
+}
+
+// announceable are the addresses that were requested and those that other writers added, without those that the bond does
+// not have for itself yet.
+func (b *builder) announceable() []netip.Addr {
+	var all []netip.Prefix
 	for _, a := range b.rec.Addresses {
-		out = append(out, a.Prefix.Addr())
+		all = append(all, a.Prefix)
 	}
 	if l := b.rec.Learned; l != nil {
-		for _, p := range l.Addresses {
-			out = append(out, p.Addr())
+		all = append(all, l.Addresses...)
+	}
+	o := b.obs.Bond
+	var out []netip.Addr
+	for _, p := range all {
+		added := !slices.Contains(o.Addresses, p)
+		if added && b.detectsDuplicates(p) || slices.Contains(o.Tentative, p) || slices.Contains(o.Duplicates, p) {
+			continue
 		}
+		out = append(out, p.Addr())
 	}
 	return out
 }

@@ -77,6 +77,8 @@ const (
 	NoCarrier    Code = "NoCarrier"
 	LinkDown     Code = "LinkDown"
 	Stranger     Code = "Stranger"
+	// DuplicateAddress: an address failed duplicate address detection, so the kernel does not use it.
+	DuplicateAddress Code = "DuplicateAddress"
 	// NotProven: a virtual link from the host cannot be given back, because no link is proven to be it.
 	NotProven Code = "NotProven"
 	// MACAway: the bond has another member's MAC until the owner of the recorded one carries again.
@@ -108,5 +110,5 @@ const (
 
 // needsPerson says that a finding stands until somebody acts.
 func (c Code) needsPerson() bool {
-	return c == NameTaken || c == Claimed || c == OptionDrift || c == Ambiguous || c == NotRestored || c == NotKept || c == LeaseLost
+	return c == NameTaken || c == Claimed || c == OptionDrift || c == DuplicateAddress || c == Ambiguous || c == NotRestored || c == NotKept || c == LeaseLost
 }
