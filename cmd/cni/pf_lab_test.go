@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -17,7 +18,7 @@ func (p *pod) hidePF(card int) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	elsewhere := p.name + "pf"
+	elsewhere := fmt.Sprintf("%spf%d", p.name, card)
 	p.ip("netns", "add", elsewhere)
 	p.ip("link", "set", name, "netns", elsewhere)
 	p.ip("-n", elsewhere, "link", "set", name, "up")

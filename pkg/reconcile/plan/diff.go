@@ -85,7 +85,7 @@ func (b *builder) create() {
 	if b.obs.Squatter != nil {
 		// A member bears the bond's name: its own name first, the bond in the next round.
 		for i := range b.obs.Members {
-			if m := &b.obs.Members[i]; m.Place == bond.InPod {
+			if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Ownership != bond.Released {
 				b.memberName(i, m)
 			}
 		}
