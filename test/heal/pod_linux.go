@@ -6,10 +6,12 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"os"
 
 	"github.com/containernetworking/cni/libcni"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
@@ -96,8 +98,27 @@ func (p *Pod) attach(ctx context.Context, m member) error {
 	if p.sriov != nil {
 		return p.sriov.Add(p.sriovArgs(m), p.sriovConfig(m))
 	}
-	_, err := p.cniAdd(ctx, hostDevice(m), m.name)
-	return err
+	if _, err := p.cniAdd(ctx, hostDevice(m), m.name); err != nil {
+		return err
+	}
+	return p.tuneVF(ctx, m)
+}
+
+// tuneVF sets what sriov-cni (arp_notify, ndisc_notify) and a chained tuning set on a VF. A VF that returns from its
+// driver has lost it.
+func (p *Pod) tuneVF(ctx context.Context, m member) error {
+	ns, err := netns.Open(p.netns())
+	if err != nil {
+		return err
+	}
+	err = ns.Do(func() error {
+		var errs []error
+		for _, name := range []string{"ipv4/conf/" + m.name + "/arp_notify", "ipv6/conf/" + m.name + "/ndisc_notify"} {
+			errs = append(errs, os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0))
+		}
+		return errors.Join(errs...)
+	})
+	return errors.Join(err, ns.Close(), ip(ctx, "-n %s link set %s txqueuelen %d", p.Name, m.name, 700+m.number))
 }
 
 func (p *Pod) addBond(ctx context.Context) (*current.Result, error) {
