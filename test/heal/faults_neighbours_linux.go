@@ -131,10 +131,10 @@ func releasedVF(ctx context.Context, s *scene) error {
 			return err
 		}
 		s.say("the agent reports after %s: %s", short(s.result.Seen), reported.Reason)
-		if err := s.quiet(ctx, 2*time.Second); err != nil {
+		if err = s.quiet(ctx, 2*time.Second); err != nil {
 			return err
 		}
-		if _, err := topology.Netdev(vf.pci); err != nil {
+		if _, err = topology.Netdev(vf.pci); err != nil {
 			return fmt.Errorf("the VF should be in the host: %w", err)
 		}
 		now, err := c.snapshot(ctx)

@@ -153,8 +153,8 @@ func (s snapshot) sysctls(path string) error {
 		for _, link := range []string{BondName, "net1", "net2"} {
 			for _, name := range []string{"ipv4 arp_notify", "ipv4 rp_filter", "ipv6 ndisc_notify"} {
 				family, sysctl, _ := strings.Cut(name, " ")
-				value, err := os.ReadFile("/proc/sys/net/" + family + "/conf/" + link + "/" + sysctl) // a link that is not there has none
-				if err == nil {
+				value, missing := os.ReadFile("/proc/sys/net/" + family + "/conf/" + link + "/" + sysctl)
+				if missing == nil { // a link that is not there has none
 					s[link+" sysctl "+name] = strings.TrimSpace(string(value))
 				}
 			}
