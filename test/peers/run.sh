@@ -40,7 +40,9 @@ dir=$(cd "$dir" && pwd)
 export BONDKEEPER_PEERS=$dir
 part "facts of Multus, at a real API server" .cache/bin/gotestsum --format standard-verbose -- \
     -tags kube -count 1 -timeout 20m ./test/peers/multus
-for package in ${PEERS_LAB_PKGS:-./test/peers/sriov}; do
+packages=./test/peers/sriov
+[ -d test/chains ] && packages+=" ./test/chains"
+for package in ${PEERS_LAB_PKGS:-$packages}; do
     part "$package, in the lab" bin/lab test -timeout 20m -env "BONDKEEPER_PEERS=$dir" "$package"
 done
 for form in thin thick; do
