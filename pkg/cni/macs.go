@@ -38,13 +38,14 @@ func giveMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
 }
 
 // separateMACs gives links that had the MAC of an earlier one another MAC to have after DEL: two links with one MAC are only
-// right in a bond. A VF keeps what it had: its PF may allow no other, and the plugin that attached it resets it. It is called
-// when ADD has succeeded, so that a failed one leaves every MAC as it was.
+// right in a bond. A VF keeps what it had: its PF may allow no other, and the plugin that attached it resets it. So does a
+// VLAN, which has the MAC of the link below it. It is called when ADD has succeeded, so that a failed one leaves every
+// MAC as it was.
 func separateMACs(r *bond.Record) {
 	for i := range r.Members {
 		m := &r.Members[i]
 		same := func(other bond.Member) bool { return other.Before.MAC == m.Before.MAC }
-		if m.VF != nil || m.Before.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
+		if m.VF != nil || m.Kind == "vlan" || m.Before.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
 			continue
 		}
 		if m.MAC != "" && m.MAC != m.Before.MAC && m.MAC != r.Spec.MAC {

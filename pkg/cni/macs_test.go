@@ -152,6 +152,25 @@ func TestAddMACRefused(t *testing.T) {
 	n.nothingLeft(before)
 }
 
+// TestSameMACsOfVLANs: VLANs have the MAC of the link below them, and keep it.
+func TestSameMACsOfVLANs(t *testing.T) {
+	const mac = "02:00:00:00:00:aa"
+	r := &bond.Record{}
+	for _, kind := range []string{"vlan", "vlan", "veth", "veth"} {
+		r.Members = append(r.Members, bond.Member{Kind: kind, MAC: mac, Before: bond.Before{MAC: mac}})
+	}
+	r.Members = append(r.Members, bond.Member{VF: &bond.VF{}, MAC: mac, Before: bond.Before{MAC: mac}})
+	separateMACs(r)
+	for i, same := range []bool{true, true, false, false, true} {
+		if (r.Members[i].Before.MAC == mac) != same {
+			t.Errorf("member %d: %+v", i, r.Members[i])
+		}
+	}
+	if r.Members[2].Before.MAC == r.Members[3].Before.MAC {
+		t.Errorf("two have %s", r.Members[2].Before.MAC)
+	}
+}
+
 // TestSameMACs: virtual links that had one MAC before ADD have different ones after DEL. A failed ADD changes none.
 func TestSameMACs(t *testing.T) {
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-xor"} {
