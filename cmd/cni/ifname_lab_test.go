@@ -32,7 +32,7 @@ func TestStatusInTheLab(t *testing.T) {
 	p := newPod(t)
 	status := func(ipam string) error {
 		conf := p.config("1.1.0", `"mode":1,"ipam":`+ipam)
-		list, err := libcni.ConfListFromConf(conf)
+		list, err := libcni.NetworkConfFromBytes([]byte(`{"cniVersion":"1.1.0","name":"lab","plugins":[` + string(conf.Bytes) + `]}`))
 		if err != nil {
 			t.Fatal(err)
 		}
