@@ -1,0 +1,224 @@
+//go:build lab
+
+package chains
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/version"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	bin = "../../bin"
+	// patience bounds each wait. A VF has its carrier some three seconds after its PF.
+	patience = time.Minute
+	bondName = "bond0"
+)
+
+// quiet drops what the plugins log.
+var quiet = &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: io.Discard}, PluginDecoder: version.PluginDecoder{}}
+
+// pod is a network namespace with one VF of each of two cards in it, and the networks of its chain.
+type pod struct {
+	t      *testing.T
+	chain  chain
+	number int // of its VFs on their cards
+	name   string
+	vfs    []string // PCI addresses
+	cni    *libcni.CNIConfig
+	lists  map[string]*libcni.NetworkConfigList // by interface name
+	order  []string                             // interface names in the order of their ADDs
+	// bare is the pod before the bond was added, made after the bond's set-up was complete.
+	bare, made facts
+	// topGone: the kernel deleted what was on top of the bond together with it.
+	topGone bool
+}
+
+// newPod makes the namespace and gives it the VFs with this number.
+func newPod(t *testing.T, c chain, number int) *pod {
+	t.Helper()
+	guest, err := topology.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pod{t: t, chain: c, number: number, name: fmt.Sprintf("chain%d", number), lists: map[string]*libcni.NetworkConfigList{},
+		cni: libcni.NewCNIConfigWithCacheDir([]string{bin + "/cni", bin}, t.TempDir(), quiet)}
+	for _, card := range guest.Cards[:2] {
+		pf, err := topology.Netdev(card.PF.PCI)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ip("link", "set", pf, "up")
+		p.vfs = append(p.vfs, card.VFs[number].PCI)
+	}
+	p.ip("netns", "add", p.name)
+	t.Cleanup(func() {
+		for i := len(p.order) - 1; i >= 0; i-- { // no error where the test has done it
+			_ = p.cni.DelNetworkList(context.Background(), p.lists[p.order[i]], p.runtime(p.order[i]))
+		}
+		p.ip("netns", "del", p.name)
+	})
+	p.ip("-n", p.name, "link", "set", "lo", "up")
+	return p
+}
+
+// ip runs iproute2 and returns its standard output.
+func (p *pod) ip(args ...string) []byte {
+	p.t.Helper()
+	out, err := ip(args...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return out
+}
+
+func ip(args ...string) ([]byte, error) {
+	var stderr bytes.Buffer
+	cmd := exec.Command("ip", args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return nil, fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, &stderr)
+	}
+	return out, nil
+}
+
+func (p *pod) runtime(ifName string) *libcni.RuntimeConf {
+	return &libcni.RuntimeConf{ContainerID: p.name, NetNS: "/run/netns/" + p.name, IfName: ifName,
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "chains"}, {"K8S_POD_NAME", p.name}}}
+}
+
+// add calls ADD of a chain of plugins.
+func (p *pod) add(ifName string, plugins ...string) {
+	p.t.Helper()
+	text := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"net-%s","plugins":[%s]}`, ifName, strings.Join(plugins, ","))
+	list, err := libcni.NetworkConfFromBytes([]byte(text))
+	if err != nil {
+		p.t.Fatalf("%s: %v", text, err)
+	}
+	p.lists[ifName], p.order = list, append(p.order, ifName)
+	if _, err := p.cni.AddNetworkList(p.t.Context(), list, p.runtime(ifName)); err != nil {
+		p.t.Fatalf("ADD of %s: %v\n%s", ifName, err, p.ip("-n", p.name, "-d", "addr"))
+	}
+}
+
+// build has the VFs moved into the pod, and then adds the bond and what is on top of it.
+func (p *pod) build(stateDir string) {
+	p.t.Helper()
+	for i, vf := range p.vfs {
+		p.add(fmt.Sprintf("net%d", i+1), append([]string{fmt.Sprintf(`{"type":"host-device","pciBusID":%q}`, vf)}, p.chain.afterVF...)...)
+	}
+	p.wait("the VFs' carrier", func() bool {
+		p.bare = p.facts()
+		return p.bare["net1 lower_up"] == "true" && p.bare["net2 lower_up"] == "true"
+	})
+	config := fmt.Sprintf(`{"type":"bond","stateDir":%q,"linksInContainer":true,"links":[{"name":"net1"},{"name":"net2"}],%s}`, stateDir, p.chain.bond)
+	config = strings.NewReplacer("10N/24", fmt.Sprintf("10%d/24", p.number), "::N/64", fmt.Sprintf("::%d/64", p.number+1)).Replace(config)
+	p.add(bondName, append([]string{config}, p.chain.afterBond...)...)
+	for name, plugins := range p.chain.onTop {
+		p.add(name, plugins...)
+	}
+}
+
+// check calls CHECK of every network of the pod with its cached result, as libcni does. host-device fails CHECK of a VF
+// to which the bond gave its MAC.
+func (p *pod) check(when string) {
+	p.t.Helper()
+	for _, name := range p.order {
+		_, onTop := p.chain.onTop[name]
+		if p.chain.oneMAC && strings.HasPrefix(name, "net") || onTop && p.topGone {
+			continue
+		}
+		if err := p.cni.CheckNetworkList(p.t.Context(), p.lists[name], p.runtime(name)); err != nil {
+			p.t.Errorf("CHECK of %s %s: %v", name, when, err)
+		}
+	}
+}
+
+// del calls DEL of every network, the last one first; twice, as a runtime may, but for host-device, which fails if the
+// VF is not in the pod any more.
+func (p *pod) del() {
+	p.t.Helper()
+	for i := len(p.order) - 1; i >= 0; i-- {
+		name := p.order[i]
+		again := []string{"first", "second"}
+		if strings.HasPrefix(name, "net") {
+			again = again[:1]
+		}
+		for _, when := range again {
+			if err := p.cni.DelNetworkList(p.t.Context(), p.lists[name], p.runtime(name)); err != nil {
+				p.t.Errorf("%s DEL of %s: %v", when, name, err)
+			}
+			if name == bondName {
+				p.same(when+" DEL of the bond", p.bare)
+			}
+		}
+	}
+}
+
+// same waits until the pod has these facts.
+func (p *pod) same(when string, want facts) {
+	p.t.Helper()
+	deadline := time.After(patience / 2)
+	for {
+		diff := p.facts().diff(want)
+		if len(diff) == 0 {
+			return
+		}
+		select {
+		case <-deadline:
+			p.t.Errorf("%s:\n  %s", when, strings.Join(diff, "\n  "))
+			return
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// wait waits for a condition.
+func (p *pod) wait(what string, ok func() bool) {
+	p.t.Helper()
+	deadline := time.After(patience)
+	for !ok() {
+		select {
+		case <-deadline:
+			p.t.Fatalf("waited in vain for %s:\n%s", what, p.ip("-n", p.name, "-d", "addr"))
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
+}
+
+// unbind takes the driver from a VF; bind gives it back.
+func (p *pod) driver(file string, vf string) {
+	p.t.Helper()
+	if err := os.WriteFile("/sys/bus/pci/drivers/igbvf/"+file, []byte(vf), 0o200); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// setUpComplete reads from the record whether the agent takes the pod's set-up as complete.
+func (p *pod) setUpComplete(stateDir string) bool {
+	p.t.Helper()
+	records, err := store.Open(stateDir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	rec, err := records.Load(bond.Key{ContainerID: p.name, IfName: bondName})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return !rec.Setup.Complete.IsZero()
+}
