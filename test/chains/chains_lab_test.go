@@ -36,6 +36,7 @@ const (
 
 var (
 	bondSysctls = []string{"ipv4/conf/bond0/arp_filter", "ipv4/conf/bond0/rp_filter", "ipv6/conf/bond0/accept_ra"}
+	vfSysctls   = []string{"ipv4/conf/net1/arp_notify", "ipv4/conf/net2/arp_notify", "ipv6/conf/net1/ndisc_notify", "ipv6/conf/net2/ndisc_notify"}
 )
 
 // movedBySBR: sbr moves each route of the bond to the table of its source address.
@@ -59,6 +60,18 @@ func chains() []chain {
 		},
 		{name: "bond, vrf", bond: activeBackup + `,` + static, afterBond: []string{`{"type":"vrf","vrfname":"blue","table":500}`},
 			want: facts{"bond0 master": "blue"}},
+		{
+			name: "host-device, tuning; bond", bond: activeBackup + `,` + static, sysctls: vfSysctls,
+			afterVF: []string{`{"type":"tuning","mtu":1400,"txQLen":555,"sysctl":{"net.ipv4.conf.IFNAME.arp_notify":"1","net.ipv6.conf.IFNAME.ndisc_notify":"1"}}`},
+			want:    facts{"bond0 mtu": "1400", "net1 txqlen": "555", "sysctl ipv4/conf/net1/arp_notify": "1", "sysctl ipv6/conf/net2/ndisc_notify": "1"},
+		},
+		{
+			name: "bond; vlan and macvlan on top", bond: activeBackup + `,` + static,
+			onTop: map[string][]string{
+				"vlan100": {`{"type":"vlan","master":"bond0","linkInContainer":true,"vlanId":100,"mtu":1400,"ipam":{"type":"static","addresses":[{"address":"203.0.113.7/24"}]}}`},
+				"macvlan": {`{"type":"macvlan","master":"bond0","linkInContainer":true,"mode":"bridge","ipam":{"type":"static","addresses":[{"address":"192.0.2.77/24"}]}}`},
+			},
+		},
 	}
 }
 
