@@ -128,7 +128,12 @@ func (s *session) sandbox(path string) (bond.Sandbox, error) {
 	return sandbox, nil
 }
 
-func sameNetns(a, b bond.Sandbox) bool { return a.Dev == b.Dev && a.Inode == b.Inode }
+// sameNetns compares what is known of both. The kernel gives the inode number of a netns that ended to the next one, which
+// has another cookie.
+func sameNetns(a, b bond.Sandbox) bool {
+	return a.Dev == b.Dev && a.Inode == b.Inode &&
+		(a.Cookie == 0 || b.Cookie == 0 || a.Cookie == b.Cookie) && (a.Boot == "" || b.Boot == "" || a.Boot == b.Boot)
+}
 
 // lockAdd keeps two ADDs of one bond apart for as long as they last: they would share one
 // lease. The bond's own lock will not do, for a DEL and the agent need not wait for IPAM. With

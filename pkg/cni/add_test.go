@@ -386,3 +386,22 @@ func TestIfNameOfOlderVersion(t *testing.T) {
 	n.mustDel(args)
 	n.nothingLeft(before)
 }
+
+// TestSameNetns: an inode number alone does not make two sandboxes one.
+func TestSameNetns(t *testing.T) {
+	a := bond.Sandbox{Dev: 4, Inode: 7, Boot: "x", Cookie: 1}
+	for _, tt := range []struct {
+		b    bond.Sandbox
+		same bool
+	}{
+		{a, true},
+		{bond.Sandbox{Dev: 4, Inode: 7}, true}, // of an older version
+		{bond.Sandbox{Dev: 4, Inode: 7, Boot: "x", Cookie: 2}, false},
+		{bond.Sandbox{Dev: 4, Inode: 7, Boot: "y", Cookie: 1}, false},
+		{bond.Sandbox{Dev: 4, Inode: 8, Boot: "x", Cookie: 1}, false},
+	} {
+		if got := sameNetns(a, tt.b); got != tt.same {
+			t.Errorf("%+v: %t", tt.b, got)
+		}
+	}
+}
