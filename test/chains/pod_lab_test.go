@@ -20,6 +20,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+	"github.com/bondkeeper/bondkeeper/test/peers"
 )
 
 const (
@@ -56,7 +57,7 @@ func newPod(t *testing.T, c chain, number int) *pod {
 		t.Fatal(err)
 	}
 	p := &pod{t: t, chain: c, number: number, name: fmt.Sprintf("chain%d", number), lists: map[string]*libcni.NetworkConfigList{},
-		cni: libcni.NewCNIConfigWithCacheDir([]string{bin + "/cni", bin}, t.TempDir(), quiet)}
+		cni: libcni.NewCNIConfigWithCacheDir(pluginDirs(), t.TempDir(), quiet)}
 	for _, card := range guest.Cards[:2] {
 		pf, err := topology.Netdev(card.PF.PCI)
 		if err != nil {
@@ -116,11 +117,28 @@ func (p *pod) add(ifName string, plugins ...string) {
 	}
 }
 
+func pluginDirs() []string {
+	dirs := []string{bin + "/cni", bin}
+	if real := os.Getenv(peers.DirEnv); real != "" {
+		dirs = append(dirs, real)
+	}
+	return dirs
+}
+
+// vfPlugin is the config of the plugin that moves a VF into the pod: host-device, or the real sriov-cni where make
+// test-peers names its directory.
+func vfPlugin(vf string) string {
+	if os.Getenv(peers.DirEnv) != "" {
+		return fmt.Sprintf(`{"type":"sriov","deviceID":%q}`, vf)
+	}
+	return fmt.Sprintf(`{"type":"host-device","pciBusID":%q}`, vf)
+}
+
 // build has the VFs moved into the pod, and then adds the bond and what is on top of it.
 func (p *pod) build(stateDir string) {
 	p.t.Helper()
 	for i, vf := range p.vfs {
-		p.add(fmt.Sprintf("net%d", i+1), append([]string{fmt.Sprintf(`{"type":"host-device","pciBusID":%q}`, vf)}, p.chain.afterVF...)...)
+		p.add(fmt.Sprintf("net%d", i+1), append([]string{vfPlugin(vf)}, p.chain.afterVF...)...)
 	}
 	p.wait("the VFs' carrier", func() bool {
 		p.bare = p.facts()
