@@ -46,30 +46,53 @@ type LinkSettings struct {
 	// kernel's interface (linux/ip.h, linux/ipv6.h). A kernel without a newer sysctl lists fewer.
 	IPv4 []int32 `json:"ipv4,omitempty"`
 	IPv6 []int32 `json:"ipv6,omitempty"`
+	// Neigh are the sysctls below net.ipv4.neigh and net.ipv6.neigh that differ from the netns's defaults, sorted. No
+	// message has them, so they are read in set-up and after a loss only; nil if they were not read.
+	Neigh []Sysctl `json:"neigh,omitempty"`
 }
 
 // Clone is a copy that shares nothing with s.
 func (s LinkSettings) Clone() LinkSettings {
-	s.IPv4, s.IPv6 = slices.Clone(s.IPv4), slices.Clone(s.IPv6)
+	s.IPv4, s.IPv6, s.Neigh = slices.Clone(s.IPv4), slices.Clone(s.IPv6), slices.Clone(s.Neigh)
 	return s
 }
 
 // Equal compares what Diff compares.
 func (s LinkSettings) Equal(o LinkSettings) bool {
-	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6)
+	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6) && slices.Equal(s.Neigh, o.Neigh)
 }
 
-// Sysctl is one setting below net/ipv4/conf/LINK or net/ipv6/conf/LINK.
+// Learn is what was observed now, with what was not read taken from before.
+func (s LinkSettings) Learn(now LinkSettings) LinkSettings {
+	now = now.Clone()
+	if now.Neigh == nil {
+		now.Neigh = slices.Clone(s.Neigh)
+	}
+	return now
+}
+
+// Sysctl is one setting below net/ipv4/conf/LINK or net/ipv6/conf/LINK, or with Neigh below net/FAMILY/neigh/LINK.
 type Sysctl struct {
 	// Family is "ipv4" or "ipv6".
-	Family string
-	Name   string
+	Family string `json:"family"`
+	Neigh  bool   `json:"neigh,omitempty"`
+	Name   string `json:"name"`
 	// Value is as the sysctl's file has it.
-	Value int64
+	Value int64 `json:"value"`
 }
 
-// String names it as sysctl(8) does, without the link: "ipv4.arp_notify=1".
-func (s Sysctl) String() string { return fmt.Sprintf("%s.%s=%d", s.Family, s.Name, s.Value) }
+// Dir is the directory of the link's sysctls, "conf" or "neigh".
+func (s Sysctl) Dir() string {
+	if s.Neigh {
+		return "neigh"
+	}
+	return "conf"
+}
+
+// String names it as sysctl(8) does, without the link: "ipv4.conf.arp_notify=1".
+func (s Sysctl) String() string {
+	return fmt.Sprintf("%s.%s.%s=%d", s.Family, s.Dir(), s.Name, s.Value)
+}
 
 // SettingsChange is what makes one LinkSettings of another. Nil fields are not changed.
 type SettingsChange struct {
@@ -106,6 +129,11 @@ func (s LinkSettings) Diff(have LinkSettings) SettingsChange {
 		c.Flags = &s.Flags
 	}
 	c.Sysctls = append(diffSysctls("ipv4", ipv4Sysctls[:], s.IPv4, have.IPv4), diffSysctls("ipv6", ipv6Sysctls[:], s.IPv6, have.IPv6)...)
+	for _, want := range s.Neigh {
+		if have.Neigh != nil && !slices.Contains(have.Neigh, want) {
+			c.Sysctls = append(c.Sysctls, want)
+		}
+	}
 	return c
 }
 
@@ -131,6 +159,12 @@ func (s LinkSettings) Sysctl(family, name string) (int64, bool) {
 
 // SetSysctl changes one sysctl of s. An unknown name, or one beyond what s lists, is an error.
 func (s *LinkSettings) SetSysctl(c Sysctl) error {
+	if c.Neigh {
+		s.Neigh = slices.DeleteFunc(s.Neigh, func(n Sysctl) bool { return n.Family == c.Family && n.Name == c.Name })
+		s.Neigh = append(s.Neigh, c)
+		slices.SortFunc(s.Neigh, func(a, b Sysctl) int { return strings.Compare(a.String(), b.String()) })
+		return nil
+	}
 	table, values := ipv4Sysctls[:], s.IPv4
 	if c.Family == "ipv6" {
 		table, values = ipv6Sysctls[:], s.IPv6
@@ -153,5 +187,5 @@ func (s LinkSettings) Sysctls() []Sysctl {
 		}
 		return out
 	}
-	return append(all("ipv4", ipv4Sysctls[:], s.IPv4), all("ipv6", ipv6Sysctls[:], s.IPv6)...)
+	return slices.Concat(all("ipv4", ipv4Sysctls[:], s.IPv4), all("ipv6", ipv6Sysctls[:], s.IPv6), s.Neigh)
 }

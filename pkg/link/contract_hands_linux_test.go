@@ -255,7 +255,7 @@ func (h *hands) SetSettings(path, name string, c bond.SettingsChange) error {
 	}
 	defer func() { _ = ns.Close() }()
 	for _, s := range c.Sysctls {
-		file := filepath.Join("/proc/sys/net", s.Family, "conf", name, s.Name)
+		file := filepath.Join("/proc/sys/net", s.Family, s.Dir(), name, s.Name)
 		err = errors.Join(err, ns.Do(func() error { return os.WriteFile(file, []byte(fmt.Sprint(s.Value)), 0) }))
 	}
 	return err

@@ -62,7 +62,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 			found[d] = true
 			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
 			om.QueueID, om.Prio = d.member.queueID, d.member.prio
-			if om.Settings, err = d.linkSettings(); err != nil {
+			if om.Settings, err = c.settingsOf(d, r.InSetup() || r.Phase == bond.PhaseAdding || m.Restoring); err != nil {
 				return err
 			}
 		}
@@ -104,7 +104,7 @@ func (c *conn) observeBond(b *device, all devices, o *bond.ObservedBond, r *bond
 		return err
 	}
 	o.Active = activeMember(b)
-	if o.Settings, err = b.linkSettings(); err != nil {
+	if o.Settings, err = c.settingsOf(b, r.InSetup() || r.Phase == bond.PhaseAdding || r.Restoring); err != nil {
 		return err
 	}
 	if err = c.observeAddresses(b.Index, r, o); err != nil {
@@ -112,6 +112,15 @@ func (c *conn) observeBond(b *device, all devices, o *bond.ObservedBond, r *bond
 	}
 	o.Routes, err = c.routes(b.Index)
 	return err
+}
+
+// settingsOf are a link's settings. Those of its neighbour tables are files to read, so only where they matter.
+func (c *conn) settingsOf(d *device, withNeigh bool) (bond.LinkSettings, error) {
+	s, err := d.linkSettings()
+	if err == nil && withNeigh {
+		s.Neigh, err = c.neighSysctls(d.Name)
+	}
+	return s, err
 }
 
 func activeMember(b *device) int {

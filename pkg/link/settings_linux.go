@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -89,13 +90,45 @@ func (c *conn) setSysctls(name string, all []bond.Sysctl) error {
 	return c.ns.Do(func() error {
 		var errs []error
 		for _, s := range all {
-			path := filepath.Join(c.sysctl, s.Family, "conf", name, s.Name)
+			path := filepath.Join(c.sysctl, s.Family, s.Dir(), name, s.Name)
 			if err := os.WriteFile(path, []byte(strconv.FormatInt(s.Value, 10)), 0); err != nil {
 				errs = append(errs, fmt.Errorf("sysctl %s: %w", s, err))
 			}
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// neighSysctls are those of a link's neighbour tables that differ from the netns's defaults. There is no message with
+// them for one link: RTM_GETNEIGHTBL dumps those of all links. What cannot be read (no IPv6) is left out.
+func (c *conn) neighSysctls(link string) ([]bond.Sysctl, error) {
+	out := []bond.Sysctl{}
+	err := c.ns.Do(func() error {
+		for _, family := range []string{"ipv4", "ipv6"} {
+			dir := filepath.Join(c.sysctl, family, "neigh")
+			entries, err := os.ReadDir(filepath.Join(dir, link))
+			if err != nil {
+				continue
+			}
+			for _, e := range entries {
+				value, err := readNumber(filepath.Join(dir, link, e.Name()))
+				usual, errUsual := readNumber(filepath.Join(dir, "default", e.Name()))
+				if err == nil && errUsual == nil && value != usual {
+					out = append(out, bond.Sysctl{Family: family, Neigh: true, Name: e.Name(), Value: value})
+				}
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+func readNumber(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
 // setUpper enslaves the bond to a link of the pod that must still be what the action names.

@@ -1,6 +1,8 @@
 package linktest
 
 import (
+	"time"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
@@ -22,6 +24,8 @@ func someSettings() bond.SettingsChange {
 			{Family: "ipv4", Name: "arp_notify", Value: 1}, {Family: "ipv4", Name: "rp_filter", Value: 2},
 			{Family: "ipv6", Name: "ndisc_notify", Value: 1}, {Family: "ipv6", Name: "router_solicitation_interval", Value: 7},
 			{Family: "ipv6", Name: "keep_addr_on_down", Value: 1},
+			{Family: "ipv4", Neigh: true, Name: "base_reachable_time_ms", Value: 12000},
+			{Family: "ipv6", Neigh: true, Name: "ucast_solicit", Value: 5},
 		},
 	}
 }
@@ -47,6 +51,7 @@ func has(s bond.LinkSettings, want bond.SettingsChange) string {
 }
 
 func setSettings(s *stage) {
+	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
 	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: change})
@@ -63,6 +68,7 @@ func setSettings(s *stage) {
 }
 
 func observeSettings(s *stage) {
+	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
 	s.must(s.w.SetSettings(s.path, "bond0", change), "set by hand")
@@ -73,6 +79,7 @@ func observeSettings(s *stage) {
 
 // settingsLost: restoring is the difference between what was learned and what the new bond has.
 func settingsLost(s *stage) {
+	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.create(activeBackup())
 	before := s.see().Bond.Settings
 	change := someSettings()
@@ -91,6 +98,7 @@ func settingsLost(s *stage) {
 }
 
 func memberSettingsLost(s *stage) {
+	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	m := &s.r.Members[0]
 	change := bond.SettingsChange{Sysctls: someSettings().Sysctls}

@@ -75,7 +75,7 @@ func (s *space) add(d *netdev) *netdev {
 
 // newSettings are what a link has that was just made, or that just came into a netns.
 func newSettings() bond.LinkSettings {
-	return bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, 33), IPv6: make([]int32, 60)}
+	return bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, 33), IPv6: make([]int32, 60), Neigh: []bond.Sysctl{}}
 }
 
 // freeName is the first of prefix0, prefix1, … that no link has.
@@ -253,7 +253,7 @@ func (d *netdev) moveAs(to *space, name string, index int) error {
 	d.name = name
 	// The sysctls are the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay.
 	fresh := newSettings()
-	d.settings.IPv4, d.settings.IPv6 = fresh.IPv4, fresh.IPv6
+	d.settings.IPv4, d.settings.IPv6, d.settings.Neigh = fresh.IPv4, fresh.IPv6, fresh.Neigh
 	if index != 0 {
 		d.index = index
 	}

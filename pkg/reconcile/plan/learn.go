@@ -116,7 +116,11 @@ func hasRoute(b *bond.ObservedBond, r bond.Route) bool {
 // extras learns what nobody requested: settings, a master, and more addresses and routes.
 func (l *learner) extras() {
 	b := l.obs.Bond
-	now := bond.Learned{Settings: b.Settings.Clone()}
+	var before bond.LinkSettings
+	if l.rec.Learned != nil {
+		before = l.rec.Learned.Settings
+	}
+	now := bond.Learned{Settings: before.Learn(b.Settings)}
 	for _, p := range b.Addresses {
 		requested := slices.ContainsFunc(l.rec.Addresses, func(a bond.Address) bool { return a.Prefix == p })
 		if !requested && !slices.Contains(b.Transient, p) && len(now.Addresses) < bond.MaxLearnedAddresses {
@@ -150,6 +154,9 @@ func (l *learner) extras() {
 func (l *learner) noteExtras(old, now *bond.Learned) {
 	if d := now.Settings.Diff(old.Settings); !d.Empty() {
 		l.note("settings %s", d)
+	}
+	if !slices.Equal(now.Settings.Neigh, old.Settings.Neigh) {
+		l.note("neighbour sysctls %v", now.Settings.Neigh)
 	}
 	if !slices.Equal(old.Addresses, now.Addresses) {
 		l.note("further addresses %v", now.Addresses)
@@ -219,12 +226,14 @@ func (l *learner) members() {
 		if m.Restoring || o.Place != bond.InPod || o.Link.Master != l.obs.Bond.Index {
 			continue
 		}
-		if m.Settings != nil && m.Settings.Equal(o.Settings) {
-			continue
+		if m.Settings == nil {
+			m.Settings = new(o.Settings.Clone())
+			continue // with the first observation of the bond
 		}
-		if m.Settings != nil {
-			l.note("%s: settings %s", m.Name, o.Settings.Diff(*m.Settings))
+		now := m.Settings.Learn(o.Settings)
+		if !m.Settings.Equal(now) {
+			l.note("%s: settings %s, neighbour sysctls %v", m.Name, now.Diff(*m.Settings), now.Neigh)
+			*m.Settings = now
 		}
-		m.Settings = new(o.Settings.Clone())
 	}
 }
