@@ -48,7 +48,7 @@ func chain() ([]byte, error) {
 	}
 	tuning := map[string]any{
 		"type": "tuning", "mtu": 1400, "txQLen": 1234,
-		"sysctl": map[string]string{"net.ipv4.conf.IFNAME.arp_notify": "1", "net.ipv4.conf.IFNAME.rp_filter": "2"},
+		"sysctl": map[string]string{"net.ipv4.conf.IFNAME.arp_notify": "1", "net.ipv4.conf.IFNAME.rp_filter": "2", "net.ipv4.neigh.IFNAME.ucast_solicit": "4"},
 	}
 	return json.Marshal(map[string]any{
 		"cniVersion": "1.0.0", "name": bond["name"], "plugins": []any{bond, tuning, map[string]any{"type": "sbr"}},
@@ -64,7 +64,7 @@ func chainDeleted(ctx context.Context, s *scene) error {
 	c.chain = config
 	defer func() { c.chain = nil }()
 	return s.withBrief(ctx, func() error {
-		want := map[string]string{BondName + " mtu": "1400", BondName + " txqlen": "1234", BondName + " sysctl ipv4 arp_notify": "1"}
+		want := map[string]string{BondName + " mtu": "1400", BondName + " txqlen": "1234", BondName + " sysctl ipv4/conf arp_notify": "1", BondName + " sysctl ipv4/neigh ucast_solicit": "4"}
 		now, err := c.snapshot(ctx)
 		if err != nil {
 			return err

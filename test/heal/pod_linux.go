@@ -113,7 +113,7 @@ func (p *Pod) tuneVF(ctx context.Context, m member) error {
 	}
 	err = ns.Do(func() error {
 		var errs []error
-		for _, name := range []string{"ipv4/conf/" + m.name + "/arp_notify", "ipv6/conf/" + m.name + "/ndisc_notify"} {
+		for _, name := range []string{"ipv4/conf/" + m.name + "/arp_notify", "ipv6/conf/" + m.name + "/ndisc_notify", "ipv4/neigh/" + m.name + "/ucast_solicit"} {
 			errs = append(errs, os.WriteFile("/proc/sys/net/"+name, []byte("1"), 0))
 		}
 		return errors.Join(errs...)

@@ -151,11 +151,10 @@ func (s snapshot) sysctls(path string) error {
 	}
 	err = ns.Do(func() error {
 		for _, link := range []string{BondName, "net1", "net2"} {
-			for _, name := range []string{"ipv4 arp_notify", "ipv4 rp_filter", "ipv6 ndisc_notify"} {
-				family, sysctl, _ := strings.Cut(name, " ")
-				value, missing := os.ReadFile("/proc/sys/net/" + family + "/conf/" + link + "/" + sysctl)
+			for _, name := range []string{"ipv4/conf/%s/arp_notify", "ipv4/conf/%s/rp_filter", "ipv6/conf/%s/ndisc_notify", "ipv4/neigh/%s/ucast_solicit"} {
+				value, missing := os.ReadFile("/proc/sys/net/" + fmt.Sprintf(name, link))
 				if missing == nil { // a link that is not there has none
-					s[link+" sysctl "+name] = strings.TrimSpace(string(value))
+					s[link+" sysctl "+strings.ReplaceAll(name, "/%s/", " ")] = strings.TrimSpace(string(value))
 				}
 			}
 		}

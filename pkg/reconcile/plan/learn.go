@@ -228,7 +228,8 @@ func (l *learner) members() {
 		}
 		if m.Settings == nil {
 			m.Settings = new(o.Settings.Clone())
-			continue // with the first observation of the bond
+			l.note("%s: first observation", m.Name)
+			continue
 		}
 		now := m.Settings.Learn(o.Settings)
 		if !m.Settings.Equal(now) {
