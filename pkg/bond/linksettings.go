@@ -46,7 +46,7 @@ type LinkSettings struct {
 	// kernel's interface (linux/ip.h, linux/ipv6.h). A kernel without a newer sysctl lists fewer.
 	IPv4 []int32 `json:"ipv4,omitempty"`
 	IPv6 []int32 `json:"ipv6,omitempty"`
-	// Neigh are the sysctls below net.ipv4.neigh and net.ipv6.neigh that differ from the netns's defaults, sorted. No
+	// Neigh are the sysctls below net.ipv4.neigh and net.ipv6.neigh that differ from what every new link gets. No
 	// message has them, so they are read in set-up and after a loss only; nil if they were not read.
 	Neigh []Sysctl `json:"neigh,omitempty"`
 }

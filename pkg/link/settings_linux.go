@@ -3,8 +3,10 @@ package link
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -99,28 +101,38 @@ func (c *conn) setSysctls(name string, all []bond.Sysctl) error {
 	})
 }
 
-// neighSysctls are those of a link's neighbour tables that differ from the netns's defaults. There is no message with
-// them for one link: RTM_GETNEIGHTBL dumps those of all links. What cannot be read (no IPv6) is left out.
+// neighSysctls are those of a link's neighbour tables that differ from the defaults that every new link gets
+// (neigh_parms_alloc), which only the first netns shows. There is no message with them for one link: RTM_GETNEIGHTBL
+// dumps those of all links. What cannot be read (no IPv6) is left out.
 func (c *conn) neighSysctls(link string) ([]bond.Sysctl, error) {
 	out := []bond.Sysctl{}
-	err := c.ns.Do(func() error {
-		for _, family := range []string{"ipv4", "ipv6"} {
-			dir := filepath.Join(c.sysctl, family, "neigh")
-			entries, err := os.ReadDir(filepath.Join(dir, link))
-			if err != nil {
-				continue
-			}
-			for _, e := range entries {
-				value, err := readNumber(filepath.Join(dir, link, e.Name()))
-				usual, errUsual := readNumber(filepath.Join(dir, "default", e.Name()))
-				if err == nil && errUsual == nil && value != usual {
-					out = append(out, bond.Sysctl{Family: family, Neigh: true, Name: e.Name(), Value: value})
-				}
+	for _, family := range []string{"ipv4", "ipv6"} {
+		dir := filepath.Join(c.sysctl, family, "neigh")
+		usual := numbersIn(filepath.Join(dir, "default")) // of this process's netns, the host's
+		var now map[string]int64
+		err := c.ns.Do(func() error { now = numbersIn(filepath.Join(dir, link)); return nil })
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range slices.Sorted(maps.Keys(now)) {
+			if value, known := usual[name]; known && value != now[name] {
+				out = append(out, bond.Sysctl{Family: family, Neigh: true, Name: name, Value: now[name]})
 			}
 		}
-		return nil
-	})
-	return out, err
+	}
+	return out, nil
+}
+
+// numbersIn are the files of a directory that hold a number; none if there is no such directory.
+func numbersIn(dir string) map[string]int64 {
+	entries, _ := os.ReadDir(dir)
+	out := make(map[string]int64, len(entries))
+	for _, e := range entries {
+		if value, err := readNumber(filepath.Join(dir, e.Name())); err == nil {
+			out[e.Name()] = value
+		}
+	}
+	return out
 }
 
 func readNumber(path string) (int64, error) {

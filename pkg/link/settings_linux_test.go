@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -77,4 +78,27 @@ func compareSysctl(t *testing.T, ns *netns.NS, path string, s bond.Sysctl, again
 		return 1
 	}
 	return 1
+}
+
+// TestNeighSysctls: only what differs from a new link's is listed, and it can be set again.
+func TestNeighSysctls(t *testing.T) {
+	_, c, d := onVeth(t)
+	read := func() []bond.Sysctl {
+		t.Helper()
+		all, err := c.neighSysctls(d.Name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return all
+	}
+	if all := read(); all == nil || len(all) != 0 {
+		t.Errorf("a new link has %v", all)
+	}
+	want := []bond.Sysctl{{Family: "ipv4", Neigh: true, Name: "ucast_solicit", Value: 5}, {Family: "ipv6", Neigh: true, Name: "app_solicit", Value: 2}}
+	if err := c.setSysctls(d.Name, want); err != nil {
+		t.Fatal(err)
+	}
+	if all := read(); !slices.Equal(all, want) {
+		t.Errorf("got %v, want %v", all, want)
+	}
 }
