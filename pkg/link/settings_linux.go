@@ -115,13 +115,16 @@ func (c *conn) neighSysctls(link string) ([]bond.Sysctl, error) {
 			return nil, err
 		}
 		for _, name := range slices.Sorted(maps.Keys(now)) {
-			if value, known := usual[name]; known && value != now[name] {
+			if value, known := usual[name]; known && value != now[name] && !inOtherUnits[name] {
 				out = append(out, bond.Sysctl{Family: family, Neigh: true, Name: name, Value: now[name]})
 			}
 		}
 	}
 	return out, nil
 }
+
+// inOtherUnits are sysctls that show another one, which has "_ms" in its name, in seconds or jiffies.
+var inOtherUnits = map[string]bool{"base_reachable_time": true, "retrans_time": true}
 
 // numbersIn are the files of a directory that hold a number; none if there is no such directory.
 func numbersIn(dir string) map[string]int64 {
