@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
-	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
@@ -79,8 +78,8 @@ func TestWarningsInTheLab(t *testing.T) {
 	}
 }
 
-// TestChainInTheLab: after another plugin in a list its result is passed on, and each looks after its own. The bond has no
-// address, for ptp's CHECK wants to find all of the result's on its own link.
+// A plugin before the bond that makes CNI_IFNAME leaves no name for it: "ifname" in a config is ignored, as today's
+// plugin does. The error names the link, which stays as it is. Chains that work are in test/chains.
 func TestChainInTheLab(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()
@@ -92,24 +91,11 @@ func TestChainInTheLab(t *testing.T) {
 		t.Fatal(err)
 	}
 	rt := p.runtime("eth0")
-	r, err := p.cni.AddNetworkList(t.Context(), list, rt)
-	if err != nil {
-		t.Fatal(err)
+	if _, err = p.cni.AddNetworkList(t.Context(), list, rt); err == nil || !strings.Contains(err.Error(), "the pod has a link eth0 already") {
+		t.Errorf("ADD behind a plugin that made eth0: %v", err)
 	}
-	result, err := current.NewResultFromResult(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	last := len(result.Interfaces) - 1
-	if last < 1 || result.Interfaces[last].Name != "bond7" || result.Interfaces[last-1].Name != "eth0" || len(result.IPs) != 1 ||
-		*result.IPs[0].Interface == last {
-		t.Errorf("result: %v", result)
-	}
-	if l := p.links(); l["eth0"] == nil || l["eth0"].LinkInfo.Kind != "veth" || l["bond7"] == nil || l["net1"].Master != "bond7" {
+	if l := p.links(); l["eth0"] == nil || l["eth0"].LinkInfo.Kind != "veth" || l["net1"].Master != "" {
 		t.Errorf("the pod has %v", l)
-	}
-	if err := p.cni.CheckNetworkList(t.Context(), list, rt); err != nil {
-		t.Errorf("CHECK: %v", err)
 	}
 	if err := p.cni.DelNetworkList(t.Context(), list, rt); err != nil {
 		t.Errorf("DEL: %v", err)
