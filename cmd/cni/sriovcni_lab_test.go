@@ -30,6 +30,7 @@ func newAttached(t *testing.T, release sriovcni.Release) *attached {
 	if err := os.WriteFile(filepath.Join(binDir, "flaky"), []byte(flaky), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(a.forgetMACs)
 	for i := range p.cards {
 		name, _ := p.inHost(i)
 		p.ip("link", "set", name, "down", "name", fmt.Sprintf("orig%d", i)) // one that no driver gives
@@ -43,6 +44,19 @@ func newAttached(t *testing.T, release sriovcni.Release) *attached {
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(sriovcni.DefaultDir) })
 	return a
+}
+
+// forgetMACs takes from the PFs the MACs that sriov-cni's DEL leaves there: the VFs of the next test could have no other.
+func (a *attached) forgetMACs() {
+	for i := range a.cards {
+		pf, err := topology.Netdev(a.cards[i].PF.PCI)
+		if err != nil {
+			a.t.Error(err)
+			continue
+		}
+		a.ip("link", "set", pf, "vf", "0", "mac", "00:00:00:00:00:00")
+		a.lose(i)
+	}
 }
 
 func (p *pod) netnsFiles() string { return filepath.Dir(p.state) }
