@@ -64,12 +64,13 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 }
 
 // setupRetry is when to look for the end of set-up again: at first each second, later less often, for a pod whose
-// image cannot be pulled stays in set-up for hours.
+// image cannot be pulled stays in set-up for hours. The pause stays below the age at which package podsetup stops
+// believing a runtime's answer: a longer one would end set-up by its timeout although the runtime answers.
 func setupRetry(rec *bond.Record, now time.Time) time.Duration {
 	if !rec.InSetup() {
 		return 0
 	}
-	return min(max(now.Sub(rec.Setup.Returned)/10, time.Second), 30*time.Second)
+	return min(max(now.Sub(rec.Setup.Returned)/10, time.Second), 4*time.Second)
 }
 
 // adoptContested gives in to another writer that changed a requested setting back three times within a minute: its

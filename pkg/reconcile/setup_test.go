@@ -312,7 +312,7 @@ func TestEvidenceEndsSetup(t *testing.T) {
 	r.clock.turn(time.Hour)
 	out, err := r.converge()
 	must(t, err)
-	if !out.Record.InSetup() || out.RetryAfter == 0 || out.RetryAfter > 30*time.Second {
+	if !out.Record.InSetup() || out.RetryAfter == 0 || out.RetryAfter > 4*time.Second {
 		t.Fatalf("in set-up %t, asked again after %s", out.Record.InSetup(), out.RetryAfter)
 	}
 	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute)) // before the evidence, seen after it
