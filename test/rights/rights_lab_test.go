@@ -260,6 +260,7 @@ func sriovFiles(t *testing.T, r *heal.Rig) {
 func giveIPv6(t *testing.T, pod string) {
 	t.Helper()
 	changeRecord(t, pod, func(rec *bond.Record) {
+		rec.Setup.Complete = time.Now() // otherwise the agent learns that the address is gone
 		rec.Addresses = append(rec.Addresses, bond.Address{Prefix: netip.MustParsePrefix("2001:db8::7/64")})
 	})
 	run(t, "ip", "netns", "exec", pod, "sysctl", "-qw", "net.ipv6.conf.default.disable_ipv6=1")
@@ -279,7 +280,6 @@ func changeRecord(t *testing.T, pod string, change func(*bond.Record)) {
 		if rec.Pod.Name != pod {
 			continue
 		}
-		rec.Setup.Complete = time.Now() // what is changed here is what set-up made
 		change(rec)
 		if err := records.Save(rec); err != nil {
 			t.Fatal(err)
