@@ -68,7 +68,7 @@ func newMetrics(journal *status.Journal, told reporter, hub *watch.Hub, worker *
 		name, help string
 		value      func(watch.Stats) uint64
 	}{
-		{"bondkeeper_kernel_events_total", "Kernel events read.", func(s watch.Stats) uint64 { return s.Events }},
+		{"bondkeeper_kernel_events_total", "Kernel events read, without those that the filter in the kernel drops.", func(s watch.Stats) uint64 { return s.Events }},
 		{"bondkeeper_kernel_events_relevant_total", "Kernel events that concerned a bond of this node.", func(s watch.Stats) uint64 { return s.Relevant }},
 		{"bondkeeper_kernel_event_overruns_total", "Times when kernel events may have been lost; every bond was looked at again.", func(s watch.Stats) uint64 { return s.Overruns }},
 	} {

@@ -95,7 +95,8 @@ func (cfg Config) withDefaults() (Config, error) {
 
 // Stats counts since the Hub was made.
 type Stats struct {
-	// Events are kernel messages read; Relevant those of them that concerned a bond of ours.
+	// Events are kernel messages read, without those that the socket's filter drops; Relevant those of them that
+	// concerned a bond of ours.
 	Events, Relevant uint64
 	// Overruns are receive errors, after each of which events may be lost; Reopens the sockets
 	// opened because of that. They differ while a new socket cannot be had.

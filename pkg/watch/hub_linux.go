@@ -17,6 +17,9 @@ type Hub struct {
 	relist chan string
 	verify chan struct{}
 
+	// loss is the newest loss of events that the keeper has not reported.
+	loss atomic.Pointer[loss]
+
 	events, relevant, overruns, reopens, relists, resyncs atomic.Uint64
 
 	// The edges of the package, to be replaced by tests.
@@ -24,6 +27,9 @@ type Hub struct {
 	openNSIDs  func() (nsids, error)
 	openDir    func(dir string) (*dirWatch, error)
 }
+
+// loss is why events were lost.
+type loss struct{ err error }
 
 // New makes a Hub. The error says which field of cfg is wrong; nothing is opened yet.
 func New(cfg Config) (*Hub, error) {

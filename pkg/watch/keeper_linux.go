@@ -17,11 +17,15 @@ import (
 // The first change acts at once; those that follow within mergePeriod of a listing share the
 // next, or within mergeFactor times what the listing took: with many records a storm of repairs, each
 // of which writes one, must not end in listing all the time. Handing out every key is dearer and waits
-// for relistPeriod.
+// for relistPeriod. A pod can make the socket overrun on purpose; then the period doubles up to maxRelistPeriod, so that
+// the looks at all bonds cost little, and is short again after calmPeriod without an overrun.
 const (
 	mergePeriod  = 20 * time.Millisecond
 	mergeFactor  = 3
 	relistPeriod = 250 * time.Millisecond
+
+	maxRelistPeriod = 10 * time.Second
+	calmPeriod      = time.Minute
 )
 
 var errWatchEnded = errors.New("the watch ended")
@@ -41,10 +45,15 @@ type keeper struct {
 	// Before these times the records are not listed, not all keys handed out, the directory not tried.
 	listAt, allAt, dirAt time.Time
 	failing              bool // List failed the last time
+	// overran is when the socket overran the last time, reported the number of overruns that were reported, and
+	// pause what follows the next look at all bonds.
+	overran  time.Time
+	reported uint64
+	pause    time.Duration
 }
 
 func newKeeper(h *Hub, sink Sink) *keeper {
-	return &keeper{hub: h, sink: sink, changed: map[bond.Key]string{}, all: CauseStart}
+	return &keeper{hub: h, sink: sink, changed: map[bond.Key]string{}, all: CauseStart, pause: relistPeriod}
 }
 
 // run works until ctx ends.
@@ -61,7 +70,7 @@ func (k *keeper) run(ctx context.Context) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case cause := <-k.hub.relist:
-			k.all = cause
+			k.overrun(cause, time.Now())
 		case <-k.hub.verify:
 			k.verifyAt = time.Now()
 		case e, open := <-events:
@@ -156,9 +165,29 @@ func (k *keeper) handOut(before, now *index, all bool) {
 			}
 		}
 		k.all = ""
-		k.allAt = time.Now().Add(relistPeriod)
+		k.allAt = time.Now().Add(k.pause)
+		k.reportLosses()
 	}
 	clear(k.changed)
+}
+
+// overrun notes that events were lost. Every bond is looked at as soon as the pause since the last time is over.
+func (k *keeper) overrun(cause string, now time.Time) {
+	if now.Sub(k.overran) > calmPeriod {
+		k.pause = relistPeriod
+	}
+	k.all, k.overran = cause, now
+}
+
+// reportLosses reports all overruns since the last time as one, and lengthens the pause until the next.
+func (k *keeper) reportLosses() {
+	total, last := k.hub.overruns.Load(), k.hub.loss.Load()
+	if total == k.reported || last == nil {
+		return
+	}
+	k.hub.cfg.Problem(fmt.Errorf("watch: events were lost (overruns: %d), every bond is looked at again: %w", total-k.reported, last.err))
+	k.reported = total
+	k.pause = min(2*k.pause, maxRelistPeriod)
 }
 
 // subscribe makes the index, and sees to it that each living sandbox has an ID. The keys of a
@@ -212,6 +241,7 @@ func (k *keeper) dirFailed(err error) {
 	k.hub.cfg.Problem(fmt.Errorf("watch: changes in %s may have been missed, everything is looked at again: %w", k.hub.cfg.Dir, err))
 	k.dir.close()
 	k.dir, k.dirAt, k.all = nil, time.Time{}, CauseRelist
+	k.allAt = earlier(k.allAt, time.Now().Add(relistPeriod)) // no overrun, so it does not wait for their pause
 }
 
 // watchDir tries to watch the directory; what was written to it unwatched is listed.

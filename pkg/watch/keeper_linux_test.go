@@ -342,22 +342,67 @@ func TestKeeperDeadSandbox(t *testing.T) {
 	})
 }
 
+// overrun is what a listener reports of a socket that overran.
+func (r *rig) overrun() {
+	r.hub.loss.Store(&loss{unix.ENOBUFS})
+	r.hub.overruns.Add(1)
+	select {
+	case r.hub.relist <- CauseOverrun:
+	default:
+	}
+}
+
+// Overruns without end cost ever fewer looks at all bonds, and a report each; one by itself acts at once.
 func TestKeeperOverruns(t *testing.T) {
 	keep(t, nil, func(r *rig) {
+		r.hub.cfg.Resync = 24 * time.Hour
 		r.pass(time.Second)
 		r.take()
 		r.lists = nil
-		for range 99 { // for a second
-			r.hub.relist <- CauseOverrun
-			r.pass(10 * time.Millisecond)
+		const each = 10 * time.Millisecond
+		overruns := 0
+		for range time.Minute / each {
+			r.overrun()
+			overruns++
+			r.pass(each)
 		}
-		if n := len(r.lists); n != 4 {
-			t.Errorf("every key was handed out %d times in a second of overruns", n)
+		if n := len(r.lists); n < 9 || n > 13 { // one of them may be a resync
+			t.Errorf("every key was handed out %d times in a minute of overruns", n)
 		}
-		r.pass(relistPeriod)
+		r.pass(maxRelistPeriod)
+		if n := len(r.problems); n < 9 || n > 13 {
+			t.Errorf("%d reports", n)
+		}
+		reported := 0
+		for _, p := range r.problems {
+			var n int
+			if _, err := fmt.Sscanf(p, "watch: events were lost (overruns: %d)", &n); err != nil {
+				t.Fatalf("%q: %v", p, err)
+			}
+			reported += n
+		}
+		if reported != overruns {
+			t.Errorf("%d overruns were reported, want %d", reported, overruns)
+		}
+		r.pass(calmPeriod + time.Second)
 		r.take()
-		r.pass(20 * time.Second)
-		r.expect(t, "afterwards", "")
+		r.overrun()
+		r.pass(0)
+		r.expect(t, "an overrun after a calm minute", "a: overrun, b: overrun")
+	})
+}
+
+// A directory that failed does not wait for the pause of overruns.
+func TestKeeperDirDuringOverruns(t *testing.T) {
+	keep(t, nil, func(r *rig) {
+		for range 100 {
+			r.overrun()
+			r.pass(100 * time.Millisecond)
+		}
+		r.take()
+		r.event(func(d *fakeDir) { d.errors <- fsnotify.ErrEventOverflow })
+		r.pass(relistPeriod)
+		r.expect(t, "after the failure", "a: records listed again, b: records listed again")
 	})
 }
 

@@ -2,8 +2,11 @@ package watch
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -32,8 +35,8 @@ func (l *listener) run(ctx context.Context, s *socket) {
 		if ctx.Err() != nil {
 			return
 		}
+		l.hub.loss.Store(&loss{err})
 		l.hub.overruns.Add(1)
-		l.hub.cfg.Problem(fmt.Errorf("watch: events were lost, every bond is looked at again: %w", err))
 		if s = l.reopen(ctx); s != nil {
 			l.hub.reopens.Add(1)
 			clear(l.told)
@@ -79,9 +82,43 @@ func (l *listener) read(ctx context.Context, s *socket) error {
 	}()
 	for {
 		data, nsid, err := s.receive()
+		if errors.Is(err, unix.ENOBUFS) {
+			return fmt.Errorf("%w; %s", err, l.source(s))
+		}
 		if err != nil {
 			return err
 		}
 		l.dispatch(data, nsid)
 	}
+}
+
+// sampled is how many of the messages that an overrun leaves in the buffer are read to find out who sent them.
+const sampled = 1000
+
+// source says, for the log, where most of the messages in a buffer that overran come from. They are dropped.
+func (l *listener) source(s *socket) string {
+	if err := s.file.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
+		return err.Error()
+	}
+	from, total, most := map[int32]int{}, 0, noNSID
+	for total < sampled {
+		data, nsid, err := s.receive()
+		if err != nil {
+			break // there were fewer
+		}
+		if len(data) == 0 {
+			continue
+		}
+		total++
+		if from[nsid]++; from[nsid] > from[most] {
+			most = nsid
+		}
+	}
+	name := fmt.Sprintf("the netns with ID %d, which has no bond", most)
+	if keys := l.hub.index.Load().sandboxes[most]; most == noNSID {
+		name = "the host's netns"
+	} else if len(keys) > 0 {
+		name = "the pod of bond " + keys[0].String()
+	}
+	return fmt.Sprintf("%d of %d events in the full buffer are of %s", from[most], total, name)
 }

@@ -75,6 +75,9 @@ func setUp(fd, receiveBuffer int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_NETLINK, unix.NETLINK_LISTEN_ALL_NSID, 1); err != nil {
 		return fmt.Errorf("listen to the links of all pods (this needs CAP_NET_BROADCAST): %w", err)
 	}
+	if err := attachFilter(fd); err != nil {
+		return err
+	}
 	if err := unix.Bind(fd, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return fmt.Errorf("bind the rtnetlink socket: %w", err)
 	}

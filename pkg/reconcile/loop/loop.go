@@ -48,6 +48,7 @@ type Loop struct {
 	c       Config
 	queue   workqueue.TypedRateLimitingInterface[bond.Key]
 	errands *errands
+	pace    *pace
 	// begun and done count looks.
 	begun, done atomic.Uint64
 }
@@ -79,13 +80,18 @@ func New(c Config) *Loop {
 		c.Forget = func(bond.Key) {}
 	}
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](firstRetry, lastRetry)
-	return &Loop{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), errands: newErrands(c.Workers)}
+	return &Loop{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), errands: newErrands(c.Workers), pace: newPace()}
 }
 
-// Enqueue asks for a look at a bond, soon. Asking again before that changes nothing.
+// Enqueue asks for a look at a bond, soon: at once unless the bond was looked at very often just now. Asking again
+// before that changes nothing.
 func (l *Loop) Enqueue(k bond.Key, cause string) {
 	if ce := l.c.Log.Check(zap.DebugLevel, "look"); ce != nil {
 		ce.Write(zap.String("bond", k.String()), zap.String("cause", cause))
+	}
+	if wait := l.pace.wait(k, time.Now()); wait > 0 {
+		l.queue.AddAfter(k, wait)
+		return
 	}
 	l.queue.Add(k)
 }
@@ -120,6 +126,7 @@ func (l *Loop) next(ctx context.Context) bool {
 	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
 	defer cancel()
 	l.begun.Add(1)
+	l.pace.looked(k, time.Now())
 	l.look(ctx, k)
 	l.done.Add(1)
 	return true
@@ -131,6 +138,7 @@ func (l *Loop) look(ctx context.Context, k bond.Key) {
 	case out.Record == nil && err == nil:
 		l.c.Forget(k)
 		l.queue.Forget(k)
+		l.pace.forget(k)
 		return
 	case out.Record != nil && out.Record.Deleted():
 		l.finish(k, out.Record) //nolint:contextcheck // the errand outlives this look

@@ -36,5 +36,6 @@ func (l *Loop) release(ctx context.Context, k bond.Key, r *bond.Record) (then fu
 	}
 	l.c.Log.Info("released what the plugin had left", fields...)
 	l.c.Forget(k)
+	l.pace.forget(k)
 	return func() { l.queue.Forget(k) }
 }

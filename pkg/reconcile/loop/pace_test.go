@@ -1,0 +1,59 @@
+package loop_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+)
+
+// A pod that makes events without end costs a bounded number of looks, the last event is looked at, and other bonds
+// are looked at as before.
+func TestEventsWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
+		var last time.Time
+		run(t, e, loop.Config{}, 10*time.Second, func(l *loop.Loop) {
+			for range 10_000 { // ten seconds
+				l.Enqueue(key(1), "event")
+				last = time.Now()
+				pass(time.Millisecond)
+			}
+			l.Enqueue(key(2), "event")
+			synctest.Wait()
+			if n := len(e.looks[key(2)]); n != 1 {
+				t.Errorf("%d looks at another bond, want 1 at once", n)
+			}
+		})
+		looks := e.looks[key(1)]
+		if n := len(looks); n < 100 || n > 270 {
+			t.Errorf("%d looks in ten seconds of events", n)
+		}
+		if at := looks[len(looks)-1]; at.Before(last) {
+			t.Errorf("the last look was %s before the last event", last.Sub(at))
+		}
+	})
+}
+
+// A look by itself is not delayed, however many there were before.
+func TestEventsNowAndThen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
+		run(t, e, loop.Config{}, time.Second, func(l *loop.Loop) {
+			for n := range 200 {
+				l.Enqueue(key(1), "event")
+				synctest.Wait()
+				if len(e.looks[key(1)]) != n+1 {
+					t.Fatalf("look %d is late", n+1)
+				}
+				pass(100 * time.Millisecond)
+			}
+		})
+	})
+}
+
+// pass lets the bubble's time pass.
+func pass(d time.Duration) { <-time.After(d) }
