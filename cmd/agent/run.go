@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
@@ -60,6 +61,9 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 		return err
 	}
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced, and there is nobody left to tell
+	if f := doctor.Kernel(); f.Level != doctor.OK {
+		log.Error("kernel not supported", zap.String("found", f.Found), zap.String("todo", f.Do))
+	}
 	records, err := store.Open(s.stateDir)
 	if err != nil {
 		return err

@@ -16,21 +16,28 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// A VF is known by the PCI address in its link message, which came with this kernel (IFLA_PARENT_DEV_NAME).
+// A VF is known by the PCI address in its link message, and a netns by its cookie, which both came with this kernel
+// (IFLA_PARENT_DEV_NAME, SO_NETNS_COOKIE).
 const leastMajor, leastMinor = 5, 14
 
-func kernelRelease(context.Context, *Config) Finding {
+func kernelRelease(context.Context, *Config) Finding { return Kernel() }
+
+// Kernel says whether the running kernel is new enough. The agent reports it when it starts, too.
+func Kernel() Finding {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
 		return lack(Fail, "", "uname: %v", err)
 	}
-	release := unix.ByteSliceToString(name.Release[:])
+	return kernelOf(unix.ByteSliceToString(name.Release[:]))
+}
+
+func kernelOf(release string) Finding {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
 		return lack(Warn, fmt.Sprintf("see that it is %d.%d or newer", leastMajor, leastMinor), "kernel %q", release)
 	}
 	if major < leastMajor || major == leastMajor && minor < leastMinor {
-		return lack(Fail, fmt.Sprintf("use a kernel %d.%d or newer: this one does not say which VF a link is", leastMajor, leastMinor), "kernel %s", release)
+		return lack(Fail, fmt.Sprintf("use a kernel %d.%d or newer: this one does not tell which VF a link is, so ADD refuses VFs", leastMajor, leastMinor), "kernel %s", release)
 	}
 	return ok("kernel %s", release)
 }

@@ -148,6 +148,9 @@ func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
 	if err := l.unambiguous(d, name, all); err != nil {
 		return bond.FoundLink{}, err
 	}
+	if err := l.hasAddress(d, name); err != nil {
+		return bond.FoundLink{}, err
+	}
 	if a != nil && a.PCI != d.PCI {
 		l.warn("link %s: sriov-cni noted that it is VF %s, and it is %q; what its PF shows now is taken for what was asked", name, a.PCI, d.PCI)
 		a = nil
@@ -179,6 +182,22 @@ func (l *lookout) unambiguous(d *device, name string, all devices) error {
 		return fmt.Errorf("link %s: PCI function %s has several links (%s), so a lost member could not be identified", name, d.PCI, others)
 	}
 	return nil
+}
+
+// hasAddress refuses a VF whose PCI address the kernel does not tell, and warns of a device that has none.
+func (l *lookout) hasAddress(d *device, name string) error {
+	if d.PCI != "" {
+		return nil
+	}
+	bus, parent, err := l.in.parentOf(d)
+	if err != nil {
+		return err
+	}
+	warning, err := recognisable(name, bus, parent)
+	if warning != "" {
+		l.warn("%s", warning)
+	}
+	return err
 }
 
 // withPF adds what is known of a VF's place and settings. A link that is no VF has none, and

@@ -97,12 +97,9 @@ const sampled = 1000
 
 // source says, for the log, where most of the messages in a buffer that overran come from. They are dropped.
 func (l *listener) source(s *socket) string {
-	if err := s.file.SetReadDeadline(time.Now().Add(time.Second)); err != nil {
-		return err.Error()
-	}
 	from, total, most := map[int32]int{}, 0, noNSID
 	for total < sampled {
-		data, nsid, err := s.receive()
+		data, nsid, err := s.receiveNow()
 		if err != nil {
 			break // there were fewer
 		}

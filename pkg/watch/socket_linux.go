@@ -95,6 +95,19 @@ func (s *socket) receive() ([]byte, int32, error) {
 	if err := s.conn.Read(s.try); err != nil {
 		return nil, noNSID, err
 	}
+	return s.received()
+}
+
+// receiveNow is receive for what is there; the error is unix.EAGAIN if there is nothing.
+func (s *socket) receiveNow() ([]byte, int32, error) {
+	if err := s.conn.Control(func(fd uintptr) { s.recvmsg(fd) }); err != nil {
+		return nil, noNSID, err
+	}
+	return s.received()
+}
+
+// received is what the last recvmsg brought.
+func (s *socket) received() ([]byte, int32, error) {
 	switch {
 	case s.errno != 0:
 		return nil, noNSID, s.errno

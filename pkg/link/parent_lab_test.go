@@ -1,0 +1,37 @@
+//go:build lab
+
+package link
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// A VF in a pod whose address is not in its link message, as with a kernel before 5.14, is refused by name.
+func TestVFWithoutAddress(t *testing.T) {
+	g := newVFRig(t)
+	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")
+	pod, err := g.k.openPod(t.Context(), g.r.Sandbox)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pod.close()
+	d, err := pod.byName("net1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bus, parent, err := pod.parentOf(d); bus != "pci" || parent != string(g.vf) || err != nil {
+		t.Errorf("bus %q, device %q, error %v; want %s on the bus pci", bus, parent, err, g.vf)
+	}
+	l := &lookout{k: g.k, in: pod}
+	if err := l.hasAddress(d, "net1"); err != nil {
+		t.Errorf("with its address: %v", err)
+	}
+	d.PCI = ""
+	if err := l.hasAddress(d, "net1"); !errors.Is(err, bond.ErrUnsupported) || !strings.Contains(err.Error(), string(g.vf)) {
+		t.Errorf("without its address: %v", err)
+	}
+}
