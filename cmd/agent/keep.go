@@ -73,6 +73,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	log.Info("agent started", zap.String("version", version), zap.Int("pid", os.Getpid()), zap.String("stateDir", records.Dir()), zap.String("node", s.node), zap.String("runtime", s.runtime))
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return hub.Run(ctx, worker) })
+	group.Go(func() error { sweepLocks(ctx, records, log); return nil })
 	group.Go(func() error { worker.Run(ctx); return nil })
 	group.Go(func() error { collector.Run(ctx); return nil })
 	group.Go(func() error { sandboxes.Stops(ctx, stopped.Note); return nil })
@@ -84,9 +85,29 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 		return nil
 	})
 	err = group.Wait()
-	st := hub.Stats()
-	log.Info("agent stopped", zap.Uint64("events", st.Events), zap.Uint64("overruns", st.Overruns), zap.Uint64("resyncs", st.Resyncs))
+	logStop(log, hub.Stats())
 	return err
+}
+
+func logStop(log *zap.Logger, st watch.Stats) {
+	log.Info("agent stopped", zap.Uint64("events", st.Events), zap.Uint64("overruns", st.Overruns), zap.Uint64("resyncs", st.Resyncs))
+}
+
+// sweepPause is the time between two sweeps for lock files that killed processes left.
+const sweepPause = 10 * time.Minute
+
+// sweepLocks removes left lock files at the agent's start and from time to time.
+func sweepLocks(ctx context.Context, records *store.Store, log *zap.Logger) {
+	for {
+		if err := records.SweepLocks(ctx); err != nil && ctx.Err() == nil {
+			log.Warn("left lock files cannot be removed", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(sweepPause):
+		}
+	}
 }
 
 // readable lists the records that can be read; the hub reports the others.

@@ -18,6 +18,10 @@ import (
 // was only stopped for so long fails its Save and harms nothing.
 const tempAge = 10 * time.Minute
 
+// old reports whether the process that made a file must be dead. A file from the future was made before the clock was
+// set back.
+func old(info os.FileInfo) bool { return time.Since(info.ModTime()).Abs() > tempAge }
+
 // aside is the form of the names that setAside gives.
 var aside = regexp.MustCompile(`^(.*\.json)\.bad-[0-9]+$`)
 
@@ -133,7 +137,7 @@ func (s *Store) sweep() {
 		return
 	}
 	for _, e := range entries {
-		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > tempAge {
+		if info, err := e.Info(); err == nil && old(info) {
 			_ = os.Remove(filepath.Join(s.tmp, e.Name()))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -37,9 +38,10 @@ func (s *Store) Lock(ctx context.Context, k bond.Key) (unlock func(), err error)
 	defer cancel()
 	f, err := acquire(ctx, s.lockPath(k), bondPoll, nil)
 	if err != nil {
+		s.removeLock(k)
 		return nil, fmt.Errorf("lock bond %s: %w", k, err)
 	}
-	return func() { release(f) }, nil
+	return s.unlocker(f, k), nil
 }
 
 // tryLock is Lock without waiting.
@@ -48,15 +50,24 @@ func (s *Store) tryLock(k bond.Key) (unlock func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := flock(f, unix.LOCK_EX); err != nil {
-		_ = f.Close()
+	if err := tryAcquire(f); err != nil {
+		release(f)
 		return nil, err
 	}
-	return func() { release(f) }, nil
+	return s.unlocker(f, k), nil
 }
 
+func (s *Store) unlocker(f *os.File, k bond.Key) func() {
+	return sync.OnceFunc(func() {
+		release(f)
+		s.removeLock(k)
+	})
+}
+
+const lockSuffix = ".lock"
+
 func (s *Store) lockPath(k bond.Key) string {
-	return filepath.Join(s.locks, k.String()+".lock")
+	return filepath.Join(s.locks, k.String()+lockSuffix)
 }
 
 // LockAgent takes the lock that makes its holder the node's only agent and waits for it
@@ -64,7 +75,7 @@ func (s *Store) lockPath(k bond.Key) string {
 // wait, with that agent's pid as it sees itself (each container counts its own); 0 if
 // that is not known.
 func (s *Store) LockAgent(ctx context.Context, onWait func(holderPID int)) (unlock func(), err error) {
-	f, err := acquire(ctx, filepath.Join(s.locks, "agent.lock"), agentPoll, func(f *os.File) { onWait(readPID(f)) })
+	f, err := acquire(ctx, filepath.Join(s.locks, agentLock), agentPoll, func(f *os.File) { onWait(readPID(f)) })
 	if err != nil {
 		return nil, fmt.Errorf("lock the state directory for this agent: %w", err)
 	}
@@ -72,7 +83,7 @@ func (s *Store) LockAgent(ctx context.Context, onWait func(holderPID int)) (unlo
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
-	return func() { release(f) }, nil
+	return sync.OnceFunc(func() { release(f) }), nil
 }
 
 func readPID(f *os.File) int {
@@ -94,30 +105,36 @@ func readPID(f *os.File) int {
 // each unlock, as the agent does in a storm of events, keeps it from one that can only
 // try now and then: with flock alone, ADDs ran into LockTimeout. The place is an open file
 // description lock on the same file (fcntl_locking(2)), which flock does not see.
+//
+// The file may have been removed between open and lock (removeLock). Then the lock of the new file counts.
 func acquire(ctx context.Context, path string, longest time.Duration, onBusy func(*os.File)) (*os.File, error) {
-	if ctx.Err() != nil {
-		return nil, context.Cause(ctx)
-	}
-	f, err := openLock(path)
-	if err != nil {
-		return nil, err
-	}
-	busy := func() {
-		if onBusy != nil {
-			onBusy(f)
-			onBusy = nil
+	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		f, err := openLock(path)
+		if err != nil {
+			return nil, err
+		}
+		busy := func() {
+			if onBusy != nil {
+				onBusy(f)
+				onBusy = nil
+			}
+		}
+		err = poll(ctx, longest, busy, func() error { return place(f, unix.F_WRLCK) })
+		if err == nil {
+			err = poll(ctx, longest, busy, func() error { return flock(f, unix.LOCK_EX) })
+			err = errors.Join(err, place(f, unix.F_UNLCK))
+		}
+		if err == nil && isAt(f, path) {
+			return f, nil
+		}
+		release(f)
+		if err != nil {
+			return nil, fmt.Errorf("%s (fuser tells who holds it): %w", path, err)
 		}
 	}
-	err = poll(ctx, longest, busy, func() error { return place(f, unix.F_WRLCK) })
-	if err == nil {
-		err = poll(ctx, longest, busy, func() error { return flock(f, unix.LOCK_EX) })
-		err = errors.Join(err, place(f, unix.F_UNLCK))
-	}
-	if err != nil {
-		release(f)
-		return nil, fmt.Errorf("%s (fuser tells who holds it): %w", path, err)
-	}
-	return f, nil
 }
 
 // poll calls try until that is no longer refused because somebody else has the lock.

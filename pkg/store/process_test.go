@@ -47,6 +47,9 @@ func child(role, dir string) error {
 	case "count":
 		s.lockTimeout = time.Minute
 		return countUp(s, eachCounts)
+	case "countInFile":
+		s.lockTimeout = time.Minute
+		return countInFile(s, eachCounts)
 	case "save":
 		fmt.Println("ready")
 		for {

@@ -5,7 +5,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +57,7 @@ func (s *Store) sweepSpare() {
 	}
 	for _, e := range entries {
 		_, gone := os.Lstat(filepath.Join(s.dir, e.Name()))
-		if info, err := e.Info(); err == nil && errors.Is(gone, fs.ErrNotExist) && time.Since(info.ModTime()) > tempAge {
+		if info, err := e.Info(); err == nil && errors.Is(gone, fs.ErrNotExist) && old(info) {
 			s.giveRoom(e.Name())
 		}
 	}

@@ -10,7 +10,7 @@
 //	/run/bondkeeper/                       0700
 //	  <containerID>@<ifName>.json          a record; comes and changes by rename only
 //	  <containerID>@<ifName>.json.bad-1    a record that could not be read, set aside
-//	  locks/<containerID>@<ifName>.lock    held with flock(2); never unlinked
+//	  locks/<containerID>@<ifName>.lock    held with flock(2); removed when no record, holder or waiter is left
 //	  locks/agent.lock                     the same for the node's agent, with its pid in it
 //	  tmp/                                 records that are being written
 //	  spare/<containerID>@<ifName>.json    room for the record's tombstone

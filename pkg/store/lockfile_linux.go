@@ -1,0 +1,94 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// agentLock is the one lock file that is never removed.
+const agentLock = "agent" + lockSuffix
+
+// errUnlinked: the lock is on a file that was removed, so it excludes nobody.
+var errUnlinked = errors.New("the lock file was removed")
+
+// removeLock removes the lock file of a bond that has no record, if no process holds the lock or waits for it. It is
+// called after every unlock and after every wait that failed, so the last of several processes removes the file.
+//
+// A bond with a record keeps its file. So plugin and agent, which take turns while the bond lives, create none anew, and
+// a program of an older version, which does not check what it has locked, meets a removed file only at a bond's end.
+func (s *Store) removeLock(k bond.Key) {
+	if s.recorded(k) {
+		return
+	}
+	path := s.lockPath(k)
+	f, err := os.OpenFile(path, os.O_RDWR|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return
+	}
+	defer release(f)
+	// Only the holder removes the file. No other process can have made a new one meanwhile: tryAcquire has compared them.
+	if tryAcquire(f) == nil && !s.recorded(k) {
+		_ = os.Remove(path)
+	}
+}
+
+// recorded reports whether there is a file on the record's name, readable or not.
+func (s *Store) recorded(k bond.Key) bool {
+	_, err := os.Lstat(filepath.Join(s.dir, recordName(k)))
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// tryAcquire takes the lock of an open file, unless a process has it or waits for it.
+func tryAcquire(f *os.File) error {
+	if err := place(f, unix.F_WRLCK); err != nil {
+		return err
+	}
+	err := flock(f, unix.LOCK_EX)
+	if err == nil && !isAt(f, f.Name()) {
+		err = errUnlinked
+	}
+	return errors.Join(err, place(f, unix.F_UNLCK))
+}
+
+// isAt reports whether path still leads to the open file.
+func isAt(f *os.File, path string) bool {
+	opened, err := f.Stat()
+	if err != nil {
+		return false
+	}
+	named, err := os.Lstat(path)
+	return err == nil && os.SameFile(opened, named)
+}
+
+// SweepLocks removes the lock files that killed processes and older versions left. Files that were made in the last ten
+// minutes may be of a process of an older version that has not locked its file yet, and stay. The error is for a
+// directory that cannot be listed and for ctx's end.
+func (s *Store) SweepLocks(ctx context.Context) error {
+	names, err := snapshot(s.locks)
+	if err != nil {
+		return fmt.Errorf("list locks: %w", err)
+	}
+	for _, name := range names {
+		if ctx.Err() != nil {
+			return fmt.Errorf("list locks: %w", context.Cause(ctx))
+		}
+		text, isLock := strings.CutSuffix(name, lockSuffix)
+		k, err := bond.ParseKey(text)
+		if !isLock || err != nil { // the agent's, and what no Store makes
+			continue
+		}
+		if info, err := os.Lstat(filepath.Join(s.locks, name)); err == nil && old(info) {
+			s.removeLock(k)
+		}
+	}
+	return nil
+}

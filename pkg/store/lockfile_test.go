@@ -1,0 +1,230 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// files counts everything below the state directory.
+func files(t testing.TB, s *Store) int {
+	t.Helper()
+	n := 0
+	err := filepath.WalkDir(s.dir, func(string, os.DirEntry, error) error { n++; return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+const lives = 10000
+
+// TestLivesLeaveNoFiles: bonds that came and went, and ADDs that failed, leave no file and no directory.
+func TestLivesLeaveNoFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700"); err != nil { // as /run is
+		t.Fatalf("mount a tmpfs (this needs root): %v", err)
+	}
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	s := openStore(t, dir)
+	start := files(t, s)
+	locked := func(k bond.Key, what func() error) {
+		unlock, err := s.Lock(t.Context(), k)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unlock()
+		if err := what(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range lives {
+		k := key(fmt.Sprintf("%064d", i))
+		verb := bond.Key{ContainerID: "add-" + k.ContainerID, IfName: k.IfName}
+		locked(verb, func() error { // an ADD that fails before it has a record
+			locked(k, func() error { return nil })
+			return nil
+		})
+		r := sample(k)
+		locked(verb, func() error {
+			locked(k, func() error { return s.Save(r) })
+			return nil
+		})
+		r.Phase = bond.PhaseDeleting
+		locked(k, func() error { return errors.Join(s.Save(r), s.Remove(k)) })
+	}
+	if end := files(t, s); end != start {
+		t.Errorf("%d files after %d failed ADDs and %d lives, %d before", end, lives, lives, start)
+	}
+}
+
+// countInFile adds n to the number in a file, one by one, under the lock of a bond without a record, so that the lock file
+// is removed and made again and again.
+func countInFile(s *Store, n int) error {
+	path := filepath.Join(s.tmp, "count")
+	for range n {
+		unlock, err := s.Lock(context.Background(), key("c1"))
+		if err != nil {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err == nil {
+			var count int
+			count, err = strconv.Atoi(string(data))
+			err = errors.Join(err, os.WriteFile(path, []byte(strconv.Itoa(count+1)), 0o600))
+		}
+		unlock()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// TestLockExcludesWhileFilesAreRemoved: several processes and goroutines take one lock whose file is removed whenever none
+// of them waits. One more removes the file as the agent's sweep does.
+func TestLockExcludesWhileFilesAreRemoved(t *testing.T) {
+	s := newStore(t)
+	s.lockTimeout = time.Minute // a busy machine is no failure
+	write(t, filepath.Join(s.tmp, "count"), "0")
+	const each = 200
+	ctx, cancel := context.WithCancel(t.Context())
+	var sweeper, counters sync.WaitGroup
+	sweeper.Go(func() {
+		for ctx.Err() == nil {
+			s.removeLock(key("c1"))
+		}
+	})
+	for range 4 {
+		counters.Go(func() {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), roleEnv+"=countInFile", dirEnv+"="+s.dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+		counters.Go(func() {
+			if err := countInFile(s, each); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	counters.Wait()
+	cancel()
+	sweeper.Wait()
+	mustContain(t, filepath.Join(s.tmp, "count"), strconv.Itoa(4*(each+eachCounts)))
+	mustBeEmpty(t, s.locks)
+}
+
+// TestLockOfARemovedFile: a process that waits for a lock whose file is removed does not take the lock of that file.
+func TestLockOfARemovedFile(t *testing.T) {
+	s := newStore(t)
+	f, err := openLock(s.lockPath(key("c1")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release(f)
+	unlock, err := s.Lock(t.Context(), key("c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	if err := tryAcquire(f); !errors.Is(err, errUnlinked) {
+		t.Errorf("the lock of a removed file: got %v, want errUnlinked", err)
+	}
+}
+
+// TestWaitersThatGiveUpLeaveNoFile: when holder and waiters end at the same moment, one of them removes the file.
+func TestWaitersThatGiveUpLeaveNoFile(t *testing.T) {
+	s := newStore(t)
+	for range 200 {
+		unlock, err := s.Lock(t.Context(), key("c1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for range 3 {
+			all.Go(func() {
+				if got, err := s.Lock(ctx, key("c1")); err == nil {
+					got()
+				}
+			})
+		}
+		all.Go(cancel)
+		all.Go(unlock)
+		all.Wait()
+		mustBeEmpty(t, s.locks)
+	}
+}
+
+// TestBondKeepsItsLockFile: while there is a record, no unlock removes the file.
+func TestBondKeepsItsLockFile(t *testing.T) {
+	s := newStore(t)
+	save(t, s, sample(key("c1")))
+	unlock, err := s.Lock(t.Context(), key("c1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+	mustContain(t, s.lockPath(key("c1")), "")
+}
+
+// TestSweepLocks: what killed processes and older versions left is removed, and nothing else.
+func TestSweepLocks(t *testing.T) {
+	s := newStore(t)
+	save(t, s, sample(key("recorded")))
+	for _, id := range []string{"left", "add-left", "del-left", "recorded", "new", "held", "future"} {
+		write(t, s.lockPath(key(id)), "")
+	}
+	write(t, filepath.Join(s.locks, agentLock), "1\n")
+	write(t, filepath.Join(s.locks, "README"), "left alone")
+	for _, id := range []string{"left", "add-left", "del-left", "recorded", "held"} {
+		touch(t, s.lockPath(key(id)), -2*tempAge)
+	}
+	touch(t, s.lockPath(key("future")), 365*24*time.Hour)
+	for _, name := range []string{agentLock, "README"} {
+		touch(t, filepath.Join(s.locks, name), -2*tempAge)
+	}
+	unlock, err := s.Lock(t.Context(), key("held"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	if err = s.SweepLocks(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := snapshot(s.locks)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"README", "agent.lock", "held@bond0.lock", "new@bond0.lock", "recorded@bond0.lock"}
+	if fmt.Sprint(names) != fmt.Sprint(want) {
+		t.Errorf("left are %v, want %v", names, want)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err = s.SweepLocks(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v, want the context's error", err)
+	}
+}
+
+// touch sets a file's time to so long after now.
+func touch(t *testing.T, path string, after time.Duration) {
+	t.Helper()
+	at := unix.NsecToTimespec(time.Now().Add(after).UnixNano())
+	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{at, at}, 0); err != nil {
+		t.Fatal(err)
+	}
+}
