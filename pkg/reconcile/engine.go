@@ -222,16 +222,14 @@ func sooner(a, b time.Duration) time.Duration {
 	return min(a, b)
 }
 
-// apply makes the changes in order. When one fails, the rest of that member's are left
-// for another round; the other members' go on. What restores the settings, addresses or routes of other writers holds
-// up only its own kind.
+// apply makes the changes in order. When one fails, those that depend on it are left for another round; the others go on.
 func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Action, mem *bondMemory) ([]plan.Action, error) {
-	var done []plan.Action
+	var done, left []plan.Action
 	var firstErr error
-	failed := map[subject]bool{}
 	log := e.logFor(rec)
 	for _, a := range actions {
-		if failed[subjectOf(a)] || failed[subject{member: a.On()}] || ctx.Err() != nil {
+		if ctx.Err() != nil || plan.Blocked(a, left) || plan.Pointless(a, done) {
+			left = append(left, a)
 			continue
 		}
 		err := e.kernel.Apply(ctx, rec, a)
@@ -241,7 +239,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			log.Info("applied", zap.Stringer("action", a))
 			continue
 		}
-		failed[subjectOf(a)] = true
+		left = append(left, a)
 		if errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
 			// The world moved on between looking and acting. That is no failure: look again.
 			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))

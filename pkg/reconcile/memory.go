@@ -1,7 +1,6 @@
 package reconcile
 
 import (
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -67,7 +66,7 @@ func (m *memories) of(k bond.Key) *bondMemory {
 	defer m.mu.Unlock()
 	b := m.bonds[k]
 	if b == nil {
-		b = &bondMemory{patience: m.patience, parts: map[subject]*partMemory{}, restored: map[string][]time.Time{}}
+		b = &bondMemory{patience: m.patience, parts: map[int]*partMemory{}, tries: map[subject]*tryMemory{}, restored: map[string][]time.Time{}}
 		m.bonds[k] = b
 	}
 	return b
@@ -79,47 +78,21 @@ func (m *memories) forget(k bond.Key) {
 	delete(m.bonds, k)
 }
 
-// bondMemory is what is remembered of one bond, by member index and plan.OnBond.
+// bondMemory is what is remembered of one bond.
 type bondMemory struct {
 	patience Patience
 	mu       sync.Mutex
-	parts    map[subject]*partMemory
+	// parts is by member index and plan.OnBond.
+	parts map[int]*partMemory
+	tries map[subject]*tryMemory
 	// restored has the times at which a requested setting was restored, for the last minute.
 	restored map[string][]time.Time
 }
 
-// subject is what fails and is retried for itself: a member or the bond, and for it a kind of action that is not
-// essential. The essential ones have kind "".
-type subject struct {
-	member int
-	kind   string
-}
-
-// subjectOf keeps apart what must not hold up the rest: a route that the kernel refuses is no reason to leave the
-// bond down.
-func subjectOf(a plan.Action) subject {
-	s := subject{member: a.On()}
-	switch a.(type) {
-	case plan.AddAddress, plan.DelAddress:
-		s.kind = "address"
-	case plan.AddRoute, plan.DeleteRoute:
-		s.kind = "route"
-	case plan.SetLinkSettings:
-		s.kind = "settings"
-	case plan.SetUpper:
-		s.kind = "upper"
-	case plan.Announce:
-		s.kind = "announce"
-	}
-	return s
-}
-
+// partMemory is what is remembered of a member or of the bond.
 type partMemory struct {
-	failures  int // of actions, in a row
-	flaps     int // losses soon after a return, in a row
-	stales    int // plans overtaken, in a row
-	holdUntil time.Time
-	err       error
+	flaps     int       // losses soon after a return, in a row
+	holdUntil time.Time // because of them
 	deafSince time.Time // up, no carrier, its PF has one
 	bounced   bool
 	returned  time.Time
@@ -127,25 +100,13 @@ type partMemory struct {
 	untoldSince time.Time
 }
 
-// part is what is remembered of the essentials of a member or of the bond.
-func (b *bondMemory) part(i int) *partMemory { return b.of(subject{member: i}) }
-
-func (b *bondMemory) of(s subject) *partMemory {
-	p := b.parts[s]
+func (b *bondMemory) part(i int) *partMemory {
+	p := b.parts[i]
 	if p == nil {
 		p = &partMemory{}
-		b.parts[s] = p
+		b.parts[i] = p
 	}
 	return p
-}
-
-// held is when an action may be tried: not before its own kind, and not before the essentials of its member.
-func (b *bondMemory) held(a plan.Action) time.Time {
-	own, essential := b.of(subjectOf(a)).holdUntil, b.part(a.On()).holdUntil
-	if own.After(essential) {
-		return own
-	}
-	return essential
 }
 
 // hints tells the planner what time has to do with it.
@@ -185,31 +146,6 @@ func untold(rec *bond.Record, obs *bond.Observed, i int) bool {
 	return wanted && rec.Members[i].VF != nil && m.Place == bond.InHost && m.PF == nil
 }
 
-// due are the actions that need not wait for the end of a hold.
-func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(actions), func(a plan.Action) bool {
-		return now.Before(b.held(a))
-	})
-}
-
-// applied notes that an action succeeded. afterLoss: the bond was lost or down, which takes its addresses and routes, so
-// no other writer insists on anything.
-func (b *bondMemory) applied(a plan.Action, afterLoss bool, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.of(subjectOf(a))
-	p.failures, p.stales, p.err = 0, 0, nil
-	if setting := plan.Contestable(a); setting != "" && !afterLoss {
-		b.restored[setting] = append(lastMinute(b.restored[setting], now), now)
-	}
-	if _, ok := a.(plan.Bounce); ok {
-		// It gets as long again to help: a driver needs a moment, and no person is called for that.
-		p.bounced, p.deafSince = true, time.Time{}
-	}
-}
-
 // contestLimit is how often within contestWindow a requested setting is restored before its change is adopted.
 const (
 	contestLimit  = 3
@@ -225,29 +161,6 @@ func (b *bondMemory) contested(setting string, now time.Time) bool {
 
 func lastMinute(times []time.Time, now time.Time) []time.Time {
 	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) > contestWindow })
-}
-
-// failed notes that an action failed, and returns how long its kind is left alone.
-func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Duration {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.of(subjectOf(a))
-	p.failures++
-	p.err = err
-	wait := b.patience.backoff(p.failures)
-	p.holdUntil = now.Add(wait)
-	return wait
-}
-
-// stale notes a plan that was overtaken. Once is normal; over and over means a link that
-// flickers, and is answered like a failure.
-func (b *bondMemory) stale(a plan.Action, now time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.of(subjectOf(a))
-	if p.stales++; p.stales > 2 {
-		p.holdUntil = now.Add(b.patience.backoff(p.stales - 2))
-	}
 }
 
 // lost notes that a member went missing; one that had come back just before is held.
@@ -281,7 +194,7 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 		}
 	}
 	for _, a := range p.Actions {
-		if hold := b.held(a); now.Before(hold) {
+		if hold := b.heldUntil(a); now.Before(hold) {
 			consider(hold)
 		}
 	}
@@ -296,41 +209,4 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 		}
 	}
 	return first
-}
-
-// refusals is how often in a row, over some three seconds, a part's action may be refused, and not as busy,
-// before a person is called.
-const refusals = 5
-
-// refused says that the kernel refuses an action, and that time alone will not change that.
-func (b *bondMemory) refused(a plan.Action) bool {
-	if b == nil {
-		return false
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.of(subjectOf(a))
-	return p.failures >= refusals && !errors.Is(p.err, bond.ErrBusy)
-}
-
-// trouble is what keeps member i, or the bond, from being repaired, for people; empty when nothing is known to.
-func (b *bondMemory) trouble(i int) string {
-	if b == nil {
-		return ""
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	p := b.part(i)
-	switch {
-	case p.err != nil:
-		return p.err.Error()
-	case p.flaps > 1:
-		return "it keeps being lost again right after its return and is held back until " + p.holdUntil.UTC().Format(time.TimeOnly) + " UTC"
-	}
-	for _, kind := range []string{"settings", "upper", "address", "route"} {
-		if p := b.parts[subject{member: i, kind: kind}]; p != nil && p.err != nil {
-			return p.err.Error()
-		}
-	}
-	return ""
 }

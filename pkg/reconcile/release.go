@@ -77,6 +77,9 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr e
 	}
 	e.memories.forget(k) // an end waits for no hold
 	out, err := e.converge(ctx, rec, tombstone.Releases <= 1)
+	if err == nil && len(out.Plan.Actions) > 0 { // held back, because the links kept changing under the plan
+		err = fmt.Errorf("bond %s of pod %s: %w: not taken down yet: %v", rec.BondName(), rec.Pod, bond.ErrBusy, out.Plan.Actions)
+	}
 	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || ctx.Err() != nil) {
 		return err
 	}

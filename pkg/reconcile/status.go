@@ -61,7 +61,7 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, me
 		return bond.StateDeleting
 	case !obs.SandboxAlive:
 		return bond.StateDown
-	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && allRefused(p.Actions, mem):
+	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && mem.allRefused(p.Actions):
 		return bond.StateStuck
 	case p.Verdict == plan.Act, rec.WithoutLease():
 		return bond.StateRepairing
@@ -79,11 +79,6 @@ func released(p plan.Plan) bool {
 	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == plan.Released })
 }
 
-// allRefused says that nothing of what is to be done can be done until a person does something. It is tried on all the same.
-func allRefused(actions []plan.Action, mem *bondMemory) bool {
-	return !slices.ContainsFunc(actions, func(a plan.Action) bool { return !mem.refused(a) })
-}
-
 func reasonOf(p plan.Plan, mem *bondMemory) string {
 	var reasons []string
 	told := map[int]bool{}
@@ -93,7 +88,7 @@ func reasonOf(p plan.Plan, mem *bondMemory) string {
 			break
 		}
 		text := f.Text
-		if why := mem.trouble(f.Member); why != "" && !told[f.Member] {
+		if why := mem.trouble(p.Actions, f.Member); why != "" && !told[f.Member] {
 			told[f.Member] = true
 			text += ": " + why
 		}

@@ -51,7 +51,6 @@ func (b *builder) bondName() {
 func (b *builder) options() {
 	o := b.obs.Bond
 	wanted := b.rec.Spec.Options.Effective()
-	set := bond.Options{}
 	for _, name := range wanted.Names() {
 		have, known := o.Options[name]
 		want := wanted[name]
@@ -67,10 +66,7 @@ func (b *builder) options() {
 			continue
 		}
 		b.find(OnBond, SettingsChanged, "%s is %q, not %q", name, have, want)
-		set[name] = want
-	}
-	if len(set) > 0 {
-		b.do(SetOptions{Member: OnBond, Bond: b.bondRef(), Options: set})
+		b.do(SetOptions{Member: OnBond, Bond: b.bondRef(), Options: bond.Options{name: want}}) // one each: they fail one by one
 	}
 }
 
@@ -102,7 +98,7 @@ func (b *builder) takesNow(w bond.When) bool {
 	return (w&bond.BondDown == 0 || !o.Up) && (w&bond.NoMembers == 0 || !o.HasMembers)
 }
 
-// bondUp comes after the members: nothing is sent before there is somebody to send it.
+// bondUp comes before the members, which may have to wait for their cards.
 func (b *builder) bondUp() {
 	if b.obs.Bond.Up {
 		return

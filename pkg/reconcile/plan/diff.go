@@ -20,10 +20,10 @@ func Diff(in Input) Plan {
 		b.create()
 	default:
 		b.bondSettings()
-		b.restoreBond()
-		b.members()
 		b.lease()
+		b.restoreBond()
 		b.bondUp()
+		b.members()
 		b.network()
 		b.settle()
 	}

@@ -294,6 +294,9 @@ func (b *builder) nameTaken(i int, l bond.Link, name string, by *bond.Link) {
 	}
 }
 
+// sparePrefix begins the name of a link whose own is taken.
+const sparePrefix = "bk-"
+
 func spareName(m *bond.Member) string { return spareNameOf(m.PCI, m.Name) }
 
 // spareNameOf is a name for a link whose own is taken: "bk" and the PCI address, which
@@ -301,11 +304,10 @@ func spareName(m *bond.Member) string { return spareNameOf(m.PCI, m.Name) }
 func spareNameOf(pci bond.PCIAddress, name string) string {
 	tag := strings.NewReplacer(":", "", ".", "").Replace(string(pci))
 	if tag == "" {
-		tag = strings.TrimPrefix(name, "bk-")
+		tag = strings.TrimPrefix(name, sparePrefix)
 	}
-	const prefix = "bk-"
-	if extra := len(prefix) + len(tag) - bond.MaxIfNameLen; extra > 0 {
+	if extra := len(sparePrefix) + len(tag) - bond.MaxIfNameLen; extra > 0 {
 		tag = tag[extra:]
 	}
-	return prefix + tag
+	return sparePrefix + tag
 }

@@ -99,6 +99,20 @@ func satisfies(have, want bond.Route) bool {
 		(want.Scope == nil || want.Dst.Addr().Is6() || scope(have) == *want.Scope)
 }
 
+// replaces reports whether the kernel has one place for both routes: it tells them apart by destination, table, metric and
+// next hop, and not by MTU or other attributes.
+func replaces(want, have bond.Route) bool {
+	return have.Dst == want.Dst.Masked() && have.Gateway == want.Gateway && table(have) == table(want) && priority(have) == priority(want)
+}
+
+// priority is the metric of a route; IPv6 routes without one get the kernel's (IP6_RT_PRIO_USER).
+func priority(r bond.Route) int {
+	if r.Priority == 0 && r.Dst.Addr().Is6() {
+		return 1024
+	}
+	return r.Priority
+}
+
 // scope is that of an IPv4 route; the kernel's choice is global with a gateway, link without.
 func scope(r bond.Route) int {
 	const global, link = 0, 253 // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK

@@ -1,0 +1,127 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Kind names what an action changes on its member or on the bond, for retries: an action that fails holds back only actions
+// of the same kind, and those that depend on it. Each option, address and route is a kind of its own.
+func Kind(a Action) string {
+	switch a := a.(type) {
+	case SetOptions:
+		return "option " + a.Options.String()
+	case AddAddress:
+		return "address " + a.Prefix.String()
+	case AddRoute:
+		return fmt.Sprintf("route %s metric %d", a.Route, a.Route.Priority)
+	case DelAddress:
+		return "no address " + a.Prefix.String()
+	case DeleteRoute:
+		return fmt.Sprintf("no route %s metric %d", a.Route, a.Route.Priority)
+	default:
+		return strings.TrimPrefix(fmt.Sprintf("%T", a), "plan.")
+	}
+}
+
+// dependsOn reports whether an action makes no sense, or does harm, without an earlier one of the same plan that failed
+// or was left out.
+func dependsOn(a, failed Action) bool {
+	if a.On() != failed.On() {
+		_, enslaves := a.(Enslave)
+		return enslaves && failed.On() == OnBond && blocksMembers(failed)
+	}
+	switch a := a.(type) {
+	case MoveToPod:
+		return is[RestoreVF](failed) // a VF whose settings are not back is not attached
+	case MoveToHost:
+		return is[SetMAC](failed) || is[SetMTU](failed)
+	case SetDown:
+		return is[Release](failed)
+	case SetMAC:
+		return is[Release](failed) || is[SetDown](failed)
+	case Enslave:
+		return is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || stepsAside(failed)
+	case SetUp, TuneMember:
+		return is[Enslave](failed)
+	case AddAddress:
+		d, deletes := failed.(DelAddress)
+		return deletes && d.Prefix.Addr() == a.Prefix.Addr()
+	case AddRoute:
+		return is[SetUp](failed) || routeNeeds(a.Route, failed)
+	case Announce:
+		return is[SetUp](failed)
+	}
+	return false
+}
+
+func is[T Action](a Action) bool {
+	_, ok := a.(T)
+	return ok
+}
+
+// blocksMembers: the kernel does not change these options of a bond that has members, so they come first.
+func blocksMembers(failed Action) bool {
+	o, ok := failed.(SetOptions)
+	if !ok {
+		return false
+	}
+	for name := range o.Options {
+		if bond.Lookup(name).When&bond.NoMembers != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// stepsAside: a primary that must not take the traffic back is enslaved under another name.
+func stepsAside(failed Action) bool {
+	r, ok := failed.(Rename)
+	return ok && strings.HasPrefix(r.To, sparePrefix)
+}
+
+// routeNeeds: a route needs the address or the route that makes its gateway reachable, its own source address, and the
+// deletion of the route that it replaces.
+func routeNeeds(r bond.Route, failed Action) bool {
+	switch f := failed.(type) {
+	case AddAddress:
+		return r.Src == f.Prefix.Addr() || r.Gateway.IsValid() && f.Prefix.Contains(r.Gateway)
+	case AddRoute:
+		return r.Gateway.IsValid() && !f.Route.Gateway.IsValid() && f.Route.Dst.Contains(r.Gateway)
+	case DeleteRoute:
+		return replaces(r, f.Route)
+	}
+	return false
+}
+
+// announced reports whether an action gives neighbours something new, so that an Announce may follow.
+func announced(a Action) bool {
+	return is[AddAddress](a) || is[SetMAC](a) && a.On() == OnBond
+}
+
+// Unblocked are the actions that may be tried: those that are not skipped by skip, and do not depend on one that is left out.
+func Unblocked(actions []Action, skip func(Action) bool) []Action {
+	var due, left []Action
+	for _, a := range actions {
+		switch {
+		case skip(a), Blocked(a, left), Pointless(a, due):
+			left = append(left, a)
+		default:
+			due = append(due, a)
+		}
+	}
+	return due
+}
+
+// Blocked reports whether an action depends on one of those that failed or were left out.
+func Blocked(a Action, left []Action) bool {
+	return slices.ContainsFunc(left, func(f Action) bool { return dependsOn(a, f) })
+}
+
+// Pointless reports whether an action is an Announce, and none of the actions before it gives neighbours something new.
+func Pointless(a Action, before []Action) bool {
+	return is[Announce](a) && !slices.ContainsFunc(before, announced)
+}

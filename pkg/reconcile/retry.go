@@ -1,0 +1,138 @@
+package reconcile
+
+import (
+	"errors"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// subject is what fails and is retried by itself: one kind of action on one member or on the bond.
+type subject struct {
+	member int
+	kind   string
+}
+
+func subjectOf(a plan.Action) subject { return subject{member: a.On(), kind: plan.Kind(a)} }
+
+// tryMemory is what is remembered of a kind of action that failed.
+type tryMemory struct {
+	failures  int // in a row
+	stales    int // plans overtaken, in a row
+	holdUntil time.Time
+	last      time.Time // when it last failed
+	err       error
+}
+
+// maxBusyRetry bounds the wait for a card that is busy, mostly with another VF.
+const maxBusyRetry = 2 * time.Second
+
+func (b *bondMemory) try(a plan.Action) *tryMemory {
+	s := subjectOf(a)
+	t := b.tries[s]
+	if t == nil {
+		t = &tryMemory{}
+		b.tries[s] = t
+	}
+	return t
+}
+
+// heldUntil is when an action may be tried: not while its member is held back, and not before its own retry.
+func (b *bondMemory) heldUntil(a plan.Action) time.Time {
+	hold := b.part(a.On()).holdUntil
+	if t := b.tries[subjectOf(a)]; t != nil && t.holdUntil.After(hold) {
+		return t.holdUntil
+	}
+	return hold
+}
+
+// due are the actions that need not wait, nor depend on one that has to.
+func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for s, t := range b.tries { // what has not been planned for long is forgotten
+		if now.Sub(t.last) > 2*b.patience.LastRetry {
+			delete(b.tries, s)
+		}
+	}
+	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.heldUntil(a)) })
+}
+
+// applied notes that an action succeeded. afterLoss: the bond was lost or down, which takes its addresses and routes, so
+// no other writer insists on anything.
+func (b *bondMemory) applied(a plan.Action, afterLoss bool, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.tries, subjectOf(a))
+	if setting := plan.Contestable(a); setting != "" && !afterLoss {
+		b.restored[setting] = append(lastMinute(b.restored[setting], now), now)
+	}
+	if _, ok := a.(plan.Bounce); ok {
+		// It gets as long again to help: a driver needs a moment, and no person is called for that.
+		p := b.part(a.On())
+		p.bounced, p.deafSince = true, time.Time{}
+	}
+}
+
+// failed notes that an action failed, and returns how long its kind is left alone.
+func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.try(a)
+	t.failures++
+	t.err, t.last = err, now
+	wait := b.patience.backoff(t.failures)
+	if errors.Is(err, bond.ErrBusy) {
+		wait = min(wait, maxBusyRetry)
+	}
+	t.holdUntil = now.Add(wait)
+	return wait
+}
+
+// stale notes a plan that was overtaken. Once is normal; over and over means a link that
+// flickers, and is answered like a failure.
+func (b *bondMemory) stale(a plan.Action, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.try(a)
+	t.last = now
+	if t.stales++; t.stales > 2 {
+		t.holdUntil = now.Add(b.patience.backoff(t.stales - 2))
+	}
+}
+
+// refusals is how often in a row, over some three seconds, an action may be refused, and not as busy,
+// before a person is called.
+const refusals = 5
+
+// refused reports whether the kernel refuses an action, and time alone will not change that.
+func (b *bondMemory) refused(a plan.Action) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := b.tries[subjectOf(a)]
+	return t != nil && t.failures >= refusals && !errors.Is(t.err, bond.ErrBusy)
+}
+
+// allRefused reports whether nothing of the plan can be done until a user does something. Retries continue.
+func (b *bondMemory) allRefused(actions []plan.Action) bool {
+	return b != nil && len(plan.Unblocked(actions, b.refused)) == 0
+}
+
+// trouble is the error that keeps member i, or the bond, from being repaired as planned; empty if none is known.
+func (b *bondMemory) trouble(actions []plan.Action, i int) string {
+	if b == nil {
+		return ""
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, a := range actions {
+		if t := b.tries[subjectOf(a)]; a.On() == i && t != nil && t.err != nil {
+			return t.err.Error()
+		}
+	}
+	if p := b.part(i); p.flaps > 1 {
+		return "it keeps being lost again right after its return and is held back until " + p.holdUntil.UTC().Format(time.TimeOnly) + " UTC"
+	}
+	return ""
+}

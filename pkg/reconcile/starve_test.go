@@ -1,0 +1,182 @@
+package reconcile_test
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+var errRefused = errors.New("refused")
+
+// refuse lets the kernel refuse all actions that match.
+func (r *rig) refuse(match func(plan.Action) bool) {
+	r.FailApplyIf(func(a plan.Action) error {
+		if match(a) {
+			return errRefused
+		}
+		return nil
+	})
+}
+
+func isSetOptions(a plan.Action) bool { _, ok := a.(plan.SetOptions); return ok }
+
+// observedBond is the bond as the kernel has it.
+func (r *rig) observedBond() *bond.ObservedBond {
+	r.t.Helper()
+	obs, err := r.Observe(r.t.Context(), r.Record)
+	must(r.t, err)
+	if obs.Bond == nil {
+		r.t.Fatalf("no bond\n%s", r.World)
+	}
+	return obs.Bond
+}
+
+// TestRefusedOptionLeavesTheBondUpAndAddressed: what an option does not concern is repaired in the same reconcile.
+func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.refuse(isSetOptions)
+	must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptMiimon, "200"))
+	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
+	must(t, r.FlushAddresses(world.PodPath, world.BondIf))
+	must(t, r.SetDown(world.PodPath, world.BondIf))
+	out, err := r.converge()
+	if !errors.Is(err, errRefused) {
+		t.Errorf("error %v", err)
+	}
+	b := r.observedBond()
+	if !b.Up || len(b.Addresses) != 2 || b.MTU != 1400 || len(b.Routes) < 2 {
+		t.Errorf("up %t, addresses %v, MTU %d, routes %v", b.Up, b.Addresses, b.MTU, b.Routes)
+	}
+	for range 6 {
+		r.clock.turn(out.RetryAfter)
+		out, _ = r.converge()
+	}
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "miimon") {
+		t.Errorf("status %s: %s", out.Status.State, out.Status.Reason)
+	}
+	r.FailApplyIf(nil)
+	r.wantState(bond.StateReady)
+}
+
+// TestRefusedOptionKeepsItsBackoff: another option is set at once, and its success does not cause an attempt of the first.
+func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
+	options := world.OKD()
+	options[bond.OptResendIgmp] = "1"
+	r := ready(t, options)
+	attempts := 0
+	r.FailApplyIf(func(a plan.Action) error {
+		if o, ok := a.(plan.SetOptions); ok && o.Options[bond.OptMiimon] != "" {
+			attempts++
+			return errRefused
+		}
+		return nil
+	})
+	must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptMiimon, "200"))
+	out := r.repeat(6)
+	before, wait := attempts, out.RetryAfter
+	must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptResendIgmp, "7"))
+	out, _ = r.converge()
+	if got := r.observedBond().Options[bond.OptResendIgmp]; got != "1" {
+		t.Errorf("resendIgmp is %s, want it back at once", got)
+	}
+	if attempts != before || out.RetryAfter != wait || wait < time.Second {
+		t.Errorf("%d attempts after %d, retry after %s, want %s", attempts, before, out.RetryAfter, wait)
+	}
+}
+
+// repeat converges n times, each when the engine asks for it.
+func (r *rig) repeat(n int) reconcile.Outcome {
+	r.t.Helper()
+	out, _ := r.converge()
+	for range n {
+		r.clock.turn(out.RetryAfter)
+		out, _ = r.converge()
+	}
+	return out
+}
+
+// TestRefusedRouteHoldsNothingUp: other routes are restored, and a bond that was deleted is re-created, at once.
+func TestRefusedRouteHoldsNothingUp(t *testing.T) {
+	r := ready(t, world.OKD())
+	bad := netip.MustParsePrefix("0.0.0.0/0")
+	r.refuse(func(a plan.Action) bool { route, ok := a.(plan.AddRoute); return ok && route.Route.Dst == bad })
+	must(t, r.FlushRoutes(world.PodPath, world.BondIf))
+	r.repeat(8)
+	has := func(dst string) bool {
+		return slices.ContainsFunc(r.observedBond().Routes, func(have bond.Route) bool { return have.Dst == netip.MustParsePrefix(dst) })
+	}
+	if !has("192.168.7.0/24") {
+		t.Error("the other route is not back")
+	}
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	out, _ := r.converge()
+	b := r.observedBond()
+	if !b.Up || len(b.Addresses) != 2 || len(out.Unattached()) > 0 || !has("192.168.7.0/24") {
+		t.Errorf("up %t, addresses %v, unattached %v, routes %v", b.Up, b.Addresses, out.Unattached(), b.Routes)
+	}
+}
+
+// TestRefusedAddressLeavesTheOther: addresses and the routes through them do not depend on each other.
+func TestRefusedAddressLeavesTheOther(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.refuse(func(a plan.Action) bool { add, ok := a.(plan.AddAddress); return ok && add.Prefix.Addr().Is4() })
+	announced := 0
+	r.BeforeApply(func(a plan.Action) {
+		if _, ok := a.(plan.Announce); ok {
+			announced++
+		}
+	})
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.repeat(8)
+	b := r.observedBond()
+	if want := netip.MustParsePrefix("fd00::66/64"); !slices.Contains(b.Addresses, want) {
+		t.Errorf("addresses %v", b.Addresses)
+	}
+	if announced != 1 {
+		t.Errorf("announced %d times, want once: for the address that was added", announced)
+	}
+}
+
+// TestRefusedMemberSettingLeavesItUp: a member's queue ID is no reason to leave it down.
+func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Members[0].QueueID = new(uint16(3)); return nil }))
+	r.refuse(func(a plan.Action) bool { _, ok := a.(plan.TuneMember); return ok })
+	must(t, r.SetDown(world.PodPath, "net1"))
+	_, err := r.converge()
+	if l, _ := r.Link(world.PodPath, "net1"); !l.Up || !errors.Is(err, errRefused) {
+		t.Errorf("net1 is up: %t; error %v", l.Up, err)
+	}
+}
+
+// TestRecordStaysWhileActionsRemain: three plans in a row that are overtaken hold an action back; the bond is still there,
+// and so must be its record.
+func TestRecordStaysWhileActionsRemain(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, ok := a.(plan.DeleteBond); ok {
+			return fmt.Errorf("%w: it has another ifindex", bond.ErrStale)
+		}
+		return nil
+	})
+	for range 5 {
+		if err := r.engine.Release(t.Context(), r.Record.Key); err == nil {
+			t.Fatal("released although the bond is still there")
+		}
+		if _, err := r.store.Load(r.Record.Key); err != nil {
+			t.Fatalf("record: %v\n%s", err, r.World)
+		}
+	}
+	r.FailApplyIf(nil)
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+	checkAbsent(t, r)
+}
