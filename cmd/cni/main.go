@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"golang.org/x/sys/unix"
@@ -19,6 +20,13 @@ var version = "dev"
 
 func main() {
 	plugin := &cni.Plugin{Open: open}
+	if os.Getenv("CNI_COMMAND") == "DEL" {
+		if err := plugin.MainDel(os.Getenv, os.Stdin); err != nil {
+			_ = err.Print() // there is nowhere else to report to
+			os.Exit(1)
+		}
+		return
+	}
 	skel.PluginMainFuncs(plugin.Funcs(), cni.Versions(), "Bondkeeper's CNI plugin bond "+version)
 }
 

@@ -141,3 +141,51 @@ func TestBadCalls(t *testing.T) {
 		})
 	}
 }
+
+// TestDelOfBadCalls: DEL of what ADD rejects succeeds, also where skel, the library, rejects it. Only what names no bond and
+// what is no JSON fails.
+func TestDelOfBadCalls(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	config := `{"cniVersion":"1.0.0","name":"n","type":"bond","mode":1,"links":[{"name":"net1"},{"name":"net2"}],"linksInContainer":true,"stateDir":"` + dir + `"}`
+	for _, tt := range []struct {
+		name   string
+		env    map[string]string
+		config string
+		code   uint // 0: DEL succeeds
+	}{
+		{"container ID with slash", map[string]string{"CNI_CONTAINERID": "a/b"}, config, 0},
+		{"container ID ..", map[string]string{"CNI_CONTAINERID": ".."}, config, 0},
+		{"long interface name", map[string]string{"CNI_IFNAME": "sixteen-bytes-xx"}, config, 0},
+		{"netns that is a file", map[string]string{"CNI_NETNS": "/etc/passwd"}, config, 0},
+		{"netns that is not there", map[string]string{"CNI_NETNS": "/run/netns/none"}, config, 0},
+		{"the host's netns", map[string]string{"CNI_NETNS": fmt.Sprintf("/proc/%d/ns/net", os.Getpid())}, config, 0},
+		{"CNI_ARGS", map[string]string{"CNI_ARGS": "nonsense"}, config, 0},
+		{"no CNI_PATH", map[string]string{"CNI_PATH": ""}, config, 0},
+		{"no name", nil, strings.Replace(config, `"name":"n",`, "", 1), 0},
+		{"name with slash", nil, strings.Replace(config, `"name":"n"`, `"name":"a/b"`, 1), 0},
+		{"name as number", nil, strings.Replace(config, `"name":"n"`, `"name":7`, 1), 0},
+		{"unknown version", nil, strings.Replace(config, "1.0.0", "9.0.0", 1), 0},
+		{"version as number", nil, strings.Replace(config, `"1.0.0"`, `7`, 1), 0},
+		{"relative state directory", nil, strings.Replace(config, dir, "state", 1), 0},
+		{"IPAM plugin misspelt", nil, strings.Replace(config, `"mode"`, `"ipam":{"type":"host-locall"},"mode"`, 1), 0},
+		{"IPAM as text", nil, strings.Replace(config, `"mode"`, `"ipam":"host-local","mode"`, 1), 0},
+		{"no container ID", map[string]string{"CNI_CONTAINERID": ""}, config, types.ErrInvalidEnvironmentVariables},
+		{"no interface", map[string]string{"CNI_IFNAME": ""}, config, types.ErrInvalidEnvironmentVariables},
+		{"broken JSON", nil, `{"name":`, types.ErrDecodingFailure},
+		{"no object", nil, `[]`, types.ErrDecodingFailure},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			env := map[string]string{"CNI_CONTAINERID": "c1", "CNI_NETNS": "", "CNI_IFNAME": "bond0", "CNI_PATH": binDir}
+			for k, v := range tt.env {
+				env[k] = v
+			}
+			env["CNI_COMMAND"] = "DEL"
+			switch out, failed := call(t, env, tt.config); {
+			case tt.code == 0 && (failed != nil || out != ""):
+				t.Errorf("got %v and output %q, want success", failed, out)
+			case tt.code != 0 && (failed == nil || failed.Code != tt.code):
+				t.Errorf("got %v, want code %d", failed, tt.code)
+			}
+		})
+	}
+}

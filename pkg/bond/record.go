@@ -266,6 +266,10 @@ type CNI struct {
 	IPAMDone bool `json:"ipamDone,omitempty"`
 	// IPAMError is why the last release by the IPAM plugin failed; the addresses remain allocated.
 	IPAMError string `json:"ipamError,omitempty"`
+	// IPAMAttempts counts the releases by the IPAM plugin that failed.
+	IPAMAttempts int `json:"ipamAttempts,omitempty"`
+	// IPAMRefused: the IPAM plugin's ADD returned an error, so nothing is known to be allocated.
+	IPAMRefused bool `json:"ipamRefused,omitempty"`
 }
 
 // RepairLog counts repairs over the life of the bond.
@@ -302,6 +306,9 @@ func (r *Record) BondName() string {
 
 // Deleted says that the record is a tombstone.
 func (r *Record) Deleted() bool { return r.Phase == PhaseDeleting }
+
+// SameAdd reports whether the same ADD wrote both records.
+func (r *Record) SameAdd(other *Record) bool { return r.Created.Equal(other.Created) }
 
 // MemberByPCI is the index of the member that is the VF pci; -1 when none is.
 func (r *Record) MemberByPCI(pci PCIAddress) int {

@@ -44,9 +44,6 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer unlock()
-	if err = s.awaitDel(ctx, k); err != nil {
-		return err
-	}
 	if err = s.clear(ctx, k, sandbox); err != nil {
 		return err
 	}
@@ -139,26 +136,8 @@ func sameNetns(a, b bond.Sandbox) bool {
 // lease. The bond's own lock will not do, for a DEL and the agent need not wait for IPAM. With
 // it, a record that is not ready is surely one of an ADD that was killed, or is being deleted.
 func (s *session) lockAdd(ctx context.Context, k bond.Key) (unlock func(), err error) {
-	return s.lockVerb(ctx, "add-", k)
-}
-
-// lockDel is held by a DEL for as long as it lasts, so that an ADD can wait for its end: IPAM knows
-// an address by container and interface only, and a late release would take the one that the ADD was given.
-func (s *session) lockDel(ctx context.Context, k bond.Key) (unlock func(), err error) {
-	return s.lockVerb(ctx, "del-", k)
-}
-
-func (s *session) awaitDel(ctx context.Context, k bond.Key) error {
-	unlock, err := s.lockDel(ctx, k)
-	if err == nil {
-		unlock()
-	}
-	return err
-}
-
-func (s *session) lockVerb(ctx context.Context, verb string, k bond.Key) (unlock func(), err error) {
 	const maxID = 190 // bond.Key takes 200 bytes; two IDs that begin alike only wait for each other
-	k.ContainerID = verb + k.ContainerID[:min(len(k.ContainerID), maxID)]
+	k.ContainerID = "add-" + k.ContainerID[:min(len(k.ContainerID), maxID)]
 	return s.Store.Lock(ctx, k)
 }
 
@@ -233,14 +212,11 @@ func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*curr
 	if _, err := s.converge(ctx, rec, c); err != nil {
 		return nil, err
 	}
-	given := &current.Result{}
-	if c.IPAM != "" {
-		var err error
-		if given, err = s.ipam.Add(ctx, rec); err != nil {
-			return nil, err
-		}
+	given, err := s.allocate(ctx, rec, c)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.note(ctx, rec, c, given); err != nil {
+	if err = s.note(ctx, rec, c, given); err != nil {
 		return nil, err
 	}
 	out, err := s.converge(ctx, rec, c)
@@ -254,6 +230,22 @@ func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*curr
 		return nil, err
 	}
 	return resultOf(rec, &out.Observed, c, given), nil
+}
+
+// allocate has the IPAM plugin allocate addresses, unless a DEL came meanwhile. A DEL that comes later releases them.
+func (s *session) allocate(ctx context.Context, rec *bond.Record, c *Config) (given *current.Result, err error) {
+	if c.IPAM == "" {
+		return &current.Result{}, nil
+	}
+	err = s.engine.WithAddresses(ctx, rec.Key, func(now *bond.Record) (err error) {
+		if now == nil || now.Deleted() || !now.SameAdd(rec) {
+			return errOvertaken
+		}
+		given, err = s.ipam.Add(ctx, rec)
+		return err
+	})
+	rec.CNI.IPAMRefused = err != nil && ctx.Err() == nil && !errors.Is(err, errOvertaken)
+	return given, err
 }
 
 // note puts what IPAM gave into the record.
@@ -305,7 +297,7 @@ func activeMember(out *reconcile.Outcome) int {
 // update changes this ADD's record, here and in the store, unless somebody overtook us.
 func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bond.Record)) error {
 	err := s.engine.Update(ctx, rec.Key, func(r *bond.Record) error {
-		if r.Deleted() || !sameAdd(r, rec) {
+		if r.Deleted() || !r.SameAdd(rec) {
 			return errOvertaken
 		}
 		change(r)
@@ -325,7 +317,7 @@ func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (re
 	giveUp := time.Now().Add(settleTimeout)
 	for {
 		out, err := s.engine.Converge(ctx, rec.Key)
-		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !sameAdd(out.Record, rec)) {
+		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !out.Record.SameAdd(rec)) {
 			return out, errOvertaken
 		}
 		if err == nil && complete(&out, c) {
@@ -372,13 +364,9 @@ func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delTimeout)
 	defer cancel()
-	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase = bond.PhaseDeleting })
-	switch {
-	case errors.Is(err, errOvertaken):
-		// Whoever put the tombstone there takes the bond down. IPAM it may have asked before IPAM
-		// had answered us.
-		err = s.ipam.Release(ctx, rec)
-	case err == nil:
+	refused := rec.CNI.IPAMRefused
+	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase, r.CNI.IPAMRefused = bond.PhaseDeleting, refused })
+	if err == nil || errors.Is(err, errOvertaken) { // then a DEL has put the tombstone there
 		err = s.engine.Release(ctx, rec.Key)
 	}
 	if err != nil {

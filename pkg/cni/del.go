@@ -3,44 +3,114 @@ package cni
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 
 	"github.com/containernetworking/cni/pkg/skel"
+	"github.com/containernetworking/cni/pkg/types"
+	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
 // Del takes the bond down and gives back all that it had. It can be called any number of
 // times, with the pod's netns, the bond or the record there or not.
+//
+// Every DEL ends. What ADD rejects has left no record, so Del logs it and succeeds. Only a config that is no JSON object is
+// an error.
 func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
+	o, err := parseConfigObject(args.StdinData)
+	if err != nil {
+		return err
+	}
+	log := stderrLog(p.stderr()).With(zap.String("containerID", args.ContainerID), zap.String("ifName", args.IfName))
+	defer func() { _ = log.Sync() }()
+	b, rejected := o.lenientBasics()
+	if rejected != nil {
+		log.Warn("DEL with a config that ADD rejects", zap.Error(rejected))
+	}
 	k, err := key(args)
 	if err != nil {
-		return err
+		log.Warn("DEL of a bond that ADD rejects; nothing to do", zap.Error(err))
+		return nil
 	}
-	b, err := ParseBasics(args.StdinData)
-	if err != nil {
-		return err
+	if rejected != nil && unrecorded(b.StateDir, k) {
+		return nil
 	}
 	s, err := p.open(b.StateDir)
-	if err != nil {
-		return err
+	if err == nil {
+		err = s.del(ctx, k, b, args)
 	}
-	defer func() { _ = s.log.Sync() }()
-	unlock, err := s.lockDel(ctx, k)
-	if err != nil {
-		return err
+	if err != nil && !errors.Is(err, bond.ErrLocked) && unrecorded(b.StateDir, k) {
+		log.Warn("DEL of a bond without a record, with a state directory that cannot be used; nothing to do", zap.Error(err))
+		return nil
 	}
-	defer unlock()
-	_, err = s.Store.Load(k)
-	switch {
-	case errors.Is(err, bond.ErrNotFound):
+	return err
+}
+
+// unrecorded reports whether it is certain that the bond has no record.
+func unrecorded(dir string, k bond.Key) bool {
+	found, err := store.Recorded(dir, k)
+	return err == nil && !found
+}
+
+// del tries twice, for between the two steps an ADD may write a record.
+func (s *session) del(ctx context.Context, k bond.Key, b Basics, args *skel.CmdArgs) error {
+	for range 2 {
+		err := s.engine.Delete(ctx, k)
+		if !errors.Is(err, bond.ErrNotFound) {
+			return err
+		}
 		// ADD never came so far, or the agent was here first. IPAM is asked all the same: the
-		// specification wants it, and an address may outlive a record.
-		return s.ipam.Release(ctx, &bond.Record{
+		// specification wants it, and an address of an older version may outlive a record.
+		err = s.engine.ReleaseUnrecorded(ctx, &bond.Record{
 			Key: k, Network: b.Network, Sandbox: bond.Sandbox{Path: args.Netns},
 			CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path},
 		})
-	case err != nil:
-		return err
+		if errors.Is(err, bond.ErrStale) {
+			continue
+		}
+		if err != nil {
+			s.log.Warn("DEL of a bond without a record: IPAM failed, and nothing is known to be allocated", zap.Stringer("bond", k), zap.Error(err))
+		}
+		return nil
 	}
-	return s.engine.Release(ctx, k)
+	return fmt.Errorf("bond %s: an ADD of it is running: %w", k, bond.ErrLocked)
+}
+
+// lenientBasics returns what can be read, defaults for the rest, and why an ADD with this config fails.
+func (o object) lenientBasics() (b Basics, rejected error) {
+	name, found, err := o.str("name", "the network's name")
+	if err == nil && (!found || name == "") {
+		err = invalid("name", "nothing", "the network's name")
+	}
+	dir, dirErr := o.stateDir()
+	if dirErr != nil {
+		dir = store.DefaultDir
+	}
+	ipam, ipamErr := o.ipamType()
+	return Basics{Network: name, StateDir: dir, IPAM: ipam}, errors.Join(err, dirErr, ipamErr)
+}
+
+// MainDel is what skel.PluginMainFuncs does for DEL, without its checks. They reject what ADD rejects: a network without a
+// name, an unknown version, the host's own netns. The result is nil or the error to print.
+func (p *Plugin) MainDel(getenv func(string) string, stdin io.Reader) *types.Error {
+	args := &skel.CmdArgs{
+		ContainerID: getenv("CNI_CONTAINERID"), Netns: getenv("CNI_NETNS"), IfName: getenv("CNI_IFNAME"),
+		Args: getenv("CNI_ARGS"), Path: getenv("CNI_PATH"),
+	}
+	if args.ContainerID == "" || args.IfName == "" {
+		return badEnv("required env variables CNI_CONTAINERID and CNI_IFNAME: at least one is missing")
+	}
+	var err error
+	if args.StdinData, err = io.ReadAll(stdin); err != nil {
+		return types.NewError(types.ErrIOFailure, "read the network config from standard input: "+err.Error(), "")
+	}
+	err = p.Funcs().Del(args)
+	var coded *types.Error
+	if errors.As(err, &coded) {
+		return coded
+	}
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -20,10 +21,19 @@ func TestDelDuringAdd(t *testing.T) {
 	args := g.args(n, pod)
 	added := n.adding(args)
 	waitFor(t, "IPAM", g.entered)
-	n.mustDel(args)
+	deleted := n.deleting(args)
+	waitFor(t, "the tombstone", func() bool { return n.record("c1").Deleted() })
 	g.touch(t, "open")
 	wantError(t, <-added, types.ErrTryAgainLater, "overtaken")
+	n.must(<-deleted)
 	n.nothingLeft(before)
+}
+
+// deleting starts a DEL and does not wait for its end.
+func (n *node) deleting(args *skel.CmdArgs) <-chan error {
+	deleted := make(chan error, 1)
+	go func() { deleted <- n.del(args) }()
+	return deleted
 }
 
 // TestAddDuringDel: an ADD waits for a DEL that is still with IPAM, which would take its address away.
@@ -35,8 +45,7 @@ func TestAddDuringDel(t *testing.T) {
 	n.must(os.Remove(filepath.Join(g.dir, "hold-ADD")))
 	n.mustAdd(args)
 	g.touch(t, "hold-DEL")
-	deleted := make(chan error, 1)
-	go func() { deleted <- n.del(args) }()
+	deleted := n.deleting(args)
 	waitFor(t, "IPAM", g.entered)
 	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
 	added := n.adding(args)
@@ -65,8 +74,10 @@ func TestTombstoneStands(t *testing.T) {
 	added := n.adding(args)
 	waitFor(t, "IPAM", g.entered)
 	g.touch(t, "broken-DEL")
-	wantError(t, n.del(args), 77, "out of order")
+	deleted := n.deleting(args)
+	waitFor(t, "the tombstone", func() bool { return n.record("c1").Deleted() })
 	g.touch(t, "open")
+	wantError(t, <-deleted, 77, "out of order")
 	wantError(t, <-added, types.ErrTryAgainLater, "overtaken")
 	if r := n.record("c1"); !r.Deleted() {
 		t.Errorf("record is %s", r.Phase)

@@ -61,6 +61,8 @@ func (s *session) collect(ctx context.Context, k bond.Key, network string, valid
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithTimeout(ctx, delTimeout) // one whose IPAM plugin hangs leaves time for others
+	defer cancel()
 	return s.engine.Release(ctx, k)
 }
 

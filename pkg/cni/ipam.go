@@ -10,7 +10,6 @@ import (
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
-	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
@@ -91,9 +90,7 @@ func args(r *bond.Record, verb string) *invoke.Args {
 	}
 }
 
-func (i *IPAM) exec() invoke.Exec {
-	return &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: i.Stderr}, PluginDecoder: version.PluginDecoder{}}
-}
+func (i *IPAM) exec() invoke.Exec { return &pluginExec{stderr: i.Stderr} }
 
 // ipamError says who failed, and keeps the code that it failed with. A plugin that was killed
 // because its time was up has none.

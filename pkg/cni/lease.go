@@ -34,7 +34,7 @@ func (i *IPAM) Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, erro
 	if err == nil || !gaveUp {
 		return got, err
 	}
-	if err := i.Release(ctx, r); err != nil {
+	if err := i.Release(ctx, r); err != nil { // Obtain is called for a bond that has its record
 		return nil, err
 	}
 	return nil, reconcile.ErrLeaseGivenUp

@@ -77,6 +77,9 @@ func newNode(t *testing.T, vfs int) *node {
 
 func (n *node) newPlugin(stdout *bytes.Buffer) *Plugin {
 	return &Plugin{Stdout: stdout, Stderr: n.stderr, Open: func(dir string) (*Backend, error) {
+		if dir == store.DefaultDir {
+			dir = n.dir
+		}
 		s, err := store.Open(dir)
 		if err != nil {
 			return nil, err

@@ -31,6 +31,3 @@ func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.S
 	r.Warnings = warnings(c, r, found)
 	return r, nil
 }
-
-// sameAdd says that two records were written by the same ADD.
-func sameAdd(a, b *bond.Record) bool { return a.Created.Equal(b.Created) }

@@ -64,7 +64,7 @@ const (
 )
 
 // ConfirmLease has the IPAM plugin confirm the lease of the record's addresses, or obtain it again for the same
-// container and interface. It holds no lock while it waits. The address of a pod cannot change: if the lease is for
+// container and interface. It does not hold the bond's lock while it waits. The address of a pod cannot change: if the lease is for
 // another one, it is given back, and the bond remains without address. The error says why the lease is lost.
 func (e *Engine) ConfirmLease(ctx context.Context, k bond.Key) error {
 	rec, err := e.store.Load(k)
@@ -77,19 +77,24 @@ func (e *Engine) ConfirmLease(ctx context.Context, k bond.Key) error {
 	if rec.Deleted() || !rec.WithoutLease() {
 		return nil
 	}
-	leaseErr := e.obtainLease(ctx, rec)
+	leaseErr := e.WithAddresses(ctx, k, func(now *bond.Record) error {
+		if now == nil || now.Deleted() || !now.SameAdd(rec) {
+			return bond.ErrGone
+		}
+		return e.obtainLease(ctx, rec)
+	})
 	if ctx.Err() != nil && errors.Is(ctx.Err(), context.Canceled) {
-		return ctx.Err() // the agent ends: nothing is known
+		return ctx.Err() // the agent or the bond ends: nothing is known
 	}
 	err = e.Update(ctx, k, func(r *bond.Record) error {
-		if r.Deleted() || !r.Created.Equal(rec.Created) {
+		if r.Deleted() || !r.SameAdd(rec) {
 			return bond.ErrGone
 		}
 		e.noteLease(r, leaseErr)
 		return nil
 	})
 	if errors.Is(err, bond.ErrGone) || errors.Is(err, bond.ErrNotFound) {
-		return e.returnLease(ctx, rec)
+		return nil // the release of the bond comes after this call, and releases what was leased
 	}
 	return errors.Join(err, leaseErr)
 }
@@ -143,17 +148,4 @@ func (e *Engine) noteLease(r *bond.Record, leaseErr error) {
 	wait = min(wait, lastLeaseRetry)
 	r.Lease = &bond.Lease{State: bond.LeaseLost, Attempts: attempts, Reason: leaseErr.Error(), Next: e.now().Add(wait).UTC()}
 	e.logFor(r).Error("lease lost", zap.Error(leaseErr), zap.Int("attempt", attempts), zap.Duration("retryAfter", wait))
-}
-
-// returnLease releases what was obtained for a bond whose DEL came meanwhile. Another ADD of the same bond may have
-// been given the lease already; it keeps it.
-func (e *Engine) returnLease(ctx context.Context, rec *bond.Record) error {
-	now, err := e.store.Load(rec.Key)
-	if err == nil && !now.Created.Equal(rec.Created) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, bond.ErrNotFound) {
-		return err
-	}
-	return e.ipam.Release(ctx, rec)
 }

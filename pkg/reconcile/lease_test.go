@@ -139,16 +139,29 @@ func TestAnotherLease(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestDELWhileALeaseIsObtained: a lease that arrives for a bond that was deleted meanwhile is given back.
+// TestDELWhileALeaseIsObtained: a DEL waits for the lease that is being obtained, and gives it back.
 func TestDELWhileALeaseIsObtained(t *testing.T) {
 	r, d := leasedRig(t)
 	must(t, r.DeleteBond(world.PodPath, world.BondIf))
 	r.wantState(bond.StateRepairing)
-	d.before = func() { must(t, r.engine.Release(t.Context(), r.Record.Key)) }
-	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
-	if d.calls != 2 {
-		t.Errorf("%d releases, want that of DEL and one of the lease that came after it", d.calls)
+	deleted := make(chan error)
+	d.before = func() {
+		go func() { deleted <- r.engine.Release(t.Context(), r.Record.Key) }()
+		for rec := r.Record; !rec.Deleted(); {
+			var err error
+			rec, err = r.store.Load(r.Record.Key)
+			must(t, err)
+		}
+		if d.calls != 0 {
+			t.Error("released while the lease is being obtained")
+		}
 	}
+	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
+	must(t, <-deleted)
+	if d.calls != 1 {
+		t.Errorf("%d releases, want that of DEL", d.calls)
+	}
+	checkAbsent(t, r)
 }
 
 // TestOtherIPAMIsNotHeldBack: addresses that are no lease are put back at once.

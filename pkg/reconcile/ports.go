@@ -40,7 +40,7 @@ type Store interface {
 	Remove(k bond.Key) error
 }
 
-// IPAM gives back what the record's IPAM plugin gave. It is called without any lock.
+// IPAM gives back what the record's IPAM plugin gave. It is called without the bond's lock (Engine.WithAddresses).
 type IPAM interface {
 	// Release is idempotent. A record without IPAM is success.
 	Release(ctx context.Context, r *bond.Record) error
@@ -52,6 +52,6 @@ var ErrLeaseGivenUp = errors.New("the DHCP daemon gave the lease up")
 // LeaseKeeper is an IPAM that can say whether the lease of a record's addresses is maintained.
 type LeaseKeeper interface {
 	// Obtain returns the addresses whose lease is maintained for the record's container and interface, and acquires one
-	// if there is none. It returns ErrLeaseGivenUp if there was one that is not maintained. It may wait for minutes.
+	// if there is none. It is called as Release is. It returns ErrLeaseGivenUp if there was one that is not maintained. It may wait for minutes.
 	Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, error)
 }

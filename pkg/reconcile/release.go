@@ -12,9 +12,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
-// maxReleases is how often a member that cannot be given back as it was (its driver refuses a
-// MAC, say) makes Release fail. After that the pod's end matters more.
-const maxReleases = 3
+const (
+	// maxReleases is how often a member that cannot be given back as it was (its driver refuses a
+	// MAC, say) makes Release fail. After that the pod's end matters more.
+	maxReleases = 3
+	// maxIPAMAttempts is how often the IPAM plugin may fail before a DEL leaves the addresses to the agent.
+	maxIPAMAttempts = 3
+)
 
 // Release does what DEL does: it makes the record a tombstone, gives the addresses back
 // to IPAM, takes the bond down, gives the members back and removes the record. It can be
@@ -22,58 +26,75 @@ const maxReleases = 3
 // there is nothing to do. After an error the tombstone stands and Release is to be
 // called again.
 func (e *Engine) Release(ctx context.Context, k bond.Key) error {
+	_, err := e.release(ctx, k, false)
+	if errors.Is(err, bond.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Delete is Release for a DEL, which must end. When the bond is down, its members are returned and the IPAM plugin has failed
+// three times, Delete succeeds. The tombstone then remains, and the agent continues. The error is bond.ErrNotFound if there
+// is no record.
+func (e *Engine) Delete(ctx context.Context, k bond.Key) error {
+	left, err := e.release(ctx, k, true)
+	if left == nil || left.CNI.IPAMAttempts < maxIPAMAttempts {
+		return err
+	}
+	e.logFor(left).Warn("the addresses remain allocated; DEL succeeds, and the agent tries again", zap.Int("attempts", left.CNI.IPAMAttempts), zap.Error(err))
+	return nil
+}
+
+// release returns the tombstone if only the addresses are left to be released. forDEL: the IPAM plugin is not called after
+// maxIPAMAttempts.
+func (e *Engine) release(ctx context.Context, k bond.Key, forDEL bool) (left *bond.Record, err error) {
 	var rec *bond.Record
-	err := e.Update(ctx, k, func(r *bond.Record) error {
+	err = e.Update(ctx, k, func(r *bond.Record) error {
 		r.Phase = bond.PhaseDeleting
 		r.Releases++
 		rec = r
 		return nil
 	})
-	if errors.Is(err, bond.ErrNotFound) {
-		return nil
-	}
 	if err != nil {
-		return fmt.Errorf("put a tombstone on bond %s: %w", k, err)
+		return nil, fmt.Errorf("put a tombstone on bond %s: %w", k, err)
 	}
-	// IPAM runs without the lock: DHCP may take seconds. What it refuses does not keep the
+	// IPAM runs without the bond's lock: DHCP may take seconds. What it refuses does not keep the
 	// bond up, only the record.
-	ipamErr := e.releaseIPAM(ctx, rec)
-	if err := e.takeDown(ctx, rec, ipamErr); err != nil {
-		return errors.Join(err, ipamErr)
+	var ipamErr error
+	if !forDEL || rec.CNI.IPAMAttempts < maxIPAMAttempts {
+		ipamErr = e.releaseAddresses(ctx, rec, forDEL)
 	}
-	return ipamErr
+	left, err = e.takeDown(ctx, rec)
+	if err != nil {
+		return nil, errors.Join(err, ipamErr)
+	}
+	if left == nil {
+		return nil, nil
+	}
+	if ipamErr == nil {
+		ipamErr = errors.New(left.CNI.IPAMError)
+	}
+	return left, ipamErr
 }
 
-func (e *Engine) releaseIPAM(ctx context.Context, rec *bond.Record) error {
-	if rec.CNI.IPAMDone || e.ipam == nil {
-		return nil
-	}
-	if err := e.ipam.Release(ctx, rec); err != nil {
-		return fmt.Errorf("bond %s of pod %s: give the addresses back: %w", rec.BondName(), rec.Pod, err)
-	}
-	return nil
-}
-
-// takeDown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched.
-func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr error) error {
+// takeDown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched. While the
+// addresses may be allocated the record remains, and is returned.
+func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record) (left *bond.Record, err error) {
 	k := tombstone.Key
 	unlock, err := e.store.Lock(ctx, k)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer unlock()
 	rec, err := e.store.Load(k)
 	if errors.Is(err, bond.ErrNotFound) {
-		return nil // the other side was quicker
+		return nil, nil // the other side was quicker
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if !rec.Created.Equal(tombstone.Created) {
-		return nil
-	}
-	if err = e.noteIPAM(rec, ipamErr); err != nil {
-		return err
+	if !rec.SameAdd(tombstone) {
+		return nil, nil
 	}
 	e.memories.forget(k) // an end waits for no hold
 	out, err := e.converge(ctx, rec, tombstone.Releases <= 1)
@@ -81,7 +102,7 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr e
 		err = fmt.Errorf("bond %s of pod %s: %w: not taken down yet: %v", rec.BondName(), rec.Pod, bond.ErrBusy, out.Plan.Actions)
 	}
 	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || ctx.Err() != nil) {
-		return err
+		return nil, err
 	}
 	if err != nil {
 		e.logFor(rec).Error("a member was not given back as it was", zap.Error(err))
@@ -91,25 +112,11 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record, ipamErr e
 			e.logFor(rec).Warn("a link of the host was not given back", zap.String("found", f.Text))
 		}
 	}
-	if ipamErr != nil {
-		return nil
+	if e.ipam != nil && !rec.CNI.IPAMDone {
+		return rec, nil
 	}
 	e.memories.forget(k)
-	return e.store.Remove(k)
-}
-
-// noteIPAM keeps in the tombstone whether the IPAM plugin released the addresses, or why it did not.
-func (e *Engine) noteIPAM(rec *bond.Record, ipamErr error) error {
-	was := rec.CNI
-	if ipamErr == nil {
-		rec.CNI.IPAMDone, rec.CNI.IPAMError = true, ""
-	} else {
-		rec.CNI.IPAMError = ipamErr.Error()
-	}
-	if rec.CNI.IPAMDone == was.IPAMDone && rec.CNI.IPAMError == was.IPAMError {
-		return nil
-	}
-	return e.store.Save(rec)
+	return nil, e.store.Remove(k)
 }
 
 // maxReleasePause bounds the pause between two attempts to release a bond.

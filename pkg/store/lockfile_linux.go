@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -41,10 +40,10 @@ func (s *Store) removeLock(k bond.Key) {
 	}
 }
 
-// recorded reports whether there is a file on the record's name, readable or not.
+// recorded is false if it is certain that there is no file on the record's name.
 func (s *Store) recorded(k bond.Key) bool {
-	_, err := os.Lstat(filepath.Join(s.dir, recordName(k)))
-	return !errors.Is(err, fs.ErrNotExist)
+	found, err := Recorded(s.dir, k)
+	return found || err != nil
 }
 
 // tryAcquire takes the lock of an open file, unless a process has it or waits for it.

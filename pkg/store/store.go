@@ -28,7 +28,9 @@
 package store
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -109,4 +111,14 @@ func KeyOf(name string) (bond.Key, bool) {
 		return bond.Key{}, false
 	}
 	return k, true
+}
+
+// Recorded reports whether the directory dir has a file on the name of k's record, readable or not. It makes nothing, and
+// does not ask whether dir may be used.
+func Recorded(dir string, k bond.Key) (bool, error) {
+	_, err := os.Lstat(filepath.Join(dir, recordName(k)))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		return false, nil
+	}
+	return err == nil, err
 }

@@ -1,0 +1,101 @@
+package cni
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/version"
+)
+
+const (
+	// outputDelay is how long the output of a plugin that has ended is waited for. A process that it started may hold
+	// its standard output open for ever.
+	outputDelay = 2 * time.Second
+	// maxOutput bounds what is kept of a plugin's output, in bytes.
+	maxOutput = 1 << 20
+	// beingWritten is the pause after which a plugin is called again whose binary is being replaced, triesWritten how
+	// often it is called.
+	beingWritten, triesWritten = time.Second, 5
+)
+
+// pluginExec runs plugins. When the context ends it kills the plugin and all that the plugin started, and returns.
+// invoke.RawExec kills the plugin alone, and then waits until nothing has its standard output open.
+type pluginExec struct {
+	version.PluginDecoder
+	stderr io.Writer
+}
+
+// FindInPath implements invoke.Exec.
+func (e *pluginExec) FindInPath(plugin string, paths []string) (string, error) {
+	return invoke.FindInPath(plugin, paths)
+}
+
+// ExecPlugin implements invoke.Exec.
+func (e *pluginExec) ExecPlugin(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	for try := 1; ; try++ {
+		out, err := e.run(ctx, path, stdin, environ)
+		if !errors.Is(err, syscall.ETXTBSY) || try == triesWritten {
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, err
+		case <-time.After(beingWritten):
+		}
+	}
+}
+
+func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ []string) ([]byte, error) {
+	var stdout, stderr boundedBuffer
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error {
+		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+		return os.ErrProcessDone
+	}
+	cmd.WaitDelay = outputDelay
+	err := cmd.Run()
+	switch {
+	case err == nil, errors.Is(err, exec.ErrWaitDelay): // ErrWaitDelay: it succeeded
+	case cmd.Process == nil:
+		return nil, fmt.Errorf("start the plugin: %w", err)
+	default:
+		return nil, pluginError(err, stdout.kept, stderr.kept)
+	}
+	if e.stderr != nil && len(stderr.kept) > 0 {
+		_, _ = e.stderr.Write(stderr.kept)
+	}
+	return stdout.kept, nil
+}
+
+// pluginError is the error that a plugin printed, or what is known if it printed none.
+func pluginError(err error, stdout, stderr []byte) error {
+	var printed types.Error
+	if json.Unmarshal(stdout, &printed) == nil && (printed.Code != 0 || printed.Msg != "") {
+		return &printed
+	}
+	return fmt.Errorf("%w (standard output: %s; standard error: %s)", err, shown(string(stdout)), shown(string(stderr)))
+}
+
+// boundedBuffer keeps the first maxOutput bytes. It takes the rest, so that the writer is not stopped.
+type boundedBuffer struct{ kept []byte }
+
+// Write implements io.Writer.
+func (b *boundedBuffer) Write(p []byte) (int, error) {
+	room := maxOutput - len(b.kept)
+	b.kept = append(b.kept, p[:min(len(p), room)]...)
+	return len(p), nil
+}
