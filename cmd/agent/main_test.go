@@ -59,6 +59,34 @@ func TestStatusWithoutAgent(t *testing.T) {
 	}
 }
 
+// status shows addresses that remain allocated after a DEL, and why.
+func TestStatusOfUnreleasedAddresses(t *testing.T) {
+	dir := t.TempDir()
+	s, err := store.Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = s.Save(&bond.Record{
+		Key: bond.Key{ContainerID: "c0ffee", IfName: "bond0"}, Phase: bond.PhaseDeleting, Network: "n",
+		Sandbox: bond.Sandbox{Path: "/nonexistent", Dev: 1, Inode: 1},
+		Spec:    bond.Spec{Options: bond.Options{bond.OptMode: "active-backup"}},
+		Members: []bond.Member{{Name: "net1", PCI: "ffff:01:10.0", Before: bond.Before{Name: "net1"}}},
+		CNI:     bond.CNI{IPAMAttempts: 3, IPAMError: "IPAM dhcp DEL: no daemon"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if err = dispatch(t.Context(), []string{"status", "-state-dir", dir}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"Deleting", "the addresses remain allocated: attempt 3 failed", "IPAM dhcp DEL: no daemon"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("no %q in\n%s", want, &out)
+		}
+	}
+}
+
 // An agent that waits for another one to end stops when it is told to.
 func TestWaitingAgentStops(t *testing.T) {
 	dir := t.TempDir()

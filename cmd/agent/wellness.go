@@ -61,7 +61,7 @@ func newMetrics(journal *status.Journal, told reporter, hub *watch.Hub, worker *
 		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
 		journal.Register(all), told.Register(all),
 		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "bondkeeper_failed_releases", Help: "Bonds without a pod whose last release by the agent failed, for example because the IPAM plugin failed.",
+			Name: "bondkeeper_failed_releases", Help: "Bonds of ended pods whose addresses remain allocated because the last release failed, for example because the IPAM plugin failed.",
 		}, func() float64 { return float64(worker.FailedReleases()) })),
 	}
 	for _, c := range []struct {

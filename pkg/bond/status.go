@@ -28,12 +28,14 @@ type Status struct {
 	Network string `json:"network"`
 	State   State  `json:"state"`
 	// Reason says in a sentence what is wrong, where, and what to do; empty when Ready.
-	Reason  string         `json:"reason,omitempty"`
-	Mode    string         `json:"mode"`
-	MAC     MAC            `json:"mac,omitempty"`
-	MTU     int            `json:"mtu,omitempty"`
-	Active  string         `json:"active,omitempty"`
-	Members []MemberStatus `json:"members"`
+	Reason string `json:"reason,omitempty"`
+	// Unreleased says why addresses of a bond that is Deleting remain allocated; empty if no release has failed.
+	Unreleased string         `json:"unreleased,omitempty"`
+	Mode       string         `json:"mode"`
+	MAC        MAC            `json:"mac,omitempty"`
+	MTU        int            `json:"mtu,omitempty"`
+	Active     string         `json:"active,omitempty"`
+	Members    []MemberStatus `json:"members"`
 	// Warnings are those of ADD, for as long as the bond lives.
 	Warnings []string `json:"warnings,omitempty"`
 	Repairs  int      `json:"repairs"`

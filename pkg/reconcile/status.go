@@ -25,7 +25,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		s.Warnings = append(s.Warnings, c.String())
 	}
 	if rec.Deleted() && rec.CNI.IPAMError != "" {
-		s.Reason = releaseReason(rec, s.Reason)
+		s.Reason, s.Unreleased = releaseReason(rec, s.Reason), rec.CNI.IPAMError
 	}
 	if b := obs.Bond; b != nil {
 		s.MAC, s.MTU = b.MAC, b.MTU
@@ -48,7 +48,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 // releaseReason says why a tombstone remains.
 func releaseReason(rec *bond.Record, reason string) string {
 	text := fmt.Sprintf("the addresses remain allocated: attempt %d failed at %s UTC and is repeated with pauses of up to %s: %s",
-		rec.Releases, rec.Updated.UTC().Format(time.DateTime), maxReleasePause, rec.CNI.IPAMError)
+		rec.CNI.IPAMAttempts, rec.Updated.UTC().Format(time.DateTime), maxReleasePause, rec.CNI.IPAMError)
 	if reason == "" {
 		return text
 	}

@@ -54,10 +54,10 @@ func (j *Journal) Tell(s bond.Status) {
 	if s.Reason != "" {
 		fields = append(fields, zap.String("reason", s.Reason))
 	}
-	switch s.State {
-	case bond.StateDown, bond.StateStuck:
+	switch {
+	case s.State == bond.StateDown, s.State == bond.StateStuck:
 		j.log.Error("bond", fields...)
-	case bond.StateDegraded, bond.StateRepairing:
+	case s.State == bond.StateDegraded, s.State == bond.StateRepairing, s.Unreleased != "":
 		j.log.Warn("bond", fields...)
 	default:
 		j.log.Info("bond", fields...)

@@ -76,7 +76,10 @@ type Reporter struct {
 	pods map[bond.Pod]*podState
 	// owner leads from a bond to its pod; to an empty one when its pod cannot be told.
 	owner map[bond.Key]bond.Pod
-	heard int // statuses so far; orders bonds by when they were first told of
+	// unreleased are the bonds of which there was an event that their addresses remain allocated; failures has those to come.
+	unreleased map[bond.Key]bool
+	failures   chan unreleased
+	heard      int // statuses so far; orders bonds by when they were first told of
 }
 
 // NewReporter makes a Reporter. The error is about the configuration; the API server is not
@@ -96,6 +99,7 @@ func NewReporter(c Config) (*Reporter, error) {
 		gate:  gate{first: time.Second, last: time.Minute},
 		queue: workqueue.NewTypedDelayingQueue[bond.Pod](),
 		pods:  map[bond.Pod]*podState{}, owner: map[bond.Key]bond.Pod{},
+		unreleased: map[bond.Key]bool{}, failures: make(chan unreleased, maxUnreleased),
 	}, nil
 }
 
@@ -136,6 +140,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 			}
 		})
 	}
+	all.Go(func() { r.announceUnreleased(ctx) })
 	all.Go(func() { r.sweep(ctx) })
 	all.Wait()
 	return nil
@@ -155,12 +160,13 @@ func (r *Reporter) next(ctx context.Context) bool {
 
 // Tell notes how a bond is now. It may be called at any time, by anyone, and returns at once.
 func (r *Reporter) Tell(s bond.Status) {
-	if s.State == bond.StateDeleting {
-		r.Forget(s.Key)
-		return
-	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if s.State == bond.StateDeleting {
+		r.forget(s.Key)
+		r.noteUnreleased(&s)
+		return
+	}
 	pod, known := r.owner[s.Key]
 	if !known {
 		pod = r.admit(&s)
@@ -192,6 +198,11 @@ func (r *Reporter) Tell(s bond.Status) {
 func (r *Reporter) Forget(k bond.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	delete(r.unreleased, k)
+	r.forget(k)
+}
+
+func (r *Reporter) forget(k bond.Key) {
 	pod := r.owner[k]
 	delete(r.owner, k)
 	p := r.pods[pod]

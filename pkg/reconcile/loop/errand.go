@@ -21,10 +21,11 @@ type errands struct {
 	ctx     context.Context //nolint:containedctx // the context of Run, set once by start
 	running map[bond.Key]bool
 	failing map[bond.Key]bool
+	cancels map[bond.Key]context.CancelFunc // of errands that cancel may end
 }
 
 func newErrands(atOnce int) *errands {
-	return &errands{slots: make(chan struct{}, atOnce), running: map[bond.Key]bool{}, failing: map[bond.Key]bool{}}
+	return &errands{slots: make(chan struct{}, atOnce), running: map[bond.Key]bool{}, failing: map[bond.Key]bool{}, cancels: map[bond.Key]context.CancelFunc{}}
 }
 
 // start allows errands until ctx ends. The returned function waits for those that run.
@@ -65,18 +66,41 @@ func (e *errands) end(k bond.Key) {
 	delete(e.running, k)
 }
 
-// failed notes how the release of a bond ended.
-func (e *errands) failed(k bond.Key, err error) {
+// cancellable is for an errand that is of no use when the bond ends. stop is to be called at its end.
+func (e *errands) cancellable(ctx context.Context, k bond.Key) (limited context.Context, stop func()) {
+	limited, cancel := context.WithCancel(ctx)
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if err == nil {
+	e.cancels[k] = cancel
+	return limited, func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.cancels, k)
+		cancel()
+	}
+}
+
+// cancel ends a bond's errand if it is cancellable.
+func (e *errands) cancel(k bond.Key) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if cancel := e.cancels[k]; cancel != nil {
+		cancel()
+	}
+}
+
+// note keeps whether the last attempt to release a bond failed.
+func (e *errands) note(k bond.Key, failed bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if !failed {
 		delete(e.failing, k)
 		return
 	}
 	e.failing[k] = true
 }
 
-// FailedReleases is how many bonds the agent has tried to release and could not.
+// FailedReleases is how many bonds remain to be released after an attempt that failed, by the plugin or the agent.
 func (l *Loop) FailedReleases() int {
 	l.errands.mu.Lock()
 	defer l.errands.mu.Unlock()

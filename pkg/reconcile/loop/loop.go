@@ -139,9 +139,10 @@ func (l *Loop) look(ctx context.Context, k bond.Key) {
 		l.c.Forget(k)
 		l.queue.Forget(k)
 		l.pace.forget(k)
+		l.errands.note(k, false)
 		return
 	case out.Record != nil && out.Record.Deleted():
-		l.finish(k, out.Record) //nolint:contextcheck // the errand outlives this look
+		l.finish(k, &out) //nolint:contextcheck // the errand outlives this look
 		return
 	case out.Status.State != "":
 		l.c.Tell(out.Status)

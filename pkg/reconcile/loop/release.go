@@ -13,10 +13,17 @@ import (
 
 // finish releases a tombstone that its plugin has left, after a grace period. Attempts that failed make the pause
 // before the next one longer. The release calls an IPAM plugin and therefore runs as an errand.
-func (l *Loop) finish(k bond.Key, r *bond.Record) {
-	if wait := reconcile.ReleasePause(l.c.Grace, r.Releases) - time.Since(r.Updated); wait > 0 {
+func (l *Loop) finish(k bond.Key, out *reconcile.Outcome) {
+	r := out.Record
+	l.errands.cancel(k)
+	if out.Status.Unreleased != "" {
+		l.errands.note(k, true)
+		l.c.Tell(out.Status)
+	}
+	pause := reconcile.ReleasePause(l.c.Grace, r.Releases)
+	if since := time.Since(r.Updated); since >= 0 && since < pause { // below 0 the clock was set back
 		l.queue.Forget(k)
-		l.queue.AddAfter(k, wait)
+		l.queue.AddAfter(k, pause-since)
 		return
 	}
 	l.errands.run(k, releaseTimeout, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
@@ -25,7 +32,7 @@ func (l *Loop) finish(k bond.Key, r *bond.Record) {
 // release is the errand. Afterwards the record is gone, or the next look finds when to try again.
 func (l *Loop) release(ctx context.Context, k bond.Key, r *bond.Record) (then func()) {
 	err := l.c.Engine.Release(ctx, k)
-	l.errands.failed(k, err)
+	l.errands.note(k, err != nil)
 	fields := []zap.Field{zap.String("bond", k.String()), zap.String("pod", r.Pod.String())}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {

@@ -109,3 +109,74 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 		}
 	})
 }
+
+// unreleased is a look at a tombstone whose last release failed.
+func unreleased(k bond.Key, updated time.Time) reconcile.Outcome {
+	return reconcile.Outcome{
+		Record: &bond.Record{Key: k, Phase: bond.PhaseDeleting, Releases: 1, Updated: updated},
+		Status: bond.Status{Key: k, State: bond.StateDeleting, Unreleased: "no daemon"},
+	}
+}
+
+// TestUnreleasedIsReported: addresses that the plugin could not release are told and counted from the first look on, and no
+// more when the record is gone, whoever removed it.
+func TestUnreleasedIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var driven *loop.Loop
+		counted := -1
+		e := &engine{converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+			if n == 2 {
+				counted = driven.FailedReleases()
+				return reconcile.Outcome{}, nil
+			}
+			return unreleased(k, time.Now()), nil
+		}}
+		var told []bond.Status
+		var gone []bond.Key
+		c := loop.Config{Tell: func(s bond.Status) { told = append(told, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
+		run(t, e, c, time.Minute, func(l *loop.Loop) { driven = l; l.Enqueue(key(1), "test") })
+		if len(told) != 1 || told[0].Unreleased != "no daemon" || len(gone) != 1 || len(e.released) != 0 {
+			t.Errorf("told %+v, forgotten %v, released %v", told, gone, e.released)
+		}
+		if after := driven.FailedReleases(); counted != 1 || after != 0 {
+			t.Errorf("%d releases count as failed, and %d when the record is gone; want 1 and 0", counted, after)
+		}
+	})
+}
+
+// TestReleaseAfterTheClockWasSetBack: a tombstone that was saved in what is now the future is released after the usual pause.
+func TestReleaseAfterTheClockWasSetBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) {
+			return unreleased(k, start.Add(365*24*time.Hour)), nil
+		}}
+		run(t, e, loop.Config{}, time.Hour, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		if len(e.released) == 0 {
+			t.Error("not released in an hour")
+		}
+	})
+}
+
+// TestTombstoneEndsLease: while the DHCP daemon does not answer, a DEL ends the call, for which IPAM's DEL waits.
+func TestTombstoneEndsLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		var ended time.Time
+		e := &engine{
+			converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+				if n == 1 {
+					out := healthy(k)
+					out.LeaseDue, out.RetryAfter = true, time.Second // then comes the DEL
+					return out, nil
+				}
+				return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseDeleting, Updated: time.Now()}}, nil
+			},
+			confirm: func(ctx context.Context, _ bond.Key) error { <-ctx.Done(); ended = time.Now(); return ctx.Err() },
+		}
+		run(t, e, loop.Config{}, 10*time.Second, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		if took := ended.Sub(start); ended.IsZero() || took > 2*time.Second {
+			t.Errorf("the call ended after %s, want it to end with the DEL", took)
+		}
+	})
+}

@@ -1,0 +1,47 @@
+package status_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+)
+
+// TestEventOfUnreleasedAddresses: one event per bond whose addresses remain allocated, however often it is told, and no patch.
+func TestEventOfUnreleasedAddresses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		p := podN(1)
+		s.add(p)
+		b := bondOf(p, "bond0")
+		r.Tell(b)
+		pass(5 * time.Second)
+		wantCalls(t, s, 1, 1)
+		b.State, b.Reason = bond.StateDeleting, "the addresses remain allocated"
+		r.Tell(b) // no release has failed yet
+		for attempt := range 3 {
+			b.Unreleased = "IPAM host-local DEL: no such file" + strings.Repeat("!", attempt)
+			r.Tell(b)
+			pass(time.Minute)
+		}
+		if got := s.reasons(); !slices.Equal(got, []string{status.EventUnreleased}) {
+			t.Errorf("events %q, want one", got)
+		}
+		if e := s.events[0]; e.Type != "Warning" || e.InvolvedObject.UID == "" || !strings.Contains(e.Message, "bond0: its addresses remain allocated") || !strings.Contains(e.Message, "no such file") {
+			t.Errorf("event %+v", e)
+		}
+		wantCalls(t, s, 0, 0)
+		r.Forget(b.Key)
+		pass(time.Minute)
+		r.Tell(b) // another ADD and DEL of the same bond
+		pass(time.Minute)
+		if got := s.reasons(); len(got) != 2 {
+			t.Errorf("events %q, want two", got)
+		}
+	})
+}
