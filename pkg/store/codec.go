@@ -3,6 +3,7 @@ package store
 import (
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -16,33 +17,46 @@ const version = 1
 // takes some 20 KiB.
 const maxSize = 1 << 20
 
+// file is the content of a record file.
+type file struct {
+	Version int `json:"version"`
+	// Sum is the CRC-32C of Record as it stands in the file. A changed bit in a PCI address names another VF, and no other
+	// check finds that. Older versions write no sum and skip it.
+	Sum    *uint32         `json:"sum,omitempty"`
+	Record json.RawMessage `json:"record"`
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
 // encode is the content of r's file.
 func encode(r *bond.Record) ([]byte, error) {
-	data, err := json.Marshal(struct {
-		Version int          `json:"version"`
-		Record  *bond.Record `json:"record"`
-	}{version, r})
+	record, err := json.Marshal(r)
+	if err != nil {
+		return nil, err
+	}
+	sum := crc32.Checksum(record, castagnoli)
+	data, err := json.Marshal(file{version, &sum, record})
 	return append(data, '\n'), err
 }
 
 // decode reads the content of the record file called name. Errors match ErrDamaged or
 // ErrNewer. The version is read before anything else, for what else there is depends on it.
 func decode(name string, data []byte) (*bond.Record, error) {
-	var file struct {
-		Version int             `json:"version"`
-		Record  json.RawMessage `json:"record"`
-	}
-	if err := json.Unmarshal(data, &file); err != nil {
+	var f file
+	if err := json.Unmarshal(data, &f); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if file.Version > version {
-		return nil, fmt.Errorf("%w: format %d, this program knows %d; left for the newer program", ErrNewer, file.Version, version)
+	if f.Version > version {
+		return nil, fmt.Errorf("%w: format %d, this program knows %d; left for the newer program", ErrNewer, f.Version, version)
 	}
-	if file.Version < 1 {
-		return nil, fmt.Errorf("%w: format version %d", ErrDamaged, file.Version)
+	if f.Version < 1 {
+		return nil, fmt.Errorf("%w: format version %d", ErrDamaged, f.Version)
+	}
+	if f.Sum != nil && *f.Sum != crc32.Checksum(f.Record, castagnoli) {
+		return nil, fmt.Errorf("%w: the checksum is not that of the record (it may be removed from a record that was edited)", ErrDamaged)
 	}
 	r := new(bond.Record)
-	if err := json.Unmarshal(file.Record, r); err != nil {
+	if err := json.Unmarshal(f.Record, r); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
 	if err := r.Validate(); err != nil {

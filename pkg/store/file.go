@@ -143,6 +143,9 @@ func (s *Store) content(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, fmt.Errorf("%w: not a regular file (%s)", ErrDamaged, info.Mode())
 	}
+	if err := checkOwner(info); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
 	if info.Size() > maxSize {
 		return nil, fmt.Errorf("%w: %d bytes, a record has %d at most", ErrDamaged, info.Size(), maxSize)
 	}

@@ -25,6 +25,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	good := whole(f, "c1")
 	f.Add([]byte(good))
+	f.Add([]byte(unsummed(good)))
 	f.Add([]byte(strings.Replace(good, `"version":1`, `"version":2`, 1)))
 	s := newStore(f)
 	k := key("c1")

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -36,9 +37,14 @@ func whole(t testing.TB, id string) string {
 	return string(data)
 }
 
+// unsummed is the content of a file without its checksum, as older versions write it.
+func unsummed(content string) string {
+	return regexp.MustCompile(`"sum":[0-9]+,`).ReplaceAllString(content, "")
+}
+
 // damages are contents that no program can take for the record of c1@bond0.
 func damages(t testing.TB) map[string]string {
-	good := whole(t, "c1")
+	good := unsummed(whole(t, "c1"))
 	return map[string]string{
 		"empty":                  "",
 		"one byte":               "{",
@@ -61,6 +67,7 @@ func damages(t testing.TB) map[string]string {
 		"no sandbox":             strings.Replace(good, `4026532246`, `0`, 1),
 		"bad address":            strings.Replace(good, `10.0.0.2/24`, `10.0.0.2/33`, 1),
 		"record of another bond": whole(t, "c2"),
+		"another VF":             strings.Replace(whole(t, "c1"), `0000:01:10.0`, `0000:01:10.1`, 1),
 		"deep":                   `{"version":1,"record":` + strings.Repeat("[", 100000),
 		"huge":                   good + strings.Repeat(" ", maxSize),
 	}
@@ -158,7 +165,7 @@ func TestNewer(t *testing.T) {
 // TestUnknownFields: a field that a later program adds without a new version is skipped.
 func TestUnknownFields(t *testing.T) {
 	s := newStore(t)
-	write(t, filepath.Join(s.dir, "c1@bond0.json"), strings.Replace(whole(t, "c1"), `"bondIndex":7`, `"bondIndex":7,"later":{"a":[1]}`, 1))
+	write(t, filepath.Join(s.dir, "c1@bond0.json"), unsummed(strings.Replace(whole(t, "c1"), `"bondIndex":7`, `"bondIndex":7,"later":{"a":[1]}`, 1)))
 	if got := load(t, s, key("c1")); got.BondIndex != 7 {
 		t.Errorf("got %+v", got)
 	}

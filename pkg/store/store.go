@@ -68,6 +68,9 @@ func Open(dir string) (*Store, error) {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("make the state directory: %w", err)
 		}
+		if info, err := os.Lstat(d); d != s.dir && err == nil && !info.IsDir() {
+			return nil, fmt.Errorf("state directory: %s is a symbolic link, want a directory", d)
+		}
 		if err := checkDir(d); err != nil {
 			return nil, err
 		}
@@ -85,12 +88,19 @@ func checkDir(dir string) error {
 	if err != nil {
 		return fmt.Errorf("state directory: %w", err)
 	}
-	if perm := info.Mode().Perm(); perm&0o022 != 0 {
-		return fmt.Errorf("state directory %s has mode %#o and others may write to it; make it 0700", dir, perm)
+	if err := checkOwner(info); err != nil {
+		return fmt.Errorf("state directory %s: %w; it must be 0700 and belong to user %d", dir, err, os.Geteuid())
 	}
-	owner, self := info.Sys().(*syscall.Stat_t).Uid, os.Geteuid()
-	if owner != 0 && int(owner) != self {
-		return fmt.Errorf("state directory %s belongs to user %d; give it to user %d", dir, owner, self)
+	return nil
+}
+
+// checkOwner refuses what other users than root and this process's may change.
+func checkOwner(info os.FileInfo) error {
+	if perm := info.Mode().Perm(); perm&0o022 != 0 {
+		return fmt.Errorf("it has mode %#o and others may write to it", perm)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; owner != 0 && int(owner) != os.Geteuid() {
+		return fmt.Errorf("it belongs to user %d", owner)
 	}
 	return nil
 }
