@@ -60,14 +60,14 @@ test-kube: kube bin/cni/whereabouts $(TOOLS)/gotestsum ## Run the tests that nee
 	@$(TOOLS)/gotestsum --format pkgname --format-hide-empty-pkg -- -tags kube -race -timeout 20m $(KUBE_FLAGS) $(KUBE_PKGS)
 
 .PHONY: e2e
-e2e: deps kube plugins stand-ins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
+e2e: deps kube plugins bin/cni/whereabouts stand-ins build $(TOOLS)/gotestsum ## Run a whole cluster: control plane here, a node with VFs in the lab, the agent as a DaemonSet (E2E_FLAGS='-v')
 	@$(TOOLS)/gotestsum --format standard-verbose -- -tags e2e -p 2 -timeout 45m -count 1 $(E2E_FLAGS) ./test/e2e ./test/sandbox
 
 # The real Multus and sriov-cni are not part of this repository: PEERS names a directory with their programs.
 .PHONY: test-peers
 test-peers: ## Run the cluster and the chains with the real Multus (thin, then thick) and sriov-cni in PEERS=DIR
 	@test/peers/run.sh check "$(PEERS)"
-	@$(MAKE) --no-print-directory deps kube plugins stand-ins build bin/lab $(TOOLS)/gotestsum
+	@$(MAKE) --no-print-directory deps kube plugins bin/cni/whereabouts stand-ins build bin/lab $(TOOLS)/gotestsum
 	@test/peers/run.sh test "$(PEERS)"
 
 .PHONY: load

@@ -67,7 +67,7 @@ guest_track() {
 # lab's host side is tested in the unit and race lanes, too, where the lab is installed.
 host_track() {
     ! wants lab e2e || renice -n 5 -p "$BASHPID" >/dev/null
-    ! wants kube e2e || run kube-programs build kube
+    ! wants kube e2e || run kube-programs build kube bin/cni/whereabouts
     ! wants lint || run lint build lint
     ! wants lab e2e || await deps
     ! wants unit || run unit go_lane

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes the lab's guest a Kubernetes node and keeps it one until it is killed: containerd, the reference CNI plugins, Multus
-# and sriov-cni or their stand-ins, kubelet. Logs go to the shared directory, from which credentials come.
+# Makes the lab's guest a Kubernetes node and keeps it one until it is killed: containerd, the reference CNI plugins,
+# whereabouts, Multus and sriov-cni or their stand-ins, kubelet. Logs go to the shared directory, from which credentials come.
 #   node.sh NAME API-SERVER PEERS-DIR stand-in|thin|thick IMAGE.tar...
 # Run from the top of the repository, in a guest with the user-mode network. All of the node is in memory: a guest that is
 # started again is a node that lost all but its name.
@@ -19,6 +19,10 @@ for dir in /var/lib/containerd /var/lib/kubelet /var/log/pods /opt/cni/bin /etc/
 done
 sysctl -qw net.ipv4.ip_forward=1
 cp bin/cni/* "$peers/sriov" /opt/cni/bin/
+mkdir /etc/cni/net.d/whereabouts.d
+cat >/etc/cni/net.d/whereabouts.d/whereabouts.conf <<END
+{"datastore": "kubernetes", "kubernetes": {"kubeconfig": "$share/admin.kubeconfig"}}
+END
 
 # The cluster network gives pods a default route, as those of real clusters do.
 cluster='{"cniVersion": "1.0.0", "name": "cluster", "type": "ptp",

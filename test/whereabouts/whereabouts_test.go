@@ -33,25 +33,18 @@ func TestMain(m *testing.M) {
 // setUp makes the resources that whereabouts needs, and the agent's rights of the component.
 func setUp(t *testing.T) {
 	t.Helper()
-	cp.Apply(t, "test/whereabouts/testdata/crds.yaml")
-	if _, err := cp.Kubectl(t.Context(), "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"); err != nil {
-		t.Fatal(err)
-	}
+	cp.ApplyWhereabouts(t)
 	cp.Apply(t, "manifests/base/namespace.yaml", "manifests/components/whereabouts/rbac.yaml")
 }
 
-// allocated are the allocations of the range and the reservations, as text.
+// allocated returns the allocations of the range and the reservations, as text.
 func allocated(t *testing.T) string {
 	t.Helper()
-	pools, err := cp.Kubectl(t.Context(), "get", "ippools", "-n", "kube-system", "-o", "jsonpath={.items[*].spec.allocations}")
+	all, err := cp.Allocated(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	reserved, err := cp.Kubectl(t.Context(), "get", "overlappingrangeipreservations", "-n", "kube-system", "-o", "name")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(strings.ReplaceAll(pools, "{}", "") + reserved)
+	return all
 }
 
 // TestPlugin: ADD allocates, CHECK fails because whereabouts has none, and DEL releases, as often as it is called.
