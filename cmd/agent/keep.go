@@ -21,12 +21,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
-// vfLockTimeout is short: a worker must not wait for sriov-cni, and the loop tries again.
-const vfLockTimeout = 200 * time.Millisecond
-
 // keep wires the rooms together and runs until ctx ends.
 func keep(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
-	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet, VFLockTimeout: vfLockTimeout})
+	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet})
 	if err != nil {
 		return err
 	}

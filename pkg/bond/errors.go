@@ -1,6 +1,9 @@
 package bond
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // The classes of error that decide what is done next. What talks to the kernel
 // wraps each of its errors in one of them, once; nobody matches texts.
@@ -11,6 +14,8 @@ var (
 	ErrStale = errors.New("not the link that was planned for")
 	// ErrBusy: the kernel or the driver cannot do it now and may be able to later.
 	ErrBusy = errors.New("busy")
+	// ErrInUse is ErrBusy where another process or worker changes the same card. It is free again soon.
+	ErrInUse = fmt.Errorf("%w: in use", ErrBusy)
 	// ErrUnsupported: this kernel or driver will never do it.
 	ErrUnsupported = errors.New("not supported")
 	// ErrInvalid: the kernel rejects what the network config or IPAM asks for, and time does not change that.

@@ -24,11 +24,15 @@ func (k *Kernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	switch a := a.(type) {
 	case plan.RestoreVF:
-		return k.whileOwned(ctx, r, a.PCI, func() error { return k.restoreVF(ctx, a) })
+		return k.whileOwned(r, a.PCI, func() error {
+			return k.withPF(&a.VF, func() error { return k.restoreVF(ctx, a) })
+		})
 	case plan.MoveToPod:
-		return k.whileOwned(ctx, r, a.Link.PCI, func() error { return k.moveToPod(ctx, r, a) })
+		return k.whileOwned(r, a.Link.PCI, func() error {
+			return k.withPF(vfOf(r, a.Link.PCI), func() error { return k.moveToPod(ctx, r, a) })
+		})
 	case plan.MoveToHost:
-		return k.withVFLock(ctx, a.Link.PCI, func() error { return k.moveToHost(ctx, r, a) })
+		return k.withVFLock(a.Link.PCI, func() error { return k.moveToHost(ctx, r, a) })
 	case plan.CreateBond:
 		return k.createBond(ctx, r, a)
 	case plan.SetOptions:
@@ -36,7 +40,7 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	case plan.DeleteBond:
 		return k.onBond(ctx, r, a.Bond, (*conn).deleteBond)
 	case plan.Enslave:
-		return k.withVFLockInPod(ctx, a.Link.PCI, func() error { return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave) })
+		return k.withVFLockInPod(a.Link.PCI, func() error { return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave) })
 	case plan.SetActive:
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
 	case plan.TuneMember:
@@ -87,9 +91,9 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	}
 	locked := func() error { return k.onLink(ctx, r, ref, change) }
 	if ref.Place == bond.InHost {
-		return k.whileOwned(ctx, r, ref.PCI, locked)
+		return k.whileOwned(r, ref.PCI, locked)
 	}
-	return k.withVFLockInPod(ctx, ref.PCI, locked)
+	return k.withVFLockInPod(ref.PCI, locked)
 }
 
 func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
@@ -28,15 +27,10 @@ type Options struct {
 	// SysctlNet is a procfs's directory sys/net that can be written. It shows whoever looks the sysctls of the
 	// netns that they are in. A container's own is read-only. It must be there if it is not left empty.
 	SysctlNet string
-	// VFLockTimeout is how long a change of a VF waits for sriov-cni to finish with it; then the error matches
-	// bond.ErrBusy. Zero means 5 s. A caller that tries again by itself needs less.
-	VFLockTimeout time.Duration
 }
 
-const vfLockTimeout = 5 * time.Second
-
 // Kernel is the real kernel. It implements reconcile.Kernel and is safe for concurrent
-// use; changes of one PF's settings wait for each other.
+// use; while one PF is changed, other changes of it fail (bond.ErrInUse).
 type Kernel struct {
 	sysfs  sysfs
 	claims claims
@@ -63,12 +57,9 @@ func New(o Options) (*Kernel, error) {
 	} else if _, err := os.Stat(o.SysctlNet); err != nil { // later this would look like a link that has gone
 		return nil, fmt.Errorf("directory of the sysctls: %w", err)
 	}
-	if o.VFLockTimeout == 0 {
-		o.VFLockTimeout = vfLockTimeout
-	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
-		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock"), Timeout: o.VFLockTimeout},
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")},
 	}
 	ns, err := k.hostNS()
 	if err != nil {

@@ -1,35 +1,32 @@
 package link
 
 import (
-	"context"
 	"fmt"
 	"sync"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// keyedMutex is a lock a key. Keys are few (a node's PFs) and never forgotten.
+// keyedMutex has one lock per key. No caller waits for one: it holds other locks, and occupies a worker.
 type keyedMutex[K comparable] struct {
-	mu    sync.Mutex
-	locks map[K]chan struct{}
+	mu   sync.Mutex
+	held map[K]bool
 }
 
-// lock waits for the key's lock until ctx ends; the error then matches bond.ErrBusy.
-func (m *keyedMutex[K]) lock(ctx context.Context, key K) (unlock func(), err error) {
+// tryLock takes the key's lock. If it is held the error matches bond.ErrInUse.
+func (m *keyedMutex[K]) tryLock(key K) (unlock func(), err error) {
 	m.mu.Lock()
-	if m.locks == nil {
-		m.locks = map[K]chan struct{}{}
+	defer m.mu.Unlock()
+	if m.held[key] {
+		return nil, fmt.Errorf("%w: another change of %v is under way", bond.ErrInUse, key)
 	}
-	held := m.locks[key]
-	if held == nil {
-		held = make(chan struct{}, 1)
-		m.locks[key] = held
+	if m.held == nil {
+		m.held = map[K]bool{}
 	}
-	m.mu.Unlock()
-	select {
-	case held <- struct{}{}:
-		return func() { <-held }, nil
-	case <-ctx.Done():
-		return nil, fmt.Errorf("%w: wait for another change of %v: %w", bond.ErrBusy, key, ctx.Err())
-	}
+	m.held[key] = true
+	return func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.held, key)
+	}, nil
 }

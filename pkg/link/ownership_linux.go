@@ -1,7 +1,6 @@
 package link
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -157,21 +156,22 @@ func (k *Kernel) observeOwnership(r *bond.Record, o *bond.Observed) {
 
 // withVFLockInPod is withVFLock for a VF that stays where it is. Without the right to take the lock it is changed all the
 // same: it is not taken from anybody.
-func (k *Kernel) withVFLockInPod(ctx context.Context, vf bond.PCIAddress, change func() error) error {
+func (k *Kernel) withVFLockInPod(vf bond.PCIAddress, change func() error) error {
 	ran := false
-	err := k.withVFLock(ctx, vf, func() error { ran = true; return change() })
+	err := k.withVFLock(vf, func() error { ran = true; return change() })
 	if !ran && errors.Is(err, fs.ErrPermission) {
 		return change()
 	}
 	return err
 }
 
-// withVFLock runs change while sriov-cni does not work on the VF: it would otherwise be changed in the middle of a DEL.
-func (k *Kernel) withVFLock(ctx context.Context, vf bond.PCIAddress, change func() error) error {
+// withVFLock runs change while sriov-cni does not work on the VF: it would otherwise be changed in the middle of a DEL. If
+// sriov-cni does, the error matches bond.ErrInUse: the caller holds the bond's lock and does not wait.
+func (k *Kernel) withVFLock(vf bond.PCIAddress, change func() error) error {
 	if vf == "" {
 		return change()
 	}
-	unlock, err := k.locks.Lock(ctx, vf)
+	unlock, err := k.locks.TryLock(vf)
 	if err != nil {
 		return err
 	}
@@ -181,8 +181,8 @@ func (k *Kernel) withVFLock(ctx context.Context, vf bond.PCIAddress, change func
 
 // whileOwned is withVFLock for a change that is made only while the VF is the pod's. The files are read under the
 // lock, immediately before the change.
-func (k *Kernel) whileOwned(ctx context.Context, r *bond.Record, vf bond.PCIAddress, change func() error) error {
-	return k.withVFLock(ctx, vf, func() error {
+func (k *Kernel) whileOwned(r *bond.Record, vf bond.PCIAddress, change func() error) error {
+	return k.withVFLock(vf, func() error {
 		if err := k.mustOwn(r, vf); err != nil {
 			return err
 		}

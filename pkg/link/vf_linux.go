@@ -12,15 +12,31 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
-// restoreVF puts a VF's settings back on its PF, one after the other, and reads them again:
-// drivers answer success to what they then drop. One PF is served at a time, for its
-// settings go through one mailbox and drivers reset a VF on some of them.
-func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
-	unlock, err := k.pfs.lock(ctx, a.VF.PF)
+// withPF runs a change that a PF takes part in, through its one mailbox, which can take seconds. One VF of a PF is served
+// at a time, so that a slow PF occupies one worker. The others try again later.
+func (k *Kernel) withPF(vf *bond.VF, change func() error) error {
+	if vf == nil {
+		return change()
+	}
+	unlock, err := k.pfs.tryLock(vf.PF)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	return change()
+}
+
+// vfOf is what the record has of a VF; nil if it is none of its members.
+func vfOf(r *bond.Record, pci bond.PCIAddress) *bond.VF {
+	if i := r.MemberByPCI(pci); pci != "" && i >= 0 {
+		return r.Members[i].VF
+	}
+	return nil
+}
+
+// restoreVF puts a VF's settings back on its PF, one after the other, and reads them again:
+// drivers answer success to what they then drop.
+func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	now, err := k.sysfs.vfOf(a.VF.PF, a.VF.Number)
 	if err != nil {
 		return err

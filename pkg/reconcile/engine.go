@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -181,6 +182,10 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		}
 		applied, err := e.apply(ctx, rec, due, mem)
 		out.Applied = append(out.Applied, applied...)
+		if errors.Is(err, errDeleted) {
+			e.leaveToDEL(&out, mem)
+			return out, firstErr
+		}
 		if firstErr == nil {
 			firstErr = err
 		}
@@ -232,6 +237,9 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			left = append(left, a)
 			continue
 		}
+		if e.deletedMeanwhile(rec) {
+			return done, errDeleted
+		}
 		err := e.kernel.Apply(ctx, rec, a)
 		if err == nil {
 			done = append(done, a)
@@ -251,12 +259,20 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			continue
 		}
 		wait := mem.failed(a, err, e.now())
-		log.Warn("action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
+		log.Log(levelOf(err), "action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
 		if firstErr == nil {
 			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 		}
 	}
 	return done, firstErr
+}
+
+// levelOf: that a card is in use is no failure worth a warning.
+func levelOf(err error) zapcore.Level {
+	if errors.Is(err, bond.ErrInUse) {
+		return zap.DebugLevel
+	}
+	return zap.WarnLevel
 }
 
 // logFor sets the fields that every line about a bond has.

@@ -36,6 +36,9 @@ type Store interface {
 	Load(k bond.Key) (*bond.Record, error)
 	// Save puts r on its name, whole or not at all.
 	Save(r *bond.Record) error
+	// MarkDeleted makes r a tombstone for every later Load, without the lock. MarkedDeleted reports whether that was done.
+	MarkDeleted(r *bond.Record) error
+	MarkedDeleted(r *bond.Record) bool
 	// Remove deletes a record; to find none is success.
 	Remove(k bond.Key) error
 }

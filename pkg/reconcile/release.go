@@ -48,6 +48,7 @@ func (e *Engine) Delete(ctx context.Context, k bond.Key) error {
 // release returns the tombstone if only the addresses are left to be released. forDEL: the IPAM plugin is not called after
 // maxIPAMAttempts.
 func (e *Engine) release(ctx context.Context, k bond.Key, forDEL bool) (left *bond.Record, err error) {
+	e.markDeleted(k)
 	var rec *bond.Record
 	err = e.Update(ctx, k, func(r *bond.Record) error {
 		r.Phase = bond.PhaseDeleting
@@ -64,7 +65,7 @@ func (e *Engine) release(ctx context.Context, k bond.Key, forDEL bool) (left *bo
 	if !forDEL || rec.CNI.IPAMAttempts < maxIPAMAttempts {
 		ipamErr = e.releaseAddresses(ctx, rec, forDEL)
 	}
-	left, err = e.takeDown(ctx, rec)
+	err = whenFree(ctx, func() error { left, err = e.takeDown(ctx, rec); return err })
 	if err != nil {
 		return nil, errors.Join(err, ipamErr)
 	}

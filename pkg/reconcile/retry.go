@@ -25,8 +25,11 @@ type tryMemory struct {
 	err       error
 }
 
-// maxBusyRetry bounds the wait for a card that is busy, mostly with another VF.
-const maxBusyRetry = 2 * time.Second
+// The bounds of the wait for a card: one that is in use by another process or worker, and one that cannot do it now.
+const (
+	maxInUseRetry = time.Second
+	maxBusyRetry  = 2 * time.Second
+)
 
 func (b *bondMemory) try(a plan.Action) *tryMemory {
 	s := subjectOf(a)
@@ -83,7 +86,10 @@ func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Durati
 	t.failures++
 	t.err, t.last = err, now
 	wait := b.patience.backoff(t.failures)
-	if errors.Is(err, bond.ErrBusy) {
+	switch {
+	case errors.Is(err, bond.ErrInUse):
+		wait = min(wait, maxInUseRetry)
+	case errors.Is(err, bond.ErrBusy):
 		wait = min(wait, maxBusyRetry)
 	}
 	t.holdUntil = now.Add(wait)

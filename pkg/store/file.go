@@ -67,6 +67,7 @@ func (s *Store) Remove(k bond.Key) error {
 	if err := k.Validate(); err != nil {
 		return fmt.Errorf("remove record: %w", err)
 	}
+	r, _ := s.read(recordName(k))
 	err := s.vacate(recordName(k))
 	if errors.Is(err, ErrNewer) {
 		return nil
@@ -74,6 +75,9 @@ func (s *Store) Remove(k bond.Key) error {
 	if err == nil {
 		err = os.Remove(filepath.Join(s.dir, recordName(k)))
 		s.giveRoom(recordName(k))
+	}
+	if r != nil && err == nil {
+		s.removeMark(r)
 	}
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("remove record of bond %s: %w", k, err)
@@ -122,7 +126,11 @@ func (s *Store) read(name string) (*bond.Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	return decode(name, data)
+	r, err := decode(name, data)
+	if err == nil {
+		s.mergeMark(r)
+	}
+	return r, err
 }
 
 // content reads a file that should be a record.

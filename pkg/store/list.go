@@ -52,6 +52,7 @@ func (s *Store) List(ctx context.Context) (records []*bond.Record, problems []*P
 	}
 	s.sweep()
 	s.sweepSpare()
+	s.sweepMarks()
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, fmt.Errorf("list records: %w", err)

@@ -14,6 +14,7 @@
 //	  locks/agent.lock                     the same for the node's agent, with its pid in it
 //	  tmp/                                 records that are being written
 //	  spare/<containerID>@<ifName>.json    room for the record's tombstone
+//	  deletions/<containerID>@<ifName>.T   the record made at time T is a tombstone, whatever it says
 //
 // Locks, temporary files and spare room have directories of their own, so that who watches the
 // upper one hears once of each change of a record and of nothing else.
@@ -50,8 +51,8 @@ const LockTimeout = 10 * time.Second
 // Store is a state directory. Its methods are safe for concurrent use, by goroutines and
 // by processes. It holds nothing open and remembers nothing between calls.
 type Store struct {
-	dir, locks, tmp, spare string
-	lockTimeout            time.Duration
+	dir, locks, tmp, spare, deletions string
+	lockTimeout                       time.Duration
 }
 
 // Open makes the state directory if it is missing and checks that it is ours alone. dir
@@ -60,11 +61,11 @@ func Open(dir string) (*Store, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("state directory %q: want an absolute path", dir)
 	}
-	s := &Store{dir: dir, locks: filepath.Join(dir, "locks"), tmp: filepath.Join(dir, "tmp"), spare: filepath.Join(dir, "spare"), lockTimeout: LockTimeout}
+	s := &Store{dir: dir, locks: filepath.Join(dir, "locks"), tmp: filepath.Join(dir, "tmp"), spare: filepath.Join(dir, "spare"), deletions: filepath.Join(dir, "deletions"), lockTimeout: LockTimeout}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // parents of ours, as mkdir -p makes them
 		return nil, fmt.Errorf("make the state directory: %w", err)
 	}
-	for _, d := range []string{s.dir, s.locks, s.tmp, s.spare} {
+	for _, d := range []string{s.dir, s.locks, s.tmp, s.spare, s.deletions} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, fmt.Errorf("make the state directory: %w", err)
 		}

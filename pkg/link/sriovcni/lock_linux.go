@@ -1,13 +1,11 @@
 package sriovcni
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,17 +17,11 @@ import (
 type Locks struct {
 	// Dir has one file per VF. If it is missing, sriov-cni does not lock, and neither do we.
 	Dir string
-	// Timeout bounds the wait for one lock.
-	Timeout time.Duration
 }
 
-// pollEach is the pause between two attempts. A wait in the kernel cannot be ended by a
-// context, and sriov-cni holds the lock for a second or so, once a pod.
-const pollEach = 10 * time.Millisecond
-
-// Lock takes the lock of one VF and waits for it until ctx ends or l.Timeout passes; the error
-// then matches bond.ErrBusy. The kernel frees the lock of a process that dies.
-func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), err error) {
+// TryLock takes the lock of one VF. If another process has it, the error matches bond.ErrInUse. The kernel frees the lock
+// of a process that dies.
+func (l Locks) TryLock(pci bond.PCIAddress) (unlock func(), err error) {
 	if _, err = bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
 		return nil, err
 	}
@@ -41,9 +33,7 @@ func (l Locks) Lock(ctx context.Context, pci bond.PCIAddress) (unlock func(), er
 	if f == nil {
 		return func() {}, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, l.Timeout)
-	defer cancel()
-	if err = acquire(ctx, f); err != nil {
+	if err = acquire(f); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("sriov-cni's lock on VF %s: %s: %w", pci, path, err)
 	}
@@ -74,16 +64,14 @@ func openLock(path string) (*os.File, error) {
 	return f, err
 }
 
-func acquire(ctx context.Context, f *os.File) error {
+func acquire(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) && !errors.Is(err, unix.EINTR) {
-			return err
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("%w: another process works on that VF", bond.ErrInUse)
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%w: another process works on that VF: %w", bond.ErrBusy, ctx.Err())
-		case <-time.After(pollEach):
+		if !errors.Is(err, unix.EINTR) {
+			return err
 		}
 	}
 }

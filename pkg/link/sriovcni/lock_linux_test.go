@@ -1,12 +1,10 @@
 package sriovcni
 
 import (
-	"context"
 	"errors"
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -30,15 +28,15 @@ func hold(t *testing.T, dir string) (release func()) {
 
 func TestLock(t *testing.T) {
 	dir := t.TempDir()
-	l := Locks{Dir: dir, Timeout: 50 * time.Millisecond}
-	unlock, err := l.Lock(t.Context(), vf)
+	l := Locks{Dir: dir}
+	unlock, err := l.TryLock(vf)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, again := l.Lock(t.Context(), vf); !errors.Is(again, bond.ErrBusy) {
+	if _, again := l.TryLock(vf); !errors.Is(again, bond.ErrBusy) {
 		t.Errorf("a second time: %v", again)
 	}
-	if other, err := l.Lock(t.Context(), "0000:01:10.2"); err != nil {
+	if other, err := l.TryLock("0000:01:10.2"); err != nil {
 		t.Errorf("another VF's: %v", err)
 	} else {
 		other()
@@ -47,34 +45,20 @@ func TestLock(t *testing.T) {
 	hold(t, dir)() // free again
 
 	release := hold(t, dir)
-	if _, err := l.Lock(t.Context(), vf); !errors.Is(err, bond.ErrBusy) || !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := l.TryLock(vf); !errors.Is(err, bond.ErrInUse) {
 		t.Errorf("while sriov-cni has it: %v", err)
 	}
-	l.Timeout = time.Minute
-	got := make(chan error, 1)
-	go func() {
-		unlock, err := l.Lock(t.Context(), vf)
-		if err == nil {
-			unlock()
-		}
-		got <- err
-	}()
 	release()
-	if err := <-got; err != nil {
-		t.Errorf("when sriov-cni is done: %v", err)
+	if unlock, err = l.TryLock(vf); err != nil {
+		t.Fatalf("when sriov-cni is done: %v", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	defer hold(t, dir)()
-	cancel()
-	if _, err := l.Lock(ctx, vf); !errors.Is(err, bond.ErrBusy) {
-		t.Errorf("with a context that has ended: %v", err)
-	}
+	unlock()
 }
 
 // TestLockWithoutDirectory: a sriov-cni that keeps no locks gets none.
 func TestLockWithoutDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "vf_lock")
-	unlock, err := Locks{Dir: dir, Timeout: time.Second}.Lock(t.Context(), vf)
+	unlock, err := Locks{Dir: dir}.TryLock(vf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +66,7 @@ func TestLockWithoutDirectory(t *testing.T) {
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the directory was made")
 	}
-	if _, err := (Locks{Dir: t.TempDir()}).Lock(t.Context(), "../x"); err == nil {
+	if _, err := (Locks{Dir: t.TempDir()}).TryLock("../x"); err == nil {
 		t.Error("a PCI address that is a path was taken")
 	}
 }

@@ -1,0 +1,61 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// errDeleted: a DEL began while the bond was being reconciled.
+var errDeleted = errors.New("a DEL of the bond has begun")
+
+// markDeleted makes the record a tombstone at once, also while the other side reconciles the bond. Without a mark, on a full
+// disk say, the tombstone is written when the bond's lock is free.
+func (e *Engine) markDeleted(k bond.Key) {
+	rec, err := e.store.Load(k)
+	if err != nil || rec.Deleted() {
+		return
+	}
+	if err := e.store.MarkDeleted(rec); err != nil {
+		e.logFor(rec).Warn("the deletion waits for the bond's lock", zap.Error(err))
+	}
+}
+
+// deletedMeanwhile reports whether a DEL has begun since the record was loaded.
+func (e *Engine) deletedMeanwhile(rec *bond.Record) bool {
+	return !rec.Deleted() && e.store.MarkedDeleted(rec)
+}
+
+// leaveToDEL makes the loaded record what a later Load returns.
+func (e *Engine) leaveToDEL(out *Outcome, mem *bondMemory) {
+	out.Record.Phase, out.Record.Updated = bond.PhaseDeleting, e.now()
+	out.Status = statusOf(out.Record, &out.Observed, out.Plan, mem)
+	e.logFor(out.Record).Info("a DEL has begun; the reconcile ends")
+}
+
+// The times for which the end of a bond waits for a card that is in use, mostly by sriov-cni for another pod.
+const (
+	inUseWait  = 5 * time.Second
+	inUsePause = 50 * time.Millisecond
+)
+
+// whenFree calls end until no card that it needs is in use, for some seconds. No lock is held between the calls.
+func whenFree(ctx context.Context, end func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, inUseWait)
+	defer cancel()
+	for {
+		err := end()
+		if !errors.Is(err, bond.ErrInUse) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(inUsePause):
+		}
+	}
+}

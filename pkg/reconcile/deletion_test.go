@@ -1,0 +1,98 @@
+package reconcile_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// TestDELIsSeenBeforeTheNextAction: DEL makes the record a tombstone while the agent reconciles the bond and holds its lock.
+// The action under way ends, no other is begun, and the DEL goes on.
+func TestDELIsSeenBeforeTheNextAction(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	plugin := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
+	deleted := make(chan error, 1)
+	started := 0
+	r.BeforeApply(func(plan.Action) {
+		if started++; started > 1 {
+			return
+		}
+		go func() { deleted <- plugin.Release(t.Context(), r.Record.Key) }()
+		for {
+			rec, err := r.store.Load(r.Record.Key)
+			must(t, err)
+			if rec.Deleted() {
+				return
+			}
+			select {
+			case err := <-deleted:
+				t.Errorf("DEL ended without a tombstone: %v", err)
+				deleted <- err
+				return
+			default:
+			}
+		}
+	})
+	out, err := r.converge()
+	if err != nil || len(out.Applied) != 1 || !out.Record.Deleted() || out.Status.State != bond.StateDeleting {
+		t.Errorf("applied %v, state %s, error %v; want the one action under way", out.Applied, out.Status.State, err)
+	}
+	must(t, <-deleted)
+	checkAbsent(t, r)
+}
+
+// TestEndWaitsForACardWithoutTheLock: while sriov-cni works on a VF, DEL waits, and others get the bond's lock.
+func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
+	r := ready(t, world.OKD())
+	refusals, locked := 0, make(chan error, 3)
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, ok := a.(plan.SetUp); !ok {
+			return nil
+		}
+		if refusals++; refusals > 3 {
+			return nil
+		}
+		go func() {
+			unlock, err := r.store.Lock(t.Context(), r.Record.Key)
+			if err == nil {
+				unlock()
+			}
+			locked <- err
+		}()
+		return fmt.Errorf("sriov-cni works on the VF: %w", bond.ErrInUse)
+	})
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+	checkAbsent(t, r)
+	for range 3 {
+		must(t, <-locked)
+	}
+	if r.ipam.calls != 1 || refusals < 4 {
+		t.Errorf("%d calls of IPAM, %d refusals", r.ipam.calls, refusals)
+	}
+}
+
+// TestCardInUseIsTriedAgainSoon: it is not a failing card.
+func TestCardInUseIsTriedAgainSoon(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.UnbindVF(r.VFs[0]))
+	r.patient()
+	r.FailApplyIf(func(a plan.Action) error {
+		if a.On() == 0 {
+			return fmt.Errorf("another worker has the PF: %w", bond.ErrInUse)
+		}
+		return nil
+	})
+	must(t, r.BindVF(r.VFs[0]))
+	out := r.repeat(12)
+	if out.RetryAfter > time.Second || out.Status.State != bond.StateRepairing {
+		t.Errorf("retry after %s, state %s: %s", out.RetryAfter, out.Status.State, out.Status.Reason)
+	}
+	r.FailApplyIf(nil)
+	r.wantState(bond.StateReady)
+}

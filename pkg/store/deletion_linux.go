@@ -1,0 +1,80 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// createdFormat is the end of a mark's name. It identifies the ADD that wrote the record.
+const createdFormat = "20060102T150405.000000000"
+
+func markName(r *bond.Record) string {
+	return r.Key.String() + "." + r.Created.UTC().Format(createdFormat)
+}
+
+// MarkDeleted makes r a tombstone for every process that loads it from now on. It needs no lock, which the agent may hold
+// for as long as a driver takes. The mark is an empty file, made by one system call, whose name has the bond and the time of
+// its ADD, so a later ADD's record is not concerned. Remove removes it.
+func (s *Store) MarkDeleted(r *bond.Record) error {
+	path := filepath.Join(s.deletions, markName(r))
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("mark bond %s as deleted: %w", r.Key, err)
+	}
+	_ = f.Close()
+	if now, err := s.read(recordName(r.Key)); errors.Is(err, fs.ErrNotExist) || err == nil && !now.Created.Equal(r.Created) {
+		_ = os.Remove(path) // the record went away meanwhile
+	}
+	return nil
+}
+
+// MarkedDeleted reports whether MarkDeleted was called for r, with which a loaded record may be out of date.
+func (s *Store) MarkedDeleted(r *bond.Record) bool {
+	_, err := os.Lstat(filepath.Join(s.deletions, markName(r)))
+	return err == nil
+}
+
+// mergeMark makes a record that was read a tombstone if it is marked.
+func (s *Store) mergeMark(r *bond.Record) {
+	if r.Deleted() {
+		return
+	}
+	info, err := os.Lstat(filepath.Join(s.deletions, markName(r)))
+	if err != nil {
+		return
+	}
+	r.Phase = bond.PhaseDeleting
+	if at := info.ModTime().UTC(); at.After(r.Updated) {
+		r.Updated = at
+	}
+}
+
+func (s *Store) removeMark(r *bond.Record) { _ = os.Remove(filepath.Join(s.deletions, markName(r))) }
+
+// sweepMarks removes marks whose records are gone, which killed processes left.
+func (s *Store) sweepMarks() {
+	entries, err := os.ReadDir(s.deletions)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !old(info) || len(e.Name()) <= len(createdFormat) {
+			continue
+		}
+		key := strings.TrimSuffix(e.Name()[:len(e.Name())-len(createdFormat)], ".")
+		r, err := s.read(key + recordSuffix)
+		if errors.Is(err, fs.ErrNotExist) || err == nil && markName(r) != e.Name() {
+			_ = os.Remove(filepath.Join(s.deletions, e.Name()))
+		}
+	}
+}

@@ -1,0 +1,82 @@
+package store
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+func marks(t *testing.T, s *Store) int {
+	t.Helper()
+	entries, err := os.ReadDir(s.deletions)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}
+
+// TestMarkDeleted: a mark makes a record a tombstone without the bond's lock, whatever its holder saves, and no other record.
+func TestMarkDeleted(t *testing.T) {
+	s := newStore(t)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := sample(key("c.1"))
+	must(s.Save(r))
+	for range 2 {
+		must(s.MarkDeleted(r))
+	}
+	must(s.Save(r)) // by the holder of the lock, who has not looked
+	if !s.MarkedDeleted(r) || r.Deleted() {
+		t.Error("the mark is not seen, or the loaded record was changed")
+	}
+	now, err := s.Load(r.Key)
+	must(err)
+	records, _, err := s.List(t.Context())
+	must(err)
+	if !now.Deleted() || len(records) != 1 || !records[0].Deleted() {
+		t.Errorf("phases %s and %v", now.Phase, records)
+	}
+	next := r.Clone()
+	next.Created = r.Created.Add(time.Nanosecond)
+	must(s.Save(next))
+	if now, err := s.Load(r.Key); err != nil || now.Deleted() || s.MarkedDeleted(next) {
+		t.Errorf("the record of another ADD: %+v, %v", now, err)
+	}
+	must(s.Save(r))
+	must(s.Remove(r.Key))
+	must(s.MarkDeleted(r)) // a record that went away
+	if _, err := s.Load(r.Key); !errors.Is(err, bond.ErrNotFound) || marks(t, s) != 0 {
+		t.Errorf("%v, %d marks left", err, marks(t, s))
+	}
+}
+
+// TestSweepMarks: what a killed process left is removed, and no mark of a record that is there.
+func TestSweepMarks(t *testing.T) {
+	s := newStore(t)
+	long := time.Now().Add(-2 * tempAge)
+	r, other := sample(key("c")), sample(key("d"))
+	earlier := r.Clone()
+	earlier.Created = r.Created.Add(-time.Hour)
+	save(t, s, r)
+	for _, name := range []string{markName(r), markName(other), markName(earlier)} {
+		path := filepath.Join(s.deletions, name)
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, long, long); err != nil {
+			t.Fatal(err)
+		}
+	}
+	records, _, err := s.List(t.Context())
+	if err != nil || len(records) != 1 || !records[0].Deleted() || marks(t, s) != 1 || !s.MarkedDeleted(r) {
+		t.Errorf("%v, %v, %d marks", records, err, marks(t, s))
+	}
+}
