@@ -191,7 +191,7 @@ func TestAddWhileDelRuns(t *testing.T) {
 	p.nothingLeft(before)
 }
 
-// TestDelWhileAddRuns: the DEL does not wait, the ADD fails, and the address that it is given after that is given back.
+// TestDelWhileAddRuns: the ADD fails, and the DEL, which waits for IPAM, gives back the address that the ADD was given.
 func TestDelWhileAddRuns(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()
@@ -199,13 +199,21 @@ func TestDelWhileAddRuns(t *testing.T) {
 	h := p.held("ADD")
 	added := h.start("ADD")
 	h.entered()
-	p.well("DEL", "bond0", h.conf, nil)
-	if p.links()["bond0"] != nil {
-		t.Error("after DEL the bond is there")
-	}
+	deleted := h.start("DEL")
+	p.wait("the tombstone", func() bool {
+		records, err := filepath.Glob(filepath.Join(p.state, "*.json"))
+		if err != nil || len(records) != 1 {
+			t.Fatalf("records %q, %v", records, err)
+		}
+		record, err := os.ReadFile(records[0])
+		return err == nil && strings.Contains(string(record), `"phase":"deleting"`)
+	})
 	h.letGo()
 	if failed := <-added; failed == nil || failed.Code != types.ErrTryAgainLater {
 		t.Errorf("ADD: %v", failed)
+	}
+	if failed := <-deleted; failed != nil {
+		t.Errorf("DEL: %v", failed)
 	}
 	p.nothingLeft(before)
 }

@@ -154,7 +154,7 @@ func (s *session) clear(ctx context.Context, k bond.Key, sandbox bond.Sandbox) e
 		return badEnv("CNI_CONTAINERID and CNI_IFNAME: bond %s was added to network %s at %s; DEL comes before another ADD",
 			k, old.Network, old.Created.Format(time.RFC3339))
 	}
-	if err := s.engine.Release(ctx, k); err != nil {
+	if err := s.engine.ReleaseRecord(ctx, old); err != nil {
 		return fmt.Errorf("bond %s: clear away what an earlier ADD left: %w", k, err)
 	}
 	return nil
@@ -367,7 +367,7 @@ func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) e
 	refused := rec.CNI.IPAMRefused
 	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase, r.CNI.IPAMRefused = bond.PhaseDeleting, refused })
 	if err == nil || errors.Is(err, errOvertaken) { // then a DEL has put the tombstone there
-		err = s.engine.Release(ctx, rec.Key)
+		err = s.engine.ReleaseRecord(ctx, rec)
 	}
 	if err != nil {
 		s.log.Error("not everything could be given back; DEL or the agent will try again", zap.Stringer("bond", rec.Key), zap.Stringer("pod", rec.Pod), zap.Error(err))

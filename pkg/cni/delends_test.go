@@ -15,6 +15,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
@@ -306,6 +307,55 @@ func TestLateReleaseWithoutRecord(t *testing.T) {
 	if r := n.record("c1"); r.Phase != bond.PhaseReady || len(n.leases()) != 1 {
 		t.Errorf("record is %s, leases %v; want the new ADD's", r.Phase, n.leases())
 	}
+	n.mustDel(args)
+	n.nothingLeft(before)
+}
+
+// TestDelOnAFullDisk: without room for one more file, not even for a lock, the bond is taken down by the first DEL and the third
+// succeeds. The agent releases the address when there is room again.
+func TestDelOnAFullDisk(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	n.must(unix.Mount("tmpfs", n.dir, "tmpfs", 0, "size=256k,nr_inodes=64,mode=0700"))
+	t.Cleanup(func() { _ = unix.Unmount(n.dir, unix.MNT_DETACH) })
+	args := n.args("c1", pod, n.config(nil))
+	n.mustAdd(args)
+	filler := filepath.Join(n.dir, "filler")
+	n.must(os.Mkdir(filler, 0o700))
+	var full error
+	for i := 0; full == nil; i++ {
+		full = os.WriteFile(filepath.Join(filler, strconv.Itoa(i)), nil, 0o600)
+	}
+	for attempt := 1; attempt <= 3; attempt++ {
+		if err := n.del(args); (err != nil) != (attempt < 3) {
+			t.Fatalf("DEL %d: %v", attempt, err)
+		}
+		if n.String() != before {
+			t.Fatalf("DEL %d left the bond or its members:\n%s", attempt, n.Fake)
+		}
+	}
+	n.mustDel(n.args("c2", pod, n.config(nil))) // without a record
+	n.must(os.RemoveAll(filler))
+	agent := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
+	n.must(agent.Release(t.Context(), bond.Key{ContainerID: "c1", IfName: "bond0"}))
+	n.nothingLeft(before)
+}
+
+// TestDelOnAReadOnlyDisk: DEL of a bond without a record succeeds. One with a record fails, for nothing may be taken down that an
+// agent would repair.
+func TestDelOnAReadOnlyDisk(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.pod("p1", 0)
+	before := n.String()
+	n.must(unix.Mount("tmpfs", n.dir, "tmpfs", 0, "mode=0700"))
+	t.Cleanup(func() { _ = unix.Unmount(n.dir, unix.MNT_DETACH) })
+	args := n.args("c1", pod, n.config(nil))
+	n.mustAdd(args)
+	n.must(unix.Mount("", n.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	wantError(t, n.del(args), types.ErrIOFailure, "read-only")
+	n.mustDel(n.args("c2", pod, n.config(nil)))
+	n.must(unix.Mount("", n.dir, "", unix.MS_REMOUNT, ""))
 	n.mustDel(args)
 	n.nothingLeft(before)
 }

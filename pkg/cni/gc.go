@@ -63,7 +63,7 @@ func (s *session) collect(ctx context.Context, k bond.Key, network string, valid
 	}
 	ctx, cancel := context.WithTimeout(ctx, delTimeout) // one whose IPAM plugin hangs leaves time for others
 	defer cancel()
-	return s.engine.Release(ctx, k)
+	return s.engine.ReleaseRecord(ctx, rec)
 }
 
 // Status returns an error if an ADD cannot work: the kernel cannot make bonds, the state directory cannot be used, or the

@@ -14,10 +14,10 @@ import (
 var errDeleted = errors.New("a DEL of the bond has begun")
 
 // markDeleted makes the record a tombstone at once, also while the other side reconciles the bond. Without a mark, on a full
-// disk say, the tombstone is written when the bond's lock is free.
-func (e *Engine) markDeleted(k bond.Key) {
+// disk say, the tombstone is written when the bond's lock is free. only is the record that may be marked; nil for any.
+func (e *Engine) markDeleted(k bond.Key, only *bond.Record) {
 	rec, err := e.store.Load(k)
-	if err != nil || rec.Deleted() {
+	if err != nil || rec.Deleted() || only != nil && !rec.SameAdd(only) {
 		return
 	}
 	if err := e.store.MarkDeleted(rec); err != nil {

@@ -435,6 +435,25 @@ func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
+// TestReleaseOfARecordThatWasReplaced: a release that was decided upon before another ADD of the same bond leaves that one alone.
+func TestReleaseOfARecordThatWasReplaced(t *testing.T) {
+	r := ready(t, world.OKD())
+	old, err := r.store.Load(r.Record.Key)
+	must(t, err)
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
+		rec.Created = rec.Created.Add(time.Second)
+		return nil
+	}))
+	must(t, r.engine.ReleaseRecord(t.Context(), old))
+	if out := r.wantState(bond.StateReady); out.Record.Deleted() || r.ipam.calls != 0 {
+		t.Fatalf("the new bond's record is %s, IPAM was asked %d times", out.Record.Phase, r.ipam.calls)
+	}
+	again, err := r.store.Load(r.Record.Key)
+	must(t, err)
+	must(t, r.engine.ReleaseRecord(t.Context(), again))
+	checkAbsent(t, r)
+}
+
 func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {
 	r := ready(t, world.OKD())
 	r.FailApplyIf(func(a plan.Action) error {

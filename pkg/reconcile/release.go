@@ -26,18 +26,36 @@ const (
 // there is nothing to do. After an error the tombstone stands and Release is to be
 // called again.
 func (e *Engine) Release(ctx context.Context, k bond.Key) error {
-	_, err := e.release(ctx, k, false)
+	_, err := e.release(ctx, k, releaseMode{})
 	if errors.Is(err, bond.ErrNotFound) {
 		return nil
 	}
 	return err
 }
 
+// ReleaseRecord is Release for a bond whose record was read before. If another ADD has replaced the record since, there is
+// nothing to do.
+func (e *Engine) ReleaseRecord(ctx context.Context, r *bond.Record) error {
+	_, err := e.release(ctx, r.Key, releaseMode{only: r})
+	if errors.Is(err, bond.ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// releaseMode is how a bond is released.
+type releaseMode struct {
+	// only is the record that may be released; nil for any.
+	only *bond.Record
+	// forDEL: the IPAM plugin is not called after maxIPAMAttempts.
+	forDEL bool
+}
+
 // Delete is Release for a DEL, which must end. When the bond is down, its members are returned and the IPAM plugin has failed
 // three times, Delete succeeds. The tombstone then remains, and the agent continues. The error is bond.ErrNotFound if there
 // is no record.
 func (e *Engine) Delete(ctx context.Context, k bond.Key) error {
-	left, err := e.release(ctx, k, true)
+	left, err := e.release(ctx, k, releaseMode{forDEL: true})
 	if left == nil || left.CNI.IPAMAttempts < maxIPAMAttempts {
 		return err
 	}
@@ -45,12 +63,14 @@ func (e *Engine) Delete(ctx context.Context, k bond.Key) error {
 	return nil
 }
 
-// release returns the tombstone if only the addresses are left to be released. forDEL: the IPAM plugin is not called after
-// maxIPAMAttempts.
-func (e *Engine) release(ctx context.Context, k bond.Key, forDEL bool) (left *bond.Record, err error) {
-	e.markDeleted(k)
+// release returns the tombstone if only the addresses are left to be released.
+func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (left *bond.Record, err error) {
+	e.markDeleted(k, mode.only)
 	var rec *bond.Record
 	err = e.Update(ctx, k, func(r *bond.Record) error {
+		if mode.only != nil && !r.SameAdd(mode.only) {
+			return bond.ErrNotFound
+		}
 		r.Phase = bond.PhaseDeleting
 		r.Releases++
 		rec = r
@@ -62,8 +82,8 @@ func (e *Engine) release(ctx context.Context, k bond.Key, forDEL bool) (left *bo
 	// IPAM runs without the bond's lock: DHCP may take seconds. What it refuses does not keep the
 	// bond up, only the record.
 	var ipamErr error
-	if !forDEL || rec.CNI.IPAMAttempts < maxIPAMAttempts {
-		ipamErr = e.releaseAddresses(ctx, rec, forDEL)
+	if !mode.forDEL || rec.CNI.IPAMAttempts < maxIPAMAttempts {
+		ipamErr = e.releaseAddresses(ctx, rec, mode.forDEL)
 	}
 	err = whenFree(ctx, func() error { left, err = e.takeDown(ctx, rec); return err })
 	if err != nil {

@@ -94,7 +94,7 @@ func TestPlantedLinks(t *testing.T) {
 		t.Errorf("Save over a link in spare: %v, want ELOOP", err)
 	}
 	mustContain(t, victim, whole(t, "c1"))
-	for _, dir := range []string{"locks", "tmp", "spare"} {
+	for _, dir := range []string{"locks", "tmp", "spare", "deletions"} {
 		state := filepath.Join(t.TempDir(), "state")
 		if err := errors.Join(os.Mkdir(state, 0o700), os.Symlink(t.TempDir(), filepath.Join(state, dir))); err != nil {
 			t.Fatal(err)

@@ -79,12 +79,12 @@ func (k *Keeper) Events(ctx context.Context, wake func()) {
 	k.runtime.Events(ctx, wake)
 }
 
-// Release is the engine's, and counted.
-func (k *Keeper) Release(ctx context.Context, key bond.Key) error {
+// ReleaseRecord is the engine's, and counted.
+func (k *Keeper) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 	k.mu.Lock()
-	k.released[key]++
+	k.released[r.Key]++
 	k.mu.Unlock()
-	return k.Engine.Release(ctx, key)
+	return k.Engine.ReleaseRecord(ctx, r)
 }
 
 func (k *Keeper) records(ctx context.Context) ([]*bond.Record, error) {

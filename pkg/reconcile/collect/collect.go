@@ -29,7 +29,7 @@ type Runtime interface {
 
 // Engine releases a bond as DEL does; *reconcile.Engine is one.
 type Engine interface {
-	Release(context.Context, bond.Key) error
+	ReleaseRecord(context.Context, *bond.Record) error
 }
 
 // Config is what a Collector is made of. Engine, Runtime, Records and SandboxAlive are required.
@@ -215,7 +215,7 @@ func (c *Collector) since(r *bond.Record) missing {
 func (c *Collector) release(ctx context.Context, r *bond.Record) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
-	if err := c.c.Engine.Release(ctx, r.Key); err != nil {
+	if err := c.c.Engine.ReleaseRecord(ctx, r); err != nil {
 		c.logFor(r).Error("release of a bond without a sandbox failed", zap.Error(err))
 		return
 	}

@@ -64,7 +64,8 @@ func (n *node) Events(ctx context.Context, wake func()) {
 	<-ctx.Done()
 }
 
-func (n *node) Release(_ context.Context, k bond.Key) error {
+func (n *node) ReleaseRecord(_ context.Context, r *bond.Record) error {
+	k := r.Key
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tries++

@@ -21,7 +21,7 @@ import (
 // Engine is what the loop drives; *reconcile.Engine is one.
 type Engine interface {
 	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
-	Release(context.Context, bond.Key) error
+	ReleaseRecord(context.Context, *bond.Record) error
 	ConfirmLease(context.Context, bond.Key) error
 }
 

@@ -45,7 +45,8 @@ func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, err
 	return out, err
 }
 
-func (e *engine) Release(ctx context.Context, k bond.Key) error {
+func (e *engine) ReleaseRecord(ctx context.Context, r *bond.Record) error {
+	k := r.Key
 	e.mu.Lock()
 	e.released, e.releases = append(e.released, k), append(e.releases, time.Now())
 	e.mu.Unlock()

@@ -31,7 +31,7 @@ func (l *Loop) finish(k bond.Key, out *reconcile.Outcome) {
 
 // release is the errand. Afterwards the record is gone, or the next look finds when to try again.
 func (l *Loop) release(ctx context.Context, k bond.Key, r *bond.Record) (then func()) {
-	err := l.c.Engine.Release(ctx, k)
+	err := l.c.Engine.ReleaseRecord(ctx, r)
 	l.errands.note(k, err != nil)
 	fields := []zap.Field{zap.String("bond", k.String()), zap.String("pod", r.Pod.String())}
 	if err != nil {

@@ -1,0 +1,73 @@
+package cni
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// TestAgentBesideThePlugin: while pods come and go, an agent converges every bond, finishes every tombstone at once, and sweeps
+// lock files. No ADD or DEL fails, each pod keeps its address, and nothing is left.
+func TestAgentBesideThePlugin(t *testing.T) {
+	const pods, lives = 6, 4
+	n := newNode(t, pods)
+	all := make([]*skel.CmdArgs, pods)
+	for i := range all {
+		all[i] = n.args(fmt.Sprint("c", i), n.pod(fmt.Sprint("p", i), i), n.config(nil))
+	}
+	before, start := n.String(), n.files()
+	ctx, cancel := context.WithCancel(t.Context())
+	var agent sync.WaitGroup
+	for range 2 {
+		agent.Go(func() { n.keep(ctx) })
+	}
+	err := inParallel(pods, func(i int) error {
+		for range lives {
+			result, err := n.add(all[i])
+			if err != nil {
+				return fmt.Errorf("ADD: %w", err)
+			}
+			r, err := n.store.Load(bond.Key{ContainerID: all[i].ContainerID, IfName: "bond0"})
+			if err != nil || len(r.Addresses) != 1 || r.Addresses[0].Prefix.String() != result.IPs[0].Address.String() || r.CNI.IPAMDone {
+				return fmt.Errorf("record %+v, %w", r, err)
+			}
+			if err := n.del(all[i]); err != nil {
+				return fmt.Errorf("DEL: %w", err)
+			}
+		}
+		return nil
+	})
+	cancel()
+	agent.Wait()
+	n.must(err)
+	n.nothingLeft(before)
+	if end := n.files(); len(end) != len(start) {
+		t.Errorf("files at the start %q, at the end %q", start, end)
+	}
+}
+
+// keep is an agent without patience.
+func (n *node) keep(ctx context.Context) {
+	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
+	for ctx.Err() == nil {
+		keys, err := n.store.Keys()
+		for _, k := range keys {
+			out, convergeErr := e.Converge(ctx, k)
+			if convergeErr == nil && out.Record != nil && out.Record.Deleted() {
+				convergeErr = e.ReleaseRecord(ctx, out.Record)
+			}
+			err = errors.Join(err, convergeErr)
+		}
+		if err = errors.Join(err, n.store.SweepLocks(ctx)); err != nil && ctx.Err() == nil {
+			n.t.Errorf("the agent: %v", err)
+			return
+		}
+	}
+}
