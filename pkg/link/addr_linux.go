@@ -56,9 +56,23 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 		}
 	}
 	if errors.Is(err, unix.EEXIST) {
-		return nil
+		return c.hasAddress(d, p)
 	}
 	return err
+}
+
+// hasAddress is nil if a link that has p's address has it with p's length: IPv6 has an address once per link.
+func (c *conn) hasAddress(d *device, p netip.Prefix) error {
+	all, err := untilWhole(c, func() ([]linkAddress, error) { return c.dumpAddresses(d.Index) })
+	if err != nil {
+		return err
+	}
+	for _, a := range all {
+		if a.prefix.Addr() == p.Addr() && a.prefix != p {
+			return fmt.Errorf("%w: %s has the address as %s", bond.ErrStale, d.Name, a.prefix)
+		}
+	}
+	return nil
 }
 
 // delAddress removes p from a link.
@@ -153,7 +167,7 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	}
 	switch err := c.handle.RouteAddEcmp(nr); {
 	case errors.Is(err, unix.EEXIST):
-		return nil
+		return c.hasRoute(d, r)
 	case errors.Is(err, unix.EINVAL), d.Up && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)):
 		// On a link that is up these errors are about the route itself: the gateway is not reachable through the link, is
 		// an address of the link, or the scope is wrong (fib_check_nh, ip6_route_check_nh).
@@ -161,6 +175,24 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	default:
 		return err
 	}
+}
+
+// hasRoute is nil if a route that exists has r's MTU and MSS, by which the kernel does not tell IPv6 routes apart.
+func (c *conn) hasRoute(d *device, r bond.Route) error {
+	if r.MTU == 0 && r.AdvMSS == 0 {
+		return nil
+	}
+	all, err := c.routes(d.Index)
+	if err != nil {
+		return err
+	}
+	for _, have := range all {
+		if have.Dst == r.Dst.Masked() && have.Gateway == r.Gateway && have.String() == r.String() &&
+			(r.MTU == 0 || have.MTU == r.MTU) && (r.AdvMSS == 0 || have.AdvMSS == r.AdvMSS) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: %s has the route with another MTU or MSS", bond.ErrStale, d.Name)
 }
 
 // deleteRoute deletes just the route that is named; to find none is success.

@@ -166,12 +166,16 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 	mem := e.memories.of(rec.Key)
 	out := Outcome{Record: rec}
 	var firstErr error
+	var applied []plan.Action // in the last round
 	for range maxRounds {
 		obs, p, err := e.observeAndPlan(ctx, rec, mem, firstDEL)
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}
 		now := e.now()
+		if err = e.confirm(rec, applied, &p, mem); firstErr == nil {
+			firstErr = err
+		}
 		due := mem.due(p.Actions, now)
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
@@ -180,7 +184,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		if len(due) == 0 {
 			return out, firstErr
 		}
-		applied, err := e.apply(ctx, rec, due, mem)
+		applied, err = e.apply(ctx, rec, due, mem)
 		out.Applied = append(out.Applied, applied...)
 		if errors.Is(err, errDeleted) {
 			e.leaveToDEL(&out, mem)
@@ -265,6 +269,22 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		}
 	}
 	return done, firstErr
+}
+
+// confirm checks that what was reported as done is done. A failure is logged once for as long as it repeats itself.
+func (e *Engine) confirm(rec *bond.Record, done []plan.Action, p *plan.Plan, mem *bondMemory) error {
+	failed := mem.confirm(done, p, e.now())
+	for _, f := range failed {
+		level := zap.DebugLevel
+		if f.first {
+			level = zap.WarnLevel
+		}
+		e.logFor(rec).Log(level, "action had no effect", zap.Stringer("action", f.action), zap.String("found", f.found), zap.Duration("retryAfter", f.wait))
+	}
+	if len(failed) == 0 {
+		return nil
+	}
+	return fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, failed[0])
 }
 
 // levelOf: that a card is in use is no failure worth a warning.

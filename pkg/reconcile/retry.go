@@ -2,6 +2,8 @@ package reconcile
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -62,12 +64,11 @@ func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
 	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.heldUntil(a)) })
 }
 
-// applied notes that an action succeeded. afterLoss: the bond was lost or down, which takes its addresses and routes, so
+// applied notes that an action was reported as done; confirm finds out whether it was. afterLoss: the bond was lost or down, which takes its addresses and routes, so
 // no other writer insists on anything.
 func (b *bondMemory) applied(a plan.Action, afterLoss bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.tries, subjectOf(a))
 	if setting := plan.Contestable(a); setting != "" && !afterLoss {
 		b.restored[setting] = append(lastMinute(b.restored[setting], now), now)
 	}
@@ -94,6 +95,54 @@ func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Durati
 	}
 	t.holdUntil = now.Add(wait)
 	return wait
+}
+
+// confirm compares the actions that were reported as done with the plan that was made after them, and returns the errors of
+// those that are planned again. They count as failed, and not as restored: no other writer need be there.
+func (b *bondMemory) confirm(done []plan.Action, p *plan.Plan, now time.Time) []*ineffective {
+	var failed []*ineffective
+	for _, a := range done {
+		i := slices.IndexFunc(p.Actions, func(again plan.Action) bool { return subjectOf(again) == subjectOf(a) && again.String() == a.String() })
+		if i < 0 || plan.Kind(a) == announceKind {
+			b.succeeded(a)
+			continue
+		}
+		e := &ineffective{action: a, found: p.Cause(i)}
+		e.wait, e.first = b.failed(a, e, now), b.unrestored(a)
+		failed = append(failed, e)
+	}
+	return failed
+}
+
+var announceKind = plan.Kind(plan.Announce{})
+
+// ineffective is the error of an action that was reported as done and is planned again.
+type ineffective struct {
+	action plan.Action
+	found  string
+	wait   time.Duration
+	first  bool // in a row
+}
+
+func (e *ineffective) Error() string {
+	return fmt.Sprintf("%s: it was reported as done and had no effect, or was undone at once: %s", e.action, e.found)
+}
+
+// succeeded ends the back-off of an action's own kind.
+func (b *bondMemory) succeeded(a plan.Action) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	delete(b.tries, subjectOf(a))
+}
+
+// unrestored takes back that a setting was restored, and reports whether it is the first time in a row.
+func (b *bondMemory) unrestored(a plan.Action) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if all := b.restored[plan.Contestable(a)]; len(all) > 0 {
+		b.restored[plan.Contestable(a)] = all[:len(all)-1]
+	}
+	return b.try(a).failures == 1
 }
 
 // stale notes a plan that was overtaken. Once is normal; over and over means a link that

@@ -10,12 +10,18 @@ import (
 )
 
 // addAddress keeps IPv4 before IPv6, as the kernel lists them.
-func (d *netdev) addAddress(p netip.Prefix) {
+func (d *netdev) addAddress(p netip.Prefix) error {
 	if slices.Contains(d.addrs, p) {
-		return
+		return nil
+	}
+	for _, have := range d.addrs {
+		if p.Addr().Is6() && have.Addr() == p.Addr() {
+			return fmt.Errorf("%s has the address as %s: %w", d.name, have, bond.ErrStale)
+		}
 	}
 	d.addrs = append(d.addrs, p)
 	slices.SortStableFunc(d.addrs, func(a, b netip.Prefix) int { return cmp.Compare(a.Addr().BitLen(), b.Addr().BitLen()) })
+	return nil
 }
 
 // Route protocols (linux/rtnetlink.h).
@@ -55,8 +61,12 @@ func (d *netdev) addRoute(r bond.Route) error {
 	if r.Gateway.IsValid() && !r.OnLink && !d.reaches(r) {
 		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrInvalid)
 	}
-	if !slices.ContainsFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) }) {
+	i := slices.IndexFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) })
+	switch {
+	case i < 0:
 		d.routes = append(d.routes, r)
+	case r.Dst.Addr().Is6() && (r.MTU != 0 && r.MTU != d.routes[i].MTU || r.AdvMSS != 0 && r.AdvMSS != d.routes[i].AdvMSS):
+		return fmt.Errorf("%s has the route with another MTU or MSS: %w", d.name, bond.ErrStale)
 	}
 	return nil
 }

@@ -81,7 +81,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	case plan.SetUpper:
 		return f.enslaveBond(pod, a)
 	case plan.AddAddress:
-		return f.onBond(pod, a.Bond, func(d *netdev) error { f.addAddress(d, a); return nil })
+		return f.onBond(pod, a.Bond, func(d *netdev) error { return f.addAddress(d, a) })
 	case plan.DelAddress:
 		return f.onBond(pod, a.Bond, func(d *netdev) error { d.delAddress(a.Prefix); return nil })
 	case plan.AddRoute:
@@ -297,14 +297,17 @@ func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
 }
 
 // addAddress detects duplicates at once.
-func (f *Fake) addAddress(d *netdev, a plan.AddAddress) {
-	d.addAddress(a.Prefix)
+func (f *Fake) addAddress(d *netdev, a plan.AddAddress) error {
+	if err := d.addAddress(a.Prefix); err != nil {
+		return err
+	}
 	if a.DAD && f.otherHosts[a.Prefix.Addr()] {
 		if d.failed == nil {
 			d.failed = map[netip.Prefix]bool{}
 		}
 		d.failed[a.Prefix] = true
 	}
+	return nil
 }
 
 // setAnyMAC sets the MAC of a link or of a bond.

@@ -121,7 +121,7 @@ func (f *Fake) SetOption(path, name string, option bond.Option, value string) er
 
 // AddAddress adds an address to any link.
 func (f *Fake) AddAddress(path, name string, p netip.Prefix) error {
-	return f.byHand(path, name, func(d *netdev) error { d.addAddress(p); return nil })
+	return f.byHand(path, name, func(d *netdev) error { return d.addAddress(p) })
 }
 
 // AddRoute adds a route through any link.

@@ -12,6 +12,8 @@ import (
 var networkCases = []contractCase{
 	{"add addresses", bonding_, addAddresses},
 	{"remove addresses", bonding_, delAddresses},
+	{"an IPv6 address with another prefix length is another one", bonding_, otherPrefix},
+	{"an IPv6 route with another MTU is another one", bonding_, otherMTU},
 	{"add routes", bonding_, addRoutes},
 	{"a route is told as it was added", bonding_, routesTold},
 	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
@@ -53,6 +55,45 @@ func addAddresses(s *stage) {
 	s.equal("addresses of a bond that is down", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
+}
+
+// otherPrefix: a link has an IPv6 address once, so the one with another length goes first. IPv4 has both.
+func otherPrefix(s *stage) {
+	s.networked()
+	other := netip.PrefixFrom(v6.Addr(), 80)
+	s.refused(plan.AddAddress{Bond: s.bond(), Prefix: other}, bond.ErrStale)
+	s.apply(plan.DelAddress{Bond: s.bond(), Prefix: v6})
+	for range 2 {
+		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: other})
+	}
+	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: netip.PrefixFrom(v4.Addr(), 25)})
+	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v4, netip.PrefixFrom(v4.Addr(), 25), other})
+}
+
+// otherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another MTU goes first.
+func otherMTU(s *stage) {
+	s.networked()
+	was := bond.Route{Dst: dst6, Gateway: gw6, MTU: 1300}
+	want := was
+	want.MTU = 1400
+	s.apply(plan.AddRoute{Bond: s.bond(), Route: was})
+	s.refused(plan.AddRoute{Bond: s.bond(), Route: want}, bond.ErrStale)
+	for _, have := range s.see().Bond.Routes {
+		if have.Dst == dst6 {
+			s.apply(plan.DeleteRoute{Bond: s.bond(), Route: have})
+		}
+	}
+	for range 2 {
+		s.apply(plan.AddRoute{Bond: s.bond(), Route: want})
+	}
+	n := 0
+	for _, have := range s.see().Bond.Routes {
+		if have.Dst == dst6 {
+			s.equal("MTU of the route", have.MTU, 1400)
+			n++
+		}
+	}
+	s.equal("routes", n, 1)
 }
 
 // delAddresses: the last IPv4 address takes the IPv4 routes along, also while there is an IPv6 address.

@@ -36,8 +36,8 @@ func TestLock(t *testing.T) {
 	if _, again := l.TryLock(vf); !errors.Is(again, bond.ErrBusy) {
 		t.Errorf("a second time: %v", again)
 	}
-	if other, err := l.TryLock("0000:01:10.2"); err != nil {
-		t.Errorf("another VF's: %v", err)
+	if other, busy := l.TryLock("0000:01:10.2"); busy != nil {
+		t.Errorf("another VF's: %v", busy)
 	} else {
 		other()
 	}
@@ -45,8 +45,8 @@ func TestLock(t *testing.T) {
 	hold(t, dir)() // free again
 
 	release := hold(t, dir)
-	if _, err := l.TryLock(vf); !errors.Is(err, bond.ErrInUse) {
-		t.Errorf("while sriov-cni has it: %v", err)
+	if _, busy := l.TryLock(vf); !errors.Is(busy, bond.ErrInUse) {
+		t.Errorf("while sriov-cni has it: %v", busy)
 	}
 	release()
 	if unlock, err = l.TryLock(vf); err != nil {

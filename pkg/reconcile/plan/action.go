@@ -232,7 +232,8 @@ func (a SetUpper) String() string {
 	return fmt.Sprintf("enslave %s to %s (%s)", a.Bond, a.Upper.Name, a.Upper.Kind)
 }
 
-// AddAddress adds an address to the bond; to have it already is success. With DAD an IPv6 address is used after duplicate
+// AddAddress adds an address to the bond; to have it already is success, to have it with another prefix length is not
+// (IPv6). With DAD an IPv6 address is used after duplicate
 // address detection only.
 type AddAddress struct {
 	Member
@@ -252,7 +253,7 @@ type DelAddress struct {
 
 func (a DelAddress) String() string { return fmt.Sprintf("remove %s from %s", a.Prefix, a.Bond.Name) }
 
-// AddRoute adds a route through the bond; to have it already is success.
+// AddRoute adds a route through the bond; to have it already is success, to have it with other attributes is not (IPv6).
 type AddRoute struct {
 	Member
 	Bond  Ref

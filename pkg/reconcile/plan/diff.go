@@ -45,7 +45,13 @@ type builder struct {
 	announce bool
 }
 
-func (b *builder) do(a Action) { b.plan.Actions = append(b.plan.Actions, a) }
+func (b *builder) do(a Action) {
+	cause := len(b.plan.Findings) - 1
+	for cause >= 0 && b.plan.Findings[cause].Member != a.On() {
+		cause--
+	}
+	b.plan.Actions, b.plan.causes = append(b.plan.Actions, a), append(b.plan.causes, cause)
+}
 
 func (b *builder) find(member int, code Code, format string, args ...any) {
 	b.plan.Findings = append(b.plan.Findings, Finding{Member: member, Code: code, Text: fmt.Sprintf(format, args...)})

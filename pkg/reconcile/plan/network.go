@@ -21,7 +21,12 @@ func (b *builder) network() {
 		if slices.Contains(o.Addresses, a.Prefix) {
 			continue
 		}
-		b.find(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
+		if have, found := otherPrefix(o, a.Prefix); found {
+			b.find(OnBond, SettingsChanged, "the bond has address %s with prefix length %d, not %d", a.Prefix.Addr(), have.Bits(), a.Prefix.Bits())
+			b.do(DelAddress{Member: OnBond, Bond: b.bondRef(), Prefix: have})
+		} else {
+			b.find(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
+		}
 		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix, DAD: b.detectsDuplicates(a.Prefix)})
 		b.announce = true
 	}
@@ -29,7 +34,12 @@ func (b *builder) network() {
 		if hasRoute(o, r) {
 			continue
 		}
-		b.find(OnBond, SettingsChanged, "the bond lacks route %s", r)
+		if i := slices.IndexFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }); i >= 0 {
+			b.find(OnBond, SettingsChanged, "the bond has route %s with other attributes (MTU %d, advertised MSS %d)", r, o.Routes[i].MTU, o.Routes[i].AdvMSS)
+			b.do(DeleteRoute{Member: OnBond, Bond: b.bondRef(), Route: o.Routes[i]})
+		} else {
+			b.find(OnBond, SettingsChanged, "the bond lacks route %s", r)
+		}
 		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
 	}
 	b.restoreNetwork()
@@ -37,6 +47,16 @@ func (b *builder) network() {
 	if all := b.announceable(); b.announce && len(all) > 0 {
 		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
 	}
+}
+
+// otherPrefix is the IPv6 address of p with another prefix length. A link has an IPv6 address once, and the kernel reports
+// that it exists when p is added.
+func otherPrefix(o *bond.ObservedBond, p netip.Prefix) (netip.Prefix, bool) {
+	i := slices.IndexFunc(o.Addresses, func(have netip.Prefix) bool { return p.Addr().Is6() && have.Addr() == p.Addr() && have != p })
+	if i < 0 {
+		return netip.Prefix{}, false
+	}
+	return o.Addresses[i], true
 }
 
 // detectsDuplicates reports whether an address is added with duplicate address detection: at ADD, unless the config

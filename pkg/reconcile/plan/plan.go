@@ -44,6 +44,15 @@ type Plan struct {
 	Verdict  Verdict
 	Actions  []Action
 	Findings []Finding
+	causes   []int // the finding of each action, or -1
+}
+
+// Cause is the text of the finding that action i is about; empty if there is none.
+func (p *Plan) Cause(i int) string {
+	if i >= len(p.causes) || p.causes[i] < 0 {
+		return ""
+	}
+	return p.Findings[p.causes[i]].Text
 }
 
 // OnBond is the Member of an action or finding that concerns the bond itself.

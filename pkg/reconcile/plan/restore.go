@@ -44,7 +44,7 @@ func (b *builder) restoreNetwork() {
 		return
 	}
 	for _, p := range l.Addresses {
-		if slices.Contains(o.Addresses, p) {
+		if _, changed := otherPrefix(o, p); changed || slices.Contains(o.Addresses, p) {
 			continue
 		}
 		b.find(OnBond, NotRestored, "the bond lacks address %s, which another writer had added", p)
@@ -52,7 +52,8 @@ func (b *builder) restoreNetwork() {
 		b.announce = true
 	}
 	for _, r := range routesByDependency(l.Routes) {
-		if hasRoute(o, r) {
+		changed := slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }) // by its writer, since
+		if changed || hasRoute(o, r) {
 			continue
 		}
 		b.find(OnBond, NotRestored, "the bond lacks route %s, which another writer had added", r)

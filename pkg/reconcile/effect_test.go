@@ -1,0 +1,108 @@
+package reconcile_test
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// TestAddressWithAnotherPrefixLength: a link has an IPv6 address once, so the one with another length is replaced.
+func TestAddressWithAnotherPrefixLength(t *testing.T) {
+	r := ready(t, world.OKD())
+	want := netip.MustParsePrefix("fd00::66/64")
+	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
+	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: want}))
+	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/80")}))
+	changes := r.Changes()
+	r.wantState(bond.StateReady)
+	if got := r.observedBond().Addresses; !slices.Contains(got, want) || len(got) != 2 {
+		t.Errorf("addresses %v\n%s", got, strings.Join(r.ChangeLog()[changes:], "\n"))
+	}
+}
+
+// TestRouteWithAnotherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another is replaced.
+func TestRouteWithAnotherMTU(t *testing.T) {
+	for _, dst := range []string{"2001:db8:7::/48", "203.0.113.0/24"} {
+		r := newRig(t, world.OKD())
+		want := bond.Route{Dst: netip.MustParsePrefix(dst), MTU: 1300}
+		must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
+			rec.Routes = append(rec.Routes, want)
+			return nil
+		}))
+		r.wantState(bond.StateReady)
+		ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
+		other := want
+		other.MTU = 1250
+		find := func() (found []bond.Route) {
+			for _, have := range r.observedBond().Routes {
+				if have.Dst == want.Dst {
+					found = append(found, have)
+				}
+			}
+			return found
+		}
+		must(t, r.Apply(t.Context(), r.Record, plan.DeleteRoute{Member: plan.OnBond, Bond: ref, Route: find()[0]}))
+		must(t, r.Apply(t.Context(), r.Record, plan.AddRoute{Member: plan.OnBond, Bond: ref, Route: other}))
+		r.wantState(bond.StateReady)
+		if got := find(); len(got) != 1 || got[0].MTU != 1300 {
+			t.Errorf("routes to %s: %+v", dst, got)
+		}
+	}
+}
+
+// lossy reports that it set an MTU, and does not.
+type lossy struct {
+	*linktest.Fake
+	drops int
+}
+
+func (l *lossy) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+	if _, drop := a.(plan.SetMTU); drop {
+		l.drops++
+		return nil
+	}
+	return l.Fake.Apply(ctx, r, a)
+}
+
+// TestActionWithoutEffect: it counts as failed, is tried again with a back-off, logged once, and reported with what was found.
+func TestActionWithoutEffect(t *testing.T) {
+	r := ready(t, world.OKD())
+	core, logs := observer.New(zap.WarnLevel)
+	kernel := &lossy{Fake: r.Fake}
+	r.engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: r.store, Now: r.clock.Now, Log: zap.New(core)})
+	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
+	start := r.clock.Now()
+	var out reconcile.Outcome
+	for r.clock.Now().Sub(start) < time.Minute {
+		out, _ = r.converge()
+		if out.RetryAfter == 0 {
+			t.Fatalf("no retry; %s: %s", out.Status.State, out.Status.Reason)
+		}
+		r.clock.turn(out.RetryAfter)
+	}
+	const links = 3 // the members have the bond's MTU
+	if kernel.drops > 15*links {
+		t.Errorf("%d attempts in a minute", kernel.drops)
+	}
+	if n := logs.FilterMessage("action had no effect").Len(); n != links {
+		t.Errorf("%d lines, want one per link", n)
+	}
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "the bond has MTU 1280, not 1400") || !strings.Contains(out.Status.Reason, "had no effect") {
+		t.Errorf("%s: %s", out.Status.State, out.Status.Reason)
+	}
+	if len(out.Record.Contested) > 0 {
+		t.Errorf("taken for another writer's: %v", out.Record.Contested)
+	}
+}
