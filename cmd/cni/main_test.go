@@ -9,8 +9,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
@@ -187,5 +189,48 @@ func TestDelOfBadCalls(t *testing.T) {
 				t.Errorf("got %v, want code %d", failed, tt.code)
 			}
 		})
+	}
+}
+
+// TestKilledWithIPAM: an IPAM plugin ends with the plugin that called it. Otherwise it could release, or allocate, an address after
+// a later call of DEL or ADD.
+func TestKilledWithIPAM(t *testing.T) {
+	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
+	pid := filepath.Join(dir, "pid")
+	if err := os.WriteFile(filepath.Join(dir, "hangs"), []byte("#!/bin/sh\necho $$ > "+pid+".new\nmv "+pid+".new "+pid+"\nexec sleep 600\n"), 0o700); err != nil { //nolint:gosec // a program
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bond"))
+	cmd.Env = []string{"CNI_COMMAND=DEL", "CNI_CONTAINERID=c1", "CNI_IFNAME=bond0", "CNI_PATH=" + dir}
+	cmd.Stdin = strings.NewReader(`{"cniVersion":"1.0.0","name":"n","type":"bond","ipam":{"type":"hangs"},"stateDir":"` + state + `"}`)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var text []byte
+	until(t, "the IPAM plugin", func() bool { var err error; text, err = os.ReadFile(pid); return err == nil })
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	ipam, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the end of the IPAM plugin", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ipam))
+		return err != nil || strings.Contains(string(stat), ") Z ") // nothing may reap it in a container
+	})
+}
+
+// until waits for what another process does.
+func until(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("waited in vain for %s", what)
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 }

@@ -59,7 +59,10 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 	var stdout, stderr boundedBuffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// Pdeathsig: if this process is killed, its lock on the bond's addresses is gone, and a call that went on could meet the next
+	// one. The kernel sends the signal when the thread ends that started the plugin. Go ends a thread only after a netns could
+	// not be left (pkg/netns); then the call fails and is repeated.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
 			return err
