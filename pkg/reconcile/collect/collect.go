@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -164,9 +165,31 @@ func (c *Collector) look(ctx context.Context) {
 		still[r.Key] = c.since(r)
 	}
 	c.missing = still
-	for _, r := range dead {
-		if m, ok := c.missing[r.Key]; ok && time.Since(m.since) >= c.c.Grace {
-			c.release(ctx, r)
+	c.releaseAll(ctx, slices.DeleteFunc(dead, func(r *bond.Record) bool {
+		m, ok := c.missing[r.Key]
+		return !ok || time.Since(m.since) < c.c.Grace
+	}))
+}
+
+// releasesAtOnce bounds how many bonds are released at the same time.
+const releasesAtOnce = 8
+
+// releaseAll releases several bonds at the same time, so that one whose IPAM plugin does not return delays no other for long.
+func (c *Collector) releaseAll(ctx context.Context, due []*bond.Record) {
+	slots := make(chan struct{}, releasesAtOnce)
+	released := make([]bool, len(due))
+	var all sync.WaitGroup
+	for i, r := range due {
+		slots <- struct{}{}
+		all.Go(func() {
+			defer func() { <-slots }()
+			released[i] = c.release(ctx, r)
+		})
+	}
+	all.Wait()
+	for i, r := range due {
+		if released[i] {
+			delete(c.missing, r.Key)
 		}
 	}
 }
@@ -212,15 +235,15 @@ func (c *Collector) since(r *bond.Record) missing {
 
 // release does what DEL would have done. When it fails after the tombstone was put, the loop goes on
 // with it; before that, the next look does.
-func (c *Collector) release(ctx context.Context, r *bond.Record) {
+func (c *Collector) release(ctx context.Context, r *bond.Record) (released bool) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()
 	if err := c.c.Engine.ReleaseRecord(ctx, r); err != nil {
 		c.logFor(r).Error("release of a bond without a sandbox failed", zap.Error(err))
-		return
+		return false
 	}
-	delete(c.missing, r.Key)
 	c.logFor(r).Warn("released: its sandbox ended without a DEL")
+	return true
 }
 
 // tell says once why nothing can be known, and once that it can be again.

@@ -37,7 +37,9 @@ type node struct {
 	hangs bool
 	wake  func()
 	// refuse fails the releases of a container.
-	refuse   map[string]error
+	refuse map[string]error
+	// stalls has containers whose release waits for the end of its context.
+	stalls   map[string]bool
 	released map[string]time.Duration // when, since the beginning
 	tries    int
 	began    time.Time
@@ -64,11 +66,17 @@ func (n *node) Events(ctx context.Context, wake func()) {
 	<-ctx.Done()
 }
 
-func (n *node) ReleaseRecord(_ context.Context, r *bond.Record) error {
+func (n *node) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 	k := r.Key
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.tries++
+	if n.stalls[k.ContainerID] {
+		n.mu.Unlock()
+		<-ctx.Done()
+		n.mu.Lock()
+		return ctx.Err()
+	}
 	if err := n.refuse[k.ContainerID]; err != nil {
 		return err
 	}
@@ -168,6 +176,24 @@ func TestReleasedOnceAfterTheGracePeriod(t *testing.T) {
 	}
 	if n.answers < 2 || n.tries != 1 {
 		t.Errorf("%d answers of the runtime, %d releases tried; want two or more, and one", n.answers, n.tries)
+	}
+}
+
+// TestReleaseThatStallsDelaysNoOther: IPAM plugins that do not return hold up no other bond.
+func TestReleaseThatStallsDelaysNoOther(t *testing.T) {
+	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
+		n.stalls = map[string]bool{}
+		for i := range 7 {
+			id := fmt.Sprint("first", i) // before "pod"
+			n.pod(id)
+			n.stalls[id] = true
+			n.end(id)
+		}
+		n.end("pod")
+		pass(grace + 3*time.Minute)
+	})
+	if at := n.released["pod"]; at == 0 || at > grace+time.Minute || len(n.released) != 1 {
+		t.Errorf("released %v, want pod alone, at once", n.released)
 	}
 }
 
