@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"time"
 
@@ -88,9 +89,20 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 func pluginError(err error, stdout, stderr []byte) error {
 	var printed types.Error
 	if json.Unmarshal(stdout, &printed) == nil && (printed.Code != 0 || printed.Msg != "") {
+		printed.Msg, printed.Details = shorten(printed.Msg), shorten(printed.Details)
 		return &printed
 	}
 	return fmt.Errorf("%w (standard output: %s; standard error: %s)", err, shown(string(stdout)), shown(string(stderr)))
+}
+
+// maxError bounds the error of a plugin, which the record keeps, in bytes.
+const maxError = 1024
+
+func shorten(text string) string {
+	if len(text) <= maxError {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxError], "") + "…"
 }
 
 // boundedBuffer keeps the first maxOutput bytes. It takes the rest, so that the writer is not stopped.
