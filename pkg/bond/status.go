@@ -38,8 +38,12 @@ type Status struct {
 	Members    []MemberStatus `json:"members"`
 	// Warnings are those of ADD, for as long as the bond lives.
 	Warnings []string `json:"warnings,omitempty"`
-	Repairs  int      `json:"repairs"`
-	Last     *Repair  `json:"lastRepair,omitempty"`
+	// Fighting is how many kinds of repairs another writer keeps undoing, as the agent sees it; Contested is how many
+	// requested settings were given up to one.
+	Fighting  int     `json:"fighting,omitempty"`
+	Contested int     `json:"contested,omitempty"`
+	Repairs   int     `json:"repairs"`
+	Last      *Repair `json:"lastRepair,omitempty"`
 }
 
 // MemberStatus is what is told of one member.

@@ -167,6 +167,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 	out := Outcome{Record: rec}
 	var firstErr error
 	var applied []plan.Action // in the last round
+	repair := newRepairing(rec)
 	for range maxRounds {
 		obs, p, err := e.observeAndPlan(ctx, rec, mem, firstDEL)
 		if err != nil {
@@ -176,15 +177,16 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		if err = e.confirm(rec, applied, &p, mem); firstErr == nil {
 			firstErr = err
 		}
-		due := mem.due(p.Actions, now)
+		due := mem.due(repair, p.Actions, now)
+		e.logFights(rec, mem, repair, p.Actions, now)
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
-		out.RetryAfter = sooner(mem.retryAfter(p, now), setupRetry(rec, now))
+		out.RetryAfter = sooner(mem.retryAfter(repair, p, now), setupRetry(rec, now))
 		out.lease(rec, &obs, now)
 		if len(due) == 0 {
 			return out, firstErr
 		}
-		applied, err = e.apply(ctx, rec, due, mem)
+		applied, err = e.apply(ctx, rec, due, mem, repair)
 		out.Applied = append(out.Applied, applied...)
 		if errors.Is(err, errDeleted) {
 			e.leaveToDEL(&out, mem)
@@ -232,7 +234,7 @@ func sooner(a, b time.Duration) time.Duration {
 }
 
 // apply makes the changes in order. When one fails, those that depend on it are left for another round; the others go on.
-func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Action, mem *bondMemory) ([]plan.Action, error) {
+func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Action, mem *bondMemory, repair *repairing) ([]plan.Action, error) {
 	var done, left []plan.Action
 	var firstErr error
 	log := e.logFor(rec)
@@ -248,7 +250,8 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		if err == nil {
 			done = append(done, a)
 			mem.applied(a, rec.Restoring, e.now())
-			log.Info("applied", zap.Stringer("action", a))
+			mem.charge(repair, a, e.now())
+			log.Log(mem.levelOf(a.On()), "applied", zap.Stringer("action", a))
 			continue
 		}
 		left = append(left, a)

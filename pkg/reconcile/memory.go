@@ -66,7 +66,7 @@ func (m *memories) of(k bond.Key) *bondMemory {
 	defer m.mu.Unlock()
 	b := m.bonds[k]
 	if b == nil {
-		b = &bondMemory{patience: m.patience, parts: map[int]*partMemory{}, tries: map[subject]*tryMemory{}, restored: map[string][]time.Time{}}
+		b = &bondMemory{patience: m.patience, parts: map[int]*partMemory{}, tries: map[subject]*tryMemory{}, restored: map[string][]time.Time{}, budgets: map[subject]*budget{}}
 		m.bonds[k] = b
 	}
 	return b
@@ -83,8 +83,9 @@ type bondMemory struct {
 	patience Patience
 	mu       sync.Mutex
 	// parts is by member index and plan.OnBond.
-	parts map[int]*partMemory
-	tries map[subject]*tryMemory
+	parts   map[int]*partMemory
+	tries   map[subject]*tryMemory
+	budgets map[subject]*budget
 	// restored has the times at which a requested setting was restored, for the last minute.
 	restored map[string][]time.Time
 }
@@ -184,7 +185,7 @@ func (b *bondMemory) returned(i int, now time.Time) {
 }
 
 // retryAfter is when the first hold or patience of this bond ends; 0 when none runs.
-func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
+func (b *bondMemory) retryAfter(r *repairing, p plan.Plan, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var first time.Duration
@@ -194,7 +195,7 @@ func (b *bondMemory) retryAfter(p plan.Plan, now time.Time) time.Duration {
 		}
 	}
 	for _, a := range p.Actions {
-		if hold := b.heldUntil(a); now.Before(hold) {
+		if hold := b.heldUntil(r, a, now); now.Before(hold) {
 			consider(hold)
 		}
 	}

@@ -43,9 +43,12 @@ func (b *bondMemory) try(a plan.Action) *tryMemory {
 	return t
 }
 
-// heldUntil is when an action may be tried: not while its member is held back, and not before its own retry.
-func (b *bondMemory) heldUntil(a plan.Action) time.Time {
+// heldUntil is when an action may be tried: not while its member is held back, and not before its own retry and budget.
+func (b *bondMemory) heldUntil(r *repairing, a plan.Action, now time.Time) time.Time {
 	hold := b.part(a.On()).holdUntil
+	if at := b.unaffordable(r, a, now); at.After(hold) {
+		hold = at
+	}
 	if t := b.tries[subjectOf(a)]; t != nil && t.holdUntil.After(hold) {
 		return t.holdUntil
 	}
@@ -53,7 +56,7 @@ func (b *bondMemory) heldUntil(a plan.Action) time.Time {
 }
 
 // due are the actions that need not wait, nor depend on one that has to.
-func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
+func (b *bondMemory) due(r *repairing, actions []plan.Action, now time.Time) []plan.Action {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for s, t := range b.tries { // what has not been planned for long is forgotten
@@ -61,7 +64,7 @@ func (b *bondMemory) due(actions []plan.Action, now time.Time) []plan.Action {
 			delete(b.tries, s)
 		}
 	}
-	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.heldUntil(a)) })
+	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.heldUntil(r, a, now)) })
 }
 
 // applied notes that an action was reported as done; confirm finds out whether it was. afterLoss: the bond was lost or down, which takes its addresses and routes, so

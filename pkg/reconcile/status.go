@@ -24,6 +24,11 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 	for _, c := range rec.Contested {
 		s.Warnings = append(s.Warnings, c.String())
 	}
+	s.Contested = len(rec.Contested)
+	for _, what := range mem.fought(rec) {
+		s.Fighting++
+		s.Warnings = append(s.Warnings, "another writer keeps undoing repairs ("+what+"); they are limited to 10 per minute")
+	}
 	if rec.Deleted() && rec.CNI.IPAMError != "" {
 		s.Reason, s.Unreleased = releaseReason(rec, s.Reason), rec.CNI.IPAMError
 	}

@@ -23,6 +23,8 @@ type told struct {
 	reason  string
 	active  string
 	repairs int
+	// fighting and contested are the status's.
+	fighting, contested int
 }
 
 // NewJournal writes to log.
@@ -32,7 +34,7 @@ func NewJournal(log *zap.Logger) *Journal {
 
 // Tell notes how a bond is now.
 func (j *Journal) Tell(s bond.Status) {
-	now := told{s.State, s.Reason, s.Active, s.Repairs}
+	now := told{s.State, s.Reason, s.Active, s.Repairs, s.Fighting, s.Contested}
 	j.mu.Lock()
 	before, known := j.last[s.Key]
 	j.last[s.Key] = now
@@ -40,7 +42,7 @@ func (j *Journal) Tell(s bond.Status) {
 		j.repairs += max(0, now.repairs-before.repairs)
 	}
 	j.mu.Unlock()
-	before.repairs = now.repairs // the engine logs a repair itself
+	before.repairs, before.fighting, before.contested = now.repairs, now.fighting, now.contested // the engine logs these itself
 	if known && before == now {
 		return
 	}
@@ -84,6 +86,18 @@ func (j *Journal) Count() map[bond.State]int {
 		n[t.state]++
 	}
 	return n
+}
+
+// Fights is the number of bonds whose repairs another writer keeps undoing, and of requested settings that were given up to
+// one.
+func (j *Journal) Fights() (fighting, contested int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range j.last {
+		fighting += min(t.fighting, 1)
+		contested += t.contested
+	}
+	return fighting, contested
 }
 
 // Repairs is how many repairs of bonds were told of since the journal was made.

@@ -71,6 +71,11 @@ func (j *Journal) Register(to prometheus.Registerer) error {
 			Name: "bondkeeper_bonds", Help: "Bonds of this node by state.", ConstLabels: prometheus.Labels{"state": string(state)},
 		}, func() float64 { return float64(j.Count()[state]) }))
 	}
+	all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bondkeeper_bonds_fighting", Help: "Bonds whose repairs another writer keeps undoing, so that they are limited.",
+	}, func() float64 { n, _ := j.Fights(); return float64(n) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "bondkeeper_contested_settings", Help: "Requested settings of this node's bonds that were given up to another writer.",
+	}, func() float64 { _, n := j.Fights(); return float64(n) }))
 	all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "bondkeeper_repairs_total", Help: "Repairs since the agent started.",
 	}, func() float64 { return float64(j.Repairs()) }))

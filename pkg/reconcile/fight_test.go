@@ -1,0 +1,84 @@
+package reconcile_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// fight lets a pod undo something ten times per second for d, and the agent reconcile after each.
+func (r *rig) fight(d time.Duration, undo func()) reconcile.Outcome {
+	r.t.Helper()
+	var out reconcile.Outcome
+	for range int(d / (100 * time.Millisecond)) {
+		undo()
+		out, _ = r.converge()
+		r.clock.turn(100 * time.Millisecond)
+	}
+	return out
+}
+
+// TestFightIsBounded: a bond that is set down ten times per second for a minute costs a bounded number of repairs,
+// announcements and log lines, is reported as fought over, and is repaired when that ends.
+func TestFightIsBounded(t *testing.T) {
+	for name, undo := range map[string]func(*rig){
+		"bond set down":     func(r *rig) { must(r.t, r.SetDown(world.PodPath, world.BondIf)) },
+		"bond deleted":      func(r *rig) { _ = r.DeleteBond(world.PodPath, world.BondIf) },
+		"option":            func(r *rig) { must(r.t, r.SetOption(world.PodPath, world.BondIf, bond.OptMiimon, "200")) },
+		"member set down":   func(r *rig) { must(r.t, r.SetDown(world.PodPath, "net1")) },
+		"member released":   func(r *rig) { _ = r.Release(world.PodPath, "net2") },
+		"addresses flushed": func(r *rig) { must(r.t, r.FlushAddresses(world.PodPath, world.BondIf)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, world.OKD())
+			core, logs := observer.New(zap.InfoLevel)
+			r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core)})
+			actions := map[string]int{}
+			r.BeforeApply(func(a plan.Action) { actions[plan.Kind(a)]++ })
+			out := r.fight(time.Minute, func() { undo(r) })
+			for kind, n := range actions {
+				if n > 2*13 { // of two members
+					t.Errorf("%d times %s in a minute", n, kind)
+				}
+			}
+			if n := logs.Len(); n > 100 {
+				t.Errorf("%d log lines in a minute", n)
+			}
+			contested := len(out.Record.Contested) > 0 // and so the fight is over
+			if warned := strings.Contains(strings.Join(out.Status.Warnings, " "), "keeps undoing repairs"); !contested && (!warned || out.Status.Fighting == 0) {
+				t.Errorf("not reported: %+v", out.Status)
+			}
+			r.wantState(bond.StateReady)
+			r.clock.turn(time.Minute)
+			if out := r.wantState(bond.StateReady); out.Status.Fighting != 0 {
+				t.Errorf("still reported as fought over: %+v", out.Status)
+			}
+		})
+	}
+}
+
+// TestFightLeavesEssentialsAlone: a pod whose addresses are fought over gets its lost VF and its deleted bond back at once.
+func TestFightLeavesEssentialsAlone(t *testing.T) {
+	r := ready(t, world.OKD())
+	r.fight(10*time.Second, func() { must(t, r.SetDown(world.PodPath, world.BondIf)) })
+	must(t, r.UnbindVF(r.VFs[0]))
+	_, _ = r.converge()
+	must(t, r.BindVF(r.VFs[0]))
+	if out, _ := r.converge(); len(out.Unattached()) > 0 {
+		t.Errorf("unattached: %v", out.Unattached())
+	}
+	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	out, _ := r.converge()
+	if out.Observed.Bond == nil || len(out.Unattached()) > 0 {
+		t.Errorf("bond %v, unattached %v", out.Observed.Bond, out.Unattached())
+	}
+	r.wantState(bond.StateReady)
+}
