@@ -13,7 +13,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # change what the cards keep; LAB_GUESTS guests run at once, so the packages that take longest come first; and flags
 # for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/heal ./test/chains ./test/rights ./test/sandbox ./pkg/watch ./test/peers/sriov ./test/lab/...
+LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/heal ./test/chains ./test/crash ./test/rights ./test/sandbox ./pkg/watch ./test/peers/sriov ./test/lab/...
 LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
@@ -81,6 +81,10 @@ scale: deps bin/lab build plugins ## Measure what an agent costs a node with 1, 
 .PHONY: walk
 walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies
 	@bin/lab test -timeout 20m -env BONDKEEPER_WALKS=1 -run 'TestContract/random_walk' ./pkg/link
+
+.PHONY: faults
+faults: deps bin/lab build plugins ## Kill the plugin and the agent before each single change that they make, in the lab, and count leaks (half an hour)
+	@bin/lab test -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what

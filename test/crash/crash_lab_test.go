@@ -1,0 +1,152 @@
+//go:build lab
+
+package crash
+
+import (
+	"os"
+	"strconv"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// strideEnv is how many kill points are passed over after each that is tried; make faults tries all.
+const (
+	strideEnv     = "BONDKEEPER_KILL_STRIDE"
+	defaultStride = 6
+)
+
+// scene is something that is killed, and the ways in which it then comes to its end.
+type scene struct {
+	name    string
+	prepare func(*pod)
+	// run is killed before a change; it returns the changes and whether it was.
+	run func(p *pod, kill int) (changes []string, killed bool)
+	// endings are tried in turn; with all of them done, nothing may be left.
+	endings []func(*pod)
+	// finish ends what was not killed.
+	finish func(*pod)
+}
+
+var scenes = []scene{
+	{
+		name:    "ADD",
+		prepare: func(*pod) {},
+		run:     func(p *pod, kill int) ([]string, bool) { return p.add(kill, false) },
+		endings: []func(*pod){del, func(p *pod) { del(p); add(p); del(p) }},
+		finish:  del,
+	},
+	{
+		name:    "DEL",
+		prepare: add,
+		run:     func(p *pod, kill int) ([]string, bool) { return p.del(kill, false) },
+		endings: []func(*pod){del, func(p *pod) { release(p); del(p) }, func(p *pod) { add(p); del(p) }},
+		finish:  func(*pod) {},
+	},
+	{
+		name:    "agent repairs a lost bond and a lost VF",
+		prepare: func(p *pod) { add(p); setUp(p); loseAll(p) },
+		run:     func(p *pod, kill int) ([]string, bool) { return p.agent(kill, ready...) },
+		endings: []func(*pod){func(p *pod) { repair(p); del(p) }, del},
+		finish:  del,
+	},
+	{
+		name:    "agent releases",
+		prepare: func(p *pod) { add(p); tombstone(p) },
+		run:     func(p *pod, kill int) ([]string, bool) { return p.agent(kill, released...) },
+		endings: []func(*pod){release, del},
+		finish:  func(*pod) {},
+	},
+}
+
+var (
+	ready    = []string{`"msg":"bond"`, `"state":"Ready"`}
+	released = []string{"released what the plugin had left"}
+)
+
+func add(p *pod)    { p.t.Helper(); p.add(0, true) }
+func del(p *pod)    { p.t.Helper(); p.del(0, true) }
+func setUp(p *pod)  { p.t.Helper(); p.agent(0, "pod set-up complete") }
+func repair(p *pod) { p.t.Helper(); p.agent(0, ready...) }
+
+// release lets the agent finish a release, if it was begun.
+func release(p *pod) {
+	p.t.Helper()
+	if p.deleted() {
+		p.agent(0, released...)
+	}
+}
+
+// tombstone is a DEL that was killed when it had written that the bond is to go.
+func tombstone(p *pod) {
+	p.t.Helper()
+	for kill := 1; ; kill++ {
+		changes, killed := p.del(kill, false)
+		if !killed {
+			p.t.Fatalf("DEL of %d changes writes no record", len(changes))
+		}
+		if p.deleted() {
+			return
+		}
+	}
+}
+
+// loseAll deletes the bond, and has one VF's driver bound anew, which leaves it in the host.
+func loseAll(p *pod) {
+	p.t.Helper()
+	p.ip("-n", netnsName, "link", "del", bondName)
+	const drivers = "/sys/bus/pci/drivers/igbvf/"
+	for _, file := range []string{"unbind", "bind"} {
+		if err := os.WriteFile(drivers+file, []byte(p.vfs[0]), 0); err != nil {
+			p.t.Fatal(err)
+		}
+	}
+	if _, err := topology.Netdev(p.vfs[0]); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// TestKilledAnywhere kills each scene before its n-th change, for every n in make faults.
+func TestKilledAnywhere(t *testing.T) {
+	stride := defaultStride
+	if text := os.Getenv(strideEnv); text != "" {
+		var err error
+		if stride, err = strconv.Atoi(text); err != nil || stride < 1 {
+			t.Fatalf("%s=%q: want a number above 0", strideEnv, text)
+		}
+	}
+	for _, s := range scenes {
+		t.Run(s.name, func(t *testing.T) {
+			p := newPod(t)
+			points, leaks := 0, 0
+			for n := 1; ; n += stride {
+				s.prepare(p)
+				changes, killed := s.run(p, n)
+				if !killed {
+					s.finish(p)
+					t.Logf("%d kill points of %d, %d leaks", points, len(changes), leaks)
+					break
+				}
+				points++
+				t.Logf("change %d: killed before: %s", n, changes[n-1])
+				for _, leak := range finishAll(p, &s, n) {
+					leaks++
+					t.Errorf("killed before change %d (%s): %s", n, changes[n-1], leak)
+				}
+				if t.Failed() {
+					break // what is left would spoil all others
+				}
+			}
+			if points < 3 {
+				t.Errorf("only %d kill points", points)
+			}
+		})
+	}
+}
+
+// finishAll brings what was killed to its end, each time in another way, and returns what is left then.
+func finishAll(p *pod, s *scene, n int) []string {
+	p.t.Helper()
+	s.endings[n%len(s.endings)](p)
+	return p.leaks()
+}

@@ -1,0 +1,335 @@
+//go:build lab
+
+package crash
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+	"github.com/containernetworking/cni/pkg/invoke"
+	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/version"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+const (
+	netnsName = "crash"
+	bondName  = "bond0"
+	leases    = "/var/lib/cni/networks/crash"
+	patience  = time.Minute
+)
+
+const config = `{"type":"bond","cniVersion":"1.0.0","name":"crash","mode":"active-backup","failOverMac":1,"linksInContainer":true,
+	"miimon":"100","mtu":1500,"links":[{"name":"net1"},{"name":"net2"}],
+	"ipam":{"type":"host-local","subnet":"10.56.0.0/24","routes":[{"dst":"192.168.9.0/24"}]}}`
+
+// pod is a network namespace with two VFs, in which one bond after another is made.
+type pod struct {
+	t      *testing.T
+	vfs    []string // PCI addresses
+	conf   *libcni.NetworkConfig
+	bin    string // the directory of the real programs
+	links  string // and that of the links that trace them
+	report string
+	number int // of the container
+	atRest state
+}
+
+func newPod(t *testing.T) *pod {
+	t.Helper()
+	guest, err := topology.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	bin, err := filepath.Abs("../../bin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &pod{t: t, bin: bin, links: dir, report: filepath.Join(dir, "report.json")}
+	for _, name := range []string{"bond", "agent"} {
+		if err = os.Symlink(self, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if p.conf, err = libcni.NetworkPluginConfFromBytes([]byte(config)); err != nil {
+		t.Fatal(err)
+	}
+	p.ip("netns", "add", netnsName)
+	t.Cleanup(func() { p.ip("netns", "del", netnsName) })
+	for i, card := range guest.Cards[:2] {
+		pf, err := topology.Netdev(card.PF.PCI)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.ip("link", "set", pf, "up")
+		p.vfs = append(p.vfs, card.VFs[0].PCI)
+		p.intoPod(i)
+	}
+	for _, dir := range []string{store.DefaultDir, leases} { // a scene that failed may have left something
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.add(0, true) // makes the directories of the state and of the leases
+	p.agent(0, "agent started")
+	p.del(0, true)
+	p.atRest = p.state()
+	return p
+}
+
+// intoPod moves a VF from the host into the pod.
+func (p *pod) intoPod(i int) {
+	p.t.Helper()
+	name, err := topology.Netdev(p.vfs[i])
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.ip("link", "set", name, "netns", netnsName, "name", fmt.Sprintf("net%d", i+1))
+}
+
+func (p *pod) ip(args ...string) []byte {
+	p.t.Helper()
+	var stderr bytes.Buffer
+	cmd := exec.Command("ip", args...)
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		p.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, &stderr)
+	}
+	return out
+}
+
+// call runs a verb of the plugin, killed before a change unless that is 0. It returns the changes and the error.
+func (p *pod) call(kill int, verb string) ([]string, error) {
+	p.t.Helper()
+	p.traced(kill)
+	dirs := []string{p.links, filepath.Join(p.bin, "cni")}
+	exe := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: io.Discard}, PluginDecoder: version.PluginDecoder{}}
+	cni := libcni.NewCNIConfigWithCacheDir(dirs, p.t.TempDir(), exe)
+	rt := &libcni.RuntimeConf{ContainerID: fmt.Sprint("c", p.number), NetNS: "/run/netns/" + netnsName, IfName: bondName,
+		Args: [][2]string{{"IgnoreUnknown", "1"}, {"K8S_POD_NAMESPACE", "demo"}, {"K8S_POD_NAME", "crash"}}}
+	var err error
+	if verb == "ADD" {
+		_, err = cni.AddNetwork(p.t.Context(), p.conf, rt)
+	} else {
+		err = cni.DelNetwork(p.t.Context(), p.conf, rt)
+	}
+	return p.changes(), err
+}
+
+// traced prepares the environment of the next tracer.
+func (p *pod) traced(kill int) {
+	p.t.Setenv(binEnv, p.bin)
+	p.t.Setenv(reportEnv, p.report)
+	p.t.Setenv(killEnv, strconv.Itoa(kill))
+	if err := os.Remove(p.report); err != nil && !errors.Is(err, os.ErrNotExist) {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *pod) changes() (changes []string) {
+	p.t.Helper()
+	text, err := os.ReadFile(p.report)
+	if err == nil {
+		err = json.Unmarshal(text, &changes)
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return changes
+}
+
+// add calls ADD of a new container. killed says whether it was; otherwise it must have succeeded.
+func (p *pod) add(kill int, must bool) (changes []string, killed bool) {
+	p.t.Helper()
+	p.number++
+	return p.verb(kill, "ADD", must)
+}
+
+func (p *pod) del(kill int, must bool) (changes []string, killed bool) {
+	p.t.Helper()
+	return p.verb(kill, "DEL", must)
+}
+
+func (p *pod) verb(kill int, verb string, must bool) ([]string, bool) {
+	p.t.Helper()
+	changes, err := p.call(kill, verb)
+	killed := kill > 0 && len(changes) == kill
+	if must && killed || !killed && err != nil {
+		p.t.Fatalf("%s of container c%d: %v", verb, p.number, err)
+	}
+	if killed {
+		var coded *types.Error
+		if err == nil || errors.As(err, &coded) && coded.Code != types.ErrInternal && coded.Code != 0 {
+			p.t.Fatalf("%s that was killed before %q: %v", verb, changes[kill-1], err)
+		}
+	}
+	return changes, killed
+}
+
+// sweep does what a running agent does from time to time: it removes the lock files and unfinished files that killed processes
+// left, when they are old.
+func (p *pod) sweep() {
+	p.t.Helper()
+	records, err := store.Open(store.DefaultDir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	old := time.Now().Add(-24 * time.Hour)
+	for _, dir := range []string{"tmp", "spare", "locks"} {
+		for _, f := range filesBelow(p.t, filepath.Join(store.DefaultDir, dir)) {
+			if err = os.Chtimes(f, old, old); err != nil {
+				p.t.Fatal(err)
+			}
+		}
+	}
+	_, _, err = records.List(p.t.Context())
+	if err = errors.Join(err, records.SweepLocks(p.t.Context())); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// state is everything that a bond could leave: the pod's links and addresses, the files of the store, and the leases.
+type state struct {
+	links  string
+	files  []string
+	leases []string
+}
+
+func (p *pod) state() state {
+	p.t.Helper()
+	type link struct {
+		Name, MAC, Master string
+		MTU               int
+		Parent            string
+		AltNames          []string
+		Up                bool
+	}
+	var raw []struct {
+		Name     string   `json:"ifname"`
+		MAC      string   `json:"address"`
+		Master   string   `json:"master"`
+		MTU      int      `json:"mtu"`
+		Parent   string   `json:"parentdev"`
+		AltNames []string `json:"altnames"`
+		Flags    []string `json:"flags"`
+	}
+	if err := json.Unmarshal(p.ip("-n", netnsName, "-j", "-d", "link"), &raw); err != nil {
+		p.t.Fatal(err)
+	}
+	var links []string
+	for _, l := range raw {
+		links = append(links, fmt.Sprintf("%+v", link{l.Name, l.MAC, l.Master, l.MTU, l.Parent, l.AltNames, slices.Contains(l.Flags, "UP")}))
+	}
+	slices.Sort(links)
+	s := state{links: strings.Join(links, "\n"), files: filesBelow(p.t, store.DefaultDir)}
+	for _, f := range filesBelow(p.t, leases) {
+		if name := filepath.Base(f); name != "lock" && !strings.HasPrefix(name, "last_reserved_ip") {
+			s.leases = append(s.leases, f)
+		}
+	}
+	return s
+}
+
+func filesBelow(t *testing.T, dir string) (files []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e os.DirEntry, err error) error {
+		if err == nil && !e.IsDir() {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// leaks lists what is otherwise than at rest.
+func (p *pod) leaks() (leaks []string) {
+	p.t.Helper()
+	p.sweep()
+	now := p.state()
+	if now.links != p.atRest.links {
+		leaks = append(leaks, fmt.Sprintf("links:\n%s\nwant:\n%s", now.links, p.atRest.links))
+	}
+	if !slices.Equal(now.files, p.atRest.files) {
+		leaks = append(leaks, fmt.Sprintf("files of the store: %q, want %q", now.files, p.atRest.files))
+	}
+	if !slices.Equal(now.leases, p.atRest.leases) {
+		leaks = append(leaks, fmt.Sprintf("leases: %q", now.leases))
+	}
+	return leaks
+}
+
+// agent runs the agent, killed before a change unless that is 0, until it logs a line with all the words. It returns the
+// changes and whether it was killed before.
+func (p *pod) agent(kill int, words ...string) (changes []string, killed bool) {
+	p.t.Helper()
+	p.traced(kill)
+	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(p.links, "agent"), "run", "-runtime", "none", "-kubeconfig", "none", "-listen", "",
+		"-grace", "1ms", "-setup-quiet", "100ms", "-log-format", "json")
+	stderr, err := cmd.StderrPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	said, lines := false, bufio.NewScanner(stderr)
+	var log []string
+	for lines.Scan() {
+		log = append(log, lines.Text())
+		if !said && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(lines.Text(), w) }) {
+			said = true
+			_ = cmd.Process.Signal(unix.SIGTERM)
+		}
+	}
+	err = cmd.Wait()
+	if ctx.Err() != nil {
+		p.t.Fatalf("the agent did not say %q within %s:\n%s", words, patience, strings.Join(log, "\n"))
+	}
+	changes = p.changes()
+	if killed = kill > 0 && len(changes) == kill; !killed && (!said || err != nil) {
+		p.t.Fatalf("the agent ended (%v) and did not say %q:\n%s", err, words, strings.Join(log, "\n"))
+	}
+	return changes, killed
+}
+
+// deleted says whether the record on disk is a tombstone.
+func (p *pod) deleted() bool {
+	p.t.Helper()
+	records, err := store.Open(store.DefaultDir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	list, _, err := records.List(p.t.Context())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return len(list) == 1 && list[0].Deleted()
+}
