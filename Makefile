@@ -78,6 +78,10 @@ load: kube ## Measure what telling costs the API server: LOAD=500x30 nodes x bon
 scale: deps bin/lab build plugins ## Measure what an agent costs a node with 1, 64 and 256 bonds, in the lab
 	@bin/lab run -cards 0 -memory 2048 -timeout 20m -- test/scale/node.sh
 
+.PHONY: crowd
+crowd: deps bin/lab build plugins ## Repair and delete a bond in a pod with a million routes, 10,000 links and 10,000 addresses, with 64 MiB
+	@bin/lab test -memory 2560 -timeout 20m -v -env BONDKEEPER_CROWD=1 -run TestCrowdedPod ./cmd/cni
+
 .PHONY: walk
 walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies
 	@bin/lab test -timeout 20m -env BONDKEEPER_WALKS=1 -run 'TestContract/random_walk' ./pkg/link

@@ -61,15 +61,24 @@ type ObservedBond struct {
 	Active int
 	// HasMembers: some link has the bond as master, ours or not.
 	HasMembers bool
-	Addresses  []netip.Prefix
+	// Addresses are all that the record names, and of the others at most MaxLearnedAddresses that can be learned and as
+	// many that cannot. AddressesLeft is the number of the former that are not listed.
+	Addresses     []netip.Prefix
+	AddressesLeft int
 	// Transient are those of Addresses that somebody else renews or withdraws: with a lifetime, from router
 	// advertisements, or of a VRRP daemon.
 	Transient []netip.Prefix
 	// Tentative are those of Addresses on which duplicate address detection still runs, or waits for a carrier;
 	// Duplicates those that failed it, which the kernel does not use.
 	Tentative, Duplicates []netip.Prefix
-	Routes                []Route
-	Settings              LinkSettings
+	// Routes are those that the record names, those that the kernel made for listed addresses, and of the others at most
+	// MaxLearnedRoutes that can be learned and as many that cannot. RoutesLeft is the number of the former that are not
+	// listed.
+	Routes     []Route
+	RoutesLeft int
+	// Unread says why addresses and routes are not known; empty if they are.
+	Unread   string
+	Settings LinkSettings
 	// Upper is what the bond is enslaved to; nil if nothing.
 	Upper *Upper
 }

@@ -53,7 +53,9 @@ func (r *Record) LearnsRequested() bool { return r.InSetup() || r.Spec.Enforce =
 type Learned struct {
 	Settings  LinkSettings   `json:"settings"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
-	Routes    []Route        `json:"routes,omitempty"`
+	// AddressesLeft is the number of addresses beyond MaxLearnedAddresses, which are not kept.
+	AddressesLeft int     `json:"addressesLeft,omitempty"`
+	Routes        []Route `json:"routes,omitempty"`
 	// RoutesLeft is the number of routes if there are more than MaxLearnedRoutes; then none is kept.
 	RoutesLeft int `json:"routesLeft,omitempty"`
 	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr moves

@@ -19,18 +19,6 @@ func recorded(r *bond.Record, p netip.Prefix) bool {
 	return slices.ContainsFunc(r.Addresses, func(a bond.Address) bool { return a.Prefix == p })
 }
 
-func prefixOf(n *net.IPNet) (netip.Prefix, bool) {
-	if n == nil {
-		return netip.Prefix{}, false
-	}
-	ip, ok := netip.AddrFromSlice(n.IP)
-	ones, bits := n.Mask.Size()
-	if bits == 32 {
-		ip = ip.Unmap()
-	}
-	return netip.PrefixFrom(ip, ones), ok && bits == ip.BitLen()
-}
-
 func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
@@ -63,16 +51,18 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 
 // hasAddress is nil if a link that has p's address has it with p's length: IPv6 has an address once per link.
 func (c *conn) hasAddress(d *device, p netip.Prefix) error {
-	all, err := untilWhole(c, func() ([]linkAddress, error) { return c.dumpAddresses(d.Index) })
-	if err != nil {
-		return err
+	var other netip.Prefix
+	err := c.untilWhole(func() error {
+		return c.addresses(d.Index, func(a linkAddress) {
+			if a.Prefix.Addr() == p.Addr() && a.Prefix != p {
+				other = a.Prefix
+			}
+		})
+	})
+	if err == nil && other.IsValid() {
+		err = fmt.Errorf("%w: %s has the address as %s", bond.ErrStale, d.Name, other)
 	}
-	for _, a := range all {
-		if a.prefix.Addr() == p.Addr() && a.prefix != p {
-			return fmt.Errorf("%w: %s has the address as %s", bond.ErrStale, d.Name, a.prefix)
-		}
-	}
-	return nil
+	return err
 }
 
 // delAddress removes p from a link.
@@ -93,60 +83,6 @@ func (c *conn) enableIPv6(name string) error {
 		_ = os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf/lo/disable_ipv6"), []byte("0"), 0)
 		return os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf", name, "disable_ipv6"), []byte("0"), 0)
 	})
-}
-
-// routes are the unicast routes through a link, of all tables but the local one.
-func (c *conn) routes(index int) ([]bond.Route, error) {
-	var out []bond.Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		all, err := untilWhole(c, func() ([]netlink.Route, error) {
-			return c.handle.RouteListFiltered(family, &netlink.Route{}, netlink.RT_FILTER_TABLE)
-		})
-		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) { // a kernel without IPv6
-			continue
-		}
-		if err != nil {
-			return nil, classify(fmt.Errorf("list the bond's routes: %w", err))
-		}
-		for i := range all {
-			out = append(out, routesVia(index, &all[i])...)
-		}
-	}
-	return out, nil
-}
-
-// routesVia are the bond's routes among the next hops of r.
-func routesVia(index int, r *netlink.Route) []bond.Route {
-	dst, ok := prefixOf(r.Dst)
-	if !ok || r.Type != unix.RTN_UNICAST || r.Table == unix.RT_TABLE_LOCAL {
-		return nil
-	}
-	one := bond.Route{Dst: dst, MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Proto: int(r.Protocol)}
-	if src, ok := netip.AddrFromSlice(r.Src); ok {
-		one.Src = src.Unmap()
-	}
-	if r.Table != unix.RT_TABLE_MAIN {
-		one.Table = &r.Table
-	}
-	var out []bond.Route
-	add := func(link int, gw net.IP, flags int) {
-		if link != index {
-			return
-		}
-		via := one
-		via.OnLink = flags&unix.RTNH_F_ONLINK != 0
-		via.Gateway, _ = netip.AddrFromSlice(gw)
-		via.Gateway = via.Gateway.Unmap()
-		if scope := int(r.Scope); dst.Addr().Is4() && scope != int(ownScope(via)) {
-			via.Scope = &scope
-		}
-		out = append(out, via)
-	}
-	add(r.LinkIndex, r.Gw, r.Flags)
-	for _, hop := range r.MultiPath {
-		add(hop.LinkIndex, hop.Gw, hop.Flags)
-	}
-	return out
 }
 
 // ownScope is the kernel's choice for an IPv4 route (fib_create_info); IPv6 has no scopes.
@@ -182,17 +118,17 @@ func (c *conn) hasRoute(d *device, r bond.Route) error {
 	if r.MTU == 0 && r.AdvMSS == 0 {
 		return nil
 	}
-	all, err := c.routes(d.Index)
-	if err != nil {
-		return err
+	found := false
+	err := c.untilWhole(func() error {
+		return c.routes(d.Index, func(have bond.Route) {
+			found = found || have.Dst == r.Dst.Masked() && have.Gateway == r.Gateway && have.String() == r.String() &&
+				(r.MTU == 0 || have.MTU == r.MTU) && (r.AdvMSS == 0 || have.AdvMSS == r.AdvMSS)
+		})
+	})
+	if err == nil && !found {
+		err = fmt.Errorf("%w: %s has the route with another MTU or MSS", bond.ErrStale, d.Name)
 	}
-	for _, have := range all {
-		if have.Dst == r.Dst.Masked() && have.Gateway == r.Gateway && have.String() == r.String() &&
-			(r.MTU == 0 || have.MTU == r.MTU) && (r.AdvMSS == 0 || have.AdvMSS == r.AdvMSS) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%w: %s has the route with another MTU or MSS", bond.ErrStale, d.Name)
+	return err
 }
 
 // deleteRoute deletes just the route that is named; to find none is success.

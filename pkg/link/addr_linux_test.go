@@ -42,8 +42,8 @@ func TestAddresses(t *testing.T) {
 	}
 	g.in(g.pod, "addr", "add", "fe80::bb/64", "dev", "net1") // nobody's record has it
 	g.in(g.pod, "addr", "add", "10.9.9.9/8", "dev", "lo")
-	var o bond.ObservedBond
-	err := c.observeAddresses(d.Index, g.r, &o)
+	o := bond.ObservedBond{Link: d.Link}
+	err := c.observeAddresses(g.r, &o)
 	got := o.Addresses
 	if err != nil {
 		t.Fatal(err)
@@ -70,12 +70,17 @@ func TestAddAddressEnablesIPv6(t *testing.T) {
 	if err := c.addAddress(d, netip.MustParsePrefix("2001:db8::7/64"), false); err != nil {
 		t.Fatal(err)
 	}
-	var o bond.ObservedBond
-	err := c.observeAddresses(d.Index, g.r, &o)
+	o := bond.ObservedBond{Link: d.Link}
+	err := c.observeAddresses(g.r, &o)
 	got := o.Addresses
 	if err != nil || len(got) != 1 {
 		t.Errorf("addresses %v (%v), want one", got, err)
 	}
+}
+
+func routesOf(c *conn, index int) (all []bond.Route, err error) {
+	err = c.routes(index, func(r bond.Route) { all = append(all, r) })
+	return all, err
 }
 
 func TestRoutes(t *testing.T) {
@@ -102,7 +107,7 @@ func TestRoutes(t *testing.T) {
 		}
 	}
 	g.in(g.pod, "route", "add", "10.99.0.0/16", "dev", "net1", "table", "local")
-	got, err := c.routes(d.Index)
+	got, err := routesOf(c, d.Index)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -145,7 +150,7 @@ func TestAddRouteBesideAnother(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, gw := range map[string]string{"net1": "1", "eth0": "2"} {
-			got, err := c.routes(g.show(g.pod, name).Index)
+			got, err := routesOf(c, g.show(g.pod, name).Index)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // ifaProto is IFA_PROTO (linux/if_addr.h, since Linux 5.18): who made an address.
@@ -23,56 +24,57 @@ const (
 
 // linkAddress is one RTM_NEWADDR message. The netlink library does not decode IFA_PROTO.
 type linkAddress struct {
-	index                           int
-	prefix                          netip.Prefix
-	transient, tentative, duplicate bool
+	index int
+	plan.ObservedAddress
 }
 
 // observeAddresses fills in the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless the
 // record has them.
-func (c *conn) observeAddresses(index int, r *bond.Record, o *bond.ObservedBond) error {
-	all, err := untilWhole(c, func() ([]linkAddress, error) { return c.dumpAddresses(index) })
+func (c *conn) observeAddresses(r *bond.Record, o *bond.ObservedBond) error {
+	err := c.untilWhole(func() error {
+		list := plan.NewAddressList(r, o)
+		return c.addresses(o.Index, func(a linkAddress) {
+			if p := a.Prefix; p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast() || recorded(r, p) {
+				list.Add(a.ObservedAddress)
+			}
+		})
+	})
 	if err != nil {
 		return classify(fmt.Errorf("list the bond's addresses: %w", err))
-	}
-	for _, a := range all {
-		if p := a.prefix; p.Addr().Is6() && p.Addr().IsLinkLocalUnicast() && !recorded(r, p) {
-			continue
-		}
-		o.Addresses = append(o.Addresses, a.prefix)
-		if a.transient {
-			o.Transient = append(o.Transient, a.prefix)
-		}
-		switch {
-		case a.duplicate:
-			o.Duplicates = append(o.Duplicates, a.prefix)
-		case a.tentative:
-			o.Tentative = append(o.Tentative, a.prefix)
-		}
 	}
 	return nil
 }
 
-func (c *conn) dumpAddresses(index int) ([]linkAddress, error) {
+func addressRequest(index int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_GETADDR, unix.NLM_F_DUMP)
 	msg := nl.NewIfAddrmsg(unix.AF_UNSPEC)
 	msg.Index = uint32(index) //nolint:gosec // an ifindex is positive
 	req.AddData(msg)
-	msgs, err := c.do(req, unix.RTM_NEWADDR)
-	if err != nil {
-		return nil, err
-	}
-	var out []linkAddress
-	for _, m := range msgs {
+	return req
+}
+
+// addresses calls each with the addresses of a link. The kernel selects them.
+func (c *conn) addresses(index int, each func(linkAddress)) error {
+	err := c.stream(addressRequest(index), unix.RTM_NEWADDR, func(m []byte) error {
 		a, err := parseAddress(m)
-		if err != nil {
-			return nil, err
+		if err == nil && a.index == index && a.Prefix.IsValid() {
+			each(a)
 		}
-		if a.index == index && a.prefix.IsValid() {
-			out = append(out, a)
-		}
+		return err
+	})
+	if errors.Is(err, unix.ENODEV) { // the link is gone
+		return nil
 	}
-	return out, nil
+	return err
+}
+
+// observeRoutes fills in the routes of a link.
+func (c *conn) observeRoutes(r *bond.Record, o *bond.ObservedBond) error {
+	err := c.untilWhole(func() error { return c.routes(o.Index, plan.NewRouteList(r, o).Add) })
+	if err != nil {
+		return classify(fmt.Errorf("list the bond's routes: %w", err))
+	}
+	return nil
 }
 
 func parseAddress(m []byte) (linkAddress, error) {
@@ -101,11 +103,11 @@ func parseAddress(m []byte) (linkAddress, error) {
 		local = peer // IPv6 has no IFA_LOCAL unless there is a peer
 	}
 	if local.IsValid() {
-		a.prefix = netip.PrefixFrom(local, int(info.Prefixlen))
+		a.Prefix = netip.PrefixFrom(local, int(info.Prefixlen))
 	}
-	a.duplicate, a.tentative = flags&unix.IFA_F_DADFAILED != 0, flags&unix.IFA_F_TENTATIVE != 0
+	a.Duplicate, a.Tentative = flags&unix.IFA_F_DADFAILED != 0, flags&unix.IFA_F_TENTATIVE != 0
 	// One with a peer is not kept either: a prefix does not describe it.
-	a.transient = flags&unix.IFA_F_PERMANENT == 0 || flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_MANAGETEMPADDR) != 0 ||
+	a.Transient = flags&unix.IFA_F_PERMANENT == 0 || flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_MANAGETEMPADDR) != 0 ||
 		proto == ifaProtoRA || proto == ifaProtoKeepalived || peer.IsValid() && peer != local
 	return a, err
 }

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -28,7 +29,7 @@ type conn struct {
 	ns     *netns.NS
 	place  bond.Place
 	raw    *nl.SocketHandle
-	handle *netlink.Handle // for addresses and routes
+	handle *netlink.Handle // for changes of addresses and routes
 	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
 	sysctl string          // directory of the netns's sysctls, for who is in it
 }
@@ -48,6 +49,9 @@ func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Place) (*con
 	})
 	if err == nil {
 		err = c.raw.Socket.SetExtAck(true)
+	}
+	if err == nil { // with it the kernel applies the filters of a dump request itself, and rejects those that it does not know
+		err = unix.SetsockoptInt(c.raw.Socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	}
 	if err != nil {
 		c.close()
@@ -82,7 +86,7 @@ func (c *conn) inTime() error {
 	return errors.Join(c.raw.Socket.SetSendTimeout(&tv), c.raw.Socket.SetReceiveTimeout(&tv), c.handle.SetSocketTimeout(left))
 }
 
-// do sends one request and collects its answers of type want.
+// do sends one request and collects its answers of type want. A dump goes through stream.
 func (c *conn) do(req *nl.NetlinkRequest, want uint16) ([][]byte, error) {
 	if err := c.inTime(); err != nil {
 		return nil, err
@@ -91,17 +95,33 @@ func (c *conn) do(req *nl.NetlinkRequest, want uint16) ([][]byte, error) {
 	return req.Execute(unix.NETLINK_ROUTE, want)
 }
 
-// untilWhole repeats a dump that was interrupted by a change: a partial list
-// would look like a lost member.
-func untilWhole[T any](c *conn, dump func() (T, error)) (T, error) {
-	for try := 1; ; try++ {
-		if err := c.inTime(); err != nil {
-			var none T
-			return none, err
+// stream sends one request and calls each with every answer of type want as it arrives, so that a long dump is never in
+// memory as a whole. The first error of each is returned. If the context ends, the rest of the dump is not read, and
+// the conn is of no more use.
+func (c *conn) stream(req *nl.NetlinkRequest, want uint16, each func(m []byte) error) error {
+	if err := c.inTime(); err != nil {
+		return err
+	}
+	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.raw}
+	var failed error
+	err := req.ExecuteIter(unix.NETLINK_ROUTE, want, func(m []byte) bool {
+		if failed = c.ctx.Err(); failed != nil {
+			_ = c.raw.Socket.SetReceiveTimeout(&unix.Timeval{Usec: 1}) // the next receive fails, instead of reading all the rest
+		} else {
+			failed = each(m)
 		}
-		got, err := dump()
+		return failed == nil
+	})
+	return cmp.Or(failed, err)
+}
+
+// untilWhole repeats a dump that was interrupted by a change: a partial list would look like a lost member. After
+// dumpTries it returns netlink.ErrDumpInterrupted.
+func (c *conn) untilWhole(dump func() error) error {
+	for try := 1; ; try++ {
+		err := dump()
 		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {
-			return got, err
+			return err
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -233,6 +234,40 @@ func (h *hands) DeleteBond(path, name string) error {
 
 func (h *hands) FlushAddresses(path, name string) error {
 	_, err := h.ip(path, "addr", "flush", "dev", name)
+	return err
+}
+
+func (h *hands) AddAddresses(path, name string, all []netip.Prefix) error {
+	var lines strings.Builder
+	for _, p := range all {
+		dad := ""
+		if p.Addr().Is6() {
+			dad = "nodad"
+		}
+		fmt.Fprintf(&lines, "address add %s dev %s %s\n", p, name, dad)
+	}
+	return h.batch(path, lines.String())
+}
+
+func (h *hands) AddRoutes(path, name string, all []bond.Route) error {
+	var lines strings.Builder
+	for _, r := range all {
+		table := unix.RT_TABLE_MAIN
+		if r.Table != nil {
+			table = *r.Table
+		}
+		fmt.Fprintf(&lines, "route add %s dev %s table %d proto %d\n", r.Dst, name, table, r.Proto)
+	}
+	return h.batch(path, lines.String())
+}
+
+// batch runs commands of ip in one process.
+func (h *hands) batch(path, lines string) error {
+	file := filepath.Join(h.t.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		return err
+	}
+	_, err := h.ip(path, "-batch", file)
 	return err
 }
 

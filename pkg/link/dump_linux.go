@@ -39,7 +39,7 @@ type device struct {
 // named says whether the name is the device's own or an alternative one; the kernel gives neither twice.
 func (d *device) named(name string) bool { return d.Name == name || slices.Contains(d.altNames, name) }
 
-// devices is one dump of a netns.
+// devices are some links of one netns.
 type devices []*device
 
 func (ds devices) find(match func(*device) bool) *device {
@@ -69,16 +69,7 @@ func (ds devices) ofPCI(pci bond.PCIAddress) (d *device, ambiguous string) {
 	return d, ""
 }
 
-// ambiguous names the links of a PCI function that has several; empty otherwise, and for a virtual link.
-func (ds devices) ambiguous(pci bond.PCIAddress) string {
-	if pci == "" {
-		return ""
-	}
-	_, names := ds.ofPCI(pci)
-	return names
-}
-
-// nameOf is the name of a link by ifindex; empty when there is none.
+// nameOf is the name of a link by ifindex; empty if there is none.
 func (ds devices) nameOf(index int) string {
 	if d := ds.byIndex(index); d != nil {
 		return d.Name
@@ -86,7 +77,7 @@ func (ds devices) nameOf(index int) string {
 	return ""
 }
 
-// linkRequest asks for links without statistics; VF information costs a question to the
+// linkRequest asks for one link, or with NLM_F_DUMP for all, without statistics; VF information costs a question to the
 // card for each VF, so it is asked for only where it is used.
 func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
@@ -99,27 +90,6 @@ func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
 	}
 	req.AddData(nl.NewRtAttr(unix.IFLA_EXT_MASK, nl.Uint32Attr(mask)))
 	return req
-}
-
-// dump reads all links of the netns.
-func (c *conn) dump() (devices, error) {
-	all, err := untilWhole(c, func() (devices, error) {
-		msgs, err := c.do(linkRequest(unix.NLM_F_DUMP, 0, false), unix.RTM_NEWLINK)
-		if err != nil {
-			return nil, err
-		}
-		ds := make(devices, len(msgs))
-		for i, m := range msgs {
-			if ds[i], err = parseDevice(m); err != nil {
-				return nil, err
-			}
-		}
-		return ds, nil
-	})
-	if err != nil {
-		return nil, classify(fmt.Errorf("list the links %s: %w", c.place, err))
-	}
-	return all, nil
 }
 
 // byIndex reads one link; bond.ErrGone when there is none.

@@ -112,15 +112,12 @@ func (l *lookout) warn(format string, args ...any) {
 
 // look looks once.
 func (l *lookout) look() (bond.Found, error) {
-	all, err := l.in.dump()
-	if err != nil {
-		return bond.Found{}, err
-	}
 	told := len(l.warnings)
 	found := bond.Found{Links: make([]bond.FoundLink, len(l.Names))}
 	var errs []error
 	for i := range l.Names {
-		if found.Links[i], err = l.lookFor(i, all); err != nil {
+		var err error
+		if found.Links[i], err = l.lookFor(i); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -133,19 +130,24 @@ func (l *lookout) look() (bond.Found, error) {
 }
 
 // lookFor finds one link by its name, or by what sriov-cni noted.
-func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
+func (l *lookout) lookFor(i int) (bond.FoundLink, error) {
 	name, a := l.Names[i], l.attached[i]
-	d := all.find(func(d *device) bool { return d.named(name) })
-	if d == nil && a != nil {
+	d, err := l.in.lookUpName(name)
+	if err == nil && d == nil && a != nil {
+		var all devices
+		all, err = l.in.linksOf(a.PCI)
 		d, _ = all.ofPCI(a.PCI)
+	}
+	if err != nil {
+		return bond.FoundLink{}, err
 	}
 	if d == nil {
 		return l.absent(i)
 	}
-	if err := canBeMember(d, name, l.place, all); err != nil {
+	if err := l.in.canBeMember(d, name); err != nil {
 		return bond.FoundLink{}, err
 	}
-	if err := l.unambiguous(d, name, all); err != nil {
+	if err := l.unambiguous(d, name); err != nil {
 		return bond.FoundLink{}, err
 	}
 	if err := l.hasAddress(d, name); err != nil {
@@ -167,12 +169,16 @@ func (l *lookout) lookFor(i int, all devices) (bond.FoundLink, error) {
 }
 
 // unambiguous refuses a link that its PCI address does not identify: a lost one could not be told from another.
-func (l *lookout) unambiguous(d *device, name string, all devices) error {
+func (l *lookout) unambiguous(d *device, name string) error {
 	if d.PCI == "" {
 		return nil
 	}
 	if representor.MatchString(d.portName) {
 		return fmt.Errorf("link %s: it is a representor (port %s) of PCI function %s and not a function of its own", name, d.portName, d.PCI)
+	}
+	all, err := l.in.linksOf(d.PCI)
+	if err != nil {
+		return err
 	}
 	_, others := all.ofPCI(d.PCI)
 	if inHost, err := l.k.sysfs.netdevsOf(d.PCI); err == nil && l.place == bond.InPod && others == "" {
@@ -217,7 +223,7 @@ func (l *lookout) withPF(m bond.Member, a *sriovcni.Attachment) (bond.FoundLink,
 	return bond.FoundLink{Member: m, PF: pf}, nil
 }
 
-func canBeMember(d *device, name string, place bond.Place, all devices) error {
+func (c *conn) canBeMember(d *device, name string) error {
 	switch {
 	case d.Kind == "bond":
 		return fmt.Errorf("link %s (ifindex %d): it is a bond itself; name the links that the bond is to have", name, d.Index)
@@ -226,7 +232,7 @@ func canBeMember(d *device, name string, place bond.Place, all devices) error {
 	case d.MAC == "":
 		return fmt.Errorf("link %s (ifindex %d, kind %q): it has no Ethernet address and cannot be bonded", name, d.Index, d.Kind)
 	case d.Master != 0:
-		master := all.nameOf(d.Master)
+		master := c.nameOf(d.Master)
 		return fmt.Errorf("link %s (ifindex %d): it is enslaved to %s (ifindex %d) already; name another link or release it", name, d.Index, master, d.Master)
 	}
 	return nil

@@ -39,6 +39,7 @@ type Kernel struct {
 	host   string
 	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
+	slow   slowReads
 }
 
 // New checks that the host's netns can be opened and that SysctlNet is there. Nothing stays open.

@@ -16,12 +16,12 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 	for i := range o.Members {
 		o.Members[i].Place = bond.Lost
 	}
-	switch pod, err := k.openPod(ctx, r.Sandbox); {
+	pod, err := k.openPod(ctx, r.Sandbox)
+	switch {
 	case err == nil:
+		defer pod.close()
 		o.SandboxAlive = true
-		err = pod.observe(r, &o)
-		pod.close()
-		if err != nil {
+		if err = pod.observe(r, &o); err != nil {
 			return bond.Observed{}, err
 		}
 	case errors.Is(err, netns.ErrEarlierBoot):
@@ -32,85 +32,110 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 	if err := k.observeHost(ctx, r, &o); err != nil {
 		return bond.Observed{}, err
 	}
+	if err := k.observeNetwork(pod, r, &o); err != nil {
+		return bond.Observed{}, err
+	}
 	k.observeOwnership(r, &o)
 	return o, nil
 }
 
-// observe reads what is in the pod, from one dump of its links.
+// observe reads the links in the pod: the bond, its slaves, and the record's members.
 func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
-	all, err := c.dump()
+	b, err := c.findBond(r)
 	if err != nil {
 		return err
 	}
-	b := findBond(all, r)
-	if s := all.find(func(d *device) bool { return d.named(r.BondName()) && d != b }); s != nil {
-		o.Squatter = &s.Link
+	if o.Squatter, err = c.holderOf(r.BondName(), b); err != nil {
+		return err
 	}
+	var slaves devices
 	master := 0
 	if b != nil {
 		master = b.Index
+		if slaves, err = c.slavesOf(master); err != nil {
+			return err
+		}
 	}
-	found := make(map[*device]bool, len(r.Members))
+	found := make(map[int]bool, len(r.Members)) // by ifindex
 	for i := range r.Members {
-		m, om := &r.Members[i], &o.Members[i]
-		om.Ambiguous = all.ambiguous(m.PCI)
-		d, err := c.member(all, m, master)
+		d, err := c.observeMember(slaves, master, r, i, &o.Members[i])
 		if err != nil {
 			return err
 		}
 		if d != nil {
-			found[d] = true
-			om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
-			om.QueueID, om.Prio = d.member.queueID, d.member.prio
-			if om.Settings, err = c.settingsOf(d, r.InSetup() || r.Phase == bond.PhaseAdding || m.Restoring); err != nil {
-				return err
-			}
-		}
-		if t := all.find(func(other *device) bool { return other.named(m.Name) && other != d }); t != nil {
-			om.NameTaken = &t.Link
+			found[d.Index] = true
 		}
 	}
 	if b == nil {
 		return nil
 	}
-	o.Bond = &bond.ObservedBond{Link: b.Link}
-	for _, d := range all {
-		if d.Master != b.Index {
-			continue
-		}
-		o.Bond.HasMembers = true
-		if !found[d] {
+	o.Bond = &bond.ObservedBond{Link: b.Link, HasMembers: len(slaves) > 0}
+	for _, d := range slaves {
+		if !found[d.Index] {
 			o.Strangers = append(o.Strangers, d.Link)
 		}
 	}
-	observeUpper(all, b, r, o)
-	return c.observeBond(b, all, o.Bond, r)
+	if err := c.observeUpper(b, r, o); err != nil {
+		return err
+	}
+	return c.observeBond(b, slaves, o.Bond, r)
 }
 
-// findBond is the record's bond: by ifindex where one is known and is a bond's, by name
-// otherwise.
-func findBond(all devices, r *bond.Record) *device {
-	if r.BondIndex != 0 {
-		if b := all.byIndex(r.BondIndex); b != nil && b.Kind == "bond" {
-			return b
+// observeMember looks for a member in the pod; nil if it is not there.
+func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, om *bond.ObservedMember) (*device, error) {
+	m := &r.Members[i]
+	d, ambiguous, err := c.member(slaves, m, master)
+	if err != nil {
+		return nil, err
+	}
+	om.Ambiguous = ambiguous
+	if d != nil {
+		om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
+		om.QueueID, om.Prio = d.member.queueID, d.member.prio
+		if om.Settings, err = c.settingsOf(d, r.InSetup() || r.Phase == bond.PhaseAdding || m.Restoring); err != nil {
+			return nil, err
 		}
 	}
-	return all.find(func(d *device) bool { return d.Kind == "bond" && d.Name == r.BondName() })
+	om.NameTaken, err = c.holderOf(m.Name, d)
+	return d, err
 }
 
-// observeBond reads what hangs on the bond itself.
-func (c *conn) observeBond(b *device, all devices, o *bond.ObservedBond, r *bond.Record) (err error) {
-	if o.Options, err = decodeOptions(b.data, all.nameOf); err != nil {
+// holderOf is a link that has a name and is not the one that should have it; nil if there is none.
+func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
+	if owner != nil && owner.named(name) {
+		return nil, nil
+	}
+	d, err := c.lookUpName(name)
+	if err != nil || d == nil || owner != nil && owner.Index == d.Index {
+		return nil, err
+	}
+	return &d.Link, nil
+}
+
+// findBond is the record's bond: by ifindex where one is known and is a bond's, by name otherwise. It is nil if there is
+// none.
+func (c *conn) findBond(r *bond.Record) (*device, error) {
+	b, err := c.lookUp(r.BondIndex)
+	if err != nil || b != nil && b.Kind == "bond" {
+		return b, err
+	}
+	b, err = c.lookUpName(r.BondName())
+	if err != nil || b == nil || b.Kind != "bond" || b.Name != r.BondName() {
+		return nil, err
+	}
+	return b, nil
+}
+
+// observeBond reads what the bond's own message has, and its sysctls. Of a bond that is to be deleted the options are enough.
+func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *bond.Record) (err error) {
+	if o.Options, err = decodeOptions(b.data, slaves.nameOf); err != nil {
 		return err
 	}
 	o.Active = activeMember(b)
-	if o.Settings, err = c.settingsOf(b, r.InSetup() || r.Phase == bond.PhaseAdding || r.Restoring); err != nil {
-		return err
+	if r.Deleted() {
+		return nil
 	}
-	if err = c.observeAddresses(b.Index, r, o); err != nil {
-		return err
-	}
-	o.Routes, err = c.routes(b.Index)
+	o.Settings, err = c.settingsOf(b, r.InSetup() || r.Phase == bond.PhaseAdding || r.Restoring)
 	return err
 }
 
@@ -178,24 +203,18 @@ func noCarrier(m *bond.Member, om *bond.ObservedMember) bool {
 
 // findIn finds lost members in the host.
 func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
-	all, err := c.dump()
-	if err != nil {
-		return err
-	}
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
 		if om.Place != bond.Lost || om.Ambiguous != "" || !mayBeInHost(m) {
 			continue
 		}
-		om.Ambiguous = all.ambiguous(m.PCI)
-		d, err := c.member(all, m, 0)
+		d, ambiguous, err := c.member(nil, m, 0)
 		if err != nil {
 			return err
 		}
-		if d == nil {
-			continue
+		if om.Ambiguous = ambiguous; d != nil {
+			om.Place, om.Link = bond.InHost, d.Link
 		}
-		om.Place, om.Link = bond.InHost, d.Link
 	}
 	return nil
 }

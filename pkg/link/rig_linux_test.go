@@ -2,7 +2,9 @@ package link
 
 import (
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -43,6 +45,16 @@ func (g *rig) in(path string, args ...string) []byte {
 		g.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
 	}
 	return out
+}
+
+// batch runs commands of ip in the pod, in one process.
+func (g *rig) batch(lines string) {
+	g.Helper()
+	file := filepath.Join(g.TempDir(), "batch")
+	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
+		g.Fatal(err)
+	}
+	g.in(g.pod, "-batch", file)
 }
 
 func inNetns(path, name string, args ...string) (out []byte, err error) {

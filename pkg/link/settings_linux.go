@@ -162,15 +162,23 @@ func (c *conn) setUpper(b *device, want bond.Upper) error {
 }
 
 // observeUpper fills in what the bond is enslaved to, and the link that it was enslaved to when that was learned.
-func observeUpper(all devices, b *device, r *bond.Record, o *bond.Observed) {
-	if u := all.byIndex(b.Master); u != nil {
-		o.Bond.Upper = &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
+func (c *conn) observeUpper(b *device, r *bond.Record, o *bond.Observed) error {
+	if b.Master != 0 {
+		u, err := c.lookUp(b.Master)
+		if err != nil {
+			return err
+		}
+		if u != nil {
+			o.Bond.Upper = &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
+		}
 	}
 	if r.Learned == nil || r.Learned.Upper == nil {
-		return
+		return nil
 	}
 	want := r.Learned.Upper
-	if u := all.find(func(d *device) bool { return d.Kind == want.Kind && d.Name == want.Name }); u != nil {
+	u, err := c.lookUpName(want.Name)
+	if err == nil && u != nil && u.Kind == want.Kind && u.Name == want.Name {
 		o.Upper = &u.Link
 	}
+	return err
 }

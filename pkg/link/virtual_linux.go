@@ -9,24 +9,43 @@ import (
 )
 
 // member finds a member of the record in this netns; nil if it is not here. A VF is known by its PCI address, whatever its
-// name. master is the ifindex of the record's bond, 0 if there is none.
-func (c *conn) member(all devices, m *bond.Member, master int) (*device, error) {
-	switch {
-	case m.PCI != "":
-		d, _ := all.ofPCI(m.PCI)
-		return d, nil
-	case c.place == bond.InHost:
-		return c.virtualInHost(all, m)
-	default:
-		return c.virtualInPod(all, m, master)
+// name. slaves are the links of the record's bond, whose ifindex is master; none and 0 without one. A VF that is enslaved
+// is not looked for elsewhere. ambiguous names the links of a VF's PCI function if there are several.
+func (c *conn) member(slaves devices, m *bond.Member, master int) (d *device, ambiguous string, err error) {
+	if m.PCI == "" {
+		d, err = c.virtual(slaves, m, master)
+		return d, "", err
 	}
+	d, ambiguous = slaves.ofPCI(m.PCI)
+	if d != nil || ambiguous != "" {
+		return d, ambiguous, nil
+	}
+	all, err := c.linksOf(m.PCI)
+	if err != nil {
+		return nil, "", err
+	}
+	d, ambiguous = all.ofPCI(m.PCI)
+	return d, ambiguous, nil
 }
 
-// virtualInPod finds a virtual link by what it has in the pod. A record without its serial is of an older version, or of an
-// ADD that could not read it. If such a link came from the host, its ifindex may be that of another link of the pod: then it
-// is taken for the member only while it is in the bond.
-func (c *conn) virtualInPod(all devices, m *bond.Member, master int) (*device, error) {
-	d := all.byIndex(m.Index)
+func (c *conn) virtual(slaves devices, m *bond.Member, master int) (*device, error) {
+	if c.place == bond.InHost {
+		return c.virtualInHost(m)
+	}
+	d := slaves.byIndex(m.Index)
+	if d == nil {
+		var err error
+		if d, err = c.lookUp(m.Index); err != nil {
+			return nil, err
+		}
+	}
+	return c.virtualInPod(d, m, master)
+}
+
+// virtualInPod says whether the link with a member's ifindex is that virtual link, by what it has in the pod. A record
+// without its serial is of an older version, or of an ADD that could not read it. If such a link came from the host, its
+// ifindex may be that of another link of the pod: then it is taken for the member only while it is in the bond.
+func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, error) {
 	if d == nil || !looksLike(d, m) {
 		return nil, nil
 	}
@@ -40,12 +59,20 @@ func (c *conn) virtualInPod(all devices, m *bond.Member, master int) (*device, e
 }
 
 // virtualInHost finds a virtual link that came from the host, and only with proof: the host's links have other owners.
-func (c *conn) virtualInHost(all devices, m *bond.Member) (*device, error) {
+func (c *conn) virtualInHost(m *bond.Member) (*device, error) {
 	if !m.Before.InHost || m.Serial == 0 {
 		return nil, nil
 	}
-	for _, d := range all {
-		if !looksLike(d, m) || d.Index != m.HostIndex && d.Index != m.Index && d.Name != m.Before.Name {
+	for _, look := range []func() (*device, error){
+		func() (*device, error) { return c.lookUp(m.HostIndex) },
+		func() (*device, error) { return c.lookUp(m.Index) },
+		func() (*device, error) { return c.lookUpName(m.Before.Name) },
+	} {
+		d, err := look()
+		if err != nil {
+			return nil, err
+		}
+		if d == nil || !looksLike(d, m) {
 			continue
 		}
 		if found, err := c.proven(d, m, false); found != nil || err != nil {
@@ -93,24 +120,27 @@ func (l *lookout) identify(m *bond.Member, d *device) (err error) {
 	if m.Serial == 0 {
 		return fmt.Errorf("link %s: its identity cannot be recorded: this needs a sysfs of its netns, which cannot be mounted (CAP_SYS_ADMIN, and the permission of the security module)", m.Name)
 	}
-	inPod, err := l.podLinks()
-	if err != nil {
-		return err
-	}
 	m.HostIndex = d.Index
-	for m.Index = 0; m.Index == 0 || inPod.byIndex(m.Index) != nil || l.chosen[m.Index]; {
-		m.Index = chosenIndex + rand.IntN(chosenIndex) //nolint:gosec // it need not be secret: the serial is the proof
-	}
-	l.chosen[m.Index] = true
-	return nil
+	m.Index, err = l.chooseIndex()
+	return err
 }
 
-// podLinks lists the links of the sandbox.
-func (l *lookout) podLinks() (devices, error) {
+// chooseIndex is an ifindex that no link of the sandbox has.
+func (l *lookout) chooseIndex() (int, error) {
 	pod, err := l.k.openPod(l.in.ctx, l.Sandbox)
 	if err != nil {
-		return nil, err
+		return 0, err
 	}
 	defer pod.close()
-	return pod.dump()
+	for {
+		index := chosenIndex + rand.IntN(chosenIndex) //nolint:gosec // it need not be secret: the serial is the proof
+		taken, err := pod.lookUp(index)
+		if err != nil {
+			return 0, err
+		}
+		if taken == nil && !l.chosen[index] {
+			l.chosen[index] = true
+			return index, nil
+		}
+	}
 }

@@ -181,7 +181,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		e.logFights(rec, mem, repair, p.Actions, now)
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
-		out.RetryAfter = sooner(mem.retryAfter(repair, p, now), setupRetry(rec, now))
+		out.RetryAfter = sooner(sooner(mem.retryAfter(repair, p, now), setupRetry(rec, now)), unreadRetry(&obs))
 		out.lease(rec, &obs, now)
 		if len(due) == 0 {
 			return out, firstErr
@@ -223,6 +223,14 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, mem *bond
 		p = plan.Diff(in)
 	}
 	return obs, p, e.book(rec, &obs, p, mem, changed)
+}
+
+// unreadRetry is when addresses and routes that were left unread are to be read: no event announces that they can be.
+func unreadRetry(obs *bond.Observed) time.Duration {
+	if obs.Bond == nil || obs.Bond.Unread == "" {
+		return 0
+	}
+	return time.Second
 }
 
 // sooner is the earlier of two waits, of which 0 means never.

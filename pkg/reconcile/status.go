@@ -72,16 +72,17 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, me
 		return bond.StateRepairing
 	case carrying == 0 || !obs.Bond.Up:
 		return bond.StateDown
-	case carrying < len(rec.Members), released(p):
+	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread):
 		return bond.StateDegraded
 	default:
 		return bond.StateReady
 	}
 }
 
-// released reports whether a VF is not the pod's any more, whatever it still carries.
-func released(p plan.Plan) bool {
-	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == plan.Released })
+// finds reports whether a plan has a finding that keeps a bond from being Ready though all its members carry: a VF that is
+// not the pod's any more, or addresses and routes that are not known.
+func finds(p plan.Plan, code plan.Code) bool {
+	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == code })
 }
 
 func reasonOf(p plan.Plan, mem *bondMemory) string {

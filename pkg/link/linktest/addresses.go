@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // addAddress keeps IPv4 before IPv6, as the kernel lists them.
@@ -41,9 +42,16 @@ func (d *netdev) keeps() bool {
 	return v > 0
 }
 
-// duplicates are the addresses that failed the detection: those added with it that another host has.
-func (d *netdev) duplicates() []netip.Prefix {
-	return slices.DeleteFunc(slices.Clone(d.addrs), func(p netip.Prefix) bool { return !d.failed[p] })
+// list fills in addresses and routes. Duplicates are addresses that were added with detection and that another host has.
+func (d *netdev) list(r *bond.Record, o *bond.ObservedBond) {
+	addresses := plan.NewAddressList(r, o)
+	for _, p := range d.addrs {
+		addresses.Add(plan.ObservedAddress{Prefix: p, Duplicate: d.failed[p]})
+	}
+	routes := plan.NewRouteList(r, o)
+	for _, route := range d.allRoutes() {
+		routes.Add(route)
+	}
 }
 
 // addRoute needs the link up and the gateway on it, as fib_check_nh does.

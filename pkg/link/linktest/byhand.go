@@ -124,6 +124,30 @@ func (f *Fake) AddAddress(path, name string, p netip.Prefix) error {
 	return f.byHand(path, name, func(d *netdev) error { return d.addAddress(p) })
 }
 
+// AddAddresses adds addresses to any link.
+func (f *Fake) AddAddresses(path, name string, all []netip.Prefix) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		for _, p := range all {
+			if err := d.addAddress(p); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// AddRoutes adds routes through any link.
+func (f *Fake) AddRoutes(path, name string, all []bond.Route) error {
+	return f.byHand(path, name, func(d *netdev) error {
+		for _, r := range all {
+			if err := d.addRoute(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // AddRoute adds a route through any link.
 func (f *Fake) AddRoute(path, name string, r bond.Route) error {
 	return f.byHand(path, name, func(d *netdev) error { return d.addRoute(r) })

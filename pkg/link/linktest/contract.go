@@ -49,6 +49,9 @@ type World interface {
 	Release(path, name string) error
 	DeleteBond(path, name string) error
 	FlushAddresses(path, name string) error
+	// AddAddresses and AddRoutes add all with one command, to and through any link.
+	AddAddresses(path, name string, all []netip.Prefix) error
+	AddRoutes(path, name string, all []bond.Route) error
 	// SetSettings does what tuning does to a link; AddVRF makes a VRF with a table of its own, up.
 	SetSettings(path, name string, c bond.SettingsChange) error
 	AddVRF(path, name string, table int) error
@@ -121,7 +124,7 @@ func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
 		linkCases, netnsCases, virtualCases, bondCases, macCases, optionCases, tuneCases, networkCases, settingsCases, vfCases,
-		ownershipCases,
+		ownershipCases, crowdCases,
 	} {
 		all = append(all, section...)
 	}

@@ -34,6 +34,7 @@ type Fake struct {
 	lacks []bond.Option
 
 	observeErrs []error
+	hidden      int           // observations that leave the network unread
 	applyErrs   map[int]error // by the number of the Apply, counted from 1
 	applies     int
 	failIf      func(plan.Action) error

@@ -30,6 +30,13 @@ func (f *Fake) FailObserve(n int, err error) {
 	f.observeErrs = append(f.observeErrs, slices.Repeat([]error{err}, n)...)
 }
 
+// HideNetwork lets the next n observations of a bond leave its addresses and routes unread.
+func (f *Fake) HideNetwork(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hidden = n
+}
+
 // BeforeApply calls hook at the beginning of every Apply: what happens between observing
 // and applying. hook may call the Fake's methods except Apply; nil ends it.
 func (f *Fake) BeforeApply(hook func(plan.Action)) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // Observe reads everything that the record is about.
@@ -25,6 +26,12 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 		pod = nil
 	}
 	b := observeBond(pod, r, &o)
+	if o.Bond != nil && f.hidden > 0 {
+		f.hidden--
+		plan.NewAddressList(r, o.Bond)
+		plan.NewRouteList(r, o.Bond)
+		o.Bond.Unread = "hidden"
+	}
 	for i := range r.Members {
 		o.Members = append(o.Members, f.observeMember(pod, r, &r.Members[i]))
 	}
@@ -55,7 +62,10 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	}
 	ob := &bond.ObservedBond{
 		Link: b.describe(), Options: b.bond.tell(), HasMembers: len(b.bond.members) > 0,
-		Addresses: slices.Clone(b.addrs), Duplicates: b.duplicates(), Routes: b.allRoutes(), Settings: b.settings.Clone(),
+	}
+	if !r.Deleted() {
+		ob.Settings = b.settings.Clone()
+		b.list(r, ob)
 	}
 	if b.bond.usesPrimary() && b.bond.active != nil {
 		ob.Active = b.bond.active.index

@@ -33,7 +33,7 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 // Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only as long as
 // set-up lasts, or where only links are enforced.
 func Learn(rec *bond.Record, obs *bond.Observed) []string {
-	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil || !obs.Bond.Up {
+	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil || !obs.Bond.Up || obs.Bond.Unread != "" {
 		return nil
 	}
 	l := &learner{rec: rec, obs: obs}
@@ -121,13 +121,7 @@ func (l *learner) extras() {
 		before = l.rec.Learned.Settings
 	}
 	now := bond.Learned{Settings: before.Learn(b.Settings)}
-	for _, p := range b.Addresses {
-		requested := slices.ContainsFunc(l.rec.Addresses, func(a bond.Address) bool { return a.Prefix == p })
-		if !requested && !slices.Contains(b.Transient, p) && len(now.Addresses) < bond.MaxLearnedAddresses {
-			now.Addresses = append(now.Addresses, p)
-		}
-	}
-	slices.SortFunc(now.Addresses, netip.Prefix.Compare)
+	now.Addresses, now.AddressesLeft = l.extraAddresses()
 	now.Routes, now.RoutesLeft = l.extraRoutes()
 	for _, p := range b.Addresses {
 		if _, found := prefixRoute(b, p); !found && hasPrefixRoute(b, p) {
@@ -138,7 +132,7 @@ func (l *learner) extras() {
 		now.Upper = new(*u)
 	}
 	old := l.rec.Learned
-	if old != nil && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) &&
+	if old != nil && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) && old.AddressesLeft == now.AddressesLeft &&
 		slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) && reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && reflect.DeepEqual(old.Upper, now.Upper) {
 		return
 	}
@@ -161,10 +155,16 @@ func (l *learner) noteExtras(old, now *bond.Learned) {
 	if !slices.Equal(old.Addresses, now.Addresses) {
 		l.note("further addresses %v", now.Addresses)
 	}
+	if now.AddressesLeft > 0 && now.AddressesLeft != old.AddressesLeft {
+		l.note("%d addresses more than the %d that are kept", now.AddressesLeft, bond.MaxLearnedAddresses)
+	}
 	if !slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) {
 		l.note("no route of the kernel's for %v", now.NoPrefixRoute)
 	}
-	if !reflect.DeepEqual(old.Routes, now.Routes) || old.RoutesLeft != now.RoutesLeft {
+	switch {
+	case now.RoutesLeft > 0 && now.RoutesLeft != old.RoutesLeft:
+		l.note("%d further routes, more than %d, of which none is kept", now.RoutesLeft, bond.MaxLearnedRoutes)
+	case !reflect.DeepEqual(old.Routes, now.Routes) || old.RoutesLeft != now.RoutesLeft:
 		l.note("further routes %v", now.Routes)
 	}
 	switch {
@@ -190,7 +190,7 @@ func hasPrefixRoute(b *bond.ObservedBond, p netip.Prefix) bool {
 // prefixRoute is the route in the main table that the kernel made for an address.
 func prefixRoute(b *bond.ObservedBond, p netip.Prefix) (bond.Route, bool) {
 	i := slices.IndexFunc(b.Routes, func(r bond.Route) bool {
-		return r.Proto == protoKernel && r.Dst == p.Masked() && table(r) == mainTable
+		return madeByKernel(r) && r.Dst == p.Masked()
 	})
 	if i < 0 {
 		return bond.Route{}, false
@@ -201,7 +201,7 @@ func prefixRoute(b *bond.ObservedBond, p netip.Prefix) (bond.Route, bool) {
 // extraRoutes are the static routes that nobody requested; none, but their number, if there are too many.
 func (l *learner) extraRoutes() (routes []bond.Route, left int) {
 	for _, r := range l.obs.Bond.Routes {
-		if r.Proto == protoKernel && table(r) == mainTable || r.Proto == protoRedirect || r.Proto > protoStatic {
+		if !learnable(r) {
 			continue
 		}
 		if slices.ContainsFunc(l.rec.Routes, func(want bond.Route) bool { return satisfies(r, want) }) {
@@ -211,7 +211,7 @@ func (l *learner) extraRoutes() (routes []bond.Route, left int) {
 			routes = append(routes, r)
 		}
 	}
-	if left > bond.MaxLearnedRoutes {
+	if left += l.obs.Bond.RoutesLeft; left > bond.MaxLearnedRoutes {
 		return nil, left
 	}
 	slices.SortFunc(routes, func(a, b bond.Route) int {

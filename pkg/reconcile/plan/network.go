@@ -13,6 +13,10 @@ func (b *builder) network() {
 		return
 	}
 	o := b.obs.Bond
+	if o.Unread != "" {
+		b.wait(OnBond, Unread, "%s", o.Unread)
+		return
+	}
 	b.prepareIPv6()
 	for _, a := range b.rec.Addresses {
 		if slices.Contains(o.Duplicates, a.Prefix) {

@@ -111,6 +111,8 @@ const (
 	NotRestored Code = "NotRestored"
 	// NotKept: something that another writer configured cannot be restored, because the record does not hold it.
 	NotKept Code = "NotKept"
+	// Unread: the bond's addresses and routes are not known.
+	Unread Code = "Unread"
 	// LeaseUnconfirmed: the addresses are held back until the DHCP daemon confirmed their lease.
 	LeaseUnconfirmed Code = "LeaseUnconfirmed"
 	// LeaseLost: the lease could not be obtained again; the addresses are not used.

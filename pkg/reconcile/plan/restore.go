@@ -19,8 +19,20 @@ func (b *builder) restoreBond() {
 		b.do(SetLinkSettings{Member: OnBond, Link: b.bondRef(), Change: d})
 	}
 	b.restoreUpper(l.Upper)
-	if _, have := (&learner{rec: b.rec, obs: b.obs}).extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)) {
+	b.findNotKept(l)
+}
+
+// findNotKept reports addresses and routes of other writers that were too many to be kept and are not back.
+func (b *builder) findNotKept(l *bond.Learned) {
+	now := &learner{rec: b.rec, obs: b.obs}
+	if b.obs.Bond.Unread != "" {
+		return
+	}
+	if _, have := now.extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)+b.obs.Bond.RoutesLeft) {
 		b.find(OnBond, NotKept, "other writers had %d routes on the bond; more than %d are not kept, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
+	}
+	if _, have := now.extraAddresses(); l.AddressesLeft > have {
+		b.find(OnBond, NotKept, "other writers had %d addresses on the bond; more than %d are not kept, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
 	}
 }
 
@@ -129,7 +141,7 @@ func lacks(p Plan, member int) bool {
 			return false
 		}
 		switch f.Code {
-		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotKept, NotEnslaved, LeaseUnconfirmed, LeaseLost:
+		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotKept, Unread, NotEnslaved, LeaseUnconfirmed, LeaseLost:
 			return true
 		}
 		return false

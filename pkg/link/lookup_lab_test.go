@@ -1,0 +1,39 @@
+//go:build lab
+
+package link
+
+import (
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// TestLinksOfAFunction: a VF is found by its PCI address in the netns in which it is and in no other, with a sysfs of that
+// netns and without one.
+func TestLinksOfAFunction(t *testing.T) {
+	g := newVFRig(t)
+	for _, inPod := range []bool{false, true} {
+		if inPod {
+			g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod)
+		}
+		for place, want := range map[bond.Place]bool{bond.InHost: !inPod, bond.InPod: inPod} {
+			for _, without := range []bool{false, true} {
+				c, err := g.k.open(t.Context(), g.r, place)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if without {
+					c.sysfs = -1
+				}
+				all, err := c.linksOf(g.vf)
+				if err != nil || (len(all) == 1) != want || want && all[0].PCI != g.vf {
+					t.Errorf("VF in the pod: %t; without sysfs: %t; found %s: %d links (%v)", inPod, without, place, len(all), err)
+				}
+				if (c.sysfs < 0) != without {
+					t.Errorf("sysfs of the netns could not be mounted")
+				}
+				c.close()
+			}
+		}
+	}
+}

@@ -1,0 +1,126 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Every link is asked for by itself: a netns can have thousands of others, of which a message takes more than a KiB. All
+// links are listed only where nothing else shows which one belongs to a PCI function.
+
+// lookUp reads one link by its ifindex; nil if there is none.
+func (c *conn) lookUp(index int) (*device, error) {
+	if index == 0 {
+		return nil, nil
+	}
+	return orNil(c.byIndex(index, false))
+}
+
+// lookUpName reads one link by its name or an alternative one; nil if there is none.
+func (c *conn) lookUpName(name string) (*device, error) { return orNil(c.byName(name, false)) }
+
+func orNil(d *device, err error) (*device, error) {
+	if errors.Is(err, bond.ErrGone) {
+		return nil, nil
+	}
+	return d, err
+}
+
+// nameOf is the name of a link; empty if there is none.
+func (c *conn) nameOf(index int) string {
+	if d, err := c.lookUp(index); err == nil && d != nil {
+		return d.Name
+	}
+	return ""
+}
+
+// slavesOf are the links that are enslaved to one. The kernel selects them.
+func (c *conn) slavesOf(master int) (devices, error) {
+	return c.list(func() *nl.NetlinkRequest { return slavesRequest(master) }, func(d *device) bool { return d.Master == master })
+}
+
+func slavesRequest(master int) *nl.NetlinkRequest {
+	req := allLinks()
+	req.AddData(nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master)))) //nolint:gosec // an ifindex is positive
+	return req
+}
+
+func allLinks() *nl.NetlinkRequest { return linkRequest(unix.NLM_F_DUMP, 0, false) }
+
+// list dumps links of the netns and keeps those that match.
+func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool) (devices, error) {
+	var out devices
+	err := c.untilWhole(func() error {
+		out = nil
+		return c.stream(request(), unix.RTM_NEWLINK, func(m []byte) error {
+			d, err := parseDevice(m)
+			if err == nil && match(d) {
+				out = append(out, d)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		return nil, classify(fmt.Errorf("list the links %s: %w", c.place, err))
+	}
+	return out, nil
+}
+
+// linksOf are the links of a PCI function in this netns, with representors. The netns's sysfs has their names; without
+// one all links are listed.
+func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
+	if err := c.openSysfs(); err != nil {
+		return nil, classify(err)
+	}
+	for try := 1; c.sysfs >= 0 && try <= serialTries; try++ {
+		names, err := c.netdevsOf(pci)
+		if err != nil {
+			return nil, fmt.Errorf("links of PCI function %s %s: %w", pci, c.place, err)
+		}
+		out, err := c.named(names, pci)
+		if err != nil || len(out) == len(names) {
+			return out, err
+		}
+	} // one was renamed or moved meanwhile
+	return c.list(allLinks, func(d *device) bool { return d.PCI == pci })
+}
+
+// named are those of the links that belong to the PCI function.
+func (c *conn) named(names []string, pci bond.PCIAddress) (out devices, err error) {
+	for _, name := range names {
+		d, err := c.lookUpName(name)
+		if err != nil {
+			return nil, err
+		}
+		if d != nil && d.PCI == pci {
+			out = append(out, d)
+		}
+	}
+	return out, nil
+}
+
+// netdevsOf are the names of the links that a PCI function has in this netns.
+func (c *conn) netdevsOf(pci bond.PCIAddress) ([]string, error) {
+	fd, err := unix.Openat(c.sysfs, "bus/pci/devices/"+string(pci)+"/net", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir := os.NewFile(uintptr(fd), "net")
+	defer func() { _ = dir.Close() }()
+	names, err := dir.Readdirnames(-1)
+	if errors.Is(err, unix.ENOENT) { // it went meanwhile
+		return nil, nil
+	}
+	slices.Sort(names)
+	return names, err
+}

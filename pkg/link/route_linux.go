@@ -1,0 +1,154 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// routeRequest asks for the unicast routes that have a link among their next hops. Without RTM_F_CLONED the kernel
+// leaves its cache out.
+func routeRequest(family uint8, index int) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
+	req.AddData(&nl.RtMsg{RtMsg: unix.RtMsg{Family: family, Type: unix.RTN_UNICAST}})
+	req.AddData(nl.NewRtAttr(unix.RTA_OIF, nl.Uint32Attr(uint32(index)))) //nolint:gosec // an ifindex is positive
+	return req
+}
+
+// routes calls each with the unicast routes through a link, of all tables but the local one. The kernel selects them, so
+// that the routes through other links are never sent.
+func (c *conn) routes(index int, each func(bond.Route)) error {
+	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
+		err := c.stream(routeRequest(family, index), unix.RTM_NEWROUTE, func(m []byte) error {
+			r, err := parseRoute(m)
+			if err == nil && r.family == family { // a kernel without IPv6 may dump IPv4 instead
+				r.via(index, each)
+			}
+			return err
+		})
+		switch {
+		case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP): // a kernel without IPv6
+		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOENT): // the link is gone, or there is no table of the family yet
+		case err != nil:
+			return err
+		}
+	}
+	return nil
+}
+
+// linkRoute is one RTM_NEWROUTE message.
+type linkRoute struct {
+	bond.Route
+	family, kind, scope uint8
+	flags               uint32
+	table               int
+	hops                []hop
+}
+
+// hop is where a route leads.
+type hop struct {
+	index   int
+	gateway netip.Addr
+	flags   uint32
+}
+
+// Attributes of one next hop of several (struct rtnexthop of linux/rtnetlink.h).
+const sizeofRtNexthop = 8
+
+func parseRoute(m []byte) (linkRoute, error) {
+	if len(m) < unix.SizeofRtMsg {
+		return linkRoute{}, errors.New("route message is too short")
+	}
+	msg := nl.DeserializeRtMsg(m)
+	r := linkRoute{family: msg.Family, kind: msg.Type, scope: msg.Scope, flags: msg.Flags, table: int(msg.Table)}
+	r.Proto = int(msg.Protocol)
+	dst, only := netip.IPv4Unspecified(), hop{flags: msg.Flags}
+	if msg.Family == unix.AF_INET6 {
+		dst = netip.IPv6Unspecified()
+	}
+	err := eachAttr(m[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.RTA_DST:
+			dst, _ = netip.AddrFromSlice(v)
+		case unix.RTA_PREFSRC:
+			r.Src, _ = netip.AddrFromSlice(v)
+		case unix.RTA_GATEWAY:
+			only.gateway, _ = netip.AddrFromSlice(v)
+		case unix.RTA_OIF:
+			only.index = int(number(v))
+		case unix.RTA_PRIORITY:
+			r.Priority = int(number(v))
+		case unix.RTA_TABLE:
+			r.table = int(number(v))
+		case unix.RTA_METRICS:
+			return r.parseMetrics(v)
+		case unix.RTA_MULTIPATH:
+			return r.parseHops(v)
+		}
+		return nil
+	})
+	r.hops = append(r.hops, only)
+	r.Dst = netip.PrefixFrom(dst, int(msg.Dst_len))
+	return r, err
+}
+
+func (r *linkRoute) parseMetrics(b []byte) error {
+	return eachAttr(b, func(typ uint16, v []byte) error {
+		switch typ {
+		case unix.RTAX_MTU:
+			r.MTU = int(number(v))
+		case unix.RTAX_ADVMSS:
+			r.AdvMSS = int(number(v))
+		}
+		return nil
+	})
+}
+
+func (r *linkRoute) parseHops(b []byte) error {
+	for len(b) >= sizeofRtNexthop {
+		size := int(nl.NativeEndian().Uint16(b))
+		if size < sizeofRtNexthop || size > len(b) {
+			return fmt.Errorf("next hop of %d bytes among %d", size, len(b))
+		}
+		h := hop{flags: uint32(b[2]), index: int(nl.NativeEndian().Uint32(b[4:]))}
+		err := eachAttr(b[sizeofRtNexthop:size], func(typ uint16, v []byte) error {
+			if typ == unix.RTA_GATEWAY {
+				h.gateway, _ = netip.AddrFromSlice(v)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		r.hops = append(r.hops, h)
+		aligned := (size + unix.RTNH_ALIGNTO - 1) &^ (unix.RTNH_ALIGNTO - 1)
+		b = b[min(aligned, len(b)):]
+	}
+	return nil
+}
+
+// via calls each with the routes through the link among the next hops of r.
+func (r *linkRoute) via(index int, each func(bond.Route)) {
+	if !r.Dst.IsValid() || r.kind != unix.RTN_UNICAST || r.table == unix.RT_TABLE_LOCAL || r.flags&unix.RTM_F_CLONED != 0 {
+		return
+	}
+	for _, h := range r.hops {
+		if h.index != index {
+			continue
+		}
+		one := r.Route
+		if r.table != unix.RT_TABLE_MAIN {
+			one.Table = new(r.table)
+		}
+		one.Gateway, one.OnLink = h.gateway, h.flags&unix.RTNH_F_ONLINK != 0
+		if scope := int(r.scope); one.Dst.Addr().Is4() && scope != int(ownScope(one)) {
+			one.Scope = &scope
+		}
+		each(one)
+	}
+}

@@ -1,0 +1,205 @@
+package plan
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// A pod may put any number of addresses and routes on its bond. An observation lists those that the record names and
+// those that the kernel made for listed addresses. Of the others it lists as many as are kept, and counts the rest.
+
+// AddressList fills in the addresses of an observed bond.
+type AddressList struct {
+	o                  *bond.ObservedBond
+	named              map[netip.Prefix]bool
+	namedIPv6          map[netip.Addr]bool // whatever their prefix length: a link has an IPv6 address once
+	further, transient int
+}
+
+// NewAddressList begins a list; an earlier one in o is dropped.
+func NewAddressList(rec *bond.Record, o *bond.ObservedBond) *AddressList {
+	o.Addresses, o.Transient, o.Tentative, o.Duplicates, o.AddressesLeft = nil, nil, nil, nil, 0
+	l := &AddressList{o: o, named: map[netip.Prefix]bool{}, namedIPv6: map[netip.Addr]bool{}}
+	for _, a := range rec.Addresses {
+		l.name(a.Prefix)
+	}
+	if rec.Learned != nil {
+		for _, p := range rec.Learned.Addresses {
+			l.name(p)
+		}
+	}
+	return l
+}
+
+func (l *AddressList) name(p netip.Prefix) {
+	l.named[p] = true
+	if p.Addr().Is6() {
+		l.namedIPv6[p.Addr()] = true
+	}
+}
+
+// ObservedAddress is one address of the bond, with the flags that decide in which lists of ObservedBond it is.
+type ObservedAddress struct {
+	Prefix                          netip.Prefix
+	Transient, Tentative, Duplicate bool
+}
+
+// Add takes the next address.
+func (l *AddressList) Add(a ObservedAddress) {
+	o := l.o
+	if !l.named[a.Prefix] && !l.namedIPv6[a.Prefix.Addr()] && l.full(a) {
+		return
+	}
+	o.Addresses = append(o.Addresses, a.Prefix)
+	if a.Transient {
+		o.Transient = append(o.Transient, a.Prefix)
+	}
+	switch {
+	case a.Duplicate:
+		o.Duplicates = append(o.Duplicates, a.Prefix)
+	case a.Tentative:
+		o.Tentative = append(o.Tentative, a.Prefix)
+	}
+}
+
+// full counts an address that the record does not name. Transient ones are never kept, so their number is of no interest.
+func (l *AddressList) full(a ObservedAddress) bool {
+	if a.Transient {
+		l.transient++
+		return l.transient > bond.MaxLearnedAddresses
+	}
+	if l.further++; l.further <= bond.MaxLearnedAddresses {
+		return false
+	}
+	l.o.AddressesLeft++
+	return true
+}
+
+// RouteList fills in the routes of an observed bond, after its addresses.
+type RouteList struct {
+	o         *bond.ObservedBond
+	requested map[routeKey][]*requestedRoute
+	// prefixes and named are how many more routes are listed of those that the kernel made for an address, and of those
+	// that are in the place of a route of the record, with whatever attributes.
+	prefixes, named      map[routeKey]int
+	learnable, unlearned int
+}
+
+type routeKey struct {
+	dst      netip.Prefix
+	gateway  netip.Addr
+	table    int
+	priority int
+}
+
+type requestedRoute struct {
+	bond.Route
+	found bool
+}
+
+// sameKey is how many routes are listed that differ in nothing but what the key leaves out.
+const sameKey = 4
+
+// NewRouteList begins a list; an earlier one in o is dropped.
+func NewRouteList(rec *bond.Record, o *bond.ObservedBond) *RouteList {
+	o.Routes, o.RoutesLeft = nil, 0
+	l := &RouteList{o: o, requested: map[routeKey][]*requestedRoute{}, prefixes: map[routeKey]int{}, named: map[routeKey]int{}}
+	for _, r := range rec.Routes {
+		k := routeKey{dst: r.Dst.Masked(), gateway: r.Gateway, table: table(r)}
+		l.requested[k] = append(l.requested[k], &requestedRoute{Route: r})
+		l.named[placeOf(r)] = sameKey
+	}
+	for _, p := range o.Addresses {
+		l.prefixes[routeKey{dst: p.Masked()}] = sameKey
+	}
+	if rec.Learned != nil {
+		for _, r := range rec.Learned.Routes {
+			l.named[placeOf(r)] = sameKey
+		}
+	}
+	return l
+}
+
+// placeOf is equal for routes of which one replaces the other.
+func placeOf(r bond.Route) routeKey {
+	return routeKey{dst: r.Dst.Masked(), gateway: r.Gateway, table: table(r), priority: priority(r)}
+}
+
+// Add takes the next route.
+func (l *RouteList) Add(r bond.Route) {
+	if l.wanted(r) {
+		l.o.Routes = append(l.o.Routes, r)
+	}
+}
+
+func (l *RouteList) wanted(r bond.Route) bool {
+	requested, first := l.request(r)
+	switch {
+	case first, madeByKernel(r) && take(l.prefixes, routeKey{dst: r.Dst}), take(l.named, placeOf(r)):
+		return true
+	case requested: // one is enough
+		return false
+	case !learnable(r):
+		l.unlearned++
+		return l.unlearned <= bond.MaxLearnedRoutes
+	}
+	if l.learnable++; l.learnable <= bond.MaxLearnedRoutes {
+		return true
+	}
+	l.o.RoutesLeft++
+	return false
+}
+
+// request reports whether a route was requested, and whether it is the first that satisfies a request.
+func (l *RouteList) request(r bond.Route) (requested, first bool) {
+	for _, want := range l.requested[routeKey{dst: r.Dst, gateway: r.Gateway, table: table(r)}] {
+		if satisfies(r, want.Route) {
+			requested, first = true, first || !want.found
+			want.found = true
+		}
+	}
+	return requested, first
+}
+
+func take(room map[routeKey]int, k routeKey) bool {
+	if room[k] == 0 {
+		return false
+	}
+	room[k]--
+	return true
+}
+
+func madeByKernel(r bond.Route) bool { return r.Proto == protoKernel && table(r) == mainTable }
+
+// learnable reports whether a route is kept if nobody requested it. Those of the kernel and of routing daemons are put
+// back by whoever made them.
+func learnable(r bond.Route) bool {
+	return !madeByKernel(r) && r.Proto != protoRedirect && r.Proto <= protoStatic
+}
+
+// extraAddresses are the addresses to keep that nobody requested, those that were kept before first, and how many more
+// there are.
+func (l *learner) extraAddresses() (kept []netip.Prefix, left int) {
+	b := l.obs.Bond
+	var before []netip.Prefix
+	if l.rec.Learned != nil {
+		before = l.rec.Learned.Addresses
+	}
+	for _, known := range []bool{true, false} {
+		for _, p := range b.Addresses {
+			requested := slices.ContainsFunc(l.rec.Addresses, func(a bond.Address) bool { return a.Prefix == p })
+			if requested || slices.Contains(b.Transient, p) || slices.Contains(before, p) != known {
+				continue
+			}
+			if len(kept) < bond.MaxLearnedAddresses {
+				kept = append(kept, p)
+			} else {
+				left++
+			}
+		}
+	}
+	slices.SortFunc(kept, netip.Prefix.Compare)
+	return kept, left + b.AddressesLeft
+}
