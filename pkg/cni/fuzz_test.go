@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
+	"github.com/containernetworking/cni/pkg/types/create"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -56,6 +57,7 @@ func FuzzParseConfig(f *testing.F) {
 // FuzzPrevResult: whatever the plugin before returned, it is an error with a code of CNI's or comes back in the
 // result of this one, in the version that the runtime speaks; and CHECK can hold it against a bond.
 func FuzzPrevResult(f *testing.F) {
+	f.Add("1.1.0", []byte(`{"cniVersion":"1.1.0","interfaces":[null],"ips":[null],"routes":[null]}`))
 	f.Add("1.1.0", []byte(`{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[{"interface":0,"address":"10.0.0.2/24"}]}`))
 	rec := &bond.Record{Key: bond.Key{ContainerID: "c1", IfName: "bond0"}, Sandbox: bond.Sandbox{Path: "/run/netns/p"}, Members: make([]bond.Member, 2)}
 	obs := &bond.Observed{Bond: &bond.ObservedBond{Link: bond.Link{MAC: "02:00:00:00:00:01", MTU: 1500}}}
@@ -88,6 +90,49 @@ func FuzzPrevResult(f *testing.F) {
 			var e *types.Error
 			if !errors.As(err, &e) {
 				t.Fatalf("error without code: %v", err)
+			}
+		}
+	})
+}
+
+// FuzzIPAMResult: whatever an IPAM plugin prints, it is an error with a code of CNI's or makes addresses and routes that a
+// record can have.
+func FuzzIPAMResult(f *testing.F) {
+	f.Add([]byte(`{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1"}],"routes":[{"dst":"0.0.0.0/0","mtu":1400,"table":7}],"dns":{"nameservers":["10.0.0.1"]}}`))
+	f.Add([]byte(`{"cniVersion":"0.3.1","ips":[{"version":"6","address":"2001:db8::2/64"}],"routes":[{"dst":"::/0","gw":"fe80::1"}]}`))
+	f.Add([]byte(`{"cniVersion":"1.0.0","ips":[null],"routes":[null]}`))
+	f.Fuzz(func(t *testing.T, printed []byte) {
+		answer, err := create.CreateFromBytes(printed)
+		if err != nil {
+			return // libcni refuses it
+		}
+		given, err := resultOfIPAM(answer)
+		if err != nil {
+			return
+		}
+		coded := func(err error) bool {
+			var e *types.Error
+			if err != nil && !errors.As(err, &e) {
+				t.Fatalf("error without code: %v", err)
+			}
+			return err != nil
+		}
+		addresses, err := addressesOf(given)
+		if coded(err) {
+			return
+		}
+		routes, err := routesOf(given, addresses)
+		if coded(err) || coded(checkGateways(routes, addresses)) {
+			return
+		}
+		for _, a := range addresses {
+			if !a.Prefix.IsValid() || !a.Prefix.Addr().IsValid() {
+				t.Errorf("address %v", a)
+			}
+		}
+		for _, r := range routes {
+			if !r.Dst.IsValid() || r.Dst != r.Dst.Masked() || r.Gateway.IsValid() && r.Gateway.IsUnspecified() {
+				t.Errorf("route %v", r)
 			}
 		}
 	})

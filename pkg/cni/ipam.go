@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
@@ -35,9 +36,21 @@ func (i *IPAM) Add(ctx context.Context, r *bond.Record) (*current.Result, error)
 	if err != nil {
 		return nil, ipamError(ctx, plugin, "ADD", err)
 	}
-	out, err := current.NewResultFromResult(result)
+	out, err := resultOfIPAM(result)
 	if err != nil {
 		return nil, ipamError(ctx, plugin, "ADD", err)
+	}
+	return out, nil
+}
+
+// resultOfIPAM converts an answer of any version. JSON has null, which no version allows in its lists.
+func resultOfIPAM(answer types.Result) (*current.Result, error) {
+	out, err := current.NewResultFromResult(answer)
+	if err != nil {
+		return nil, err
+	}
+	if slices.Contains(out.IPs, nil) || slices.Contains(out.Routes, nil) {
+		return nil, errors.New("its answer has null among the addresses or routes")
 	}
 	return out, nil
 }
