@@ -21,6 +21,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
+// lockPatience is how long a worker waits for a bond's lock. The loop tries again soon.
+const lockPatience = 10 * time.Millisecond
+
 // keep wires the rooms together and runs until ctx ends.
 func keep(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
 	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet})
@@ -37,7 +40,7 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	readable := readable(records)
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockPatience: lockPatience,
 	})
 	journal := status.NewJournal(log)
 	reporter, err := newReporter(s, records.Dir(), setup.NetworkStatus, log)

@@ -1,8 +1,10 @@
 package reconcile_test
 
 import (
+	"errors"
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -95,4 +97,25 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	}
 	r.FailApplyIf(nil)
 	r.wantState(bond.StateReady)
+}
+
+// TestLockedBondOccupiesNoWorker: with LockPatience, Converge returns while another process holds the bond's lock.
+func TestLockedBondOccupiesNoWorker(t *testing.T) {
+	r := ready(t, world.OKD())
+	synctest.Test(t, func(t *testing.T) {
+		agent := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now, LockPatience: 20 * time.Millisecond})
+		unlock, err := r.store.Lock(t.Context(), r.Record.Key)
+		must(t, err)
+		start := time.Now()
+		if _, err := agent.Converge(t.Context(), r.Record.Key); !errors.Is(err, bond.ErrLocked) {
+			t.Errorf("error %v", err)
+		}
+		if waited := time.Since(start); waited > 100*time.Millisecond { // virtual time
+			t.Errorf("waited %s", waited)
+		}
+		unlock()
+		if out, err := agent.Converge(t.Context(), r.Record.Key); err != nil || out.Record == nil {
+			t.Errorf("when the lock is free: %v", err)
+		}
+	})
 }

@@ -32,6 +32,27 @@ func TestAddressWithAnotherPrefixLength(t *testing.T) {
 	}
 }
 
+// TestNothingIsRemovedInVain: an address that cannot be replaced now, because a pod keeps undoing repairs, stays.
+func TestNothingIsRemovedInVain(t *testing.T) {
+	r := ready(t, world.OKD())
+	for range 3 {
+		must(t, r.DeleteBond(world.PodPath, world.BondIf))
+		_, _ = r.converge()
+	}
+	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
+	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/64")}))
+	other := netip.MustParsePrefix("fd00::66/80")
+	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{Member: plan.OnBond, Bond: ref, Prefix: other}))
+	out, _ := r.converge()
+	if got := r.observedBond().Addresses; !slices.Contains(got, other) || out.RetryAfter == 0 {
+		t.Errorf("addresses %v, retry after %s", got, out.RetryAfter)
+	}
+	out = r.wantState(bond.StateReady)
+	if got := r.observedBond().Addresses; !slices.Contains(got, netip.MustParsePrefix("fd00::66/64")) || len(out.Record.Contested) > 0 {
+		t.Errorf("addresses %v, contested %v", got, out.Record.Contested)
+	}
+}
+
 // TestRouteWithAnotherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another is replaced.
 func TestRouteWithAnotherMTU(t *testing.T) {
 	for _, dst := range []string{"2001:db8:7::/48", "203.0.113.0/24"} {

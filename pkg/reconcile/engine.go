@@ -36,6 +36,9 @@ type Config struct {
 	Now func() time.Time
 	// Patience holds the times; the zero value means the defaults.
 	Patience Patience
+	// LockPatience is how long Converge waits for the bond's lock, which the other side may hold for as long as a driver
+	// takes; the error then matches bond.ErrLocked. Zero: as long as the store waits.
+	LockPatience time.Duration
 	// Setup may be nil: then the end of a pod's set-up is found by time alone.
 	Setup SetupEvidence
 }
@@ -54,6 +57,8 @@ type Engine struct {
 	now      func() time.Time
 	memories *memories
 	setup    SetupEvidence
+
+	lockPatience time.Duration
 }
 
 // New makes an Engine.
@@ -61,6 +66,7 @@ func New(c Config) *Engine {
 	e := &Engine{
 		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
 		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, setup: c.Setup,
+		lockPatience: c.LockPatience,
 	}
 	if e.log == nil {
 		e.log = zap.NewNop()
@@ -103,7 +109,7 @@ func (o *Outcome) Unattached() []int {
 // observing, or of an action that failed (all others were tried all the same; Outcome is
 // valid then). A record that does not exist is no error: Outcome.Record is nil.
 func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
-	unlock, err := e.store.Lock(ctx, k)
+	unlock, err := e.lock(ctx, k)
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -117,6 +123,15 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 		return Outcome{}, err
 	}
 	return e.converge(ctx, rec, false)
+}
+
+func (e *Engine) lock(ctx context.Context, k bond.Key) (unlock func(), err error) {
+	if e.lockPatience > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, e.lockPatience)
+		defer cancel()
+	}
+	return e.store.Lock(ctx, k)
 }
 
 // Update changes a record under the bond's lock. The error is bond.ErrNotFound where there

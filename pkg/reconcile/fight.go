@@ -138,12 +138,13 @@ func (s subject) on(rec *bond.Record) string {
 	return fmt.Sprintf("%s on %s", s.kind, name)
 }
 
-// fighting reports whether repairs of a member, or of the bond, are limited.
+// fighting reports whether repairs of a member, or of the bond, are limited. A bond that is deleted again and again takes
+// its members along.
 func (b *bondMemory) fighting(member int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for s, u := range b.budgets {
-		if s.member == member && u.fighting {
+		if u.fighting && (s.member == member || s.kind == plan.Kind(plan.CreateBond{})) {
 			return true
 		}
 	}

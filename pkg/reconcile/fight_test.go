@@ -45,7 +45,7 @@ func TestFightIsBounded(t *testing.T) {
 			r.BeforeApply(func(a plan.Action) { actions[plan.Kind(a)]++ })
 			out := r.fight(time.Minute, func() { undo(r) })
 			for kind, n := range actions {
-				if n > 2*13 { // of two members
+				if n > 3*13 { // of the bond and two members
 					t.Errorf("%d times %s in a minute", n, kind)
 				}
 			}

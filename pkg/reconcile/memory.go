@@ -164,8 +164,12 @@ func lastMinute(times []time.Time, now time.Time) []time.Time {
 	return slices.DeleteFunc(times, func(at time.Time) bool { return now.Sub(at) > contestWindow })
 }
 
-// lost notes that a member went missing; one that had come back just before is held.
+// lost notes that a member went missing; one that had come back just before is held. The bond is not, which would hold back
+// all that is done to it: its repairs have budgets.
 func (b *bondMemory) lost(i int, now time.Time) {
+	if i == plan.OnBond {
+		return
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	p := b.part(i)

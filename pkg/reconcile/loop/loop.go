@@ -57,6 +57,8 @@ type Loop struct {
 const (
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 30 * time.Second
+	// lockedRetry is the wait for a bond's lock.
+	lockedRetry = 250 * time.Millisecond
 )
 
 // New makes a Loop.
@@ -135,6 +137,11 @@ func (l *Loop) next(ctx context.Context) bool {
 func (l *Loop) look(ctx context.Context, k bond.Key) {
 	out, err := l.c.Engine.Converge(ctx, k)
 	switch {
+	case errors.Is(err, bond.ErrLocked):
+		// The plugin works on the bond. The worker is free for others meanwhile.
+		l.queue.Forget(k)
+		l.queue.AddAfter(k, lockedRetry)
+		return
 	case out.Record == nil && err == nil:
 		l.c.Forget(k)
 		l.queue.Forget(k)

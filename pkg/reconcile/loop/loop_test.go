@@ -9,6 +9,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
@@ -177,6 +180,30 @@ func TestRecordGone(t *testing.T) {
 		run(t, e, loop.Config{Forget: func(k bond.Key) { gone = append(gone, k) }}, time.Hour, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
 		if len(e.looks[key(1)]) != 1 || len(gone) != 1 {
 			t.Fatalf("%d looks, forgotten %v; want one of each", len(e.looks[key(1)]), gone)
+		}
+	})
+}
+
+// TestLockedBondIsTriedAgain: a bond whose lock the plugin holds occupies no worker, and is reconciled when the lock is free.
+func TestLockedBondIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.InfoLevel)
+		e := &engine{converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+			if k == key(0) && n <= 20 {
+				return reconcile.Outcome{}, fmt.Errorf("lock bond: %w", bond.ErrLocked)
+			}
+			return healthy(k), nil
+		}}
+		run(t, e, loop.Config{Workers: 1, Log: zap.New(core)}, time.Minute, func(l *loop.Loop) {
+			l.Enqueue(key(0), "test")
+			l.Enqueue(key(1), "test")
+		})
+		looks := e.looks[key(0)]
+		if len(looks) != 21 || looks[20].Sub(looks[0]) > 10*time.Second || len(e.looks[key(1)]) != 1 {
+			t.Errorf("%d attempts at %v", len(looks), looks)
+		}
+		if logs.Len() > 0 {
+			t.Errorf("logged: %v", logs.All())
 		}
 	})
 }

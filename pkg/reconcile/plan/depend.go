@@ -105,9 +105,10 @@ func announced(a Action) bool {
 // Unblocked are the actions that may be tried: those that are not skipped by skip, and do not depend on one that is left out.
 func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	var due, left []Action
-	for _, a := range actions {
+	for i, a := range actions {
+		replaced := slices.ContainsFunc(actions[i+1:], func(by Action) bool { return skip(by) && dependsOn(by, a) && removes(a) })
 		switch {
-		case skip(a), Blocked(a, left), Pointless(a, due):
+		case skip(a), replaced, Blocked(a, left), Pointless(a, due):
 			left = append(left, a)
 		default:
 			due = append(due, a)
@@ -115,6 +116,9 @@ func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	}
 	return due
 }
+
+// removes: nothing is removed to be replaced unless what replaces it may be added.
+func removes(a Action) bool { return is[DelAddress](a) || is[DeleteRoute](a) }
 
 // Blocked reports whether an action depends on one of those that failed or were left out.
 func Blocked(a Action, left []Action) bool {
