@@ -35,11 +35,12 @@ func TestAddressWithAnotherPrefixLength(t *testing.T) {
 // TestNothingIsRemovedInVain: an address that cannot be replaced now, because a pod keeps undoing repairs, stays.
 func TestNothingIsRemovedInVain(t *testing.T) {
 	r := ready(t, world.OKD())
-	for range 3 {
-		must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r.clock.turn(2 * time.Minute) // since ADD
+	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
+	for _, p := range []string{"fd00::66/64", "10.56.217.66/24", "fd00::66/64"} {
+		must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix(p)}))
 		_, _ = r.converge()
 	}
-	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
 	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/64")}))
 	other := netip.MustParsePrefix("fd00::66/80")
 	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{Member: plan.OnBond, Bond: ref, Prefix: other}))

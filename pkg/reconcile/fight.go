@@ -39,30 +39,35 @@ func (b *budget) free() time.Time {
 }
 
 // budgetOf is the subject of an action without its detail: all addresses share one budget, and all routes. Whatever only the
-// host can undo has none: a member that is lost again and again is held back by Patience.Flap.
-func budgetOf(a plan.Action) (s subject, limited bool) {
+// host can undo has none: a member that is lost again and again is held back by Patience.Flap. Addresses and routes that went
+// with the bond have one apart from those that were removed by themselves.
+func (r *repairing) budgetOf(a plan.Action) (s subject, limited bool) {
 	kind, _, _ := strings.Cut(plan.Kind(a), " ")
 	switch a.(type) {
 	case plan.MoveToPod, plan.RestoreVF, plan.Bounce, plan.Announce:
 		return subject{}, false
+	}
+	if plan.Contestable(a) != "" && r.rec.Restoring {
+		kind += " after a loss"
 	}
 	return subject{member: a.On(), kind: kind}, true
 }
 
 // repairing is one call of converge, in which each budget is charged once, however many rounds it takes.
 type repairing struct {
+	rec     *bond.Record
 	limited bool // repairs of a bond whose ADD returned; not ADD, and not DEL
 	charged map[subject]bool
 	back    map[int]bool // members that came back from the host: their way into the bond is free
 }
 
 func newRepairing(rec *bond.Record) *repairing {
-	return &repairing{limited: rec.Phase == bond.PhaseReady, charged: map[subject]bool{}, back: map[int]bool{}}
+	return &repairing{rec: rec, limited: rec.Phase == bond.PhaseReady, charged: map[subject]bool{}, back: map[int]bool{}}
 }
 
 // unaffordable returns when an action may be tried for its budget; zero: now. The caller holds b.mu.
 func (b *bondMemory) unaffordable(r *repairing, a plan.Action, now time.Time) time.Time {
-	s, limited := budgetOf(a)
+	s, limited := r.budgetOf(a)
 	if !limited || !r.limited || r.charged[s] || r.back[a.On()] || b.budgets[s] == nil {
 		return time.Time{}
 	}
@@ -80,7 +85,7 @@ func (b *bondMemory) charge(r *repairing, a plan.Action, now time.Time) {
 	if _, moved := a.(plan.MoveToPod); moved {
 		r.back[a.On()] = true
 	}
-	s, limited := budgetOf(a)
+	s, limited := r.budgetOf(a)
 	if !limited || !r.limited || r.charged[s] || r.back[a.On()] {
 		return
 	}
@@ -100,7 +105,7 @@ func (b *bondMemory) fights(r *repairing, actions []plan.Action, now time.Time) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range actions {
-		if s, _ := budgetOf(a); !b.unaffordable(r, a, now).IsZero() && !b.budgets[s].fighting {
+		if s, _ := r.budgetOf(a); !b.unaffordable(r, a, now).IsZero() && !b.budgets[s].fighting {
 			u := b.budgets[s]
 			u.fighting, u.reported = true, now
 			begun = append(begun, fight{s, u.count})

@@ -82,3 +82,22 @@ func TestFightLeavesEssentialsAlone(t *testing.T) {
 	}
 	r.wantState(bond.StateReady)
 }
+
+// TestFaultsOfAllKindsAreNoFight: different faults in a row are repaired at once, each.
+func TestFaultsOfAllKindsAreNoFight(t *testing.T) {
+	r := ready(t, world.OKD())
+	for _, fault := range []func(){
+		func() { must(t, r.DeleteBond(world.PodPath, world.BondIf)) },
+		func() { must(t, r.SetDown(world.PodPath, world.BondIf)) },
+		func() { must(t, r.SetMTU(world.PodPath, world.BondIf, 1280)) },
+		func() { must(t, r.FlushAddresses(world.PodPath, world.BondIf)) },
+		func() { must(t, r.FlushRoutes(world.PodPath, world.BondIf)) },
+		func() { must(t, r.DeleteBond(world.PodPath, world.BondIf)) },
+	} {
+		fault()
+		if out, err := r.converge(); err != nil || out.Status.State != bond.StateReady || out.RetryAfter != 0 {
+			t.Errorf("%s: %s, %v", out.Status.State, out.Status.Reason, err)
+		}
+		r.clock.turn(4 * time.Second)
+	}
+}
