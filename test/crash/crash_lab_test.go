@@ -40,7 +40,7 @@ var scenes = []scene{
 		name:    "DEL",
 		prepare: add,
 		run:     func(p *pod, kill int) ([]string, bool) { return p.del(kill, false) },
-		endings: []func(*pod){del, func(p *pod) { release(p); del(p) }, func(p *pod) { add(p); del(p) }},
+		endings: []func(*pod){del, func(p *pod) { release(p); del(p) }, func(p *pod) { del(p); add(p); del(p) }},
 		finish:  func(*pod) {},
 	},
 	{
@@ -124,7 +124,7 @@ func TestKilledAnywhere(t *testing.T) {
 				changes, killed := s.run(p, n)
 				if !killed {
 					s.finish(p)
-					t.Logf("%d kill points of %d, %d leaks", points, len(changes), leaks)
+					t.Logf("%d kill points, %d leaks; a run that is not killed makes %d changes", points, leaks, len(changes))
 					break
 				}
 				points++
