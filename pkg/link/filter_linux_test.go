@@ -46,12 +46,12 @@ func TestKernelFilters(t *testing.T) {
 	}
 }
 
-// TestLinkGoneMeanwhile: the kernel refuses to filter by a link that is gone, which then has nothing.
+// TestLinkGoneMeanwhile: the kernel refuses to filter by a link that is gone, which has nothing then, and that is not learned.
 func TestLinkGoneMeanwhile(t *testing.T) {
 	c := newRig(t).conn()
 	const noLink = 4711
 	o := bond.ObservedBond{Link: bond.Link{Index: noLink}}
-	if err := c.observeNetwork(&bond.Record{}, &o); err != nil || len(o.Addresses)+len(o.Routes) > 0 || o.Unread != "" {
+	if err := c.observeNetwork(&bond.Record{}, &o); err != nil || len(o.Addresses)+len(o.Routes) > 0 || o.Unread == "" {
 		t.Errorf("%+v (%v)", o, err)
 	}
 	if slaves, err := c.slavesOf(noLink); err != nil || len(slaves) > 0 {

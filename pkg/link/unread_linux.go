@@ -88,11 +88,29 @@ func (c *conn) observeNetwork(r *bond.Record, o *bond.ObservedBond) error {
 	if err == nil {
 		err = c.observeRoutes(r, o)
 	}
+	if err == nil {
+		return c.confirmUp(o)
+	}
 	if !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return err
 	}
 	plan.NewAddressList(r, o)
 	plan.NewRouteList(r, o)
 	o.Unread = fmt.Sprintf("the pod changes its addresses or routes faster than they can be read (%d attempts); they are checked when it stops", dumpTries)
+	return nil
+}
+
+// confirmUp reads the bond's state again. If it went down after its link was read, it took its routes along, and nobody
+// may take that for another writer's wish.
+func (c *conn) confirmUp(o *bond.ObservedBond) error {
+	now, err := c.lookUp(o.Index)
+	switch {
+	case err != nil:
+		return err
+	case now == nil:
+		o.Unread = "the bond was deleted while it was observed"
+	default:
+		o.Up, o.Carrier = o.Up && now.Up, now.Carrier
+	}
 	return nil
 }

@@ -1,0 +1,41 @@
+//go:build lab
+
+package link
+
+import (
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// A bond that goes down, or away, between the reading of its link and of its routes is not seen as up without routes: the
+// absence would be learned as another writer's wish.
+func TestBondChangesWhileItIsObserved(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		change []string
+		unread bool
+	}{
+		{"down", []string{"link", "set", "bond0", "down"}, false},
+		{"deleted", []string{"link", "del", "bond0"}, true},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			g := newRig(t)
+			g.in(g.pod, "link", "add", "bond0", "type", "bond", "mode", "active-backup")
+			g.in(g.pod, "addr", "add", "192.0.2.7/24", "dev", "bond0")
+			g.in(g.pod, "link", "set", "bond0", "up")
+			c := g.conn()
+			o := bond.Observed{Members: make([]bond.ObservedMember, len(g.r.Members))}
+			if err := c.observe(g.r, &o); err != nil || o.Bond == nil || !o.Bond.Up {
+				t.Fatalf("bond %+v, error %v", o.Bond, err)
+			}
+			g.in(g.pod, tc.change...)
+			if err := c.observeNetwork(g.r, o.Bond); err != nil {
+				t.Fatal(err)
+			}
+			if tc.unread != (o.Bond.Unread != "") || !tc.unread && o.Bond.Up {
+				t.Errorf("up %t, unread %q, routes %v", o.Bond.Up, o.Bond.Unread, o.Bond.Routes)
+			}
+		})
+	}
+}
