@@ -87,7 +87,8 @@ walk: deps bin/lab build plugins ## Take random walks on the kernel and on the f
 	@bin/lab test -timeout 20m -env BONDKEEPER_WALKS=1 -run 'TestContract/random_walk' ./pkg/link
 
 .PHONY: faults
-faults: deps bin/lab build plugins ## Kill the plugin and the agent before each single change that they make, in the lab, and count leaks (half an hour)
+faults: deps bin/lab build plugins ## Fail each action with each error, and kill plugin and agent before each single change in the lab; print counts (half an hour)
+	@BONDKEEPER_ALL_ERRORS=1 go test -count 1 -timeout 30m -v -run TestEveryErrorAtEveryAction ./pkg/reconcile | grep -v '^=== '
 	@bin/lab test -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
 
 .PHONY: lint

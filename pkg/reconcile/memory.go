@@ -203,13 +203,15 @@ func (b *bondMemory) retryAfter(r *repairing, p plan.Plan, now time.Time) time.D
 			consider(hold)
 		}
 	}
-	for _, part := range b.parts {
+	for i, part := range b.parts {
 		if !part.untoldSince.IsZero() {
 			// As long again as it has lasted: no event will come, and a PF may stay away for good.
 			consider(now.Add(min(max(now.Sub(part.untoldSince), b.patience.FirstRetry), b.patience.LastRetry)))
 		}
+		// A planned bounce has its own hold. To look again at once until that ends would be a busy loop.
+		bouncing := slices.ContainsFunc(p.Actions, func(a plan.Action) bool { _, ok := a.(plan.Bounce); return ok && a.On() == i })
 		patient := part.deafSince.Add(b.patience.Carrier)
-		if !part.deafSince.IsZero() && (!part.bounced || now.Before(patient)) {
+		if !part.deafSince.IsZero() && (now.Before(patient) || !part.bounced && !bouncing) {
 			consider(patient)
 		}
 	}

@@ -1,0 +1,102 @@
+package reconcile_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// refusals are what an action can fail with: each class, and errors that package link puts into none.
+var refusals = []error{
+	bond.ErrGone, bond.ErrBusy, bond.ErrStale, bond.ErrUnsupported, bond.ErrInvalid, bond.ErrInUse,
+	unix.EPERM, unix.EINVAL, unix.EIO, unix.EEXIST,
+}
+
+// Whatever single action fails, with whatever error, once or four times: the others go on, no bond is worked on without end,
+// and once the action succeeds all is as without the failure. A DEL that meets it ends, too.
+func TestEveryErrorAtEveryAction(t *testing.T) {
+	faults := append(world.Faults(), world.Fault{Name: "none: made anew", Do: func(w *world.World) { _ = w.DeleteLink(world.PodPath, world.BondIf) }})
+	stride := 20 // of all cases; make faults tries each
+	if os.Getenv("BONDKEEPER_ALL_ERRORS") != "" {
+		stride = 1
+	}
+	tried, cases := 0, 0
+	for _, f := range faults {
+		t.Run(f.Name, func(t *testing.T) {
+			want, actions := repaired(t, f, nil, 0)
+			for n := range actions {
+				for i, err := range refusals {
+					if cases++; cases%stride != 0 {
+						continue
+					}
+					tried++
+					times := 1 + 3*((n+i)%2)
+					if got, _ := repaired(t, f, refuse(n, times, err), times); got != want {
+						t.Errorf("action %d fails %d times with %q: %s, want %s", n+1, times, err, got, want)
+					}
+				}
+			}
+		})
+	}
+	t.Logf("%d faults, %d of %d cases of a failed action tried", len(faults), tried, cases)
+}
+
+// refuse fails the n-th action of a repair, and the same one again until it has failed so many times.
+func refuse(n, times int, err error) func(plan.Action) error {
+	seen, what, failed := 0, "", 0
+	return func(a plan.Action) error {
+		text := fmt.Sprintf("%T %v", a, a)
+		if what == "" && seen == n {
+			what = text
+		}
+		seen++
+		if text != what || failed == times {
+			return nil
+		}
+		failed++
+		return fmt.Errorf("injected: %w", err)
+	}
+}
+
+// repaired lets a fault befall a bond, and says how it is in the end, and how many actions it took.
+func repaired(t *testing.T, f world.Fault, fail func(plan.Action) error, times int) (end string, actions int) {
+	t.Helper()
+	r := ready(t, world.OKD())
+	applies := 0
+	r.FailApplyIf(func(a plan.Action) error {
+		applies++
+		if fail == nil {
+			return nil
+		}
+		return fail(a)
+	})
+	f.Do(r.World)
+	r.patient()
+	r.Heal()
+	out := r.patient()
+	if most := 200; applies > most {
+		t.Errorf("%d actions", applies)
+	}
+	end = fmt.Sprintf("%s, settled %t, %d losses open", out.Status.State, out.Record.Settled, len(out.Record.Repairs.Open))
+	if b := out.Observed.Bond; b != nil {
+		end += fmt.Sprintf(", MTU %d, %d addresses, %d routes", b.MTU, len(b.Addresses), len(b.Routes))
+	}
+	err := r.engine.Release(t.Context(), r.Record.Key)
+	for range times + 1 { // a runtime tries again
+		if err == nil {
+			break
+		}
+		err = r.engine.Release(t.Context(), r.Record.Key)
+	}
+	if err != nil && !errors.Is(err, bond.ErrNotFound) {
+		t.Errorf("release: %v", err)
+	}
+	return end, applies
+}
