@@ -13,7 +13,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # change what the cards keep; LAB_GUESTS guests run at once, so the packages that take longest come first; and flags
 # for the runner:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/heal ./test/chains ./test/crash ./test/rights ./test/sandbox ./pkg/watch ./test/peers/sriov ./test/lab/...
+LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/sandbox ./test/heal ./test/chains ./test/crash ./test/rights ./pkg/watch ./test/peers/sriov ./test/lab/...
 LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
