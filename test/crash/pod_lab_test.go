@@ -189,8 +189,8 @@ func (p *pod) verb(kill int, verb string, must bool) ([]string, bool) {
 	return changes, killed
 }
 
-// sweep does what a running agent does from time to time: it removes the lock files and unfinished files that killed processes
-// left, when they are old.
+// sweep does what a running agent does from time to time: it removes what killed processes
+// left, when it is old: locks, deletion marks and unfinished files.
 func (p *pod) sweep() {
 	p.t.Helper()
 	records, err := store.Open(store.DefaultDir)
@@ -198,7 +198,7 @@ func (p *pod) sweep() {
 		p.t.Fatal(err)
 	}
 	old := time.Now().Add(-24 * time.Hour)
-	for _, dir := range []string{"tmp", "spare", "locks"} {
+	for _, dir := range []string{"tmp", "spare", "locks", "deletions"} {
 		for _, f := range filesBelow(p.t, filepath.Join(store.DefaultDir, dir)) {
 			if err = os.Chtimes(f, old, old); err != nil {
 				p.t.Fatal(err)
