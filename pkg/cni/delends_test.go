@@ -18,7 +18,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
 // TestDelOfWhatAddRejects: DEL succeeds with each config and container ID that ADD rejects, and makes nothing. The state
@@ -160,13 +159,11 @@ func TestDelWithoutIPAM(t *testing.T) {
 					t.Fatalf("DEL %d left the record %s with %+v", attempt, r.Phase, r.CNI)
 				}
 			}
-			agent := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
-			k := bond.Key{ContainerID: "c1", IfName: "bond0"}
-			if err := agent.Release(t.Context(), k); err == nil {
+			if err := n.engine().ReleaseRecord(t.Context(), n.record("c1")); err == nil {
 				t.Fatal("the agent's release succeeds without IPAM")
 			}
 			n.must(repair())
-			n.must(agent.Release(t.Context(), k))
+			n.must(n.engine().ReleaseRecord(t.Context(), n.record("c1")))
 			n.nothingLeft(before)
 		})
 	}
@@ -185,13 +182,12 @@ func TestIPAMThatNeverWorked(t *testing.T) {
 		t.Error("the second attempt is not the last")
 	}
 	n.mustDel(args)
-	agent := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
 	for range 6 {
-		if err := agent.Release(t.Context(), bond.Key{ContainerID: "c1", IfName: "bond0"}); err == nil {
+		if err := n.engine().ReleaseRecord(t.Context(), n.record("c1")); err == nil {
 			t.Error("given up too early")
 		}
 	}
-	n.must(agent.Release(t.Context(), bond.Key{ContainerID: "c1", IfName: "bond0"}))
+	n.must(n.engine().ReleaseRecord(t.Context(), n.record("c1")))
 	n.nothingLeft(before)
 }
 
@@ -265,8 +261,7 @@ func TestLateRelease(t *testing.T) {
 	g.touch(t, "hold-DEL")
 	released := make(chan error, 1)
 	go func() {
-		agent := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
-		released <- agent.Release(t.Context(), r.Key)
+		released <- n.engine().ReleaseRecord(t.Context(), r)
 	}()
 	waitFor(t, "the agent's call", g.entered)
 	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
@@ -337,8 +332,7 @@ func TestDelOnAFullDisk(t *testing.T) {
 	}
 	n.mustDel(n.args("c2", pod, n.config(nil))) // without a record
 	n.must(os.RemoveAll(filler))
-	agent := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
-	n.must(agent.Release(t.Context(), bond.Key{ContainerID: "c1", IfName: "bond0"}))
+	n.must(n.engine().ReleaseRecord(t.Context(), n.record("c1")))
 	n.nothingLeft(before)
 }
 

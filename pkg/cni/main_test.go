@@ -109,7 +109,7 @@ func (n *node) sandbox(path string) (bond.Sandbox, error) {
 
 // engine is the agent's, on the same kernel and store.
 func (n *node) engine() *reconcile.Engine {
-	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store})
+	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
 }
 
 // findMembers is what link.Kernel does, on the fake.

@@ -1,7 +1,6 @@
 package reconcile_test
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"testing"
@@ -95,7 +94,7 @@ func repaired(t *testing.T, f world.Fault, fail func(plan.Action) error, times i
 		}
 		err = r.engine.Release(t.Context(), r.Record.Key)
 	}
-	if err != nil && !errors.Is(err, bond.ErrNotFound) {
+	if err != nil {
 		t.Errorf("release: %v", err)
 	}
 	return end, applies

@@ -20,21 +20,10 @@ const (
 	maxIPAMAttempts = 3
 )
 
-// Release does what DEL does: it makes the record a tombstone, gives the addresses back
-// to IPAM, takes the bond down, gives the members back and removes the record. It can be
-// called any number of times, and by the plugin and the agent at once. Without a record
-// there is nothing to do. After an error the tombstone stands and Release is to be
-// called again.
-func (e *Engine) Release(ctx context.Context, k bond.Key) error {
-	_, err := e.release(ctx, k, releaseMode{})
-	if errors.Is(err, bond.ErrNotFound) {
-		return nil
-	}
-	return err
-}
-
-// ReleaseRecord is Release for a bond whose record was read before. If another ADD has replaced the record since, there is
-// nothing to do.
+// ReleaseRecord does what DEL does for a bond whose record was read before: it makes the record a tombstone, gives the
+// addresses back to IPAM, takes the bond down, gives the members back and removes the record. It can be called any number of
+// times, and by the plugin and the agent at once. Without a record, and with that of another ADD, there is nothing to do.
+// After an error the tombstone stands and ReleaseRecord is to be called again.
 func (e *Engine) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 	_, err := e.release(ctx, r.Key, releaseMode{only: r})
 	if errors.Is(err, bond.ErrNotFound) {
@@ -51,7 +40,7 @@ type releaseMode struct {
 	forDEL bool
 }
 
-// Delete is Release for a DEL, which must end. When the bond is down, its members are returned and the IPAM plugin has failed
+// Delete is ReleaseRecord for a DEL, which has read no record and must end. When the bond is down, its members are returned and the IPAM plugin has failed
 // three times, Delete succeeds. The tombstone then remains, and the agent continues. The error is bond.ErrNotFound if there
 // is no record.
 func (e *Engine) Delete(ctx context.Context, k bond.Key) error {

@@ -67,8 +67,8 @@ func (b *bondMemory) due(r *repairing, actions []plan.Action, now time.Time) []p
 	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.heldUntil(r, a, now)) })
 }
 
-// applied notes that an action was reported as done; confirm finds out whether it was. afterLoss: the bond was lost or down, which takes its addresses and routes, so
-// no other writer insists on anything.
+// applied notes that an action was reported as done; confirm finds out whether it was. afterLoss: the bond was lost or
+// down, which takes its addresses and routes, so no other writer insists on anything.
 func (b *bondMemory) applied(a plan.Action, afterLoss bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

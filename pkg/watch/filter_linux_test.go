@@ -118,7 +118,7 @@ func TestFloodOfAPod(t *testing.T) {
 	l, _ := listenTo(t, indexOf(nil))
 	l.hub.index.Store(newIndex([]Watched{w}, noNSID, ids.assign))
 	err = l.read(t.Context(), s)
-	if !errors.Is(err, unix.ENOBUFS) || !strings.Contains(err.Error(), "of the pod of bond "+w.Key.String()) {
+	if !errors.Is(err, unix.ENOBUFS) || !strings.Contains(err.Error(), "come from the pod of bond "+w.Key.String()) {
 		t.Errorf("after a flood of link events: %v", err)
 	}
 }

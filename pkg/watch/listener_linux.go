@@ -111,11 +111,11 @@ func (l *listener) source(s *socket) string {
 			most = nsid
 		}
 	}
-	name := fmt.Sprintf("the netns with ID %d, which has no bond", most)
+	name := fmt.Sprintf("the netns with ID %d, which has no bond of ours", most)
 	if keys := l.hub.index.Load().sandboxes[most]; most == noNSID {
 		name = "the host's netns"
 	} else if len(keys) > 0 {
 		name = "the pod of bond " + keys[0].String()
 	}
-	return fmt.Sprintf("%d of %d events in the full buffer are of %s", from[most], total, name)
+	return fmt.Sprintf("%d of %d events in the full buffer come from %s", from[most], total, name)
 }

@@ -104,6 +104,13 @@ func (n *node) engine() *reconcile.Engine {
 	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &cni.IPAM{Stderr: &n.stderr}})
 }
 
+// release is the agent's release of a bond.
+func (n *node) release(k bond.Key) error {
+	rec, err := n.store.Load(k)
+	n.must(err)
+	return n.engine().ReleaseRecord(n.t.Context(), rec)
+}
+
 func (n *node) findMembers(_ context.Context, s bond.Search) (bond.Found, error) {
 	var found bond.Found
 	for _, name := range s.Names {

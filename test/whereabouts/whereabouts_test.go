@@ -80,7 +80,7 @@ func TestAgentWithoutAccess(t *testing.T) {
 	n.noAccess()
 	key := bond.Key{ContainerID: "c2", IfName: "bond0"}
 	for range 2 {
-		if err := n.engine().Release(t.Context(), key); err == nil || !strings.Contains(err.Error(), "IPAM whereabouts DEL") {
+		if err := n.release(key); err == nil || !strings.Contains(err.Error(), "IPAM whereabouts DEL") {
 			t.Fatalf("release without access: %v", err)
 		}
 	}
@@ -94,7 +94,7 @@ func TestAgentWithoutAccess(t *testing.T) {
 	}
 
 	n.inContainer(key)
-	n.must(n.engine().Release(t.Context(), key))
+	n.must(n.release(key))
 	if _, err := n.store.Load(key); !errors.Is(err, bond.ErrNotFound) {
 		t.Errorf("the record is still there: %v", err)
 	}
@@ -119,7 +119,7 @@ func TestAgentWithoutRights(t *testing.T) {
 	nobody, err := cp.WriteKubeconfig("nobody", cp.As("nobody"))
 	n.must(err)
 	n.access(nobody)
-	n.must(n.engine().Release(t.Context(), bond.Key{ContainerID: "c3", IfName: "bond0"}))
+	n.must(n.release(bond.Key{ContainerID: "c3", IfName: "bond0"}))
 	if a := allocated(t); !strings.Contains(a, "demo/c3") {
 		t.Errorf("whereabouts has released, or no longer reports success: %s", a)
 	}
