@@ -96,11 +96,11 @@ func logStop(log *zap.Logger, st watch.Stats) {
 // sweepPause is the time between two sweeps for lock files that killed processes left.
 const sweepPause = 10 * time.Minute
 
-// sweepLocks removes left lock files at the agent's start and from time to time.
+// sweepLocks removes the lock files of killed processes at the agent's start and from time to time.
 func sweepLocks(ctx context.Context, records *store.Store, log *zap.Logger) {
 	for {
 		if err := records.SweepLocks(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("left lock files cannot be removed", zap.Error(err))
+			log.Warn("lock files of killed processes cannot be removed", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
