@@ -276,11 +276,7 @@ func TestLateRelease(t *testing.T) {
 	g.touch(t, "open")
 	n.must(<-released)
 	n.must(<-added)
-	if r := n.record("c1"); r.Phase != bond.PhaseReady || len(n.leases()) != 1 {
-		t.Errorf("record is %s, leases %v; want the new ADD's", r.Phase, n.leases())
-	}
-	n.mustDel(args)
-	n.nothingLeft(before)
+	n.endsReady(args, before)
 }
 
 // TestLateReleaseWithoutRecord is the same for a DEL that found no record.
@@ -299,11 +295,7 @@ func TestLateReleaseWithoutRecord(t *testing.T) {
 	g.touch(t, "open")
 	n.must(<-deleted)
 	n.must(<-added)
-	if r := n.record("c1"); r.Phase != bond.PhaseReady || len(n.leases()) != 1 {
-		t.Errorf("record is %s, leases %v; want the new ADD's", r.Phase, n.leases())
-	}
-	n.mustDel(args)
-	n.nothingLeft(before)
+	n.endsReady(args, before)
 }
 
 // TestDelOnAFullDisk: without room for one more file, not even for a lock, the bond is taken down by the first DEL and the third

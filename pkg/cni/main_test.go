@@ -324,6 +324,16 @@ func (n *node) nothingLeft(before string) {
 }
 
 // link wants a link to be there.
+// endsReady checks that the record and the only lease are those of an ADD that has succeeded, and takes its bond down.
+func (n *node) endsReady(args *skel.CmdArgs, before string) {
+	n.t.Helper()
+	if r := n.record(args.ContainerID); r.Phase != bond.PhaseReady || len(n.leases()) != 1 {
+		n.t.Errorf("record is %s, leases %v; want the new ADD's", r.Phase, n.leases())
+	}
+	n.mustDel(args)
+	n.nothingLeft(before)
+}
+
 func (n *node) link(path, name string) bond.Link {
 	n.t.Helper()
 	l, found := n.Link(path, name)

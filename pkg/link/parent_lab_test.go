@@ -14,11 +14,7 @@ import (
 func TestVFWithoutAddress(t *testing.T) {
 	g := newVFRig(t)
 	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")
-	pod, err := g.k.openPod(t.Context(), g.r.Sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pod.close()
+	pod := g.conn()
 	d, err := pod.byName("net1", false)
 	if err != nil {
 		t.Fatal(err)

@@ -32,11 +32,7 @@ func TestRecognisable(t *testing.T) {
 func TestParentOfAVirtualLink(t *testing.T) {
 	g := newRig(t)
 	g.member("net1")
-	pod, err := g.k.openPod(t.Context(), g.r.Sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer pod.close()
+	pod := g.conn()
 	d, err := pod.byName("net1", false)
 	if err != nil {
 		t.Fatal(err)
