@@ -117,11 +117,7 @@ func (e *Engine) open(rec *bond.Record, losses map[string]part, mem *bondMemory,
 			mem.lost(i, now)
 		}
 		changed = true
-		level := zap.WarnLevel
-		if mem.fighting(i) {
-			level = zap.DebugLevel
-		}
-		e.logFor(rec).Log(level, "loss", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
+		e.logFor(rec).Log(mem.lossLevel(i, s.code), "loss", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
 	}
 	return changed
 }
@@ -140,7 +136,7 @@ func (e *Engine) close(rec *bond.Record, losses map[string]part, mem *bondMemory
 		rec.Repairs.Last = &bond.Repair{Member: name, Cause: loss.Cause, At: now, Took: took.Milliseconds()}
 		mem.returned(i, now)
 		changed = true
-		e.logFor(rec).Log(mem.levelOf(i), "repaired", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
+		e.logFor(rec).Log(mem.repairLevel(i), "repaired", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
 	}
 	return changed
 }

@@ -274,7 +274,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			done = append(done, a)
 			mem.applied(a, rec.Restoring, e.now())
 			mem.charge(repair, a, e.now())
-			log.Log(mem.levelOf(a.On()), "applied", zap.Stringer("action", a))
+			log.Log(mem.actionLevel(a.On()), "applied", zap.Stringer("action", a))
 			continue
 		}
 		left = append(left, a)

@@ -156,8 +156,31 @@ func (b *bondMemory) fighting(member int) bool {
 	return false
 }
 
-// levelOf is that of log lines about a member or the bond: what is repaired again and again is not logged each time.
-func (b *bondMemory) levelOf(member int) zapcore.Level {
+// lossLevel is the level of the log line about a loss. What is repaired again and again is not logged each time. A VF that
+// has left the pod is: only the host can cause that.
+func (b *bondMemory) lossLevel(member int, c plan.Code) zapcore.Level {
+	quiet := c != plan.MemberLost && c != plan.MemberInHost && b.fighting(member)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.part(member).quiet = quiet
+	if quiet {
+		return zap.DebugLevel
+	}
+	return zap.WarnLevel
+}
+
+// repairLevel is the level of the log line about the end of a loss: a reader who saw the loss sees its end.
+func (b *bondMemory) repairLevel(member int) zapcore.Level {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.part(member).quiet {
+		return zap.DebugLevel
+	}
+	return zap.InfoLevel
+}
+
+// actionLevel is the level of the log line about a change that was made.
+func (b *bondMemory) actionLevel(member int) zapcore.Level {
 	if b.fighting(member) {
 		return zap.DebugLevel
 	}

@@ -52,6 +52,14 @@ func TestFightIsBounded(t *testing.T) {
 			if n := logs.Len(); n > 100 {
 				t.Errorf("%d log lines in a minute", n)
 			}
+			last, err := r.converge()
+			for i := 0; err == nil && last.RetryAfter > 0 && i < 10; i++ {
+				r.clock.turn(last.RetryAfter)
+				last, err = r.converge()
+			}
+			if losses, repairs := logs.FilterMessage("loss").Len(), logs.FilterMessage("repaired").Len(); losses == 0 && name != "option" && name != "addresses flushed" || losses != repairs {
+				t.Errorf("%d losses and %d repairs are logged (%v)", losses, repairs, err)
+			}
 			contested := len(out.Record.Contested) > 0 // and so the fight is over
 			if warned := strings.Contains(strings.Join(out.Status.Warnings, " "), "keeps undoing repairs"); !contested && (!warned || out.Status.Fighting == 0) {
 				t.Errorf("not reported: %+v", out.Status)

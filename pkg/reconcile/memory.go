@@ -97,6 +97,7 @@ type partMemory struct {
 	deafSince time.Time // up, no carrier, its PF has one
 	bounced   bool
 	returned  time.Time
+	quiet     bool // its last loss was logged at debug level
 	// untoldSince: it is a VF in the host of which its PF does not tell.
 	untoldSince time.Time
 }

@@ -52,6 +52,7 @@ func (s *Store) tryLock(k bond.Key) (unlock func(), err error) {
 	}
 	if err := tryAcquire(f); err != nil {
 		release(f)
+		s.removeLock(k) // the attempt may have been in the way of the holder's
 		return nil, err
 	}
 	return s.unlocker(f, k), nil

@@ -19,6 +19,9 @@ const agentLock = "agent" + lockSuffix
 // errUnlinked: the lock is on a file that was removed, so it excludes nobody.
 var errUnlinked = errors.New("the lock file was removed")
 
+// errHeld: a process has the lock, and nobody waited for it.
+var errHeld = errors.New("the lock is held")
+
 // removeLock removes the lock file of a bond that has no record, if no process holds the lock or waits for it. It is
 // called after every unlock and after every wait that failed, so the last of several processes removes the file.
 //
@@ -34,9 +37,27 @@ func (s *Store) removeLock(k bond.Key) {
 		return
 	}
 	defer release(f)
+	if acquireAlone(f) != nil {
+		return
+	}
 	// Only the holder removes the file. No other process can have made a new one meanwhile: tryAcquire has compared them.
-	if tryAcquire(f) == nil && !s.recorded(k) {
+	if !s.recorded(k) {
 		_ = os.Remove(path)
+	}
+}
+
+// acquireAlone is tryAcquire for a remover, which must not get in the way of another one. A holder that unlocks while this
+// one is first in line finds the line taken and leaves the file to it. So the attempt is over only if the lock is still held
+// after the place in line was given back: that holder has its own attempt to remove the file before it.
+func acquireAlone(f *os.File) error {
+	for {
+		err := tryAcquire(f)
+		if !errors.Is(err, errHeld) || flock(f, unix.LOCK_EX) != nil {
+			return err
+		}
+		if err := flock(f, unix.LOCK_UN); err != nil {
+			return err
+		}
 	}
 }
 
@@ -52,6 +73,9 @@ func tryAcquire(f *os.File) error {
 		return err
 	}
 	err := flock(f, unix.LOCK_EX)
+	if errors.Is(err, unix.EAGAIN) {
+		err = fmt.Errorf("%w: %w", errHeld, err)
+	}
 	if err == nil && !isAt(f, f.Name()) {
 		err = errUnlinked
 	}
