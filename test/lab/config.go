@@ -24,6 +24,10 @@ const (
 	// above 4 GiB, QEMU 10.0 maps them cut to 32 bits, and no VF ever gets a carrier.
 	MaxMemoryMiB = 2560
 
+	// MaxCPUs is the most processors that a guest may have.
+	MaxCPUs = 8
+
+	defaultCPUs        = 1
 	defaultMemoryMiB   = 1024
 	defaultBootTimeout = 3 * time.Minute
 	defaultProbeTime   = time.Minute
@@ -33,6 +37,9 @@ const (
 type Config struct {
 	// Cards is the number of SR-IOV cards, VFs the number of virtual functions to make on each.
 	Cards, VFs int
+	// CPUs is the number of the guest's processors; 0 means 1, at most MaxCPUs. Emulated processors wait for each other:
+	// the same work costs 2.5 times the host's CPU time with two of them.
+	CPUs int
 	// MemoryMiB is the guest's memory; 0 means 1024, at most MaxMemoryMiB.
 	MemoryMiB int
 	// UserNet adds a card in QEMU's user-mode network, through which the guest reaches the host's loopback
@@ -62,6 +69,9 @@ type Config struct {
 
 // complete checks the config and fills in what was left to us.
 func (c Config) complete() (Config, error) {
+	if c.CPUs == 0 {
+		c.CPUs = defaultCPUs
+	}
 	if c.MemoryMiB == 0 {
 		c.MemoryMiB = defaultMemoryMiB
 	}
@@ -82,6 +92,8 @@ func (c Config) complete() (Config, error) {
 		return c, fmt.Errorf("lab: %d cards: want 0 to %d", c.Cards, MaxCards)
 	case c.VFs < 0 || c.VFs > MaxVFs:
 		return c, fmt.Errorf("lab: %d VFs a card: want 0 to %d", c.VFs, MaxVFs)
+	case c.CPUs < 1 || c.CPUs > MaxCPUs:
+		return c, fmt.Errorf("lab: %d processors: want 1 to %d", c.CPUs, MaxCPUs)
 	case c.MemoryMiB < 256 || c.MemoryMiB > MaxMemoryMiB:
 		return c, fmt.Errorf("lab: %d MiB of memory: want 256 to %d (with more, VFs do not work)", c.MemoryMiB, MaxMemoryMiB)
 	case c.Accel != "" && c.Accel != KVM && c.Accel != TCG:

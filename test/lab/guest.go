@@ -110,7 +110,7 @@ func (g *Guest) boot(ctx context.Context) error {
 	g.cfg.logf("powering on under %s", accel)
 	ctx, cancel := context.WithTimeoutCause(ctx, g.cfg.BootTimeout, fmt.Errorf("no answer within %v", g.cfg.BootTimeout))
 	defer cancel()
-	return g.powerOn(ctx, baseArgs(accel, g.cfg.MemoryMiB, image, initramfs))
+	return g.powerOn(ctx, baseArgs(accel, g.cfg.CPUs, g.cfg.MemoryMiB, image, initramfs))
 }
 
 // guestEnv is the environment of commands in the guest: the host's PATH, for the guest has the same files.

@@ -45,6 +45,8 @@ func TestBadConfig(t *testing.T) {
 	for name, cfg := range map[string]lab.Config{
 		"too many cards":  {Cards: lab.MaxCards + 1},
 		"too many VFs":    {Cards: 1, VFs: lab.MaxVFs + 1},
+		"too many CPUs":   {CPUs: lab.MaxCPUs + 1},
+		"negative CPUs":   {CPUs: -1},
 		"too much memory": {MemoryMiB: lab.MaxMemoryMiB + 1},
 		"no accelerator":  {Accel: "magic"},
 	} {

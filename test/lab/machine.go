@@ -88,7 +88,7 @@ func (m *machine) wait(ctx context.Context) error {
 }
 
 // baseArgs are QEMU's arguments for any guest: processors, memory, kernel and console.
-func baseArgs(accel string, memoryMiB int, image, initramfs string) []string {
+func baseArgs(accel string, cpus, memoryMiB int, image, initramfs string) []string {
 	kernel, cpu := kernelArgs, "max"
 	if accel == TCG {
 		// Without "fast string operations" the kernel copies by words: as emulated, those go byte by byte.
@@ -100,7 +100,7 @@ func baseArgs(accel string, memoryMiB int, image, initramfs string) []string {
 	}
 	return []string{
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
-		"-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", "2", "-m", strconv.Itoa(memoryMiB),
+		"-machine", "q35", "-accel", accel, "-cpu", cpu, "-smp", strconv.Itoa(cpus), "-m", strconv.Itoa(memoryMiB),
 		"-kernel", image, "-initrd", initramfs, "-append", kernel, "-serial", "stdio",
 	}
 }

@@ -95,6 +95,7 @@ func newFlags(name string, o *options) *flag.FlagSet {
 	flags := flag.NewFlagSet("lab "+name, flag.ContinueOnError)
 	flags.IntVar(&o.cfg.Cards, "cards", 2, "number of SR-IOV `cards`")
 	flags.IntVar(&o.cfg.VFs, "vfs", 4, "number of virtual `functions` a card")
+	flags.IntVar(&o.cfg.CPUs, "cpus", 1, "number of the guest's `processors`, at most 8; emulated ones slow each other down")
 	flags.IntVar(&o.cfg.MemoryMiB, "memory", 1024, "the guest's memory in `MiB`, at most 2560")
 	flags.BoolVar(&o.cfg.UserNet, "usernet", false, "add a card through which the guest reaches the host's loopback as 10.0.2.2")
 	flags.StringVar(&o.cfg.WorkDir, "share", "", "`directory` of the host that the guest may write in, at /run/lab/share there")
