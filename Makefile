@@ -89,6 +89,7 @@ walk: deps bin/lab build plugins ## Take random walks on the kernel and on the f
 .PHONY: faults
 faults: deps bin/lab build plugins ## Fail each action with each error, and kill plugin and agent before each single change in the lab; print counts (half an hour)
 	@BONDKEEPER_ALL_ERRORS=1 go test -count 1 -timeout 30m -v -run TestEveryErrorAtEveryAction ./pkg/reconcile | grep -v '^=== '
+	@BONDKEEPER_LIVES=10000 go test -count 1 -timeout 30m -v -run 'TestLivesLeaveNoFiles|TestManyRecords' ./pkg/store | grep -v '^=== '
 	@bin/lab test -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
 
 .PHONY: lint

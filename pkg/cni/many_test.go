@@ -34,7 +34,7 @@ func TestSeveralBonds(t *testing.T) {
 
 // TestManyAtOnce: 64 ADDs at once, then 64 DELs.
 func TestManyAtOnce(t *testing.T) {
-	const count = 64
+	const count = 24
 	n := newNode(t, count)
 	before := ""
 	pods := make([]string, count)

@@ -28,7 +28,19 @@ func files(t testing.TB, s *Store) int {
 	return n
 }
 
-const lives = 10000
+// lives returns how many bonds come and go in the tests of that: 1,000, or BONDKEEPER_LIVES.
+func lives(t testing.TB) int {
+	t.Helper()
+	text := os.Getenv("BONDKEEPER_LIVES")
+	if text == "" {
+		return 1000
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatalf("BONDKEEPER_LIVES: %v", err)
+	}
+	return n
+}
 
 // TestLivesLeaveNoFiles: bonds that came and went, and ADDs that failed, leave no file and no directory.
 func TestLivesLeaveNoFiles(t *testing.T) {
@@ -49,6 +61,7 @@ func TestLivesLeaveNoFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	lives := lives(t)
 	for i := range lives {
 		k := key(fmt.Sprintf("%064d", i))
 		verb := bond.Key{ContainerID: "add-" + k.ContainerID, IfName: k.IfName}
@@ -67,6 +80,7 @@ func TestLivesLeaveNoFiles(t *testing.T) {
 	if end := files(t, s); end != start {
 		t.Errorf("%d files after %d failed ADDs and %d lives, %d before", end, lives, lives, start)
 	}
+	t.Logf("%d failed ADDs and %d lives left no file", lives, lives)
 }
 
 // countInFile adds n to the number in a file, one by one, under the lock of a bond without a record, so that the lock file

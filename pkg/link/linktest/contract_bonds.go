@@ -215,10 +215,7 @@ func netnsDeletedWithBond(s *stage) {
 	s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
 	s.must(s.w.DeletePod(s.path), "delete the pod")
 	s.dead()
-	o := s.until("both VFs are in the host", func(o bond.Observed) bool {
-		return o.Members[0].Place == bond.InHost && o.Members[1].Place == bond.InHost
-	})
-	for i, m := range o.Members {
+	for i, m := range s.vfsReturn().Members {
 		if m.Link.Master != 0 || m.Link.Up || m.Link.MAC != s.r.Members[i].MAC {
 			s.Errorf("in the host: %s, it was %s", oneLine(m.Link), &s.r.Members[i])
 		}

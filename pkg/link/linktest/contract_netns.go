@@ -85,13 +85,11 @@ func sandboxDeleted(s *stage) {
 	l := s.link(0)
 	s.must(s.w.DeletePod(s.path), "delete the pod")
 	s.dead()
+	o := s.vfsReturn()
 	for _, a := range append(onLink(l), plan.CreateBond{Name: "bond0"}, plan.MoveToHost{Link: l, Name: "away"}) {
 		s.refused(a, bond.ErrGone)
 	}
 	if s.env.VFs {
-		o := s.until("both VFs are in the host", func(o bond.Observed) bool {
-			return o.Members[0].Place == bond.InHost && o.Members[1].Place == bond.InHost
-		})
 		for i, m := range o.Members {
 			s.equal("name in the host", m.Link.Name, s.r.Members[i].Name)
 			s.equal("up", m.Link.Up, false)
@@ -100,12 +98,24 @@ func sandboxDeleted(s *stage) {
 	}
 }
 
+// vfsReturn waits until the VFs of a deleted netns are in the host. The kernel moves them in the background (cleanup_net).
+func (s *stage) vfsReturn() bond.Observed {
+	s.Helper()
+	if !s.env.VFs {
+		return s.see()
+	}
+	return s.until("both VFs are in the host", func(o bond.Observed) bool {
+		return o.Members[0].Place == bond.InHost && o.Members[1].Place == bond.InHost
+	})
+}
+
 func sandboxReplaced(s *stage) {
 	l := s.link(0)
 	s.w.AddPod(s.path) // in place of the one that is there
 	_, err := s.w.AddDecoy(s.path, "net1")
 	s.must(err, "make a link in the other netns")
 	s.dead()
+	s.vfsReturn()
 	s.refused(plan.SetUp{Link: l}, bond.ErrGone)
 	s.refused(plan.CreateBond{Name: "bond0"}, bond.ErrGone)
 }
