@@ -110,16 +110,21 @@ func fieldsOf(o bond.Options) map[string]any {
 	return fields
 }
 
-// TestMatrix makes bonds of every mode with all options that the mode takes, in every version of the
-// specification, and looks at each option with other tools; the values take turns. ADD, CHECK, DEL.
+// TestMatrix makes bonds of every mode with all options that the mode takes, and reads each option with other tools. The
+// versions of the specification and the values take turns: two or three versions per mode and monitor. ADD, CHECK, DEL.
 func TestMatrix(t *testing.T) {
 	whole := newPod(t)
 	whole.attachVFs()
 	before := whole.links()
 	var count tally
+	row := 0
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		for _, by := range monitors(mode) {
+			row++
 			for i, version := range specVersions {
+				if i%3 != row%3 {
+					continue
+				}
 				t.Run(fmt.Sprintf("%s, %s, %s", mode, by, version), func(t *testing.T) {
 					p := whole.in(t)
 					wanted := bundle(mode, by, []func(*bond.Def) string{unlike, otherwise}[i%2])
