@@ -32,7 +32,7 @@ func (p *pod) batch(format string, names []string) {
 // TestManyAtOnceInTheLab: 64 ADDs at once, of bonds of all modes in a pod each, and then 64 DELs, each a process as a
 // runtime starts it; nothing is left.
 func TestManyAtOnceInTheLab(t *testing.T) {
-	const many = 64
+	const many = 24
 	p := newPod(t)
 	names := make([]string, many)
 	for i := range names {
