@@ -43,7 +43,7 @@ func runFlags(s *settings) *flag.FlagSet {
 	fs.DurationVar(&s.resync, "resync", 0, "how often every bond is looked at without an event; 0 means 45s")
 	fs.DurationVar(&s.grace, "grace", 0, "how long a release is left to the plugin that began it; 0 means 30s")
 	fs.DurationVar(&s.patience.Carrier, "carrier-patience", 0, "how long a member may miss the carrier that its PF has before it is set down and up; 0 means 15s")
-	fs.DurationVar(&s.patience.Flap, "flap", 0, "a member lost again within this time of its return is held back; 0 means 10s")
+	fs.DurationVar(&s.patience.Flap, "flap", 0, "a member lost again within this time of its return is held back; 0 means 30s")
 	fs.DurationVar(&s.patience.SetupQuiet, "setup-quiet", 0, "pod set-up counts as complete after so long without a change by another writer, if neither the runtime nor the API server shows its end; 0 means 10s")
 	fs.DurationVar(&s.patience.SetupTimeout, "setup-timeout", 0, "and so long after ADD at the latest; 0 means 60s")
 	fs.StringVar(&s.sysctlNet, "sysctl-net", os.Getenv(sysctlNetEnv), "directory sys/net of a procfs that can be written, for a container, whose own cannot; empty means /proc/sys/net; "+sysctlNetEnv+" sets the default")

@@ -98,6 +98,9 @@ type ObservedMember struct {
 	Settings LinkSettings
 	// NameTaken is a link in the pod which bears the member's name and is not the member; nil when none.
 	NameTaken *Link
+	// SpareTaken is a link in the pod that has the member's SpareName and is not the member. It is looked for only while
+	// NameTaken is set.
+	SpareTaken *Link
 	// PF is what the VF's PF says. It is read only where it decides something: for a VF
 	// in the host or without carrier. Nil otherwise, or when there is no PF.
 	PF *ObservedPF

@@ -1,9 +1,11 @@
 package link
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -159,11 +161,31 @@ func (c *conn) enslave(d, b *device) error {
 		return fmt.Errorf("%w: %s is up, and the kernel enslaves only what is down", bond.ErrBusy, d.Name)
 	}
 	err := c.setMaster(d, b.Index)
+	if errors.Is(err, unix.EBUSY) { // either its card, or bond_enslave (netdev_is_rx_handler_busy)
+		return cmp.Or(c.inUse(d), err)
+	}
 	if refused(err) { // bond_enslave passes on what the driver says of the bond's MAC
 		return fmt.Errorf("the driver of %s refuses the MAC that %s gives its members (%s): %w; if it is a VF, trust it on its PF (ip link set PF vf N trust on), or use active-backup with failOverMac=active", d.Name, b.Name, b.MAC, err)
 	}
 	return err
 }
+
+// inUse is an error that names the links on top of one, such as a macvlan, beside which it cannot be enslaved; nil if there
+// are none. Time alone does not change that, so it is not bond.ErrBusy.
+func (c *conn) inUse(d *device) error {
+	above, err := c.list(allLinks, func(other *device) bool { return other.lower == d.Index })
+	if err != nil || len(above) == 0 {
+		return nil
+	}
+	names := make([]string, 0, maxNamed)
+	for _, other := range above[:min(len(above), maxNamed)] {
+		names = append(names, fmt.Sprintf("%s (kind %q)", other.Name, other.Kind))
+	}
+	return fmt.Errorf("%s is in use by links on top of it: %s; delete them in the pod", d.Name, strings.Join(names, ", "))
+}
+
+// maxNamed bounds the links that an error names.
+const maxNamed = 5
 
 func (c *conn) setActive(d, b *device) error {
 	if d.Master != b.Index {

@@ -155,6 +155,16 @@ func (h *hands) addVeth(path, name string) error {
 	return h.set(linktest.Host, peer, "up")
 }
 
+func (h *hands) AddMacvlan(path, name, lower string) error {
+	_, err := h.ip(path, "link", "add", "link", lower, "name", name, "type", "macvlan")
+	return err
+}
+
+func (h *hands) DeleteLink(path, name string) error {
+	_, err := h.ip(path, "link", "del", name)
+	return err
+}
+
 // AddDecoy makes a dummy, or where there is none one end of a veth.
 func (h *hands) AddDecoy(path, name string) (bond.Link, error) {
 	if _, err := h.ip(path, "link", "add", name, "type", "dummy"); err != nil {

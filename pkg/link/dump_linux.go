@@ -26,6 +26,9 @@ type device struct {
 	// portName is IFLA_PHYS_PORT_NAME; it tells representors, whose parent is the PF, from the PF's own netdev.
 	portName string
 	loopback bool
+	// lower is the ifindex of the link that this one was made on (IFLA_LINK), such as a macvlan's; 0 if that is in another
+	// netns.
+	lower    int
 	settings bond.LinkSettings
 	// data is IFLA_INFO_DATA: for a bond, its options.
 	data   []byte
@@ -144,6 +147,7 @@ func parseDevice(m []byte) (*device, error) {
 	d.loopback = info.Flags&unix.IFF_LOOPBACK != 0
 	d.settings.Flags = bond.LinkFlags(info.Flags) & bond.LinkFlagsKept
 	var bus, parent string
+	elsewhere := false
 	err := eachAttr(m[info.Len():], func(typ uint16, v []byte) error {
 		switch typ {
 		case unix.IFLA_IFNAME:
@@ -160,6 +164,10 @@ func parseDevice(m []byte) (*device, error) {
 			d.MTU = int(number(v))
 		case unix.IFLA_MASTER:
 			d.Master = int(number(v))
+		case unix.IFLA_LINK:
+			d.lower = int(number(v))
+		case unix.IFLA_LINK_NETNSID:
+			elsewhere = true
 		case unix.IFLA_TXQLEN:
 			d.settings.TxQLen = int(number(v))
 		case unix.IFLA_AF_SPEC:
@@ -179,6 +187,9 @@ func parseDevice(m []byte) (*device, error) {
 	})
 	if err != nil {
 		return nil, fmt.Errorf("link with ifindex %d: %w", d.Index, err)
+	}
+	if elsewhere {
+		d.lower = 0
 	}
 	// Only the PCI bus makes a name there a PCI address; a pod can make netdevs on others.
 	if pci, err := bond.ParsePCIAddress(parent); err == nil && bus == "pci" {

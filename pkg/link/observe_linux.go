@@ -96,7 +96,9 @@ func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, 
 			return nil, err
 		}
 	}
-	om.NameTaken, err = c.holderOf(m.Name, d)
+	if om.NameTaken, err = c.holderOf(m.Name, d); err == nil && om.NameTaken != nil {
+		om.SpareTaken, err = c.holderOf(m.SpareName(), d)
+	}
 	return d, err
 }
 

@@ -63,6 +63,11 @@ func unsettles(c plan.Code) bool {
 	return false
 }
 
+// flaps reports whether a member that is lost again and again in this way is held back. What the pod can cause has budgets.
+func flaps(c plan.Code) bool {
+	return c == plan.MemberLost || c == plan.MemberInHost || c == plan.NoCarrier
+}
+
 // part is one of the places where something can be missing.
 type part struct {
 	code   plan.Code // the first loss; empty when there is none
@@ -114,6 +119,8 @@ func (e *Engine) open(rec *bond.Record, losses map[string]part, mem *bondMemory,
 		rec.Repairs.Open[name] = bond.Loss{Cause: string(s.code), Since: now}
 		if unsettles(s.code) {
 			rec.Settled = false
+		}
+		if flaps(s.code) {
 			mem.lost(i, now)
 		}
 		changed = true

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -126,12 +125,16 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 }
 
 func (e *Engine) lock(ctx context.Context, k bond.Key) (unlock func(), err error) {
-	if e.lockPatience > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, e.lockPatience)
-		defer cancel()
+	if e.lockPatience == 0 {
+		return e.store.Lock(ctx, k)
 	}
-	return e.store.Lock(ctx, k)
+	patient, cancel := context.WithTimeout(ctx, e.lockPatience)
+	defer cancel()
+	unlock, err = e.store.Lock(patient, k)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil && !errors.Is(err, bond.ErrLocked) {
+		err = fmt.Errorf("%w: %w", bond.ErrLocked, err) // on a busy machine the time can be over before the first attempt
+	}
+	return unlock, err
 }
 
 // Update changes a record under the bond's lock. The error is bond.ErrNotFound where there
@@ -278,10 +281,10 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			continue
 		}
 		left = append(left, a)
-		if errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
-			// The world moved on between looking and acting. That is no failure: look again.
+		stale := errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone)
+		if stale && !mem.overtaken(a, e.now()) {
+			// Something changed between the observation and the action. The next observation shows it.
 			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))
-			mem.stale(a, e.now())
 			continue
 		}
 		if _, courtesy := a.(plan.Announce); courtesy {
@@ -289,8 +292,8 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			continue
 		}
 		wait := mem.failed(a, err, e.now())
-		log.Log(levelOf(err), "action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
-		if firstErr == nil {
+		log.Log(mem.failureLevel(a, err), "action failed", zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", wait))
+		if firstErr == nil && !stale {
 			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 		}
 	}
@@ -311,14 +314,6 @@ func (e *Engine) confirm(rec *bond.Record, done []plan.Action, p *plan.Plan, mem
 		return nil
 	}
 	return fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, failed[0])
-}
-
-// levelOf: that a card is in use is no failure worth a warning.
-func levelOf(err error) zapcore.Level {
-	if errors.Is(err, bond.ErrInUse) {
-		return zap.DebugLevel
-	}
-	return zap.WarnLevel
 }
 
 // logFor sets the fields that every line about a bond has.

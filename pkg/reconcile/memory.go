@@ -14,8 +14,9 @@ type Patience struct {
 	// FirstRetry is the wait after a first failed action; it doubles with each further one
 	// up to LastRetry. Default 100 ms and 30 s.
 	FirstRetry, LastRetry time.Duration
-	// Flap: a member lost again within this time of its return is held back for a growing time.
-	// Default 10 s.
+	// Flap: a member lost again within this time of its return is held back for a growing time. sriov-network-operator
+	// rebinds a VF's driver when it did not see the VF in the host for 10 s, and again if a second wait of 10 s was in vain;
+	// a VF that is held back is seen. Default 30 s.
 	Flap time.Duration
 	// Carrier is how long a member may be without carrier while its PF has one before it is
 	// bounced. Default 15 s.
@@ -33,7 +34,7 @@ func (p Patience) withDefaults() Patience {
 	}
 	set(&p.FirstRetry, 100*time.Millisecond)
 	set(&p.LastRetry, 30*time.Second)
-	set(&p.Flap, 10*time.Second)
+	set(&p.Flap, 30*time.Second)
 	set(&p.Carrier, 15*time.Second)
 	set(&p.SetupQuiet, 10*time.Second)
 	set(&p.SetupTimeout, time.Minute)

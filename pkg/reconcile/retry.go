@@ -6,6 +6,9 @@ import (
 	"slices"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
@@ -100,6 +103,19 @@ func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Durati
 	return wait
 }
 
+// failureLevel is the level of the log line about a failure. Failures in a row are logged when their number has doubled.
+func (b *bondMemory) failureLevel(a plan.Action, err error) zapcore.Level {
+	if errors.Is(err, bond.ErrInUse) { // that a card is in use is no failure worth a warning
+		return zap.DebugLevel
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if n := b.try(a).failures; n&(n-1) != 0 {
+		return zap.DebugLevel
+	}
+	return zap.WarnLevel
+}
+
 // confirm compares the actions that were reported as done with the plan that was made after them, and returns the errors of
 // those that are planned again. They count as failed, and not as restored: no other writer need be there.
 func (b *bondMemory) confirm(done []plan.Action, p *plan.Plan, now time.Time) []*ineffective {
@@ -148,16 +164,18 @@ func (b *bondMemory) unrestored(a plan.Action) bool {
 	return b.try(a).failures == 1
 }
 
-// stale notes a plan that was overtaken. Once is normal; over and over means a link that
-// flickers, and is answered like a failure.
-func (b *bondMemory) stale(a plan.Action, now time.Time) {
+// staleTries is how often in a row a plan may be overtaken without being counted as failed.
+const staleTries = 2
+
+// overtaken notes a plan that was stale, and reports whether it counts as failed. Once is normal; over and over means a link
+// that flickers, or a pod that keeps something in the way, such as another link's name.
+func (b *bondMemory) overtaken(a plan.Action, now time.Time) (failed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	t := b.try(a)
 	t.last = now
-	if t.stales++; t.stales > 2 {
-		t.holdUntil = now.Add(b.patience.backoff(t.stales - 2))
-	}
+	t.stales++
+	return t.stales > staleTries
 }
 
 // refusals is how often in a row, over some three seconds, an action may be refused, and not as busy,

@@ -63,6 +63,11 @@ func (d *netdev) enslave(to *netdev) error {
 	if d.up {
 		return fmt.Errorf("%s is up and cannot be enslaved while it is: %w", d.name, bond.ErrBusy)
 	}
+	for _, other := range d.space.sorted() {
+		if other.lower == d {
+			return fmt.Errorf("%s is in use by %s (kind %q)", d.name, other.name, other.kind)
+		}
+	}
 	b := to.bond
 	if len(b.members) == 0 && !b.ownMAC {
 		to.mac, b.ownMAC = d.mac, true

@@ -55,6 +55,17 @@ func (f *Fake) Enslave(path, name, bondName string) error {
 	})
 }
 
+// AddMacvlan makes a macvlan on a link.
+func (f *Fake) AddMacvlan(path, name, lower string) error {
+	if _, err := f.addVirtual(path, name, "macvlan"); err != nil {
+		return err
+	}
+	return f.byHand(path, name, func(d *netdev) error {
+		d.lower = d.space.byName(lower)
+		return nil
+	})
+}
+
 // Release takes a link out of its bond (`nomaster`).
 func (f *Fake) Release(path, name string) error {
 	return f.byHand(path, name, func(d *netdev) error {

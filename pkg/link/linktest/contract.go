@@ -47,6 +47,8 @@ type World interface {
 	AddBond(path, name string) error
 	Enslave(path, name, bondName string) error
 	Release(path, name string) error
+	AddMacvlan(path, name, lower string) error
+	DeleteLink(path, name string) error
 	DeleteBond(path, name string) error
 	FlushAddresses(path, name string) error
 	// AddAddresses and AddRoutes add all with one command, to and through any link.

@@ -1,7 +1,9 @@
 package linktest
 
 import (
+	"errors"
 	"slices"
+	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -16,6 +18,7 @@ var bondCases = []contractCase{
 	{"delete a bond", bonding_, bondDeleted},
 	{"a link that is up is not enslaved", bonding_, enslaveUp},
 	{"a member of another bond is not enslaved", bonding_, enslaveOthers},
+	{"a link with a macvlan on it is not enslaved", bonding_, enslaveInUse},
 	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseGivesBack},
 	{"a stranger is told", bonding_, stranger},
@@ -134,6 +137,19 @@ func enslaveOthers(s *stage) {
 	s.r.BondIndex = 0
 	s.create(activeBackup())
 	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
+}
+
+// enslaveInUse: the error names the macvlan, and is not of the class that time alone resolves.
+func enslaveInUse(s *stage) {
+	s.create(activeBackup())
+	s.must(s.w.AddMacvlan(s.path, "above", "net1"), "make a macvlan")
+	enslave := plan.Enslave{Link: s.link(0), Bond: s.bond()}
+	s.refused(enslave, nil)
+	if err := s.w.Apply(s.Context(), s.r, enslave); err == nil || errors.Is(err, bond.ErrBusy) || !strings.Contains(err.Error(), "above") {
+		s.Errorf("enslave beside a macvlan: %v", err)
+	}
+	s.must(s.w.DeleteLink(s.path, "above"), "delete the macvlan")
+	s.apply(enslave)
 }
 
 func enslaveForcesMTU(s *stage) {

@@ -115,6 +115,11 @@ func memberDecoy(s *stage) {
 	if m.Place != bond.InPod || m.Link.Index != index || m.NameTaken == nil || m.NameTaken.Index != decoy.Index {
 		s.Errorf("member with a decoy: %s", oneLine(m))
 	}
+	spare, err := s.w.AddDecoy(s.path, s.r.Members[0].SpareName())
+	s.must(err, "make a decoy with the spare name")
+	if taken := s.see().Members[0].SpareTaken; m.SpareTaken != nil || taken == nil || taken.Index != spare.Index {
+		s.Errorf("spare name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(spare), oneLine(m.SpareTaken))
+	}
 	// Gone altogether, the decoy must not stand in for it.
 	s.must(s.w.MoveToNetns(s.path, "hidden", s.w.AddPod(s.path+"x").Path, "hidden"), "move by hand")
 	m = s.see().Members[0]

@@ -26,6 +26,7 @@ type netdev struct {
 	unrouted  []netip.Prefix // addresses whose own route was deleted
 	settings  bond.LinkSettings
 	upper     *netdev // what a bond is enslaved to
+	lower     *netdev // what a macvlan was made on
 
 	plugged bool     // a virtual link's cable
 	pf      *pf      // set when the link is a PF

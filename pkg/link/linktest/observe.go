@@ -98,6 +98,9 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if pod != nil {
 		if named := pod.byName(m.Name); named != nil && named != d {
 			om.NameTaken = new(named.describe())
+			if spare := pod.byName(m.SpareName()); spare != nil && spare != d {
+				om.SpareTaken = new(spare.describe())
+			}
 		}
 	}
 	if m.PCI == "" {

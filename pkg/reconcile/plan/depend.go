@@ -80,7 +80,7 @@ func blocksMembers(failed Action) bool {
 // stepsAside: a primary that must not take the traffic back is enslaved under another name.
 func stepsAside(failed Action) bool {
 	r, ok := failed.(Rename)
-	return ok && strings.HasPrefix(r.To, sparePrefix)
+	return ok && strings.HasPrefix(r.To, bond.SparePrefix)
 }
 
 // routeNeeds: a route needs the address or the route that makes its gateway reachable, its own source address, and the

@@ -1,10 +1,6 @@
 package plan
 
-import (
-	"strings"
-
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
-)
+import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
 // members brings every member home, in an order that gives an empty bond its recorded
 // MAC: the kernel takes it from the first member.
@@ -109,8 +105,13 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 	}
 	name := rec.Name
 	if t := m.NameTaken; t != nil {
-		b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, spareName(rec))
-		name = spareName(rec)
+		name = rec.SpareName()
+		if spare := m.SpareTaken; spare != nil {
+			b.find(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its spare name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
+				rec, t.Name, t.Index, t.Kind, name, spare.Name, spare.Index, spare.Kind)
+			return
+		}
+		b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
 	}
 	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias, Index: rec.Index})
 }
@@ -192,7 +193,7 @@ func (b *builder) attach(i int, m *bond.ObservedMember, quietly bool) {
 	if m.Link.Up {
 		b.do(SetDown{Member: Member(i), Link: ref})
 	}
-	if spare := spareName(rec); quietly && m.Link.Name != spare {
+	if spare := rec.SpareName(); quietly && m.Link.Name != spare {
 		b.do(Rename{Member: Member(i), Link: ref, To: spare})
 	}
 	if mac := b.attachMAC(rec); mac != "" && mac != m.Link.MAC {
@@ -288,26 +289,8 @@ func (b *builder) nameTaken(i int, l bond.Link, name string, by *bond.Link) {
 		return
 	}
 	b.find(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
-	spare := spareNameOf(l.PCI, l.Name)
+	spare := bond.SpareName(l.PCI, l.Name)
 	if l.Name != spare {
 		b.do(Rename{Member: Member(i), Link: RefOf(bond.InPod, &l), To: spare})
 	}
-}
-
-// sparePrefix begins the name of a link whose own is taken.
-const sparePrefix = "bk-"
-
-func spareName(m *bond.Member) string { return spareNameOf(m.PCI, m.Name) }
-
-// spareNameOf is a name for a link whose own is taken: "bk" and the PCI address, which
-// no two VFs of a node share, or the end of its present name.
-func spareNameOf(pci bond.PCIAddress, name string) string {
-	tag := strings.NewReplacer(":", "", ".", "").Replace(string(pci))
-	if tag == "" {
-		tag = strings.TrimPrefix(name, sparePrefix)
-	}
-	if extra := len(sparePrefix) + len(tag) - bond.MaxIfNameLen; extra > 0 {
-		tag = tag[extra:]
-	}
-	return sparePrefix + tag
 }

@@ -34,6 +34,7 @@ func Faults() []Fault {
 		add(name+" set down", func(w *World) { _ = w.SetDown(PodPath, name) })
 		add(name+" gets another MTU", func(w *World) { _ = w.SetMTU(PodPath, name, 1280) })
 		add(name+" has a decoy", func(w *World) { _, _ = w.AddDecoy(PodPath, name) })
+		add(name+"'s spare name has a decoy", func(w *World) { _, _ = w.AddDecoy(PodPath, w.Record.Members[i].SpareName()) })
 		add("decoy "+name+" enslaved", func(w *World) { _ = w.Enslave(PodPath, name, BondIf) })
 		add(name+" is claimed", func(w *World) { w.Claim(w.VFs[i], "/run/netns/elsewhere") })
 		add(name+": claim dropped", func(w *World) { w.Claim(w.VFs[i], "") })

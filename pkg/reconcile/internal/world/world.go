@@ -115,7 +115,7 @@ func (w *World) Heal() {
 			w.Attach(w.Record, i)
 		}
 	}
-	for _, name := range []string{"net1", "net2", BondIf, "x", "other", "net9"} {
+	for _, name := range []string{"net1", "net2", BondIf, "x", "other", "net9", w.Record.Members[0].SpareName(), w.Record.Members[1].SpareName()} {
 		if l, ok := w.Link(PodPath, name); ok && l.Kind == "dummy" {
 			_ = w.DeleteLink(PodPath, name)
 		}

@@ -1,0 +1,136 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// A pod that takes both names of a lost VF is told which links are in the way. Nothing is tried in vain, and the VF is back
+// as soon as one of them is gone.
+func TestBothNamesOfALostVFAreTaken(t *testing.T) {
+	r := ready(t, world.OKD())
+	spare := r.Record.Members[0].SpareName()
+	must(t, r.UnbindVF(r.VFs[0]))
+	for _, name := range []string{"net1", spare} {
+		_, err := r.AddDecoy(world.PodPath, name)
+		must(t, err)
+	}
+	must(t, r.BindVF(r.VFs[0]))
+	changes := r.Changes()
+	out := r.wantState(bond.StateStuck)
+	if !strings.Contains(out.Status.Reason, spare) || r.Changes() != changes || out.RetryAfter != 0 {
+		t.Errorf("reason %q, changes %v, retry after %v", out.Status.Reason, r.ChangeLog()[changes:], out.RetryAfter)
+	}
+	must(t, r.DeleteLink(world.PodPath, spare))
+	out, err := r.converge()
+	must(t, err)
+	if len(out.Unattached()) > 0 {
+		t.Errorf("not attached at once: %s", out.Status.Reason)
+	}
+	must(t, r.DeleteLink(world.PodPath, "net1"))
+	r.wantState(bond.StateReady)
+}
+
+// A plan that is overtaken each time counts as failed: its error is in the report, and a user is called for.
+func TestPlanThatIsAlwaysOvertakenIsReported(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.Rename(world.PodPath, "net1", "x"))
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, ok := a.(plan.Rename); ok {
+			return fmt.Errorf("%w: another link has the name net1 now", bond.ErrStale)
+		}
+		return nil
+	})
+	var out reconcile.Outcome
+	for range 12 {
+		out, _ = r.converge()
+		r.clock.turn(max(out.RetryAfter, 1))
+	}
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "another link has the name net1 now") {
+		t.Errorf("state %s: %q", out.Status.State, out.Status.Reason)
+	}
+	r.FailApplyIf(nil)
+	r.wantState(bond.StateReady)
+}
+
+// A member that the pod uses for a macvlan cannot be enslaved, and a user is told why. The log does not repeat it for ever.
+func TestMemberInUseIsReported(t *testing.T) {
+	core, lines := observer.New(zap.InfoLevel)
+	r := ready(t, world.OKD())
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now, Log: zap.New(core)})
+	must(t, r.Release(world.PodPath, "net1"))
+	must(t, r.AddMacvlan(world.PodPath, "above", "net1"))
+	var out reconcile.Outcome
+	for range 100 {
+		out, _ = r.converge()
+		r.clock.turn(out.RetryAfter)
+	}
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "above") {
+		t.Errorf("state %s: %q", out.Status.State, out.Status.Reason)
+	}
+	if n := lines.FilterMessage("action failed").Len(); n == 0 || n > 10 {
+		t.Errorf("%d log lines about 100 failures in a row", n)
+	}
+	must(t, r.DeleteLink(world.PodPath, "above"))
+	r.wantState(bond.StateReady)
+}
+
+// starvedStore gets no time for its first attempt.
+type starvedStore struct{ reconcile.Store }
+
+func (starvedStore) Lock(ctx context.Context, _ bond.Key) (func(), error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+// A worker whose time for a bond's lock was over before the first attempt tries again soon, as if another process had it.
+func TestNoTimeForTheLock(t *testing.T) {
+	r := ready(t, world.OKD())
+	e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: starvedStore{r.store}, LockPatience: time.Millisecond})
+	if _, err := e.Converge(t.Context(), r.Record.Key); !errors.Is(err, bond.ErrLocked) {
+		t.Errorf("got %v, want ErrLocked", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := e.Converge(ctx, r.Record.Key); errors.Is(err, bond.ErrLocked) {
+		t.Errorf("a context that ended is no lock: %v", err)
+	}
+}
+
+// An operator that waits up to 20 s for a VF in the host, and then rebinds its driver, finds the VF there in the end: it is
+// held back for a second or more, and that is reported.
+func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
+	r := ready(t, world.OKD())
+	for rebinds := 1; ; rebinds++ {
+		must(t, r.UnbindVF(r.VFs[0]))
+		_, err := r.converge()
+		must(t, err)
+		must(t, r.BindVF(r.VFs[0]))
+		out, err := r.converge()
+		must(t, err)
+		if out.RetryAfter >= time.Second {
+			if len(out.Unattached()) == 0 || !strings.Contains(out.Status.Reason, "keeps being lost again") {
+				t.Errorf("%s: %q", out.Status.State, out.Status.Reason)
+			}
+			break
+		}
+		if rebinds == 10 {
+			t.Fatalf("rebound %d times, and never held back for a second", rebinds)
+		}
+		r.wantState(bond.StateReady)
+		r.clock.turn(20 * time.Second)
+	}
+	r.wantState(bond.StateReady)
+}
