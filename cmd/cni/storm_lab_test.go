@@ -29,7 +29,7 @@ func (p *pod) batch(format string, names []string) {
 	}
 }
 
-// TestManyAtOnceInTheLab: 64 ADDs at once, of bonds of all modes in a pod each, and then 64 DELs, each a process as a
+// TestManyAtOnceInTheLab: 24 ADDs at once, of bonds of all modes in a pod each, and then 24 DELs, each a process as a
 // runtime starts it; nothing is left.
 func TestManyAtOnceInTheLab(t *testing.T) {
 	const many = 24
