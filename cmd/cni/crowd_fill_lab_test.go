@@ -22,46 +22,62 @@ func (p *pod) fillWith(c crowd) {
 	p.t.Helper()
 	began := time.Now()
 	p.ip("-n", p.name, "link", "set", "crowd0", "up")
-	err := p.inside(func() error {
-		index := map[string]int{}
-		for _, name := range []string{"crowd0", "bond0"} {
-			l, err := netlink.LinkByName(name)
-			if err != nil {
-				return err
-			}
-			index[name] = l.Attrs().Index
-		}
-		b, err := newBatch()
-		if err != nil {
-			return err
-		}
-		defer func() { _ = unix.Close(b.fd) }()
+	p.inBatch("crowd0", func(b *batch, index int) error {
 		for i := range c.links {
 			if err := b.add(dummyRequest(fmt.Sprintf("crowd%d", i+1))); err != nil {
 				return err
 			}
 		}
 		for i := range c.addresses {
-			if err := b.add(addressRequest(index["crowd0"], nth("172.16.0.1", i))); err != nil {
+			if err := b.add(addressRequest(index, nth("172.16.0.1", i))); err != nil {
 				return err
 			}
 		}
 		for i := range c.routes / 2 {
-			if err := b.routes(index["crowd0"], nth("10.0.0.0", i), nth("2001:db8:100::", i)); err != nil {
+			if err := b.routes(index, nth("10.0.0.0", i), nth("2001:db8:100::", i)); err != nil {
 				return err
 			}
 		}
-		for i := range c.own / 2 {
-			if err := b.routes(index["bond0"], nth("100.64.0.0", i), nth("2001:db8:200::", i)); err != nil {
+		return nil
+	})
+	p.fillBond("bond0", c.own)
+	p.t.Logf("the pod got %+v in %s", c, time.Since(began).Round(time.Millisecond))
+}
+
+// fillBond puts static routes on a bond.
+func (p *pod) fillBond(name string, n int) {
+	p.t.Helper()
+	p.inBatch(name, func(b *batch, index int) error {
+		for i := range n / 2 {
+			if err := b.routes(index, nth("100.64.0.0", i), nth("2001:db8:200::", i)); err != nil {
 				return err
 			}
+		}
+		return nil
+	})
+}
+
+// inBatch sends what fill adds for a link of the pod.
+func (p *pod) inBatch(name string, fill func(b *batch, index int) error) {
+	p.t.Helper()
+	err := p.inside(func() error {
+		l, err := netlink.LinkByName(name)
+		if err != nil {
+			return err
+		}
+		b, err := newBatch()
+		if err != nil {
+			return err
+		}
+		defer func() { _ = unix.Close(b.fd) }()
+		if err := fill(b, l.Attrs().Index); err != nil {
+			return err
 		}
 		return b.flush()
 	})
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	p.t.Logf("the pod got %+v in %s", c, time.Since(began).Round(time.Millisecond))
 }
 
 // nth is the address n after base.

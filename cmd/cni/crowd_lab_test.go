@@ -4,10 +4,12 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,33 +28,39 @@ func crowdSize() crowd {
 	if os.Getenv("BONDKEEPER_CROWD") != "" {
 		return crowd{routes: 800_000, own: 200_000, links: 10_000, addresses: 10_000}
 	}
-	return crowd{routes: 100_000, own: 20_000, links: 500, addresses: 1_000}
+	return crowd{routes: 60_000, own: 20_000, links: 500, addresses: 1_000}
 }
 
 // TestCrowdedPod: what else is in a pod costs the agent and a DEL no memory. Both survive with 64 MiB, and repair and
 // delete a bond in a pod with many routes, links and addresses. The times are printed beside those of a quiet pod, and
-// beside those that ip needs for the same changes: the kernel walks the routes when a link goes down or up.
+// beside those of the kernel, which walks the routes when a link goes down or up, for the same changes in the same pod.
 func TestCrowdedPod(t *testing.T) {
 	quiet := livesOnce(t, crowd{})
 	full := livesOnce(t, crowdSize())
-	times := func(what string, now, before, bare time.Duration) string {
-		return fmt.Sprintf("%s %s (%.1f times that of a quiet pod, %.1f times that of ip)", what, now.Round(time.Millisecond),
-			float64(now)/float64(before), float64(now)/float64(bare))
-	}
-	t.Logf("%+v: first report after %s, %.1f times that of a quiet pod; %s; %s; agent at most %d MiB (quiet %d), DEL %d MiB (quiet %d)",
-		crowdSize(), full.ready.Round(time.Millisecond), float64(full.ready)/float64(quiet.ready),
-		times("repair", full.repair, quiet.repair, full.bareRepair), times("DEL", full.del, quiet.del, full.bareDel),
-		full.agent>>20, quiet.agent>>20, full.delPeak>>20, quiet.delPeak>>20)
+	t.Logf("%+v: first report after %s, %.1f times that of a quiet pod; agent at most %d MiB (quiet %d), DEL %d MiB (quiet %d)", crowdSize(),
+		full.ready.Round(time.Millisecond), float64(full.ready)/float64(quiet.ready), full.agent>>20, quiet.agent>>20, full.delPeak>>20, quiet.delPeak>>20)
+	t.Log("repair: " + beside(full.repair, quiet.repair, full.kernelRepair, quiet.kernelRepair))
+	t.Log("repair at worst: " + beside(full.worst, quiet.worst, full.kernelRepair, quiet.kernelRepair))
+	t.Log("DEL: " + beside(full.del, quiet.del, full.kernelDel, quiet.kernelDel))
+}
+
+// beside compares a time with that of a quiet pod, and with the kernel's own in both.
+func beside(now, quiet, kernel, kernelQuiet time.Duration) string {
+	return fmt.Sprintf("%s, quiet %s: %.1f times; the kernel alone %s, quiet %s; without the kernel's %.1f times", now.Round(time.Millisecond), quiet.Round(time.Millisecond),
+		float64(now)/float64(quiet), kernel.Round(time.Millisecond), kernelQuiet.Round(time.Millisecond), float64(now-kernel)/float64(quiet-kernelQuiet))
 }
 
 // crowdCost is what one life of a bond cost.
 type crowdCost struct {
-	ready, repair, del  time.Duration
-	bareRepair, bareDel time.Duration // what ip needs for a release, enslaving, and deletion
-	agent, delPeak      int64         // bytes of RSS at most
+	ready, repair, worst, del time.Duration // repair is the median
+	kernelRepair, kernelDel   time.Duration // what the kernel needs for a release and enslaving, and for deletion
+	agent, delPeak            int64         // bytes of RSS at most
 }
 
-// livesOnce has a bond made, repaired by an agent, and deleted.
+// crowdRepairs is how often a member is lost and back. A budget limits the repairs after the third.
+const crowdRepairs = 3
+
+// livesOnce has a bond made, repaired by an agent, and deleted beside it.
 func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 	p := newPod(t)
 	p.batch("link add leg1 netns POD type dummy\nlink add leg2 netns POD type dummy\nlink add crowd0 netns POD type dummy", []string{p.name})
@@ -60,7 +68,6 @@ func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 	p.well("ADD", "bond0", conf, nil)
 	p.fillWith(c)
 	limit := newLimit(t, p.name)
-	cost.bareRepair, cost.bareDel = p.bareChanges()
 
 	began := time.Now()
 	agent, log := limit.start("../../bin/agent", "run", "-log-format", "json", "-listen", "", "-kubeconfig", "none", "-runtime", "none", "-state-dir", p.state)
@@ -71,42 +78,64 @@ func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 		return strings.Contains(log.String(), "Ready")
 	})
 	cost.ready = time.Since(began)
+	var repairs []time.Duration
+	for done := range crowdRepairs {
+		p.wait("the agent's report of the last repair\n"+log.String(), func() bool { return agent.ended() || strings.Count(log.String(), `"repaired"`) == done })
+		began = time.Now()
+		p.ip("-n", p.name, "link", "set", "leg1", "nomaster")
+		p.wait("leg1 back in the bond", func() bool { return agent.ended() || p.isEnslaved("leg1") })
+		repairs = append(repairs, time.Since(began))
+	}
+	slices.Sort(repairs)
+	cost.repair, cost.worst = repairs[len(repairs)/2], repairs[len(repairs)-1]
+
 	began = time.Now()
-	p.ip("-n", p.name, "link", "set", "leg1", "nomaster")
-	p.wait("leg1 back in the bond", func() bool { return agent.ended() || p.isEnslaved("leg1") })
-	cost.repair = time.Since(began)
+	cost.delPeak = limit.del(p, conf)
+	cost.del = time.Since(began)
 	if agent.ended() {
 		t.Fatalf("the agent ended: %v\n%s", agent.cmd.ProcessState, log)
 	}
 	cost.agent = peakOf(t, agent.cmd.Process.Pid)
 	t.Logf("the agent:\n%s", log)
 	agent.end()
-
-	began = time.Now()
-	cost.delPeak = limit.del(p, conf)
-	cost.del = time.Since(began)
 	if p.isEnslaved("leg1") {
 		t.Errorf("leg1 is enslaved after DEL")
 	}
 	p.nothingRecorded()
+	cost.kernelRepair, cost.kernelDel = p.kernelAlone(c)
 	return cost
 }
 
-// bareChanges makes a bond, loses and enslaves a member, and deletes the bond, by ip.
-func (p *pod) bareChanges() (repair, del time.Duration) {
-	p.batch(`link add bare1 netns POD type dummy
-link add bare2 netns POD type dummy`, []string{p.name})
-	in := func(lines ...string) time.Duration {
-		began := time.Now()
-		for _, line := range lines {
-			p.ip(append([]string{"-n", p.name, "link"}, strings.Fields(line)...)...)
-		}
-		return time.Since(began)
+// kernelAlone makes a bond like the one that is gone, releases and enslaves a member, and deletes the bond, by the same
+// requests and nothing else.
+func (p *pod) kernelAlone(c crowd) (repair, del time.Duration) {
+	p.t.Helper()
+	for _, line := range []string{"add bare0 type bond mode active-backup miimon 100", "set leg1 master bare0", "set leg2 master bare0", "set bare0 up"} {
+		p.ip(append([]string{"-n", p.name, "link"}, strings.Fields(line)...)...)
 	}
-	in("add bare0 type bond mode active-backup miimon 100", "set bare1 master bare0", "set bare2 master bare0", "set bare0 up")
-	repair = in("set bare1 nomaster", "set bare1 down", "set bare1 master bare0", "set bare1 up")
-	del = in("set bare1 nomaster", "set bare2 nomaster", "del bare0", "set bare1 down", "set bare2 down")
-	in("del bare1", "del bare2")
+	p.fillBond("bare0", c.own)
+	err := p.inside(func() error {
+		var legs [2]netlink.Link
+		bare0, err := netlink.LinkByName("bare0")
+		for i := range legs {
+			if err == nil {
+				legs[i], err = netlink.LinkByName(fmt.Sprintf("leg%d", i+1))
+			}
+		}
+		if err != nil {
+			return err
+		}
+		began := time.Now()
+		err = errors.Join(netlink.LinkSetNoMaster(legs[0]), netlink.LinkSetMaster(legs[0], bare0))
+		repair = time.Since(began)
+		began = time.Now()
+		err = errors.Join(err, netlink.LinkSetNoMaster(legs[0]), netlink.LinkSetNoMaster(legs[1]), netlink.LinkDel(bare0))
+		del = time.Since(began)
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	return repair, del
 }
 

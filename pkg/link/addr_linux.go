@@ -31,10 +31,11 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 		a.Flags = unix.IFA_F_NODAD
 	}
 	add := func() error {
-		if err := c.inTime(); err != nil {
+		h, err := c.changes()
+		if err != nil {
 			return err
 		}
-		return c.handle.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, a)
+		return h.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, a)
 	}
 	err := add()
 	// Runtimes switch IPv6 off in netns where the cluster has none; who asks for an address wants it.
@@ -67,10 +68,11 @@ func (c *conn) hasAddress(d *device, p netip.Prefix) error {
 
 // delAddress removes p from a link.
 func (c *conn) delAddress(d *device, p netip.Prefix) error {
-	if err := c.inTime(); err != nil {
+	h, err := c.changes()
+	if err != nil {
 		return err
 	}
-	err := c.handle.AddrDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, &netlink.Addr{IPNet: ipNet(p)})
+	err = h.AddrDel(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, &netlink.Addr{IPNet: ipNet(p)})
 	if errors.Is(err, unix.EADDRNOTAVAIL) {
 		return nil
 	}
@@ -97,11 +99,11 @@ func ownScope(r bond.Route) netlink.Scope {
 // plugins do: the one that is there may be the cluster network's. Only a route that is the
 // same in everything makes the kernel answer that it exists.
 func (c *conn) addRoute(d *device, r bond.Route) error {
-	nr := routeOf(d, r)
-	if err := c.inTime(); err != nil {
+	h, err := c.changes()
+	if err != nil {
 		return err
 	}
-	switch err := c.handle.RouteAddEcmp(nr); {
+	switch err := h.RouteAddEcmp(routeOf(d, r)); {
 	case errors.Is(err, unix.EEXIST):
 		return c.hasRoute(d, r)
 	case errors.Is(err, unix.EINVAL), d.Up && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)):
@@ -133,10 +135,11 @@ func (c *conn) hasRoute(d *device, r bond.Route) error {
 
 // deleteRoute deletes just the route that is named; to find none is success.
 func (c *conn) deleteRoute(d *device, r bond.Route) error {
-	if err := c.inTime(); err != nil {
+	h, err := c.changes()
+	if err != nil {
 		return err
 	}
-	if err := c.handle.RouteDel(routeOf(d, r)); !errors.Is(err, unix.ESRCH) {
+	if err := h.RouteDel(routeOf(d, r)); !errors.Is(err, unix.ESRCH) {
 		return err
 	}
 	return nil

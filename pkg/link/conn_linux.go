@@ -1,7 +1,6 @@
 package link
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,9 +28,12 @@ type conn struct {
 	ns     *netns.NS
 	place  bond.Place
 	raw    *nl.SocketHandle
-	handle *netlink.Handle // for changes of addresses and routes
+	handle *netlink.Handle // for changes of addresses and routes; nil until one is made
 	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
 	sysctl string          // directory of the netns's sysctls, for who is in it
+	buffer []byte          // for the messages of dumps
+	// pause is called before each part of a dump is received; an error ends the dump. May be nil.
+	pause func() error
 }
 
 // dial takes ns over and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
@@ -44,8 +46,7 @@ func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Place) (*con
 			return err
 		}
 		c.raw = &nl.SocketHandle{Socket: s}
-		c.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
-		return err
+		return nil
 	})
 	if err == nil {
 		err = c.raw.Socket.SetExtAck(true)
@@ -60,7 +61,11 @@ func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Place) (*con
 	return c, nil
 }
 
+// close may be called for a conn that was not opened.
 func (c *conn) close() {
+	if c == nil {
+		return
+	}
 	if c.raw != nil {
 		c.raw.Close()
 	}
@@ -73,17 +78,37 @@ func (c *conn) close() {
 	_ = c.ns.Close()
 }
 
-// inTime gives the sockets what is left of the context's time.
+// inTime gives the socket what is left of the context's time.
 func (c *conn) inTime() error {
-	if err := c.ctx.Err(); err != nil {
+	left, err := c.left()
+	if err != nil {
 		return err
 	}
+	tv := unix.NsecToTimeval(left.Nanoseconds())
+	return errors.Join(c.raw.Socket.SetSendTimeout(&tv), c.raw.Socket.SetReceiveTimeout(&tv))
+}
+
+func (c *conn) left() (time.Duration, error) {
 	left := answerWithin
 	if deadline, set := c.ctx.Deadline(); set {
 		left = max(time.Millisecond, min(left, time.Until(deadline)))
 	}
-	tv := unix.NsecToTimeval(left.Nanoseconds())
-	return errors.Join(c.raw.Socket.SetSendTimeout(&tv), c.raw.Socket.SetReceiveTimeout(&tv), c.handle.SetSocketTimeout(left))
+	return left, c.ctx.Err()
+}
+
+// changes is the netlink library's interface for changes of addresses and routes, which observations do not need.
+func (c *conn) changes() (*netlink.Handle, error) {
+	left, err := c.left()
+	if err == nil && c.handle == nil {
+		err = c.ns.Do(func() (err error) {
+			c.handle, err = netlink.NewHandle(unix.NETLINK_ROUTE)
+			return err
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.handle, c.handle.SetSocketTimeout(left)
 }
 
 // do sends one request and collects its answers of type want. A dump goes through stream.
@@ -93,26 +118,6 @@ func (c *conn) do(req *nl.NetlinkRequest, want uint16) ([][]byte, error) {
 	}
 	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.raw}
 	return req.Execute(unix.NETLINK_ROUTE, want)
-}
-
-// stream sends one request and calls each with every answer of type want as it arrives, so that a long dump is never in
-// memory as a whole. The first error of each is returned. If the context ends, the rest of the dump is not read, and
-// the conn is of no more use.
-func (c *conn) stream(req *nl.NetlinkRequest, want uint16, each func(m []byte) error) error {
-	if err := c.inTime(); err != nil {
-		return err
-	}
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.raw}
-	var failed error
-	err := req.ExecuteIter(unix.NETLINK_ROUTE, want, func(m []byte) bool {
-		if failed = c.ctx.Err(); failed != nil {
-			_ = c.raw.Socket.SetReceiveTimeout(&unix.Timeval{Usec: 1}) // the next receive fails, instead of reading all the rest
-		} else {
-			failed = each(m)
-		}
-		return failed == nil
-	})
-	return cmp.Or(failed, err)
 }
 
 // untilWhole repeats a dump that was interrupted by a change: a partial list would look like a lost member. After

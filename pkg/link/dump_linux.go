@@ -239,8 +239,7 @@ func eachAttr(b []byte, f func(typ uint16, value []byte) error) error {
 		if err := f(typ&attrTypeMask, b[unix.SizeofNlAttr:size]); err != nil {
 			return err
 		}
-		aligned := (size + unix.NLA_ALIGNTO - 1) &^ (unix.NLA_ALIGNTO - 1)
-		b = b[min(aligned, len(b)):]
+		b = b[min(aligned(size), len(b)):]
 	}
 	return nil
 }

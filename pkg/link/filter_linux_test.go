@@ -121,8 +121,8 @@ func TestStreamEndsWithTheContext(t *testing.T) {
 			cancel()
 		}
 	})
-	if err != ctx.Err() || n != 10 { //nolint:errorlint // the very same
-		t.Errorf("%v after %d routes, want %v after 10", err, n, ctx.Err())
+	if err != ctx.Err() || n < 10 || n >= 2000 { //nolint:errorlint // the very same
+		t.Errorf("%v after %d routes, want %v after one part of the dump", err, n, ctx.Err())
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
@@ -40,6 +41,8 @@ type Kernel struct {
 	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
 	slow   slowReads
+	// lookAgain is how often the links are observed while addresses and routes are read.
+	lookAgain time.Duration
 }
 
 // New checks that the host's netns can be opened and that SysctlNet is there. Nothing stays open.
@@ -60,7 +63,7 @@ func New(o Options) (*Kernel, error) {
 	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
-		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")},
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, lookAgain: 100 * time.Millisecond,
 	}
 	ns, err := k.hostNS()
 	if err != nil {

@@ -61,9 +61,11 @@ func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool)
 		out = nil
 		return c.stream(request(), unix.RTM_NEWLINK, func(m []byte) error {
 			d, err := parseDevice(m)
-			if err == nil && match(d) {
-				out = append(out, d)
+			if err != nil || !match(d) {
+				return err
 			}
+			d, err = parseDevice(slices.Clone(m)) // a device refers to its message
+			out = append(out, d)
 			return err
 		})
 	})

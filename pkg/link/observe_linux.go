@@ -12,31 +12,39 @@ import (
 // an error; its VFs are then still looked for in the host, so that they can be given back. Not
 // so those of an earlier boot: whatever has their PCI addresses now is not what the pod had.
 func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
-	o := bond.Observed{Members: make([]bond.ObservedMember, len(r.Members))}
-	for i := range o.Members {
-		o.Members[i].Place = bond.Lost
-	}
-	pod, err := k.openPod(ctx, r.Sandbox)
+	pod, o, err := k.observeLinks(ctx, r)
+	defer pod.close()
 	switch {
-	case err == nil:
-		defer pod.close()
-		o.SandboxAlive = true
-		if err = pod.observe(r, &o); err != nil {
-			return bond.Observed{}, err
-		}
 	case errors.Is(err, netns.ErrEarlierBoot):
 		return o, nil
-	case !errors.Is(err, bond.ErrGone):
+	case err != nil:
 		return bond.Observed{}, err
 	}
-	if err := k.observeHost(ctx, r, &o); err != nil {
-		return bond.Observed{}, err
-	}
-	if err := k.observeNetwork(pod, r, &o); err != nil {
+	if err := k.observeNetwork(ctx, pod, r, &o); err != nil {
 		return bond.Observed{}, err
 	}
 	k.observeOwnership(r, &o)
 	return o, nil
+}
+
+// observeLinks reads all but the addresses and routes of the bond. The caller closes pod, which is nil if the sandbox is gone.
+func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o bond.Observed, err error) {
+	o.Members = make([]bond.ObservedMember, len(r.Members))
+	for i := range o.Members {
+		o.Members[i].Place = bond.Lost
+	}
+	pod, err = k.openPod(ctx, r.Sandbox)
+	switch {
+	case err == nil:
+		o.SandboxAlive = true
+		err = pod.observe(r, &o)
+	case errors.Is(err, bond.ErrGone) && !errors.Is(err, netns.ErrEarlierBoot):
+		err = nil
+	}
+	if err == nil {
+		err = k.observeHost(ctx, r, &o)
+	}
+	return pod, o, err
 }
 
 // observe reads the links in the pod: the bond, its slaves, and the record's members.

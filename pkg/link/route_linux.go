@@ -47,7 +47,8 @@ type linkRoute struct {
 	family, kind, scope uint8
 	flags               uint32
 	table               int
-	hops                []hop
+	only                hop
+	several             []hop // instead of only
 }
 
 // hop is where a route leads.
@@ -60,27 +61,28 @@ type hop struct {
 // Attributes of one next hop of several (struct rtnexthop of linux/rtnetlink.h).
 const sizeofRtNexthop = 8
 
-func parseRoute(m []byte) (linkRoute, error) {
+// parseRoute allocates nothing for a route with one next hop: a bond may have any number of routes.
+func parseRoute(m []byte) (r linkRoute, err error) {
 	if len(m) < unix.SizeofRtMsg {
 		return linkRoute{}, errors.New("route message is too short")
 	}
 	msg := nl.DeserializeRtMsg(m)
-	r := linkRoute{family: msg.Family, kind: msg.Type, scope: msg.Scope, flags: msg.Flags, table: int(msg.Table)}
+	r = linkRoute{family: msg.Family, kind: msg.Type, scope: msg.Scope, flags: msg.Flags, table: int(msg.Table), only: hop{flags: msg.Flags}}
 	r.Proto = int(msg.Protocol)
-	dst, only := netip.IPv4Unspecified(), hop{flags: msg.Flags}
+	dst := netip.IPv4Unspecified()
 	if msg.Family == unix.AF_INET6 {
 		dst = netip.IPv6Unspecified()
 	}
-	err := eachAttr(m[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+	err = eachAttr(m[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
 		switch typ {
 		case unix.RTA_DST:
 			dst, _ = netip.AddrFromSlice(v)
 		case unix.RTA_PREFSRC:
 			r.Src, _ = netip.AddrFromSlice(v)
 		case unix.RTA_GATEWAY:
-			only.gateway, _ = netip.AddrFromSlice(v)
+			r.only.gateway, _ = netip.AddrFromSlice(v)
 		case unix.RTA_OIF:
-			only.index = int(number(v))
+			r.only.index = int(number(v))
 		case unix.RTA_PRIORITY:
 			r.Priority = int(number(v))
 		case unix.RTA_TABLE:
@@ -92,7 +94,6 @@ func parseRoute(m []byte) (linkRoute, error) {
 		}
 		return nil
 	})
-	r.hops = append(r.hops, only)
 	r.Dst = netip.PrefixFrom(dst, int(msg.Dst_len))
 	return r, err
 }
@@ -125,9 +126,8 @@ func (r *linkRoute) parseHops(b []byte) error {
 		if err != nil {
 			return err
 		}
-		r.hops = append(r.hops, h)
-		aligned := (size + unix.RTNH_ALIGNTO - 1) &^ (unix.RTNH_ALIGNTO - 1)
-		b = b[min(aligned, len(b)):]
+		r.several = append(r.several, h)
+		b = b[min(aligned(size), len(b)):]
 	}
 	return nil
 }
@@ -137,18 +137,26 @@ func (r *linkRoute) via(index int, each func(bond.Route)) {
 	if !r.Dst.IsValid() || r.kind != unix.RTN_UNICAST || r.table == unix.RT_TABLE_LOCAL || r.flags&unix.RTM_F_CLONED != 0 {
 		return
 	}
-	for _, h := range r.hops {
-		if h.index != index {
-			continue
-		}
-		one := r.Route
-		if r.table != unix.RT_TABLE_MAIN {
-			one.Table = new(r.table)
-		}
-		one.Gateway, one.OnLink = h.gateway, h.flags&unix.RTNH_F_ONLINK != 0
-		if scope := int(r.scope); one.Dst.Addr().Is4() && scope != int(ownScope(one)) {
-			one.Scope = &scope
-		}
-		each(one)
+	if len(r.several) == 0 {
+		r.over(&r.only, index, each)
 	}
+	for i := range r.several {
+		r.over(&r.several[i], index, each)
+	}
+}
+
+// over calls each with the route over one next hop, if that is the link.
+func (r *linkRoute) over(h *hop, index int, each func(bond.Route)) {
+	if h.index != index {
+		return
+	}
+	one := r.Route
+	if r.table != unix.RT_TABLE_MAIN {
+		one.Table = new(r.table)
+	}
+	one.Gateway, one.OnLink = h.gateway, h.flags&unix.RTNH_F_ONLINK != 0
+	if one.Dst.Addr().Is4() && r.scope != uint8(ownScope(one)) {
+		one.Scope = new(int(r.scope))
+	}
+	each(one)
 }

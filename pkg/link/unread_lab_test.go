@@ -39,3 +39,37 @@ func TestBondChangesWhileItIsObserved(t *testing.T) {
 		})
 	}
 }
+
+// TestLinksAreObservedDuringALongRead: a member that is lost while addresses and routes are read does not wait for the end
+// of the read, three times in a row at most.
+func TestLinksAreObservedDuringALongRead(t *testing.T) {
+	g := newRig(t)
+	g.member("net1")
+	g.in(g.pod, "link", "add", "bond0", "type", "bond", "mode", "active-backup")
+	g.in(g.pod, "link", "set", "net1", "master", "bond0")
+	g.in(g.pod, "link", "set", "bond0", "up")
+	g.r.Phase = bond.PhaseReady
+	g.k.lookAgain = 0
+	read := func() bond.Observed {
+		t.Helper()
+		pod, o, err := g.k.observeLinks(t.Context(), g.r)
+		defer pod.close()
+		if err != nil || linksDiffer(&o) {
+			t.Fatalf("%+v (%v)", o, err)
+		}
+		g.in(g.pod, "link", "set", "net1", "nomaster")
+		if err := g.k.observeNetwork(t.Context(), pod, g.r, &o); err != nil {
+			t.Fatal(err)
+		}
+		g.in(g.pod, "link", "set", "net1", "master", "bond0")
+		return o
+	}
+	for range maxPutOff {
+		if o := read(); o.Bond.Unread == "" || o.Members[0].Link.Master != 0 {
+			t.Errorf("unread %q, member %+v; want the member as it is now", o.Bond.Unread, o.Members[0].Link)
+		}
+	}
+	if o := read(); o.Bond.Unread != "" {
+		t.Errorf("put off more than %d times", maxPutOff)
+	}
+}

@@ -1,8 +1,10 @@
 package link
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,23 +21,35 @@ const (
 	slowRead = 50 * time.Millisecond
 	// maxPutOff bounds how often in a row: a member that cannot be repaired must not hide a missing route.
 	maxPutOff = 3
+	// slowFor is how long a slow read is remembered: longer than any pause between two.
+	slowFor = 10 * time.Minute
 )
 
-// slowReads remembers the bonds whose addresses and routes take long to read, and how often they were put off since.
+// errLinksDiffer ends a read of addresses and routes, because links are to be repaired first.
+var errLinksDiffer = errors.New("links are to be repaired first")
+
+// slowReads remembers the bonds whose addresses and routes take long to read.
 type slowReads struct {
-	mu     sync.Mutex
-	putOff map[bond.Key]int
+	mu    sync.Mutex
+	bonds map[bond.Key]slowBond
 }
 
-// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time.
-func (s *slowReads) postpone(k bond.Key) bool {
+type slowBond struct {
+	at     time.Time // of the last read
+	putOff int       // how often reads were put off since
+}
+
+// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time. begun:
+// they are being read, and that takes long; otherwise the last read decides.
+func (s *slowReads) postpone(k bond.Key, begun bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, slow := s.putOff[k]
-	if !slow || n == maxPutOff {
+	b, slow := s.bonds[k]
+	if !slow && !begun || b.putOff == maxPutOff {
 		return false
 	}
-	s.putOff[k]++
+	b.putOff++
+	s.keep(k, b)
 	return true
 }
 
@@ -43,36 +57,80 @@ func (s *slowReads) postpone(k bond.Key) bool {
 func (s *slowReads) note(k bond.Key, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.putOff == nil {
-		s.putOff = map[bond.Key]int{}
+	if took < slowRead {
+		delete(s.bonds, k)
+		return
 	}
-	if s.putOff[k] = 0; took < slowRead {
-		delete(s.putOff, k)
-	}
+	s.keep(k, slowBond{})
 }
 
-// forget is called for a bond that is not there.
-func (s *slowReads) forget(k bond.Key) { s.note(k, 0) }
+// keep also drops the bonds that were not read for long, because they are gone.
+func (s *slowReads) keep(k bond.Key, b slowBond) {
+	if s.bonds == nil {
+		s.bonds = map[bond.Key]slowBond{}
+	}
+	b.at = time.Now()
+	s.bonds[k] = b
+	maps.DeleteFunc(s.bonds, func(_ bond.Key, other slowBond) bool { return b.at.Sub(other.at) > slowFor })
+}
 
-// observeNetwork fills in the addresses and routes of the bond, or says why they are unread.
-func (k *Kernel) observeNetwork(pod *conn, r *bond.Record, o *bond.Observed) error {
+// observeNetwork fills in the addresses and routes of the bond, or says why they are unread. If the links change
+// meanwhile, o has them as they are then.
+func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, o *bond.Observed) error {
+	if r.Deleted() {
+		k.slow.note(r.Key, 0)
+	}
 	if o.Bond == nil || r.Deleted() {
-		k.slow.forget(r.Key)
 		return nil
 	}
-	if r.Phase == bond.PhaseReady && linksDiffer(o) && k.slow.postpone(r.Key) {
-		o.Bond.Unread = "addresses and routes are checked after the links, for the pod has many and to read them takes long"
-		return nil
+	if r.Phase == bond.PhaseReady {
+		if linksDiffer(o) && k.slow.postpone(r.Key, false) {
+			o.Bond.Unread = unreadLater
+			return nil
+		}
+		pod.pause = k.whileLinksAgree(ctx, r, o)
 	}
 	began := time.Now()
 	err := pod.observeNetwork(r, o.Bond)
+	if errors.Is(err, errLinksDiffer) {
+		return nil
+	}
 	k.slow.note(r.Key, time.Since(began))
 	return err
 }
 
-// linksDiffer reports whether a link must be repaired before the bond is as recorded: it is down, or lacks a member that
-// is in the pod or the host.
+const unreadLater = "addresses and routes are checked after the links, for the pod has many and to read them takes long"
+
+// whileLinksAgree returns a function that is called from time to time during a long read. It observes the links again, and
+// ends the read if they differ now: a member that is lost or returns does not wait for all routes to be read.
+func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Observed) func() error {
+	next := time.Now().Add(k.lookAgain)
+	return func() error {
+		if time.Now().Before(next) {
+			return nil
+		}
+		pod, now, err := k.observeLinks(ctx, r)
+		pod.close()
+		next = time.Now().Add(k.lookAgain)
+		if err != nil {
+			return err
+		}
+		if !linksDiffer(&now) || !k.slow.postpone(r.Key, true) {
+			return nil
+		}
+		if *o = now; o.Bond != nil {
+			o.Bond.Unread = unreadLater
+		}
+		return errLinksDiffer
+	}
+}
+
+// linksDiffer reports whether a link must be repaired before the bond is as recorded: it is gone or down, or lacks a
+// member that is in the pod or the host.
 func linksDiffer(o *bond.Observed) bool {
+	if o.Bond == nil {
+		return true
+	}
 	for i := range o.Members {
 		if m := &o.Members[i]; m.Place == bond.InHost || m.Place == bond.InPod && m.Link.Master != o.Bond.Index {
 			return true

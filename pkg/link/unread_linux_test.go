@@ -2,6 +2,7 @@ package link
 
 import (
 	"testing"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -10,22 +11,34 @@ import (
 func TestSlowReadsArePutOff(t *testing.T) {
 	var s slowReads
 	slow, fast := bond.Key{ContainerID: "slow"}, bond.Key{ContainerID: "fast"}
-	if s.postpone(slow) {
+	if s.postpone(slow, false) {
 		t.Error("put off before anything is known")
 	}
 	s.note(fast, slowRead-1)
-	for round := range 2 {
+	for _, begun := range []bool{false, true} { // while a read is under way it is known to be slow
 		s.note(slow, slowRead)
 		n := 0
-		for s.postpone(slow) {
+		for s.postpone(slow, begun) {
 			n++
 		}
-		if n != maxPutOff || s.postpone(fast) {
-			t.Errorf("round %d: put off %d times, want %d", round, n, maxPutOff)
+		if n != maxPutOff || s.postpone(fast, false) {
+			t.Errorf("begun %t: put off %d times, want %d", begun, n, maxPutOff)
 		}
 	}
-	if s.forget(slow); len(s.putOff) > 0 {
-		t.Errorf("kept: %v", s.putOff)
+	if s.note(slow, 0); len(s.bonds) > 0 {
+		t.Errorf("kept: %v", s.bonds)
+	}
+	if !s.postpone(fast, true) || !s.postpone(fast, false) {
+		t.Error("not put off though the read that was under way was slow")
+	}
+}
+
+// TestSlowReadsAreForgotten when the bond is not read any more.
+func TestSlowReadsAreForgotten(t *testing.T) {
+	s := slowReads{bonds: map[bond.Key]slowBond{{ContainerID: "gone"}: {at: time.Now().Add(-slowFor - time.Second)}}}
+	s.note(bond.Key{ContainerID: "slow"}, slowRead)
+	if len(s.bonds) != 1 || s.postpone(bond.Key{ContainerID: "gone"}, false) {
+		t.Errorf("kept: %v", s.bonds)
 	}
 }
 

@@ -30,9 +30,37 @@ func (e *Engine) deletedMeanwhile(rec *bond.Record) bool {
 	return !rec.Deleted() && e.store.MarkedDeleted(rec)
 }
 
+// deletionPoll is how often a deletion mark is looked for while the kernel is observed.
+const deletionPoll = 100 * time.Millisecond
+
+// untilDeleted returns a context that ends with errDeleted soon after a DEL of the bond has begun: the DEL waits for the
+// bond's lock, and to observe a bond in a pod with very many routes takes seconds. The caller calls stop.
+func (e *Engine) untilDeleted(ctx context.Context, rec *bond.Record) (_ context.Context, stop func()) {
+	if rec.Deleted() {
+		return ctx, func() {}
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	loaded := *rec // the caller's may change after stop
+	var poll func()
+	poll = func() {
+		switch {
+		case ctx.Err() != nil:
+		case e.store.MarkedDeleted(&loaded):
+			end(errDeleted)
+		default:
+			time.AfterFunc(deletionPoll, poll)
+		}
+	}
+	timer := time.AfterFunc(deletionPoll, poll)
+	return ctx, func() { timer.Stop(); end(nil) }
+}
+
 // leaveToDEL makes the loaded record what a later Load returns.
 func (e *Engine) leaveToDEL(out *Outcome, mem *bondMemory) {
 	out.Record.Phase, out.Record.Updated = bond.PhaseDeleting, e.now()
+	if out.Observed.Members == nil { // not observed
+		out.Observed.Members = make([]bond.ObservedMember, len(out.Record.Members))
+	}
 	out.Status = statusOf(out.Record, &out.Observed, out.Plan, mem)
 	e.logFor(out.Record).Info("a DEL has begun; the reconcile ends")
 }

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -47,6 +48,41 @@ func TestDELIsSeenBeforeTheNextAction(t *testing.T) {
 	}
 	must(t, <-deleted)
 	checkAbsent(t, r)
+}
+
+// slowKernel needs for an observation as long as its context allows.
+type slowKernel struct {
+	reconcile.Kernel
+	begun chan struct{}
+}
+
+func (k *slowKernel) Observe(ctx context.Context, _ *bond.Record) (bond.Observed, error) {
+	close(k.begun)
+	<-ctx.Done()
+	return bond.Observed{}, ctx.Err()
+}
+
+// TestDELIsSeenDuringALongObservation, which a pod with very many routes causes. The DEL waits for the lock meanwhile.
+func TestDELIsSeenDuringALongObservation(t *testing.T) {
+	r := ready(t, world.OKD())
+	synctest.Test(t, func(t *testing.T) {
+		kernel := &slowKernel{Kernel: r.Fake, begun: make(chan struct{})}
+		agent := reconcile.New(reconcile.Config{Kernel: kernel, Store: r.store, Now: r.clock.Now})
+		var out reconcile.Outcome
+		var err error
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			out, err = agent.Converge(t.Context(), r.Record.Key)
+		}()
+		<-kernel.begun
+		<-time.After(time.Second) // virtual
+		must(t, r.store.MarkDeleted(r.Record))
+		<-ended
+		if err != nil || !out.Record.Deleted() || out.Status.State != bond.StateDeleting || len(out.Status.Members) != len(r.Record.Members) {
+			t.Errorf("error %v, status %+v; want the look to end", err, out.Status)
+		}
+	})
 }
 
 // TestEndWaitsForACardWithoutTheLock: while sriov-cni works on a VF, DEL waits, and others get the bond's lock.

@@ -188,6 +188,10 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 	repair := newRepairing(rec)
 	for range maxRounds {
 		obs, p, err := e.observeAndPlan(ctx, rec, mem, firstDEL)
+		if errors.Is(err, errDeleted) {
+			e.leaveToDEL(&out, mem)
+			return out, firstErr
+		}
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}

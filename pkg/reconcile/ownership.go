@@ -2,6 +2,7 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -9,7 +10,12 @@ import (
 
 // observe reads the bond, and who else names the VFs in the host where no file of their plugin shows whose they are.
 func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, error) {
-	obs, err := e.kernel.Observe(ctx, rec)
+	kernelCtx, stop := e.untilDeleted(ctx, rec)
+	obs, err := e.kernel.Observe(kernelCtx, rec)
+	stop()
+	if cause := context.Cause(kernelCtx); err != nil && errors.Is(cause, errDeleted) {
+		err = cause
+	}
 	if err != nil || e.records == nil {
 		return obs, err
 	}

@@ -83,7 +83,9 @@ type RouteList struct {
 	requested map[routeKey][]*requestedRoute
 	// prefixes and named are how many more routes are listed of those that the kernel made for an address, and of those
 	// that are in the place of a route of the record, with whatever attributes.
-	prefixes, named      map[routeKey]int
+	prefixes, named map[routeKey]int
+	// dsts are the destinations in these three. Most routes have another one, which is found out first.
+	dsts                 map[netip.Prefix]bool
 	learnable, unlearned int
 }
 
@@ -105,21 +107,27 @@ const sameKey = 4
 // NewRouteList begins a list; an earlier one in o is dropped.
 func NewRouteList(rec *bond.Record, o *bond.ObservedBond) *RouteList {
 	o.Routes, o.RoutesLeft = nil, 0
-	l := &RouteList{o: o, requested: map[routeKey][]*requestedRoute{}, prefixes: map[routeKey]int{}, named: map[routeKey]int{}}
+	l := &RouteList{o: o, requested: map[routeKey][]*requestedRoute{}, prefixes: map[routeKey]int{}, named: map[routeKey]int{}, dsts: map[netip.Prefix]bool{}}
 	for _, r := range rec.Routes {
 		k := routeKey{dst: r.Dst.Masked(), gateway: r.Gateway, table: table(r)}
 		l.requested[k] = append(l.requested[k], &requestedRoute{Route: r})
-		l.named[placeOf(r)] = sameKey
+		l.name(r)
 	}
 	for _, p := range o.Addresses {
 		l.prefixes[routeKey{dst: p.Masked()}] = sameKey
+		l.dsts[p.Masked()] = true
 	}
 	if rec.Learned != nil {
 		for _, r := range rec.Learned.Routes {
-			l.named[placeOf(r)] = sameKey
+			l.name(r)
 		}
 	}
 	return l
+}
+
+func (l *RouteList) name(r bond.Route) {
+	l.named[placeOf(r)] = sameKey
+	l.dsts[r.Dst.Masked()] = true
 }
 
 // placeOf is equal for routes of which one replaces the other.
@@ -135,13 +143,16 @@ func (l *RouteList) Add(r bond.Route) {
 }
 
 func (l *RouteList) wanted(r bond.Route) bool {
-	requested, first := l.request(r)
-	switch {
-	case first, madeByKernel(r) && take(l.prefixes, routeKey{dst: r.Dst}), take(l.named, placeOf(r)):
-		return true
-	case requested: // one is enough
-		return false
-	case !learnable(r):
+	if l.dsts[r.Dst] {
+		requested, first := l.request(r)
+		switch {
+		case first, madeByKernel(r) && take(l.prefixes, routeKey{dst: r.Dst}), take(l.named, placeOf(r)):
+			return true
+		case requested: // one is enough
+			return false
+		}
+	}
+	if !learnable(r) {
 		l.unlearned++
 		return l.unlearned <= bond.MaxLearnedRoutes
 	}
