@@ -41,8 +41,8 @@ image: ## Make the container image as the Dockerfile says, without Docker, into 
 	@go run ./test/image/cmd/image -version $(VERSION) -epoch $$(git log -1 --format=%ct) -name $(IMAGE) -archs $(IMAGE_ARCHS) -o $(IMAGE_TAR)
 
 .PHONY: test
-test: ## Run everything: lint, unit tests with the race detector, control plane, lab, a whole cluster; the README's test command
-	@test/lanes.sh lint race kube lab e2e
+test: ## Run everything: lint, unit tests with the race detector, fuzzing, control plane, lab, a whole cluster; the README's test command
+	@test/lanes.sh lint race fuzz kube lab e2e
 
 .PHONY: test-fast
 test-fast: ## Run what needs no lab: lint, and unit tests without the race detector
@@ -97,8 +97,8 @@ lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
 	@$(TOOLS)/golangci-lint run ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz every fuzz target for FUZZTIME each (default 30s)
-	@test/fuzz.sh $${FUZZTIME:-30s}
+fuzz: ## Fuzz every target for FUZZTIME each (default 30s), or those of FUZZ=REGEXP; print the number of inputs
+	@test/fuzz.sh $${FUZZTIME:-30s} "$(FUZZ)"
 
 .PHONY: bench
 bench: ## Run the Go benchmarks that need no lab

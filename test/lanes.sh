@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs test lanes and reports at the end how many tests ran in each. A lane that failed, or that ran no test, fails the
 # whole. All lanes run in any case.
-#   test/lanes.sh lint race kube lab e2e
+#   test/lanes.sh lint race fuzz kube lab e2e
 #
 # The lanes run in two tracks at once. The guests of the lab (lab, e2e) leave much of two cores idle; compilers and all
 # other lanes get this rest, at a lower priority, so that they hardly disturb the guests' time. Each line of output
@@ -72,6 +72,7 @@ host_track() {
     ! wants lab e2e || await deps
     ! wants unit || run unit go_lane
     ! wants race || run race go_lane -race
+    ! wants fuzz || run fuzz test/fuzz.sh 1s
     ! wants kube || run kube build test-kube
 }
 
@@ -82,8 +83,8 @@ count() {
     [ ! -e "$log/$lane.end" ] || read -r status took <"$log/$lane.end"
     case $lane in
     lint) pass=$((status == 0)) fail=$((status != 0)) ;; # one check over the whole tree
-    lab)
-        line=$(grep -sE '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log/lab" | tail -n 1)
+    lab | fuzz)
+        line=$(grep -sE '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log/$lane" | tail -n 1)
         [ -z "$line" ] || read -r pass _ fail _ skip _ <<<"$line"
         ;;
     *) # gotestsum's last line has the numbers
@@ -107,7 +108,7 @@ count() {
 
 for lane in "${lanes[@]}"; do
     case $lane in
-    lint | unit | race | kube | lab | e2e) ;;
+    lint | unit | race | fuzz | kube | lab | e2e) ;;
     *) echo "no lane $lane" >&2; exit 2 ;;
     esac
 done

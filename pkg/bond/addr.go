@@ -16,11 +16,11 @@ type MAC string
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)
 	if err != nil || len(hw) != 6 {
-		return "", fmt.Errorf("MAC address %q: want six hexadecimal pairs, e.g. 02:00:00:00:00:01", s)
+		return "", fmt.Errorf("MAC address %.64q: want six hexadecimal pairs, e.g. 02:00:00:00:00:01", s)
 	}
 	m := MACOf(hw)
 	if hw[0]&1 != 0 || m.IsZero() {
-		return "", fmt.Errorf("MAC address %q: want a unicast address that is not all zero", s)
+		return "", fmt.Errorf("MAC address %.64q: want a unicast address that is not all zero", s)
 	}
 	return m, nil
 }
@@ -62,7 +62,7 @@ func ParsePCIAddress(s string) (PCIAddress, error) {
 		full = "0000:" + full
 	}
 	if !pciAddress.MatchString(full) {
-		return "", fmt.Errorf("PCI address %q: want domain:bus:device.function, e.g. 0000:01:10.0", s)
+		return "", fmt.Errorf("PCI address %.64q: want domain:bus:device.function, e.g. 0000:01:10.0", s)
 	}
 	return PCIAddress(full), nil
 }

@@ -3,6 +3,9 @@ package bond
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // The classes of error that decide what is done next. What talks to the kernel
@@ -25,3 +28,24 @@ var (
 	// ErrLocked: somebody else held the bond's lock past the deadline.
 	ErrLocked = errors.New("locked by another process")
 )
+
+// maxDecodeError bounds the text of a decoding error, in bytes.
+const maxDecodeError = 200
+
+// DecodeError is an error of a decoder with a bounded text: encoding/json repeats a number of the input, and the CNI library a
+// version, whatever their length.
+func DecodeError(err error) error { return errors.New(Printable(err.Error(), maxDecodeError)) }
+
+// Printable is a text from outside, fit for a message: cut after size bytes, and with '?' for what does not print.
+func Printable(text string, size int) string {
+	cut := ""
+	if len(text) > size {
+		text, cut = strings.ToValidUTF8(text[:size], ""), "…"
+	}
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text) + cut
+}

@@ -34,7 +34,7 @@ func (k Key) String() string { return k.ContainerID + "@" + k.IfName }
 func ParseKey(s string) (Key, error) {
 	id, name, found := strings.Cut(s, "@")
 	if !found {
-		return Key{}, fmt.Errorf("bond key %q: want <containerID>@<ifName>", s)
+		return Key{}, fmt.Errorf("bond key %.64q: want <containerID>@<ifName>", s)
 	}
 	k := Key{ContainerID: id, IfName: name}
 	return k, k.Validate()
@@ -43,7 +43,7 @@ func ParseKey(s string) (Key, error) {
 // Validate refuses what must not become a file name or an interface name.
 func (k Key) Validate() error {
 	if !containerID.MatchString(k.ContainerID) || len(k.ContainerID) > maxContainerIDLen {
-		return fmt.Errorf("container ID %q: want letters, digits, '_', '.' and '-', beginning with a letter or digit, %d bytes at most", k.ContainerID, maxContainerIDLen)
+		return fmt.Errorf("container ID %.64q: want letters, digits, '_', '.' and '-', beginning with a letter or digit, %d bytes at most", k.ContainerID, maxContainerIDLen)
 	}
 	return ValidateIfName(k.IfName)
 }
@@ -55,11 +55,11 @@ func ValidateIfName(name string) error {
 	case name == "":
 		return fmt.Errorf("interface name is empty")
 	case len(name) > MaxIfNameLen:
-		return fmt.Errorf("interface name %q has %d bytes, the kernel takes %d at most", name, len(name), MaxIfNameLen)
+		return fmt.Errorf("interface name %.64q has %d bytes, the kernel takes %d at most", name, len(name), MaxIfNameLen)
 	case name == "." || name == "..":
-		return fmt.Errorf("interface name %q is not a name", name)
+		return fmt.Errorf("interface name %.64q is not a name", name)
 	case strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == ':' || r < ' ' || unicode.IsSpace(r) }):
-		return fmt.Errorf("interface name %q: '/', ':' and white space are not allowed", name)
+		return fmt.Errorf("interface name %.64q: '/', ':' and white space are not allowed", name)
 	}
 	return nil
 }

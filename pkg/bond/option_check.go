@@ -13,14 +13,14 @@ func (o Options) Validate() error {
 	for _, name := range o.sortedNames() {
 		d := Lookup(name)
 		if d == nil {
-			return fmt.Errorf("%s: no such bonding option", name)
+			return fmt.Errorf("%.64q: no such bonding option", name)
 		}
 		canonical, err := d.Parse(o[name])
 		if err != nil {
 			return err
 		}
 		if canonical != o[name] {
-			return fmt.Errorf("%s: %q is not canonical; want %q", name, o[name], canonical)
+			return fmt.Errorf("%s: %.64q is not canonical; want %.64q", name, o[name], canonical)
 		}
 		if !d.In(mode) {
 			return fmt.Errorf("%s: not an option of mode %s; the kernel takes it in %s", name, mode, modeList(d.Modes))

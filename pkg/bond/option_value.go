@@ -17,7 +17,7 @@ func (d *Def) Parse(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	canonical, ok := d.parse(text)
 	if !ok {
-		return "", fmt.Errorf("%s: %q is not a value; want %s", d.Name, text, d.Allowed())
+		return "", fmt.Errorf("%s: %.64q is not a value; want %s", d.Name, text, d.Allowed())
 	}
 	return canonical, nil
 }

@@ -16,16 +16,16 @@ func (r *Record) Validate() error {
 		return err
 	}
 	if !slices.Contains([]Phase{PhaseAdding, PhaseReady, PhaseDeleting}, r.Phase) {
-		return fmt.Errorf("phase %q: want %s, %s or %s", r.Phase, PhaseAdding, PhaseReady, PhaseDeleting)
+		return fmt.Errorf("phase %.64q: want %s, %s or %s", r.Phase, PhaseAdding, PhaseReady, PhaseDeleting)
 	}
 	if r.Sandbox.Path == "" || r.Sandbox.Inode == 0 {
-		return fmt.Errorf("sandbox: path %q and inode %d do not identify a network namespace", r.Sandbox.Path, r.Sandbox.Inode)
+		return fmt.Errorf("sandbox: path %.64q and inode %d do not identify a network namespace", r.Sandbox.Path, r.Sandbox.Inode)
 	}
 	if err := ValidateIfName(r.BondName()); err != nil {
 		return err
 	}
 	if !r.Spec.MAC.canonical() {
-		return fmt.Errorf("MAC address %q of the bond: want lower case, e.g. 02:00:00:00:00:01, or nothing", r.Spec.MAC)
+		return fmt.Errorf("MAC address %.64q of the bond: want lower case, e.g. 02:00:00:00:00:01, or nothing", r.Spec.MAC)
 	}
 	for i := range r.Members {
 		if err := r.Members[i].validate(); err != nil {
@@ -54,10 +54,10 @@ func (m *Member) validate() error {
 		return fmt.Errorf("%s: it has an ifindex in the host (%d) and is not a virtual link from there", m.Name, m.HostIndex)
 	}
 	if m.PCI != "" && !pciAddress.MatchString(string(m.PCI)) {
-		return fmt.Errorf("%s: PCI address %q: want domain:bus:device.function, e.g. 0000:01:10.0", m.Name, m.PCI)
+		return fmt.Errorf("%s: PCI address %.64q: want domain:bus:device.function, e.g. 0000:01:10.0", m.Name, m.PCI)
 	}
 	if m.VF != nil && !pciAddress.MatchString(string(m.VF.PF)) {
-		return fmt.Errorf("%s: PCI address %q of the PF: want domain:bus:device.function, e.g. 0000:01:00.0", m.Name, m.VF.PF)
+		return fmt.Errorf("%s: PCI address %.64q of the PF: want domain:bus:device.function, e.g. 0000:01:00.0", m.Name, m.VF.PF)
 	}
 	macs := []MAC{m.MAC, m.PermMAC, m.Before.MAC}
 	if m.VF != nil && m.VF.Settings.MAC != nil {
@@ -65,7 +65,7 @@ func (m *Member) validate() error {
 	}
 	for _, mac := range macs {
 		if !mac.canonical() {
-			return fmt.Errorf("%s: MAC address %q: want lower case, e.g. 02:00:00:00:00:01, or nothing", m.Name, mac)
+			return fmt.Errorf("%s: MAC address %.64q: want lower case, e.g. 02:00:00:00:00:01, or nothing", m.Name, mac)
 		}
 	}
 	if m.Before.Name != "" {

@@ -7,9 +7,10 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // maxShown bounds how much of a bad value is repeated in an error, in bytes.
@@ -125,16 +126,10 @@ func invalid(field, found, want string) *types.Error {
 	return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: found %s, want %s", field, found, want), "")
 }
 
-// shown is a value from outside, fit for a message: bounded and valid UTF-8.
+// shown is a value from outside, fit for a message: bounded, and with '?' for what does not print.
 func shown(value string) string {
 	if value == "" || value == "null" {
 		return "nothing"
 	}
-	if len(value) > maxShown {
-		value = value[:maxShown] + "…"
-	}
-	if !utf8.ValidString(value) {
-		value = strings.ToValidUTF8(value, "?")
-	}
-	return strings.Join(strings.Fields(value), " ")
+	return bond.Printable(strings.Join(strings.Fields(value), " "), maxShown)
 }

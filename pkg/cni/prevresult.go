@@ -7,6 +7,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // prevResult reads the result of the plugin before; nil when there is none.
@@ -16,15 +18,15 @@ func (o object) prevResult(cniVersion string) (*current.Result, error) {
 		return nil, nil
 	}
 	if err := refuseNulls(raw); err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", err), "")
+		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", bond.DecodeError(err)), "")
 	}
 	result, err := createResult(cniVersion, raw)
 	if err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", err), "")
+		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", bond.DecodeError(err)), "")
 	}
 	prev, err := current.NewResultFromResult(result)
 	if err != nil {
-		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", err), "")
+		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", bond.DecodeError(err)), "")
 	}
 	return prev, nil
 }

@@ -1,7 +1,6 @@
 package install
 
 import (
-	"bytes"
 	"context"
 	"debug/buildinfo"
 	"debug/elf"
@@ -48,13 +47,10 @@ func Ask(ctx context.Context, path string) (About, error) {
 	if err != nil {
 		return About{}, err
 	}
-	var versions struct {
-		Supported []string `json:"supportedVersions"`
+	about, err := parseVersions(answer)
+	if err != nil {
+		return About{}, fmt.Errorf("%s is no CNI plugin: %w", path, err)
 	}
-	if err = json.Unmarshal(answer, &versions); err != nil || len(versions.Supported) == 0 {
-		return About{}, fmt.Errorf("%s is no CNI plugin: it answers VERSION with %.200q", path, answer)
-	}
-	about := About{CNI: versions.Supported}
 	if !Ours(path) { // it might do anything when it is given no command
 		return about, nil
 	}
@@ -67,17 +63,40 @@ func Ask(ctx context.Context, path string) (About, error) {
 	return about, nil
 }
 
+// parseVersions reads what a plugin prints for VERSION.
+func parseVersions(answer []byte) (About, error) {
+	var versions struct {
+		Supported []string `json:"supportedVersions"`
+	}
+	if err := json.Unmarshal(answer, &versions); err != nil || len(versions.Supported) == 0 {
+		return About{}, fmt.Errorf("it answers VERSION with %.100q", answer)
+	}
+	return About{CNI: versions.Supported}, nil
+}
+
+// maxOutput bounds what is kept of a program's output, in bytes.
+const maxOutput = 64 << 10
+
+// output keeps the first maxOutput bytes, and takes the rest.
+type output struct{ kept []byte }
+
+// Write implements io.Writer.
+func (o *output) Write(p []byte) (int, error) {
+	o.kept = append(o.kept, p[:min(len(p), maxOutput-len(o.kept))]...)
+	return len(p), nil
+}
+
 // execute runs a plugin in an environment of its own and answers its standard output and standard error.
 func execute(ctx context.Context, path string, env ...string) (stdout, stderr []byte, err error) {
 	cmd := exec.CommandContext(ctx, path)
-	var out, problems bytes.Buffer
+	var out, problems output
 	cmd.Env = slices.Concat([]string{"PATH=/nonexistent"}, env)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(`{"cniVersion":"1.0.0"}`), &out, &problems
 	cmd.WaitDelay = time.Second
 	err = cmd.Run()
 	switch {
 	case err == nil:
-		return out.Bytes(), problems.Bytes(), nil
+		return out.kept, problems.kept, nil
 	case ctx.Err() != nil:
 		return nil, nil, fmt.Errorf("run %s: %w", path, context.Cause(ctx))
 	case errors.Is(err, syscall.ENOEXEC):
@@ -85,7 +104,7 @@ func execute(ctx context.Context, path string, env ...string) (stdout, stderr []
 	case errors.Is(err, syscall.EACCES):
 		return nil, nil, fmt.Errorf("run %s: %w: is its file system mounted noexec, or does SELinux or AppArmor forbid it?", path, err)
 	}
-	return nil, nil, fmt.Errorf("run %s: %w: it said %.400q and %.400q", path, err, out.Bytes(), problems.Bytes())
+	return nil, nil, fmt.Errorf("run %s: %w: it said %.400q and %.400q", path, err, out.kept, problems.kept)
 }
 
 // machines are the names that Go has for what ELF calls a machine.

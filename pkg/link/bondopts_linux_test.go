@@ -195,16 +195,6 @@ func FuzzDecodeOptions(f *testing.F) {
 	})
 }
 
-// FuzzParseDevice: whatever a kernel sends, reading it ends.
-func FuzzParseDevice(f *testing.F) {
-	f.Add(make([]byte, 16))
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		if d, err := parseDevice(data); err == nil {
-			_, _ = d.vfSettings(0)
-		}
-	})
-}
-
 func TestTargetsAreTakenApart(t *testing.T) {
 	got := targets("192.0.2.1,2001:db8::1")
 	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}

@@ -4,9 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
@@ -29,7 +27,7 @@ type claim struct {
 
 // read returns a VF's claim; the zero value if there is none. An error means that nothing is known.
 func (c claims) read(pci bond.PCIAddress, own bond.Sandbox) (claim, error) {
-	data, err := os.ReadFile(c.path(pci))
+	path, err := sriovcni.Claim(c.path(pci))
 	if errors.Is(err, fs.ErrNotExist) {
 		return claim{}, nil
 	}
@@ -37,9 +35,8 @@ func (c claims) read(pci bond.PCIAddress, own bond.Sandbox) (claim, error) {
 		return claim{}, fmt.Errorf("claim on VF %s: %w", pci, explained(err))
 	}
 	found := claim{exists: true}
-	path := strings.TrimSpace(string(data))
-	if !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
-		return found, nil // no netns can be there
+	if path == "" {
+		return found, nil
 	}
 	found.netns = path
 	id, err := netns.Identify(path)

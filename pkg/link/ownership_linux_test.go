@@ -1,8 +1,12 @@
 package link
 
 import (
+	"bytes"
+	"os"
 	"path/filepath"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
@@ -54,5 +58,30 @@ func TestForeignClaim(t *testing.T) {
 	}
 	if _, err := (claims{dir: "/proc/self/status"}).foreign(someVF, own); err == nil {
 		t.Error("a directory of claims that cannot be read passed for one without claims")
+	}
+}
+
+// TestOddClaims: a claim that is no small file of text forbids changes of its VF. It is neither waited for nor read as a whole.
+func TestOddClaims(t *testing.T) {
+	theirs := netnstest.New(t)
+	own := sandboxAt(t, netnstest.New(t))
+	c := claims{dir: t.TempDir()}
+	path := c.path(someVF)
+	for name, make := range map[string]func() error{
+		"pipe":        func() error { return unix.Mkfifo(path, 0o600) },
+		"symlink":     func() error { return os.Symlink(theirs, path) },
+		"directory":   func() error { return os.Mkdir(path, 0o700) },
+		"long":        func() error { return os.WriteFile(path, bytes.Repeat([]byte("/a"), 1<<20), 0o600) },
+		"unprintable": func() error { return os.WriteFile(path, []byte("/run/netns/\x1b[2J"), 0o600) },
+	} {
+		if err := make(); err != nil {
+			t.Fatal(err)
+		}
+		if found, err := c.read(someVF, own); err == nil || found != (claim{}) || len(err.Error()) > 1000 {
+			t.Errorf("%s: claim %+v, error %v", name, found, err)
+		}
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 }

@@ -73,14 +73,14 @@ func parseRoute(m []byte) (r linkRoute, err error) {
 	if msg.Family == unix.AF_INET6 {
 		dst = netip.IPv6Unspecified()
 	}
-	err = eachAttr(m[unix.SizeofRtMsg:], func(typ uint16, v []byte) error {
+	err = eachAttr(m[unix.SizeofRtMsg:], func(typ uint16, v []byte) (err error) {
 		switch typ {
 		case unix.RTA_DST:
-			dst, _ = netip.AddrFromSlice(v)
+			dst, err = addressOf(msg.Family, v)
 		case unix.RTA_PREFSRC:
-			r.Src, _ = netip.AddrFromSlice(v)
+			r.Src, err = addressOf(msg.Family, v)
 		case unix.RTA_GATEWAY:
-			r.only.gateway, _ = netip.AddrFromSlice(v)
+			r.only.gateway, err = addressOf(msg.Family, v)
 		case unix.RTA_OIF:
 			r.only.index = int(number(v))
 		case unix.RTA_PRIORITY:
@@ -92,10 +92,19 @@ func parseRoute(m []byte) (r linkRoute, err error) {
 		case unix.RTA_MULTIPATH:
 			return r.parseHops(v)
 		}
-		return nil
+		return err
 	})
 	r.Dst = netip.PrefixFrom(dst, int(msg.Dst_len))
 	return r, err
+}
+
+// addressOf is the address in an attribute of a route of that family.
+func addressOf(family uint8, v []byte) (netip.Addr, error) {
+	a, ok := netip.AddrFromSlice(v)
+	if !ok || family == unix.AF_INET && !a.Is4() || family == unix.AF_INET6 && !a.Is6() {
+		return netip.Addr{}, fmt.Errorf("address of %d bytes in a route of family %d", len(v), family)
+	}
+	return a, nil
 }
 
 func (r *linkRoute) parseMetrics(b []byte) error {
@@ -118,10 +127,11 @@ func (r *linkRoute) parseHops(b []byte) error {
 		}
 		h := hop{flags: uint32(b[2]), index: int(nl.NativeEndian().Uint32(b[4:]))}
 		err := eachAttr(b[sizeofRtNexthop:size], func(typ uint16, v []byte) error {
+			var err error
 			if typ == unix.RTA_GATEWAY {
-				h.gateway, _ = netip.AddrFromSlice(v)
+				h.gateway, err = addressOf(r.family, v)
 			}
-			return nil
+			return err
 		})
 		if err != nil {
 			return err

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -161,6 +162,14 @@ func (c *conn) setUpper(b *device, want bond.Upper) error {
 	return c.setMaster(b, u.Index)
 }
 
+// upperOf is u as the bond's master; nil if its name is no text. Such a name would not come back from a record as it was.
+func upperOf(u *device) *bond.Upper {
+	if !utf8.ValidString(u.Name) || !utf8.ValidString(u.Kind) {
+		return nil
+	}
+	return &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
+}
+
 // observeUpper fills in what the bond is enslaved to, and the link that it was enslaved to when that was learned.
 func (c *conn) observeUpper(b *device, r *bond.Record, o *bond.Observed) error {
 	if b.Master != 0 {
@@ -169,7 +178,7 @@ func (c *conn) observeUpper(b *device, r *bond.Record, o *bond.Observed) error {
 			return err
 		}
 		if u != nil {
-			o.Bond.Upper = &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
+			o.Bond.Upper = upperOf(u)
 		}
 	}
 	if r.Learned == nil || r.Learned.Upper == nil {

@@ -84,10 +84,10 @@ func (l ledger) load(p bond.Pod) (said, error) {
 	}
 	var s said
 	if err := json.Unmarshal(data, &s); err != nil {
-		return nothing, fmt.Errorf("%s: %w", l.path(p), err)
+		return nothing, fmt.Errorf("%s: %w", l.path(p), bond.DecodeError(err))
 	}
 	if s.Pod != p {
-		return nothing, fmt.Errorf("%s: it is of pod %s", l.path(p), s.Pod)
+		return nothing, fmt.Errorf("%s: it is of pod %.64q", l.path(p), s.Pod.String())
 	}
 	return s, nil
 }

@@ -44,7 +44,7 @@ func encode(r *bond.Record) ([]byte, error) {
 func decode(name string, data []byte) (*bond.Record, error) {
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, bond.DecodeError(err))
 	}
 	if f.Version > version {
 		return nil, fmt.Errorf("%w: format %d, this program knows %d; left for the newer program", ErrNewer, f.Version, version)
@@ -57,7 +57,7 @@ func decode(name string, data []byte) (*bond.Record, error) {
 	}
 	r := new(bond.Record)
 	if err := json.Unmarshal(f.Record, r); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+		return nil, fmt.Errorf("%w: %w", ErrDamaged, bond.DecodeError(err))
 	}
 	if err := r.Validate(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)

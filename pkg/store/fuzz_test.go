@@ -8,10 +8,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
 )
 
 // FuzzDecode puts any bytes on a record's name. Whatever they are, Load and List answer
@@ -27,6 +29,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add([]byte(good))
 	f.Add([]byte(unsummed(good)))
 	f.Add([]byte(strings.Replace(good, `"version":1`, `"version":2`, 1)))
+	f.Add([]byte(`{"version":` + strings.Repeat("9", 5000) + `}`))
 	s := newStore(f)
 	k := key("c1")
 	path := filepath.Join(s.dir, recordName(k))
@@ -38,6 +41,7 @@ func FuzzDecode(f *testing.F) {
 			if !errors.Is(err, bond.ErrNotFound) || len(records) != 0 || len(problems) != 1 {
 				t.Fatalf("Load: %v; List: %v, %v", err, records, problems)
 			}
+			bondtest.ErrorText(t, err)
 			path = problems[0].Path
 		}
 		got, readErr := os.ReadFile(path)
@@ -57,6 +61,53 @@ func FuzzDecode(f *testing.F) {
 		save(t, s, r)
 		if diff := cmp.Diff(r, load(t, s, k), sameAddrs); diff != "" {
 			t.Fatalf("saved and read back differently:\n%s", diff)
+		}
+	})
+}
+
+// FuzzFileNames puts a file of any name into the state directory, and one into the directory of deletion marks. Neither
+// keeps a record from being read, makes one a tombstone, or is followed out of its directory.
+func FuzzFileNames(f *testing.F) {
+	s := newStore(f)
+	r := sample(key("c1"))
+	stamp := "." + r.Created.UTC().Format(createdFormat)
+	other := key("c2").String()
+	for _, name := range []string{
+		"x.json", "c2@b.json.bad-1", "@.json", other + ".json", other + stamp, "..json", stamp, key("c1").String() + ".20260102T150405.000000000",
+		"\x1b[2J@b.json", "\xff", strings.Repeat("a", 255), key("c1").String() + stamp + "x",
+	} {
+		f.Add(name)
+	}
+	long := time.Now().Add(-2 * tempAge)
+	f.Fuzz(func(t *testing.T, name string) {
+		if name == recordName(r.Key) || name == markName(r) {
+			return
+		}
+		save(t, s, r)
+		var made []string
+		for _, dir := range []string{s.dir, s.deletions} {
+			path := filepath.Join(dir, name)
+			if filepath.Dir(path) != dir || os.WriteFile(path, nil, 0o600) != nil {
+				continue // no file name, or a directory of the store
+			}
+			if err := os.Chtimes(path, long, long); err != nil {
+				t.Fatal(err)
+			}
+			made = append(made, path)
+		}
+		records, problems := list(t, s)
+		if len(records) != 1 || records[0].Key != r.Key || records[0].Deleted() || len(problems) > 1 {
+			t.Fatalf("beside a file %q: records %v, problems %v", name, records, problems)
+		}
+		for _, p := range problems {
+			bondtest.ErrorText(t, p)
+			made = append(made, p.Path)
+		}
+		if got := load(t, s, r.Key); got.Deleted() || s.MarkedDeleted(r) {
+			t.Fatalf("a file %q makes the record a tombstone", name)
+		}
+		for _, path := range made {
+			_ = os.Remove(path)
 		}
 	})
 }

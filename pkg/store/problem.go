@@ -28,7 +28,7 @@ type Problem struct {
 }
 
 // Error says which file, what is wrong with it and what becomes of it.
-func (p *Problem) Error() string { return fmt.Sprintf("record file %s: %v", p.Path, p.Err) }
+func (p *Problem) Error() string { return fmt.Sprintf("record file %q: %v", p.Path, p.Err) }
 
 // Unwrap is Err.
 func (p *Problem) Unwrap() error { return p.Err }

@@ -99,7 +99,7 @@ func Device(path string) (bond.PCIAddress, error) {
 		DeviceID string `json:"deviceID"`
 	}
 	if err = json.Unmarshal(data, &c); err != nil {
-		return "", err
+		return "", bond.DecodeError(err)
 	}
 	return bond.ParsePCIAddress(c.DeviceID)
 }
@@ -128,7 +128,15 @@ func load(path string) ([]byte, error) {
 func parse(data []byte) (*Attachment, error) {
 	var c netConf
 	if err := json.Unmarshal(data, &c); err != nil {
-		return nil, err
+		return nil, bond.DecodeError(err)
+	}
+	if c.Master != "" { // it becomes part of a netlink request
+		if err := bond.ValidateIfName(c.Master); err != nil {
+			return nil, fmt.Errorf("Master: %w", err)
+		}
+	}
+	if c.VFID < 0 || c.VFID > maxVFID {
+		return nil, fmt.Errorf("VFID: %d is not between 0 and %d", c.VFID, maxVFID)
 	}
 	a := &Attachment{PFName: c.Master, Number: c.VFID}
 	var err error

@@ -117,36 +117,3 @@ func TestReadOddFiles(t *testing.T) {
 		}
 	}
 }
-
-// FuzzParse: whatever stands in the file, what comes out can be written to a PF.
-func FuzzParse(f *testing.F) {
-	files, err := filepath.Glob("testdata/*")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, name := range files {
-		if data, err := os.ReadFile(name); err == nil { // the fuzzer's own directory is no file
-			f.Add(data)
-		}
-	}
-	f.Fuzz(func(t *testing.T, data []byte) {
-		a, err := parse(data)
-		if err != nil {
-			return
-		}
-		if _, err := bond.ParsePCIAddress(string(a.PCI)); err != nil {
-			t.Error(err)
-		}
-		for _, m := range []*bond.MAC{&a.MAC, a.Asked.MAC} {
-			if m == nil || *m == "" {
-				continue
-			}
-			if canonical, err := bond.ParseMAC(string(*m)); err != nil || canonical != *m {
-				t.Errorf("MAC %q: %v", *m, err)
-			}
-		}
-		if v := a.Asked.VLAN; v != nil && (v.ID < 0 || v.ID > maxVLAN || v.QoS < 0 || v.QoS > maxQoS) {
-			t.Errorf("VLAN %+v", v)
-		}
-	})
-}

@@ -11,6 +11,7 @@ const (
 	maxMTU  = 65535
 	maxVLAN = 4094
 	maxQoS  = 7
+	maxVFID = 65535 // NumVFs has 16 bits
 )
 
 // settings are what was asked of the PF.
@@ -61,7 +62,7 @@ func (c *netConf) vlan() (*bond.VLAN, error) {
 	case "802.1ad":
 		v.Proto = 0x88a8
 	default:
-		return nil, fmt.Errorf("vlanProto: %q is neither 802.1q nor 802.1ad", *c.VLANProto)
+		return nil, fmt.Errorf("vlanProto: %.64q is neither 802.1q nor 802.1ad", *c.VLANProto)
 	}
 	return v, nil
 }
@@ -97,7 +98,7 @@ func onOff(name, value string) (*bool, error) {
 	case "off":
 		return new(false), nil
 	}
-	return nil, fmt.Errorf("%s: %q is neither on nor off", name, value)
+	return nil, fmt.Errorf("%s: %.64q is neither on nor off", name, value)
 }
 
 // linkState is IFLA_VF_LINK_STATE_* by sriov-cni's names.
@@ -108,7 +109,7 @@ func linkState(value string) (*uint32, error) {
 		}
 	}
 	if value != "" {
-		return nil, fmt.Errorf("link_state: %q is not auto, enable or disable", value)
+		return nil, fmt.Errorf("link_state: %.64q is not auto, enable or disable", value)
 	}
 	return nil, nil
 }
