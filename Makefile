@@ -11,9 +11,10 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
 # Packages whose tests run in the lab's guest (those behind the build tag lab), each in a guest of its own, for they
 # change what the cards keep; LAB_GUESTS guests run at once, so the packages that take longest come first; and flags
-# for the runner:
+# for the runner. Emulated processors slow each other down, so a guest has one, and two for the packages in LAB_SMP:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
 LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/sandbox ./test/heal ./test/chains ./test/crash ./test/rights ./pkg/watch ./test/peers/sriov ./test/lab/...
+LAB_SMP ?= test/rights,pkg/watch
 LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
@@ -50,7 +51,7 @@ test-fast: ## Run what needs no lab: lint, and unit tests without the race detec
 
 .PHONY: test-lab
 test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS)
-	@bin/lab test -guests $(LAB_GUESTS) -timeout 30m $(LAB_FLAGS) $(LAB_PKGS)
+	@bin/lab test -guests $(LAB_GUESTS) -smp $(LAB_SMP) -timeout 30m $(LAB_FLAGS) $(LAB_PKGS)
 
 .PHONY: lab-programs
 lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
@@ -90,7 +91,7 @@ walk: deps bin/lab build plugins ## Take random walks on the kernel and on the f
 faults: deps bin/lab build plugins ## Fail each action with each error, and kill plugin and agent before each single change in the lab; print counts (half an hour)
 	@BONDKEEPER_ALL_ERRORS=1 go test -count 1 -timeout 30m -v -run TestEveryErrorAtEveryAction ./pkg/reconcile | grep -v '^=== '
 	@BONDKEEPER_LIVES=10000 go test -count 1 -timeout 30m -v -run 'TestLivesLeaveNoFiles|TestManyRecords' ./pkg/store | grep -v '^=== '
-	@bin/lab test -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
+	@bin/lab test -cpus 2 -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
 
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what

@@ -119,7 +119,7 @@ func (c *cluster) startNode(t *testing.T) {
 	t.Helper()
 	began := time.Now()
 	guest, err := lab.Start(t.Context(), lab.Config{
-		Cards: 2, VFs: 4, CPUs: 2, UserNet: true, MemoryMiB: lab.MaxMemoryMiB, WorkDir: c.share, CacheDir: filepath.Join(c.top, ".cache", "lab"), Logf: t.Logf,
+		Cards: 2, VFs: 4, UserNet: true, MemoryMiB: lab.MaxMemoryMiB, WorkDir: c.share, CacheDir: filepath.Join(c.top, ".cache", "lab"), Logf: t.Logf,
 	})
 	if err != nil {
 		t.Fatal(err)

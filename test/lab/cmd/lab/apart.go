@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ func (o *testOptions) testApart(ctx context.Context, packages []testPackage) ([]
 			defer out.flush()
 			one := *o
 			one.compiler, one.out, one.log = &compiler, out, out
+			if slices.Contains(o.smp, p.short()) {
+				one.cfg.CPUs = max(2, one.cfg.CPUs)
+			}
 			results[i] = one.testAlone(ctx, p)
 			fmt.Fprintf(out, "%s\n", results[i].line())
 			return ctx.Err()

@@ -79,11 +79,14 @@ func TestApart(t *testing.T) {
 	booted, most, running := 0, 0, 0
 	both := make(chan struct{})
 	var out strings.Builder
-	o := testOptions{guests: 2, run: "none"}
+	o := testOptions{guests: 2, smp: []string{"b"}, run: "none"}
+	o.cfg.CPUs = 1
+	var cpus []int
 	o.out, o.timeout = &out, time.Minute
-	o.boot = func(context.Context, *options) (machine, error) {
+	o.boot = func(_ context.Context, o *options) (machine, error) {
 		mu.Lock()
 		booted++
+		cpus = append(cpus, o.cfg.CPUs)
 		n := booted
 		running++
 		most = max(most, running)
@@ -116,6 +119,9 @@ func TestApart(t *testing.T) {
 	}
 	if booted != 3 || most != 2 || len(results) != 3 {
 		t.Errorf("%d guests booted, %d at once, %d results", booted, most, len(results))
+	}
+	if slices.Sort(cpus); !slices.Equal(cpus, []int{1, 1, 2}) {
+		t.Errorf("processors of the guests: %v", cpus)
 	}
 	bad := slices.DeleteFunc(slices.Clone(results), func(r result) bool { return !strings.Contains(fmt.Sprint(r.err), "no such card") })
 	if len(bad) != 1 || !strings.Contains(out.String(), strings.TrimPrefix(bad[0].pkg, "github.com/bondkeeper/bondkeeper/")+": no such card\n") {

@@ -39,6 +39,8 @@ type testOptions struct {
 	run    string
 	race   bool
 	guests int
+	// smp has the short names of packages whose own guest has two processors.
+	smp []string
 	// boot starts a guest as the options say.
 	boot func(context.Context, *options) (machine, error)
 	// compiler, if set, is held while compiling: two go commands would compile what both need twice.
@@ -54,11 +56,12 @@ func test(ctx context.Context, args []string) error {
 	flags.StringVar(&o.run, "run", "", "run only tests that match the `pattern`, as go test does")
 	flags.BoolVar(&o.race, "race", false, "compile with the race detector; slow under tcg")
 	flags.IntVar(&o.guests, "guests", 0, "boot a guest per package, at most `N` at a time (default: one guest for all packages)")
+	smp := flags.String("smp", "", "with -guests: comma-separated `packages` whose guest has two processors, for races that one does not show")
 	args, o.args = splitArgs(args)
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(err, ignoreHelp(err))
 	}
-	o.boot = bootGuest
+	o.boot, o.smp = bootGuest, strings.Split(*smp, ",")
 	if flags.NArg() == 0 {
 		return fmt.Errorf("lab test: no packages: %w", errUsage)
 	}
