@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -111,13 +112,14 @@ func (c *conn) changes() (*netlink.Handle, error) {
 	return c.handle, c.handle.SetSocketTimeout(left)
 }
 
-// do sends one request and collects its answers of type want. A dump goes through stream.
-func (c *conn) do(req *nl.NetlinkRequest, want uint16) ([][]byte, error) {
-	if err := c.inTime(); err != nil {
-		return nil, err
+// do sends one request and collects its answers of type want. A dump goes through stream. A change that was sent is waited
+// for, also when the context ends: its result must be known.
+func (c *conn) do(req *nl.NetlinkRequest, want uint16) (answers [][]byte, err error) {
+	keep := func(m []byte) error {
+		answers = append(answers, slices.Clone(m))
+		return nil
 	}
-	req.Sockets = map[int]*nl.SocketHandle{unix.NETLINK_ROUTE: c.raw}
-	return req.Execute(unix.NETLINK_ROUTE, want)
+	return answers, c.exchange(req, want, keep, func() error { return nil })
 }
 
 // untilWhole repeats a dump that was interrupted by a change: a partial list would look like a lost member. After

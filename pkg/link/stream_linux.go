@@ -11,8 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// dumpBuffer holds what the kernel sends at once of a dump: at most 32 KiB (netlink_dump in net/netlink/af_netlink.c).
-const dumpBuffer = 64 << 10
+// receiveBuffer holds what the kernel sends at once: of a dump 32 KiB (netlink_dump in net/netlink/af_netlink.c), and more
+// where a single message is longer. A pod can make that about a link longer than 64 KiB, by alternative names.
+const receiveBuffer = 128 << 10
 
 // stream sends one request and calls each with every message of type want as it arrives, so that a long dump is never in
 // memory as a whole. The message is valid until each returns. An error of each, of pause or of the context is returned at
@@ -21,11 +22,16 @@ const dumpBuffer = 64 << 10
 // The netlink library would allocate a buffer per part of the dump and a slice per message. That takes several times as
 // long as the kernel needs to send the routes of a large table.
 func (c *conn) stream(req *nl.NetlinkRequest, want uint16, each func(m []byte) error) error {
+	return c.exchange(req, want, each, c.mayGoOn)
+}
+
+// exchange is stream with a check before each part of the answer.
+func (c *conn) exchange(req *nl.NetlinkRequest, want uint16, each func(m []byte) error, mayGoOn func() error) error {
 	if err := c.inTime(); err != nil {
 		return err
 	}
 	if c.buffer == nil {
-		c.buffer = make([]byte, dumpBuffer)
+		c.buffer = make([]byte, receiveBuffer)
 	}
 	req.Seq = atomic.AddUint32(&c.raw.Seq, 1)
 	if err := c.raw.Socket.Send(req); err != nil {
@@ -33,7 +39,7 @@ func (c *conn) stream(req *nl.NetlinkRequest, want uint16, each func(m []byte) e
 	}
 	d := dump{seq: req.Seq, want: want, each: each}
 	for {
-		if err := c.mayGoOn(); err != nil {
+		if err := mayGoOn(); err != nil {
 			return err
 		}
 		n, err := c.receive()
