@@ -109,9 +109,10 @@ func readPID(f *os.File) int {
 //
 // The file may have been removed between open and lock (removeLock). Then the lock of the new file counts.
 func acquire(ctx context.Context, path string, longest time.Duration, onBusy func(*os.File)) (*os.File, error) {
-	for {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+	for first := true; ; first = false {
+		// On a slow machine a short deadline may have passed already, which does not make a free lock a held one.
+		if err := ctx.Err(); err != nil && (!first || !errors.Is(err, context.DeadlineExceeded)) {
+			return nil, fmt.Errorf("%w: %w", bond.ErrLocked, context.Cause(ctx))
 		}
 		f, err := openLock(path)
 		if err != nil {
