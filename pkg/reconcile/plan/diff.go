@@ -43,6 +43,8 @@ type builder struct {
 	macUnknown bool
 	// announce: the neighbours must be told, because an address or MAC of the bond changes.
 	announce bool
+	// attachMACs are those with which members are enslaved.
+	attachMACs map[bond.MAC]bool
 }
 
 func (b *builder) do(a Action) {

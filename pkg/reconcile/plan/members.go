@@ -196,7 +196,7 @@ func (b *builder) attach(i int, m *bond.ObservedMember, quietly bool) {
 	if spare := rec.SpareName(); quietly && m.Link.Name != spare {
 		b.do(Rename{Member: Member(i), Link: ref, To: spare})
 	}
-	if mac := b.attachMAC(rec); mac != "" && mac != m.Link.MAC {
+	if mac := b.attachMAC(i); mac != "" && mac != m.Link.MAC {
 		b.do(SetMAC{Member: Member(i), Link: ref, MAC: mac})
 	}
 	b.do(Enslave{Member: Member(i), Link: ref, Bond: b.bondRef()})
@@ -204,15 +204,44 @@ func (b *builder) attach(i int, m *bond.ObservedMember, quietly bool) {
 	b.tuneNew(i, ref)
 }
 
-// attachMAC is the address to enslave a member with. With fail_over_mac=follow the bond takes its
+// attachMAC is the address to enslave member i with. With fail_over_mac=follow the bond takes its
 // MAC from the first member and cannot be given one (bond_set_mac_address ignores it), so
-// the first back brings the recorded one.
-func (b *builder) attachMAC(rec *bond.Member) bond.MAC {
-	spec, o := &b.rec.Spec, b.obs.Bond
-	if b.follow() && !o.HasMembers && o.MAC != spec.MAC && spec.MAC != "" {
-		return spec.MAC
+// the first back brings the recorded one. In the modes in which members trade MACs the active member may have that of a member
+// that was away. The latter then gets one that is free: the kernel would give it a random one.
+func (b *builder) attachMAC(i int) bond.MAC {
+	mac := b.rec.Members[i].MAC
+	if mac == "" || !b.follow() {
+		return mac
 	}
-	return rec.MAC
+	spec, o := &b.rec.Spec, b.obs.Bond
+	taken := b.takenMACs()
+	if !o.HasMembers && len(taken) == 0 && o.MAC != spec.MAC && spec.MAC != "" {
+		mac = spec.MAC
+	}
+	for j := 0; taken[mac] && j < len(b.rec.Members); j++ {
+		if free := b.rec.Members[j].MAC; free != "" && !taken[free] {
+			mac = free
+		}
+	}
+	if b.attachMACs == nil {
+		b.attachMACs = map[bond.MAC]bool{}
+	}
+	b.attachMACs[mac] = true
+	return mac
+}
+
+// takenMACs are those of the members in the bond, and of those that this plan enslaves.
+func (b *builder) takenMACs() map[bond.MAC]bool {
+	taken := map[bond.MAC]bool{}
+	for mac := range b.attachMACs {
+		taken[mac] = true
+	}
+	for j := range b.obs.Members {
+		if m := &b.obs.Members[j]; b.enslaved(m) {
+			taken[m.Link.MAC] = true
+		}
+	}
+	return taken
 }
 
 // attached looks after a member that is in the bond.
