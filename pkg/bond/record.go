@@ -58,7 +58,9 @@ type Record struct {
 	// Warnings are what ADD found allowed and probably not meant, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// Releases counts the attempts to take a tombstone's bond down.
-	Releases int       `json:"releases,omitempty"`
+	Releases int `json:"releases,omitempty"`
+	// Returned: the bond of a tombstone is gone and its members are given back. They may have other users now.
+	Returned bool      `json:"returned,omitempty"`
 	Created  time.Time `json:"created,omitzero"`
 	Updated  time.Time `json:"updated,omitzero"`
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -421,6 +420,42 @@ func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
 	}
 }
 
+// TestReturnedMembersAreLeftAlone: while only the addresses remain allocated, the links that were given back are not changed, neither
+// in the pod nor in the host.
+func TestReturnedMembersAreLeftAlone(t *testing.T) {
+	for _, inHost := range []bool{false, true} {
+		r := ready(t, world.OKD())
+		r.update(func(rec *bond.Record) {
+			for i := range rec.Members {
+				rec.Members[i].SriovCNI, rec.Members[i].Before.InHost = nil, inHost
+			}
+		})
+		for i := range r.Record.Members {
+			r.Detach(&r.Record.Members[i])
+		}
+		r.ipam.err = errors.New("no lease file")
+		if err := r.engine.Release(t.Context(), r.Record.Key); !errors.Is(err, r.ipam.err) {
+			t.Fatalf("error %v", err)
+		}
+		path := map[bool]string{false: world.PodPath, true: linktest.Host}[inHost]
+		must(t, r.SetMAC(path, "net1", "02:00:00:00:00:99"))
+		must(t, r.SetMTU(path, "net1", 1300))
+		must(t, r.Rename(path, "net1", "next"))
+		changes := r.Changes()
+		r.restart()
+		_, _ = r.converge()
+		_ = r.engine.Release(t.Context(), r.Record.Key)
+		r.ipam.err = nil
+		must(t, r.engine.Release(t.Context(), r.Record.Key))
+		if r.Changes() != changes {
+			t.Errorf("in the host %t: %v", inHost, r.ChangeLog()[changes:])
+		}
+		if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
+			t.Errorf("the record is still there: %v", err)
+		}
+	}
+}
+
 // TestReleaseLeavesTheNextBondAlone: while IPAM is asked, somebody else ends the bond and the next is made under its key.
 func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
 	r := ready(t, world.OKD())
@@ -500,53 +535,6 @@ func TestSandboxGone(t *testing.T) {
 		t.Fatalf("a netns that took the path was touched: %v, %v", out.Applied, err)
 	}
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
-}
-
-// Whatever befalls the bond while the kernel fails now and then, dumps are cut short and the world
-// changes under a plan: once that is over, all is well again.
-func TestRandomWalkUnderFire(t *testing.T) {
-	faults := world.Faults()
-	for seed := range uint64(80) {
-		rng := rand.New(rand.NewPCG(seed, 1)) //nolint:gosec // a walk that can be repeated
-		r := newRig(t, []bond.Options{world.OKD(), {bond.OptMode: "balance-rr", bond.OptMiimon: "100"}}[seed%2])
-		r.FailApplyIf(func(plan.Action) error {
-			if rng.IntN(10) == 0 {
-				return fmt.Errorf("injected: %w", []error{bond.ErrBusy, bond.ErrGone, bond.ErrStale, bond.ErrUnsupported}[rng.IntN(4)])
-			}
-			return nil
-		})
-		var log []string
-		r.BeforeApply(func(plan.Action) {
-			if rng.IntN(12) == 0 {
-				f := faults[rng.IntN(len(faults))]
-				log = append(log, "meanwhile "+f.Name)
-				f.Do(r.World)
-			}
-		})
-		for range 15 {
-			f := faults[rng.IntN(len(faults))]
-			log = append(log, f.Name)
-			f.Do(r.World)
-			if rng.IntN(8) == 0 {
-				r.FailObserve(1, bond.ErrBusy)
-			}
-			if rng.IntN(6) == 0 {
-				r.restart()
-			}
-			_, _ = r.converge()
-			r.clock.turn(time.Duration(rng.IntN(2000)) * time.Millisecond)
-		}
-		r.FailApplyIf(nil)
-		r.BeforeApply(nil)
-		r.Heal()
-		out := r.patient()
-		drift := slices.ContainsFunc(out.Plan.Findings, func(f plan.Finding) bool { return f.Code == plan.OptionDrift })
-		if out.Status.State != bond.StateReady && !drift {
-			t.Fatalf("seed %d: %s: %s\n%q\n%s", seed, out.Status.State, out.Status.Reason, log, r.World)
-		}
-		must(t, r.engine.Release(t.Context(), r.Record.Key))
-		checkAbsent(t, r)
-	}
 }
 
 func TestBothSidesAtOnce(t *testing.T) {

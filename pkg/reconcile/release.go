@@ -123,10 +123,23 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record) (left *bo
 		}
 	}
 	if e.ipam != nil && !rec.CNI.IPAMDone {
+		e.noteReturned(rec)
 		return rec, nil
 	}
 	e.memories.forget(k)
 	return nil, e.store.Remove(k)
+}
+
+// noteReturned notes that nothing is left of a tombstone but its addresses. Without the note the next attempt releases the
+// members once more.
+func (e *Engine) noteReturned(tombstone *bond.Record) {
+	if tombstone.Returned {
+		return
+	}
+	tombstone.Returned = true
+	if err := e.store.Save(tombstone); err != nil {
+		e.logFor(tombstone).Warn("it cannot be noted that the members are given back", zap.Error(err))
+	}
 }
 
 // maxReleasePause bounds the pause between two attempts to release a bond.

@@ -5,8 +5,12 @@ import (
 )
 
 // absence takes the bond down and gives its members back: first out of the bond, then
-// the bond itself, then what each had before.
+// the bond itself, then what each had before. It does so once: while only the addresses remain allocated, the members may have
+// other users.
 func (b *builder) absence() {
+	if b.rec.Returned {
+		return
+	}
 	if b.obs.Bond != nil {
 		for i := range b.obs.Members {
 			if m := &b.obs.Members[i]; b.enslaved(m) {
