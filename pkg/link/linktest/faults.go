@@ -50,6 +50,17 @@ func (f *Fake) UnbindVF(pci bond.PCIAddress) error {
 	return f.onVF(pci, func(v *vf) error { v.unbind(); return nil })
 }
 
+// Netdev returns the netns that a VF's link is in, and the link; false if the VF has no driver.
+func (f *Fake) Netdev(pci bond.PCIAddress) (path string, l bond.Link, found bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	v := f.vfByPCI(pci)
+	if v == nil || v.link == nil {
+		return "", bond.Link{}, false
+	}
+	return v.link.space.path, v.link.describe(), true
+}
+
 // BindVF gives a VF its driver back: a new netdev in the host, down, named ethN.
 func (f *Fake) BindVF(pci bond.PCIAddress) error {
 	return f.onVF(pci, func(v *vf) error { v.bind(); return nil })

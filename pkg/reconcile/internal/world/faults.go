@@ -1,6 +1,8 @@
 package world
 
 import (
+	"fmt"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 )
@@ -11,31 +13,30 @@ func Faults() []Fault {
 	add := func(name string, do func(*World)) { all = append(all, Fault{name, do}) }
 	for i, name := range []string{"net1", "net2"} {
 		card := Cards[i]
-		other := []string{"net2", "net1"}[i]
 		add("VF of "+name+" unbound", func(w *World) { _ = w.UnbindVF(w.VFs[i]) })
 		add("VF of "+name+" bound", func(w *World) { _ = w.BindVF(w.VFs[i]) })
 		add("VF of "+name+" reset", func(w *World) { _ = w.ResetVF(w.VFs[i], 1) })
 		add(card+": sriov_numvfs 0", func(w *World) { _ = w.SetNumVFs(card, 0) })
-		add(card+": sriov_numvfs again", func(w *World) { _ = w.SetNumVFs(card, vfsEach) })
+		add(card+": sriov_numvfs again", func(w *World) { _ = w.SetNumVFs(card, w.vfs) })
 		add(card+": driver unbound", func(w *World) { _ = w.UnbindPF(card) })
 		add(card+": driver bound", func(w *World) { _ = w.BindPF(card) })
 		add(card+": cable pulled", func(w *World) { _ = w.SetPFCarrier(card, false) })
 		add(card+": cable plugged", func(w *World) { _ = w.SetPFCarrier(card, true) })
 		add(card+": down", func(w *World) { _ = w.SetDown(linktest.Host, card) })
 		add(card+": up", func(w *World) { _ = w.SetUp(linktest.Host, card) })
-		add(name+" moved to the host", func(w *World) { _ = w.MoveToHost(PodPath, name) })
-		add(name+" released", func(w *World) { _ = w.Release(PodPath, name) })
-		add(name+" renamed", func(w *World) { _ = w.Rename(PodPath, name, "x") })
+		add(name+" moved to the host", func(w *World) { _ = w.MoveToHost(w.Path(), w.name(i)) })
+		add(name+" released", func(w *World) { _ = w.Release(w.Path(), w.name(i)) })
+		add(name+" renamed", func(w *World) { _ = w.Rename(w.Path(), w.name(i), "x") })
 		add(name+" and the other trade names", func(w *World) {
-			_ = w.Rename(PodPath, name, "swap")
-			_ = w.Rename(PodPath, other, name)
-			_ = w.Rename(PodPath, "swap", other)
+			_ = w.Rename(w.Path(), w.name(i), "swap")
+			_ = w.Rename(w.Path(), w.name(1-i), w.name(i))
+			_ = w.Rename(w.Path(), "swap", w.name(1-i))
 		})
-		add(name+" set down", func(w *World) { _ = w.SetDown(PodPath, name) })
-		add(name+" gets another MTU", func(w *World) { _ = w.SetMTU(PodPath, name, 1280) })
-		add(name+" has a decoy", func(w *World) { _, _ = w.AddDecoy(PodPath, name) })
-		add(name+"'s spare name has a decoy", func(w *World) { _, _ = w.AddDecoy(PodPath, w.Record.Members[i].SpareName()) })
-		add("decoy "+name+" enslaved", func(w *World) { _ = w.Enslave(PodPath, name, BondIf) })
+		add(name+" set down", func(w *World) { _ = w.SetDown(w.Path(), w.name(i)) })
+		add(name+" gets another MTU", func(w *World) { _ = w.SetMTU(w.Path(), w.name(i), 1280) })
+		add(name+" has a decoy", func(w *World) { _, _ = w.AddDecoy(w.Path(), w.name(i)) })
+		add(name+"'s spare name has a decoy", func(w *World) { _, _ = w.AddDecoy(w.Path(), w.Record.Members[i].SpareName()) })
+		add("decoy "+name+" enslaved", func(w *World) { _ = w.Enslave(w.Path(), w.name(i), w.Record.BondName()) })
 		add(name+" is claimed", func(w *World) { w.Claim(w.VFs[i], "/run/netns/elsewhere") })
 		add(name+": claim dropped", func(w *World) { w.Claim(w.VFs[i], "") })
 		add(name+": claim unreadable", func(w *World) { w.BreakClaim(w.VFs[i]) })
@@ -53,46 +54,48 @@ func (w *World) ReleaseByPlugin(i int) {
 		return
 	}
 	mac := bond.MAC("00:00:00:00:00:00")
-	_ = w.ReleaseVF(w.Record, i, "rel"+string(rune('0'+i)), bond.MAC("02:00:00:00:01:0"+string(rune('0'+i))), bond.VFSettings{
+	vf, _ := w.VF(w.VFs[i])
+	n := i + 2*vf.Number
+	_ = w.ReleaseVF(w.Record, i, fmt.Sprintf("rel%d", n), bond.MAC(fmt.Sprintf("02:00:00:00:01:%02x", n)), bond.VFSettings{
 		MAC: &mac, VLAN: &bond.VLAN{}, SpoofChk: new(true), Trust: new(false),
 	})
 }
 
 func bondFaults() []Fault {
 	option := func(o bond.Option, v string) func(*World) {
-		return func(w *World) { _ = w.SetOption(PodPath, BondIf, o, v) }
+		return func(w *World) { _ = w.SetOption(w.Path(), w.Record.BondName(), o, v) }
 	}
 	return []Fault{
-		{"bond deleted", func(w *World) { _ = w.DeleteBond(PodPath, BondIf) }},
-		{"bond renamed", func(w *World) { _ = w.Rename(PodPath, BondIf, "other") }},
+		{"bond deleted", func(w *World) { _ = w.DeleteBond(w.Path(), w.Record.BondName()) }},
+		{"bond renamed", func(w *World) { _ = w.Rename(w.Path(), w.Record.BondName(), "other") }},
 		{"bond takes a member's name", func(w *World) {
-			_ = w.Rename(PodPath, "net1", "x")
-			_ = w.Rename(PodPath, BondIf, "net1")
+			_ = w.Rename(w.Path(), w.name(0), "x")
+			_ = w.Rename(w.Path(), w.Record.BondName(), w.name(0))
 		}},
-		{"bond's name taken", func(w *World) { _, _ = w.AddDecoy(PodPath, BondIf) }},
-		{"bond set down", func(w *World) { _ = w.SetDown(PodPath, BondIf) }},
-		{"bond gets another MTU", func(w *World) { _ = w.SetMTU(PodPath, BondIf, 1280) }},
-		{"bond gets another MAC", func(w *World) { _ = w.SetMAC(PodPath, BondIf, "02:00:00:00:00:99") }},
-		{"addresses flushed", func(w *World) { _ = w.FlushAddresses(PodPath, BondIf) }},
-		{"routes flushed", func(w *World) { _ = w.FlushRoutes(PodPath, BondIf) }},
+		{"bond's name taken", func(w *World) { _, _ = w.AddDecoy(w.Path(), w.Record.BondName()) }},
+		{"bond set down", func(w *World) { _ = w.SetDown(w.Path(), w.Record.BondName()) }},
+		{"bond gets another MTU", func(w *World) { _ = w.SetMTU(w.Path(), w.Record.BondName(), 1280) }},
+		{"bond gets another MAC", func(w *World) { _ = w.SetMAC(w.Path(), w.Record.BondName(), "02:00:00:00:00:99") }},
+		{"addresses flushed", func(w *World) { _ = w.FlushAddresses(w.Path(), w.Record.BondName()) }},
+		{"routes flushed", func(w *World) { _ = w.FlushRoutes(w.Path(), w.Record.BondName()) }},
 		{"miimon changed", option(bond.OptMiimon, "200")},
 		{"failOverMac changed", option(bond.OptFailOverMac, "none")},
 		{"queue IDs traded", func(w *World) {
-			_ = w.TuneMember(PodPath, "net2", new(uint16(0)), nil)
-			_ = w.TuneMember(PodPath, "net1", new(uint16(1)), nil)
-			_ = w.TuneMember(PodPath, "net2", new(uint16(2)), nil)
+			_ = w.TuneMember(w.Path(), w.name(1), new(uint16(0)), nil)
+			_ = w.TuneMember(w.Path(), w.name(0), new(uint16(1)), nil)
+			_ = w.TuneMember(w.Path(), w.name(1), new(uint16(2)), nil)
 		}},
 		{"priorities changed", func(w *World) {
 			if w.Record.Members[0].Prio == nil {
 				return // it is a failover, by the pod's own wish
 			}
-			_ = w.TuneMember(PodPath, "net1", nil, new(int32(-5)))
-			_ = w.TuneMember(PodPath, "net2", nil, new(int32(5)))
+			_ = w.TuneMember(w.Path(), w.name(0), nil, new(int32(-5)))
+			_ = w.TuneMember(w.Path(), w.name(1), nil, new(int32(5)))
 		}},
-		{"other bond made", func(w *World) { _ = w.AddBond(PodPath, "net9", bond.Options{bond.OptMode: "active-backup"}) }},
+		{"other bond made", func(w *World) { _ = w.AddBond(w.Path(), "odd0", bond.Options{bond.OptMode: "active-backup"}) }},
 		{"net1 stolen by another bond", func(w *World) {
-			_ = w.Release(PodPath, "net1")
-			_ = w.Enslave(PodPath, "net1", "net9")
+			_ = w.Release(w.Path(), w.name(0))
+			_ = w.Enslave(w.Path(), w.name(0), "odd0")
 		}},
 		{"agent's pod elsewhere", func(w *World) { w.AddPod("/run/netns/elsewhere") }},
 	}

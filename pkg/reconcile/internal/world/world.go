@@ -4,6 +4,7 @@
 package world
 
 import (
+	"fmt"
 	"net/netip"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -20,12 +21,14 @@ const (
 // Cards are the names of the two PFs.
 var Cards = [2]string{"ens1", "ens2"}
 
-// World is the fake kernel with one pod and the record of its bond.
+// World is the fake kernel and the record of one bond, whose pod may have others.
 type World struct {
 	*linktest.Fake
 	Record *bond.Record
 	// VFs are the PCI addresses of net1 and net2.
 	VFs [2]bond.PCIAddress
+	// vfs is the number of VFs that a card has.
+	vfs int
 }
 
 // Fault is something that befalls the pod. Not every one is possible in every state;
@@ -42,39 +45,58 @@ func OKD() bond.Options {
 
 // New is a pod as sriov-cni leaves it: two VFs in its netns, up, with PF-side settings, no bond yet.
 func New(options bond.Options) *World {
-	w := &World{Fake: linktest.New()}
-	sandbox := w.AddPod(PodPath)
+	f := NewNode(vfsEach)
+	w := NewBond(f, f.AddPod(PodPath), bond.Key{ContainerID: "c0ffee", IfName: BondIf}, 0, vfsEach, options)
+	w.Record.Routes = append([]bond.Route{{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.56.217.1")}}, w.Record.Routes...)
+	return w
+}
+
+// NewNode is a fake kernel with both cards and no pod.
+func NewNode(vfs int) *linktest.Fake {
+	f := linktest.New()
+	for i, card := range Cards {
+		must(f.AddPF(card, []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}[i]))
+		must(f.SetNumVFs(card, vfs))
+	}
+	return f
+}
+
+// NewBond is a bond of a pod, with the VFs of that number, which are in the host. Each number has members, addresses and routes of its own.
+func NewBond(f *linktest.Fake, sandbox bond.Sandbox, key bond.Key, number, vfs int, options bond.Options) *World {
+	w := &World{Fake: f, vfs: vfs}
 	w.Record = &bond.Record{
-		Key: bond.Key{ContainerID: "c0ffee", IfName: BondIf}, Phase: bond.PhaseReady, Network: "bond-net1",
+		Key: key, Phase: bond.PhaseReady, Network: "bond-net1",
 		Pod: bond.Pod{Namespace: "demo", Name: "bondpod1", UID: "u"}, Sandbox: sandbox,
 		Spec: bond.Spec{Options: options, MTU: 1400},
 	}
 	for i, card := range Cards {
-		pci := bond.PCIAddress([]string{"0000:01:00.0", "0000:02:00.0"}[i])
-		must(w.AddPF(card, pci))
-		must(w.SetNumVFs(card, vfsEach))
-		w.VFs[i] = w.Fake.VFs(card)[0]
-		w.addMember(i, w.VFs[i])
+		w.VFs[i] = f.VFs(card)[number]
+		w.addMember(i, number)
 	}
 	w.Record.Spec.MAC = w.Record.Members[0].MAC
-	w.Record.Addresses = []bond.Address{{Prefix: netip.MustParsePrefix("10.56.217.66/24")}, {Prefix: netip.MustParsePrefix("fd00::66/64")}}
-	w.Record.Routes = []bond.Route{
-		{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.56.217.1")},
-		{Dst: netip.MustParsePrefix("192.168.7.0/24")},
+	w.Record.Addresses = []bond.Address{
+		{Prefix: netip.MustParsePrefix(fmt.Sprintf("10.56.%d.66/24", 217+number))}, {Prefix: netip.MustParsePrefix(fmt.Sprintf("fd00:%x::66/64", number))},
 	}
+	w.Record.Routes = []bond.Route{{Dst: netip.MustParsePrefix(fmt.Sprintf("192.168.%d.0/24", 7+number))}}
 	return w
 }
 
-func (w *World) addMember(i int, pci bond.PCIAddress) {
-	name := []string{"net1", "net2"}[i]
-	mac := bond.MAC([]string{"02:00:00:00:00:01", "02:00:00:00:00:02"}[i])
+// Path is that of the pod's netns.
+func (w *World) Path() string { return w.Record.Sandbox.Path }
+
+// name is that of member i in the pod.
+func (w *World) name(i int) string { return w.Record.Members[i].Name }
+
+func (w *World) addMember(i, number int) {
+	pci, path, name := w.VFs[i], w.Path(), fmt.Sprintf("net%d", 2*number+i+1)
+	mac := bond.MAC(fmt.Sprintf("02:00:00:00:%02x:%02x", number, i+1))
 	spoof, trust := true, i == 0 || !w.Record.Spec.Options.MACFollowsActive() // else the PF refuses another MAC
 	must(w.SetVF(pci, bond.VFSettings{MAC: &mac, VLAN: &bond.VLAN{ID: 100 + i, Proto: 0x8100}, SpoofChk: &spoof, Trust: &trust}))
-	must(w.MoveToNetns(linktest.Host, w.hostName(pci), PodPath, name))
-	must(w.SetMAC(PodPath, name, mac))
-	must(w.SetUp(PodPath, name))
+	must(w.MoveToNetns(linktest.Host, w.hostName(pci), path, name))
+	must(w.SetMAC(path, name, mac))
+	must(w.SetUp(path, name))
 	vf, _ := w.VF(pci)
-	l, _ := w.Link(PodPath, name)
+	l, _ := w.Link(path, name)
 	w.Record.Members = append(w.Record.Members, bond.Member{
 		Name: name, PCI: pci, MAC: mac, VF: &vf,
 		Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: true},
@@ -83,12 +105,11 @@ func (w *World) addMember(i int, pci bond.PCIAddress) {
 }
 
 func (w *World) hostName(pci bond.PCIAddress) string {
-	for _, name := range []string{"eth0", "eth1", "eth2", "eth3", "eth4", "eth5", "net1", "net2"} {
-		if l, ok := w.Link(linktest.Host, name); ok && l.PCI == pci {
-			return name
-		}
+	path, l, found := w.Netdev(pci)
+	if !found || path != linktest.Host {
+		panic("world: VF " + string(pci) + " is not in the host")
 	}
-	panic("world: VF " + string(pci) + " is not in the host")
+	return l.Name
 }
 
 func must(err error) {
@@ -103,7 +124,7 @@ func (w *World) Heal() {
 	for i, card := range Cards {
 		_ = w.BindPF(card)
 		if len(w.Fake.VFs(card)) == 0 {
-			_ = w.SetNumVFs(card, vfsEach)
+			_ = w.SetNumVFs(card, w.vfs)
 		}
 		_ = w.SetPFCarrier(card, true)
 		_ = w.SetUp(linktest.Host, card)
@@ -115,9 +136,9 @@ func (w *World) Heal() {
 			w.Attach(w.Record, i)
 		}
 	}
-	for _, name := range []string{"net1", "net2", BondIf, "x", "other", "net9", w.Record.Members[0].SpareName(), w.Record.Members[1].SpareName()} {
-		if l, ok := w.Link(PodPath, name); ok && l.Kind == "dummy" {
-			_ = w.DeleteLink(PodPath, name)
+	for _, name := range []string{w.name(0), w.name(1), w.Record.BondName(), "x", "other", "odd0", w.Record.Members[0].SpareName(), w.Record.Members[1].SpareName()} {
+		if l, ok := w.Link(w.Path(), name); ok && l.Kind == "dummy" {
+			_ = w.DeleteLink(w.Path(), name)
 		}
 	}
 }
