@@ -135,6 +135,25 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
+// TestActionThatSucceedsLaterIsNoError: on a slow machine the other actions of a round take so long that a card which was in use is
+// tried again in the same call. ADD would fail for a bond that is complete, and the agent log an error.
+func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
+	r := newRig(t, world.OKD())
+	busy := map[int]bool{}
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, enslave := a.(plan.Enslave); enslave && !busy[a.On()] {
+			busy[a.On()] = true
+			return fmt.Errorf("another worker has the PF: %w", bond.ErrInUse)
+		}
+		return nil
+	})
+	r.BeforeApply(func(plan.Action) { r.clock.turn(time.Second) })
+	out, err := r.converge()
+	if err != nil || len(busy) != 2 || out.Status.State != bond.StateReady || out.RetryAfter != 0 {
+		t.Errorf("%v, %d members were busy, state %s, retry after %s", err, len(busy), out.Status.State, out.RetryAfter)
+	}
+}
+
 // TestLockedBondOccupiesNoWorker: with LockPatience, Converge returns while another process holds the bond's lock.
 func TestLockedBondOccupiesNoWorker(t *testing.T) {
 	r := ready(t, world.OKD())

@@ -106,7 +106,8 @@ func (o *Outcome) Unattached() []int {
 // Converge makes the bond as recorded, or absent when the record is a tombstone, as
 // far as that can be done now. The error is the first one met: of the store, of
 // observing, or of an action that failed (all others were tried all the same; Outcome is
-// valid then). A record that does not exist is no error: Outcome.Record is nil.
+// valid then). An action that failed at first and was done later is no error, and neither is a record that
+// does not exist: Outcome.Record is nil.
 func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	unlock, err := e.lock(ctx, k)
 	if err != nil {
@@ -205,6 +206,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		out.Status = statusOf(rec, &obs, p, mem)
 		out.RetryAfter = sooner(sooner(mem.retryAfter(repair, p, now), setupRetry(rec, now)), unreadRetry(&obs))
 		out.lease(rec, &obs, now)
+		if len(p.Actions) == 0 { // what failed at first was done in a later round
+			return out, nil
+		}
 		if len(due) == 0 {
 			return out, firstErr
 		}
