@@ -141,9 +141,9 @@ func (p *pod) call(kill int, verb string) ([]string, error) {
 
 // traced prepares the environment of the next tracer.
 func (p *pod) traced(kill int) {
-	p.t.Setenv(binEnv, p.bin)
-	p.t.Setenv(reportEnv, p.report)
-	p.t.Setenv(killEnv, strconv.Itoa(kill))
+	p.t.Setenv(BinEnv, p.bin)
+	p.t.Setenv(ReportEnv, p.report)
+	p.t.Setenv(KillEnv, strconv.Itoa(kill))
 	if err := os.Remove(p.report); err != nil && !errors.Is(err, os.ErrNotExist) {
 		p.t.Fatal(err)
 	}
