@@ -100,7 +100,7 @@ func (w *walker) check(ctx context.Context) error {
 		}
 		out, err := w.engine.Converge(ctx, b.Record.Key)
 		if err != nil || out.RetryAfter != 0 || !out.Record.Updated.Equal(before.Updated) || w.fake.Changes() != changes {
-			return fmt.Errorf("%s is not silent: %v, %s, retry after %s, changes %v", b.Record.Key, err, out.Status.Reason, out.RetryAfter, w.fake.ChangeLog()[changes:])
+			return errors.Join(fmt.Errorf("%s is not silent: %s, retry after %s, changes %v", b.Record.Key, out.Status.Reason, out.RetryAfter, w.fake.ChangeLog()[changes:]), err)
 		}
 	}
 	return nil

@@ -175,7 +175,8 @@ func (w *walker) end(ctx context.Context, number int) error {
 	b := w.bonds[number]
 	b.ending = true
 	var err error
-	for range 4 {
+	attempts := 0
+	for ; attempts < 4; attempts++ {
 		if err = w.engine.Delete(ctx, b.Record.Key); err == nil || errors.Is(err, bond.ErrNotFound) {
 			err = nil
 			break
@@ -185,7 +186,8 @@ func (w *walker) end(ctx context.Context, number int) error {
 	if err != nil {
 		return nil
 	}
-	if !b.dead {
+	const last = 2 // from the third attempt on, a member that cannot be given back as it was does not keep DEL from succeeding
+	if !b.dead && attempts < last {
 		if err := w.released(b); err != nil {
 			return err
 		}

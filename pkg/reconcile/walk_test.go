@@ -134,12 +134,10 @@ func TestRandomWalks(t *testing.T) {
 		drawn = append(drawn, o.Op)
 	}
 	total, seed := walkSteps, uint64(0)
-	for name, value := range map[string]*int{walkStepsEnv: &total} {
-		if text := os.Getenv(name); text != "" {
-			var err error
-			if *value, err = strconv.Atoi(text); err != nil {
-				t.Fatal(err)
-			}
+	if text := os.Getenv(walkStepsEnv); text != "" {
+		var err error
+		if total, err = strconv.Atoi(text); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if text := os.Getenv(walkSeedEnv); text != "" {
@@ -159,10 +157,10 @@ func TestRandomWalks(t *testing.T) {
 			steps = walk.Draw(drawn, seed, walkLength)
 			seed++
 		}
-		if _, err := take(t, ops, steps); err != nil {
-			least := walk.Shrink(steps, func(fewer []walk.Step) bool { _, err := take(t, ops, fewer); return err != nil })
+		if _, failed := take(t, ops, steps); failed != nil {
+			least := walk.Shrink(steps, func(fewer []walk.Step) bool { _, again := take(t, ops, fewer); return again != nil })
 			log, again := take(t, ops, least)
-			t.Fatalf("%s: %v\nfewest steps: %s\n%v\n%s", name, err, walk.Format(least), again, strings.Join(log, "\n"))
+			t.Fatalf("%s: %v\nfewest steps: %s\n%v\n%s", name, failed, walk.Format(least), again, strings.Join(log, "\n"))
 		}
 		walked += len(steps)
 		rests += 2

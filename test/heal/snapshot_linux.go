@@ -18,8 +18,8 @@ import (
 // no concern of the pod (an ifindex, counters) is not in it, so that two can be compared.
 type snapshot map[string]string
 
-// chosen are the facts that the kernel is free to choose: which member is active.
-var chosen = []string{"active"}
+// isChosen reports whether a fact is the kernel's to choose: which member is active.
+func isChosen(fact string) bool { return strings.HasSuffix(fact, " active member") }
 
 // diff lists what is otherwise than in want, one fact a line.
 func (s snapshot) diff(want snapshot, besides ...string) []string {
@@ -27,7 +27,7 @@ func (s snapshot) diff(want snapshot, besides ...string) []string {
 	names := maps.Clone(want)
 	maps.Copy(names, s)
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		if slices.Contains(chosen, name) || slices.Contains(besides, name) || s[name] == want[name] {
+		if isChosen(name) || slices.Contains(besides, name) || s[name] == want[name] {
 			continue
 		}
 		lines = append(lines, fmt.Sprintf("%s: %s, want %s", name, orNone(s[name]), orNone(want[name])))
@@ -68,15 +68,23 @@ type ipLink struct {
 // snapshot reads how things are for the pod now.
 func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	s := snapshot{}
-	out, err := output(ctx, "addr show\nroute show table all type unicast\n", "ip", "-n", p.Name, "-j", "-d", "-batch", "-")
-	if err != nil {
+	if err := errors.Join(s.network(ctx, p.Name), s.bonding(p.netns(), BondName), s.sysctls(p.netns(), BondName, "net1", "net2")); err != nil {
 		return nil, err
+	}
+	return s, s.pfs(ctx, p.rig.cards, p.members)
+}
+
+// network notes the links, addresses and routes of a netns.
+func (s snapshot) network(ctx context.Context, netns string) error {
+	out, err := output(ctx, "addr show\nroute show table all type unicast\n", "ip", "-n", netns, "-j", "-d", "-batch", "-")
+	if err != nil {
+		return err
 	}
 	answers := json.NewDecoder(strings.NewReader(string(out)))
 	var links []ipLink
 	var routes []map[string]any
 	if err := decodeAll(answers, &links, &routes); err != nil {
-		return nil, fmt.Errorf("what ip says of pod %s: %w", p.Name, err)
+		return fmt.Errorf("what ip says of pod %s: %w", netns, err)
 	}
 	for _, l := range links {
 		s.link(&l)
@@ -84,10 +92,7 @@ func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	for _, r := range routes {
 		s.route(r)
 	}
-	if err := errors.Join(s.bonding(p.netns()), s.sysctls(p.netns())); err != nil {
-		return nil, err
-	}
-	return s, s.pfs(ctx, p)
+	return nil
 }
 
 func decodeAll(answers *json.Decoder, into ...any) error {
@@ -143,14 +148,14 @@ func (s snapshot) route(r map[string]any) {
 	s[fmt.Sprintf("route %v", dst)] = strings.Join(words, " ")
 }
 
-// sysctls notes some that sriov-cni and tuning set, of the bond and its members.
-func (s snapshot) sysctls(path string) error {
+// sysctls notes some that sriov-cni and tuning set, of a bond and its members.
+func (s snapshot) sysctls(path string, links ...string) error {
 	ns, err := netns.Open(path)
 	if err != nil {
 		return err
 	}
 	err = ns.Do(func() error {
-		for _, link := range []string{BondName, "net1", "net2"} {
+		for _, link := range links {
 			for _, name := range []string{"ipv4/conf/%s/arp_notify", "ipv4/conf/%s/rp_filter", "ipv6/conf/%s/ndisc_notify", "ipv4/neigh/%s/ucast_solicit"} {
 				value, missing := os.ReadFile("/proc/sys/net/" + fmt.Sprintf(name, link))
 				if missing == nil { // a link that is not there has none
@@ -164,7 +169,7 @@ func (s snapshot) sysctls(path string) error {
 }
 
 // bonding notes what the bonding driver itself says of the members.
-func (s snapshot) bonding(path string) error {
+func (s snapshot) bonding(path, bond string) error {
 	ns, err := netns.Open(path)
 	if err != nil {
 		return err
@@ -172,7 +177,7 @@ func (s snapshot) bonding(path string) error {
 	var text []byte
 	err = ns.Do(func() error {
 		var readErr error
-		text, readErr = os.ReadFile("/proc/thread-self/net/bonding/" + BondName)
+		text, readErr = os.ReadFile("/proc/thread-self/net/bonding/" + bond)
 		return readErr
 	})
 	err = errors.Join(err, ns.Close())
@@ -187,7 +192,7 @@ func (s snapshot) bonding(path string) error {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ": ")
 		switch {
 		case name == "Currently Active Slave":
-			s["active"] = value
+			s[bond+" active member"] = value
 		case name == "Slave Interface":
 			member = value
 		case name == "MII Status" && member != "":
@@ -197,27 +202,43 @@ func (s snapshot) bonding(path string) error {
 	return nil
 }
 
-// pfs notes what the PFs say of the pod's VFs.
-func (s snapshot) pfs(ctx context.Context, p *Pod) error {
+// hostLinks reads the links of the host.
+func hostLinks(ctx context.Context) ([]ipLink, error) {
 	out, err := output(ctx, "", "ip", "-j", "-d", "link", "show")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var links []ipLink
 	if err := json.Unmarshal(out, &links); err != nil {
-		return fmt.Errorf("what ip says of the host: %w", err)
+		return nil, fmt.Errorf("what ip says of the host: %w", err)
 	}
-	for _, m := range p.members {
-		pf := p.rig.cards[m.card].PF.PCI
+	return links, nil
+}
+
+// pfs notes what the PFs say of VFs.
+func (s snapshot) pfs(ctx context.Context, cards []card, members []member) error {
+	links, err := hostLinks(ctx)
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		pf := cards[m.card].PF.PCI
 		at := slices.IndexFunc(links, func(l ipLink) bool { return l.ParentDev == pf })
-		if at < 0 || len(links[at].VFs) <= m.number {
-			continue // a fact that is missing is a difference
-		}
-		for name, value := range links[at].VFs[m.number] {
-			if name != "vf" && name != "link_type" && name != "broadcast" {
-				s[fmt.Sprintf("%s on its PF: %s", m.name, name)] = fmt.Sprint(value)
-			}
+		if at >= 0 {
+			s.vf(links[at].VFs, m.number, m.name+" on its PF")
 		}
 	}
 	return nil
+}
+
+// vf notes what a PF says of one VF. A fact that is missing is a difference.
+func (s snapshot) vf(all []map[string]any, number int, prefix string) {
+	if len(all) <= number {
+		return
+	}
+	for name, value := range all[number] {
+		if name != "vf" && name != "link_type" && name != "broadcast" {
+			s[prefix+": "+name] = fmt.Sprint(value)
+		}
+	}
 }

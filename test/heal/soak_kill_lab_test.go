@@ -1,0 +1,113 @@
+//go:build lab
+
+package heal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/bondkeeper/bondkeeper/test/crash"
+)
+
+func TestMain(m *testing.M) {
+	if code, ran := crash.Main(); ran {
+		os.Exit(code)
+	}
+	os.Exit(m.Run())
+}
+
+// The changes before which a verb may be killed; a verb that makes fewer is not killed.
+const (
+	maxAddChanges = 45
+	maxDelChanges = 35
+)
+
+// linkTracer makes the directory with the link that runs the plugin under a tracer.
+func (n *soakNode) linkTracer(dir string) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	n.traced, n.report = dir, filepath.Join(dir, "report.json")
+	return os.Symlink(self, filepath.Join(dir, "bond"))
+}
+
+// killed calls a verb of the plugin, which is killed before a change. It returns what that was; nothing if there were fewer.
+func (n *soakNode) killed(p *soakPod, b *soakBond, change int, verb func(*libcni.CNIConfig, *libcni.NetworkConfig, *libcni.RuntimeConf) error) (string, error) {
+	bin, err := filepath.Abs(n.bin)
+	if err != nil {
+		return "", err
+	}
+	for name, value := range map[string]string{crash.BinEnv: bin, crash.KillEnv: strconv.Itoa(change), crash.ReportEnv: n.report} {
+		if err = os.Setenv(name, value); err != nil {
+			return "", err
+		}
+	}
+	conf, err := libcni.NetworkPluginConfFromBytes(b.config)
+	if err != nil {
+		return "", err
+	}
+	cni := libcni.NewCNIConfigWithCacheDir([]string{n.traced, filepath.Join(n.bin, "cni")}, "/run/soak-cni-cache", nil)
+	failed := verb(cni, conf, p.runtimeConf(b.name))
+	var changes []string
+	text, err := os.ReadFile(n.report)
+	if err == nil {
+		err = json.Unmarshal(text, &changes)
+	}
+	if err != nil {
+		return "", fmt.Errorf("the tracer's report: %w", errors.Join(err, failed))
+	}
+	if len(changes) < change {
+		return "", failed
+	}
+	n.count.kills++
+	n.sweep = true
+	return changes[change-1], nil
+}
+
+// stepAddKilled is an ADD of a pod of which the last bond's is killed. The runtime then deletes the pod.
+func (n *soakNode) stepAddKilled(ctx context.Context, args []int) (string, error) {
+	if n.pods[args[0]] != nil {
+		return "", nil
+	}
+	p := n.newSoakPod(args[0], args[1])
+	if p == nil {
+		return "", nil
+	}
+	n.pods[args[0]], p.state = p, podBroken
+	if err := n.attachAll(ctx, p); err != nil {
+		return "", err
+	}
+	last := len(p.bonds) - 1
+	for _, b := range p.bonds[:last] {
+		if err := n.addBond(ctx, p, b); err != nil {
+			return "", err
+		}
+	}
+	before, err := n.killed(p, p.bonds[last], args[2]+1, func(cni *libcni.CNIConfig, c *libcni.NetworkConfig, rt *libcni.RuntimeConf) error {
+		_, err := cni.AddNetwork(ctx, c, rt)
+		return err
+	})
+	return fmt.Sprintf("ADD of %s is killed before: %s", p.bonds[last].key, before), err
+}
+
+// stepDelKilled is a DEL of a bond that is killed. The runtime then calls it again.
+func (n *soakNode) stepDelKilled(ctx context.Context, args []int) (string, error) {
+	p, b := n.bond(args)
+	if p == nil {
+		return "", nil
+	}
+	p.state = podBroken
+	before, err := n.killed(p, b, args[2]+1, func(cni *libcni.CNIConfig, c *libcni.NetworkConfig, rt *libcni.RuntimeConf) error {
+		return cni.DelNetwork(ctx, c, rt)
+	})
+	return fmt.Sprintf("DEL of %s is killed before: %s", b.key, before), err
+}

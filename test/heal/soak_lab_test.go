@@ -1,0 +1,181 @@
+//go:build lab
+
+package heal
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/walk"
+)
+
+// What make soak sets.
+const (
+	soakTimeEnv   = "BONDKEEPER_SOAK"        // how long to walk; empty for one short walk
+	soakSeedEnv   = "BONDKEEPER_SOAK_SEED"   // the only seed to walk
+	soakStepsEnv  = "BONDKEEPER_SOAK_STEPS"  // the only steps to walk
+	soakShrinkEnv = "BONDKEEPER_SOAK_SHRINK" // not empty: look for fewer steps that fail
+)
+
+const (
+	soakLength      = 40 // steps of a walk
+	soakReportEvery = 30 * time.Second
+)
+
+// soakShort is the walk of make test-lab.
+const soakShort = "add 0 5; unbind 0 0 0; bond-del 0 0; rest; stop-agent; to-host 0 0 1; del 0 1; add-killed 1 9 20; rest"
+
+// soakKept are walks that have failed, and that are taken before others.
+//
+//go:embed testdata/walks.txt
+var soakKept string
+
+// TestSoak takes random walks over verbs and faults. Each starts on a clean node and has a seed of its own, which repeats it.
+func TestSoak(t *testing.T) {
+	n, err := newSoakNode(t.Context(), *bin, func(text string) { t.Log(text) })
+	if err == nil {
+		err = n.linkTracer(t.TempDir())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if closeErr := n.close(context.Background()); closeErr != nil {
+			t.Error(closeErr)
+		}
+		t.Logf("soak: %s; %d failed", &n.count, map[bool]int{true: 1}[t.Failed()])
+	}()
+	s := &soak{t: t, n: n, ops: soakOps()}
+	steps, seed, limit := os.Getenv(soakStepsEnv), os.Getenv(soakSeedEnv), os.Getenv(soakTimeEnv)
+	switch {
+	case steps != "":
+		given, err := walk.Parse(s.ops, steps)
+		must(t, err)
+		s.try("given steps", given)
+	case seed != "":
+		number, err := strconv.ParseUint(seed, 10, 64)
+		must(t, err)
+		s.try("seed "+seed, walk.Draw(s.ops, number, soakLength))
+	case limit != "":
+		duration, err := time.ParseDuration(limit)
+		must(t, err)
+		s.run(duration)
+	default:
+		given, err := walk.Parse(s.ops, soakShort)
+		must(t, err)
+		s.try("the short walk", given)
+	}
+}
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// soak takes walks until one fails.
+type soak struct {
+	t   *testing.T
+	n   *soakNode
+	ops []walk.Op
+}
+
+// run takes the kept walks, and then others until the time is over.
+func (s *soak) run(limit time.Duration) {
+	kept, err := walk.Kept(s.ops, soakKept)
+	must(s.t, err)
+	for i, steps := range kept {
+		if !s.try(fmt.Sprintf("kept walk %d", i+1), steps) {
+			return
+		}
+	}
+	began := time.Now()
+	reported, c := began, &s.n.count
+	seed := uint64(began.Unix()) //nolint:gosec // any number will do
+	for ; time.Since(began) < limit && s.try(fmt.Sprintf("seed %d", seed), walk.Draw(s.ops, seed, soakLength)); seed++ {
+		if time.Since(reported) > soakReportEvery {
+			reported = time.Now()
+			s.t.Logf("soak: %s: %d walks, %d steps, %d rests; seed %d", time.Since(began).Round(time.Second), c.walks, c.steps, c.rests, seed)
+		}
+	}
+}
+
+// try takes one walk and reports whether it went well.
+func (s *soak) try(name string, steps []walk.Step) bool {
+	ctx := s.t.Context()
+	err := s.n.walk(ctx, steps)
+	if err == nil {
+		return true
+	}
+	s.t.Errorf("%s\nsteps: %s\n%v\n%s", name, walk.Format(steps), err, s.n.evidence(ctx))
+	if os.Getenv(soakShrinkEnv) != "" {
+		least := walk.Shrink(steps, func(fewer []walk.Step) bool { return s.n.walk(ctx, fewer) != nil })
+		s.t.Logf("fewest steps: %s", walk.Format(least))
+	}
+	return false
+}
+
+// walk takes one walk on a clean node and ends all pods after it.
+func (n *soakNode) walk(ctx context.Context, steps []walk.Step) error {
+	if err := n.clean(ctx); err != nil {
+		return fmt.Errorf("before the walk: %w", err)
+	}
+	n.count.walks++
+	n.atStart, n.rested, n.logAt = false, true, n.log.len()
+	all := soakSteps()
+	for i, s := range steps {
+		at := slices.IndexFunc(all, func(o soakOp) bool { return o.Name == s.Op })
+		began := time.Now()
+		text, err := all[at].do(n, ctx, s.Args)
+		if text != "" {
+			n.rested = s.Op == "rest"
+			n.count.steps++
+			n.count.ops[s.Op]++
+			n.tell(fmt.Sprintf("%2d %s: %s (%s)", i+1, s, text, short(time.Since(began))))
+		}
+		if err != nil {
+			return fmt.Errorf("step %d (%s): %w", i+1, s, err)
+		}
+	}
+	if err := n.rest(ctx); err != nil {
+		return fmt.Errorf("the last rest: %w", err)
+	}
+	for i, p := range n.pods {
+		if p != nil {
+			if err := n.del(ctx, i); err != nil {
+				return fmt.Errorf("the end: %w", err)
+			}
+		}
+	}
+	if err := n.rest(ctx); err != nil {
+		return fmt.Errorf("after the end of all pods: %w", err)
+	}
+	n.atStart = true
+	return nil
+}
+
+// evidence is what a person wants to see of a walk that failed.
+func (n *soakNode) evidence(ctx context.Context) string {
+	var text strings.Builder
+	lines := n.log.from(n.logAt)
+	text.WriteString("agent's log:\n")
+	for _, l := range lines[max(0, len(lines)-60):] {
+		text.WriteString("  " + l.Raw + "\n")
+	}
+	for _, p := range n.pods {
+		if p == nil || p.baseline == nil {
+			continue
+		}
+		s, err := n.snapshot(ctx, p)
+		text.WriteString(fmt.Sprintf("pod %s, besides the baseline: %v\n  ", p.name, err) + strings.Join(s.diff(p.expected(s)), "\n  ") + "\n")
+	}
+	return text.String() + "kernel's log:\n  " + dmesg(ctx)
+}

@@ -1,0 +1,340 @@
+//go:build lab
+
+package heal
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/containernetworking/cni/libcni"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+// soakPatience bounds a wait. A guest that shares its host with others is slow.
+const soakPatience = 3 * time.Minute
+
+// silence is how long nothing may happen at a rest.
+const silence = time.Second
+
+// rest gives back what the world has taken, lets the runtime and the operator do their part, and waits until everything is as
+// the model says, and silent.
+func (n *soakNode) rest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*soakPatience, errors.New("the rest takes too long"))
+	defer cancel()
+	n.count.rests++
+	if err := n.giveBack(ctx); err != nil {
+		return err
+	}
+	if err := n.startAgent(ctx); err != nil {
+		return err
+	}
+	for i, p := range n.pods {
+		if p != nil && p.state != podAlive {
+			if err := n.del(ctx, i); err != nil {
+				return err
+			}
+		}
+	}
+	for _, c := range n.cards {
+		for _, vf := range c.vfs {
+			if vf.pod == nil && vf.dirty {
+				if err := n.operate(ctx, vf); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if n.sweep {
+		if err := sweepNow(ctx); err != nil {
+			return err
+		}
+		n.sweep = false
+	}
+	if err := n.settle(ctx); err != nil {
+		return err
+	}
+	return n.check(ctx)
+}
+
+// giveBack undoes every fault that Bondkeeper cannot undo.
+func (n *soakNode) giveBack(ctx context.Context) error {
+	for i, c := range n.cards {
+		if err := errors.Join(n.setPFUp(ctx, i), n.makeVFs(ctx, i)); err != nil {
+			return err
+		}
+		for _, vf := range c.vfs {
+			if vf.lost {
+				if err := n.bind(vf); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	for _, p := range n.alive() {
+		for _, b := range p.bonds {
+			if err := n.removeDecoys(ctx, p, b); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// settle waits until nothing is otherwise than it must be, and nothing happens any more.
+func (n *soakNode) settle(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, soakPatience, fmt.Errorf("not within %v", soakPatience))
+	defer cancel()
+	var last []string
+	for {
+		lines, events := n.log.len(), n.monitor.events.len()
+		found, err := n.differences(ctx)
+		if err == nil {
+			last = found
+			err = n.change(ctx, lines, events, silence)
+		} else if ctx.Err() == nil {
+			return err
+		}
+		if err != nil {
+			return fmt.Errorf("no rest: %w:\n  %s\n%s", context.Cause(ctx), strings.Join(last, "\n  "), n.recent(lines, events))
+		}
+		if len(found) == 0 && n.log.len() == lines && n.monitor.events.len() == events {
+			return nil
+		}
+	}
+}
+
+// recent are the last changes and lines, of what does not come to rest.
+func (n *soakNode) recent(lines, events int) string {
+	var text strings.Builder
+	for _, e := range n.monitor.events.from(max(0, events-10)) {
+		fmt.Fprintf(&text, "  kernel: %s %s\n", e.at.Format(time.TimeOnly), e.text)
+	}
+	for _, l := range n.log.from(max(0, lines-10)) {
+		fmt.Fprintf(&text, "  agent: %s\n", l.Raw)
+	}
+	return text.String()
+}
+
+// differences lists what is otherwise than it must be.
+func (n *soakNode) differences(ctx context.Context) (found []string, err error) {
+	if !n.agent.runs() {
+		return nil, fmt.Errorf("the agent has ended: %w", n.agent.err)
+	}
+	for _, l := range n.log.from(n.logAt) {
+		if l.Level == "raw" || l.Level == "panic" || l.Level == "dpanic" {
+			return nil, fmt.Errorf("the agent printed: %s", l.Raw)
+		}
+	}
+	for _, p := range n.alive() {
+		s, err := n.snapshot(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		want := p.expected(s)
+		for _, line := range s.diff(want) {
+			found = append(found, p.name+": "+line)
+		}
+	}
+	for _, more := range []func(context.Context) ([]string, error){n.hostDifferences, n.fileDifferences, n.leaseDifferences, n.statusDifferences} {
+		lines, err := more(ctx)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, lines...)
+	}
+	return found, nil
+}
+
+// expected is the baseline, with the choices that the kernel has had since.
+func (p *soakPod) expected(now snapshot) snapshot {
+	want := snapshot{}
+	for name, value := range p.baseline {
+		want[name] = value
+	}
+	for _, b := range p.bonds {
+		if !b.failover {
+			continue
+		}
+		if b.trades() { // when all members were without carrier, the driver leaves two with one MAC
+			for _, fact := range tradedMACs {
+				want[b.name+" members "+fact] = now[b.name+" members "+fact]
+			}
+		}
+		for _, vf := range b.members {
+			if now[b.name+" mac"] == b.wantMAC(vf) {
+				want[b.name+" mac"] = now[b.name+" mac"]
+			}
+		}
+	}
+	return want
+}
+
+// hostDifferences compares the VFs that no pod uses with what the operator made them.
+func (n *soakNode) hostDifferences(ctx context.Context) (found []string, err error) {
+	now, err := n.hostVFs(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range n.cards {
+		for _, vf := range c.vfs {
+			if vf.pod != nil {
+				continue
+			}
+			for _, line := range now[vf.pci].diff(n.free[vf.pci]) {
+				found = append(found, fmt.Sprintf("VF %s, used by no pod: %s", vf.pci, line))
+			}
+		}
+	}
+	return found, nil
+}
+
+// hostVFs reads the VFs in the host, by PCI address, with what their PFs keep for them.
+func (n *soakNode) hostVFs(ctx context.Context) (map[string]snapshot, error) {
+	links, err := hostLinks(ctx)
+	if err != nil {
+		return nil, err
+	}
+	vfs := map[string]snapshot{}
+	for i := range links {
+		if l := &links[i]; l.ParentDev != "" {
+			vfs[l.ParentDev] = snapshot{"name": l.Name, "mac": l.MAC, "mtu": fmt.Sprint(l.MTU), "master": l.Master}
+		}
+	}
+	for _, c := range n.cards {
+		at := slices.IndexFunc(links, func(l ipLink) bool { return l.ParentDev == c.PF.PCI })
+		for _, vf := range c.vfs {
+			if s := vfs[vf.pci]; s != nil && at >= 0 {
+				s.vf(links[at].VFs, vf.number, "on its PF")
+			}
+		}
+	}
+	return vfs, nil
+}
+
+// fileDifferences are files in the state directory that belong to no living bond.
+func (n *soakNode) fileDifferences(context.Context) (found []string, err error) {
+	var keys []string
+	for _, p := range n.alive() {
+		for _, b := range p.bonds {
+			keys = append(keys, b.key.String())
+		}
+	}
+	for _, f := range stateFiles() {
+		living := slices.ContainsFunc(keys, func(k string) bool { return strings.Contains(filepath.Base(f), k) })
+		if !living && !slices.Contains(n.files, f) {
+			found = append(found, "file of no bond: "+f)
+		}
+	}
+	return found, nil
+}
+
+// leaseDifferences compares the addresses that host-local holds with those of living bonds.
+func (n *soakNode) leaseDifferences(context.Context) (found []string, err error) {
+	want := map[string]bool{}
+	for _, p := range n.alive() {
+		for _, b := range p.bonds {
+			for _, a := range b.addresses {
+				want[netip.MustParsePrefix(a).Addr().String()] = true
+			}
+		}
+	}
+	for i := range soakBonds {
+		held, err := leases(i)
+		if err != nil {
+			return nil, err
+		}
+		for _, a := range held {
+			if !want[a] {
+				found = append(found, fmt.Sprintf("address %s of soak%d is allocated to no bond", a, i))
+			}
+			delete(want, a)
+		}
+	}
+	for a := range want {
+		found = append(found, "address "+a+" is in use and not allocated")
+	}
+	return found, nil
+}
+
+func isLastReserved(name string) bool { return strings.HasPrefix(name, "last_reserved_ip") }
+
+// statusDifferences wants every living bond Ready, and no other bond known.
+func (n *soakNode) statusDifferences(ctx context.Context) (found []string, err error) {
+	out, err := output(ctx, "", filepath.Join(n.bin, "agent"), "status", "-o", "json")
+	if err != nil {
+		return nil, err
+	}
+	var all []bond.Status
+	if err := json.Unmarshal(out, &all); err != nil {
+		return nil, err
+	}
+	living := map[bond.Key]bool{}
+	for _, p := range n.alive() {
+		for _, b := range p.bonds {
+			living[b.key] = true
+		}
+	}
+	for _, s := range all {
+		if !living[s.Key] {
+			found = append(found, fmt.Sprintf("status of a bond that has ended: %s, %s", s.Key, s.State))
+		} else if s.State != bond.StateReady || s.Contested != 0 {
+			found = append(found, fmt.Sprintf("status of %s: %s, %s", s.Key, s.State, s.Reason))
+		}
+		delete(living, s.Key)
+	}
+	for k := range living {
+		found = append(found, "no status of "+k.String())
+	}
+	return found, nil
+}
+
+// check does at a rest what must succeed then: CHECK of every bond, and traffic between those of a network.
+func (n *soakNode) check(ctx context.Context) error {
+	for _, p := range n.alive() {
+		for _, b := range p.bonds {
+			conf, err := libcni.NetworkPluginConfFromBytes(b.config)
+			if err != nil {
+				return err
+			}
+			if err := n.cni.CheckNetwork(ctx, conf, p.runtimeConf(b.name)); err != nil {
+				return fmt.Errorf("CHECK of %s at rest: %w", b.key, err)
+			}
+		}
+	}
+	return nil
+}
+
+// sweepNow removes what killed processes left, as the agent does once it is ten minutes old.
+func sweepNow(ctx context.Context) error {
+	records, err := store.Open(store.DefaultDir)
+	if err != nil {
+		return err
+	}
+	old := time.Now().Add(-24 * time.Hour)
+	for _, f := range stateFiles() {
+		if filepath.Dir(f) != store.DefaultDir {
+			_ = os.Chtimes(f, old, old) // it may have gone meanwhile
+		}
+	}
+	_, _, err = records.List(ctx)
+	return errors.Join(err, records.SweepLocks(ctx))
+}
+
+// dmesg is the end of the kernel's log.
+func dmesg(ctx context.Context) string {
+	text, _ := exec.CommandContext(ctx, "dmesg").Output()
+	lines := bytes.Split(bytes.TrimSpace(text), []byte("\n"))
+	return string(bytes.Join(lines[max(0, len(lines)-10):], []byte("\n  ")))
+}
