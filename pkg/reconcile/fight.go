@@ -8,6 +8,7 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/time/rate"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
@@ -24,23 +25,26 @@ const (
 // budget limits the repairs of one kind on one member or on the bond. Each kind has its own: a pod whose address flaps must
 // not delay its bond's re-creation.
 type budget struct {
-	repairs  []time.Time // the last ones, up to fightBurst
+	limiter  *rate.Limiter
+	last     time.Time // of the repairs
 	fighting bool
 	count    int // repairs since the last log line
 	reported time.Time
 }
 
-// free is when the next repair may be made.
-func (b *budget) free() time.Time {
-	if len(b.repairs) < fightBurst {
+// free returns when the next repair may be made; zero: now.
+func (b *budget) free(now time.Time) time.Time {
+	missing := 1 - b.limiter.TokensAt(now)
+	if missing < 1e-3 { // rounding
 		return time.Time{}
 	}
-	return b.repairs[0].Add(fightBurst * fightPause)
+	return now.Add(time.Duration(missing * float64(fightPause)))
 }
 
 // budgetOf is the subject of an action without its detail: all addresses share one budget, and all routes. Whatever only the
 // host can undo has none: a member that is lost again and again is held back by Patience.Flap. Addresses and routes that went
-// with the bond have one apart from those that were removed by themselves.
+// with the bond have one apart from those that were removed by themselves. The active member is chosen again after each
+// repair, whose own budget limits that, too.
 func (r *repairing) budgetOf(a plan.Action) (s subject, limited bool) {
 	kind, _, _ := strings.Cut(plan.Kind(a), " ")
 	switch a.(type) {
@@ -50,7 +54,11 @@ func (r *repairing) budgetOf(a plan.Action) (s subject, limited bool) {
 	if plan.Contestable(a) != "" && r.rec.Restoring {
 		kind += " after a loss"
 	}
-	return subject{member: a.On(), kind: kind}, true
+	s = subject{member: a.On(), kind: kind}
+	if _, follows := a.(plan.SetActive); follows {
+		s.repair = r.rec.Repairs.Count + 1
+	}
+	return s, true
 }
 
 // repairing is one call of converge, in which each budget is charged once, however many rounds it takes.
@@ -58,45 +66,50 @@ type repairing struct {
 	rec     *bond.Record
 	limited bool // repairs of a bond whose ADD returned; not ADD, and not DEL
 	charged map[subject]bool
-	back    map[int]bool // members that came back from the host: their way into the bond is free
+	// free has the members that came back from the host or into the bond: the rest of their way back is not charged. Nor is
+	// anything after the bond was created (plan.OnBond).
+	free map[int]bool
 }
 
 func newRepairing(rec *bond.Record) *repairing {
-	return &repairing{rec: rec, limited: rec.Phase == bond.PhaseReady, charged: map[subject]bool{}, back: map[int]bool{}}
+	return &repairing{rec: rec, limited: rec.Phase == bond.PhaseReady, charged: map[subject]bool{}, free: map[int]bool{}}
+}
+
+// exempt reports whether an action is not charged.
+func (r *repairing) exempt(s subject) bool {
+	return !r.limited || r.charged[s] || r.free[s.member] || r.free[plan.OnBond]
 }
 
 // unaffordable returns when an action may be tried for its budget; zero: now. The caller holds b.mu.
 func (b *bondMemory) unaffordable(r *repairing, a plan.Action, now time.Time) time.Time {
 	s, limited := r.budgetOf(a)
-	if !limited || !r.limited || r.charged[s] || r.back[a.On()] || b.budgets[s] == nil {
+	if !limited || r.exempt(s) || b.budgets[s] == nil {
 		return time.Time{}
 	}
-	at := b.budgets[s].free()
-	if !now.Before(at) {
-		return time.Time{}
-	}
-	return at
+	return b.budgets[s].free(now)
 }
 
 // charge counts a repair that was made.
 func (b *bondMemory) charge(r *repairing, a plan.Action, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, moved := a.(plan.MoveToPod); moved {
-		r.back[a.On()] = true
-	}
 	s, limited := r.budgetOf(a)
-	if !limited || !r.limited || r.charged[s] || r.back[a.On()] {
+	exempt := !limited || r.exempt(s)
+	switch a.(type) {
+	case plan.MoveToPod, plan.Enslave, plan.CreateBond:
+		r.free[a.On()] = true
+	}
+	if exempt {
 		return
 	}
 	r.charged[s] = true
 	u := b.budgets[s]
 	if u == nil {
-		u = &budget{}
+		u = &budget{limiter: rate.NewLimiter(rate.Every(fightPause), fightBurst)}
 		b.budgets[s] = u
 	}
-	u.repairs = append(u.repairs, now)
-	u.repairs = u.repairs[max(0, len(u.repairs)-fightBurst):]
+	u.limiter.ReserveN(now, 1)
+	u.last = now
 	u.count++
 }
 
@@ -113,9 +126,8 @@ func (b *bondMemory) fights(r *repairing, actions []plan.Action, now time.Time) 
 		}
 	}
 	for s, u := range b.budgets {
-		last := u.repairs[len(u.repairs)-1]
 		switch {
-		case now.Sub(last) > 2*fightBurst*fightPause:
+		case now.Sub(u.last) > 2*fightBurst*fightPause:
 			if u.fighting {
 				ended = append(ended, s)
 			}

@@ -91,6 +91,31 @@ func TestFightLeavesEssentialsAlone(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
+// TestFaultsOfOneMemberAreNoFight: after each of several faults of the active member it is active again at once.
+func TestFaultsOfOneMemberAreNoFight(t *testing.T) {
+	r := ready(t, world.OKD())
+	chosen := 0
+	r.BeforeApply(func(a plan.Action) {
+		if _, ok := a.(plan.SetActive); ok {
+			chosen++
+		}
+	})
+	released := func() error { return r.Release(world.PodPath, "net1") }
+	down := func() error { return r.SetDown(world.PodPath, "net1") }
+	deleted := func() error { return r.DeleteBond(world.PodPath, world.BondIf) }
+	for i, fault := range []func() error{released, down, deleted, released, down} {
+		must(t, fault())
+		out, err := r.converge()
+		if err != nil || out.Status.State != bond.StateReady || out.RetryAfter != 0 || out.Status.Active != "net1" {
+			t.Errorf("fault %d: %q is active, %s: %s, again after %s, %v", i, out.Status.Active, out.Status.State, out.Status.Reason, out.RetryAfter, err)
+		}
+		r.clock.turn(time.Second)
+	}
+	if chosen <= 3 {
+		t.Errorf("the active member was chosen %d times, which no budget limits", chosen)
+	}
+}
+
 // TestFaultsOfAllKindsAreNoFight: different faults in a row are repaired at once, each.
 func TestFaultsOfAllKindsAreNoFight(t *testing.T) {
 	r := ready(t, world.OKD())

@@ -17,6 +17,7 @@ import (
 type subject struct {
 	member int
 	kind   string
+	repair int // which repair of the bond it follows; 0 where that makes no difference
 }
 
 func subjectOf(a plan.Action) subject { return subject{member: a.On(), kind: plan.Kind(a)} }

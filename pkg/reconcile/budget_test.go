@@ -1,0 +1,38 @@
+package reconcile
+
+import (
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// TestActiveMemberAfterEachRepair: a VF has its carrier some time after it was set up, so a reconcile of its own makes it the
+// active member. That is limited per repair, not over all repairs.
+func TestActiveMemberAfterEachRepair(t *testing.T) {
+	rec := &bond.Record{Phase: bond.PhaseReady, Members: []bond.Member{{Name: "net1"}}}
+	mem := newMemories(Patience{}.withDefaults()).of(rec.Key)
+	choice := plan.SetActive{}
+	now := time.Unix(1e9, 0)
+	affordable := func() bool {
+		r := newRepairing(rec)
+		at := mem.unaffordable(r, choice, now)
+		if at.IsZero() {
+			mem.charge(r, choice, now)
+		}
+		return at.IsZero()
+	}
+	for rec.Repairs.Count < 6 {
+		if !affordable() {
+			t.Errorf("after repair %d the active member is not chosen", rec.Repairs.Count)
+		}
+		rec.Repairs.Count++
+	}
+	for range fightBurst {
+		affordable()
+	}
+	if affordable() {
+		t.Error("one repair does not limit the choices of the active member")
+	}
+}
