@@ -100,6 +100,10 @@ faults: deps bin/lab build plugins ## Fail each action with each error, and kill
 	@BONDKEEPER_LIVES=10000 go test -count 1 -timeout 30m -v -run 'TestLivesLeaveNoFiles|TestManyRecords' ./pkg/store | grep -v '^=== '
 	@bin/lab test -cpus 2 -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
 
+.PHONY: hostile
+hostile: deps bin/lab build plugins ## Attack, storm and obstruct bonds at full length, and print what a hostile pod costs another bond's repair (20 minutes)
+	@bin/lab test -timeout 60m -v -env BONDKEEPER_HOSTILE=1 -run TestHeals ./test/heal
+
 .PHONY: lint
 lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
 	@$(TOOLS)/golangci-lint run ./...

@@ -27,6 +27,7 @@ type Line struct {
 	Reason string `json:"reason"`
 	Action string `json:"action"`
 	Bond   string `json:"bond"`
+	What   string `json:"what"`
 	// Overruns is in the last line of an agent.
 	Overruns uint64 `json:"overruns"`
 	// PID is in its first.

@@ -3,6 +3,7 @@ package heal
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"strings"
@@ -34,5 +35,17 @@ func ipBatch(ctx context.Context, netns, lines string) error {
 		args = append([]string{"-n", netns}, args...)
 	}
 	_, err := output(ctx, lines, "ip", args...)
+	return err
+}
+
+// ipForced is ipBatch for commands of which some may fail.
+func ipForced(ctx context.Context, netns, lines string) error {
+	cmd := exec.CommandContext(ctx, "ip", "-n", netns, "-force", "-batch", "-") //nolint:gosec // a test's own names
+	cmd.Stdin = strings.NewReader(lines)
+	err := cmd.Run()
+	var failed *exec.ExitError
+	if errors.As(err, &failed) && ctx.Err() == nil {
+		return nil
+	}
 	return err
 }

@@ -5,6 +5,7 @@ package heal
 import (
 	"context"
 	"flag"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -16,9 +17,17 @@ var (
 	noAgent = flag.Bool("no-agent", false, "run without an agent: then nothing may heal")
 )
 
-// TestHeals is the table, row by row: each fault is a subtest and can be run alone.
+// hostileEnv makes TestHeals play what is hostile only, at full length (make hostile).
+const hostileEnv = "BONDKEEPER_HOSTILE"
+
+// TestHeals is the table, row by row: each fault is a subtest and can be run alone. Attacks, storms and obstacles follow.
 func TestHeals(t *testing.T) {
-	r, err := New(t.Context(), Config{Bin: *bin, NoAgent: *noAgent})
+	long := os.Getenv(hostileEnv) != ""
+	faults := HostileFaults(long)
+	if !long {
+		faults = append(Faults(), faults...)
+	}
+	r, err := New(t.Context(), Config{Bin: *bin, NoAgent: *noAgent, Long: long})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,7 +36,7 @@ func TestHeals(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, f := range Faults() {
+	for _, f := range faults {
 		t.Run(f.Name, func(t *testing.T) {
 			place := r.log.len()
 			res := r.Run(t.Context(), f, func(step string) { t.Log(step) })

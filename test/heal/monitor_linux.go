@@ -2,6 +2,7 @@ package heal
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"io"
 	"os/exec"
@@ -17,12 +18,15 @@ type event struct {
 // monitor is a running ip monitor, the witness of what happens in the kernel.
 type monitor struct {
 	cmd    *exec.Cmd
-	events feed[event]
+	events *feed[event]
 	done   chan struct{}
+	failed bytes.Buffer // its standard error; to be read after done
 }
 
-func startMonitor() (*monitor, error) {
-	m := &monitor{cmd: exec.Command("ip", "-o", "monitor", "all-nsid", "link", "address", "route"), done: make(chan struct{})}
+// startMonitor starts one that adds to events.
+func startMonitor(events *feed[event]) (*monitor, error) {
+	m := &monitor{events: events, cmd: exec.Command("ip", "-o", "monitor", "all-nsid", "link", "address", "route"), done: make(chan struct{})}
+	m.cmd.Stderr = &m.failed
 	out, err := m.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("ip monitor: %w", err)

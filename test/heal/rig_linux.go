@@ -1,6 +1,7 @@
 package heal
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,16 @@ type Config struct {
 	Bin string
 	// NoAgent leaves the agent stopped in every fault: nothing must heal then. It shows that the rig can tell.
 	NoAgent bool
+	// Long makes attacks and storms as long and as large as they are meant to be (make hostile), which takes minutes.
+	Long bool
+}
+
+// scaled is one of two sizes of an attack or a storm.
+func (c *Config) scaled(short, long int) int {
+	if c.Long {
+		return long
+	}
+	return short
 }
 
 // Rig is two pods in the guest whose bonds are broken and healed. It is for one goroutine.
@@ -78,7 +89,7 @@ func New(ctx context.Context, cfg Config) (*Rig, error) {
 func (r *Rig) start(ctx context.Context) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if r.monitor, err = startMonitor(); err != nil {
+	if r.monitor, err = startMonitor(&feed[event]{}); err != nil {
 		return err
 	}
 	for _, c := range r.cards {
@@ -204,7 +215,7 @@ func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) 
 		case <-r.log.next(lines):
 		case <-r.monitor.events.next(events):
 		case <-r.monitor.done:
-			return time.Time{}, errors.New("ip monitor has ended")
+			return time.Time{}, fmt.Errorf("ip monitor has ended: %s", bytes.TrimSpace(r.monitor.failed.Bytes()))
 		case <-ctx.Done():
 			return time.Time{}, fmt.Errorf("pod %s (%w):\n  %s", p.Name, context.Cause(ctx), strings.Join(found, "\n  "))
 		}

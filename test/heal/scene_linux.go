@@ -50,7 +50,7 @@ type scene struct {
 // Run makes a fault happen and says what came of it. Before it, the pods are made whole if the last row
 // left them otherwise. tell gets each step as a line for people.
 func (r *Rig) Run(ctx context.Context, f Fault, tell func(string)) Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*patience, errors.New("it took too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.cfg.scaled(2, 10))*patience, errors.New("it took too long"))
 	defer cancel()
 	s := &scene{r: r, tell: tell, result: &Result{Fault: f, Outcome: "healed"}}
 	if err := s.play(ctx, f); err != nil {
@@ -248,21 +248,18 @@ func (s *scene) quiet(ctx context.Context, d time.Duration) error {
 
 // mark waits until the monitor has told of everything up to now: it tells in order, so a change of our own
 // that it tells of comes last. It returns the texts of all that came since a place, our own left out.
-func (s *scene) mark(ctx context.Context, place int) ([]string, error) {
+func (s *scene) mark(ctx context.Context, place int) (texts []string, err error) {
 	const address = "127.99.99.99/32"
-	if err := ip(ctx, "address add %s dev lo", address); err != nil {
+	if err = ip(ctx, "address add %s dev lo", address); err != nil {
 		return nil, err
 	}
+	defer func() { err = errors.Join(err, ip(context.WithoutCancel(ctx), "address del %s dev lo", address)) }()
 	_, end, err := s.r.monitor.events.await(ctx, place, func(e event) bool { return strings.Contains(e.text, "127.99.99.99") })
 	if err != nil {
 		return nil, errWaited("our own mark", err)
 	}
-	var texts []string
 	for _, e := range s.r.monitor.events.from(place)[:end-1-place] {
 		texts = append(texts, e.text)
-	}
-	if err := ip(ctx, "address del %s dev lo", address); err != nil {
-		return nil, err
 	}
 	return texts, nil
 }

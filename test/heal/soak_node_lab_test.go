@@ -106,7 +106,7 @@ func newSoakNode(ctx context.Context, bin string, tell func(string)) (*soakNode,
 		}
 		n.cards = append(n.cards, sc)
 	}
-	if n.monitor, err = startMonitor(); err != nil {
+	if n.monitor, err = startMonitor(&feed[event]{}); err != nil {
 		return nil, err
 	}
 	return n, n.clean(ctx)

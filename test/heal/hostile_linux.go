@@ -1,0 +1,329 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// HostileFaults are attacks, busy neighbours, storms, and what is in a repair's way. long adds what takes minutes.
+func HostileFaults(long bool) []Fault {
+	return slices.Concat(Attacks(long), Neighbours(long), Storms(long), Obstacles())
+}
+
+// Attacks are what a pod with CAP_NET_ADMIN can do, and some of what happens to the files of its netns. Pod A is the
+// attacker. While an attack lasts, a member of pod B is lost and must be repaired. After it, the host and pod B must be as
+// before, and pod A as its record says.
+func Attacks(long bool) []Fault {
+	var faults []Fault
+	for _, a := range attacks() {
+		if a.long && !long {
+			continue
+		}
+		faults = append(faults, Fault{Name: a.name, Expect: "other bonds whole, host untouched", Agent: []string{"-resync", "2s"}, run: a.run})
+	}
+	return faults
+}
+
+// attack is one row.
+type attack struct {
+	name string
+	// do is the attack. It returns what ends it.
+	do func(ctx context.Context, s *scene) (undo func() error, err error)
+	// reports must each be in a reason that the agent reports for pod A; none if it repairs everything at once.
+	reports []string
+	// repaired: pod A's bond is repaired while what the attack made is still there.
+	repaired bool
+	// long: it is played in make hostile only.
+	long bool
+}
+
+func attacks() []attack {
+	return []attack{
+		{name: "impostors with name, spare name and MACs of a lost VF", do: impostors, reports: []string{"kind \"dummy\"", "spare name"}},
+		{name: "impostors with name, MAC and ifindex of a deleted bond", do: bondImpostors, reports: []string{"where the bond belongs"}},
+		{name: "aliases and alternative names up to the kernel's limit", do: altNames, repaired: true},
+		{name: "members under a bridge and another bond", do: stackedMembers, repaired: true},
+		{name: "macvlan on a released member", do: macvlanOnMember, reports: []string{"macvlan9"}, long: true},
+		{name: "bond under a bridge, a VRF and another bond", do: stackedBond, repaired: true},
+		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}},
+		{name: "VF moved to a netns without a name", do: vfToUnnamed, reports: []string{"neither the pod nor the host"}},
+		{name: "netns file covered by another pod's, VF lost", do: coveredByPod, reports: []string{"netns"}},
+		{name: "netns file covered by a nested netns with impostors", do: coveredByNested, reports: []string{"netns"}, long: true},
+		{name: "10,000 links", do: manyLinks, repaired: true, long: true},
+	}
+}
+
+func (a attack) run(ctx context.Context, s *scene) error {
+	others, err := s.watchOthers(ctx)
+	if err != nil {
+		return err
+	}
+	var undo func() error
+	err = s.fault(a.name, func() (err error) { undo, err = s.attack(ctx, a.do); return err })
+	if err != nil {
+		return err
+	}
+	err = a.during(ctx, s)
+	if err = errors.Join(err, s.giveBack("the attack ends", undo)); err != nil {
+		return err
+	}
+	if err := s.whole(ctx, s.r.Pods()...); err != nil {
+		return err
+	}
+	s.result.Outcome = "others untouched, pod whole"
+	return others.untouched(ctx)
+}
+
+// attack runs an attack while the agent is stopped, so that it sees the attack's end and not its steps.
+func (s *scene) attack(ctx context.Context, do func(context.Context, *scene) (func() error, error)) (undo func() error, err error) {
+	if err = s.r.held(); err != nil {
+		return nil, err
+	}
+	undo, err = do(ctx, s)
+	return undo, errors.Join(err, s.r.agent.resume())
+}
+
+// during is what must be true while the attack lasts.
+func (a attack) during(ctx context.Context, s *scene) error {
+	for _, text := range a.reports {
+		l, err := s.sees(ctx, "a report of "+text, func(l Line) bool {
+			return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, text)
+		})
+		if err != nil {
+			return err
+		}
+		s.say("reported: %s", l.Reason)
+	}
+	if a.repaired {
+		if err := s.memberLostAndBack(ctx, s.r.A, 1); err != nil {
+			return err
+		}
+	}
+	return s.memberLostAndBack(ctx, s.r.B, 1)
+}
+
+// memberLostAndBack moves a member's VF to the host, as its driver does, and waits until the agent has repaired that.
+func (s *scene) memberLostAndBack(ctx context.Context, p *Pod, member int) error {
+	_, err := s.repairTime(ctx, p, member)
+	return err
+}
+
+// repairTime is from the loss of a VF until the agent reports that it is back in the bond.
+func (s *scene) repairTime(ctx context.Context, p *Pod, member int) (time.Duration, error) {
+	name, place, began := p.members[member].name, s.r.log.len(), time.Now()
+	if err := ip(ctx, "-n %s link set %s netns 1", p.Name, name); err != nil {
+		return 0, err
+	}
+	l, _, err := s.r.log.await(ctx, place, func(l Line) bool { return l.Msg == "repaired" && p.is(l) && l.Member == name })
+	if err != nil {
+		return 0, errWaited("the repair of "+name+" of pod "+p.Name, err)
+	}
+	return l.Time.Sub(began), nil
+}
+
+// run lets pod A give commands to ip(8).
+func (s *scene) inA(ctx context.Context, lines ...string) error {
+	return ipBatch(ctx, s.r.A.Name, strings.Join(lines, "\n")+"\n")
+}
+
+// undoInA returns what runs commands of ip(8) in pod A.
+func (s *scene) undoInA(ctx context.Context, lines ...string) func() error {
+	return func() error { return s.inA(ctx, lines...) }
+}
+
+// spareName is the name under which a VF is put into the bond while its own is taken.
+func (m *member) spareName() string {
+	tag := strings.NewReplacer(":", "", ".", "").Replace(m.pci)
+	return "bk-" + tag[max(0, len(tag)-12):]
+}
+
+// impostors take both names that a lost VF can come back under, with its MAC and the bond's.
+func impostors(ctx context.Context, s *scene) (func() error, error) {
+	p := s.r.A
+	vf := p.members[0]
+	if err := unbindVF(vf.pci); err != nil {
+		return nil, err
+	}
+	err := s.inA(ctx,
+		"link add net1 type dummy", "link set net1 address "+p.settings(vf).mac, "link set net1 alias "+vf.pci, "link set net1 up",
+		"link add spare type dummy", "link property add dev spare altname "+vf.spareName(), "link set spare address "+p.mac)
+	if err = errors.Join(err, bindVF(vf.pci)); err != nil {
+		return nil, err
+	}
+	return s.undoInA(ctx, "link del net1", "link del spare"), nil
+}
+
+// bondImpostors are a dummy with the bond's name and MAC, and a bond with its ifindex and another name.
+func bondImpostors(ctx context.Context, s *scene) (func() error, error) {
+	p := s.r.A
+	index, err := p.ifindex(ctx, BondName)
+	if err != nil {
+		return nil, err
+	}
+	err = s.inA(ctx, "link del bond0", "link add bond0 type dummy", "link set bond0 address "+p.mac, "link set bond0 up",
+		fmt.Sprintf("link add other0 index %d type dummy", index))
+	if err != nil {
+		return nil, err
+	}
+	return s.undoInA(ctx, "link del bond0", "link del other0"), nil
+}
+
+// altNames gives the bond and a member alternative names until the kernel refuses more (64 KiB per link), and aliases. The
+// messages about these links are longer than ip monitor can receive, so it is stopped meanwhile.
+func altNames(ctx context.Context, s *scene) (func() error, error) {
+	names := func(verb string) string {
+		var lines strings.Builder
+		for _, link := range []string{"net1", BondName} {
+			for i := range 100 {
+				fmt.Fprintf(&lines, "link property %s dev %s", verb, link)
+				for j := range 6 { // more would be too long for ip(8)
+					fmt.Fprintf(&lines, " altname %s-%d-%d-%s", link, i, j, strings.Repeat("x", 110))
+				}
+				lines.WriteString("\n")
+			}
+		}
+		return lines.String()
+	}
+	s.r.monitor.stop()
+	if err := ipForced(ctx, s.r.A.Name, names("add")); err != nil {
+		return nil, err
+	}
+	alias := strings.Repeat("a", 255)
+	if err := s.inA(ctx, "link set net1 alias "+alias, "link set bond0 alias "+alias); err != nil {
+		return nil, err
+	}
+	return func() (err error) {
+		if err = ipForced(ctx, s.r.A.Name, names("del")); err == nil {
+			s.r.monitor, err = startMonitor(s.r.monitor.events)
+		}
+		return err
+	}, nil
+}
+
+// stackedMembers enslaves one member to a bridge and one to another bond.
+func stackedMembers(ctx context.Context, s *scene) (func() error, error) {
+	err := s.inA(ctx, "link add br0 type bridge", "link set net1 master br0",
+		"link add bond9 type bond mode active-backup", "link set net2 down", "link set net2 master bond9", "link set bond9 up")
+	if err != nil {
+		return nil, err
+	}
+	return s.undoInA(ctx, "link del br0", "link del bond9"), nil
+}
+
+// macvlanOnMember makes a link on top of a member, beside which the kernel does not enslave it.
+func macvlanOnMember(ctx context.Context, s *scene) (func() error, error) {
+	if err := s.inA(ctx, "link set net1 nomaster", "link add link net1 name macvlan9 type macvlan"); err != nil {
+		return nil, err
+	}
+	return s.undoInA(ctx, "link del macvlan9"), nil
+}
+
+// stackedBond enslaves the bond to three kinds of masters in turn.
+func stackedBond(ctx context.Context, s *scene) (func() error, error) {
+	err := s.inA(ctx,
+		"link add br0 type bridge", "link set bond0 master br0", "link set bond0 nomaster",
+		"link add bond9 type bond mode active-backup", "link set bond0 down", "link set bond0 master bond9", "link set bond9 up",
+		"link set bond0 nomaster", "link add vrf0 type vrf table 99", "link set bond0 master vrf0")
+	if err != nil {
+		return nil, err
+	}
+	return s.undoInA(ctx, "link del br0", "link del bond9", "link del vrf0"), nil
+}
+
+// vfToOtherPod puts a VF into pod B, beside links with the names of B's.
+func vfToOtherPod(ctx context.Context, s *scene) (func() error, error) {
+	a, b := s.r.A, s.r.B
+	err := ip(ctx, "-n %s link set net1 netns %s name net9", a.Name, b.Name)
+	if err != nil {
+		return nil, err
+	}
+	// B's own VF is lost meanwhile, and A's has its name.
+	if err := unbindVF(b.members[0].pci); err != nil {
+		return nil, err
+	}
+	if err := errors.Join(ip(ctx, "-n %s link set net9 name net1", b.Name), bindVF(b.members[0].pci)); err != nil {
+		return nil, err
+	}
+	return func() error { return ip(ctx, "-n %s link set net1 netns %s", b.Name, a.Name) }, nil
+}
+
+// vfToUnnamed puts a VF into the netns of a process, which has no file. It comes to the host when that process ends.
+func vfToUnnamed(ctx context.Context, s *scene) (func() error, error) {
+	cmd := exec.Command("sleep", "1000")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	end := func() error {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait() // killed
+		return nil
+	}
+	if err := ip(ctx, "-n %s link set net1 netns %d", s.r.A.Name, cmd.Process.Pid); err != nil {
+		return nil, errors.Join(err, end())
+	}
+	return end, nil
+}
+
+// coveredByPod mounts pod B's netns over the file of pod A's, and loses a VF of A's.
+func coveredByPod(ctx context.Context, s *scene) (func() error, error) {
+	return s.cover(s.r.B.netns())
+}
+
+// coveredByNested mounts a netns that pod A made, with links of the names that the record has, over the file of its own.
+func coveredByNested(ctx context.Context, s *scene) (func() error, error) {
+	const nested = "nested0"
+	err := ipBatch(ctx, "", "netns add "+nested+"\n")
+	if err == nil {
+		err = ipBatch(ctx, nested, "link add bond0 type bond mode active-backup\nlink add net1 type dummy\nlink add net2 type dummy\nlink set net2 master bond0\nlink set bond0 up\n")
+	}
+	if err != nil {
+		return nil, err
+	}
+	uncover, err := s.cover("/run/netns/" + nested)
+	if err != nil {
+		return nil, err
+	}
+	return func() error { return errors.Join(uncover(), ip(ctx, "netns del %s", nested)) }, nil
+}
+
+// cover mounts a netns over the file of pod A's, and has a VF of A's come back to the host. It must stay there.
+func (s *scene) cover(netns string) (func() error, error) {
+	a := s.r.A
+	if err := unix.Mount(netns, a.netns(), "", unix.MS_BIND, ""); err != nil {
+		return nil, fmt.Errorf("mount %s over %s: %w", netns, a.netns(), err)
+	}
+	vf := a.members[0].pci
+	if err := errors.Join(unbindVF(vf), bindVF(vf)); err != nil {
+		return nil, errors.Join(err, unix.Unmount(a.netns(), 0))
+	}
+	return func() error {
+		err := stillInHost(vf)
+		return errors.Join(err, unix.Unmount(a.netns(), 0))
+	}, nil
+}
+
+// manyLinks makes links that are no concern of the agent's.
+func manyLinks(ctx context.Context, s *scene) (func() error, error) {
+	return s.makeLinks(ctx, 10_000)
+}
+
+// makeLinks makes dummy links in pod A.
+func (s *scene) makeLinks(ctx context.Context, n int) (undo func() error, err error) {
+	var lines strings.Builder
+	for i := range n {
+		fmt.Fprintf(&lines, "link add many%d type dummy\nlink set many%d group 99\n", i, i)
+	}
+	if err := ipBatch(ctx, s.r.A.Name, lines.String()); err != nil {
+		return nil, err
+	}
+	return s.undoInA(ctx, "link del group 99"), nil
+}

@@ -1,0 +1,206 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+)
+
+// Obstacles are what is in the way of one bond's repair and must not delay another's. The agent has one worker.
+func Obstacles() []Fault {
+	oneWorker := []string{"-workers", "1"}
+	return []Fault{
+		{Name: "VF lock held by another process", Expect: "another bond repaired meanwhile, this one afterwards", Agent: oneWorker, run: lockedVF},
+		{Name: "card busy with sriov_numvfs", Expect: "a bond on the other card repaired meanwhile", Agent: oneWorker, run: busyCard},
+		{Name: "repairs undone ten times a second", Expect: "limited, reported, another bond repaired meanwhile, this one afterwards", Agent: oneWorker, run: fight},
+	}
+}
+
+// lockedVF holds sriov-cni's lock on a VF, as its DEL does.
+func lockedVF(ctx context.Context, s *scene) error {
+	a, vf := s.r.A, s.r.A.members[0].pci
+	unlock, err := lockVF(vf)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	err = s.fault("another process holds the lock of net1's VF ("+vf+"), which is lost and comes back to the host", func() error {
+		return errors.Join(unbindVF(vf), bindVF(vf))
+	})
+	if err != nil {
+		return err
+	}
+	busy, err := s.sees(ctx, "a report of the lock", func(l Line) bool {
+		return l.Msg == "bond" && a.is(l) && strings.Contains(l.Reason, "another process works on that VF")
+	})
+	if err != nil {
+		return err
+	}
+	s.say("reported: %s", busy.Reason)
+	if err = s.memberLostAndBack(ctx, s.r.B, 1); err != nil {
+		return err
+	}
+	s.say("pod %s was repaired meanwhile", s.r.B.Name)
+	if n := s.count(func(l Line) bool { return l.Msg == "applied" && a.is(l) && strings.Contains(l.Action, vf) }); n > 0 {
+		return fmt.Errorf("the agent changed the VF %d times while another process had its lock", n)
+	}
+	if err := s.giveBack("the lock is free", func() error { unlock(); return nil }); err != nil {
+		return err
+	}
+	s.result.Outcome = "waited, healed"
+	return s.whole(ctx, a)
+}
+
+// lockVF takes sriov-cni's lock of a VF. unlock may be called twice.
+func lockVF(pci string) (unlock func(), err error) {
+	dir := filepath.Join(sriovcni.DefaultDir, "pci", "vf_lock")
+	if err = os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(filepath.Join(dir, pci+".lock"), os.O_RDONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err = unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return sync.OnceFunc(func() {
+		_ = f.Close()
+		_ = os.RemoveAll(sriovcni.DefaultDir) // the pods' VFs were attached by another plugin
+	}), nil
+}
+
+// busyCard has a card make its VFs anew until a member on the other card was lost and repaired.
+func busyCard(ctx context.Context, s *scene) error {
+	c, rounds := s.r.cards[0], 0
+	err := s.fault("sriov_numvfs of "+c.PF.PCI+" is written until a loss on the other card is repaired", func() error {
+		return s.until(ctx, func() error {
+			rounds++
+			return errors.Join(c.setNumVFs(0), c.setNumVFs(len(c.VFs)))
+		}, func() error { return s.memberLostAndBack(ctx, s.r.B, 1) })
+	})
+	if err != nil {
+		return err
+	}
+	s.say("repaired during round %d", rounds)
+	s.result.Outcome = "repaired meanwhile"
+	return s.whole(ctx, s.r.Pods()...)
+}
+
+// until repeats something until another thing, which runs meanwhile, has been done.
+func (s *scene) until(ctx context.Context, repeat, do func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	var failed error
+	work.Go(func() {
+		for ctx.Err() == nil && failed == nil {
+			failed = repeat()
+		}
+	})
+	err := do()
+	cancel()
+	work.Wait()
+	return errors.Join(err, failed)
+}
+
+// fight releases one member and sets the other down, ten times a second.
+func fight(ctx context.Context, s *scene) error {
+	seconds := s.r.cfg.scaled(6, 60)
+	err := s.fault(fmt.Sprintf("net1 is released and net2 set down, ten times a second for %d s", seconds), func() error {
+		n, err := s.storm(ctx, seconds, func() error { return s.inA(ctx, "link set net1 nomaster", "link set net2 down") })
+		s.say("%d times", n)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.fought(); err != nil {
+		return err
+	}
+	if fighting, err := metric(ctx, "bondkeeper_bonds_fighting"); err != nil || fighting != "1" {
+		return fmt.Errorf("bonds whose repairs are limited: %s, want 1: %w", fighting, err)
+	}
+	if err := s.whole(ctx, s.r.Pods()...); err != nil {
+		return err
+	}
+	s.result.Outcome = "limited, reported, healed"
+	return nil
+}
+
+// The engine repairs three times at once and then ten times a minute.
+const fightBurst, fightsPerMinute = 3, 10
+
+// fought checks that repairs of pod A were limited during a fight, and that each kind was reported once, and once a minute.
+// A reconcile in which an action was undone at once may make it twice.
+func (s *scene) fought() error {
+	seconds := int(time.Since(s.began).Seconds()) + 1
+	repairs := 2 * (fightBurst + 1 + fightsPerMinute*seconds/60)
+	applied, reports, lines := map[string]int{}, map[string]int{}, 0
+	for _, l := range s.r.log.from(s.place) {
+		if !s.r.A.is(l) {
+			continue
+		}
+		lines++
+		switch l.Msg {
+		case "applied":
+			kind, _, _ := strings.Cut(l.Action, " (")
+			applied[kind]++
+		case "another writer keeps undoing repairs, which are limited":
+			reports[l.What]++
+		}
+	}
+	s.say("%d log lines; repairs %v; reports %v", lines, applied, reports)
+	var errs []error
+	for kind, n := range applied {
+		if n > repairs {
+			errs = append(errs, fmt.Errorf("%s: %d times in %d s, want at most %d", kind, n, seconds, repairs))
+		}
+	}
+	for what, n := range reports {
+		if n > 1+seconds/60 {
+			errs = append(errs, fmt.Errorf("%s: %d reports in %d s", what, n, seconds))
+		}
+	}
+	if len(reports) < 2 {
+		errs = append(errs, fmt.Errorf("reported as undone: %v, want one kind for each member", reports))
+	}
+	if most := 4 * repairs * len(applied); lines > most {
+		errs = append(errs, fmt.Errorf("%d log lines, want at most %d", lines, most))
+	}
+	return errors.Join(errs...)
+}
+
+// metric is the value of a metric of the running agent.
+func metric(ctx context.Context, name string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9719/metrics", http.NoBody)
+	if err != nil {
+		return "", err
+	}
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = answer.Body.Close() }()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "", err
+	}
+	found := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindSubmatch(text)
+	if found == nil {
+		return "", fmt.Errorf("the agent has no metric %s", name)
+	}
+	return string(found[1]), nil
+}

@@ -1,0 +1,109 @@
+package heal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// bystanders are the host and pod B, which an attack must not touch.
+type bystanders struct {
+	s      *scene
+	host   snapshot
+	links  []string // names of the host's links, without the PFs
+	events int
+}
+
+// watchOthers keeps how the host is before an attack.
+func (s *scene) watchOthers(ctx context.Context) (*bystanders, error) {
+	b := &bystanders{s: s, events: s.r.monitor.events.len()}
+	var err error
+	b.host, b.links, err = s.r.hostLinks(ctx)
+	return b, err
+}
+
+// untouched reports what is not as before in the host, and each change of a host's link that was undone since. The PFs
+// have VF settings written, so only their end counts.
+func (b *bystanders) untouched(ctx context.Context) error {
+	var errs []error
+	now, _, err := b.s.r.hostLinks(ctx)
+	if err != nil {
+		return err
+	}
+	if d := now.diff(b.host); len(d) > 0 {
+		errs = append(errs, fmt.Errorf("the host's links are not as before:\n  %s", strings.Join(d, "\n  ")))
+	}
+	events, err := b.s.mark(ctx, b.events)
+	if err != nil {
+		return err
+	}
+	for _, text := range events {
+		if b.concerns(text) {
+			errs = append(errs, fmt.Errorf("a link of the host was changed: %s", text))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// concerns reports whether an event is about a link that the host had before.
+func (b *bystanders) concerns(text string) bool {
+	if !strings.HasPrefix(text, "[nsid current]") {
+		return false
+	}
+	return slices.ContainsFunc(strings.Fields(text), func(word string) bool {
+		name, _, _ := strings.Cut(strings.TrimSuffix(word, ":"), "@")
+		return slices.Contains(b.links, name)
+	})
+}
+
+// hostLinks are all that ip(8) reports of the host's links, by name and fact.
+func (r *Rig) hostLinks(ctx context.Context) (snapshot, []string, error) {
+	out, err := output(ctx, "", "ip", "-j", "-d", "link", "show")
+	if err != nil {
+		return nil, nil, err
+	}
+	var links []map[string]any
+	if err := json.Unmarshal(out, &links); err != nil {
+		return nil, nil, fmt.Errorf("what ip says of the host: %w", err)
+	}
+	s := snapshot{}
+	var names []string
+	for _, l := range links {
+		name := fmt.Sprint(l["ifname"])
+		if !slices.ContainsFunc(r.cards, func(c card) bool { return c.PF.PCI == l["parentdev"] }) && name != "lo" {
+			names = append(names, name)
+		}
+		for fact, value := range l {
+			s[name+" "+fact] = fmt.Sprint(value)
+		}
+	}
+	return s, names, nil
+}
+
+// stillInHost wants a VF's link in the host.
+func stillInHost(pci string) error {
+	if _, err := topology.Netdev(pci); err != nil {
+		return fmt.Errorf("the VF %s should be in the host: %w", pci, err)
+	}
+	return nil
+}
+
+// ifindex is that of a link of the pod.
+func (p *Pod) ifindex(ctx context.Context, name string) (int, error) {
+	out, err := output(ctx, "", "ip", "-n", p.Name, "-j", "link", "show", "dev", name)
+	if err != nil {
+		return 0, err
+	}
+	var links []struct {
+		Index int `json:"ifindex"`
+	}
+	if err := json.Unmarshal(out, &links); err != nil || len(links) != 1 {
+		return 0, fmt.Errorf("what ip says of %s of pod %s: %s: %w", name, p.Name, out, err)
+	}
+	return links[0].Index, nil
+}

@@ -1,0 +1,179 @@
+package heal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+)
+
+// Storms are faults that happen again and again.
+func Storms(long bool) []Fault {
+	faults := []Fault{
+		{Name: "operator rebinds a VF that it does not see in the host", Expect: "reported, left in the host for the operator, then back", Agent: []string{"-flap", "30s"}, run: operator},
+	}
+	if !long {
+		return faults
+	}
+	return append(faults, []Fault{
+		{Name: "all VFs of a card lost and back, again and again", Expect: heals + ", in both pods, each time", run: cardStorm},
+		{Name: "PF flaps ten times a second", Expect: "one report, no change, another loss repaired meanwhile", run: flappingPF},
+	}...)
+}
+
+// cardStorm takes all VFs of a card and gives them back, by sriov_numvfs and by the PF's driver.
+func cardStorm(ctx context.Context, s *scene) error {
+	c := s.r.cards[0]
+	for i := range 5 {
+		s.say("round %d", i+1)
+		if err := numVFs(ctx, s); err != nil {
+			return fmt.Errorf("round %d, sriov_numvfs: %w", i+1, err)
+		}
+		if err := unbindPF(ctx, s); err != nil {
+			return fmt.Errorf("round %d, driver of %s: %w", i+1, c.PF.PCI, err)
+		}
+	}
+	s.result.Outcome = "healed each time"
+	return nil
+}
+
+// tenPerSecond calls do ten times a second for so many seconds, and until done is closed. It returns how often.
+func tenPerSecond(ctx context.Context, seconds int, done <-chan struct{}, do func() error) (n int, err error) {
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	for end := time.Now().Add(time.Duration(seconds) * time.Second); ; n++ {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return n, context.Cause(ctx)
+		}
+		if time.Now().After(end) {
+			select {
+			case <-done:
+				return n, nil
+			default:
+			}
+		}
+		if err := do(); err != nil {
+			return n, err
+		}
+	}
+}
+
+// storm calls do ten times a second, for so many seconds and at least until a member of pod B, which is lost meanwhile, is
+// repaired. It returns how often.
+func (s *scene) storm(ctx context.Context, seconds int, do func() error) (n int, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var work sync.WaitGroup
+	var failed error
+	repaired := make(chan struct{})
+	work.Go(func() { n, failed = tenPerSecond(ctx, seconds, repaired, do) })
+	err = s.memberLostAndBack(ctx, s.r.B, 1)
+	if err == nil {
+		s.say("a member of pod %s was lost and repaired meanwhile", s.r.B.Name)
+		close(repaired)
+	} else {
+		cancel()
+	}
+	work.Wait()
+	return n, errors.Join(err, failed)
+}
+
+// flappingPF sets a PF down and up ten times a second. Its VFs have no carrier in all that time, which is not the agent's to repair.
+func flappingPF(ctx context.Context, s *scene) error {
+	const seconds = 60
+	c := s.r.cards[0]
+	name, err := c.pf()
+	if err != nil {
+		return err
+	}
+	err = s.fault(fmt.Sprintf("PF %s is set down and up ten times a second for %d s", name, seconds), func() error {
+		_, failed := s.storm(ctx, seconds, func() error { return ipBatch(ctx, "", fmt.Sprintf("link set %s down\nlink set %s up\n", name, name)) })
+		return failed
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range s.r.Pods() {
+		if err := s.r.whole(ctx, p, BondName+" mac"); err != nil {
+			return err
+		}
+		// The other rows begin with net1 as the active member.
+		if err := ip(ctx, "-n %s link set %s type bond active_slave %s", p.Name, BondName, net1); err != nil {
+			return err
+		}
+	}
+	isA := func(msg string) func(Line) bool { return func(l Line) bool { return s.r.A.is(l) && l.Msg == msg } }
+	if n := s.count(isA("applied")); n > 0 {
+		return fmt.Errorf("the agent changed something in pod %s %d times, want none", s.r.A.Name, n)
+	}
+	// Degraded and Ready, and at most one change of the active member or the reason with each.
+	if n := s.count(isA("bond")); n > 6 {
+		return fmt.Errorf("the agent logged %d states of pod %s, want at most 6", n, s.r.A.Name)
+	}
+	s.result.Outcome = "reported once"
+	return s.whole(ctx, s.r.Pods()...)
+}
+
+// operator waits until it sees a VF in the host, and rebinds the VF's driver if it does not within its patience, as
+// sriov-network-operator does while it applies a policy (VFIsReady and RebindVfToDefaultDriver in its
+// pkg/host/internal). It looks for the first time one period after the rebind, which is the worst case: the real one looks at
+// once.
+func operator(ctx context.Context, s *scene) error {
+	vf, unit := s.r.A.members[0].pci, time.Duration(s.r.cfg.scaled(100, 1000))*time.Millisecond
+	const periods, maxRebinds = 10, 10
+	rebinds := 0
+	err := s.fault(fmt.Sprintf("an operator rebinds %s whenever it does not see it in the host for %s", vf, periods*unit), func() error {
+		for ; ; rebinds++ {
+			found, err := inHostWithin(ctx, vf, unit, periods)
+			if err != nil || found {
+				return err
+			}
+			if rebinds == maxRebinds {
+				return fmt.Errorf("the operator has rebound the VF %d times, and there is no end", rebinds)
+			}
+			if err := errors.Join(unbindVF(vf), bindVF(vf)); err != nil {
+				return err
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	s.say("the operator sees the VF after %d rebinds", rebinds)
+	l, err := s.sees(ctx, "a report of repeated losses", func(l Line) bool {
+		return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, "keeps being lost again")
+	})
+	if err != nil {
+		return err
+	}
+	s.say("reported: %s", l.Reason)
+	s.result.Outcome = fmt.Sprintf("reported, operator done after %d rebinds", rebinds)
+	return s.whole(ctx, s.r.A)
+}
+
+// inHostWithin looks for a VF's link in the host so many times, one unit apart.
+func inHostWithin(ctx context.Context, pci string, unit time.Duration, times int) (bool, error) {
+	ticker := time.NewTicker(unit)
+	defer ticker.Stop()
+	for range times {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return false, context.Cause(ctx)
+		}
+		switch _, err := topology.Netdev(pci); {
+		case err == nil:
+			return true, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			return false, err
+		}
+	}
+	return false, nil
+}
