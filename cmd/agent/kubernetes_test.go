@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -55,6 +56,14 @@ func TestWhomToTell(t *testing.T) {
 			r, err := newReporter(&s, t.TempDir(), nil, zap.New(core))
 			if _, tells := r.(*status.Reporter); tells != c.tells || (err != nil) != c.ends || (logs.Len() > 0) != c.complains {
 				t.Errorf("got %T, %v, log %v", r, err, logs.All())
+			}
+			if err != nil {
+				return
+			}
+			ended, end := context.WithCancel(t.Context())
+			end()
+			if err := r.Run(ended); err != nil { // it ends what the reporter has started
+				t.Error(err)
 			}
 		})
 	}

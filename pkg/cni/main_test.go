@@ -21,6 +21,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
 // plugins is the directory of the real IPAM plugins.
@@ -32,7 +33,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(leak.Main(m))
 }
 
 // node is a node with the fake kernel, the real store and real IPAM plugins.

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
 // asReader makes the test binary run a plugin again and again and tell of each run.
@@ -41,7 +43,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	return m.Run()
+	return leak.Main(m)
 }
 
 func build(dir, version string) (string, error) {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
 // The test program starts itself anew to be another process of the node.
@@ -24,7 +25,7 @@ const roleEnv, dirEnv = "STORE_TEST_ROLE", "STORE_TEST_DIR"
 func TestMain(m *testing.M) {
 	role, isChild := os.LookupEnv(roleEnv)
 	if !isChild {
-		os.Exit(m.Run())
+		os.Exit(leak.Main(m))
 	}
 	if err := child(role, os.Getenv(dirEnv)); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"syscall"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
 // isolated is set in the process that runs the tests.
@@ -17,7 +19,7 @@ const isolated = "BONDKEEPER_WATCH_TEST_ISOLATED"
 // sandboxes from outliving a test that was killed.
 func TestMain(m *testing.M) {
 	if os.Getenv(isolated) != "" || labHost {
-		os.Exit(m.Run())
+		os.Exit(leak.Main(m))
 	}
 	cmd := exec.Command("/proc/self/exe", os.Args[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr

@@ -1,0 +1,12 @@
+//go:build !lab
+
+package link
+
+import (
+	"os"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/leak"
+)
+
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }

@@ -1,0 +1,12 @@
+//go:build !kube
+
+package status
+
+import (
+	"os"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/leak"
+)
+
+func TestMain(m *testing.M) { os.Exit(leak.Main(m)) }
