@@ -112,6 +112,10 @@ lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
 fuzz: ## Fuzz every target for FUZZTIME each (default 30s), or those of FUZZ=REGEXP; print the number of inputs
 	@test/fuzz.sh $${FUZZTIME:-30s} "$(FUZZ)"
 
+.PHONY: vulncheck
+vulncheck: ## Look for known vulnerabilities with govulncheck, with a database from the Go module proxy (five minutes the first time)
+	@test/vulncheck.sh
+
 .PHONY: bench
 bench: ## Run the Go benchmarks that need no lab
 	@go test -run '^$$' -bench . -benchmem ./pkg/...
