@@ -34,13 +34,19 @@ type Lease struct {
 const leasingPlugin = "dhcp"
 
 // Leased reports whether the addresses are DHCP leases, which end unless a daemon renews them.
-func (r *Record) Leased() bool {
+func (r *Record) Leased() bool { return r.IPAMPlugin() == leasingPlugin }
+
+// IPAMPlugin is the name of the IPAM plugin; empty if there is none.
+func (r *Record) IPAMPlugin() string {
 	var config struct {
 		IPAM struct {
 			Type string `json:"type"`
 		} `json:"ipam"`
 	}
-	return json.Unmarshal(r.CNI.Config, &config) == nil && config.IPAM.Type == leasingPlugin
+	if json.Unmarshal(r.CNI.Config, &config) != nil {
+		return ""
+	}
+	return config.IPAM.Type
 }
 
 // WithoutLease reports whether the bond must not be given its addresses now.

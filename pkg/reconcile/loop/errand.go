@@ -12,12 +12,14 @@ import (
 const releaseTimeout = 2 * time.Minute
 
 // errands are the calls of the loop that wait for other programs. They run outside the workers, so that a program that
-// does not return delays no other bond. There is at most one per bond.
+// does not return delays no other bond. There is at most one per bond. How many run at the same time is bounded per pool, so
+// that a program that hangs for many bonds delays only what waits for the same program.
 type errands struct {
-	slots chan struct{} // bounds how many run at the same time
-	wg    sync.WaitGroup
+	atOnce int // per pool
+	wg     sync.WaitGroup
 
 	mu      sync.Mutex
+	pools   map[string]chan struct{}
 	ctx     context.Context //nolint:containedctx // the context of Run, set once by start
 	running map[bond.Key]bool
 	failing map[bond.Key]bool
@@ -25,7 +27,7 @@ type errands struct {
 }
 
 func newErrands(atOnce int) *errands {
-	return &errands{slots: make(chan struct{}, atOnce), running: map[bond.Key]bool{}, failing: map[bond.Key]bool{}, cancels: map[bond.Key]context.CancelFunc{}}
+	return &errands{atOnce: atOnce, pools: map[string]chan struct{}{}, running: map[bond.Key]bool{}, failing: map[bond.Key]bool{}, cancels: map[bond.Key]context.CancelFunc{}}
 }
 
 // start allows errands until ctx ends. The returned function waits for those that run.
@@ -36,19 +38,29 @@ func (e *errands) start(ctx context.Context) (wait func()) {
 	return e.wg.Wait
 }
 
-// run starts an errand for a bond, unless one runs. What do returns is called when the bond may have another errand.
-func (e *errands) run(k bond.Key, timeout time.Duration, do func(context.Context) (then func())) {
+// pool has a slot for each errand of that name that may run. The caller holds e.mu.
+func (e *errands) pool(name string) chan struct{} {
+	p := e.pools[name]
+	if p == nil {
+		p = make(chan struct{}, e.atOnce)
+		e.pools[name] = p
+	}
+	return p
+}
+
+// run starts an errand for a bond in a pool, unless one runs. What do returns is called when the bond may have another errand.
+func (e *errands) run(k bond.Key, pool string, timeout time.Duration, do func(context.Context) (then func())) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.running[k] || e.ctx == nil || e.ctx.Err() != nil {
 		return
 	}
 	e.running[k] = true
-	ctx := e.ctx
+	ctx, slots := e.ctx, e.pool(pool)
 	e.wg.Go(func() {
 		select {
-		case e.slots <- struct{}{}:
-			defer func() { <-e.slots }()
+		case slots <- struct{}{}:
+			defer func() { <-slots }()
 		case <-ctx.Done():
 			return
 		}

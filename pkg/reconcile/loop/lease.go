@@ -15,7 +15,7 @@ const leaseTimeout = 4 * time.Minute
 
 // confirm has the lease of a bond confirmed, as an errand. A DEL, which waits for the call, ends it.
 func (l *Loop) confirm(k bond.Key) {
-	l.errands.run(k, leaseTimeout, func(ctx context.Context) (then func()) {
+	l.errands.run(k, "lease", leaseTimeout, func(ctx context.Context) (then func()) {
 		ctx, stop := l.errands.cancellable(ctx, k)
 		defer stop()
 		if err := l.c.Engine.ConfirmLease(ctx, k); err != nil && !errors.Is(err, context.Canceled) {

@@ -26,7 +26,15 @@ func (l *Loop) finish(k bond.Key, out *reconcile.Outcome) {
 		l.queue.AddAfter(k, pause-since)
 		return
 	}
-	l.errands.run(k, releaseTimeout, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
+	l.errands.run(k, releasePool(r), releaseTimeout, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
+}
+
+// releasePool is the pool of a release: that of the IPAM plugin, with one apart for releases that failed before.
+func releasePool(r *bond.Record) string {
+	if r.Releases > 1 {
+		return "release again " + r.IPAMPlugin()
+	}
+	return "release " + r.IPAMPlugin()
 }
 
 // release is the errand. Afterwards the record is gone, or the next look finds when to try again.

@@ -1,0 +1,77 @@
+package loop_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+)
+
+// TestHangingIPAMPluginDelaysNoOther: a plugin that hangs in the releases of many bonds delays neither the releases of another
+// plugin, nor leases, nor, in releases that failed before, the first release of a bond of the same plugin.
+func TestHangingIPAMPluginDelaysNoOther(t *testing.T) {
+	const hanging = 20
+	for _, tt := range []struct {
+		name     string
+		attempts int // of the bonds that hang
+		plugin   string
+		lease    bool
+	}{
+		{"another plugin", 1, "quick", false},
+		{"the same plugin, which failed before", 3, "hangs", false},
+		{"a lease", 1, "dhcp", true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start, last := time.Now(), key(hanging)
+				var done time.Time
+				tombstone := func(k bond.Key, plugin string, attempts int) reconcile.Outcome {
+					config := fmt.Sprintf(`{"ipam":{"type":%q}}`, plugin)
+					return reconcile.Outcome{Record: &bond.Record{
+						Key: k, Phase: bond.PhaseDeleting, Releases: attempts, Updated: start.Add(-time.Hour), CNI: bond.CNI{Config: []byte(config)},
+					}}
+				}
+				e := &engine{
+					converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+						switch {
+						case k != last:
+							return tombstone(k, "hangs", tt.attempts), nil
+						case tt.lease:
+							out := healthy(k)
+							out.LeaseDue = n == 1
+							return out, nil
+						}
+						return tombstone(k, tt.plugin, 1), nil
+					},
+					release: func(ctx context.Context, k bond.Key) error {
+						if k == last {
+							done = time.Now()
+							return nil
+						}
+						<-ctx.Done()
+						return ctx.Err()
+					},
+					confirm: func(context.Context, bond.Key) error { done = time.Now(); return nil },
+				}
+				run(t, e, loop.Config{}, time.Minute, func(l *loop.Loop) {
+					for i := range hanging {
+						l.Enqueue(key(i), "test")
+					}
+					synctest.Wait()
+					l.Enqueue(last, "test")
+				})
+				if took := done.Sub(start); done.IsZero() || took > time.Second {
+					t.Errorf("done after %s, want at once", took)
+				}
+				if len(e.released) > 9 {
+					t.Errorf("%d releases are under way at once", len(e.released))
+				}
+			})
+		})
+	}
+}
