@@ -49,6 +49,7 @@ type caseObservedMember struct {
 	Prio            *int32           `json:"prio"`
 	Settings        caseSettings     `json:"settings"`
 	NameHolder      *bond.Link       `json:"nameHolder"`
+	TempNameHolder  *bond.Link       `json:"tempNameHolder"`
 	PF              *bond.ObservedPF `json:"pf"`
 	ForeignClaim    string           `json:"foreignClaim"`
 	Ownership       bond.Ownership   `json:"ownership"`
@@ -145,7 +146,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 	}
 	m := bond.ObservedMember{
 		Place: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
-		NameTaken: c.NameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
+		NameTaken: c.NameHolder, SpareTaken: c.TempNameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
 		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord,
 	}
 	if c.MIIUp != nil {
