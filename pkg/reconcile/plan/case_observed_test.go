@@ -34,11 +34,13 @@ type caseBond struct {
 	Duplicates     []netip.Prefix `json:"duplicates"`
 	LacksRoutes    []netip.Prefix `json:"lacksRoutes"`
 	MoreRoutes     []bond.Route   `json:"moreRoutes"`
-	// ManyAddresses and ManyRoutes are how many more there are, 10.9.x.x/32 each.
-	ManyAddresses int          `json:"manyAddresses"`
-	ManyRoutes    int          `json:"manyRoutes"`
-	Settings      caseSettings `json:"settings"`
-	Upper         *bond.Upper  `json:"enslavedTo"`
+	// These are how many more there are, which the kernel reports first: 10.9.x.x/32 each.
+	ManyAddresses    int          `json:"manyAddresses"`
+	ManyTransient    int          `json:"manyTransient"`
+	ManyRoutes       int          `json:"manyRoutes"`
+	ManyDaemonRoutes int          `json:"manyDaemonRoutes"`
+	Settings         caseSettings `json:"settings"`
+	Upper            *bond.Upper  `json:"enslavedTo"`
 }
 
 type caseObservedMember struct {
@@ -194,19 +196,21 @@ func (c *caseBond) observed(rec *bond.Record, obs *bond.Observed) (o *bond.Obser
 // network fills in addresses and routes as an observation does, with its bounds.
 func (c *caseBond) network(rec *bond.Record, o *bond.ObservedBond) (listed string, err error) {
 	addresses := c.addresses(rec)
-	list := plan.NewAddressList(rec, o)
-	for _, p := range addresses {
-		list.Add(plan.ObservedAddress{
-			Prefix: p, Transient: slices.Contains(c.Transient, p), Tentative: slices.Contains(c.Tentative, p), Duplicate: slices.Contains(c.Duplicates, p),
-		})
-	}
 	routes, err := c.routes(rec, addresses)
 	if err != nil {
 		return "", err
 	}
-	routeList := plan.NewRouteList(rec, o)
-	for _, r := range routes {
-		routeList.Add(r)
+	for range 2 { // the kernel has interrupted the first dump
+		list := plan.NewAddressList(rec, o)
+		for i, p := range addresses {
+			list.Add(plan.ObservedAddress{
+				Prefix: p, Transient: i < c.ManyTransient || slices.Contains(c.Transient, p), Tentative: slices.Contains(c.Tentative, p), Duplicate: slices.Contains(c.Duplicates, p),
+			})
+		}
+		routeList := plan.NewRouteList(rec, o)
+		for _, r := range routes {
+			routeList.Add(r)
+		}
 	}
 	var lines []string
 	if n := len(o.Addresses); n != len(addresses) {
@@ -220,6 +224,9 @@ func (c *caseBond) network(rec *bond.Record, o *bond.ObservedBond) (listed strin
 
 func (c *caseBond) addresses(rec *bond.Record) []netip.Prefix {
 	var all []netip.Prefix
+	for i := range c.ManyTransient + c.ManyAddresses {
+		all = append(all, many(i))
+	}
 	for _, a := range rec.Addresses {
 		all = append(all, a.Prefix)
 	}
@@ -227,9 +234,6 @@ func (c *caseBond) addresses(rec *bond.Record) []netip.Prefix {
 		all = append(all, rec.Learned.Addresses...)
 	}
 	all = slices.DeleteFunc(all, func(p netip.Prefix) bool { return slices.Contains(c.LacksAddresses, p) })
-	for i := range c.ManyAddresses {
-		all = append(all, many(i))
-	}
 	return append(all, c.MoreAddresses...)
 }
 
@@ -239,11 +243,18 @@ func many(i int) netip.Prefix {
 
 // routes are the kernel's for the addresses, those of the record, and more. A bond that is down has none.
 func (c *caseBond) routes(rec *bond.Record, addresses []netip.Prefix) ([]bond.Route, error) {
-	const kernel, boot, linkScope, metric6 = 2, 3, 253, 1024
+	const kernel, boot, daemon, linkScope, metric6 = 2, 3, 12, 253, 1024
 	if !c.Up {
 		return nil, nil
 	}
 	var all []bond.Route
+	for i := range c.ManyRoutes + c.ManyDaemonRoutes {
+		r := bond.Route{Dst: many(i), Proto: boot, Scope: new(linkScope)}
+		if i >= c.ManyRoutes {
+			r.Proto = daemon
+		}
+		all = append(all, r)
+	}
 	for _, p := range addresses {
 		moved := rec.Learned != nil && slices.Contains(rec.Learned.NoPrefixRoute, p)
 		if p.IsSingleIP() || moved {
@@ -274,9 +285,6 @@ func (c *caseBond) routes(rec *bond.Record, addresses []netip.Prefix) ([]bond.Ro
 		if all = slices.DeleteFunc(all, func(r bond.Route) bool { return r.Dst == dst }); len(all) == n {
 			return nil, fmt.Errorf("no route to %s that the bond could lack", dst)
 		}
-	}
-	for i := range c.ManyRoutes {
-		all = append(all, bond.Route{Dst: many(i), Proto: boot, Scope: new(linkScope)})
 	}
 	return append(all, c.MoreRoutes...), nil
 }

@@ -129,8 +129,11 @@ func reconcileOnce(in map[string][]byte) (map[string]string, error) {
 		return nil, fmt.Errorf("hints: %w", err)
 	}
 	before := rec.Clone()
-	plan.MarkLosses(rec, &obs)
+	changed := plan.MarkLosses(rec, &obs)
 	learned := plan.Learn(rec, &obs)
+	if err = claims(changed || len(learned) > 0, before, rec); err != nil {
+		return nil, err
+	}
 	p := plan.Diff(h.input(rec, obs))
 	adopted, err := h.adopt(rec, &obs, p.Actions)
 	if err != nil {
@@ -143,13 +146,26 @@ func reconcileOnce(in map[string][]byte) (map[string]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if plan.Restored(rec, &obs, p) {
+	unrestored := rec.Clone()
+	changed = plan.Restored(rec, &obs, p)
+	if err = claims(changed, unrestored, rec); err != nil {
+		return nil, err
+	}
+	if changed {
 		learned = append(learned, plan.Learn(rec, &obs)...)
 	}
 	return map[string]string{
 		"verdict": string(p.Verdict) + "\n", "findings": findingsText(rec, &p), "actions": actionsText(rec, &p), "due": due,
 		"learned": joined(learned), "adopted": adopted, "listed": listed, "record changes": changesText(before, rec),
 	}, nil
+}
+
+// claims checks what is reported of a record: one that does not count as changed is not saved.
+func claims(changed bool, before, after *bond.Record) error {
+	if differs := changesText(before, after); changed != (differs != "") {
+		return fmt.Errorf("it is reported as changed: %t, and what changed is %q", changed, differs)
+	}
+	return nil
 }
 
 // joined are lines of a section; long lists of addresses and routes are cut.
