@@ -235,6 +235,8 @@ type Route struct {
 	OnLink bool       `json:"onlink,omitempty"`
 	// Proto is who made the route (RTPROT_*); 0 for one that Bondkeeper is to make, which then is boot.
 	Proto int `json:"proto,omitempty"`
+	// Shared: the observed route has further next hops, mostly through other links. It is restored without them.
+	Shared bool `json:"shared,omitempty"`
 }
 
 // String is the route in the manner of ip-route(8).

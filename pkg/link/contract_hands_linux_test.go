@@ -271,6 +271,15 @@ func (h *hands) AddRoutes(path, name string, all []bond.Route) error {
 	return h.batch(path, lines.String())
 }
 
+func (h *hands) AddSharedRoute(path string, r bond.Route, hops [2]linktest.Hop) error {
+	args := []string{"route", "add", r.Dst.String(), "mtu", fmt.Sprint(r.MTU)}
+	for _, hop := range hops {
+		args = append(args, "nexthop", "via", hop.Gateway.String(), "dev", hop.Link)
+	}
+	_, err := h.ip(path, args...)
+	return err
+}
+
 // batch runs commands of ip in one process.
 func (h *hands) batch(path, lines string) error {
 	file := filepath.Join(h.t.TempDir(), "batch")

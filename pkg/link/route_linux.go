@@ -164,6 +164,7 @@ func (r *linkRoute) over(h *hop, index int, each func(bond.Route)) {
 	if r.table != unix.RT_TABLE_MAIN {
 		one.Table = new(r.table)
 	}
+	one.Shared = len(r.several) > 1
 	one.Gateway, one.OnLink = h.gateway, h.flags&unix.RTNH_F_ONLINK != 0
 	if one.Dst.Addr().Is4() && r.scope != uint8(ownScope(one)) {
 		one.Scope = new(int(r.scope))

@@ -69,7 +69,9 @@ func (d *netdev) addRoute(r bond.Route) error {
 	if r.Gateway.IsValid() && !r.OnLink && !d.reaches(r) {
 		return fmt.Errorf("gateway %s is not on %s: %w", r.Gateway, d.name, bond.ErrInvalid)
 	}
-	i := slices.IndexFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) })
+	i := slices.IndexFunc(d.routes, func(have bond.Route) bool {
+		return sameRoute(have, r) && (r.Dst.Addr().Is6() || have.MTU == r.MTU && have.AdvMSS == r.AdvMSS && have.Shared == r.Shared)
+	})
 	switch {
 	case i < 0:
 		d.routes = append(d.routes, r)
@@ -98,9 +100,15 @@ func (d *netdev) allRoutes() []bond.Route {
 	return all
 }
 
-// deleteRoute takes a route that was added, or one that the kernel made for an address.
+// deleteRoute takes a route that was added, or one that the kernel made for an address. Of several IPv4 routes it takes one
+// with the same MTU and MSS (fib_metrics_match); a route with further next hops is another one.
 func (d *netdev) deleteRoute(r bond.Route) {
-	d.routes = slices.DeleteFunc(d.routes, func(have bond.Route) bool { return sameRoute(have, r) })
+	same := func(have bond.Route) bool {
+		return sameRoute(have, r) && (r.Dst.Addr().Is6() || !have.Shared && (r.MTU == 0 || have.MTU == r.MTU) && (r.AdvMSS == 0 || have.AdvMSS == r.AdvMSS))
+	}
+	if i := slices.IndexFunc(d.routes, same); i >= 0 {
+		d.routes = slices.Delete(d.routes, i, i+1)
+	}
 	for _, p := range d.addrs {
 		if r.Proto == protoKernel && p.Masked() == r.Dst && orMain(r.Table) == 254 {
 			d.unrouted = append(d.unrouted, p)

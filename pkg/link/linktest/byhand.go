@@ -159,6 +159,18 @@ func (f *Fake) AddRoutes(path, name string, all []bond.Route) error {
 	})
 }
 
+// AddSharedRoute adds a route with two next hops.
+func (f *Fake) AddSharedRoute(path string, r bond.Route, hops [2]Hop) error {
+	r.Shared = true
+	for _, h := range hops {
+		r.Gateway = h.Gateway
+		if err := f.byHand(path, h.Link, func(d *netdev) error { return d.addRoute(r) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // AddRoute adds a route through any link.
 func (f *Fake) AddRoute(path, name string, r bond.Route) error {
 	return f.byHand(path, name, func(d *netdev) error { return d.addRoute(r) })

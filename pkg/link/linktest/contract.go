@@ -54,6 +54,8 @@ type World interface {
 	// AddAddresses and AddRoutes add all with one command, to and through any link.
 	AddAddresses(path, name string, all []netip.Prefix) error
 	AddRoutes(path, name string, all []bond.Route) error
+	// AddSharedRoute adds a route with two next hops to the main table.
+	AddSharedRoute(path string, r bond.Route, hops [2]Hop) error
 	// SetSettings does what tuning does to a link; AddVRF makes a VRF with a table of its own, up.
 	SetSettings(path, name string, c bond.SettingsChange) error
 	AddVRF(path, name string, table int) error
@@ -71,6 +73,12 @@ type World interface {
 	Claim(pci bond.PCIAddress, path string)
 	BreakClaim(pci bond.PCIAddress)
 	Cache(path string, pci bond.PCIAddress)
+}
+
+// Hop is one next hop of a route with several.
+type Hop struct {
+	Link    string
+	Gateway netip.Addr
 }
 
 // Env is a place where the contract can run.

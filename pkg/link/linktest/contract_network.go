@@ -14,6 +14,8 @@ var networkCases = []contractCase{
 	{"remove addresses", bonding_, delAddresses},
 	{"an IPv6 address with another prefix length is another one", bonding_, otherPrefix},
 	{"an IPv6 route with another MTU is another one", bonding_, otherMTU},
+	{"IPv4 routes with different MTUs are different ones", bonding_, otherMTU4},
+	{"a route over several links is not the bond's alone", bonding_, sharedRoutes},
 	{"add routes", bonding_, addRoutes},
 	{"a route is told as it was added", bonding_, routesTold},
 	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
@@ -94,6 +96,50 @@ func otherMTU(s *stage) {
 		}
 	}
 	s.equal("routes", n, 1)
+}
+
+// mtusTo are the MTUs of the routes to a destination that have further next hops, or that have none.
+func (s *stage) mtusTo(dst netip.Prefix, shared bool) (mtus []int) {
+	s.Helper()
+	for _, have := range s.see().Bond.Routes {
+		if have.Dst == dst && have.Shared == shared {
+			mtus = append(mtus, have.MTU)
+		}
+	}
+	slices.Sort(mtus)
+	return mtus
+}
+
+func otherMTU4(s *stage) {
+	s.networked()
+	was, want := bond.Route{Dst: dst4, Gateway: gw4, MTU: 1300}, bond.Route{Dst: dst4, Gateway: gw4, MTU: 1400}
+	for _, r := range []bond.Route{was, want, want, was} {
+		s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
+	}
+	s.equal("MTUs of the routes", s.mtusTo(dst4, false), []int{1300, 1400})
+	s.apply(plan.DeleteRoute{Bond: s.bond(), Route: was})
+	s.equal("MTUs of the routes", s.mtusTo(dst4, false), []int{1400})
+}
+
+// sharedRoutes: another writer's route over several links remains when the bond gets one to the same destination, and when
+// that one goes.
+func sharedRoutes(s *stage) {
+	s.networked()
+	_, err := s.w.AddDecoy(s.path, "other0")
+	s.must(err, "make another link")
+	s.must(s.w.SetUp(s.path, "other0"), "set it up")
+	s.must(s.w.AddAddresses(s.path, "other0", []netip.Prefix{addr("203.0.113.1/24")}), "give it an address")
+	hops := [2]Hop{{Link: "other0", Gateway: netip.MustParseAddr("203.0.113.254")}, {Link: "bond0", Gateway: gw4}}
+	s.must(s.w.AddSharedRoute(s.path, bond.Route{Dst: dst4, MTU: 1300}, hops), "add a route over both")
+	s.equal("MTUs of the shared route", s.mtusTo(dst4, true), []int{1300})
+	own := bond.Route{Dst: dst4, Gateway: gw4, MTU: 1400}
+	for range 2 {
+		s.apply(plan.AddRoute{Bond: s.bond(), Route: own})
+	}
+	s.equal("MTUs of the bond's route", s.mtusTo(dst4, false), []int{1400})
+	s.apply(plan.DeleteRoute{Bond: s.bond(), Route: own})
+	s.equal("MTUs of the bond's route", s.mtusTo(dst4, false), []int(nil))
+	s.equal("MTUs of the shared route", s.mtusTo(dst4, true), []int{1300})
 }
 
 // delAddresses: the last IPv4 address takes the IPv4 routes along, also while there is an IPv6 address.

@@ -38,7 +38,7 @@ func (b *builder) network() {
 		if hasRoute(o, r) {
 			continue
 		}
-		if i := slices.IndexFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }); i >= 0 {
+		if i := slices.IndexFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) && !(have.Shared && r.Dst.Addr().Is4()) }); i >= 0 {
 			b.find(OnBond, SettingsChanged, "the bond has route %s with other attributes (MTU %d, advertised MSS %d)", r, o.Routes[i].MTU, o.Routes[i].AdvMSS)
 			b.do(DeleteRoute{Member: OnBond, Bond: b.bondRef(), Route: o.Routes[i]})
 		} else {
@@ -112,19 +112,21 @@ func (b *builder) announceable() []netip.Addr {
 const mainTable = 254
 
 // satisfies says that a route in the kernel is the wanted one. What the wish leaves
-// open (metric, MTU, scope) may be anything. IPv6 routes have no scope.
+// open (metric, MTU, scope) may be anything. IPv6 routes have no scope. The next hops of a shared IPv6 route have metrics
+// of their own, of which the kernel sends only those of the first.
 func satisfies(have, want bond.Route) bool {
+	unknown := have.Shared && want.Dst.Addr().Is6()
 	return have.Dst == want.Dst.Masked() &&
 		have.Gateway == want.Gateway &&
 		table(have) == table(want) &&
 		(want.Priority == 0 || have.Priority == want.Priority) &&
-		(want.MTU == 0 || have.MTU == want.MTU) &&
-		(want.AdvMSS == 0 || have.AdvMSS == want.AdvMSS) &&
+		(want.MTU == 0 || have.MTU == want.MTU || unknown) &&
+		(want.AdvMSS == 0 || have.AdvMSS == want.AdvMSS || unknown) &&
 		(want.Scope == nil || want.Dst.Addr().Is6() || scope(have) == *want.Scope)
 }
 
-// replaces reports whether the kernel has one place for both routes: it tells them apart by destination, table, metric and
-// next hop, and not by MTU or other attributes.
+// replaces reports whether both routes have the same place: destination, table, metric and next hop, whatever their MTU and
+// other attributes. The kernel has one IPv6 route per place, and any number of IPv4 routes, of which it uses the newest.
 func replaces(want, have bond.Route) bool {
 	return have.Dst == want.Dst.Masked() && have.Gateway == want.Gateway && table(have) == table(want) && priority(have) == priority(want)
 }
