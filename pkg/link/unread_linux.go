@@ -21,6 +21,8 @@ const (
 	slowRead = 50 * time.Millisecond
 	// maxPutOff bounds how often in a row: a member that cannot be repaired must not hide a missing route.
 	maxPutOff = 3
+	// lookShare bounds the time for looking at links during a read: a look's own time, so many times, is the pause after it.
+	lookShare = 10
 	// slowFor is how long a slow read is remembered: longer than any pause between two.
 	slowFor = 10 * time.Minute
 )
@@ -101,28 +103,65 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 
 const unreadLater = "addresses and routes are checked after the links, for the pod has many and to read them takes long"
 
-// whileLinksAgree returns a function that is called from time to time during a long read. It observes the links again, and
-// ends the read if they differ now: a member that is lost or returns does not wait for all routes to be read.
+// whileLinksAgree returns a function that is called from time to time during a long read. It looks at the links again, and
+// ends the read if one must be repaired now: a member that is lost or returns does not wait for all routes to be read.
 func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Observed) func() error {
 	next := time.Now().Add(k.lookAgain)
 	return func() error {
-		if time.Now().Before(next) {
+		began := time.Now()
+		if began.Before(next) {
 			return nil
 		}
-		pod, now, err := k.observeLinks(ctx, r)
-		pod.close()
-		next = time.Now().Add(k.lookAgain)
-		if err != nil {
+		now, err := k.linksChanged(ctx, r, o)
+		next = time.Now().Add(max(k.lookAgain, lookShare*time.Since(began)))
+		if err != nil || now == nil || !linksDiffer(now) || !k.slow.postpone(r.Key, true) {
 			return err
 		}
-		if !linksDiffer(&now) || !k.slow.postpone(r.Key, true) {
-			return nil
-		}
-		if *o = now; o.Bond != nil {
+		if *o = *now; o.Bond != nil {
 			o.Bond.Unread = unreadLater
 		}
 		return errLinksDiffer
 	}
+}
+
+// linksChanged observes the links again, unless the bond is up and all members are in it as they were, which takes a request
+// for each.
+func (k *Kernel) linksChanged(ctx context.Context, r *bond.Record, o *bond.Observed) (*bond.Observed, error) {
+	if same, err := k.allEnslaved(ctx, r, o); err != nil || same {
+		return nil, err
+	}
+	pod, now, err := k.observeLinks(ctx, r)
+	pod.close()
+	return &now, err
+}
+
+func (k *Kernel) allEnslaved(ctx context.Context, r *bond.Record, o *bond.Observed) (bool, error) {
+	pod, err := k.openPod(ctx, r.Sandbox)
+	if err != nil {
+		return false, ignoreGone(err)
+	}
+	defer pod.close()
+	d, err := pod.lookUp(o.Bond.Index)
+	if err != nil || d == nil || !d.Up {
+		return false, err
+	}
+	for i := range o.Members {
+		if o.Members[i].Place != bond.InPod {
+			return false, nil
+		}
+		d, err := pod.lookUp(o.Members[i].Link.Index)
+		if err != nil || d == nil || d.Master != o.Bond.Index {
+			return false, err
+		}
+	}
+	return true, nil
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, bond.ErrGone) {
+		return nil
+	}
+	return err
 }
 
 // linksDiffer reports whether a link must be repaired before the bond is as recorded: it is gone or down, or lacks a
