@@ -291,11 +291,23 @@ func TestLateReleaseWithoutRecord(t *testing.T) {
 	waitFor(t, "DEL's call", g.entered)
 	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
 	added := n.adding(args)
-	waitFor(t, "the new ADD's bond", func() bool { _, found := n.Link(pod, "bond0"); return found })
+	lock := filepath.Join(n.dir, "locks", "ipam-c1@bond0.lock")
+	waitFor(t, "the new ADD to wait for the lock of the addresses, or to end", func() bool { return len(added) > 0 || awaited(lock) })
 	g.touch(t, "open")
 	n.must(<-deleted)
 	n.must(<-added)
 	n.endsReady(args, before)
+}
+
+// awaited reports whether somebody waits for a lock of the store: it is first in line (pkg/store).
+func awaited(path string) bool {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return false
+	}
+	defer func() { _ = f.Close() }()
+	inLine := unix.Flock_t{Type: unix.F_WRLCK}
+	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &inLine) == nil && inLine.Type != unix.F_UNLCK
 }
 
 // TestDelOnAFullDisk: without room for one more file, not even for a lock, the bond is taken down by the first DEL and the third
