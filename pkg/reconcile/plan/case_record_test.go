@@ -34,7 +34,7 @@ type caseLearned struct {
 }
 
 // caseSettings are settings of a link that differ from those of a new one: "txqlen", "flags", and sysctls as in
-// "ipv4.conf.arp_notify".
+// "ipv4.conf.arp_notify". "listed" is how many of the latter the kernel lists for each family.
 type caseSettings map[string]int64
 
 // newLinkSettings are what the kernel gives a new link, and of the bond what ADD sets.
@@ -57,6 +57,10 @@ func (c caseSettings) apply(s *bond.LinkSettings) error {
 			continue
 		case "flags":
 			s.Flags = bond.LinkFlags(c[key]) //nolint:gosec // a few bits
+			continue
+		}
+		if n := c[key]; key == "listed" {
+			s.IPv4, s.IPv6 = s.IPv4[:n], s.IPv6[:n]
 			continue
 		}
 		parts := strings.SplitN(key, ".", 3)
