@@ -155,7 +155,7 @@ func (l *learner) noteExtras(old, now *bond.Learned) {
 	if !slices.Equal(old.Addresses, now.Addresses) {
 		l.note("further addresses %v", now.Addresses)
 	}
-	if now.AddressesLeft > 0 && now.AddressesLeft != old.AddressesLeft {
+	if now.AddressesLeft != old.AddressesLeft {
 		l.note("%d addresses more than the %d that are kept", now.AddressesLeft, bond.MaxLearnedAddresses)
 	}
 	if !slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) {
