@@ -102,15 +102,15 @@ func (b *builder) create() {
 	b.do(CreateBond{Member: OnBond, Name: name, Options: b.rec.Spec.Options.Effective(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
 }
 
-// oursMisnamed says that the link is one of ours under a name that is not its own, so
-// that a name it stands on will come free.
+// oursMisnamed reports whether the link is one of ours under a name that is not its own, so that this name will come
+// free. A VF that was returned to its owner keeps the name that it has.
 func (b *builder) oursMisnamed(index int) bool {
 	if o := b.obs.Bond; o != nil && o.Index == index {
 		return o.Name != b.rec.BondName()
 	}
 	for i := range b.obs.Members {
 		if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Link.Index == index {
-			return m.Link.Name != b.rec.Members[i].Name
+			return m.Link.Name != b.rec.Members[i].Name && m.Ownership != bond.Released
 		}
 	}
 	return false
