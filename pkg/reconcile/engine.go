@@ -280,7 +280,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		if e.deletedMeanwhile(rec) {
 			return done, errDeleted
 		}
-		err := e.kernel.Apply(ctx, rec, a)
+		err := e.applyOne(ctx, rec, a)
 		if err == nil {
 			done = append(done, a)
 			mem.applied(a, rec.Restoring, e.now())

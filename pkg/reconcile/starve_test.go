@@ -180,3 +180,39 @@ func TestRecordStaysWhileActionsRemain(t *testing.T) {
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
 	checkAbsent(t, r)
 }
+
+// TestRefusedOptionDoesNotKeepTheBondAway: a bond that was deleted is made again, with its members, addresses and routes, though the
+// kernel refuses one of its options; the option is reported, and set when the kernel takes it. Members wait for failOverMac, which the
+// kernel does not change once there are any: without it their MACs would be changed.
+func TestRefusedOptionDoesNotKeepTheBondAway(t *testing.T) {
+	for _, refused := range []bond.Option{bond.OptMiimon, bond.OptFailOverMac} {
+		t.Run(string(refused), func(t *testing.T) {
+			r := ready(t, world.OKD())
+			r.FailApplyIf(func(a plan.Action) error {
+				var options bond.Options
+				switch a := a.(type) {
+				case plan.CreateBond:
+					options = a.Options
+				case plan.SetOptions:
+					options = a.Options
+				}
+				if _, has := options[refused]; has {
+					return errRefused
+				}
+				return nil
+			})
+			must(t, r.DeleteLink(world.PodPath, world.BondIf))
+			out := r.repeat(6)
+			b := r.observedBond()
+			if !b.Up || b.HasMembers == (refused == bond.OptFailOverMac) || len(b.Addresses) != 2 || len(b.Routes) < 2 || b.Options[bond.OptMode] != "active-backup" {
+				t.Errorf("up %t, members %t, addresses %v, routes %v, options %v", b.Up, b.HasMembers, b.Addresses, b.Routes, b.Options)
+			}
+			if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, string(refused)) {
+				t.Errorf("status %s: %s", out.Status.State, out.Status.Reason)
+			}
+			r.FailApplyIf(nil)
+			r.clock.turn(out.RetryAfter)
+			r.wantState(bond.StateReady)
+		})
+	}
+}

@@ -59,6 +59,16 @@ type CreateBond struct {
 	MTU     int
 }
 
+// ModeOnly makes the same bond without the options that can be set later, before it has members. The mode cannot.
+func (a CreateBond) ModeOnly() CreateBond {
+	mode := bond.Options{}
+	if m, ok := a.Options[bond.OptMode]; ok {
+		mode[bond.OptMode] = m
+	}
+	a.Options = mode
+	return a
+}
+
 func (a CreateBond) String() string { return fmt.Sprintf("create bond %s: %s", a.Name, a.Options) }
 
 // SetOptions sets options of the bond, in the order of bond.Defs.

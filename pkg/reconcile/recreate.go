@@ -1,0 +1,32 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+)
+
+// applyOne makes one change. A bond that is made again and that the kernel refuses is made with its mode alone, for the kernel
+// refuses a request as a whole, whichever option it is about. The planner then sets the other options one by one, and reports those that
+// are refused. An ADD fails instead: a user can correct its config.
+func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) error {
+	err := e.kernel.Apply(ctx, rec, a)
+	create, ok := a.(plan.CreateBond)
+	if err == nil || !ok || rec.Phase != bond.PhaseReady || !refusal(err) || ctx.Err() != nil || e.deletedMeanwhile(rec) {
+		return err
+	}
+	if e.kernel.Apply(ctx, rec, create.ModeOnly()) != nil {
+		return err
+	}
+	e.logFor(rec).Warn("the kernel refused the bond with all its options; it was made with its mode alone, and they are set one by one", zap.Error(err))
+	return nil
+}
+
+// refusal reports whether an error says that the kernel will not do what it was asked for, at least not now.
+func refusal(err error) bool {
+	return !errors.Is(err, bond.ErrBusy) && !errors.Is(err, bond.ErrStale) && !errors.Is(err, bond.ErrGone)
+}
