@@ -202,6 +202,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		}
 		due := mem.due(repair, p.Actions, now)
 		e.logFights(rec, mem, repair, p.Actions, now)
+		if err = e.noteFights(rec, mem); err != nil && firstErr == nil {
+			firstErr = err
+		}
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
 		out.RetryAfter = sooner(sooner(mem.retryAfter(repair, p, now), setupRetry(rec, now)), unreadRetry(&obs))

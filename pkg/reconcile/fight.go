@@ -227,3 +227,13 @@ func (e *Engine) logFights(rec *bond.Record, mem *bondMemory, r *repairing, acti
 		log.Info("repairs are not undone any more", zap.String("what", s.on(rec)))
 	}
 }
+
+// noteFights keeps in the record what is being fought over, once per begin and end of a fight.
+func (e *Engine) noteFights(rec *bond.Record, mem *bondMemory) error {
+	fights := mem.fought(rec)
+	if rec.Phase != bond.PhaseReady || slices.Equal(fights, rec.Fights) {
+		return nil
+	}
+	rec.Fights = fights
+	return e.store.Save(rec)
+}

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,6 +25,14 @@ func (r *rig) fight(d time.Duration, undo func()) reconcile.Outcome {
 		r.clock.turn(100 * time.Millisecond)
 	}
 	return out
+}
+
+// inspected is the status in another process: agent status.
+func (r *rig) inspected() bond.Status {
+	r.t.Helper()
+	out, err := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now}).Inspect(r.t.Context(), r.Record.Key)
+	must(r.t, err)
+	return out.Status
 }
 
 // TestFightIsBounded: a bond that is set down ten times per second for a minute costs a bounded number of repairs,
@@ -64,9 +73,12 @@ func TestFightIsBounded(t *testing.T) {
 			if warned := strings.Contains(strings.Join(out.Status.Warnings, " "), "keeps undoing repairs"); !contested && (!warned || out.Status.Fighting == 0) {
 				t.Errorf("not reported: %+v", out.Status)
 			}
+			if shown := r.inspected(); shown.Fighting != out.Status.Fighting || !slices.Equal(shown.Warnings, out.Status.Warnings) {
+				t.Errorf("agent status shows %d fights and warnings %q, the agent %d and %q", shown.Fighting, shown.Warnings, out.Status.Fighting, out.Status.Warnings)
+			}
 			r.wantState(bond.StateReady)
 			r.clock.turn(time.Minute)
-			if out := r.wantState(bond.StateReady); out.Status.Fighting != 0 {
+			if out := r.wantState(bond.StateReady); out.Status.Fighting != 0 || r.inspected().Fighting != 0 {
 				t.Errorf("still reported as fought over: %+v", out.Status)
 			}
 		})

@@ -25,7 +25,11 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		s.Warnings = append(s.Warnings, c.String())
 	}
 	s.Contested = len(rec.Contested)
-	for _, what := range mem.fought(rec) {
+	fights := rec.Fights
+	if mem != nil {
+		fights = mem.fought(rec)
+	}
+	for _, what := range fights {
 		s.Fighting++
 		s.Warnings = append(s.Warnings, "another writer keeps undoing repairs ("+what+"); they are limited to 10 per minute")
 	}
