@@ -150,6 +150,9 @@ func (c *caseRecord) record() (*bond.Record, error) {
 
 // changesText lists what differs between two records, by the names of the record's file.
 func changesText(before, after *bond.Record) string {
+	if bytes.Equal(encoded(before), encoded(after)) {
+		return ""
+	}
 	was, is := flat(before), flat(after)
 	var changed []string
 	for _, path := range slices.Sorted(maps.Keys(was)) {
@@ -213,12 +216,16 @@ func flat(rec *bond.Record) map[string]string {
 
 // tree is a value as its file has it.
 func tree(v any) (tree map[string]any) {
-	data, err := json.Marshal(v)
-	if err == nil {
-		err = json.Unmarshal(data, &tree)
-	}
-	if err != nil {
+	if err := json.Unmarshal(encoded(v), &tree); err != nil {
 		panic(err)
 	}
 	return tree
+}
+
+func encoded(v any) []byte {
+	data, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return data
 }

@@ -239,6 +239,7 @@ func details(a plan.Action) string {
 	case plan.AddRoute:
 		add("metric", a.Route.Priority)
 		add("MTU", a.Route.MTU)
+		add("advertised MSS", a.Route.AdvMSS)
 		add("source", a.Route.Src)
 	case plan.DeleteRoute:
 		add("metric", a.Route.Priority)
