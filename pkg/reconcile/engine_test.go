@@ -598,41 +598,6 @@ func TestUnidentifiedMember(t *testing.T) {
 	}
 }
 
-// TestUntrustedVFGetsNoMACOnItsPF where it has another in the bond: its PF would refuse that one.
-func TestUntrustedVFGetsNoMACOnItsPF(t *testing.T) {
-	follow := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"}
-	for _, tc := range []struct {
-		name    string
-		options bond.Options
-		own     bool // the member has the MAC that its PF set
-		want    bool
-	}{
-		{"its own", world.OKD(), true, true},
-		{"one asked for the bond", world.OKD(), false, false},
-		{"the bond's", bond.Options{bond.OptMode: "balance-xor", bond.OptMiimon: "100"}, true, false},
-		{"whichever it is given", follow, true, false},
-	} {
-		t.Run(tc.name, func(t *testing.T) {
-			r := newRig(t, tc.options)
-			must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
-				rec.Members[1].VF.Settings.Trust = new(false)
-				if !tc.own {
-					rec.Members[1].MAC = "02:00:00:00:00:77"
-				}
-				return nil
-			}))
-			must(t, r.SetVF(r.VFs[1], bond.VFSettings{Trust: new(true)}))
-			r.wantState(bond.StateReady)
-			must(t, r.SetNumVFs(world.Cards[1], 2))
-			out := r.wantState(bond.StateReady)
-			set := slices.ContainsFunc(r.ChangeLog(), func(a string) bool { return strings.Contains(a, "mac 02:00:00:00:00:02") })
-			if set != tc.want {
-				t.Errorf("the MAC was set on the PF: %t, want %t; %v\n%s", set, tc.want, out.Status, strings.Join(r.ChangeLog(), "\n"))
-			}
-		})
-	}
-}
-
 // TestActiveSlaveIsAWishForTheFirstMoment: it is fulfilled once, when it can be, and then forgotten.
 func TestActiveSlaveIsAWishForTheFirstMoment(t *testing.T) {
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-alb"} {
