@@ -41,6 +41,8 @@ type attack struct {
 	reports []string
 	// repaired: pod A's bond is repaired while what the attack made is still there.
 	repaired bool
+	// onB: pod B loses a member by it.
+	onB bool
 	// long: it is played in make hostile only.
 	long bool
 }
@@ -53,7 +55,7 @@ func attacks() []attack {
 		{name: "members under a bridge and another bond", do: stackedMembers, repaired: true},
 		{name: "macvlan on a released member", do: macvlanOnMember, reports: []string{"macvlan9"}, long: true},
 		{name: "bond under a bridge, a VRF and another bond", do: stackedBond, repaired: true},
-		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}},
+		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}, onB: true},
 		{name: "VF moved to a netns without a name", do: vfToUnnamed, reports: []string{"neither the pod nor the host"}},
 		{name: "netns file covered by another pod's, VF lost", do: coveredByPod, reports: []string{"netns"}},
 		{name: "netns file covered by a nested netns with impostors", do: coveredByNested, reports: []string{"netns"}, long: true},
@@ -77,6 +79,10 @@ func (a attack) run(ctx context.Context, s *scene) error {
 	}
 	if err := s.whole(ctx, s.r.Pods()...); err != nil {
 		return err
+	}
+	lostOnB := func(l Line) bool { return l.Msg == "loss" && s.r.B.is(l) && l.Member != s.r.B.members[1].name }
+	if n := s.count(lostOnB); n > 0 && !a.onB {
+		return fmt.Errorf("pod %s had %d other losses than that of its second member", s.r.B.Name, n)
 	}
 	s.result.Outcome = "others untouched, pod whole"
 	return others.untouched(ctx)

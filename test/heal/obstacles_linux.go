@@ -89,7 +89,16 @@ func busyCard(ctx context.Context, s *scene) error {
 		return s.until(ctx, func() error {
 			rounds++
 			return errors.Join(c.setNumVFs(0), c.setNumVFs(len(c.VFs)))
-		}, func() error { return s.memberLostAndBack(ctx, s.r.B, 1) })
+		}, func() error {
+			// The VF is in the host, and its PF does not list it before the last one has its driver.
+			_, err := s.sees(ctx, "a report that the PF is busy", func(l Line) bool {
+				return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, "does not report the VF yet")
+			})
+			if err != nil {
+				return err
+			}
+			return s.memberLostAndBack(ctx, s.r.B, 1)
+		})
 	})
 	if err != nil {
 		return err
