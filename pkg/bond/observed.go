@@ -76,9 +76,11 @@ type ObservedBond struct {
 	// listed.
 	Routes     []Route
 	RoutesLeft int
-	// Unread says why addresses and routes are not known; empty if they are.
-	Unread   string
-	Settings LinkSettings
+	// Unread says why addresses and routes are not known; empty if they are. ReadLater: they are read when the links, which
+	// differ from the record, were repaired, or after a while.
+	Unread    string
+	ReadLater bool
+	Settings  LinkSettings
 	// Upper is what the bond is enslaved to; nil if nothing.
 	Upper *Upper
 }

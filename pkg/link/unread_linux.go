@@ -87,7 +87,7 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	}
 	if r.Phase == bond.PhaseReady {
 		if linksDiffer(o) && k.slow.postpone(r.Key, false) {
-			o.Bond.Unread = unreadLater
+			o.Bond.Unread, o.Bond.ReadLater = unreadLater, true
 			return nil
 		}
 		pod.pause = k.whileLinksAgree(ctx, r, o)
@@ -118,7 +118,7 @@ func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Ob
 			return err
 		}
 		if *o = *now; o.Bond != nil {
-			o.Bond.Unread = unreadLater
+			o.Bond.Unread, o.Bond.ReadLater = unreadLater, true
 		}
 		return errLinksDiffer
 	}

@@ -134,3 +134,24 @@ func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 	}
 	r.wantState(bond.StateReady)
 }
+
+// In a pod with many routes, reads that are put off while a member cannot be repaired do not change the reason each time.
+func TestReadsPutOffDoNotChangeTheReason(t *testing.T) {
+	r := ready(t, world.OKD())
+	must(t, r.Release(world.PodPath, "net1"))
+	must(t, r.AddMacvlan(world.PodPath, "above", "net1"))
+	for range 6 {
+		out, _ := r.converge()
+		r.clock.turn(out.RetryAfter)
+	}
+	before, _ := r.converge()
+	r.PutOffNetwork(1)
+	after, _ := r.converge()
+	if after.Observed.Bond.Unread == "" || after.Status.Reason != before.Status.Reason || !strings.Contains(after.Status.Reason, "above") {
+		t.Errorf("reason %q, before %q", after.Status.Reason, before.Status.Reason)
+	}
+	r.HideNetwork(1)
+	if out, _ := r.converge(); !strings.Contains(out.Status.Reason, "hidden") {
+		t.Errorf("a pod that prevents the read is not reported: %q", out.Status.Reason)
+	}
+}

@@ -19,7 +19,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
 		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
-		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(p, mem),
+		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(obs, p, mem),
 	}
 	for _, c := range rec.Contested {
 		s.Warnings = append(s.Warnings, c.String())
@@ -89,10 +89,15 @@ func finds(p plan.Plan, code plan.Code) bool {
 	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == code })
 }
 
-func reasonOf(p plan.Plan, mem *bondMemory) string {
+// reasonOf joins the findings. That addresses and routes are read later is not among them if there are others: it may be so in
+// one of two reconciles, and each change of the reason is logged and reported to the pod.
+func reasonOf(obs *bond.Observed, p plan.Plan, mem *bondMemory) string {
 	var reasons []string
 	told := map[int]bool{}
 	for _, f := range p.Findings {
+		if f.Code == plan.Unread && obs.Bond.ReadLater && len(p.Findings) > 1 {
+			continue
+		}
 		if len(reasons) == maxReasons {
 			reasons = append(reasons, "and more")
 			break

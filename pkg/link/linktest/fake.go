@@ -34,7 +34,8 @@ type Fake struct {
 	lacks []bond.Option
 
 	observeErrs []error
-	hidden      int           // observations that leave the network unread
+	hidden      int // observations that leave the network unread
+	readLater   bool
 	applyErrs   map[int]error // by the number of the Apply, counted from 1
 	applies     int
 	failIf      func(plan.Action) error

@@ -34,7 +34,14 @@ func (f *Fake) FailObserve(n int, err error) {
 func (f *Fake) HideNetwork(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.hidden = n
+	f.hidden, f.readLater = n, false
+}
+
+// PutOffNetwork is HideNetwork as it is while links are to be repaired first.
+func (f *Fake) PutOffNetwork(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hidden, f.readLater = n, true
 }
 
 // BeforeApply calls hook at the beginning of every Apply: what happens between observing

@@ -30,7 +30,7 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 		f.hidden--
 		plan.NewAddressList(r, o.Bond)
 		plan.NewRouteList(r, o.Bond)
-		o.Bond.Unread = "hidden"
+		o.Bond.Unread, o.Bond.ReadLater = "hidden", f.readLater
 	}
 	for i := range r.Members {
 		o.Members = append(o.Members, f.observeMember(pod, r, &r.Members[i]))
