@@ -126,7 +126,7 @@ func flappingPF(ctx context.Context, s *scene) error {
 // pkg/host/internal). It looks for the first time one period after the rebind, which is the worst case: the real one looks at
 // once.
 func operator(ctx context.Context, s *scene) error {
-	vf, unit := s.r.A.members[0].pci, time.Duration(s.r.cfg.scaled(100, 1000))*time.Millisecond
+	vf, unit := s.r.A.members[0].pci, time.Duration(s.r.cfg.scaled(200, 1000))*time.Millisecond
 	const periods, maxRebinds = 10, 10
 	rebinds := 0
 	err := s.fault(fmt.Sprintf("an operator rebinds %s whenever it does not see it in the host for %s", vf, periods*unit), func() error {
@@ -147,6 +147,10 @@ func operator(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.say("the operator sees the VF after %d rebinds", rebinds)
+	s.result.Outcome = fmt.Sprintf("operator done after %d rebinds", rebinds)
+	if rebinds < heldRebinds { // on a busy machine the operator is faster than the agent
+		return s.whole(ctx, s.r.A)
+	}
 	l, err := s.sees(ctx, "a report of repeated losses", func(l Line) bool {
 		return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, "keeps being lost again")
 	})
@@ -154,9 +158,12 @@ func operator(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.say("reported: %s", l.Reason)
-	s.result.Outcome = fmt.Sprintf("reported, operator done after %d rebinds", rebinds)
+	s.result.Outcome = "reported, " + s.result.Outcome
 	return s.whole(ctx, s.r.A)
 }
+
+// heldRebinds is how many losses soon after a return it takes until a VF is held back.
+const heldRebinds = 3
 
 // inHostWithin looks for a VF's link in the host so many times, one unit apart.
 func inHostWithin(ctx context.Context, pci string, unit time.Duration, times int) (bool, error) {
