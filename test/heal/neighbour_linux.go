@@ -81,6 +81,9 @@ const samples = 5
 // compare prints how long the repair of a member of pod B takes beside a quiet pod A and beside a hostile one, and how long
 // ip(8) takes for changes of the same kind in a netns of its own: the kernel makes one change at a time (RTNL).
 func compare(ctx context.Context, s *scene) error {
+	if err := s.fault("pod A is quiet, and then hostile", func() error { return nil }); err != nil {
+		return err
+	}
 	var repair, bare time.Duration
 	for _, c := range []struct {
 		name  string
