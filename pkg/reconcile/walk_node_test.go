@@ -41,8 +41,9 @@ type walkBond struct {
 	*world.World
 	// model is the record that its ADD wrote.
 	model *bond.Record
-	// dead: its netns is gone. ending: a DEL of it has begun. Both are finished at the next rest.
-	dead, ending bool
+	// dead: its netns is gone. ending: a DEL of it has begun. Both are finished at the next rest. released: it has no record
+	// any more.
+	dead, ending, released bool
 }
 
 // walker is a node of the fake kernel with several pods and bonds, one engine over them, and a real store.
@@ -177,8 +178,11 @@ func (w *walker) end(ctx context.Context, number int) error {
 	var err error
 	attempts := 0
 	for ; attempts < 4; attempts++ {
-		if err = w.engine.Delete(ctx, b.Record.Key); err == nil || errors.Is(err, bond.ErrNotFound) {
-			err = nil
+		err = w.engine.Delete(ctx, b.Record.Key)
+		if errors.Is(err, bond.ErrNotFound) { // the agent has released it, and the pod may have changed the VFs since
+			b.released, err = true, nil
+		}
+		if err == nil {
 			break
 		}
 	}
@@ -187,8 +191,8 @@ func (w *walker) end(ctx context.Context, number int) error {
 		return nil
 	}
 	const last = 2 // from the third attempt on, a member that cannot be given back as it was does not keep DEL from succeeding
-	if !b.dead && attempts < last {
-		if err := w.released(b); err != nil {
+	if !b.dead && !b.released && attempts < last {
+		if err := w.checkReleased(b); err != nil {
 			return err
 		}
 	}
@@ -200,8 +204,8 @@ func (w *walker) end(ctx context.Context, number int) error {
 	return nil
 }
 
-// released checks what DEL leaves in a living pod: no bond, and each VF that is in the pod as it was.
-func (w *walker) released(b *walkBond) error {
+// checkReleased checks what a release leaves in a living pod: no bond, and each VF that is in the pod as it was.
+func (w *walker) checkReleased(b *walkBond) error {
 	if l, found := w.fake.Link(b.Path(), b.Record.BondName()); found && l.Kind == "bond" {
 		return fmt.Errorf("%s is there after its DEL", b.Record.Key)
 	}
@@ -241,11 +245,15 @@ func (w *walker) agentRelease(ctx context.Context, args []int) error {
 		return nil
 	}
 	rec, err := w.store.Load(b.Record.Key)
-	if err == nil && rec.Deleted() {
-		err = w.engine.ReleaseRecord(ctx, rec)
-		w.log = append(w.log, fmt.Sprintf("the agent releases %s: %v", rec.Key, err))
+	if err != nil || !rec.Deleted() {
+		return nil
 	}
-	return nil
+	err = w.engine.ReleaseRecord(ctx, rec)
+	w.log = append(w.log, fmt.Sprintf("the agent releases %s: %v", rec.Key, err))
+	if err != nil || b.dead || rec.Releases > 0 {
+		return nil
+	}
+	return w.checkReleased(b)
 }
 
 // killPod ends a pod's netns without a DEL.
