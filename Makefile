@@ -90,9 +90,9 @@ walk: deps bin/lab build plugins ## Take random walks on the kernel and on the f
 # SEED=n or STEPS='add 0 5; unbind 0 0 0; rest' repeats one walk; SHRINK=1 looks for fewer steps that fail, which takes long.
 .PHONY: soak
 soak: deps bin/lab build plugins ## Take random walks over verbs and faults with several pods and bonds on real VFs, and on the fake kernel: SOAK=10m, SEED=n
-	@[ -n "$(SEED)$(STEPS)" ] || BONDKEEPER_WALK_STEPS=$${WALK:-100000} BONDKEEPER_WALK_SEED=$$(date +%s) go test -count 1 -timeout 2h -v -run TestRandomWalks ./pkg/reconcile | grep -v '^=== '
+	@set -o pipefail; [ -n "$(SEED)$(STEPS)" ] || BONDKEEPER_WALK_STEPS=$${WALK:-100000} BONDKEEPER_WALK_SEED=$$(date +%s) go test -count 1 -timeout 2h -v -run TestRandomWalks ./pkg/reconcile | grep -v '^=== '
 	@bin/lab test -timeout 24h -v -env BONDKEEPER_SOAK=$${SOAK:-10m} -env BONDKEEPER_SOAK_SEED=$(SEED) -env "BONDKEEPER_SOAK_STEPS=$(STEPS)" \
-		-env BONDKEEPER_SOAK_SHRINK=$(SHRINK) -run 'TestSoak$$' ./test/heal 2> >(grep -v '^lab: \[' >&2)
+		-env BONDKEEPER_SOAK_SHRINK=$(SHRINK) -run 'TestSoak$$' ./test/heal
 
 .PHONY: faults
 faults: deps bin/lab build plugins ## Fail each action with each error, and kill plugin and agent before each single change in the lab; print counts (half an hour)

@@ -62,7 +62,7 @@ func TestSoak(t *testing.T) {
 	case seed != "":
 		number, err := strconv.ParseUint(seed, 10, 64)
 		must(t, err)
-		s.try("seed "+seed, walk.Draw(s.ops, number, soakLength))
+		s.try("seed "+seed, s.draw(number))
 	case limit != "":
 		duration, err := time.ParseDuration(limit)
 		must(t, err)
@@ -100,12 +100,18 @@ func (s *soak) run(limit time.Duration) {
 	began := time.Now()
 	reported, c := began, &s.n.count
 	seed := uint64(began.Unix()) //nolint:gosec // any number will do
-	for ; time.Since(began) < limit && s.try(fmt.Sprintf("seed %d", seed), walk.Draw(s.ops, seed, soakLength)); seed++ {
+	for ; time.Since(began) < limit && s.try(fmt.Sprintf("seed %d", seed), s.draw(seed)); seed++ {
 		if time.Since(reported) > soakReportEvery {
 			reported = time.Now()
 			s.t.Logf("soak: %s: %d walks, %d steps, %d rests; seed %d", time.Since(began).Round(time.Second), c.walks, c.steps, c.rests, seed)
 		}
 	}
+}
+
+// draw returns the steps of a seed. The first ones make pods, for without any most steps have no effect.
+func (s *soak) draw(seed uint64) []walk.Step {
+	adds := slices.DeleteFunc(slices.Clone(s.ops), func(o walk.Op) bool { return o.Name != "add" })
+	return append(walk.Draw(adds, seed, soakPods), walk.Draw(s.ops, seed, soakLength)...)
 }
 
 // try takes one walk and reports whether it went well.

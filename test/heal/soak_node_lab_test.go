@@ -123,9 +123,11 @@ func (n *soakNode) clean(ctx context.Context) error {
 		}
 	}
 	var errs []error
-	for i := range n.pods {
+	for i, p := range n.pods {
 		n.pods[i] = nil
-		_ = ip(ctx, "netns del %s", soakPodName(i)) // mostly there is none
+		if p != nil {
+			_ = ip(ctx, "netns del %s", p.name) // a walk that failed may have deleted it
+		}
 	}
 	for _, dir := range []string{store.DefaultDir, "/run/soak-cni-cache", "/var/lib/cni/sriov"} {
 		errs = append(errs, os.RemoveAll(dir))

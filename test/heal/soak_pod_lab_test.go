@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -50,6 +51,7 @@ type soakBond struct {
 	options map[string]string
 	mtu     int
 	ipam    bool
+	routes  []string // destinations
 	// sriov: sriov-cni attaches the VFs, not host-device; asked: with a MAC, a VLAN and more.
 	sriov, asked bool
 	members      []*soakVF
@@ -62,8 +64,7 @@ type soakBond struct {
 	changed map[string]int
 }
 
-func soakPodName(i int) string { return fmt.Sprintf("soak%d", i) }
-func leaseDir(i int) string    { return fmt.Sprintf("/var/lib/cni/networks/soak%d", i) }
+func leaseDir(i int) string { return fmt.Sprintf("/var/lib/cni/networks/soak%d", i) }
 
 // soakModes are the bonding modes that a config is drawn from, the usual one most often.
 var soakModes = []map[string]string{
@@ -77,7 +78,8 @@ var soakModes = []map[string]string{
 func (n *soakNode) newSoakPod(i, config int) *soakPod {
 	rng := rand.New(rand.NewPCG(uint64(config), 2)) //nolint:gosec // a config that can be repeated
 	n.lives++
-	p := &soakPod{name: soakPodName(i), id: fmt.Sprintf("soak%d-%04d", i, n.lives)}
+	id := fmt.Sprintf("soak%d-%04d", i, n.lives)
+	p := &soakPod{name: id, id: id} // no netns has the name of another, as with every runtime
 	for b := range 1 + rng.IntN(soakBonds) {
 		slot := n.freeSlot(i)
 		if slot < 0 {
@@ -139,6 +141,9 @@ func (b *soakBond) json(number int, ipv6 bool) []byte {
 			routes = append(routes, map[string]any{"dst": fmt.Sprintf("fd00:192:%d::/64", number)})
 		}
 		c["ipam"] = map[string]any{"type": "host-local", "ranges": ranges, "routes": routes}
+		for _, r := range routes {
+			b.routes = append(b.routes, strings.Replace(netip.MustParsePrefix(r.(map[string]any)["dst"].(string)).String(), "0.0.0.0/0", "default", 1))
+		}
 	}
 	text, err := json.Marshal(c)
 	if err != nil {
@@ -258,6 +263,13 @@ func (n *soakNode) takeBaseline(ctx context.Context, p *soakPod) error {
 		want, have := p.want(), snapshot{}
 		for name := range want {
 			have[name] = s[name]
+		}
+		for _, b := range p.bonds {
+			for _, dst := range b.routes {
+				if !strings.Contains(s["route "+dst+" table main"], "dev "+b.name) {
+					have["route "+dst] = "none through " + b.name
+				}
+			}
 		}
 		found = have.diff(want)
 		return len(found) == 0, nil
