@@ -22,7 +22,7 @@ func Storms(long bool) []Fault {
 	}
 	return append(faults, []Fault{
 		{Name: "all VFs of a card lost and back, again and again", Expect: heals + ", in both pods, each time", run: cardStorm},
-		{Name: "PF flaps ten times a second", Expect: "one report, no change, another loss repaired meanwhile", run: flappingPF},
+		{Name: "PF flaps ten times a second", Expect: "reported, no change, another loss repaired meanwhile", run: flappingPF},
 	}...)
 }
 
@@ -100,6 +100,14 @@ func flappingPF(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
+	isA := func(msg string) func(Line) bool { return func(l Line) bool { return s.r.A.is(l) && l.Msg == msg } }
+	if n := s.count(isA("applied")); n > 0 {
+		return fmt.Errorf("the agent changed something in pod %s %d times during the storm, want none", s.r.A.Name, n)
+	}
+	// The state is Degraded all the time; whether the PF has a carrier, which the reason says, may differ.
+	if n := s.count(isA("bond")); n > seconds/2 {
+		return fmt.Errorf("the agent logged %d reports about pod %s in %d s", n, s.r.A.Name, seconds)
+	}
 	for _, p := range s.r.Pods() {
 		if err := s.r.whole(ctx, p, BondName+" mac"); err != nil {
 			return err
@@ -109,15 +117,11 @@ func flappingPF(ctx context.Context, s *scene) error {
 			return err
 		}
 	}
-	isA := func(msg string) func(Line) bool { return func(l Line) bool { return s.r.A.is(l) && l.Msg == msg } }
-	if n := s.count(isA("applied")); n > 0 {
-		return fmt.Errorf("the agent changed something in pod %s %d times, want none", s.r.A.Name, n)
+	// A VF that has no carrier 15 s after its PF's is back is set down and up once.
+	if n := s.count(func(l Line) bool { return isA("applied")(l) && strings.HasPrefix(l.Action, "bounce") }); n > 1 {
+		return fmt.Errorf("the agent bounced the VF of pod %s %d times, want once at most", s.r.A.Name, n)
 	}
-	// Degraded and Ready, and at most one change of the active member or the reason with each.
-	if n := s.count(isA("bond")); n > 6 {
-		return fmt.Errorf("the agent logged %d states of pod %s, want at most 6", n, s.r.A.Name)
-	}
-	s.result.Outcome = "reported once"
+	s.result.Outcome = "reported, left alone"
 	return s.whole(ctx, s.r.Pods()...)
 }
 
