@@ -43,6 +43,8 @@ type agent struct {
 	// done is closed when it has ended and its log is read to the end.
 	done chan struct{}
 	err  error // how it ended; to be read after done
+	// atStart is what it had open when it had looked at all pods.
+	atStart resources
 }
 
 // startAgent starts an agent whose log lines go to log.

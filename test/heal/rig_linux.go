@@ -259,7 +259,10 @@ func (r *Rig) useAgent(ctx context.Context, args ...string) error {
 		return err
 	}
 	r.agent = a
-	return r.looked(ctx, place)
+	if err = r.looked(ctx, place); err == nil {
+		a.atStart, err = a.least(ctx)
+	}
+	return err
 }
 
 // looked waits until an agent that started after a place in the log has looked at both pods.
@@ -287,12 +290,18 @@ func (r *Rig) setUp(ctx context.Context) error {
 	return nil
 }
 
-// stopAgent ends the agent if there is one.
+// stopAgent ends the agent if there is one. One that ends by SIGTERM must have nothing left open.
 func (r *Rig) stopAgent(ctx context.Context, s unix.Signal) error {
 	if r.agent == nil || !r.agent.runs() {
 		return nil
 	}
-	return r.agent.end(ctx, s)
+	var leaks error
+	if s == unix.SIGTERM {
+		soon, cancel := context.WithTimeout(ctx, patience/3)
+		leaks = r.agent.leaks(soon)
+		cancel()
+	}
+	return errors.Join(leaks, r.agent.end(ctx, s))
 }
 
 // Close ends all that runs and takes the pods down as Multus does.

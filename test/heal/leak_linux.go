@@ -1,0 +1,104 @@
+package heal
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// metricsURL is where an agent that was started without -listen has its metrics.
+const metricsURL = "http://127.0.0.1:9719/metrics"
+
+// resources are what a process has open: file descriptors, sockets among them, and goroutines.
+type resources struct{ descriptors, sockets, goroutines int }
+
+// within reports whether r has no more of anything than limit.
+func (r resources) within(limit resources) bool {
+	return r.descriptors <= limit.descriptors && r.sockets <= limit.sockets && r.goroutines <= limit.goroutines
+}
+
+// resources counts what the agent has open now. During a reconcile that is more than between two.
+func (a *agent) resources(ctx context.Context) (r resources, err error) {
+	dir := fmt.Sprintf("/proc/%d/fd", a.cmd.Process.Pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return r, err
+	}
+	for _, e := range entries {
+		r.descriptors++
+		if target, gone := os.Readlink(filepath.Join(dir, e.Name())); gone == nil && strings.HasPrefix(target, "socket:") {
+			r.sockets++
+		}
+	}
+	r.goroutines, err = goroutines(ctx)
+	return r, err
+}
+
+// goroutines asks the agent's metrics.
+func goroutines(ctx context.Context) (int, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metricsURL, nil)
+	if err != nil {
+		return 0, err
+	}
+	req.Close = true // an open connection would count
+	answer, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("the agent's metrics: %w", err)
+	}
+	defer func() { _ = answer.Body.Close() }()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if value, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
+			return strconv.Atoi(value)
+		}
+	}
+	return 0, fmt.Errorf("%s has no go_goroutines", metricsURL)
+}
+
+// leakSamples are how often what an agent has open is counted to find the least, in pauses of sampleEach.
+const (
+	leakSamples = 5
+	sampleEach  = 100 * time.Millisecond
+)
+
+// least is the least of several counts, which is what the agent has between two reconciles.
+func (a *agent) least(ctx context.Context) (least resources, err error) {
+	ticks := time.NewTicker(sampleEach)
+	defer ticks.Stop()
+	for i := range leakSamples {
+		now, err := a.resources(ctx)
+		if err != nil {
+			return least, err
+		}
+		if i == 0 || now.within(least) {
+			least = now
+		}
+		<-ticks.C
+	}
+	return least, nil
+}
+
+// leaks is nil as soon as the agent has no more open than at its start.
+func (a *agent) leaks(ctx context.Context) error {
+	if a.atStart == (resources{}) {
+		return nil
+	}
+	ticks := time.NewTicker(sampleEach)
+	defer ticks.Stop()
+	for {
+		now, err := a.resources(ctx)
+		if err != nil || now.within(a.atStart) {
+			return err
+		}
+		select {
+		case <-ticks.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the agent has more open than at its start: %+v, then %+v", now, a.atStart)
+		}
+	}
+}
