@@ -74,7 +74,7 @@ func TestAskedSettings(t *testing.T) {
 		}
 	})
 	p.attachVFs()
-	p.note("net1", map[string]any{"deviceID": p.cards[0].VFs[0].PCI, "Master": "no longer so called", "vlan": 100, "vlanQoS": 3, "trust": "on", "spoofchk": "", "min_tx_rate": nil})
+	p.note("net1", map[string]any{"deviceID": p.cards[0].VFs[0].PCI, "Master": "gone0", "vlan": 100, "vlanQoS": 3, "trust": "on", "spoofchk": "", "min_tx_rate": nil})
 	d := p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1})
 	d.add()
 	if s := d.record().Members[0].VF.Settings; s.VLAN == nil || s.VLAN.ID != 100 || s.Trust == nil || !*s.Trust || s.SpoofChk != nil || s.MAC != nil || s.Rate != nil {
