@@ -117,7 +117,7 @@ func tryAccel(ctx context.Context, accel string, limit time.Duration, cfg *Confi
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	start := time.Now()
-	m, err := startMachine(cfg.QEMU, baseArgs(accel, cfg.CPUs, defaultMemoryMiB, image, initramfs), io.Discard)
+	m, err := startMachine(cfg.QEMU, baseArgs(accel, defaultCPUs, defaultMemoryMiB, image, initramfs), io.Discard)
 	if err != nil {
 		return false, "", err
 	}
