@@ -37,10 +37,11 @@ func (h *hands) ip(path string, args ...string) ([]byte, error) {
 	if path == linktest.Host {
 		path = h.host
 	}
-	ns, err := netns.Current()
+	open := netns.Current
 	if path != "" {
-		ns, err = netns.Open(path)
+		open = func() (*netns.NS, error) { return netns.Open(path) }
 	}
+	ns, err := open()
 	if err != nil {
 		return nil, err
 	}
