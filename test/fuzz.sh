@@ -16,6 +16,8 @@ fuzz() {
     local dir=$1 target=$2 log=$FUZZ_LOGS/$2.log status=0 tried
     (cd "$dir" && nice "$FUZZ_LOGS/${dir//\//+}.test" -test.run '^$' -test.fuzz "^$target\$" -test.fuzztime "$FUZZ_TIME" \
         -test.fuzzminimizetime 20x -test.parallel 1 -test.fuzzcachedir "$FUZZ_CACHE/$dir" >"$log" 2>&1 </dev/null) || status=$?
+    # The end of the time is no failure, though Go reports it as one if it comes at the wrong moment: no input failed.
+    if grep -qE '^ +context deadline exceeded$' "$log" && ! grep -qE 'Failing input|seed corpus|panic' "$log"; then status=0; fi
     tried=$(grep -oE 'execs: [0-9]+' "$log" | tail -n 1 | cut -c8-)
     tried=${tried:-0}
     local verdict=ok
