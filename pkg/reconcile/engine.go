@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -202,16 +203,15 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		}
 		due := mem.due(repair, p.Actions, now)
 		e.logFights(rec, mem, repair, p.Actions, now)
-		if err = e.noteFights(rec, mem); err != nil && firstErr == nil {
-			firstErr = err
-		}
+		unsaved := e.noteFights(rec, mem)
 		out.Observed, out.Plan = obs, p
 		out.Status = statusOf(rec, &obs, p, mem)
 		out.RetryAfter = sooner(sooner(mem.retryAfter(repair, p, now), setupRetry(rec, now)), unreadRetry(&obs))
 		out.lease(rec, &obs, now)
 		if len(p.Actions) == 0 { // what failed at first was done in a later round
-			return out, nil
+			return out, unsaved
 		}
+		firstErr = cmp.Or(firstErr, unsaved)
 		if len(due) == 0 {
 			return out, firstErr
 		}

@@ -235,5 +235,8 @@ func (e *Engine) noteFights(rec *bond.Record, mem *bondMemory) error {
 		return nil
 	}
 	rec.Fights = fights
-	return e.store.Save(rec)
+	if err := e.store.Save(rec); err != nil {
+		return fmt.Errorf("bond %s of pod %s: note which repairs are limited: %w", rec.BondName(), rec.Pod, err)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
@@ -125,6 +127,41 @@ func TestFaultsOfOneMemberAreNoFight(t *testing.T) {
 	}
 	if chosen <= 3 {
 		t.Errorf("the active member was chosen %d times, which no budget limits", chosen)
+	}
+}
+
+// fullStore is a store whose disk is full from a moment on.
+type fullStore struct {
+	reconcile.Store
+	full bool
+}
+
+func (s *fullStore) Save(r *bond.Record) error {
+	if s.full {
+		return unix.ENOSPC
+	}
+	return s.Store.Save(r)
+}
+
+// TestEndOfAFightThatCannotBeSavedIsReported, though the bond needs no repair any more.
+func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
+	r := ready(t, world.OKD())
+	s := &fullStore{Store: r.store}
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now})
+	if out := r.fight(10*time.Second, func() { must(t, r.SetDown(world.PodPath, world.BondIf)) }); len(out.Record.Fights) == 0 {
+		t.Fatalf("no fight: %+v", out.Status)
+	}
+	r.clock.turn(10 * time.Second)
+	r.wantState(bond.StateReady) // repaired; the fight is over a while after the last repair
+	s.full = true
+	r.clock.turn(time.Minute)
+	out, err := r.converge()
+	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), r.Record.BondName()) {
+		t.Errorf("with fights %v and actions %v: %v", out.Record.Fights, out.Plan.Actions, err)
+	}
+	s.full = false
+	if out := r.wantState(bond.StateReady); len(out.Record.Fights) > 0 {
+		t.Errorf("still recorded: %v", out.Record.Fights)
 	}
 }
 
