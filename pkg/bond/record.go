@@ -53,8 +53,8 @@ type Record struct {
 	Restoring bool `json:"restoring,omitempty"`
 	// Contested are requested settings that were given up to another writer.
 	Contested []Contest `json:"contested,omitempty"`
-	// Fights are the repairs that the agent limits, because another writer keeps undoing them. They are here for agent status, which
-	// does not have the agent's memory.
+	// Fights are the repairs that the agent limits, because another writer keeps undoing them. They are here for agent
+	// status, which does not have the agent's memory.
 	Fights []string `json:"fights,omitempty"`
 	// Lease is nil while the addresses are no lease, or one that is maintained as far as is known.
 	Lease *Lease `json:"lease,omitempty"`

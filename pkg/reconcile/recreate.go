@@ -11,8 +11,8 @@ import (
 )
 
 // applyOne makes one change. A bond that is made again and that the kernel refuses is made with its mode alone, for the kernel
-// refuses a request as a whole, whichever option it is about. The planner then sets the other options one by one, and reports those that
-// are refused. An ADD fails instead: a user can correct its config.
+// refuses a request as a whole, whichever option it is about. The planner then sets the other options one by one, and reports
+// those that are refused. An ADD fails instead: a user can correct its config.
 func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) error {
 	err := e.kernel.Apply(ctx, rec, a)
 	create, ok := a.(plan.CreateBond)

@@ -46,9 +46,9 @@ func (s *Store) removeLock(k bond.Key) {
 	}
 }
 
-// acquireAlone is tryAcquire for a remover, which must not get in the way of another one. A holder that unlocks while this
-// one is first in line finds the line taken and leaves the file to it. So the attempt is over only if the lock is still held
-// after the place in line was given back: that holder has its own attempt to remove the file before it.
+// acquireAlone is tryAcquire for a process that only removes the file. While it is first in line, a holder that unlocks
+// cannot remove the file and leaves that to it. So it gives up only if the lock is still held after it has left the line:
+// that holder tries to remove the file later.
 func acquireAlone(f *os.File) error {
 	for {
 		err := tryAcquire(f)

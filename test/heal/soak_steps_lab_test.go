@@ -192,13 +192,22 @@ func (n *soakNode) stepStartAgent(ctx context.Context, _ []int) (string, error) 
 	return "the agent is started", n.startAgent(ctx)
 }
 
-func (n *soakNode) stepUnbind(_ context.Context, args []int) (string, error) {
+// present returns the pod, the bond and the VF of a member; nil if the VF has no driver, or its card is gone.
+func (n *soakNode) present(args []int) (*soakPod, *soakBond, *soakVF) {
 	p, b := n.bond(args)
 	if p == nil {
-		return "", nil
+		return nil, nil, nil
 	}
 	vf := b.members[args[2]]
 	if vf.lost || n.cards[vf.card].gone {
+		return nil, nil, nil
+	}
+	return p, b, vf
+}
+
+func (n *soakNode) stepUnbind(_ context.Context, args []int) (string, error) {
+	p, _, vf := n.present(args)
+	if p == nil {
 		return "", nil
 	}
 	vf.lost = true
@@ -221,12 +230,8 @@ func (n *soakNode) bind(vf *soakVF) error {
 }
 
 func (n *soakNode) stepReset(_ context.Context, args []int) (string, error) {
-	p, b := n.bond(args)
+	p, b, vf := n.present(args)
 	if p == nil {
-		return "", nil
-	}
-	vf := b.members[args[2]]
-	if vf.lost || n.cards[vf.card].gone {
 		return "", nil
 	}
 	b.failover = true
