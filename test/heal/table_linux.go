@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 )
 
-var columns = []string{"fault", "seen after", "whole after", "pings lost", "outcome"}
+var columns = []string{"fault", "detected after", "recovered after", "pings lost", "outcome"}
 
 // cells are a row of the table.
 func (r *Result) cells() []string {
