@@ -96,8 +96,8 @@ soak: deps bin/lab build plugins ## Take random walks over verbs and faults with
 
 .PHONY: faults
 faults: deps bin/lab build plugins ## Fail each action with each error, and kill plugin and agent before each single change in the lab; print counts (half an hour)
-	@BONDKEEPER_ALL_ERRORS=1 go test -count 1 -timeout 30m -v -run TestEveryErrorAtEveryAction ./pkg/reconcile | grep -v '^=== '
-	@BONDKEEPER_LIVES=10000 go test -count 1 -timeout 30m -v -run 'TestLivesLeaveNoFiles|TestManyRecords' ./pkg/store | grep -v '^=== '
+	@BONDKEEPER_ALL_ERRORS=1 go test -count 1 -timeout 30m -v -run TestEveryErrorAtEveryAction ./pkg/reconcile | grep --line-buffered -v '^=== '
+	@BONDKEEPER_LIVES=10000 go test -count 1 -timeout 30m -v -run 'TestLivesLeaveNoFiles|TestManyRecords' ./pkg/store | grep --line-buffered -v '^=== '
 	@bin/lab test -cpus 2 -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 ./test/crash
 
 .PHONY: hostile

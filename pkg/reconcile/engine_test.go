@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -61,7 +62,7 @@ type rig struct {
 
 func newRig(t *testing.T, options bond.Options) *rig {
 	t.Helper()
-	s, err := store.Open(t.TempDir())
+	s, err := store.Open(memoryDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +70,22 @@ func newRig(t *testing.T, options bond.Options) *rig {
 	must(t, s.Save(r.Record))
 	r.restart()
 	return r
+}
+
+// memoryDir is a temporary directory in memory, as the store's own is. On a disk, thousands of small files take several times as long.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	dir, err := os.MkdirTemp(memory, "bondkeeper-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
 }
 
 // ready is a rig whose bond was made: ADD has returned.

@@ -3,6 +3,7 @@ package reconcile_test
 import (
 	"fmt"
 	"os"
+	"sync/atomic"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -26,25 +27,37 @@ func TestEveryErrorAtEveryAction(t *testing.T) {
 	if os.Getenv("BONDKEEPER_ALL_ERRORS") != "" {
 		stride = 1
 	}
-	tried, cases := 0, 0
-	for _, f := range faults {
-		t.Run(f.Name, func(t *testing.T) {
-			want, actions := repaired(t, f, nil, 0)
-			for n := range actions {
-				for i, err := range refusals {
-					if cases++; cases%stride != 0 {
-						continue
-					}
-					tried++
-					times := 1 + 3*((n+i)%2)
-					if got, _ := repaired(t, f, refuse(n, times, err), times); got != want {
-						t.Errorf("action %d fails %d times with %q: %s, want %s", n+1, times, err, got, want)
-					}
-				}
+	var tried, cases atomic.Int64
+	t.Run("faults", func(t *testing.T) {
+		for i, f := range faults {
+			t.Run(f.Name, func(t *testing.T) {
+				t.Parallel()
+				n, all := failEach(t, f, i, stride)
+				cases.Add(int64(all))
+				t.Logf("%d of %d cases tried, %d in all", n, all, tried.Add(int64(n)))
+			})
+		}
+	})
+	t.Logf("%d faults, %d of %d cases of a failed action tried", len(faults), tried.Load(), cases.Load())
+}
+
+// failEach tries every stride-th case of one fault, from the skip-th on. It returns the number of cases tried and of all.
+func failEach(t *testing.T, f world.Fault, skip, stride int) (tried, cases int) {
+	t.Helper()
+	want, actions := repaired(t, f, nil, 0)
+	for n := range actions {
+		for i, err := range refusals {
+			if cases++; (cases+skip)%stride != 0 {
+				continue
 			}
-		})
+			tried++
+			times := 1 + 3*((n+i)%2)
+			if got, _ := repaired(t, f, refuse(n, times, err), times); got != want {
+				t.Errorf("action %d fails %d times with %q: %s, want %s", n+1, times, err, got, want)
+			}
+		}
 	}
-	t.Logf("%d faults, %d of %d cases of a failed action tried", len(faults), tried, cases)
+	return tried, cases
 }
 
 // refuse fails the n-th action of a repair, and the same one again until it has failed so many times.
