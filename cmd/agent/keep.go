@@ -42,14 +42,14 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
 		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockPatience: lockPatience,
 	})
-	journal := status.NewJournal(log)
+	journal := status.NewTransitionLogger(log)
 	reporter, err := newReporter(s, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
 		return err
 	}
 	worker := loop.New(loop.Config{
 		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
-		Tell:   func(st bond.Status) { journal.Tell(st); reporter.Tell(st) },
+		Report: func(st bond.Status) { journal.Report(st); reporter.Report(st) },
 		Forget: func(k bond.Key) { journal.Forget(k); reporter.Forget(k) },
 	})
 	list := lister(ctx, records, log)

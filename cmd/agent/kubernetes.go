@@ -28,12 +28,12 @@ func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
 		env+" sets the default; empty means the pod's service account if there is one")
 }
 
-// toldDir is where the reporter keeps what it told, below the directory of the records.
-const toldDir = "told"
+// checkpointDir is the reporter's directory below the directory of the records; previousCheckpointDir is its earlier name.
+const checkpointDir, previousCheckpointDir = "reported", "told"
 
 // reporter tells the API server; *status.Reporter is one.
 type reporter interface {
-	Tell(bond.Status)
+	Report(bond.Status)
 	Forget(bond.Key)
 	Run(context.Context) error
 	Register(prometheus.Registerer) error
@@ -45,15 +45,18 @@ func newReporter(s *settings, stateDir string, networkStatus func(bond.Pod), log
 	api, err := apiConfig(s.kubeconfig)
 	switch {
 	case err != nil && s.kubeconfig == "":
-		log.Error("the pod's service account cannot be used: no pod is told how its bonds are, which are kept all the same; mend the service account's token and restart the agent", zap.Error(err))
-		return silent{}, nil
+		log.Error("pod status reporting is disabled, repair is not; fix the service account token and restart the agent", zap.Error(err))
+		return noopReporter{}, nil
 	case err != nil:
 		return nil, err
 	case api == nil:
-		log.Info("no API server: bonds are told of in this log, in agent status and in the metrics only")
-		return silent{}, nil
+		log.Info("no API server configured; pod status reporting is disabled")
+		return noopReporter{}, nil
 	}
-	return status.NewReporter(status.Config{API: api, Node: s.node, Dir: filepath.Join(stateDir, toldDir), NetworkStatus: networkStatus, Log: log})
+	return status.NewReporter(status.Config{
+		API: api, Node: s.node, Dir: filepath.Join(stateDir, checkpointDir), PreviousDir: filepath.Join(stateDir, previousCheckpointDir),
+		NetworkStatus: networkStatus, Log: log,
+	})
 }
 
 // apiConfig is how to reach the API server; nil when there is none to reach.
@@ -92,10 +95,10 @@ func defaultNode() string {
 	return name
 }
 
-// silent is the reporter without an API server.
-type silent struct{}
+// noopReporter is the reporter without an API server.
+type noopReporter struct{}
 
-func (silent) Tell(bond.Status)                     {}
-func (silent) Forget(bond.Key)                      {}
-func (silent) Run(context.Context) error            { return nil }
-func (silent) Register(prometheus.Registerer) error { return nil }
+func (noopReporter) Report(bond.Status)                   {}
+func (noopReporter) Forget(bond.Key)                      {}
+func (noopReporter) Run(context.Context) error            { return nil }
+func (noopReporter) Register(prometheus.Registerer) error { return nil }

@@ -54,7 +54,7 @@ func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, resync time.Duration
 }
 
 // newMetrics gathers what the rooms count.
-func newMetrics(journal *status.Journal, told reporter, hub *watch.Hub, worker *loop.Loop) (*prometheus.Registry, error) {
+func newMetrics(journal *status.TransitionLogger, told reporter, hub *watch.Hub, worker *loop.Loop) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
 	errs := []error{
 		all.Register(collectors.NewGoCollector()),

@@ -158,11 +158,11 @@ func TestClean(t *testing.T) {
 		"net1": "net1", "": "", "a\x1b[2Jb\n": "a\ufffd[2Jb\ufffd", "\u202egnp.exe": "\ufffdgnp.exe", "\xff\xfe": "\ufffd\ufffd",
 		"123456789012": "123456789012", "1234567890123": "123456789…", "äöüäöüä": "äöüä…",
 	} {
-		if got := clean(in, 12); got != want {
+		if got := sanitize(in, 12); got != want {
 			t.Errorf("clean(%q) = %q, want %q", in, got, want)
 		}
 	}
-	if got := clean(strings.Repeat("\xff", 1<<20), 12); got != "\ufffd\ufffd\ufffd…" {
+	if got := sanitize(strings.Repeat("\xff", 1<<20), 12); got != "\ufffd\ufffd\ufffd…" {
 		t.Errorf("got %q", got)
 	}
 }
@@ -233,40 +233,40 @@ func TestCondition(t *testing.T) {
 }
 
 func TestGate(t *testing.T) {
-	g := gate{first: time.Second, last: time.Minute}
+	g := circuitBreaker{minPause: time.Second, maxPause: time.Minute}
 	now := time.Now()
-	if _, ok := g.enter(now); !ok {
+	if _, ok := g.allow(now); !ok {
 		t.Fatal("closed at the start")
 	}
 	for n := 1; n <= 10; n++ {
-		if news := g.leave(now, false, 0); news != (n == 1) {
+		if news := g.done(now, false, 0); news != (n == 1) {
 			t.Errorf("failure %d: news %v", n, news)
 		}
-		if g.leave(now, false, 0) {
+		if g.done(now, false, 0) {
 			t.Error("a request that was under way counts twice")
 		}
-		pause := g.opens().Sub(now)
+		pause := g.nextAllowed().Sub(now)
 		if want := min(time.Second<<(n-1), time.Minute); pause < want/2 || pause > want*3/2 {
 			t.Errorf("pause %d is %s, want %s, half of it off at most", n, pause, want)
 		}
-		now = g.opens()
-		if _, ok := g.enter(now); !ok {
+		now = g.nextAllowed()
+		if _, ok := g.allow(now); !ok {
 			t.Fatal("still closed after its pause")
 		}
-		if wait, ok := g.enter(now); ok || wait <= 0 {
+		if wait, ok := g.allow(now); ok || wait <= 0 {
 			t.Fatal("a second request while the first has not been answered")
 		}
 	}
-	if !g.leave(now, true, 0) || g.leave(now, true, 0) {
+	if !g.done(now, true, 0) || g.done(now, true, 0) {
 		t.Error("its return is news, once")
 	}
 	for range 2 {
-		if _, ok := g.enter(now); !ok {
+		if _, ok := g.allow(now); !ok {
 			t.Fatal("closed though the API server is back")
 		}
 	}
-	g.leave(now, false, 1000*time.Hour)
-	if pause := g.opens().Sub(now); pause > 2*maxRetryAfter {
+	g.done(now, false, 1000*time.Hour)
+	if pause := g.nextAllowed().Sub(now); pause > 2*maxRetryAfter {
 		t.Errorf("a broken proxy stops the node for %s", pause)
 	}
 }

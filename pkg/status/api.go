@@ -20,11 +20,11 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// api is what the reporter asks of the API server: to patch pods/status, and to write events.
+// api has the requests of the reporter: patches of pods/status, and events.
 type api struct{ client *typedv1.CoreV1Client }
 
-// newAPI makes a client that holds nothing back: who sends something waits for the limiter
-// before, so that what is sent is not older than the wait.
+// newAPI returns a client without a rate limit of its own. Callers wait for the limiter before they build a request, so
+// that the request has the latest state.
 func newAPI(c *rest.Config, timeout time.Duration) (*api, error) {
 	c = rest.CopyConfig(c)
 	c.RateLimiter, c.Timeout = flowcontrol.NewFakeAlwaysRateLimiter(), timeout
@@ -42,11 +42,11 @@ func newAPI(c *rest.Config, timeout time.Duration) (*api, error) {
 const (
 	fieldManager = "bondkeeper"
 	protobuf     = "application/vnd.kubernetes.protobuf"
-	// metadataOnly asks for a pod's metadata instead of the whole pod, which nobody reads.
+	// metadataOnly requests the pod's metadata instead of the whole pod, which is not needed.
 	metadataOnly = ";as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 )
 
-// precondition makes the API server refuse the patch for another pod of the same name.
+// precondition makes the API server reject the patch for another pod of the same name.
 type precondition struct {
 	UID         string            `json:"uid"`
 	Annotations map[string]string `json:"annotations,omitempty"`
@@ -56,15 +56,15 @@ type conditions struct {
 	Conditions []corev1.PodCondition `json:"conditions"`
 }
 
-// look is the pod as it stands. It is a patch of nothing, which the API server does not
-// store: the right to read pods would be one on all pods.
-func (a *api) look(ctx context.Context, p bond.Pod) (*corev1.Pod, error) {
+// get returns the pod. It sends an empty patch, which the API server does not store: permission to read pods would
+// apply to all pods.
+func (a *api) get(ctx context.Context, p bond.Pod) (*corev1.Pod, error) {
 	found := new(corev1.Pod)
 	err := a.request(p, map[string]any{"metadata": precondition{UID: p.UID}}).Do(ctx).Into(found)
 	return found, err
 }
 
-// patch writes annotation and condition, and leaves everything else on the pod alone.
+// patch writes annotation and condition and changes nothing else.
 func (a *api) patch(ctx context.Context, p bond.Pod, annotation string, c corev1.PodCondition) error {
 	body := map[string]any{
 		"metadata": precondition{UID: p.UID, Annotations: map[string]string{v1.Annotation: annotation}},
@@ -77,7 +77,7 @@ func (a *api) patch(ctx context.Context, p bond.Pod, annotation string, c corev1
 func (a *api) request(p bond.Pod, body any) *rest.Request {
 	data, err := json.Marshal(body)
 	if err != nil {
-		panic("status: a patch that cannot be marshalled: " + err.Error()) // plain data only
+		panic("status: the patch cannot be marshalled: " + err.Error()) // plain data only
 	}
 	return a.client.RESTClient().Patch(types.StrategicMergePatchType).
 		Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").
@@ -85,45 +85,45 @@ func (a *api) request(p bond.Pod, body any) *rest.Request {
 		MaxRetries(0) // the reporter decides, with the latest state
 }
 
-// fault is what an error of the API server means for what comes next.
-type fault string
+// errorClass tells apart the errors of the API server by what follows from them.
+type errorClass string
 
 const (
-	// away: nobody can be told anything now: no connection, overload, no valid token.
-	away fault = "away"
-	// gone: there is no pod of that UID, and never will be.
-	gone fault = "gone"
-	// refused: this pod cannot be told this.
-	refused fault = "refused"
+	// unavailable: no request can succeed now: no connection, overload, or an invalid token.
+	unavailable errorClass = "unavailable"
+	// notFound: no pod with that UID exists, and none ever will.
+	notFound errorClass = "not_found"
+	// rejected: the API server does not accept this patch of this pod.
+	rejected errorClass = "rejected"
 )
 
-// classify says what a failed request means, and how long the server asks to be left alone.
-func classify(err error) (fault, time.Duration) {
+// classifyError returns the class of a failed request, and how long the server wants no further request.
+func classifyError(err error) (errorClass, time.Duration) {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) {
-		return away, 0
+		return unavailable, 0
 	}
 	s := status.Status()
 	seconds, _ := apierrors.SuggestsClientDelay(err)
 	switch {
 	case s.Code == http.StatusTooManyRequests || s.Code == http.StatusUnauthorized || s.Code >= 500:
-		return away, time.Duration(seconds) * time.Second
+		return unavailable, time.Duration(seconds) * time.Second
 	case s.Code == http.StatusNotFound && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):
-		return away, 0 // not the API server's word on a pod: a proxy, or the wrong address
+		return unavailable, 0 // not from the API server: a proxy, or the wrong address
 	case s.Code == http.StatusNotFound, otherUID(s):
-		return gone, 0
+		return notFound, 0
 	default:
-		return refused, 0
+		return rejected, 0
 	}
 }
 
-// otherUID says that the pod of that name has another UID. The API server takes the UID in a
-// patch for an attempt to change it, and answers 422 (ValidateObjectMetaAccessorUpdate).
+// otherUID reports whether the pod of that name has another UID. The API server takes the UID in a patch for an attempt
+// to change it and returns 422 (ValidateObjectMetaAccessorUpdate).
 func otherUID(s metav1.Status) bool {
 	return s.Details != nil && slices.ContainsFunc(s.Details.Causes, func(c metav1.StatusCause) bool { return c.Field == "metadata.uid" })
 }
 
-// reference names the pod in an event.
-func reference(p bond.Pod) *corev1.ObjectReference {
+// podReference is the involved object of an event.
+func podReference(p bond.Pod) *corev1.ObjectReference {
 	return &corev1.ObjectReference{APIVersion: "v1", Kind: "Pod", Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID)}
 }

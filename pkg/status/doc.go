@@ -1,12 +1,11 @@
-// Package status tells how the bonds are: the log by Journal, the terminal by WriteTable, the
-// pod by Reporter, and all of them in metrics. It gets a bond.Status after every look at a bond
-// and says only what has changed. It reads nothing from the kernel and decides nothing, and who
-// gives it a status waits for nobody: what the API server does or does not do stays in here.
+// Package status reports the state of bonds: TransitionLogger in the log, WriteTable on a terminal, Reporter on the pod,
+// and all of them in metrics. Its input is one bond.Status per reconcile; it reports only what has changed. It reads
+// nothing from the kernel and makes no decisions about bonds. Callers never wait for the API server.
 //
-// The Reporter keeps one state a pod and puts the pod into a queue when that changes. A few
-// senders take pods from it; one request each, and then the pod waits in the queue for the next
-// time. What was told is in a file (ledger), so that a restart repeats nothing. All requests of
-// the node pass one token bucket, and one gate, which is closed while the API server is away.
+// The Reporter has one state per pod, and puts a pod into a queue when that changes. A few senders take pods from the
+// queue. They send one request, after which the pod waits in the queue again. What was reported is in a checkpoint file
+// per pod, so that a restarted agent repeats nothing. All requests of the node share one token bucket and one circuit
+// breaker, which is open while the API server is unavailable.
 //
-// The format of the annotation is package v1.
+// Package v1 has the format of the annotation.
 package status

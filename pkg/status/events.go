@@ -17,7 +17,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Component is the source of events; the admission policy goes by it.
+// Component is the source of events; the admission policy checks it.
 const Component = "bondkeeper"
 
 // The reasons of events.
@@ -29,38 +29,37 @@ const (
 	EventStuck    = "BondStuck"
 )
 
-// startEvents begins to write events, until ctx ends. The recorder keeps a bounded number of
-// them, counts up one that happens again, gives up on one after two minutes, and lets a pod
-// have 25 of a type at once and one in five minutes after that.
+// startEvents sends events until ctx ends. The recorder queues a bounded number of them, counts repeated ones, gives up
+// on one after two minutes, and allows 25 per pod and type at once and then one per five minutes.
 func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
-	lost := funcr.New(func(_, text string) {
-		r.c.Log.Warn("event not written", zap.String("why", clean(text, maxMessage)))
+	eventLogger := funcr.New(func(_, text string) {
+		r.c.Log.Warn("event not written", zap.String("reason", sanitize(text, maxMessage)))
 	}, funcr.Options{})
-	b := record.NewBroadcaster(record.WithContext(klog.NewContext(ctx, lost)), record.WithCorrelatorOptions(record.CorrelatorOptions{
+	b := record.NewBroadcaster(record.WithContext(klog.NewContext(ctx, eventLogger)), record.WithCorrelatorOptions(record.CorrelatorOptions{
 		LRUCacheSize: 1024,
-		// Different messages stay different events: the sum that the recorder would make of them
-		// names no reporting component, and the admission policy refuses it.
+		// Different messages stay different events: the recorder's aggregate of them has no reporting component, and the
+		// admission policy rejects it.
 		KeyFunc: func(e *corev1.Event) (string, string) {
 			key, message := record.EventAggregatorByReasonFunc(e)
 			return key + message, message
 		},
 	}))
 	sink := &typedv1.EventSinkImpl{Interface: r.api.client.Events("")}
-	b.StartRecordingToSink(&patient{EventSink: sink, ctx: ctx, limiter: r.limiter, gate: &r.gate})
-	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(lost)
+	b.StartRecordingToSink(&rateLimitedSink{EventSink: sink, ctx: ctx, limiter: r.limiter, breaker: &r.breaker})
+	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(eventLogger)
 }
 
-// patient is a sink that takes its turn among all requests of the node, and leaves an API server alone that is away.
-// The recorder knows no context; ctx ends when the reporter does.
-type patient struct {
+// rateLimitedSink shares the rate limit and the circuit breaker of all requests of the node. The recorder passes no
+// context; ctx ends when the reporter does.
+type rateLimitedSink struct {
 	record.EventSink
 	ctx     context.Context
 	limiter flowcontrol.RateLimiter
-	gate    *gate
+	breaker *circuitBreaker
 }
 
 // Create implements record.EventSink.
-func (s *patient) Create(e *corev1.Event) (*corev1.Event, error) {
+func (s *rateLimitedSink) Create(e *corev1.Event) (*corev1.Event, error) {
 	if err := s.wait(); err != nil {
 		return nil, err
 	}
@@ -68,16 +67,16 @@ func (s *patient) Create(e *corev1.Event) (*corev1.Event, error) {
 }
 
 // Patch implements record.EventSink.
-func (s *patient) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
+func (s *rateLimitedSink) Patch(e *corev1.Event, data []byte) (*corev1.Event, error) {
 	if err := s.wait(); err != nil {
 		return nil, err
 	}
 	return s.EventSink.Patch(e, data)
 }
 
-func (s *patient) wait() error {
+func (s *rateLimitedSink) wait() error {
 	for {
-		closed := time.Until(s.gate.opens())
+		closed := time.Until(s.breaker.nextAllowed())
 		if closed <= 0 {
 			return s.limiter.Wait(s.ctx)
 		}
@@ -89,11 +88,10 @@ func (s *patient) wait() error {
 	}
 }
 
-// announce makes an event of what changed with a bond since the pod was told last. It is called
-// after the pod was told, so that after an outage there is an event of how things are, and
-// none of what nobody can act upon any more.
-func (r *Reporter) announce(pod bond.Pod, was saidBond, s *bond.Status) {
-	reason, message := transition(was, s)
+// emitEvent writes an event if the bond's state changed since the last patch of the pod. It is called after the patch.
+// So after an outage there is one event with the current state, and none that are out of date.
+func (r *Reporter) emitEvent(pod bond.Pod, was bondCheckpoint, s *bond.Status) {
+	reason, message := eventFor(was, s)
 	if reason == "" {
 		return
 	}
@@ -101,17 +99,17 @@ func (r *Reporter) announce(pod bond.Pod, was saidBond, s *bond.Status) {
 	if reason == EventReady || reason == EventRepaired {
 		level = corev1.EventTypeNormal
 	}
-	r.events.Event(reference(pod), level, reason, clean(message, maxMessage))
+	r.events.Event(podReference(pod), level, reason, sanitize(message, maxMessage))
 }
 
-// transition is the event that leads from was to s; none if there is no reason. A bond that is
-// Ready when it is first told of has come from nowhere.
-func transition(was saidBond, s *bond.Status) (reason, message string) {
+// eventFor returns the event for the change from was to s, or an empty reason if there is none. A bond whose first known
+// state is Ready has no event.
+func eventFor(was bondCheckpoint, s *bond.Status) (reason, message string) {
 	switch s.State {
 	case bond.StateReady:
 		repaired := was.State != "" && s.Repairs > was.Repairs
 		if repaired && s.Last != nil {
-			return EventRepaired, repairOf(s)
+			return EventRepaired, repairMessage(s)
 		}
 		if was.State != "" && was.State != bond.StateReady {
 			return EventReady, s.Key.IfName + " is Ready again"
@@ -120,22 +118,22 @@ func transition(was saidBond, s *bond.Status) (reason, message string) {
 	case was.State:
 		return "", ""
 	case bond.StateDegraded:
-		return EventDegraded, sentence(s)
+		return EventDegraded, describe(s)
 	case bond.StateDown:
-		return EventDown, sentence(s)
+		return EventDown, describe(s)
 	case bond.StateStuck:
-		return EventStuck, sentence(s)
+		return EventStuck, describe(s)
 	default:
-		return "", "" // on its way somewhere
+		return "", "" // a transient state
 	}
 }
 
-// repairOf is "bond0: net1 put back after MemberInHost, in 412ms".
-func repairOf(s *bond.Status) string {
-	who := s.Last.Member
-	if who == "" {
-		who = "the bond itself"
+// repairMessage returns "bond0 recovered: net1 re-attached after MemberInHost, in 412ms (repair 1)".
+func repairMessage(s *bond.Status) string {
+	what := s.Last.Member + " re-attached"
+	if s.Last.Member == "" {
+		what = "bond repaired"
 	}
 	took := time.Duration(s.Last.Took) * time.Millisecond
-	return fmt.Sprintf("%s is whole again: %s put back after %s, in %s (repair %d)", s.Key.IfName, who, s.Last.Cause, took, s.Repairs)
+	return fmt.Sprintf("%s recovered: %s after %s, in %s (repair %d)", s.Key.IfName, what, s.Last.Cause, took, s.Repairs)
 }

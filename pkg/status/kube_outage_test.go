@@ -31,7 +31,7 @@ func TestKubeAway(t *testing.T) {
 	bonds := make([]bond.Status, len(pods))
 	for i, p := range pods {
 		bonds[i] = bondOf(p, "bond0")
-		r.Tell(bonds[i])
+		r.Report(bonds[i])
 	}
 	for _, p := range pods {
 		awaitTold(t, r, p, 0)
@@ -43,7 +43,7 @@ func TestKubeAway(t *testing.T) {
 	for wire.status(0) < 3 { // pauses of 1, 2 and 4 seconds
 		for i := range bonds {
 			bonds[i] = mend(bonds[i])
-			r.Tell(bonds[i])
+			r.Report(bonds[i])
 		}
 		<-time.After(50 * time.Millisecond)
 	}
@@ -53,7 +53,7 @@ func TestKubeAway(t *testing.T) {
 	for i, p := range pods {
 		awaitTold(t, r, p, bonds[i].Repairs)
 	}
-	await(t, "nothing is left to do", func() bool { return r.Pending() == 0 })
+	await(t, "nothing is left to do", func() bool { return r.PendingPods() == 0 })
 	got := wire.take()
 	t.Log(got)
 	if got.patches != len(pods) || got.looks != 0 {
@@ -76,13 +76,13 @@ func TestKubeRepairGoesOn(t *testing.T) {
 	if err := records.Save(rec); err != nil {
 		t.Fatal(err)
 	}
-	l := loop.New(loop.Config{Engine: reconcile.New(reconcile.Config{Kernel: node, Store: records}), Tell: r.Tell, Forget: r.Forget})
+	l := loop.New(loop.Config{Engine: reconcile.New(reconcile.Config{Kernel: node, Store: records}), Report: r.Report, Forget: r.Forget})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); l.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	l.Enqueue(rec.Key, "test")
-	await(t, "the pod is told", func() bool { return len(decode(t, get(t, p))) == 1 && r.Pending() == 0 })
+	await(t, "the pod is told", func() bool { return len(decode(t, get(t, p))) == 1 && r.PendingPods() == 0 })
 
 	if err := cp.PauseServer(); err != nil {
 		t.Fatal(err)
@@ -163,7 +163,7 @@ func TestKubeThrottled(t *testing.T) {
 	r, _ := run(t, c)
 	p := podOn(t, "p", "throttled")
 	b := bondOf(p, "bond0")
-	r.Tell(b)
+	r.Report(b)
 	awaitTold(t, r, p, 0)
 	none := int32(0)
 	flows := cp.Client().FlowcontrolV1()
@@ -193,7 +193,7 @@ func TestKubeThrottled(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := crowd(t, p)
-	await(t, "requests are turned away", func() bool { b = mend(b); r.Tell(b); return wire.status(http.StatusTooManyRequests) > 1 })
+	await(t, "requests are turned away", func() bool { b = mend(b); r.Report(b); return wire.status(http.StatusTooManyRequests) > 1 })
 	stop()
 	if err := flows.FlowSchemas().Delete(t.Context(), "agents", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
@@ -229,10 +229,10 @@ func TestKubeTokenExpired(t *testing.T) {
 	r, _ := run(t, c)
 	p := podOn(t, "p", "expired")
 	b := bondOf(p, "bond0")
-	r.Tell(b)
+	r.Report(b)
 	awaitTold(t, r, p, 0)
 	cp.RevokeAgents(t, "expired")
-	await(t, "the API server refuses the token", func() bool { b = mend(b); r.Tell(b); return wire.status(http.StatusUnauthorized) > 0 })
+	await(t, "the API server refuses the token", func() bool { b = mend(b); r.Report(b); return wire.status(http.StatusUnauthorized) > 0 })
 	if err := os.WriteFile(path, []byte(cp.AgentConfig(t, "expired").BearerToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -249,23 +249,23 @@ func TestKubeTwoAgents(t *testing.T) {
 	p := podOn(t, "p", "two")
 	b := bondOf(p, "bond0")
 	for range 5 {
-		one.Tell(b)
-		two.Tell(b)
+		one.Report(b)
+		two.Report(b)
 		awaitTold(t, one, p, b.Repairs)
 		awaitTold(t, two, p, b.Repairs)
 		b = mend(b)
 	}
-	await(t, "both are silent", func() bool { return one.Pending() == 0 && two.Pending() == 0 })
+	await(t, "both are silent", func() bool { return one.PendingPods() == 0 && two.PendingPods() == 0 })
 	version := get(t, p).ResourceVersion
 	for _, m := range []*meter{wire, other} {
 		if got := m.take(); got.patches > 5 || len(got.failed) > 0 {
 			t.Error(got)
 		}
 	}
-	one.Tell(mend(b))
+	one.Report(mend(b))
 	awaitTold(t, one, p, b.Repairs+1)
-	two.Tell(mend(b))
-	await(t, "both are silent", func() bool { return one.Pending() == 0 && two.Pending() == 0 })
+	two.Report(mend(b))
+	await(t, "both are silent", func() bool { return one.PendingPods() == 0 && two.PendingPods() == 0 })
 	if list := decode(t, get(t, p)); list[0].Repairs != b.Repairs+1 || get(t, p).ResourceVersion == version {
 		t.Errorf("told %+v", list)
 	}

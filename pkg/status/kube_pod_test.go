@@ -42,7 +42,7 @@ func TestKubeLifeOfABond(t *testing.T) {
 	p := podOn(t, "p", "life")
 	multus := get(t, p).Annotations[status.NetworkStatus]
 	b := bondOf(p, "bond0")
-	r.Tell(b)
+	r.Report(b)
 	awaitTold(t, r, p, 0)
 	start := wire.take()
 	start.want(t, 1, 1, 0)
@@ -50,11 +50,11 @@ func TestKubeLifeOfABond(t *testing.T) {
 	first := get(t, p)
 	wantCondition(t, first, corev1.ConditionTrue, "AllReady")
 
-	r.Tell(down(b))
+	r.Report(down(b))
 	await(t, "the pod says Down", func() bool { return decode(t, get(t, p))[0].State == v1.Down })
 	wantCondition(t, get(t, p), corev1.ConditionFalse, "Down")
 	b = mend(b)
-	r.Tell(b)
+	r.Report(b)
 	awaitTold(t, r, p, 1)
 	await(t, "both events", func() bool { return len(reasonsOn(t, p)) == 2 })
 	if got, want := reasonsOn(t, p), []string{status.EventDown, status.EventRepaired}; !slices.Equal(got, want) {
@@ -67,19 +67,19 @@ func TestKubeLifeOfABond(t *testing.T) {
 	stop()
 	version := get(t, p).ResourceVersion
 	r, stop = run(t, c)
-	r.Tell(b)
-	await(t, "the restarted agent has looked", func() bool { return r.Pending() == 0 })
+	r.Report(b)
+	await(t, "the restarted agent has looked", func() bool { return r.PendingPods() == 0 })
 	wire.take().want(t, 0, 0, 0)
 	stop()
 	c.Dir = filepath.Join(t.TempDir(), "lost")
 	r, _ = run(t, c)
-	r.Tell(b)
-	await(t, "the agent that lost its files has looked", func() bool { return r.Pending() == 0 })
+	r.Report(b)
+	await(t, "the agent that lost its files has looked", func() bool { return r.PendingPods() == 0 })
 	lost := wire.take()
 	lost.want(t, 1, 0, 0)
 	t.Log("restart with its files lost:", lost)
 	r.Forget(b.Key)
-	await(t, "nothing is left to do", func() bool { return r.Pending() == 0 })
+	await(t, "nothing is left to do", func() bool { return r.PendingPods() == 0 })
 	wire.take().want(t, 0, 0, 0)
 	last := get(t, p)
 	if last.ResourceVersion != version {
@@ -95,7 +95,7 @@ func TestKubeWaitsForMultus(t *testing.T) {
 	c.NetworkWait = 3 * time.Second
 	r, _ := run(t, c)
 	late, never := podWithoutNetworks(t, "late", "multus"), podWithoutNetworks(t, "never", "multus")
-	r.Tell(bondOf(late, "bond0"))
+	r.Report(bondOf(late, "bond0"))
 	await(t, "a look", func() bool { wire.mu.Lock(); defer wire.mu.Unlock(); return wire.looks > 0 })
 	before := get(t, late)
 	if decode(t, before) != nil {
@@ -103,7 +103,7 @@ func TestKubeWaitsForMultus(t *testing.T) {
 	}
 	networks(t, late)
 	awaitTold(t, r, late, 0)
-	r.Tell(bondOf(never, "bond0"))
+	r.Report(bondOf(never, "bond0"))
 	awaitTold(t, r, never, 0)
 	if got := wire.take(); got.patches != 2 {
 		t.Errorf("%s; want two patches", got)
@@ -116,7 +116,7 @@ func TestKubeLookIsNoChange(t *testing.T) {
 	r, _ := run(t, c)
 	p := podWithoutNetworks(t, "p", "look")
 	version := get(t, p).ResourceVersion
-	r.Tell(bondOf(p, "bond0"))
+	r.Report(bondOf(p, "bond0"))
 	await(t, "two looks", func() bool { wire.mu.Lock(); defer wire.mu.Unlock(); return wire.looks > 1 })
 	if now := get(t, p).ResourceVersion; now != version {
 		t.Errorf("the pod's version went from %s to %s", version, now)
@@ -132,7 +132,7 @@ func TestKubePodGone(t *testing.T) {
 	pods := cp.Client().CoreV1().Pods(deleted.Namespace)
 	for i, p := range []bond.Pod{deleted, replaced} {
 		b := bondOf(p, "bond0")
-		r.Tell(b)
+		r.Report(b)
 		awaitTold(t, r, p, 0)
 		if err := pods.Delete(t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
@@ -143,9 +143,9 @@ func TestKubePodGone(t *testing.T) {
 		}
 		for n := range 5 {
 			b = mend(b)
-			r.Tell(b)
+			r.Report(b)
 			code := []int{http.StatusNotFound, http.StatusUnprocessableEntity}[i]
-			await(t, "the API server has said that there is no such pod", func() bool { return wire.status(code) > 0 && r.Pending() == 0 })
+			await(t, "the API server has said that there is no such pod", func() bool { return wire.status(code) > 0 && r.PendingPods() == 0 })
 			if wire.status(code) != 1 {
 				t.Fatalf("%d requests for a pod that is gone after %d changes", wire.status(code), n+1)
 			}
@@ -162,10 +162,10 @@ func TestKubeEditedByHand(t *testing.T) {
 	r, _ := run(t, c)
 	p := podOn(t, "p", "edited")
 	b := bondOf(p, "bond0")
-	r.Tell(b)
+	r.Report(b)
 	awaitTold(t, r, p, 0)
 	edit(t, p, map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1.Annotation: "all is well", "other": "stays"}}})
-	r.Tell(mend(b))
+	r.Report(mend(b))
 	await(t, "the annotation is ours again", func() bool { return strings.HasPrefix(get(t, p).Annotations[v1.Annotation], "[") })
 	if got := get(t, p); decode(t, got)[0].Repairs != 1 || got.Annotations["other"] != "stays" {
 		t.Errorf("annotations %v", got.Annotations)
@@ -180,9 +180,9 @@ func TestKubeLargest(t *testing.T) {
 	for i := range 200 {
 		b := lose(bondOf(p, "bond"+string(rune('a'+i%26))+string(rune('a'+i/26))))
 		b.Reason = strings.Repeat("ü\"\x1b", 2000)
-		r.Tell(b)
+		r.Report(b)
 	}
-	await(t, "it is written", func() bool { return r.Pending() == 0 && len(decode(t, get(t, p))) > 10 })
+	await(t, "it is written", func() bool { return r.PendingPods() == 0 && len(decode(t, get(t, p))) > 10 })
 	if n := len(get(t, p).Annotations[v1.Annotation]); n < 30<<10 || n > v1.MaxSize {
 		t.Errorf("annotation of %d bytes", n)
 	}
@@ -216,7 +216,7 @@ func TestKubeReadinessGate(t *testing.T) {
 		status corev1.ConditionStatus
 		reason string
 	}{{b, corev1.ConditionTrue, "AllReady"}, {lose(b), corev1.ConditionTrue, "Degraded"}, {down(b), corev1.ConditionFalse, "Down"}} {
-		r.Tell(step.b)
+		r.Report(step.b)
 		await(t, "the condition has the reason "+step.reason, func() bool {
 			list := get(t, p).Status.Conditions
 			return len(list) == 1 && list[0].Reason == step.reason

@@ -122,7 +122,7 @@ func awaitTold(t testing.TB, r *status.Reporter, p bond.Pod, repairs int) {
 	t.Helper()
 	await(t, fmt.Sprintf("%s tells of %d repairs", p, repairs), func() bool {
 		list := decode(t, get(t, p))
-		return len(list) == 1 && list[0].Repairs == repairs && r.Pending() == 0
+		return len(list) == 1 && list[0].Repairs == repairs && r.PendingPods() == 0
 	})
 }
 

@@ -18,6 +18,6 @@ func TestKubeUnreleased(t *testing.T) {
 	p := podOn(t, "p", "unreleased")
 	b := bondOf(p, "bond0")
 	b.State, b.Unreleased = bond.StateDeleting, "IPAM dhcp DEL: error dialing DHCP daemon"
-	r.Tell(b)
+	r.Report(b)
 	await(t, "the event", func() bool { return slices.Equal(reasonsOn(t, p), []string{status.EventUnreleased}) })
 }

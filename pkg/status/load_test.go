@@ -198,7 +198,7 @@ func (f *fleet) restart() {
 func (f *fleet) tell(how func(bond.Pod, string) bond.Status) {
 	for _, n := range f.nodes {
 		for _, p := range n.pods {
-			n.r.Tell(how(p, "bond0"))
+			n.r.Report(how(p, "bond0"))
 		}
 	}
 }
@@ -253,7 +253,7 @@ func (f *fleet) awaitQuiet() time.Time {
 func (f *fleet) pending() int {
 	n := 0
 	for _, s := range f.nodes {
-		n += s.r.Pending()
+		n += s.r.PendingPods()
 	}
 	return n
 }

@@ -10,7 +10,7 @@ import (
 
 // The kinds of requests.
 const (
-	kindLook  = "look"
+	kindGet   = "get"
 	kindPatch = "patch"
 )
 
@@ -23,58 +23,57 @@ type metrics struct {
 func newMetrics() metrics {
 	return metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bondkeeper_pod_requests_total", Help: "Requests about pods that the API server answered: patch, or look for Multus's annotation.",
+			Name: "bondkeeper_pod_requests_total", Help: "Successful requests about pods: patch, or get, to look for Multus's annotation.",
 		}, []string{"kind"}),
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bondkeeper_pod_request_failures_total", Help: "Requests about pods that failed: API server away, pod gone, or refused.",
-		}, []string{"why"}),
+			Name: "bondkeeper_pod_request_failures_total", Help: "Failed requests about pods: API server unavailable, pod not_found, or patch rejected.",
+		}, []string{"reason"}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "bondkeeper_pod_last_success_timestamp_seconds", Help: "When the API server last answered a request about a pod, in Unix time.",
+			Name: "bondkeeper_pod_last_success_timestamp_seconds", Help: "Unix time of the last successful request about a pod.",
 		}),
 	}
 }
 
-func (m *metrics) answered(kind string) {
+func (m *metrics) succeeded(kind string) {
 	m.requests.WithLabelValues(kind).Inc()
 	m.success.SetToCurrentTime()
 }
 
-func (m *metrics) failed(why fault) { m.failures.WithLabelValues(string(why)).Inc() }
+func (m *metrics) failed(class errorClass) { m.failures.WithLabelValues(string(class)).Inc() }
 
 // Register adds the reporter's metrics to those of the agent.
 func (r *Reporter) Register(to prometheus.Registerer) error {
 	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bondkeeper_pods_pending", Help: "Pods that have not been told the latest state of their bonds yet.",
-	}, func() float64 { return float64(r.Pending()) })
+		Name: "bondkeeper_pods_pending", Help: "Pods whose status does not show the latest state of their bonds yet.",
+	}, func() float64 { return float64(r.PendingPods()) })
 	return register(to, r.metrics.requests, r.metrics.failures, r.metrics.success, pending)
 }
 
-// Pending is how many pods have not been told the latest yet.
-func (r *Reporter) Pending() int {
+// PendingPods returns the number of pods whose latest state is not reported yet.
+func (r *Reporter) PendingPods() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := 0
 	for _, p := range r.pods {
-		if p.version != p.done {
+		if p.version != p.reported {
 			n++
 		}
 	}
 	return n
 }
 
-// Register adds what the journal knows to the agent's metrics: how many bonds are in each
-// state, and how many repairs it has heard of.
-func (j *Journal) Register(to prometheus.Registerer) error {
+// Register adds the number of bonds per state and of repairs to the agent's metrics.
+func (j *TransitionLogger) Register(to prometheus.Registerer) error {
 	var all []prometheus.Collector
 	for _, state := range []bond.State{bond.StateReady, bond.StateDegraded, bond.StateDown, bond.StateRepairing, bond.StateStuck} {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bondkeeper_bonds", Help: "Bonds of this node by state.", ConstLabels: prometheus.Labels{"state": string(state)},
-		}, func() float64 { return float64(j.Count()[state]) }))
+		}, func() float64 { return float64(j.BondsByState()[state]) }))
 	}
 	all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bondkeeper_bonds_fighting", Help: "Bonds whose repairs another writer keeps undoing, so that they are limited.",
 	}, func() float64 { n, _ := j.Fights(); return float64(n) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bondkeeper_contested_settings", Help: "Requested settings of this node's bonds that were given up to another writer.",
+		Name: "bondkeeper_contested_settings", Help: "Requested settings of this node's bonds where another writer's value was accepted.",
 	}, func() float64 { _, n := j.Fights(); return float64(n) }))
 	all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "bondkeeper_repairs_total", Help: "Repairs since the agent started.",

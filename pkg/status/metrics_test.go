@@ -40,7 +40,7 @@ func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		j := status.NewJournal(zap.NewNop())
+		j := status.NewTransitionLogger(zap.NewNop())
 		registry := prometheus.NewRegistry()
 		if err := r.Register(registry); err != nil {
 			t.Fatal(err)
@@ -49,8 +49,8 @@ func TestMetrics(t *testing.T) {
 			t.Fatal(err)
 		}
 		tell := func(b bond.Status) {
-			j.Tell(b)
-			r.Tell(b)
+			j.Report(b)
+			r.Report(b)
 			pass(time.Minute)
 		}
 		one, two, nobody := bondOf(podN(1), "bond0"), bondOf(podN(2), "bond0"), bondOf(podN(3), "bond0")
@@ -66,14 +66,14 @@ func TestMetrics(t *testing.T) {
 		got := gathered(t, registry)
 		for name, want := range map[string]float64{
 			"bondkeeper_bonds{Ready}": 2, "bondkeeper_bonds{Degraded}": 1, "bondkeeper_bonds{Down}": 0, "bondkeeper_repairs_total": 2,
-			"bondkeeper_pod_requests_total{look}": 2, "bondkeeper_pod_requests_total{patch}": 3,
-			"bondkeeper_pod_request_failures_total{gone}": 1, "bondkeeper_pods_pending": 1,
+			"bondkeeper_pod_requests_total{get}": 2, "bondkeeper_pod_requests_total{patch}": 3,
+			"bondkeeper_pod_request_failures_total{not_found}": 1, "bondkeeper_pods_pending": 1,
 		} {
 			if got[name] != want {
 				t.Errorf("%s is %g, want %g", name, got[name], want)
 			}
 		}
-		if got["bondkeeper_pod_request_failures_total{away}"] < 3 {
+		if got["bondkeeper_pod_request_failures_total{unavailable}"] < 3 {
 			t.Errorf("failures: %v", got)
 		}
 		if age := time.Since(time.Unix(int64(got["bondkeeper_pod_last_success_timestamp_seconds"]), 0)); age < 119*time.Second || age > 121*time.Second {
@@ -98,7 +98,7 @@ func TestManyTellAtOnce(t *testing.T) {
 					for i := range 16 {
 						b := bondOf(podN(w*16+i), fmt.Sprint("bond", i%2))
 						b.Repairs = round
-						r.Tell(b)
+						r.Report(b)
 						if i >= 8 {
 							r.Forget(b.Key)
 						}
@@ -111,7 +111,7 @@ func TestManyTellAtOnce(t *testing.T) {
 			t.Errorf("telling took %s", d)
 		}
 		pass(time.Minute)
-		if n := r.Pending(); n != 64 {
+		if n := r.PendingPods(); n != 64 {
 			t.Errorf("%d pods pending, want the 64 that were not forgotten", n)
 		}
 	})

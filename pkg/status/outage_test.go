@@ -61,7 +61,7 @@ func TestAway(t *testing.T) {
 				for i := range bonds {
 					s.add(podN(i))
 					bonds[i] = bondOf(podN(i), "bond0")
-					r.Tell(bonds[i])
+					r.Report(bonds[i])
 				}
 				pass(5 * time.Minute)
 				wantCalls(t, s, pods, pods)
@@ -71,7 +71,7 @@ func TestAway(t *testing.T) {
 					for i := range bonds {
 						bonds[i] = mend(lose(bonds[i]))
 						before := time.Now()
-						r.Tell(bonds[i])
+						r.Report(bonds[i])
 						if d := time.Since(before); d != 0 {
 							t.Fatalf("Tell took %s", d)
 						}
@@ -82,8 +82,8 @@ func TestAway(t *testing.T) {
 				if _, n := s.count(); tried != n || tried < 30 || tried > 140 {
 					t.Errorf("%d tries in an hour (%d patches)", tried, n)
 				}
-				if r.Pending() != pods {
-					t.Errorf("%d pods pending, want %d", r.Pending(), pods)
+				if r.PendingPods() != pods {
+					t.Errorf("%d pods pending, want %d", r.PendingPods(), pods)
 				}
 				s.fail(nil)
 				pass(5 * time.Minute)
@@ -101,8 +101,8 @@ func TestAway(t *testing.T) {
 						t.Errorf("pod %d was told of %d repairs, want %d", i, got, bonds[i].Repairs)
 					}
 				}
-				if r.Pending() != 0 {
-					t.Errorf("%d pods pending", r.Pending())
+				if r.PendingPods() != 0 {
+					t.Errorf("%d pods pending", r.PendingPods())
 				}
 			})
 		})
@@ -127,7 +127,7 @@ func TestNodesComeBackSpread(t *testing.T) {
 		for i := range nodes {
 			s.add(podN(i))
 			r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-			r.Tell(bondOf(podN(i), "bond0"))
+			r.Report(bondOf(podN(i), "bond0"))
 		}
 		pass(30 * time.Minute)
 		s.fail(nil)
@@ -167,7 +167,7 @@ func TestRetryAfter(t *testing.T) {
 		const nodes = 20
 		for i := range nodes {
 			r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-			r.Tell(bondOf(podN(i), "bond0"))
+			r.Report(bondOf(podN(i), "bond0"))
 		}
 		pass(5 * time.Second)
 		s.count()
@@ -202,8 +202,8 @@ func TestRefusedPod(t *testing.T) {
 			}
 			return nil, nil
 		})
-		r.Tell(bondOf(bad, "bond0"))
-		r.Tell(bondOf(good, "bond0"))
+		r.Report(bondOf(bad, "bond0"))
+		r.Report(bondOf(good, "bond0"))
 		pass(time.Hour)
 		tries := 0
 		for _, c := range s.log() {
@@ -234,7 +234,7 @@ func TestSlow(t *testing.T) {
 		const pods = 12
 		for i := range pods {
 			s.add(podN(i))
-			r.Tell(bondOf(podN(i), "bond0"))
+			r.Report(bondOf(podN(i), "bond0"))
 		}
 		pass(2 * pods * 8 / 4 * time.Second)
 		pass(10 * time.Second)
@@ -250,7 +250,7 @@ func TestEditedByHand(t *testing.T) {
 		p := podN(1)
 		s.add(p)
 		b := bondOf(p, "bond0")
-		r.Tell(b)
+		r.Report(b)
 		pass(time.Minute)
 		s.edit(p, func(p *corev1.Pod) {
 			p.Annotations[v1.Annotation] = "all is well"
@@ -259,7 +259,7 @@ func TestEditedByHand(t *testing.T) {
 		})
 		pass(time.Hour)
 		s.count()
-		r.Tell(lose(b))
+		r.Report(lose(b))
 		pass(time.Minute)
 		wantCalls(t, s, 0, 1)
 		if list := s.told(p); len(list) != 1 || list[0].State != v1.Degraded {
@@ -284,8 +284,8 @@ func TestTwoAgents(t *testing.T) {
 		s.add(p)
 		st := bondOf(p, "bond0")
 		for range 10 {
-			a.Tell(st)
-			b.Tell(st)
+			a.Report(st)
+			b.Report(st)
 			pass(time.Minute)
 			st = mend(st)
 		}

@@ -1,6 +1,7 @@
 package status_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -29,7 +30,7 @@ func TestRestart(t *testing.T) {
 				one, two, other := bondOf(p, "bond0"), lose(bondOf(p, "bond1")), bondOf(q, "bond0")
 				r, stop := start(t, s, status.Config{Dir: dir})
 				for _, b := range []bond.Status{one, two, other} {
-					r.Tell(b)
+					r.Report(b)
 				}
 				pass(time.Minute)
 				wantCalls(t, s, 2, 2)
@@ -40,10 +41,10 @@ func TestRestart(t *testing.T) {
 					dir, looks = t.TempDir(), 2
 				}
 				r, _ = start(t, s, status.Config{Dir: dir})
-				r.Tell(two)
-				r.Tell(other)
+				r.Report(two)
+				r.Report(other)
 				pass(20 * time.Second)
-				r.Tell(one)
+				r.Report(one)
 				pass(time.Hour)
 				if lost {
 					l, n := s.count() // the first bond was told alone, for nobody knew of another
@@ -63,7 +64,7 @@ func TestRestart(t *testing.T) {
 					t.Errorf("condition %+v, before %+v", b, a)
 				}
 				two = lose(two)
-				r.Tell(down(two))
+				r.Report(down(two))
 				synctest.Wait()
 				wantCalls(t, s, 0, 1)
 				wantCondition(t, s.pod(p), corev1.ConditionFalse, "Down")
@@ -79,14 +80,14 @@ func TestRestartWithABondLess(t *testing.T) {
 		p := podN(1)
 		s.add(p)
 		r, stop := start(t, s, status.Config{Dir: dir})
-		r.Tell(bondOf(p, "bond0"))
-		r.Tell(bondOf(p, "bond1"))
-		r.Tell(bondOf(podN(2), "bond0")) // has no pod, and ends while no agent runs
+		r.Report(bondOf(p, "bond0"))
+		r.Report(bondOf(p, "bond1"))
+		r.Report(bondOf(podN(2), "bond0")) // has no pod, and ends while no agent runs
 		pass(time.Minute)
 		s.count()
 		stop()
 		r, _ = start(t, s, status.Config{Dir: dir})
-		r.Tell(bondOf(p, "bond0"))
+		r.Report(bondOf(p, "bond0"))
 		pass(25 * time.Second)
 		wantCalls(t, s, 0, 0)
 		pass(time.Minute)
@@ -120,7 +121,7 @@ func TestDamagedFile(t *testing.T) {
 					}
 				}
 				r, _ := start(t, s, status.Config{Dir: dir})
-				r.Tell(bondOf(p, "bond0"))
+				r.Report(bondOf(p, "bond0"))
 				pass(time.Minute)
 				wantCalls(t, s, 1, 1)
 				if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
@@ -140,7 +141,7 @@ func TestDirectoryAmongRecords(t *testing.T) {
 		s := newServer(t)
 		s.add(podN(1))
 		r, _ := start(t, s, status.Config{Dir: filepath.Join(records.Dir(), "told")})
-		r.Tell(bondOf(podN(1), "bond0"))
+		r.Report(bondOf(podN(1), "bond0"))
 		pass(time.Minute)
 		wantCalls(t, s, 1, 1)
 		list, problems, err := records.List(t.Context())
@@ -169,13 +170,13 @@ func TestPodThatIsGone(t *testing.T) {
 				b := bondOf(p, "bond0")
 				for range 50 {
 					b.Repairs++
-					r.Tell(b)
+					r.Report(b)
 					pass(time.Minute)
 				}
 				wantCalls(t, s, 1, 0)
 				stop()
 				r, _ = start(t, s, status.Config{Dir: dir})
-				r.Tell(b)
+				r.Report(b)
 				pass(time.Hour)
 				wantCalls(t, s, 0, 0)
 				if name == "other UID" && s.told(p) != nil {
@@ -196,8 +197,8 @@ func TestPodThatCannotBe(t *testing.T) {
 		} {
 			b := bondOf(p, "bond0")
 			b.Key.ContainerID = "c1"
-			r.Tell(b)
-			r.Tell(b)
+			r.Report(b)
+			r.Report(b)
 			pass(time.Minute)
 			r.Forget(b.Key)
 		}
@@ -213,8 +214,8 @@ func TestForgetting(t *testing.T) {
 		s.add(p)
 		one, two := bondOf(p, "bond0"), bondOf(p, "bond1")
 		both := func() {
-			r.Tell(one)
-			r.Tell(two)
+			r.Report(one)
+			r.Report(two)
 			pass(time.Minute)
 			s.count()
 		}
@@ -228,7 +229,7 @@ func TestForgetting(t *testing.T) {
 		both()
 		gone := one
 		gone.State = bond.StateDeleting
-		r.Tell(gone)
+		r.Report(gone)
 		pass(5 * time.Second)
 		r.Forget(one.Key)
 		r.Forget(two.Key)
@@ -246,21 +247,55 @@ func TestNewSandbox(t *testing.T) {
 		s.add(p)
 		dead, live := down(bondOf(p, "bond0")), bondOf(p, "bond0")
 		live.Key.ContainerID = "new"
-		r.Tell(live)
-		r.Tell(dead)
+		r.Report(live)
+		r.Report(dead)
 		pass(time.Minute)
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
 		dead.Reason = "told of later"
-		r.Tell(down(live)) // both are down: the one that was told of later is taken for the newer
-		r.Tell(dead)
+		r.Report(down(live)) // both are down: the one that was told of later is taken for the newer
+		r.Report(dead)
 		pass(time.Minute)
 		if list := s.told(p); len(list) != 1 || list[0].Reason != dead.Reason {
 			t.Errorf("told %+v", list)
 		}
 		s.count()
 		r.Forget(dead.Key)
-		r.Tell(live)
+		r.Report(live)
 		pass(time.Minute)
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
+	})
+}
+
+// TestPreviousDir: the checkpoints of an earlier version's directory are used, and replace those of Dir, which are older.
+func TestPreviousDir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		state := t.TempDir()
+		now, before := filepath.Join(state, "now"), filepath.Join(state, "before")
+		p := podN(1)
+		s.add(p)
+		run := func(dir string, b bond.Status) {
+			r, stop := start(t, s, status.Config{Dir: dir, PreviousDir: before})
+			r.Report(b)
+			pass(time.Minute)
+			stop()
+		}
+		b := bondOf(p, "bond0")
+		lost := lose(b)
+		run(now, b)
+		wantCalls(t, s, 1, 1)
+		// The earlier version runs for a while.
+		r, stop := start(t, s, status.Config{Dir: before})
+		r.Report(lost)
+		pass(time.Minute)
+		stop()
+		wantCalls(t, s, 1, 1)
+		run(now, lost)
+		wantCalls(t, s, 0, 0)
+		if _, err := os.Lstat(before); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("the earlier directory: %v, want none", err)
+		}
+		run(now, b)
+		wantCalls(t, s, 0, 1)
 	})
 }

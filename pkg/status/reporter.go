@@ -2,7 +2,10 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"reflect"
 	"regexp"
 	"sync"
@@ -18,29 +21,27 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Config is what a Reporter is made of; API, Node and Dir are required.
+// Config configures a Reporter; API, Node and Dir are required.
 type Config struct {
-	// API is how the API server is reached. Timeout, rate limit and content type are the
-	// reporter's own; the rest is taken as it is.
+	// API configures access to the API server. The reporter sets timeout, rate limit and content type itself.
 	API *rest.Config
-	// Node is the node's name, which stands in events.
+	// Node is the node's name, for events.
 	Node string
-	// Dir is the directory in which the reporter keeps what it told, so that a restart repeats
-	// nothing. It is the reporter's alone, and made if missing.
+	// Dir is the directory of the checkpoints, used by the reporter only. It is made if missing.
 	Dir string
-	// Rate and Burst bound all requests of this node, events included: Burst at once, Rate a
-	// second after that. Default 2 and 10.
+	// PreviousDir is the directory that an earlier version used. If it exists it replaces Dir: an agent of that version
+	// has run since. It may be empty.
+	PreviousDir string
+	// Rate (per second) and Burst limit all requests of this node, events included. Default 2 and 10.
 	Rate  float32
 	Burst int
-	// Window is the least time between two patches of one pod. It doubles with every patch, up to
-	// LastWindow, and is as short as ever when a pod had none for twice LastWindow. Default 1 s and
-	// 30 s.
+	// Window is the minimum time between two patches of one pod. It doubles with every patch up to LastWindow, and is reset
+	// after twice LastWindow without one. Default 1 s and 30 s.
 	Window, LastWindow time.Duration
-	// NetworkWait is how long a pod is left alone that Multus has not written its network status
-	// on. Default 30 s.
+	// NetworkWait is how long to wait for Multus's network status before the first patch of a pod. Default 30 s.
 	NetworkWait time.Duration
-	// NetworkStatus is called with each pod on which Multus' network status was found, by several goroutines. It may be
-	// nil and must not block.
+	// NetworkStatus is called by several goroutines for each pod that has Multus's network status. It may be nil and must
+	// not block.
 	NetworkStatus func(bond.Pod)
 	// Timeout bounds one request. Default 15 s.
 	Timeout time.Duration
@@ -49,41 +50,40 @@ type Config struct {
 }
 
 const (
-	// senders is how many pods are attended to at once: a request that hangs holds up no other.
+	// senders is how many pods are synced in parallel: a request that hangs does not delay other pods.
 	senders = 4
-	// ending is how long a pod's other bonds wait after one was forgotten. At a pod's end all go,
-	// one by one, and nothing needs to be told.
-	ending = 10 * time.Second
-	// settling is how long a restarted agent waits for the bonds that the pod was told of before.
-	settling = 30 * time.Second
-	// sweepAfter is when the files of pods that nobody spoke of are cleared away.
-	sweepAfter = 10 * time.Minute
+	// podEndDelay is how long a pod's other bonds wait after one was forgotten. When a pod ends all its bonds go one by one,
+	// and nothing needs to be reported.
+	podEndDelay = 10 * time.Second
+	// restoreTimeout is how long a restarted agent waits for the bonds that were reported before.
+	restoreTimeout = 30 * time.Second
+	// sweepDelay is when checkpoints of pods without bonds are deleted.
+	sweepDelay = 10 * time.Minute
 )
 
-// Reporter tells pods how their bonds are: by an annotation, a condition and events. Tell and
-// Forget never wait for anything but memory; Run does the rest.
+// Reporter reports bonds on their pods: an annotation, a condition and events. Report and Forget never block; Run sends
+// the requests.
 type Reporter struct {
-	c       Config
-	api     *api
-	queue   workqueue.TypedDelayingInterface[bond.Pod]
-	limiter flowcontrol.RateLimiter
-	gate    gate
-	ledger  ledger
-	events  record.EventRecorder // set by Run before anybody uses it
-	metrics metrics
+	c           Config
+	api         *api
+	queue       workqueue.TypedDelayingInterface[bond.Pod]
+	limiter     flowcontrol.RateLimiter
+	breaker     circuitBreaker
+	checkpoints checkpoints
+	events      record.EventRecorder // set by Run before use
+	metrics     metrics
 
 	mu   sync.Mutex
 	pods map[bond.Pod]*podState
-	// owner leads from a bond to its pod; to an empty one when its pod cannot be told.
+	// owner maps a bond to its pod, or to an empty one if the pod is not known.
 	owner map[bond.Key]bond.Pod
-	// unreleased are the bonds of which there was an event that their addresses remain allocated; failures has those to come.
-	unreleased map[bond.Key]bool
-	failures   chan unreleased
-	heard      int // statuses so far; orders bonds by when they were first told of
+	// unreleased has the bonds with an event that their addresses remain allocated; unreleasedQueue has the events to send.
+	unreleased      map[bond.Key]bool
+	unreleasedQueue chan unreleased
+	lastOrder       int // of the bonds so far, in the order of their first report
 }
 
-// NewReporter makes a Reporter. The error is about the configuration; the API server is not
-// asked anything.
+// NewReporter returns a Reporter. Errors are about the configuration; no request is sent.
 func NewReporter(c Config) (*Reporter, error) {
 	c.defaults()
 	if c.API == nil || c.Node == "" || c.Dir == "" {
@@ -95,11 +95,11 @@ func NewReporter(c Config) (*Reporter, error) {
 		return nil, fmt.Errorf("reporter: client of the API server: %w", err)
 	}
 	return &Reporter{
-		c: c, api: api, limiter: limiter, metrics: newMetrics(), ledger: ledger{c.Dir},
-		gate:  gate{first: time.Second, last: time.Minute},
-		queue: workqueue.NewTypedDelayingQueue[bond.Pod](),
-		pods:  map[bond.Pod]*podState{}, owner: map[bond.Key]bond.Pod{},
-		unreleased: map[bond.Key]bool{}, failures: make(chan unreleased, maxUnreleased),
+		c: c, api: api, limiter: limiter, metrics: newMetrics(), checkpoints: checkpoints{c.Dir},
+		breaker: circuitBreaker{minPause: time.Second, maxPause: time.Minute},
+		queue:   workqueue.NewTypedDelayingQueue[bond.Pod](),
+		pods:    map[bond.Pod]*podState{}, owner: map[bond.Key]bond.Pod{},
+		unreleased: map[bond.Key]bool{}, unreleasedQueue: make(chan unreleased, maxUnreleased),
 	}, nil
 }
 
@@ -124,10 +124,10 @@ func (c *Config) defaults() {
 	}
 }
 
-// Run sends until ctx ends; it is called once. The error is about Dir.
+// Run sends requests until ctx ends; it is called once. Errors are about Dir.
 func (r *Reporter) Run(ctx context.Context) error {
 	defer r.queue.ShutDown()
-	if err := r.ledger.open(); err != nil {
+	if err := errors.Join(r.replacePrevious(), r.checkpoints.open()); err != nil {
 		return fmt.Errorf("reporter: %w", err)
 	}
 	stop := context.AfterFunc(ctx, r.queue.ShutDown)
@@ -140,7 +140,7 @@ func (r *Reporter) Run(ctx context.Context) error {
 			}
 		})
 	}
-	all.Go(func() { r.announceUnreleased(ctx) })
+	all.Go(func() { r.sendUnreleased(ctx) })
 	all.Go(func() { r.sweep(ctx) })
 	all.Wait()
 	return nil
@@ -152,24 +152,24 @@ func (r *Reporter) next(ctx context.Context) bool {
 		return false
 	}
 	defer r.queue.Done(pod)
-	if again := r.attend(ctx, pod); again >= 0 {
+	if again := r.syncPod(ctx, pod); again >= 0 {
 		r.queue.AddAfter(pod, again)
 	}
 	return true
 }
 
-// Tell notes how a bond is now. It may be called at any time, by anyone, and returns at once.
-func (r *Reporter) Tell(s bond.Status) {
+// Report takes the status of a bond. It is safe for concurrent use and does not block.
+func (r *Reporter) Report(s bond.Status) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.State == bond.StateDeleting {
 		r.forget(s.Key)
-		r.noteUnreleased(&s)
+		r.queueUnreleased(&s)
 		return
 	}
 	pod, known := r.owner[s.Key]
 	if !known {
-		pod = r.admit(&s)
+		pod = r.podOf(&s)
 		r.owner[s.Key] = pod
 	}
 	if pod == (bond.Pod{}) {
@@ -177,13 +177,13 @@ func (r *Reporter) Tell(s bond.Status) {
 	}
 	p := r.pods[pod]
 	if p == nil {
-		p = &podState{pod: pod, since: time.Now(), bonds: map[bond.Key]*heard{}}
+		p = &podState{pod: pod, since: time.Now(), bonds: map[bond.Key]*bondEntry{}}
 		r.pods[pod] = p
 	}
 	h := p.bonds[s.Key]
 	if h == nil {
-		r.heard++
-		h = &heard{order: r.heard}
+		r.lastOrder++
+		h = &bondEntry{order: r.lastOrder}
 		p.bonds[s.Key] = h
 	} else if reflect.DeepEqual(h.status, s) {
 		return
@@ -193,8 +193,7 @@ func (r *Reporter) Tell(s bond.Status) {
 	r.queue.Add(pod)
 }
 
-// Forget drops a bond whose record has gone. The last bond of a pod goes without a word: the
-// pod has ended.
+// Forget drops a bond whose record is gone. Nothing is reported with the last bond of a pod: the pod has ended.
 func (r *Reporter) Forget(k bond.Key) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -211,38 +210,46 @@ func (r *Reporter) forget(k bond.Key) {
 	}
 	delete(p.bonds, k)
 	p.version++
-	p.notBefore = later(p.notBefore, time.Now().Add(ending))
+	p.notBefore = laterOf(p.notBefore, time.Now().Add(podEndDelay))
 	if len(p.bonds) == 0 {
 		delete(r.pods, pod)
 	}
 	r.queue.Add(pod)
 }
 
-// uid is the form of a pod's UID: a UUID, or the digest of a static pod's manifest.
-var uid = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
+// uidPattern is the form of a pod's UID: a UUID, or the digest of a static pod's manifest.
+var uidPattern = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 
-// admit is the pod of a bond that is told of for the first time; an empty one when it is
-// not known which pod that is. The UID becomes a file name and the rest a URL.
-func (r *Reporter) admit(s *bond.Status) bond.Pod {
+// podOf returns the pod of a bond that is new to the reporter, or an empty one if it is not known. The UID becomes a file
+// name, and the rest part of a URL.
+func (r *Reporter) podOf(s *bond.Status) bond.Pod {
 	p := s.Pod
-	if uid.MatchString(p.UID) && validation.IsDNS1123Label(p.Namespace) == nil && validation.IsDNS1123Subdomain(p.Name) == nil {
+	if uidPattern.MatchString(p.UID) && validation.IsDNS1123Label(p.Namespace) == nil && validation.IsDNS1123Subdomain(p.Name) == nil {
 		return p
 	}
-	r.c.Log.Warn("the bond's pod cannot be told how its bond is: CNI_ARGS had no namespace, name and UID that a pod may have",
+	r.c.Log.Warn("cannot report status: CNI_ARGS has no valid pod namespace, name and UID",
 		zap.String("bond", s.Key.String()), zap.String("pod", p.String()), zap.String("uid", p.UID))
 	return bond.Pod{}
 }
 
-// sweep clears away, once, what was told to pods that have ended while no agent ran.
+// replacePrevious makes PreviousDir the directory of the checkpoints, if it exists.
+func (r *Reporter) replacePrevious() error {
+	if _, err := os.Lstat(r.c.PreviousDir); r.c.PreviousDir == "" || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return errors.Join(os.RemoveAll(r.c.Dir), os.Rename(r.c.PreviousDir, r.c.Dir))
+}
+
+// sweep deletes, once, the checkpoints of pods that ended while no agent ran.
 func (r *Reporter) sweep(ctx context.Context) {
 	select {
 	case <-ctx.Done():
 		return
-	case <-time.After(sweepAfter):
+	case <-time.After(sweepDelay):
 	}
-	uids, err := r.ledger.uids()
+	uids, err := r.checkpoints.uids()
 	if err != nil {
-		r.c.Log.Warn("what was told to pods cannot be listed", zap.Error(err))
+		r.c.Log.Warn("cannot list status checkpoints", zap.Error(err))
 		return
 	}
 	r.mu.Lock()
@@ -253,12 +260,12 @@ func (r *Reporter) sweep(ctx context.Context) {
 	r.mu.Unlock()
 	for _, u := range uids {
 		if !known[u] {
-			r.unsay(bond.Pod{UID: u})
+			r.deleteCheckpoint(bond.Pod{UID: u})
 		}
 	}
 }
 
-func later(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}

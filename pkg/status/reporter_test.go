@@ -93,7 +93,7 @@ func TestLifeOfABond(t *testing.T) {
 		p := podN(1)
 		s.add(p)
 		b := bondOf(p, "bond0")
-		r.Tell(b)
+		r.Report(b)
 		pass(5 * time.Second)
 		wantCalls(t, s, 1, 1)
 		first := s.pod(p)
@@ -102,17 +102,17 @@ func TestLifeOfABond(t *testing.T) {
 			t.Errorf("told: %+v", list)
 		}
 		for range 100 { // the agent looks at every bond again and again
-			r.Tell(bondOf(p, "bond0"))
+			r.Report(bondOf(p, "bond0"))
 			pass(45 * time.Second)
 		}
 		wantCalls(t, s, 0, 0)
 		b = lose(b)
-		r.Tell(b)
+		r.Report(b)
 		synctest.Wait() // at once: no time has passed
 		wantCalls(t, s, 0, 1)
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "Degraded")
 		b = mend(b)
-		r.Tell(b)
+		r.Report(b)
 		pass(5 * time.Second)
 		wantCalls(t, s, 0, 1)
 		last := s.pod(p)
@@ -143,10 +143,10 @@ func TestTransitionTime(t *testing.T) {
 		p := podN(1)
 		s.add(p)
 		b := bondOf(p, "bond0")
-		r.Tell(b)
+		r.Report(b)
 		for _, b := range []bond.Status{down(b), mend(b), down(b)} {
 			pass(10 * time.Minute)
-			r.Tell(b)
+			r.Report(b)
 			synctest.Wait()
 			if at := condition(t, s.pod(p)).LastTransitionTime; time.Since(at.Time) >= time.Second {
 				t.Errorf("the bond is %s now, and the condition has its status since %s", b.State, time.Since(at.Time))
@@ -163,7 +163,7 @@ func TestEventsSayWhoAndWhere(t *testing.T) {
 		s.add(p)
 		b := bondOf(p, "bond0")
 		tell := func(b bond.Status) {
-			r.Tell(b)
+			r.Report(b)
 			pass(time.Minute)
 		}
 		tell(b)
@@ -200,7 +200,7 @@ func TestEventsSayWhoAndWhere(t *testing.T) {
 		if got, want := s.events[0].Message, "bond0 is Degraded: net1 (0000:01:10.0) is in neither the pod nor the host"; got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
-		if got, want := s.events[4].Message, "bond0 is whole again: net1 put back after MemberInHost, in 412ms (repair 1)"; got != want {
+		if got, want := s.events[4].Message, "bond0 recovered: net1 re-attached after MemberInHost, in 412ms (repair 1)"; got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
 	})
@@ -214,14 +214,14 @@ func TestMerging(t *testing.T) {
 		p := podN(1)
 		s.add(p)
 		b := bondOf(p, "bond0")
-		r.Tell(b)
+		r.Report(b)
 		pass(2 * time.Minute)
 		s.count()
 		begin := time.Now()
 		const storm = 5 * time.Minute
 		for time.Since(begin) < storm { // a member flaps ten times a second
 			b.Repairs++
-			r.Tell(b)
+			r.Report(b)
 			pass(100 * time.Millisecond)
 		}
 		var at []time.Duration
@@ -245,7 +245,7 @@ func TestMerging(t *testing.T) {
 		pass(2 * time.Minute) // quiet: the next change is told at once again, and the one after in a second
 		for range 2 {
 			b.Repairs++
-			r.Tell(b)
+			r.Report(b)
 			pass(1100 * time.Millisecond)
 		}
 		wantCalls(t, s, 0, 2)
@@ -263,7 +263,7 @@ func TestRateOfANode(t *testing.T) {
 			for i := range pods {
 				b := bondOf(podN(i), "bond0")
 				b.Repairs = repairs
-				r.Tell(b)
+				r.Report(b)
 			}
 		}
 		for i := range pods {
@@ -310,7 +310,7 @@ func TestWaitsForMultus(t *testing.T) {
 				s.add(p)
 				s.edit(p, func(p *corev1.Pod) { p.Annotations = nil })
 				begin := time.Now()
-				r.Tell(bondOf(p, "bond0"))
+				r.Report(bondOf(p, "bond0"))
 				if tc.after > 0 {
 					pass(tc.after)
 					if len(s.told(p)) > 0 {

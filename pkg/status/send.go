@@ -10,84 +10,81 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// NetworkStatus is the annotation that Multus writes when a pod's networks are up. It is read
-// and never written.
+// NetworkStatus is the annotation that Multus writes when a pod's networks are up. It is only read.
 const NetworkStatus = "k8s.v1.cni.cncf.io/network-status"
 
-// The waits between two looks at a pod for Multus's annotation, and after a patch that the
-// API server refused. The first look waits as well: Multus writes when all networks are up.
+// The waits between two checks for Multus's annotation, and after a rejected patch. The first check waits as well: Multus
+// writes when all networks are up.
 const (
-	firstLook, lastLook       = time.Second, 8 * time.Second
-	firstRefused, lastRefused = time.Second, 5 * time.Minute
+	minNetworkCheck, maxNetworkCheck = time.Second, 8 * time.Second
+	minRejectPause, maxRejectPause   = time.Second, 5 * time.Minute
 )
 
-// never is no time to attend to a pod again: whoever has news puts it into the queue.
+// never: the pod is synced again when something changes, which puts it into the queue.
 const never = time.Duration(-1)
 
-// attend tells a pod what is to be told, by one request at most, and returns when to attend to
-// it again.
-func (r *Reporter) attend(ctx context.Context, pod bond.Pod) time.Duration {
-	p := r.state(pod)
+// syncPod sends at most one request for a pod and returns when to sync it again.
+func (r *Reporter) syncPod(ctx context.Context, pod bond.Pod) time.Duration {
+	p := r.lookup(pod)
 	if p == nil {
-		r.unsay(pod)
+		r.deleteCheckpoint(pod)
 		return never
 	}
-	r.recall(p)
-	if _, wait := r.due(p); wait != 0 {
+	r.loadCheckpoint(p)
+	if _, wait := r.pending(p); wait != 0 {
 		return wait
 	}
-	if wait, ok := r.gate.enter(time.Now()); !ok {
+	if wait, ok := r.breaker.allow(time.Now()); !ok {
 		return wait
 	}
 	if r.limiter.Wait(ctx) != nil {
 		return never // ctx has ended
 	}
-	// What was told while it waited for its turn goes with it.
-	d, wait := r.due(p)
+	// What changed during the wait is part of the request.
+	d, wait := r.pending(p)
 	switch {
 	case wait != 0:
-		r.gate.cancel()
+		r.breaker.cancel()
 		return wait
-	case !p.seen:
-		return r.look(ctx, p, d)
+	case !p.multusDone:
+		return r.checkNetwork(ctx, p, d)
 	default:
 		return r.patch(ctx, p, d)
 	}
 }
 
-// due is what is to be told of a pod, and for how long it must wait: never when there is nothing.
-func (r *Reporter) due(p *podState) (draft, time.Duration) {
+// pending returns what has to be reported of a pod, and how long to wait first: never if nothing has to be.
+func (r *Reporter) pending(p *podState) (desiredState, time.Duration) {
 	now := time.Now()
 	r.mu.Lock()
-	list, known, notBefore, version := p.statuses(), p.knownAgain(), p.notBefore, p.version
+	list, known, notBefore, version := p.statuses(), p.bondsRestored(), p.notBefore, p.version
 	r.mu.Unlock()
-	if len(list) == 0 || p.said.Gone {
-		r.settle(p, version)
-		return draft{}, never
+	if len(list) == 0 || p.lastReported.NotFound {
+		r.markReported(p, version)
+		return desiredState{}, never
 	}
-	if settled := p.since.Add(settling); !p.whole && !known && now.Before(settled) {
-		return draft{}, settled.Sub(now)
+	if deadline := p.since.Add(restoreTimeout); !p.restored && !known && now.Before(deadline) {
+		return desiredState{}, deadline.Sub(now)
 	}
-	p.whole = true
-	d := draftOf(list)
-	if d.digest == p.said.Digest {
-		r.settle(p, version)
+	p.restored = true
+	d := newDesiredState(list)
+	if d.digest == p.lastReported.Digest {
+		r.markReported(p, version)
 		return d, never
 	}
-	if at := later(notBefore, r.gate.opens()); now.Before(at) {
+	if at := laterOf(notBefore, r.breaker.nextAllowed()); now.Before(at) {
 		return d, at.Sub(now)
 	}
 	return d, 0
 }
 
-// look asks whether Multus has written its part. A pod that it has not been written on for so
-// long gets its state all the same.
-func (r *Reporter) look(ctx context.Context, p *podState, d draft) time.Duration {
-	found, err := r.api.look(ctx, p.pod)
+// checkNetwork checks for Multus's network status. After NetworkWait the pod's status is reported without it.
+func (r *Reporter) checkNetwork(ctx context.Context, p *podState, d desiredState) time.Duration {
+	found, err := r.api.get(ctx, p.pod)
 	if err != nil {
 		return r.failed(ctx, p, err)
 	}
-	r.answered(kindLook)
+	r.succeeded(kindGet)
 	now := time.Now()
 	deadline := p.since.Add(r.c.NetworkWait)
 	written := found.Annotations[NetworkStatus] != ""
@@ -95,126 +92,129 @@ func (r *Reporter) look(ctx context.Context, p *podState, d draft) time.Duration
 		r.c.NetworkStatus(p.pod)
 	}
 	if written || !now.Before(deadline) {
-		p.seen = true
-		p.adopt(found, d)
-		if p.said.Digest != "" {
-			r.say(p)
+		p.multusDone = true
+		p.adoptFromPod(found, d)
+		if p.lastReported.Digest != "" {
+			r.saveCheckpoint(p)
 		}
 		return 0
 	}
-	p.looks++
-	next := now.Add(backoff(firstLook, lastLook, p.looks+1))
+	p.networkChecks++
+	next := now.Add(backoff(minNetworkCheck, maxNetworkCheck, p.networkChecks+1))
 	if next.After(deadline) {
 		next = deadline
 	}
-	r.hold(p, next)
+	r.delayUntil(p, next)
 	return 0
 }
 
-func (r *Reporter) patch(ctx context.Context, p *podState, d draft) time.Duration {
-	at := p.transition(d, time.Now())
+func (r *Reporter) patch(ctx context.Context, p *podState, d desiredState) time.Duration {
+	at := p.transitionTime(d, time.Now())
 	d.condition.LastTransitionTime = metav1.NewTime(at)
 	if err := r.api.patch(ctx, p.pod, d.text, d.condition); err != nil {
 		return r.failed(ctx, p, err)
 	}
-	r.answered(kindPatch)
-	before := p.said.Bonds
-	p.refused = 0
-	p.said.Digest, p.said.Status, p.said.Since = d.digest, d.condition.Status, at
-	p.said.Bonds = bondsSaid(before, d.list)
-	r.say(p)
+	r.succeeded(kindPatch)
+	before := p.lastReported.Bonds
+	p.rejections = 0
+	p.lastReported.Digest, p.lastReported.Status, p.lastReported.Since = d.digest, d.condition.Status, at
+	p.lastReported.Bonds = bondCheckpoints(before, d.list)
+	r.saveCheckpoint(p)
 	for i := range d.list {
-		r.announce(p.pod, before[d.list[i].Key.String()], &d.list[i])
+		r.emitEvent(p.pod, before[d.list[i].Key.String()], &d.list[i])
 	}
 	r.mu.Lock()
-	p.space(time.Now(), r.c.Window, r.c.LastWindow)
+	p.extendWindow(time.Now(), r.c.Window, r.c.LastWindow)
 	r.mu.Unlock()
-	return 0 // what was told meanwhile waits for the window
+	return 0 // later changes wait for the window
 }
 
-// failed decides what an error means and when to try again.
+// failed handles an error of a request and returns when to sync the pod again.
 func (r *Reporter) failed(ctx context.Context, p *podState, err error) time.Duration {
 	now := time.Now()
 	if ctx.Err() != nil {
-		r.gate.cancel()
+		r.breaker.cancel()
 		return never
 	}
-	kind, after := classify(err)
-	r.metrics.failed(kind)
-	who := []zap.Field{zap.String("pod", p.pod.String()), zap.String("uid", p.pod.UID), zap.Error(err)}
-	if r.gate.leave(now, kind != away, after) {
-		if kind == away {
-			r.c.Log.Warn("the API server does not answer as it should; bonds are kept all the same, and pods are told when it does", zap.Error(err))
+	class, after := classifyError(err)
+	r.metrics.failed(class)
+	fields := []zap.Field{zap.String("pod", p.pod.String()), zap.String("uid", p.pod.UID), zap.Error(err)}
+	if r.breaker.done(now, class != unavailable, after) {
+		if class == unavailable {
+			r.c.Log.Warn("API server unavailable; status reports wait, repair does not", zap.Error(err))
 		} else {
-			r.c.Log.Info("the API server answers again")
+			r.c.Log.Info(apiServerBack)
 		}
 	}
-	switch kind {
-	case gone:
-		r.c.Log.Info("the API server has no such pod; it is told no more", who...)
-		p.said.Gone = true
-		r.say(p)
-	case refused:
-		p.refused++
-		wait := spread(backoff(firstRefused, lastRefused, p.refused))
-		r.c.Log.Warn("the API server refused to have the state of a pod's bonds written on it", append(who, zap.Duration("retryAfter", wait))...)
-		r.hold(p, now.Add(wait))
+	switch class {
+	case notFound:
+		r.c.Log.Info("pod not found; its status is no longer reported", fields...)
+		p.lastReported.NotFound = true
+		r.saveCheckpoint(p)
+	case rejected:
+		p.rejections++
+		wait := jitter(backoff(minRejectPause, maxRejectPause, p.rejections))
+		r.c.Log.Warn("API server rejected the pod's status", append(fields, zap.Duration("retryAfter", wait))...)
+		r.delayUntil(p, now.Add(wait))
 	}
 	return 0
 }
 
-// answered notes that a request succeeded.
-func (r *Reporter) answered(kind string) {
-	if r.gate.leave(time.Now(), true, 0) {
-		r.c.Log.Info("the API server answers again")
+// apiServerBack is logged once after an outage.
+const apiServerBack = "API server available again"
+
+// succeeded records a successful request.
+func (r *Reporter) succeeded(kind string) {
+	if r.breaker.done(time.Now(), true, 0) {
+		r.c.Log.Info(apiServerBack)
 	}
-	r.metrics.answered(kind)
+	r.metrics.succeeded(kind)
 }
 
-func (r *Reporter) hold(p *podState, until time.Time) {
+func (r *Reporter) delayUntil(p *podState, until time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.notBefore = later(p.notBefore, until)
+	p.notBefore = laterOf(p.notBefore, until)
 }
 
-// settle notes that nothing is left to be told of what was known at version.
-func (r *Reporter) settle(p *podState, version int) {
+// markReported records that nothing is left to report up to version.
+func (r *Reporter) markReported(p *podState, version int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	p.done = version
+	p.reported = version
 }
 
-func (r *Reporter) state(pod bond.Pod) *podState {
+func (r *Reporter) lookup(pod bond.Pod) *podState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.pods[pod]
 }
 
-// recall reads what the pod was told, once. A pod that was told nothing is left to Multus first.
-func (r *Reporter) recall(p *podState) {
+// loadCheckpoint reads the pod's checkpoint, once. Without one, the first request checks for Multus's network status.
+func (r *Reporter) loadCheckpoint(p *podState) {
 	if p.loaded {
 		return
 	}
 	p.loaded = true
 	var err error
-	if p.said, err = r.ledger.load(p.pod); err != nil {
-		r.c.Log.Warn("what the pod was told is not known any more; it is looked at", zap.String("pod", p.pod.String()), zap.Error(err))
+	if p.lastReported, err = r.checkpoints.load(p.pod); err != nil {
+		r.c.Log.Warn("status checkpoint unreadable; reading the pod", zap.String("pod", p.pod.String()), zap.Error(err))
 	}
-	p.seen = p.said.Digest != ""
-	if !p.seen {
-		r.hold(p, p.since.Add(firstLook))
-	}
-}
-
-// say keeps what the pod was told. A failure costs a look at the pod after a restart.
-func (r *Reporter) say(p *podState) {
-	if err := r.ledger.save(p.said); err != nil {
-		r.c.Log.Warn("what the pod was told cannot be kept", zap.String("pod", p.pod.String()), zap.Error(err))
+	p.multusDone = p.lastReported.Digest != ""
+	if !p.multusDone {
+		r.delayUntil(p, p.since.Add(minNetworkCheck))
 	}
 }
 
-func (r *Reporter) unsay(pod bond.Pod) {
-	if err := r.ledger.remove(pod); err != nil {
-		r.c.Log.Warn("what the pod was told cannot be removed", zap.String("pod", pod.String()), zap.Error(err))
+// saveCheckpoint saves what was reported. If it fails, a restarted agent reads the pod.
+func (r *Reporter) saveCheckpoint(p *podState) {
+	if err := r.checkpoints.save(p.lastReported); err != nil {
+		r.c.Log.Warn("cannot save status checkpoint", zap.String("pod", p.pod.String()), zap.Error(err))
+	}
+}
+
+func (r *Reporter) deleteCheckpoint(pod bond.Pod) {
+	if err := r.checkpoints.remove(pod); err != nil {
+		r.c.Log.Warn("cannot delete status checkpoint", zap.String("pod", pod.String()), zap.Error(err))
 	}
 }

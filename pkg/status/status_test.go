@@ -27,11 +27,11 @@ func sample() bond.Status {
 // A line is written when something changed, on a level that says how bad it is, and only then.
 func TestJournalTellsTransitions(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
-	j := status.NewJournal(zap.New(core))
+	j := status.NewTransitionLogger(zap.New(core))
 	s := sample()
 	tell := func(state bond.State, reason, active string) {
 		s.State, s.Reason, s.Active = state, reason, active
-		j.Tell(s)
+		j.Report(s)
 	}
 	tell(bond.StateReady, "", "net1")
 	tell(bond.StateReady, "", "net1")
@@ -40,7 +40,7 @@ func TestJournalTellsTransitions(t *testing.T) {
 	tell(bond.StateDown, "net2 is lost, too", "")
 	tell(bond.StateReady, "", "net2")
 	tell(bond.StateReady, "", "net1")
-	if n := j.Count()[bond.StateReady]; n != 1 {
+	if n := j.BondsByState()[bond.StateReady]; n != 1 {
 		t.Errorf("%d bonds ready, want 1", n)
 	}
 	j.Forget(s.Key)

@@ -9,17 +9,17 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// WriteTable prints bonds and their members for a person, with ages relative to now.
-// What comes from a pod (names) is printed quoted where it holds unprintable characters.
+// WriteTable prints bonds and their members as text, with ages relative to now.
+// Names come from pods: those with unprintable characters are quoted.
 func WriteTable(w io.Writer, all []bond.Status, now time.Time) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "POD\tBOND\tSTATE\tMODE\tMAC\tMTU\tACTIVE\tREPAIRS\tLAST REPAIR")
 	for i := range all {
 		s := &all[i]
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%d\t%s\t%d\t%s\n",
-			safe(s.Pod.String()), safe(s.Key.IfName), s.State, s.Mode, s.MAC, s.MTU, dash(safe(s.Active)), s.Repairs, lastRepair(s.Last, now))
+			quoteUnsafe(s.Pod.String()), quoteUnsafe(s.Key.IfName), s.State, s.Mode, s.MAC, s.MTU, dash(quoteUnsafe(s.Active)), s.Repairs, lastRepair(s.Last, now))
 		for _, m := range s.Members {
-			fmt.Fprintf(t, "\t  %s\t%s\t%s\t\t\t\t\t%s\n", safe(m.Name), m.State, dash(string(m.PCI)), since(m.Since, now))
+			fmt.Fprintf(t, "\t  %s\t%s\t%s\t\t\t\t\t%s\n", quoteUnsafe(m.Name), m.State, dash(string(m.PCI)), sinceText(m.Since, now))
 		}
 	}
 	if err := t.Flush(); err != nil {
@@ -28,17 +28,17 @@ func WriteTable(w io.Writer, all []bond.Status, now time.Time) error {
 	for i := range all {
 		s := &all[i]
 		if s.Reason != "" {
-			fmt.Fprintf(w, "\n%s %s: %s\n", safe(s.Pod.String()), safe(s.Key.IfName), safe(s.Reason))
+			fmt.Fprintf(w, "\n%s %s: %s\n", quoteUnsafe(s.Pod.String()), quoteUnsafe(s.Key.IfName), quoteUnsafe(s.Reason))
 		}
 		for _, warning := range s.Warnings {
-			fmt.Fprintf(w, "\n%s %s: warning: %s\n", safe(s.Pod.String()), safe(s.Key.IfName), safe(warning))
+			fmt.Fprintf(w, "\n%s %s: warning: %s\n", quoteUnsafe(s.Pod.String()), quoteUnsafe(s.Key.IfName), quoteUnsafe(warning))
 		}
 	}
 	return nil
 }
 
-// safe keeps a name that a pod chose from writing to the terminal.
-func safe(s string) string {
+// quoteUnsafe quotes a name with characters that a terminal could interpret.
+func quoteUnsafe(s string) string {
 	q := fmt.Sprintf("%+q", s)
 	if q == `"`+s+`"` {
 		return s
@@ -58,14 +58,14 @@ func lastRepair(r *bond.Repair, now time.Time) string {
 		return "-"
 	}
 	took := time.Duration(r.Took) * time.Millisecond
-	who := r.Member
-	if who == "" {
-		who = "bond"
+	subject := r.Member
+	if subject == "" {
+		subject = "bond"
 	}
-	return fmt.Sprintf("%s %s, took %s, %s ago", safe(who), r.Cause, took, now.Sub(r.At).Round(time.Second))
+	return fmt.Sprintf("%s %s, took %s, %s ago", quoteUnsafe(subject), r.Cause, took, now.Sub(r.At).Round(time.Second))
 }
 
-func since(t time.Time, now time.Time) string {
+func sinceText(t time.Time, now time.Time) string {
 	if t.IsZero() {
 		return ""
 	}

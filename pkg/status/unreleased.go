@@ -11,41 +11,41 @@ import (
 // EventUnreleased is the reason of the event that addresses of a pod's bond remain allocated.
 const EventUnreleased = "BondAddressesNotReleased"
 
-// maxUnreleased bounds how many such events wait for the API server. Those that do not fit are tried again with the next look.
+// maxUnreleased bounds how many such events wait for the API server. Further ones are queued by a later reconcile.
 const maxUnreleased = 64
 
-// unreleased is an event to come.
+// unreleased is an event to be sent.
 type unreleased struct {
 	pod     bond.Pod
 	message string
 }
 
-// noteUnreleased makes an event, once per bond, if addresses of a bond that is Deleting remain allocated. r.mu is held.
-func (r *Reporter) noteUnreleased(s *bond.Status) {
+// queueUnreleased queues an event, once per bond, if addresses of a bond that is Deleting remain allocated. It needs r.mu.
+func (r *Reporter) queueUnreleased(s *bond.Status) {
 	if s.Unreleased == "" || r.unreleased[s.Key] {
 		return
 	}
-	pod := r.admit(s)
+	pod := r.podOf(s)
 	if pod == (bond.Pod{}) {
 		r.unreleased[s.Key] = true
 		return
 	}
 	message := s.Key.IfName + ": its addresses remain allocated, and the agent tries again to release them: " + s.Unreleased
 	select {
-	case r.failures <- unreleased{pod, message}:
+	case r.unreleasedQueue <- unreleased{pod, message}:
 		r.unreleased[s.Key] = true
 	default:
 	}
 }
 
-// announceUnreleased sends the events until ctx ends.
-func (r *Reporter) announceUnreleased(ctx context.Context) {
+// sendUnreleased sends the events until ctx ends.
+func (r *Reporter) sendUnreleased(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case f := <-r.failures:
-			r.events.Event(reference(f.pod), corev1.EventTypeWarning, EventUnreleased, clean(f.message, maxMessage))
+		case f := <-r.unreleasedQueue:
+			r.events.Event(podReference(f.pod), corev1.EventTypeWarning, EventUnreleased, sanitize(f.message, maxMessage))
 		}
 	}
 }

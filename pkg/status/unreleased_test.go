@@ -19,14 +19,14 @@ func TestEventOfUnreleasedAddresses(t *testing.T) {
 		p := podN(1)
 		s.add(p)
 		b := bondOf(p, "bond0")
-		r.Tell(b)
+		r.Report(b)
 		pass(5 * time.Second)
 		wantCalls(t, s, 1, 1)
 		b.State, b.Reason = bond.StateDeleting, "the addresses remain allocated"
-		r.Tell(b) // no release has failed yet
+		r.Report(b) // no release has failed yet
 		for attempt := range 3 {
 			b.Unreleased = "IPAM host-local DEL: no such file" + strings.Repeat("!", attempt)
-			r.Tell(b)
+			r.Report(b)
 			pass(time.Minute)
 		}
 		if got := s.reasons(); !slices.Equal(got, []string{status.EventUnreleased}) {
@@ -38,7 +38,7 @@ func TestEventOfUnreleasedAddresses(t *testing.T) {
 		wantCalls(t, s, 0, 0)
 		r.Forget(b.Key)
 		pass(time.Minute)
-		r.Tell(b) // another ADD and DEL of the same bond
+		r.Report(b) // another ADD and DEL of the same bond
 		pass(time.Minute)
 		if got := s.reasons(); len(got) != 2 {
 			t.Errorf("events %q, want two", got)

@@ -60,7 +60,7 @@ var scenes = []scene{
 }
 
 var (
-	ready    = []string{`"msg":"bond"`, `"state":"Ready"`}
+	ready    = []string{`"msg":"bond state changed"`, `"state":"Ready"`}
 	released = []string{"released what the plugin had left"}
 )
 

@@ -125,7 +125,7 @@ func releasedVF(ctx context.Context, s *scene) error {
 			return err
 		}
 		reported, err := s.sees(ctx, "a report of the released VF", func(l Line) bool {
-			return l.Msg == "bond" && c.is(l) && l.State == "Degraded" && strings.Contains(l.Reason, vf.pci)
+			return l.Msg == "bond state changed" && c.is(l) && l.State == "Degraded" && strings.Contains(l.Reason, vf.pci)
 		})
 		if err != nil {
 			return err

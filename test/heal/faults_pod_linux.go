@@ -27,7 +27,7 @@ func optionDrift(ctx context.Context, s *scene) error {
 		return err
 	}
 	stuck, err := s.sees(ctx, "Stuck", func(l Line) bool {
-		return l.Msg == "bond" && p.is(l) && l.State == "Stuck" && strings.Contains(l.Reason, "failOverMac")
+		return l.Msg == "bond state changed" && p.is(l) && l.State == "Stuck" && strings.Contains(l.Reason, "failOverMac")
 	})
 	if err != nil {
 		return err
@@ -79,7 +79,7 @@ func decoy(ctx context.Context, s *scene) error {
 		return err
 	}
 	reported, err := s.sees(ctx, "a report of the decoy", func(l Line) bool {
-		return l.Msg == "bond" && p.is(l) && strings.Contains(l.Reason, `kind "dummy"`)
+		return l.Msg == "bond state changed" && p.is(l) && strings.Contains(l.Reason, `kind "dummy"`)
 	})
 	if err != nil {
 		return err
@@ -149,7 +149,9 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 	if err = s.giveBack("igbvf takes the VF again", func() error { return bindVF(lost) }); err != nil {
 		return err
 	}
-	gone, err := s.sees(ctx, "that the netns is gone", func(l Line) bool { return l.Msg == "bond" && c.is(l) && strings.Contains(l.Reason, "netns") })
+	gone, err := s.sees(ctx, "that the netns is gone", func(l Line) bool {
+		return l.Msg == "bond state changed" && c.is(l) && strings.Contains(l.Reason, "netns")
+	})
 	if err != nil {
 		return err
 	}
@@ -174,7 +176,7 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 	if err := c.cniDel(ctx, okdConfig, BondName); err != nil {
 		return err
 	}
-	if _, err := s.sees(ctx, "the end of the record", func(l Line) bool { return l.Msg == "bond is off the record" && l.Bond == c.id+"@"+BondName }); err != nil {
+	if _, err := s.sees(ctx, "the end of the record", func(l Line) bool { return l.Msg == "bond record removed" && l.Bond == c.id+"@"+BondName }); err != nil {
 		return err
 	}
 	s.result.Outcome = "VF in the host, agent quiet"

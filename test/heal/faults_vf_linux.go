@@ -108,7 +108,7 @@ func functionReset(ctx context.Context, s *scene) error {
 		return err
 	}
 	down, err := s.sees(ctx, "net1 without carrier", func(l Line) bool {
-		return l.Msg == "bond" && p.is(l) && strings.Contains(l.Reason, "no carrier")
+		return l.Msg == "bond state changed" && p.is(l) && strings.Contains(l.Reason, "no carrier")
 	})
 	if err != nil {
 		return err
@@ -121,12 +121,12 @@ func functionReset(ctx context.Context, s *scene) error {
 	s.say("the agent sets it down and up")
 	answer, err := s.sees(ctx, "what came of the bounce", func(l Line) bool {
 		return p.is(l) && (l.Msg == "repaired" && l.Member == net1 ||
-			l.Msg == "bond" && strings.Contains(l.Reason, "did not help"))
+			l.Msg == "bond state changed" && strings.Contains(l.Reason, "did not help"))
 	})
 	if err != nil {
 		return err
 	}
-	if answer.Msg == "bond" {
+	if answer.Msg == "bond state changed" {
 		s.result.Outcome = "bounced, then reported"
 		s.say("the agent reports: %s", answer.Reason)
 		err := s.giveBack("igbvf lets go of it and takes it again", func() error {
@@ -169,7 +169,7 @@ func pfDown(ctx context.Context, s *scene) error {
 		return err
 	}
 	state := func(p *Pod, want string) func(Line) bool {
-		return func(l Line) bool { return l.Msg == "bond" && p.is(l) && l.State == want }
+		return func(l Line) bool { return l.Msg == "bond state changed" && p.is(l) && l.State == want }
 	}
 	for _, p := range s.r.Pods() {
 		if _, err := s.sees(ctx, "pod "+p.Name+" Degraded", state(p, "Degraded")); err != nil {

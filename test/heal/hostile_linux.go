@@ -101,7 +101,7 @@ func (s *scene) attack(ctx context.Context, do func(context.Context, *scene) (fu
 func (a attack) during(ctx context.Context, s *scene) error {
 	for _, text := range a.reports {
 		l, err := s.sees(ctx, "a report of "+text, func(l Line) bool {
-			return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, text)
+			return l.Msg == "bond state changed" && s.r.A.is(l) && strings.Contains(l.Reason, text)
 		})
 		if err != nil {
 			return err

@@ -43,7 +43,7 @@ func lockedVF(ctx context.Context, s *scene) error {
 		return err
 	}
 	busy, err := s.sees(ctx, "a report of the lock", func(l Line) bool {
-		return l.Msg == "bond" && a.is(l) && strings.Contains(l.Reason, "another process works on that VF")
+		return l.Msg == "bond state changed" && a.is(l) && strings.Contains(l.Reason, "another process works on that VF")
 	})
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func busyCard(ctx context.Context, s *scene) error {
 		}, func() error {
 			// The VF is in the host, and its PF does not list it before the last one has its driver.
 			_, err := s.sees(ctx, "a report that the PF is busy", func(l Line) bool {
-				return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, "does not report the VF yet")
+				return l.Msg == "bond state changed" && s.r.A.is(l) && strings.Contains(l.Reason, "does not report the VF yet")
 			})
 			if err != nil {
 				return err

@@ -268,7 +268,7 @@ func (r *Rig) useAgent(ctx context.Context, args ...string) error {
 // looked waits until an agent that started after a place in the log has looked at both pods.
 func (r *Rig) looked(ctx context.Context, place int) error {
 	for _, p := range r.Pods() {
-		if _, _, err := r.log.await(ctx, place, func(l Line) bool { return l.Msg == "bond" && p.is(l) }); err != nil {
+		if _, _, err := r.log.await(ctx, place, func(l Line) bool { return l.Msg == "bond state changed" && p.is(l) }); err != nil {
 			return errWaited("the agent's first look at pod "+p.Name, err)
 		}
 	}

@@ -105,7 +105,7 @@ func flappingPF(ctx context.Context, s *scene) error {
 		return fmt.Errorf("the agent changed something in pod %s %d times during the storm, want none", s.r.A.Name, n)
 	}
 	// The state is Degraded all the time; whether the PF has a carrier, which the reason says, may differ.
-	if n := s.count(isA("bond")); n > seconds/2 {
+	if n := s.count(isA("bond state changed")); n > seconds/2 {
 		return fmt.Errorf("the agent logged %d reports about pod %s in %d s", n, s.r.A.Name, seconds)
 	}
 	for _, p := range s.r.Pods() {
@@ -156,7 +156,7 @@ func operator(ctx context.Context, s *scene) error {
 		return s.whole(ctx, s.r.A)
 	}
 	l, err := s.sees(ctx, "a report of repeated losses", func(l Line) bool {
-		return l.Msg == "bond" && s.r.A.is(l) && strings.Contains(l.Reason, "keeps being lost again")
+		return l.Msg == "bond state changed" && s.r.A.is(l) && strings.Contains(l.Reason, "keeps being lost again")
 	})
 	if err != nil {
 		return err

@@ -35,9 +35,9 @@ type Config struct {
 	Grace time.Duration
 	// Timeout bounds one look at one bond. Default 30 s.
 	Timeout time.Duration
-	// Tell is called after every look with how the bond stands, and Forget when its record has
+	// Report is called after every look with how the bond stands, and Forget when its record has
 	// gone. Both may be nil, are called by several workers at once, and must not block.
-	Tell   func(bond.Status)
+	Report func(bond.Status)
 	Forget func(bond.Key)
 	// Log may be nil.
 	Log *zap.Logger
@@ -75,8 +75,8 @@ func New(c Config) *Loop {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	if c.Tell == nil {
-		c.Tell = func(bond.Status) {}
+	if c.Report == nil {
+		c.Report = func(bond.Status) {}
 	}
 	if c.Forget == nil {
 		c.Forget = func(bond.Key) {}
@@ -152,7 +152,7 @@ func (l *Loop) look(ctx context.Context, k bond.Key) {
 		l.finish(k, &out) //nolint:contextcheck // the errand outlives this look
 		return
 	case out.Status.State != "":
-		l.c.Tell(out.Status)
+		l.c.Report(out.Status)
 	}
 	if out.LeaseDue {
 		l.confirm(k) //nolint:contextcheck // the errand outlives this look

@@ -96,7 +96,7 @@ func TestLooksOnceAndTells(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		var mu sync.Mutex
 		told := map[bond.Key]int{}
-		c := loop.Config{Tell: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
+		c := loop.Config{Report: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
 		var driven *loop.Loop
 		run(t, e, c, time.Hour, func(l *loop.Loop) {
 			for i := range 100 {

@@ -18,7 +18,7 @@ func (l *Loop) finish(k bond.Key, out *reconcile.Outcome) {
 	l.errands.cancel(k)
 	if out.Status.Unreleased != "" {
 		l.errands.note(k, true)
-		l.c.Tell(out.Status)
+		l.c.Report(out.Status)
 	}
 	pause := reconcile.ReleasePause(l.c.Grace, r.Releases)
 	if since := time.Since(r.Updated); since >= 0 && since < pause { // below 0 the clock was set back

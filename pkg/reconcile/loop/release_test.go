@@ -133,7 +133,7 @@ func TestUnreleasedIsReported(t *testing.T) {
 		}}
 		var told []bond.Status
 		var gone []bond.Key
-		c := loop.Config{Tell: func(s bond.Status) { told = append(told, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
+		c := loop.Config{Report: func(s bond.Status) { told = append(told, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
 		run(t, e, c, time.Minute, func(l *loop.Loop) { driven = l; l.Enqueue(key(1), "test") })
 		if len(told) != 1 || told[0].Unreleased != "no daemon" || len(gone) != 1 || len(e.released) != 0 {
 			t.Errorf("told %+v, forgotten %v, released %v", told, gone, e.released)

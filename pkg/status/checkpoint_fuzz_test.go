@@ -14,11 +14,11 @@ import (
 // pod and to no other. That can be saved, and comes back as it was.
 func FuzzLedger(f *testing.F) {
 	pod := bond.Pod{Namespace: "demo", Name: "pod", UID: "1-2"}
-	l := ledger{f.TempDir()}
-	for _, s := range []said{
+	l := checkpoints{f.TempDir()}
+	for _, s := range []podCheckpoint{
 		{Pod: pod},
-		{Pod: pod, Digest: "d", Status: "True", Bonds: map[string]saidBond{"c1@bond0": {State: bond.StateReady, Repairs: 3}}},
-		{Pod: bond.Pod{Namespace: "demo", Name: "other", UID: "1-2"}, Gone: true},
+		{Pod: pod, Digest: "d", Status: "True", Bonds: map[string]bondCheckpoint{"c1@bond0": {State: bond.StateReady, Repairs: 3}}},
+		{Pod: bond.Pod{Namespace: "demo", Name: "other", UID: "1-2"}, NotFound: true},
 	} {
 		if err := l.save(s); err != nil {
 			f.Fatal(err)
@@ -41,12 +41,12 @@ func FuzzLedger(f *testing.F) {
 		}
 		if err != nil {
 			bondtest.ErrorText(t, err)
-			if !reflect.DeepEqual(s, said{Pod: pod}) {
+			if !reflect.DeepEqual(s, podCheckpoint{Pod: pod}) {
 				t.Fatalf("of a file that cannot be read there is %+v (%v)", s, err)
 			}
 			return
 		}
-		_ = (&podState{said: s}).knownAgain()
+		_ = (&podState{lastReported: s}).bondsRestored()
 		if err = l.save(s); err != nil {
 			t.Fatal(err)
 		}

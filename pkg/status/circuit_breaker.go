@@ -1,0 +1,92 @@
+package status
+
+import (
+	"math/rand/v2"
+	"sync"
+	"time"
+)
+
+// circuitBreaker holds back all requests of the node while the API server is unavailable. It then allows one request at a
+// time (half open) until one succeeds: an outage costs the API server one request per pause and node. Pauses double up to
+// maxPause, with a jitter of half, so that nodes which failed together do not return together.
+type circuitBreaker struct {
+	minPause, maxPause time.Duration
+
+	mu      sync.Mutex
+	failed  int // requests in a row
+	until   time.Time
+	probing bool
+}
+
+// allow reports whether a request may be made now; if so, done or cancel must follow. Otherwise it returns the time to
+// wait.
+func (g *circuitBreaker) allow(now time.Time) (wait time.Duration, ok bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case now.Before(g.until):
+		return g.until.Sub(now), false
+	case g.failed > 0 && g.probing:
+		return g.minPause, false
+	}
+	g.probing = g.failed > 0
+	return 0, true
+}
+
+// maxRetryAfter bounds the Retry-After of a server: it may be a broken proxy.
+const maxRetryAfter = 10 * time.Minute
+
+// done records how a request ended: whether the API server was available, and its Retry-After (0 if none). It reports
+// whether the breaker opened or closed.
+func (g *circuitBreaker) done(now time.Time, available bool, retryAfter time.Duration) (changed bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if available {
+		changed = g.failed > 0
+		g.failed, g.probing, g.until = 0, false, time.Time{}
+		return changed
+	}
+	if now.Before(g.until) {
+		return false // sent before the pause
+	}
+	g.failed++
+	g.probing = false
+	pause := jitter(backoff(g.minPause, g.maxPause, g.failed))
+	if asked := min(retryAfter, maxRetryAfter); asked > 0 {
+		// Never sooner than requested, and not all nodes at once.
+		pause = max(pause, asked+time.Duration(rand.Float64()*float64(asked)))
+	}
+	g.until = now.Add(pause)
+	return g.failed == 1
+}
+
+// cancel ends a request whose result is not known.
+func (g *circuitBreaker) cancel() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.probing = false
+}
+
+// nextAllowed returns when the next request may be made.
+func (g *circuitBreaker) nextAllowed() time.Time {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.until
+}
+
+// backoff returns minimum for the first failure and doubles it with each further one, up to maximum.
+func backoff(minimum, maximum time.Duration, failures int) time.Duration {
+	d := minimum
+	for range failures - 1 {
+		if d >= maximum/2 {
+			return maximum
+		}
+		d *= 2
+	}
+	return min(d, maximum)
+}
+
+// jitter returns d, changed by up to half of it.
+func jitter(d time.Duration) time.Duration {
+	return d/2 + time.Duration(rand.Float64()*float64(d))
+}

@@ -1,0 +1,111 @@
+package status
+
+import (
+	"sync"
+
+	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// TransitionLogger writes one log line per change of a bond's state, reason or active member, and counts bonds for the
+// metrics. It is safe for concurrent use.
+type TransitionLogger struct {
+	log  *zap.Logger
+	mu   sync.Mutex
+	last map[bond.Key]loggedState
+	// repairs of bonds that were known before the repair
+	repairs int
+}
+
+type loggedState struct {
+	state   bond.State
+	reason  string
+	active  string
+	repairs int
+	// fighting and contested are as in bond.Status.
+	fighting, contested int
+}
+
+// bondStateChanged is the event that all changes are logged as.
+const bondStateChanged = "bond state changed"
+
+// NewTransitionLogger returns a TransitionLogger that writes to log.
+func NewTransitionLogger(log *zap.Logger) *TransitionLogger {
+	return &TransitionLogger{log: log, last: map[bond.Key]loggedState{}}
+}
+
+// Report logs the bond's state if it has changed.
+func (j *TransitionLogger) Report(s bond.Status) {
+	now := loggedState{s.State, s.Reason, s.Active, s.Repairs, s.Fighting, s.Contested}
+	j.mu.Lock()
+	before, known := j.last[s.Key]
+	j.last[s.Key] = now
+	if known {
+		j.repairs += max(0, now.repairs-before.repairs)
+	}
+	j.mu.Unlock()
+	before.repairs, before.fighting, before.contested = now.repairs, now.fighting, now.contested // the engine logs these itself
+	if known && before == now {
+		return
+	}
+	fields := []zap.Field{
+		zap.String("bond", s.Key.String()), zap.String("pod", s.Pod.String()),
+		zap.String("state", string(s.State)), zap.String("active", s.Active),
+	}
+	if known {
+		fields = append(fields, zap.String("was", string(before.state)))
+	}
+	if s.Reason != "" {
+		fields = append(fields, zap.String("reason", s.Reason))
+	}
+	switch {
+	case s.State == bond.StateDown, s.State == bond.StateStuck:
+		j.log.Error(bondStateChanged, fields...)
+	case s.State == bond.StateDegraded, s.State == bond.StateRepairing, s.Unreleased != "":
+		j.log.Warn(bondStateChanged, fields...)
+	default:
+		j.log.Info(bondStateChanged, fields...)
+	}
+}
+
+// Forget drops a bond whose record is gone.
+func (j *TransitionLogger) Forget(k bond.Key) {
+	j.mu.Lock()
+	_, known := j.last[k]
+	delete(j.last, k)
+	j.mu.Unlock()
+	if known {
+		j.log.Info("bond record removed", zap.String("bond", k.String()))
+	}
+}
+
+// BondsByState returns the number of bonds in each state.
+func (j *TransitionLogger) BondsByState() map[bond.State]int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	n := map[bond.State]int{}
+	for _, t := range j.last {
+		n[t.state]++
+	}
+	return n
+}
+
+// Fights returns the number of bonds whose repairs another writer keeps undoing, and of requested settings where the
+// other writer's value was accepted.
+func (j *TransitionLogger) Fights() (fighting, contested int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, t := range j.last {
+		fighting += min(t.fighting, 1)
+		contested += t.contested
+	}
+	return fighting, contested
+}
+
+// Repairs returns the number of repairs since the logger was made.
+func (j *TransitionLogger) Repairs() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.repairs
+}
