@@ -135,6 +135,7 @@ deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab)
 .PHONY: docs
 docs: ## Write the pages that are generated from the code
 	@go run ./docs/gen > docs/options.md
+	@go run ./docs/gen/reference > docs/reference.md
 	@go run ./docs/gen/schema > docs/status.schema.json
 
 .PHONY: clean

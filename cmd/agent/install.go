@@ -17,8 +17,8 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("agent install-cni", flag.ContinueOnError)
 	dir := fs.String("dir", "/host/opt/cni/bin", "the node's directory of CNI binaries")
 	source := fs.String("source", "", "the plugin's binary; empty means bond in the directory of this program")
-	timeout := fs.Duration("timeout", 2*time.Minute, "how long it may take, waiting for another installer included")
-	watch := fs.Bool("watch", false, "go on until SIGTERM or SIGINT, and put the plugin back whenever somebody else changes it")
+	timeout := fs.Duration("timeout", 2*time.Minute, "time limit, including the wait for another installer")
+	watch := fs.Bool("watch", false, "run until SIGTERM or SIGINT and reinstall the plugin whenever another program replaces it")
 	if err := parse(fs, args); err != nil {
 		return err
 	}

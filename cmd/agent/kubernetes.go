@@ -24,8 +24,8 @@ const noKubeconfig = "none"
 // the pod's service account.
 func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
 	const env = clientcmd.RecommendedConfigPathEnvVar
-	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "how to reach the API server: a file, several to be merged, separated as in PATH, or none for no API server; "+
-		env+" sets the default; empty means the pod's service account if there is one")
+	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "kubeconfig file, or several to be merged, separated by colons; none: no API server; "+
+		env+" sets the default; empty means the pod's service account, if any")
 }
 
 // checkpointDir is the reporter's directory below the directory of the records; previousCheckpointDir is its earlier name.

@@ -15,9 +15,42 @@ const root = "../.."
 var (
 	named    = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)(?:/[^`]*)?`")
 	declared = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)\(`)
+	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	makes    = regexp.MustCompile("`make ([a-z][a-z0-9-]*)[^`]*`|(?m)^make ([a-z][a-z0-9-]*)")
+	target   = regexp.MustCompile(`(?m)^([a-z][a-z0-9/-]*):.*## `)
+	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
-// TestNamedTestsExist: each test that a page names as proof is there, behind whatever build tag.
+// pages are the documents by path.
+func pages(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		files, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			all[file] = read(t, file)
+		}
+	}
+	if len(all) < 10 {
+		t.Fatalf("found %d documents only", len(all))
+	}
+	return all
+}
+
+func read(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestNamedTestsExist: each test that a page names as proof exists, behind whatever build tag.
 func TestNamedTestsExist(t *testing.T) {
 	exists := map[string]bool{}
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -29,27 +62,71 @@ func TestNamedTestsExist(t *testing.T) {
 		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
 			return nil
 		}
-		text, err := os.ReadFile(path)
-		for _, m := range declared.FindAllSubmatch(text, -1) {
-			exists[string(m[1])] = true
+		for _, m := range declared.FindAllStringSubmatch(read(t, path), -1) {
+			exists[m[1]] = true
 		}
-		return err
+		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, page := range []string{"SECURITY.md", "README.md"} {
-		text, err := os.ReadFile(filepath.Join(root, page))
-		if err != nil {
-			t.Fatal(err)
-		}
-		names := named.FindAllSubmatch(text, -1)
-		if len(names) == 0 && page == "SECURITY.md" {
+	for page, text := range pages(t) {
+		names := named.FindAllStringSubmatch(text, -1)
+		if len(names) == 0 && strings.HasSuffix(page, "SECURITY.md") {
 			t.Error("SECURITY.md names no test")
 		}
 		for _, m := range names {
-			if !exists[string(m[1])] {
+			if !exists[m[1]] {
 				t.Errorf("%s names %s, which does not exist", page, m[1])
+			}
+		}
+	}
+}
+
+// TestLinksLeadSomewhere: each relative link of a page leads to a file, and its fragment to a heading.
+func TestLinksLeadSomewhere(t *testing.T) {
+	all := pages(t)
+	for page, text := range all {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if strings.Contains(m[1], "://") {
+				continue
+			}
+			path, fragment, _ := strings.Cut(m[1], "#")
+			file := page
+			if path != "" {
+				file = filepath.Join(filepath.Dir(page), path)
+			}
+			if _, err := os.Stat(file); err != nil {
+				t.Errorf("%s: link %s: %v", page, m[1], err)
+			}
+			if fragment != "" && !hasHeading(all[file], fragment) {
+				t.Errorf("%s: link %s: no such heading", page, m[1])
+			}
+		}
+	}
+}
+
+// hasHeading compares as GitHub makes fragments: lower case, dashes for spaces, without punctuation.
+func hasHeading(text, fragment string) bool {
+	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		made := regexp.MustCompile("[^a-z0-9 _-]").ReplaceAllString(strings.ToLower(m[1]), "")
+		if strings.ReplaceAll(made, " ", "-") == fragment {
+			return true
+		}
+	}
+	return false
+}
+
+// TestMakeTargetsExist: each target that a page names is one that make help lists.
+func TestMakeTargetsExist(t *testing.T) {
+	targets := map[string]bool{}
+	for _, m := range target.FindAllStringSubmatch(read(t, filepath.Join(root, "Makefile")), -1) {
+		targets[m[1]] = true
+	}
+	for page, text := range pages(t) {
+		for _, m := range makes.FindAllStringSubmatch(text, -1) {
+			if name := m[1] + m[2]; !targets[name] {
+				t.Errorf("%s names make %s, which make help does not list", page, name)
 			}
 		}
 	}

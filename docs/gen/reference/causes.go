@@ -1,0 +1,52 @@
+package main
+
+import (
+	"fmt"
+	"go/ast"
+	"go/types"
+	"io"
+)
+
+// causes are the codes of findings, in the order of the code.
+func (s *source) causes() (all []string) {
+	for _, p := range s.packages {
+		if p.PkgPath != module+"/pkg/reconcile/plan" {
+			continue
+		}
+		for _, file := range p.Syntax {
+			ast.Inspect(file, func(n ast.Node) bool {
+				spec, ok := n.(*ast.ValueSpec)
+				if !ok {
+					return true
+				}
+				for i, name := range spec.Names {
+					c, isConst := p.TypesInfo.Defs[name].(*types.Const)
+					if !isConst || c.Type().String() != p.PkgPath+".Code" || i >= len(spec.Values) {
+						continue
+					}
+					if value, ok := text(p.TypesInfo, spec.Values[i]); ok {
+						all = append(all, value)
+					}
+				}
+				return true
+			})
+		}
+	}
+	return all
+}
+
+func (s *source) writeCauses(w io.Writer) {
+	known := map[string]bool{}
+	for _, cause := range s.causes() {
+		known[cause] = true
+		if causeMeanings[cause] == "" {
+			s.problem("the cause %s has no meaning in docs/gen/reference/meanings.go", cause)
+		}
+		fmt.Fprintf(w, "| `%s` | %s |\n", cause, cell(causeMeanings[cause]))
+	}
+	for cause := range causeMeanings {
+		if !known[cause] {
+			s.problem("meanings.go has the cause %s, which is not in the code", cause)
+		}
+	}
+}
