@@ -5,7 +5,7 @@
 #
 # The lanes run in two tracks at once. The guests of the lab (lab, e2e) leave much of two cores idle; compilers and all
 # other lanes get this rest, at a lower priority, so that they hardly disturb the guests' time. Each line of output
-# starts with its lane. The last lines of a lane that failed are repeated at the end.
+# starts with its lane. The last lines and the failed tests of a lane that failed are repeated at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp -d)
@@ -76,6 +76,13 @@ host_track() {
     ! wants kube || run kube build test-kube
 }
 
+# failures LANE: the failed tests of a lane, each with the lines that follow.
+failures() {
+    grep -sE -A 12 -e '--- FAIL|^=== FAIL|^panic|DATA RACE' "$log/$1" | grep -v -e '--- PASS' >"$log/failures" || return 0
+    printf '\n== what failed in %s\n' "$1"
+    head -n 80 "$log/failures"
+}
+
 # count LANE: adds a lane that has ended to the summary.
 passed=0 failed=0 skipped=0 bad=0 summary=()
 count() {
@@ -101,6 +108,7 @@ count() {
         bad=1
         printf '\n== the end of %s\n' "$lane"
         [ ! -e "$log/$lane" ] || tail -n 100 "$log/$lane"
+        failures "$lane"
     fi
     passed=$((passed + pass)) failed=$((failed + fail)) skipped=$((skipped + skip))
     summary+=("$(printf '%-5s %5d passed %3d failed %3d skipped %5ds  %s' "$lane" "$pass" "$fail" "$skip" "$took" "$verdict")")

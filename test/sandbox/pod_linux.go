@@ -84,7 +84,8 @@ func (p *Pod) Remove(ctx context.Context) error {
 
 // Kill kills its process, and returns when containerd knows.
 func (p *Pod) Kill(ctx context.Context) error {
-	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil {
+	// After the end of its shim containerd kills the process, too.
+	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err
 	}
 	return until(ctx, "containerd sees the end of "+p.ID, func(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/zap/zaptest"
 
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -114,9 +115,13 @@ func (r *rig) kept() {
 	if n := r.k.Released(r.living.ID); n != 0 {
 		r.Fatalf("the living pod's bond was released %d times", n)
 	}
-	out, err := r.k.Engine.Inspect(r.Context(), bondOf(r.living.ID))
-	if err != nil || !out.Observed.SandboxAlive || len(out.Plan.Actions) != 0 || r.lease(r.living) == "" {
-		r.Fatalf("the living pod's bond: %+v, %v; lease %q", out.Status, err, r.lease(r.living))
+	var out reconcile.Outcome
+	must(r.T, until(r.Context(), "an observation between the changes of other links", func(ctx context.Context) (err error) {
+		out, err = r.k.Engine.Inspect(ctx, bondOf(r.living.ID))
+		return err
+	}))
+	if !out.Observed.SandboxAlive || len(out.Plan.Actions) != 0 || r.lease(r.living) == "" {
+		r.Fatalf("the living pod's bond: %+v, actions %v; lease %q", out.Status, out.Plan.Actions, r.lease(r.living))
 	}
 }
 
