@@ -46,11 +46,11 @@ func doctorFlags(s *doctorSettings) *flag.FlagSet {
 	return fs
 }
 
-// errLacking makes the exit status 1; the report has said why.
-var errLacking = errors.New("the node lacks something")
+// errNotReady makes the exit status 1; the report has said why.
+var errNotReady = errors.New("the node lacks something")
 
-// examine tells what this node lacks.
-func examine(ctx context.Context, args []string, out io.Writer) error {
+// runDoctor tells what this node lacks.
+func runDoctor(ctx context.Context, args []string, out io.Writer) error {
 	var s doctorSettings
 	if err := parse(doctorFlags(&s), args); err != nil {
 		return err
@@ -76,7 +76,7 @@ func examine(ctx context.Context, args []string, out io.Writer) error {
 		return err
 	}
 	if report.Lacking > 0 {
-		return fmt.Errorf("%w: %d of %d checks failed", errLacking, report.Lacking, len(report.Findings))
+		return fmt.Errorf("%w: %d of %d checks failed", errNotReady, report.Lacking, len(report.Findings))
 	}
 	return nil
 }

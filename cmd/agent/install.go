@@ -29,9 +29,9 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 		}
 		*source = beside
 	}
-	config, tell := install.Config{Source: *source, Dir: *dir}, func(r install.Result) { tellInstalled(out, r) }
+	config, report := install.Config{Source: *source, Dir: *dir}, func(r install.Result) { printInstalled(out, r) }
 	if *watch {
-		return install.Keep(ctx, config, tell)
+		return install.Keep(ctx, config, report)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("waited for %s", *timeout))
 	defer cancel()
@@ -39,11 +39,11 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	tell(r)
+	report(r)
 	return nil
 }
 
-func tellInstalled(out io.Writer, r install.Result) {
+func printInstalled(out io.Writer, r install.Result) {
 	if r.Kept != "" {
 		fmt.Fprintf(out, "kept the plugin that was there as %s\n", r.Kept)
 	}

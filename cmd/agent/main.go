@@ -1,5 +1,5 @@
-// Command agent keeps the pod bonds of a node: it watches, repairs and tells. This
-// package is flags, logging, signals and wiring; there is no logic in it.
+// Command agent watches, repairs and reports the pod bonds of a node. This package has flags, logging, signals and wiring,
+// and no logic.
 package main
 
 import (
@@ -24,10 +24,10 @@ type command struct {
 
 func commands() []command {
 	return []command{
-		{"run", "keep the bonds of this node until SIGTERM or SIGINT", run},
+		{"run", "repair and report the bonds of this node until SIGTERM or SIGINT", run},
 		{"status", "show the bonds of this node, whether or not an agent runs", showStatus},
 		{"install-cni", "put the CNI plugin into the directory of CNI binaries, atomically", installCNI},
-		{"doctor", "tell what this node lacks, and what to do about it", examine},
+		{"doctor", "check this node, and show what to do about failed checks", runDoctor},
 		{"version", "print the version", showVersion},
 	}
 }

@@ -43,14 +43,14 @@ func runFlags(s *settings) *flag.FlagSet {
 	fs.DurationVar(&s.resync, "resync", 0, "mean interval at which every bond is reconciled without an event; 0 means 45s")
 	fs.DurationVar(&s.grace, "grace", 0, "how long to wait before finishing a release that the plugin started; 0 means 30s")
 	fs.DurationVar(&s.patience.Carrier, "carrier-patience", 0, "how long a member may lack carrier while its PF has it, before it is set down and up once; 0 means 15s")
-	fs.DurationVar(&s.patience.Flap, "flap", 0, "a member lost again within this time of its return, twice in a row, is held back; 0 means 30s")
+	fs.DurationVar(&s.patience.Flap, "flap-window", 0, "a member lost again within this time of its return, twice in a row, is held back; 0 means 30s")
 	fs.DurationVar(&s.patience.SetupQuiet, "setup-quiet", 0, "time without a change by another writer after which pod set-up counts as complete, if neither runtime nor API server shows its end; 0 means 10s")
 	fs.DurationVar(&s.patience.SetupTimeout, "setup-timeout", 0, "longest time after ADD until pod set-up counts as complete; 0 means 60s")
 	fs.StringVar(&s.sysctlNet, "sysctl-net", os.Getenv(sysctlNetEnv), "directory sys/net of a writable procfs, for containers where /proc/sys is read-only; empty means /proc/sys/net; "+sysctlNetEnv+" sets the default")
 	return fs
 }
 
-// run is the agent.
+// run runs the agent until ctx ends.
 func run(ctx context.Context, args []string, _ io.Writer) error {
 	var s settings
 	if err := parse(runFlags(&s), args); err != nil {
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer log.Sync() //nolint:errcheck // a terminal cannot be synced, and there is nobody left to tell
+	defer log.Sync() //nolint:errcheck // a terminal cannot be synced
 	if f := doctor.Kernel(); f.Level != doctor.OK {
 		log.Error("kernel not supported", zap.String("found", f.Found), zap.String("todo", f.Do))
 	}
@@ -71,16 +71,16 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 	group, ctx := errgroup.WithContext(ctx)
 	health := newHealth()
 	group.Go(func() error {
-		return serveHealth(ctx, s.listen, health, func(err error) { log.Warn("probes", zap.Error(err)) })
+		return serveHealth(ctx, s.listen, health, func(err error) { log.Warn("health endpoint error", zap.Error(err)) })
 	})
-	group.Go(func() error { return alone(ctx, &s, records, health, log) })
+	group.Go(func() error { return withAgentLock(ctx, &s, records, health, log) })
 	return group.Wait()
 }
 
-// alone keeps the bonds once no other agent does.
-func alone(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
+// withAgentLock runs the agent under the lock of the node's agent, for which it waits.
+func withAgentLock(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
 	unlock, err := records.LockAgent(ctx, func(pid int) {
-		log.Warn("not alone: another agent keeps the bonds of this node; waiting for it to end", zap.Int("itsPID", pid), zap.String("stateDir", s.stateDir))
+		log.Warn("another agent is running on this node; waiting for its lock", zap.Int("otherPID", pid), zap.String("stateDir", s.stateDir))
 	})
 	if ctx.Err() != nil {
 		return nil
@@ -89,7 +89,7 @@ func alone(ctx context.Context, s *settings, records *store.Store, health *healt
 		return err
 	}
 	defer unlock()
-	return keep(ctx, s, records, health, log)
+	return runAgent(ctx, s, records, health, log)
 }
 
 func newLogger(format, level string) (*zap.Logger, error) {
@@ -101,7 +101,7 @@ func newLogger(format, level string) (*zap.Logger, error) {
 	switch format {
 	case "json":
 		c = zap.NewProductionConfig()
-		c.Sampling = nil // a storm is when every line counts
+		c.Sampling = nil // every line counts in a storm
 		c.EncoderConfig.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	case "console":
 		c = zap.NewDevelopmentConfig()

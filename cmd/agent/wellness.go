@@ -25,7 +25,7 @@ type health struct{ handler atomic.Pointer[http.Handler] }
 func newHealth() *health {
 	h := new(health)
 	h.set(newHealthHandler(nil, []probe{{"agent", func() error {
-		return errors.New("bonds are not kept by this agent yet: it is starting, or waits for another one to end")
+		return errors.New("this agent is not running yet: it is starting, or waits for the lock of another agent")
 	}}}, nil))
 	return h
 }
@@ -36,16 +36,16 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*h.handler.Load()).ServeHTTP(w, r)
 }
 
-// keeping: from now on health is that of the hub and the loop. Records that cannot be listed make the agent
+// started: from now on health is that of the hub and the loop. Records that cannot be listed make the agent
 // not ready; a restart would not help.
-func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, resync time.Duration, metrics *prometheus.Registry) {
-	resyncs := func() uint64 { return hub.Stats().Resyncs }
+func (h *health) started(monitor *watch.Monitor, worker *loop.Loop, resync time.Duration, metrics *prometheus.Registry) {
+	resyncs := func() uint64 { return monitor.Stats().Resyncs }
 	live := []probe{
 		{"watching", stalled(max(stallLimit, 3*resync), resyncs, func() bool { return true })},
 		{"converging", stalled(stallLimit, worker.Done, worker.Busy)},
 	}
 	ready := []probe{{"watching", func() error {
-		if hub.Stats().Relists == 0 {
+		if monitor.Stats().Relists == 0 {
 			return errors.New("the records have not been listed yet")
 		}
 		return nil
@@ -54,12 +54,12 @@ func (h *health) keeping(hub *watch.Hub, worker *loop.Loop, resync time.Duration
 }
 
 // newMetrics gathers what the rooms count.
-func newMetrics(journal *status.TransitionLogger, told reporter, hub *watch.Hub, worker *loop.Loop) (*prometheus.Registry, error) {
+func newMetrics(transitions *status.TransitionLogger, reporter reporter, monitor *watch.Monitor, worker *loop.Loop) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
 	errs := []error{
 		all.Register(collectors.NewGoCollector()),
 		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		journal.Register(all), told.Register(all),
+		transitions.Register(all), reporter.Register(all),
 		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bondkeeper_failed_releases", Help: "Bonds of ended pods whose addresses remain allocated because the last release failed, for example because the IPAM plugin failed.",
 		}, func() float64 { return float64(worker.FailedReleases()) })),
@@ -70,10 +70,10 @@ func newMetrics(journal *status.TransitionLogger, told reporter, hub *watch.Hub,
 	}{
 		{"bondkeeper_kernel_events_total", "Kernel events read, without those that the filter in the kernel drops.", func(s watch.Stats) uint64 { return s.Events }},
 		{"bondkeeper_kernel_events_relevant_total", "Kernel events that concerned a bond of this node.", func(s watch.Stats) uint64 { return s.Relevant }},
-		{"bondkeeper_kernel_event_overruns_total", "Times when kernel events may have been lost; every bond was looked at again.", func(s watch.Stats) uint64 { return s.Overruns }},
+		{"bondkeeper_kernel_event_overruns_total", "Times when kernel events may have been lost; every bond was reconciled.", func(s watch.Stats) uint64 { return s.Overruns }},
 	} {
 		errs = append(errs, all.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 {
-			return float64(c.value(hub.Stats()))
+			return float64(c.value(monitor.Stats()))
 		})))
 	}
 	return all, errors.Join(errs...)

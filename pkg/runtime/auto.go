@@ -10,15 +10,15 @@ import (
 	"sync"
 )
 
-// usual are the endpoints where runtimes are found.
-var usual = []string{
+// defaultEndpoints are the usual places of runtimes.
+var defaultEndpoints = []string{
 	"containerd:///run/containerd/containerd.sock",
 	"containerd:///run/k3s/containerd/containerd.sock",
 	"cri:///run/crio/crio.sock",
 }
 
-// auto is the one runtime that is there. It is looked for until it is found, for the agent may
-// start before it, and then stays.
+// auto uses the one runtime that it finds. It looks again until it finds one, because the agent may start first, and then
+// stays with it.
 type auto struct {
 	candidates []string
 
@@ -29,7 +29,7 @@ type auto struct {
 func newAuto(candidates []string) *auto { return &auto{candidates: candidates} }
 
 func (a *auto) Sandboxes(ctx context.Context) ([]string, error) {
-	r, err := a.find()
+	r, err := a.resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -37,7 +37,7 @@ func (a *auto) Sandboxes(ctx context.Context) ([]string, error) {
 }
 
 func (a *auto) Populated(ctx context.Context) ([]string, error) {
-	r, err := a.find()
+	r, err := a.resolve()
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +45,8 @@ func (a *auto) Populated(ctx context.Context) ([]string, error) {
 }
 
 func (a *auto) Events(ctx context.Context, wake func()) {
-	follow(ctx, func(ctx context.Context) error {
-		r, err := a.find()
+	resubscribe(ctx, func(ctx context.Context) error {
+		r, err := a.resolve()
 		if err == nil {
 			r.Events(ctx, wake)
 		}
@@ -55,8 +55,8 @@ func (a *auto) Events(ctx context.Context, wake func()) {
 }
 
 func (a *auto) Stops(ctx context.Context, stopped func(string)) {
-	follow(ctx, func(ctx context.Context) error {
-		r, err := a.find()
+	resubscribe(ctx, func(ctx context.Context) error {
+		r, err := a.resolve()
 		if err == nil {
 			r.Stops(ctx, stopped)
 		}
@@ -73,28 +73,28 @@ func (a *auto) Close() error {
 	return a.found.Close()
 }
 
-// find does not choose between two: which of them has the pods cannot be seen from outside, and the
-// wrong one would say of every pod that it has gone.
-func (a *auto) find() (Runtime, error) {
+// resolve does not choose between two runtimes: which one has the pods cannot be seen from outside, and for the wrong one
+// every pod is gone.
+func (a *auto) resolve() (Runtime, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.found != nil {
 		return a.found, nil
 	}
-	var there []string
+	var present []string
 	for _, endpoint := range a.candidates {
 		_, socket, _ := strings.Cut(endpoint, "://")
 		switch _, err := os.Stat(socket); {
 		case err == nil:
-			there = append(there, endpoint)
+			present = append(present, endpoint)
 		case !errors.Is(err, fs.ErrNotExist):
 			return nil, fmt.Errorf("look for a container runtime: %w", err)
 		}
 	}
-	if len(there) != 1 {
-		return nil, fmt.Errorf("container runtime: found %d sockets %q, want one of %q; name the endpoint", len(there), there, a.candidates)
+	if len(present) != 1 {
+		return nil, fmt.Errorf("container runtime: found %d sockets %q, want one of %q; name the endpoint", len(present), present, a.candidates)
 	}
-	r, err := Open(there[0])
+	r, err := Open(present[0])
 	a.found = r
 	return r, err
 }

@@ -10,19 +10,18 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// criNamespace is where containerd keeps what its CRI made (k8sContainerdNamespace in
-// internal/cri/constants).
+// criNamespace is the containerd namespace of its CRI plugin (k8sContainerdNamespace in internal/cri/constants).
 const criNamespace = "k8s.io"
 
-// sandboxContainers are the containers that stand for a sandbox; the label is the CRI plugin's.
+// sandboxContainers are the containers that represent a sandbox; the label is the CRI plugin's.
 const sandboxContainers = `labels."io.cri-containerd.kind"==sandbox`
 
-// podContainers are the containers of pods. Each names its sandbox since containerd 1.7 (WithSandbox in
-// internal/cri/server/container_create.go); an older one's shows nothing here.
+// podContainers are the containers of pods. They name their sandbox since containerd 1.7 (WithSandbox in
+// internal/cri/server/container_create.go).
 const podContainers = `labels."io.cri-containerd.kind"==container`
 
-// sandboxEvents are those after which a sandbox may be gone. The exit of a task is none:
-// a sandbox whose process has died is there until somebody removes it.
+// sandboxEvents are those after which a sandbox may be gone. A task exit is not one: a sandbox whose process has ended
+// remains until it is removed.
 var sandboxEvents = []string{
 	`namespace==k8s.io,topic=="/containers/delete"`,
 	`namespace==k8s.io,topic=="/sandboxes/exit"`,
@@ -44,9 +43,9 @@ func openContainerd(socket string) (*containerdRuntime, error) {
 	return &containerdRuntime{client: c, endpoint: socket}, nil
 }
 
-// Sandboxes joins two lists. A sandbox is in the sandbox store (containerd 1.7 and later) from
-// before its netns is made, but not one that an older containerd made; its container is there
-// only once CNI has returned, and never where the runtime needs none.
+// Sandboxes joins two lists. The sandbox store (containerd 1.7 and later) has a sandbox before its netns is made, but none
+// that an older containerd made. A sandbox's container exists only after CNI has returned, and never if the runtime needs
+// none.
 func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 	containers, err := r.client.ContainerService().List(ctx, sandboxContainers)
 	if err != nil {
@@ -63,10 +62,10 @@ func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 	for i := range sandboxes {
 		ids = append(ids, sandboxes[i].ID)
 	}
-	return unique(ids), nil
+	return sortedUnique(ids), nil
 }
 
-// Populated does not go by the container that stands for a sandbox: with a user namespace that one runs before CNI.
+// Populated ignores the containers that represent sandboxes: with a user namespace such a container runs before CNI.
 func (r *containerdRuntime) Populated(ctx context.Context) ([]string, error) {
 	containers, err := r.client.ContainerService().List(ctx, podContainers)
 	if err != nil {
@@ -78,14 +77,14 @@ func (r *containerdRuntime) Populated(ctx context.Context) ([]string, error) {
 			ids = append(ids, id)
 		}
 	}
-	return unique(ids), nil
+	return sortedUnique(ids), nil
 }
 
 func (r *containerdRuntime) Events(ctx context.Context, wake func()) {
-	follow(ctx, func(ctx context.Context) error {
+	resubscribe(ctx, func(ctx context.Context) error {
 		events, errs := r.client.Subscribe(ctx, sandboxEvents...)
 		select {
-		case err := <-errs: // it was not opened
+		case err := <-errs: // it could not be opened
 			return err
 		default:
 		}
@@ -99,10 +98,10 @@ func (r *containerdRuntime) Events(ctx context.Context, wake func()) {
 	})
 }
 
-// Stops hears the exits of all processes, of which the first of a sandbox's container counts: that container has the
-// sandbox's ID. Which IDs are sandboxes is left to the caller.
+// Stops uses the exits of all processes. That of a sandbox's container has the sandbox's ID. Callers must ignore IDs that
+// are not sandboxes.
 func (r *containerdRuntime) Stops(ctx context.Context, stopped func(string)) {
-	follow(ctx, func(ctx context.Context) error {
+	resubscribe(ctx, func(ctx context.Context) error {
 		events, errs := r.client.Subscribe(ctx, taskExits)
 		for {
 			select {

@@ -11,7 +11,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// maxMessage bounds a list of sandboxes, in bytes; the kubelet allows the same.
+// maxMessage bounds a list of sandboxes, in bytes; the kubelet has the same limit.
 const maxMessage = 16 << 20
 
 type criRuntime struct {
@@ -33,37 +33,36 @@ func openCRI(socket string) (*criRuntime, error) {
 	return &criRuntime{conn: conn, client: cri.NewRuntimeServiceClient(conn), endpoint: socket}, nil
 }
 
-// Sandboxes asks without a filter, so that those that are not ready are listed as well: the
-// kubelet may still end them.
+// Sandboxes uses no filter, so that sandboxes that are not ready are listed as well: the kubelet may still stop them.
 func (r *criRuntime) Sandboxes(ctx context.Context) ([]string, error) {
-	answer, err := r.client.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
+	response, err := r.client.ListPodSandbox(ctx, &cri.ListPodSandboxRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("CRI at %s: list sandboxes: %w", r.endpoint, err)
 	}
 	var ids []string
-	for _, s := range answer.GetItems() {
+	for _, s := range response.GetItems() {
 		ids = append(ids, s.GetId())
 	}
-	return unique(ids), nil
+	return sortedUnique(ids), nil
 }
 
-// Populated asks without a filter: a container that has exited already shows as much.
+// Populated uses no filter: a container that has exited counts as well.
 func (r *criRuntime) Populated(ctx context.Context) ([]string, error) {
-	answer, err := r.client.ListContainers(ctx, &cri.ListContainersRequest{})
+	response, err := r.client.ListContainers(ctx, &cri.ListContainersRequest{})
 	if err != nil {
 		return nil, fmt.Errorf("CRI at %s: list containers: %w", r.endpoint, err)
 	}
 	var ids []string
-	for _, c := range answer.GetContainers() {
+	for _, c := range response.GetContainers() {
 		ids = append(ids, c.GetPodSandboxId())
 	}
-	return unique(ids), nil
+	return sortedUnique(ids), nil
 }
 
-// Events needs GetContainerEvents, which not every runtime has (CRI-O: enable_pod_events). Without it
-// nothing is told, and who asks has to ask from time to time.
+// Events needs GetContainerEvents, which not every runtime supports (CRI-O: enable_pod_events). Without it there are no
+// events, and callers must poll.
 func (r *criRuntime) Events(ctx context.Context, wake func()) {
-	follow(ctx, func(ctx context.Context) error {
+	resubscribe(ctx, func(ctx context.Context) error {
 		stream, err := r.client.GetContainerEvents(ctx, &cri.GetEventsRequest{})
 		if err != nil {
 			return err
@@ -83,7 +82,7 @@ func (r *criRuntime) Events(ctx context.Context, wake func()) {
 
 // Stops needs the same events. A sandbox's own container has the sandbox's ID.
 func (r *criRuntime) Stops(ctx context.Context, stopped func(string)) {
-	follow(ctx, func(ctx context.Context) error {
+	resubscribe(ctx, func(ctx context.Context) error {
 		stream, err := r.client.GetContainerEvents(ctx, &cri.GetEventsRequest{})
 		if err != nil {
 			return err
@@ -102,8 +101,8 @@ func (r *criRuntime) Stops(ctx context.Context, stopped func(string)) {
 
 func (r *criRuntime) Close() error { return r.conn.Close() }
 
-// unique are the IDs, sorted, each once.
-func unique(ids []string) []string {
+// sortedUnique sorts the IDs and removes duplicates.
+func sortedUnique(ids []string) []string {
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }

@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// reconnectWithin bounds the waits between tries to reach a runtime that is away.
+// reconnectWithin bounds the pause between attempts to connect to a runtime that is unavailable.
 const reconnectWithin = 5 * time.Second
 
-// The waits before a stream of events that ended is opened again. One that a runtime does not
-// have at all ends at once each time, so the longest wait is what it costs.
+// The pauses before a stream of events that ended is opened again. If a runtime does not support one it ends at once each
+// time, so maxRetry determines the cost.
 const (
-	firstRetry = time.Second
-	lastRetry  = time.Minute
+	minRetry = time.Second
+	maxRetry = time.Minute
 )
 
-// follow keeps a stream of events open until ctx ends. stream calls wake once it is open, for
-// nobody knows what was missed before, and with each event; it returns when the stream ended.
-// Why it ended is told by Sandboxes, to those whom it concerns.
-func follow(ctx context.Context, stream func(context.Context) error) {
-	wait := firstRetry
+// resubscribe opens a stream of events again and again until ctx ends. stream calls wake when it is open, because events may
+// have been missed before, and for each event; it returns when the stream has ended. Errors are reported by Sandboxes, not
+// here.
+func resubscribe(ctx context.Context, stream func(context.Context) error) {
+	wait := minRetry
 	for {
 		began := time.Now()
 		_ = stream(ctx)
-		if time.Since(began) > lastRetry {
-			wait = firstRetry
+		if time.Since(began) > maxRetry {
+			wait = minRetry
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, lastRetry)
+		wait = min(2*wait, maxRetry)
 	}
 }

@@ -1,8 +1,3 @@
-// Package runtime knows which sandboxes a node's container runtime has: containerd through
-// its own client, any other (CRI-O) through the CRI.
-//
-// It only asks. It changes nothing in a runtime, and knows neither bonds nor records; who
-// is to be released is decided elsewhere.
 package runtime
 
 import (
@@ -13,53 +8,49 @@ import (
 	"path/filepath"
 )
 
-// Runtime tells which sandboxes there are. Implementations are safe for concurrent use.
+// Runtime lists sandboxes. Implementations are safe for concurrent use.
 type Runtime interface {
-	// Sandboxes are the IDs of all sandboxes that the runtime has, in whatever state: running,
-	// stopped, or half made. The list is complete; where it cannot be had, there is an error and
-	// nothing is known. A runtime that hangs makes it wait until ctx ends.
-	//
-	// An empty list is an answer, too. Whether it can be true is for the caller to judge.
+	// Sandboxes returns the IDs of all sandboxes of the runtime, in any state: running, stopped, or being made. The list is
+	// complete, or there is an error. It may wait until ctx ends if the runtime hangs. Callers must decide whether an empty
+	// list is plausible.
 	Sandboxes(ctx context.Context) ([]string, error)
-	// Populated are the IDs of the sandboxes that have a container. The kubelet creates the first one when RunPodSandbox
-	// has returned, and with it ADD of every network. The list is complete, or there is an error.
+	// Populated returns the IDs of the sandboxes that have a container. The kubelet creates the first one after RunPodSandbox,
+	// and so ADD of every network, has returned. The list is complete, or there is an error.
 	Populated(ctx context.Context) ([]string, error)
-	// Events calls wake when a sandbox may have gone, and whenever such news may have been
-	// missed, until ctx ends. It needs no runtime to be there and follows one that comes and goes.
-	// wake is called from one goroutine and must not block.
+	// Events calls wake when a sandbox may be gone and when events may have been missed, until ctx ends. The runtime may come
+	// and go. wake is called by one goroutine and must not block.
 	Events(ctx context.Context, wake func())
-	// Stops calls stopped with the ID of each sandbox whose process has ended, as soon as the runtime reports it, until ctx
-	// ends. Such a sandbox never runs again: its networks are deleted next. What happens while the runtime is away, or
-	// before the call, is not reported. stopped is called from one goroutine and must not block.
+	// Stops calls stopped with the ID of each sandbox whose process has ended, until ctx ends. Such a sandbox never runs
+	// again: its networks are deleted next. Ends before the call or while the runtime is unavailable are not reported. stopped
+	// is called by one goroutine and must not block.
 	Stops(ctx context.Context, stopped func(id string))
-	// Close lets go of the runtime. Nothing else may be called after it.
+	// Close releases the runtime. No other method may be called after it.
 	Close() error
 }
 
-// The endpoints that are no URL.
+// The endpoints that are not URLs.
 const (
-	// Auto is the one runtime whose socket is in a usual place.
+	// Auto uses the one runtime whose socket is in a usual place.
 	Auto = "auto"
-	// None knows nothing.
+	// None uses no runtime.
 	None = "none"
 )
 
-// ErrNone is what there is to know without a runtime.
-var ErrNone = errors.New("no container runtime is asked")
+// ErrNone is returned if no runtime is configured.
+var ErrNone = errors.New("no container runtime is configured")
 
-// Open is the runtime at an endpoint:
+// Open returns the runtime at an endpoint:
 //
 //	auto                                               the one whose socket is in a usual place
-//	none                                               nothing is known: Sandboxes answers ErrNone
+//	none                                               no runtime: Sandboxes returns ErrNone
 //	containerd:///run/containerd/containerd.sock       containerd by its own API (1.7 and later)
 //	cri:///run/crio/crio.sock                          any runtime, by the CRI (v1)
 //
-// The error says what is wrong with the endpoint. Nothing is connected yet: a runtime
-// that is not there may come later.
+// Errors are about the endpoint. Nothing is connected yet: the runtime may start later.
 func Open(endpoint string) (Runtime, error) {
 	switch endpoint {
 	case Auto:
-		return newAuto(usual), nil
+		return newAuto(defaultEndpoints), nil
 	case None:
 		return none{}, nil
 	}
@@ -76,7 +67,7 @@ func Open(endpoint string) (Runtime, error) {
 	return nil, fmt.Errorf("runtime endpoint %q: scheme %q is not known, want containerd or cri", endpoint, u.Scheme)
 }
 
-// none is no runtime.
+// none is the Runtime without a runtime.
 type none struct{}
 
 func (none) Sandboxes(context.Context) ([]string, error) { return nil, ErrNone }

@@ -194,7 +194,7 @@ func TestFollowBacksOff(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		n := 0
-		follow(ctx, func(context.Context) error { n++; return errors.New("no events here") })
+		resubscribe(ctx, func(context.Context) error { n++; return errors.New("no events here") })
 		if n < 60 || n > 70 {
 			t.Errorf("asked %d times in an hour", n)
 		}
@@ -203,10 +203,10 @@ func TestFollowBacksOff(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		n := 0
-		follow(ctx, func(ctx context.Context) error {
+		resubscribe(ctx, func(ctx context.Context) error {
 			n++
 			select {
-			case <-time.After(2 * lastRetry):
+			case <-time.After(2 * maxRetry):
 			case <-ctx.Done():
 			}
 			return errors.New("it ended")
@@ -224,8 +224,8 @@ func TestStopped(t *testing.T) {
 		t.Error("known before it stopped")
 	}
 	for i := range maxStopped + 1 {
-		s.Note(strconv.Itoa(i))
-		s.Note(strconv.Itoa(i))
+		s.Add(strconv.Itoa(i))
+		s.Add(strconv.Itoa(i))
 	}
 	if s.Has("0") || !s.Has("1") || !s.Has(strconv.Itoa(maxStopped)) || len(s.order) != maxStopped || len(s.ids) != maxStopped {
 		t.Errorf("0: %t, 1: %t; %d and %d remembered", s.Has("0"), s.Has("1"), len(s.order), len(s.ids))

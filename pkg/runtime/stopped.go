@@ -2,10 +2,10 @@ package runtime
 
 import "sync"
 
-// maxStopped bounds what Stopped remembers: a sandbox matters for the moments between its end and its networks'.
+// maxStopped bounds the IDs in Stopped: they matter only until the sandbox's networks are deleted.
 const maxStopped = 4096
 
-// Stopped remembers the sandboxes that a runtime reported as stopped, so that nobody has to ask it. The zero value is
+// Stopped is the set of sandboxes that the runtime reported as stopped, so that callers need not query it. The zero value is
 // ready. It is safe for concurrent use.
 type Stopped struct {
 	mu    sync.Mutex
@@ -13,8 +13,8 @@ type Stopped struct {
 	order []string
 }
 
-// Note remembers an ID; the oldest of too many is forgotten.
-func (s *Stopped) Note(id string) {
+// Add adds an ID. If there are too many the oldest is removed.
+func (s *Stopped) Add(id string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ids[id] {
@@ -31,7 +31,7 @@ func (s *Stopped) Note(id string) {
 	s.order = append(s.order, id)
 }
 
-// Has reports whether an ID was noted.
+// Has reports whether an ID was added.
 func (s *Stopped) Has(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -7,36 +7,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Watched is what has to be known of one record to tell which events concern it.
-type Watched struct {
-	Key     bond.Key
-	Sandbox bond.Sandbox
-	// Members are the PCI addresses of the bond's members, PFs those of the physical functions
-	// that the members stand on. Empty addresses and repetitions are passed over.
-	Members []bond.PCIAddress
-	PFs     []bond.PCIAddress
-}
-
-// WatchedOf is the part of a record that the Hub needs.
-func WatchedOf(r *bond.Record) Watched {
-	w := Watched{Key: r.Key, Sandbox: r.Sandbox}
-	for i := range r.Members {
-		w.Members = append(w.Members, r.Members[i].PCI)
-		if vf := r.Members[i].VF; vf != nil {
-			w.PFs = append(w.PFs, vf.PF)
-		}
-	}
-	return w
-}
-
-// Sink takes the keys. Enqueue is called from several goroutines and must not block: while it
-// does, events pile up in the kernel until they are lost. Cause is for the log; it holds
-// nothing that a pod can choose.
+// Sink takes the keys. Enqueue is called by several goroutines and must not block: meanwhile events pile up in the kernel
+// until they are lost. cause is for the log and has nothing that a pod can choose.
 type Sink interface {
 	Enqueue(key bond.Key, cause string)
 }
 
-// The causes that are not about one link.
+// The causes that do not concern one link.
 const (
 	CauseStart   = "start"
 	CauseResync  = "resync"
@@ -46,24 +23,23 @@ const (
 	CauseSandbox = "sandbox gone"
 )
 
-// Config says what a Hub watches and how.
+// Config configures a Monitor.
 type Config struct {
-	// Dir is the directory of the records. It is looked for again for as long as it is missing.
+	// Dir is the directory of the records. While it is missing it is tried again.
 	Dir string
-	// KeyOf tells which record a file in Dir holds by its name; false for files that hold none.
+	// KeyOf returns the key of the record with that file name in Dir, false if it is not a record's.
 	KeyOf func(file string) (bond.Key, bool)
-	// List answers all records, tombstones included. An error means that nothing is known
-	// now; it is asked again a second later. Called from one goroutine at a time.
-	List func() ([]Watched, error)
-	// ReceiveBuffer is the socket's buffer in bytes, of which the kernel allots twice as much; 0 means 8 MiB,
-	// some thousands of events. It is a bound, not memory taken.
+	// List returns all records, tombstones included. After an error it is called again a second later. It is called by one
+	// goroutine at a time.
+	List func() ([]*bond.Record, error)
+	// ReceiveBuffer is the limit of the socket's buffer in bytes, of which the kernel allots twice as much; 0 means 8 MiB,
+	// some thousands of events.
 	ReceiveBuffer int
-	// Resync is the mean period after which every key is handed out again; each period
-	// is up to a third shorter or longer. 0 means 45 s.
+	// Resync is the mean period after which every key is enqueued again; each period is up to a third shorter or longer. 0
+	// means 45 s.
 	Resync time.Duration
-	// Problem is told what went wrong and is being worked around; once when it begins,
-	// not each time it is tried again. Called from several goroutines. Nil drops it.
-	Problem func(error)
+	// OnError is called with errors that the Monitor recovers from, once per problem, by several goroutines. It may be nil.
+	OnError func(error)
 }
 
 const (
@@ -71,7 +47,7 @@ const (
 	defaultResync        = 45 * time.Second
 )
 
-// withDefaults checks cfg and fills what was left open.
+// withDefaults checks cfg and sets defaults.
 func (cfg Config) withDefaults() (Config, error) {
 	switch {
 	case cfg.Dir == "":
@@ -87,21 +63,20 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Resync == 0 {
 		cfg.Resync = defaultResync
 	}
-	if cfg.Problem == nil {
-		cfg.Problem = func(error) {}
+	if cfg.OnError == nil {
+		cfg.OnError = func(error) {}
 	}
 	return cfg, nil
 }
 
-// Stats counts since the Hub was made.
+// Stats has counters since the Monitor was made.
 type Stats struct {
-	// Events are kernel messages read, without those that the socket's filter drops; Relevant those of them that
-	// concerned a bond of ours.
+	// Events counts the kernel messages read, without those that the socket's filter drops; Relevant counts those that
+	// concerned a bond.
 	Events, Relevant uint64
-	// Overruns are receive errors, after each of which events may be lost; Reopens the sockets
-	// opened because of that. They differ while a new socket cannot be had.
+	// Overruns counts receive errors, after each of which events may be lost; Reopens counts the sockets opened after them.
+	// They differ while no new socket can be opened.
 	Overruns, Reopens uint64
-	// Relists are the times when the records were listed, Resyncs the times when a look at all bonds was
-	// due for no reason but time.
+	// Relists counts listings of the records, Resyncs the periods after which every key was enqueued.
 	Relists, Resyncs uint64
 }

@@ -12,17 +12,16 @@ import (
 )
 
 // manyPods are n bonds of two VFs each, on two PFs.
-func manyPods(n int) []Watched {
-	all := make([]Watched, n)
+func manyPods(n int) []*bond.Record {
+	all := make([]*bond.Record, n)
 	for i := range all {
 		all[i] = watched(fmt.Sprintf("%064x", i), uint64(i))
-		all[i].Members = []bond.PCIAddress{bond.PCIAddress(fmt.Sprintf("0000:03:%02x.%d", i/8, i%8)), bond.PCIAddress(fmt.Sprintf("0000:04:%02x.%d", i/8, i%8))}
-		all[i].PFs = []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}
+		all[i].Members = vfs("0000:01:00.0", fmt.Sprintf("0000:03:%02x.%d", i/8, i%8), "0000:02:00.0", fmt.Sprintf("0000:04:%02x.%d", i/8, i%8))
 	}
 	return all
 }
 
-func indexOf(all []Watched) *index {
+func indexOf(all []*bond.Record) *index {
 	return newIndex(all, noNSID, func(s bond.Sandbox) (int32, error) { return int32(s.Inode), nil })
 }
 
@@ -77,7 +76,7 @@ func TestReceiveIsFree(t *testing.T) {
 	if n != 0 {
 		t.Errorf("%v allocations", n)
 	}
-	if n := l.hub.events.Load(); n < runs {
+	if n := l.monitor.events.Load(); n < runs {
 		t.Errorf("%d events were read, want %d at least", n, runs)
 	}
 }
@@ -174,10 +173,10 @@ func BenchmarkSubscribe256(b *testing.B) {
 		all[i].Sandbox = sandbox(b)
 	}
 	l, sink := listenTo(b, indexOf(nil))
-	k := newKeeper(l.hub, sink)
+	k := newRecordWatcher(l.monitor, sink)
 	b.ReportAllocs()
 	for b.Loop() {
-		if idx := k.subscribe(all, l.hub.index.Load()); len(idx.sandboxes) != len(all) {
+		if idx := k.subscribe(all, l.monitor.index.Load()); len(idx.sandboxes) != len(all) {
 			b.Fatalf("%d of %d sandboxes have an ID", len(idx.sandboxes), len(all))
 		}
 	}

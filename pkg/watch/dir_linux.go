@@ -7,7 +7,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// dirWatch tells of changes in one directory. A nil dirWatch tells of none.
+// dirWatch reports changes in one directory. A nil dirWatch reports none.
 type dirWatch struct {
 	events <-chan fsnotify.Event
 	errors <-chan error
@@ -25,12 +25,12 @@ func openDir(dir string) (*dirWatch, error) {
 	return &dirWatch{events: w.Events, errors: w.Errors, stop: func() error { return end(w) }}, nil
 }
 
-// end waits for the watcher's goroutine, which Close does not quite do.
+// end closes the watcher and waits for its goroutine, which Close does not quite do.
 func end(w *fsnotify.Watcher) error {
 	if err := w.Close(); err != nil {
 		return fmt.Errorf("end a file watcher: %w", err)
 	}
-	for range w.Events { // what is left is of no interest; the goroutine closes it last
+	for range w.Events { // the goroutine closes it last
 	}
 	return nil
 }
@@ -44,6 +44,6 @@ func (d *dirWatch) channels() (<-chan fsnotify.Event, <-chan error) {
 
 func (d *dirWatch) close() {
 	if d != nil {
-		_ = d.stop() // a watch that is given up
+		_ = d.stop() // the watch has failed already
 	}
 }

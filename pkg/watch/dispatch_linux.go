@@ -9,43 +9,43 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// dispatch hands out the keys of all messages in data, which came from the netns with the ID nsid,
-// or from the host's own (noNSID). Most concern nobody: until that is known, nothing is allocated.
+// dispatch enqueues the keys for all messages in data. They came from the netns with the ID nsid, or from the host's
+// (noNSID). Most messages concern no bond; for these nothing is allocated.
 func (l *listener) dispatch(data []byte, nsid int32) {
-	idx := l.hub.index.Load()
+	idx := l.monitor.index.Load()
 	for {
 		m, rest, ok := next(data)
 		if !ok {
 			return
 		}
 		data = rest
-		l.hub.events.Add(1)
-		if l.handOut(idx, &m, nsid) {
-			l.hub.relevant.Add(1)
+		l.monitor.events.Add(1)
+		if l.enqueue(idx, &m, nsid) {
+			l.monitor.relevant.Add(1)
 		}
 	}
 }
 
-// handOut says whether m concerned a bond.
-func (l *listener) handOut(idx *index, m *message, nsid int32) bool {
+// enqueue reports whether m concerned a bond.
+func (l *listener) enqueue(idx *index, m *message, nsid int32) bool {
 	switch m.kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		inPod := idx.sandboxes[nsid]
 		byDevice := l.deviceEvent(idx, m, inPod)
-		return l.handAll(inPod, m) || byDevice
+		return l.enqueueAll(inPod, m) || byDevice
 	case unix.RTM_DELADDR, unix.RTM_DELROUTE:
-		return l.handAll(idx.sandboxes[nsid], m)
+		return l.enqueueAll(idx.sandboxes[nsid], m)
 	case unix.RTM_NEWROUTE:
-		// What is added takes nothing away, unless it replaced a route: that is told by this alone.
-		return m.flags&unix.NLM_F_REPLACE != 0 && l.handAll(idx.sandboxes[nsid], m)
+		// A new route takes nothing away, unless it replaced one: no other message reports that.
+		return m.flags&unix.NLM_F_REPLACE != 0 && l.enqueueAll(idx.sandboxes[nsid], m)
 	case unix.RTM_DELNSID:
 		return l.sandboxGone(idx, m, nsid)
 	}
 	return false
 }
 
-// handAll gives the cause of a pod's event to all keys of the pod.
-func (l *listener) handAll(keys []bond.Key, m *message) bool {
+// enqueueAll enqueues all keys of a pod with the cause of its event.
+func (l *listener) enqueueAll(keys []bond.Key, m *message) bool {
 	if len(keys) == 0 {
 		return false
 	}
@@ -68,9 +68,8 @@ func (l *listener) handAll(keys []bond.Key, m *message) bool {
 	return true
 }
 
-// deviceEvent hands out the keys that a link event concerns by the PCI function, in whatever
-// netns it is: a member that came back is in the host's, one that somebody took may be in any. The keys
-// inPod get the event anyway.
+// deviceEvent enqueues the keys that a link event concerns by its PCI function, in any netns: a member that came back is
+// in the host's, and one that was moved can be in any. The keys inPod get the event anyway.
 func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 	d := idx.devices[bond.PCIAddress(m.parent)] // does not allocate
 	if d == nil {
@@ -88,7 +87,7 @@ func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 			}
 		}
 	}
-	if !l.turned(d, m) {
+	if !l.pfStateChanged(d, m) {
 		return len(d.members) > 0
 	}
 	cause := fmt.Sprintf("PF %s %s ifindex %d", d.pci, what, m.index)
@@ -100,11 +99,10 @@ func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 	return true
 }
 
-// turned says whether a PF's event tells something new about it: another netdev, up or carrier.
-// A PF also tells of each VF setting that is written (do_setlink in net/core/rtnetlink.c), so that
-// without this one repair would look at every bond on the PF several times. What was told
-// before an overrun counts for nothing.
-func (l *listener) turned(d *device, m *message) bool {
+// pfStateChanged reports whether a PF's event has a new netdev, up flag or carrier. The kernel also sends an event of the
+// PF for each VF setting that is written (do_setlink in net/core/rtnetlink.c). Without this check one repair would cause
+// several reconciles of each bond on the PF. States from before an overrun do not count.
+func (l *listener) pfStateChanged(d *device, m *message) bool {
 	if len(d.onPF) == 0 {
 		return false
 	}
@@ -112,15 +110,15 @@ func (l *listener) turned(d *device, m *message) bool {
 	if m.kind == unix.RTM_NEWLINK {
 		now = uint64(uint32(m.index))<<32 | uint64(m.state&(unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP))
 	}
-	if now == l.told[d.pci] && now != 0 {
+	if now == l.pfState[d.pci] && now != 0 {
 		return false
 	}
-	l.told[d.pci] = now
+	l.pfState[d.pci] = now
 	return true
 }
 
-// sandboxGone hands out the keys of a netns that lost its ID, which happens only when it ends. The
-// index is not changed here: the ID may already be another netns's, so all are asked for again.
+// sandboxGone enqueues the keys of a netns that lost its ID, which happens only when it ends. The index is not changed
+// here: the ID may belong to another netns already, so all IDs are read again.
 func (l *listener) sandboxGone(idx *index, m *message, nsid int32) bool {
 	if nsid != idx.self {
 		return false // an ID among those that a pod's netns has for others
@@ -133,7 +131,7 @@ func (l *listener) sandboxGone(idx *index, m *message, nsid int32) bool {
 		l.sink.Enqueue(k, CauseSandbox)
 	}
 	select {
-	case l.hub.verify <- struct{}{}:
+	case l.monitor.verify <- struct{}{}:
 	default:
 	}
 	return true

@@ -217,8 +217,8 @@ func TestOverrun(t *testing.T) {
 			<-hold
 		}
 	}
-	h := start(t, r, sink, func(h *Hub) { h.cfg.ReceiveBuffer = 1 }) // the kernel makes it its least
-	mark(t, ours)                                                    // the reader now waits in the sink
+	h := start(t, r, sink, func(h *Monitor) { h.cfg.ReceiveBuffer = 1 }) // the kernel makes it its least
+	mark(t, ours)                                                        // the reader now waits in the sink
 	in(t, ours.Sandbox, func() error {
 		for range 100 {
 			if err := errors.Join(netlink.LinkSetDown(link("b")), setUpLink("b")); err != nil {
@@ -270,7 +270,7 @@ func TestDeadSandbox(t *testing.T) {
 	netnstest.Delete(t, gone.Sandbox.Path)
 	moved.Sandbox.Inode++
 	r, sink := newRecords(t), newSink()
-	for _, w := range []Watched{gone, moved, live} {
+	for _, w := range []*bond.Record{gone, moved, live} {
 		r.put(t, w)
 	}
 	start(t, r, sink)

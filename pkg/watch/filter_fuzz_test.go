@@ -13,8 +13,8 @@ import (
 // anyPod is an index in which every netns ID of the test is a pod's, so that each message that can concern a bond does.
 func anyPod() *index {
 	w := watched("a", 1)
-	w.Members, w.PFs = []bond.PCIAddress{"0000:01:10.0"}, []bond.PCIAddress{"0000:01:00.0"}
-	idx := newIndex([]Watched{w}, 7, func(bond.Sandbox) (int32, error) { return 1, nil })
+	w.Members = vfs("0000:01:00.0", "0000:01:10.0")
+	idx := newIndex([]*bond.Record{w}, 7, func(bond.Sandbox) (int32, error) { return 1, nil })
 	idx.sandboxes[7] = []bond.Key{w.Key}
 	return idx
 }
@@ -53,7 +53,7 @@ func FuzzEventFilter(f *testing.F) {
 			return
 		}
 		data = data[:len(data)-len(rest)] // the kernel runs the filter on one message
-		clear(l.told)
+		clear(l.pfState)
 		*sink = (*sink)[:0]
 		l.dispatch(data, nsid)
 		passed, err := vm.Run(data)

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// eventFilter accepts the messages that handOut can do something with. The kernel runs it before it puts a message
-// into the socket's buffer (do_one_broadcast in net/netlink/af_netlink.c), so a pod that adds routes or addresses all day
-// fills no buffer and wakes nobody. A filter cannot see which netns a message comes from. Every notification of
-// these groups is a datagram of one message, so its first message stands for the whole.
+// eventFilter accepts the messages that enqueue can use. The kernel runs it before it puts a message into the socket's
+// buffer (do_one_broadcast in net/netlink/af_netlink.c). So a pod that adds routes or addresses all day neither fills the
+// buffer nor wakes the agent. A filter cannot see which netns a message comes from. Every notification of these groups is
+// a datagram of one message, so it is enough to check the first.
 func eventFilter() ([]bpf.RawInstruction, error) {
 	const (
 		kind, flags, family = 4, 6, unix.SizeofNlMsghdr // offsets of nlmsg_type, nlmsg_flags and ifi_family
@@ -28,7 +28,7 @@ func eventFilter() ([]bpf.RawInstruction, error) {
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: loaded(unix.RTM_DELADDR), SkipTrue: 7},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: loaded(unix.RTM_DELNSID), SkipTrue: 6},
 		bpf.RetConstant{Val: 0},
-		// A link: not what a bridge tells of its ports besides.
+		// A link, but not a bridge's additional message about its ports.
 		bpf.LoadAbsolute{Off: family, Size: 1},
 		bpf.JumpIf{Cond: bpf.JumpEqual, Val: unix.AF_UNSPEC, SkipTrue: 3, SkipFalse: 2},
 		// A new route: only one that replaced another.
@@ -39,7 +39,7 @@ func eventFilter() ([]bpf.RawInstruction, error) {
 	})
 }
 
-// loaded is a netlink value, which is in the host's byte order, as the filter loads it, which is in the network's.
+// loaded returns a netlink value, which is in the host's byte order, as the filter loads it: in network byte order.
 func loaded(v uint16) uint32 {
 	return uint32(binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, v)))
 }

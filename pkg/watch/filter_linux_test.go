@@ -10,6 +10,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // Everything that handOut acts on passes the kernel's filter, and nothing else reaches the socket's buffer.
@@ -66,7 +68,7 @@ func removeAddress(l netlink.Link, cidr string) error {
 }
 
 // addRoutes makes n events in the pod, each by a route that is added.
-func addRoutes(t *testing.T, w Watched, n int) {
+func addRoutes(t *testing.T, w *bond.Record, n int) {
 	t.Helper()
 	in(t, w.Sandbox, func() error {
 		l, err := netlink.LinkByName("a")
@@ -116,7 +118,7 @@ func TestFloodOfAPod(t *testing.T) {
 		mark(t, w)
 	}
 	l, _ := listenTo(t, indexOf(nil))
-	l.hub.index.Store(newIndex([]Watched{w}, noNSID, ids.assign))
+	l.monitor.index.Store(newIndex([]*bond.Record{w}, noNSID, ids.assign))
 	err = l.read(t.Context(), s)
 	if !errors.Is(err, unix.ENOBUFS) || !strings.Contains(err.Error(), "come from the pod of bond "+w.Key.String()) {
 		t.Errorf("after a flood of link events: %v", err)

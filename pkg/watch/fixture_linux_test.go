@@ -92,7 +92,7 @@ func (s *fakeSink) settleFor(quiet time.Duration) {
 type records struct {
 	dir string
 	mu  sync.Mutex
-	all []Watched
+	all []*bond.Record
 	err error
 	// onList, when set, is called by each listing.
 	onList func()
@@ -100,7 +100,7 @@ type records struct {
 
 func newRecords(t testing.TB) *records { return &records{dir: t.TempDir()} }
 
-func (r *records) list() ([]Watched, error) {
+func (r *records) list() ([]*bond.Record, error) {
 	r.mu.Lock()
 	onList := r.onList
 	r.mu.Unlock()
@@ -113,10 +113,10 @@ func (r *records) list() ([]Watched, error) {
 }
 
 // put writes a record as the store does: under another name first.
-func (r *records) put(t testing.TB, w Watched) {
+func (r *records) put(t testing.TB, w *bond.Record) {
 	t.Helper()
 	r.mu.Lock()
-	r.all = append(slices.DeleteFunc(r.all, func(o Watched) bool { return o.Key == w.Key }), w)
+	r.all = append(slices.DeleteFunc(r.all, func(o *bond.Record) bool { return o.Key == w.Key }), w)
 	r.mu.Unlock()
 	name := filepath.Join(r.dir, w.Key.String()+".json")
 	if err := errors.Join(os.WriteFile(name+".tmp1", nil, 0o600), os.Rename(name+".tmp1", name)); err != nil {
@@ -127,7 +127,7 @@ func (r *records) put(t testing.TB, w Watched) {
 func (r *records) remove(t testing.TB, key bond.Key) {
 	t.Helper()
 	r.mu.Lock()
-	r.all = slices.DeleteFunc(r.all, func(o Watched) bool { return o.Key == key })
+	r.all = slices.DeleteFunc(r.all, func(o *bond.Record) bool { return o.Key == key })
 	r.mu.Unlock()
 	if err := os.Remove(filepath.Join(r.dir, key.String()+".json")); err != nil {
 		t.Fatal(err)
@@ -145,13 +145,13 @@ func (r *records) config(t testing.TB) Config {
 		List: r.list,
 		// Long enough that no test sees a resync that did not ask for one.
 		Resync:  time.Hour,
-		Problem: func(err error) { t.Log(err) },
+		OnError: func(err error) { t.Log(err) },
 	}
 }
 
 // start runs a Hub until the test ends, and answers when it has handed out all records; with none, it
 // may not have begun.
-func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Hub)) *Hub {
+func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *Monitor {
 	t.Helper()
 	h, err := New(r.config(t))
 	if err != nil {
@@ -207,9 +207,9 @@ func in(t testing.TB, s bond.Sandbox, f func() error) {
 }
 
 // pod is a record and its sandbox, which has a veth pair a–b, both up, a with 192.0.2.1/24 and 2001:db8::1/64.
-func pod(t testing.TB, id string) Watched {
+func pod(t testing.TB, id string) *bond.Record {
 	t.Helper()
-	w := Watched{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: sandbox(t)}
+	w := &bond.Record{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: sandbox(t)}
 	in(t, w.Sandbox, func() error {
 		return errors.Join(addVeth("a", "b"), setUpLink("a"), setUpLink("b"),
 			addAddress("a", "192.0.2.1/24"), addAddress("a", "2001:db8::1/64"))
@@ -242,7 +242,7 @@ func addAddress(name, cidr string) error {
 
 // mark makes an event in the pod that concerns it. As events are read in order, whatever was to be
 // handed out for earlier ones has been when this one's comes.
-func mark(t testing.TB, w Watched) {
+func mark(t testing.TB, w *bond.Record) {
 	t.Helper()
 	in(t, w.Sandbox, func() error {
 		l, err := netlink.LinkByName("b")

@@ -11,52 +11,52 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// retryPeriod is how long something that cannot be opened or listed is left alone.
+// retryPeriod is the pause before something that could not be opened or listed is tried again.
 const retryPeriod = time.Second
 
-// listener reads events and hands out the keys that they concern. It belongs to one goroutine.
+// listener reads events and enqueues the keys that they concern. It is used by one goroutine.
 type listener struct {
-	hub  *Hub
-	sink Sink
-	// told is what a PF's last event said: its ifindex and its up and carrier flags.
-	told map[bond.PCIAddress]uint64
+	monitor *Monitor
+	sink    Sink
+	// pfState is from a PF's last event: its ifindex and its up and carrier flags.
+	pfState map[bond.PCIAddress]uint64
 }
 
-func newListener(h *Hub, sink Sink) *listener {
-	return &listener{hub: h, sink: sink, told: map[bond.PCIAddress]uint64{}}
+func newListener(m *Monitor, sink Sink) *listener {
+	return &listener{monitor: m, sink: sink, pfState: map[bond.PCIAddress]uint64{}}
 }
 
-// run reads s until ctx ends. After any error it starts over with a new socket: the kernel
-// says only once that it dropped messages, and is silent about those that it drops until the old
-// socket has been read empty (netlink_overrun in net/netlink/af_netlink.c).
+// run reads s until ctx ends. After any error it opens a new socket: the kernel reports only once that it dropped
+// messages, and goes on dropping them until the old socket has been read empty (netlink_overrun in
+// net/netlink/af_netlink.c).
 func (l *listener) run(ctx context.Context, s *socket) {
 	for s != nil {
 		err := l.read(ctx, s)
 		if ctx.Err() != nil {
 			return
 		}
-		l.hub.loss.Store(&loss{err})
-		l.hub.overruns.Add(1)
+		l.monitor.lastOverrun.Store(&overrunError{err})
+		l.monitor.overruns.Add(1)
 		if s = l.reopen(ctx); s != nil {
-			l.hub.reopens.Add(1)
-			clear(l.told)
+			l.monitor.reopens.Add(1)
+			clear(l.pfState)
 			select {
-			case l.hub.relist <- CauseOverrun:
+			case l.monitor.relist <- CauseOverrun:
 			default:
 			}
 		}
 	}
 }
 
-// reopen tries until it has a socket; nil when ctx ended first.
+// reopen tries until it has a socket. It returns nil if ctx ended first.
 func (l *listener) reopen(ctx context.Context) *socket {
 	for reported := false; ; reported = true {
-		s, err := l.hub.openSocket(l.hub.cfg.ReceiveBuffer)
+		s, err := l.monitor.openSocket(l.monitor.cfg.ReceiveBuffer)
 		if err == nil {
 			return s
 		}
 		if !reported {
-			l.hub.cfg.Problem(fmt.Errorf("watch: no events until the socket can be opened, only resyncs: %w", err))
+			l.monitor.cfg.OnError(fmt.Errorf("watch: no events until the socket can be opened, only resyncs: %w", err))
 		}
 		select {
 		case <-ctx.Done():
@@ -66,19 +66,19 @@ func (l *listener) reopen(ctx context.Context) *socket {
 	}
 }
 
-// read hands out the keys of what arrives on s until an error or the end of ctx, and closes s.
+// read enqueues the keys for what arrives on s until an error or the end of ctx, and closes s.
 func (l *listener) read(ctx context.Context, s *socket) error {
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)
-		_ = s.close() // wakes receive; nobody is interested in the socket any more
+		_ = s.close() // wakes receive
 	})
 	defer func() {
 		if !stop() {
 			<-closed
 			return
 		}
-		_ = s.close() // it is given up for its error already
+		_ = s.close() // it has failed already
 	}()
 	for {
 		data, nsid, err := s.receive()
@@ -92,10 +92,10 @@ func (l *listener) read(ctx context.Context, s *socket) error {
 	}
 }
 
-// sampled is how many of the messages that an overrun leaves in the buffer are read to find out who sent them.
+// sampled is how many of the messages that an overrun leaves in the buffer are read to find their senders.
 const sampled = 1000
 
-// source says, for the log, where most of the messages in a buffer that overran come from. They are dropped.
+// source describes, for the log, where most messages in the buffer came from at an overrun. They are dropped.
 func (l *listener) source(s *socket) string {
 	from, total, most := map[int32]int{}, 0, noNSID
 	for total < sampled {
@@ -112,7 +112,7 @@ func (l *listener) source(s *socket) string {
 		}
 	}
 	name := fmt.Sprintf("the netns with ID %d, which has no bond of ours", most)
-	if keys := l.hub.index.Load().sandboxes[most]; most == noNSID {
+	if keys := l.monitor.index.Load().sandboxes[most]; most == noNSID {
 		name = "the host's netns"
 	} else if len(keys) > 0 {
 		name = "the pod of bond " + keys[0].String()

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// message is what matters of one rtnetlink message. All of it comes from the kernel,
-// but a pod can make the kernel send nearly anything.
+// message has the parts of an rtnetlink message that are used. It comes from the kernel, but a pod can make the kernel
+// send nearly anything.
 type message struct {
 	kind  uint16 // RTM_*
 	flags uint16 // NLM_F_*
@@ -15,15 +15,15 @@ type message struct {
 	index int32
 	// state are the interface flags (IFF_*) of a link message.
 	state uint32
-	// parent is the name of the device that a link belongs to, for a PCI function its address.
-	// It lies in the buffer that was parsed. Empty when not told (kernels before 5.14).
+	// parent is the name of the link's device, for a PCI function its address. It points into the parsed buffer. It is
+	// empty before kernel 5.14.
 	parent []byte
 	// nsid is the netns ID that a message about such IDs is about.
 	nsid int32
 }
 
-// next takes the first message off b. ok is false when b holds no whole message more.
-// A message whose body is too short for its kind comes back with kind 0.
+// next parses the first message of b; ok is false if b has no complete message. If the body is too short for the kind,
+// the returned kind is 0.
 func next(b []byte) (m message, rest []byte, ok bool) {
 	if len(b) < unix.SizeofNlMsghdr {
 		return m, nil, false
@@ -40,7 +40,7 @@ func next(b []byte) (m message, rest []byte, ok bool) {
 	return m, b[min(align(size), len(b)):], true
 }
 
-// body reads the part behind the header, according to kind.
+// body parses what follows the header, depending on kind.
 func (m *message) body(b []byte) bool {
 	switch m.kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
@@ -64,7 +64,7 @@ func (m *message) body(b []byte) bool {
 }
 
 func (m *message) link(b []byte) bool {
-	// Bridge ports are told of in AF_BRIDGE messages besides the link's own.
+	// For bridge ports there are AF_BRIDGE messages besides the link's own.
 	if len(b) < unix.SizeofIfInfomsg || b[0] != unix.AF_UNSPEC {
 		return false
 	}
@@ -77,7 +77,7 @@ func (m *message) link(b []byte) bool {
 	return true
 }
 
-// attribute is the value of the first attribute of that kind in b; nil when there is none.
+// attribute returns the value of the first attribute of that kind in b, or nil.
 func attribute(b []byte, kind uint16) []byte {
 	for len(b) >= unix.SizeofRtAttr {
 		size := int(binary.NativeEndian.Uint16(b))

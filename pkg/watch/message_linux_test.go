@@ -60,11 +60,9 @@ const upAndRunning = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 // twoPods have netns IDs 1 and 2, a VF each on both PFs, and know themselves by the ID 7. A third is dead.
 func twoPods() *index {
 	a, b := watched("a", 1), watched("b", 2)
-	a.Members = []bond.PCIAddress{"0000:01:10.0", "0000:02:10.0"}
-	b.Members = []bond.PCIAddress{"0000:01:10.2", "0000:02:10.2"}
-	a.PFs = []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}
-	b.PFs = []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0", "0000:02:00.0", ""}
-	return newIndex([]Watched{a, b, watched("dead", 3)}, 7, func(s bond.Sandbox) (int32, error) {
+	a.Members = vfs("0000:01:00.0", "0000:01:10.0", "0000:02:00.0", "0000:02:10.0")
+	b.Members = vfs("0000:01:00.0", "0000:01:10.2", "0000:02:00.0", "0000:02:10.2", "0000:02:00.0", "", "", "")
+	return newIndex([]*bond.Record{a, b, watched("dead", 3)}, 7, func(s bond.Sandbox) (int32, error) {
 		if s.Inode == 3 {
 			return noNSID, nil
 		}
@@ -131,7 +129,7 @@ func TestDispatch(t *testing.T) {
 			if got := drain(sink); !slices.Equal(got, tt.want) {
 				t.Errorf("handed out %q, want %q", got, tt.want)
 			}
-			if verify := len(l.hub.verify) > 0; verify != (len(tt.want) > 0 && tt.want[0] == "b sandbox gone") {
+			if verify := len(l.monitor.verify) > 0; verify != (len(tt.want) > 0 && tt.want[0] == "b sandbox gone") {
 				t.Errorf("IDs are asked for again: %t", verify)
 			}
 		})

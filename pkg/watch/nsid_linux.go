@@ -11,15 +11,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// nsids asks for and gives out the IDs that the host's netns has for others. The kernel
-// tells of a netns only to those whose own netns has an ID for it (do_one_broadcast in
-// net/netlink/af_netlink.c). An ID cannot be taken back: it ends with the netns, and the lowest
-// free one is given to the next.
+// nsids reads and assigns the IDs that the host's netns has for others. The kernel sends events of a netns only to netns
+// that have an ID for it (do_one_broadcast in net/netlink/af_netlink.c). An ID cannot be taken back: it ends with the
+// netns, and the lowest free one is used for the next.
 type nsids interface {
-	// self is the ID that the host's netns has of itself; noNSID when it has none.
+	// self returns the ID of the host's netns in itself, or noNSID.
 	self() (int32, error)
-	// assign answers the ID of a sandbox's netns and makes sure that it has one. The error
-	// matches netns.ErrGone when the sandbox is dead.
+	// assign returns the ID of a sandbox's netns and gives it one if it has none. The error matches netns.ErrGone if the
+	// sandbox is dead.
 	assign(bond.Sandbox) (int32, error)
 	close()
 }
@@ -47,7 +46,7 @@ func (k kernelNSIDs) self() (int32, error) {
 }
 
 func (k kernelNSIDs) assign(s bond.Sandbox) (int32, error) {
-	// The cookie is not asked for: to hear events of a netns that is another one by now harms nobody.
+	// The cookie is not compared: events of another netns in its place do no harm.
 	ns, err := netns.OpenVerified(s.Path, netns.Identity{ID: netns.ID{Dev: s.Dev, Inode: s.Inode}, Boot: s.Boot})
 	if err != nil {
 		return noNSID, err
@@ -57,8 +56,8 @@ func (k kernelNSIDs) assign(s bond.Sandbox) (int32, error) {
 	if id, err := k.get(ns); err != nil || id != noNSID {
 		return id, err
 	}
-	// The answer does not tell the ID that the kernel chose, so it is asked for afterwards. EEXIST: somebody
-	// else was quicker, such as the kernel itself, telling of a veth whose peer is in there.
+	// The reply does not contain the ID that the kernel chose, so it is read afterwards. EEXIST: another process was
+	// faster, or the kernel itself, which reported a veth whose peer is in there.
 	if err := k.handle.SetNetNsIdByFd(ns.Fd(), int(noNSID)); err != nil && !errors.Is(err, unix.EEXIST) {
 		return noNSID, fmt.Errorf("give %s a netns ID, without which no event of it arrives: %w", s.Path, err)
 	}

@@ -46,8 +46,8 @@ func TestRecordsOverflow(t *testing.T) {
 	known, unseen := watched("known", 1), watched("unseen", 2)
 	r.put(t, known)
 	var overflows atomic.Int32
-	start(t, r, sink, func(h *Hub) {
-		h.cfg.Problem = func(err error) {
+	start(t, r, sink, func(h *Monitor) {
+		h.cfg.OnError = func(err error) {
 			if errors.Is(err, fsnotify.ErrEventOverflow) {
 				overflows.Add(1)
 			}

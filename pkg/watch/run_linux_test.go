@@ -62,7 +62,7 @@ func goroutines() (stacks []string) {
 // TestNothingStays: while Run runs it holds no pod's netns, and when it has returned it holds nothing.
 func TestNothingStays(t *testing.T) {
 	r, sink := newRecords(t), newSink()
-	var pods []Watched
+	var pods []*bond.Record
 	for _, id := range []string{"a", "b", "c"} {
 		pods = append(pods, pod(t, id))
 		r.put(t, pods[len(pods)-1])
@@ -111,7 +111,7 @@ func TestSocketFails(t *testing.T) {
 	r.put(t, w)
 	opened := make(chan *socket, 8)
 	tries := 0
-	h := start(t, r, sink, func(h *Hub) {
+	h := start(t, r, sink, func(h *Monitor) {
 		h.openSocket = func(size int) (*socket, error) {
 			if tries++; tries == 2 {
 				return nil, unix.EMFILE
@@ -139,7 +139,7 @@ func TestEndsWithoutSocket(t *testing.T) {
 	tried := make(chan struct{})
 	first := make(chan *socket, 1)
 	n := 0
-	start(t, r, sink, func(h *Hub) {
+	start(t, r, sink, func(h *Monitor) {
 		h.openSocket = func(size int) (*socket, error) {
 			if n++; n == 1 {
 				s, err := openSocket(size)
@@ -162,7 +162,7 @@ func TestEndsWithoutSocket(t *testing.T) {
 // TestNoRight: without CAP_NET_BROADCAST Run does not begin, and says what is missing.
 func TestNoRight(t *testing.T) {
 	if os.Geteuid() != 0 { // the child, see below
-		h, err := New(Config{Dir: "/", KeyOf: func(string) (bond.Key, bool) { return bond.Key{}, false }, List: func() ([]Watched, error) { return nil, nil }})
+		h, err := New(Config{Dir: "/", KeyOf: func(string) (bond.Key, bool) { return bond.Key{}, false }, List: func() ([]*bond.Record, error) { return nil, nil }})
 		if err != nil {
 			t.Fatal(err)
 		}

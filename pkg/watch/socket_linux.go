@@ -15,7 +15,7 @@ import (
 // a pod can make as long as it likes, ends at 64 KiB (rtnl_alt_ifname in net/core/rtnetlink.c).
 const maxMessage = 128 << 10
 
-// groups are those of whose messages one can concern a bond.
+// groups are those with messages that can concern a bond.
 var groups = []int{
 	unix.RTNLGRP_NSID, unix.RTNLGRP_LINK,
 	unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
@@ -24,13 +24,12 @@ var groups = []int{
 
 var errTruncated = errors.New("an event longer than the receive buffer")
 
-// socket is an rtnetlink socket of the host that hears every netns with an ID. receive is for
-// one goroutine; close may be called at any time by any.
+// socket is an rtnetlink socket of the host that receives messages of every netns with an ID. receive is for one
+// goroutine; close is safe for concurrent use.
 type socket struct {
 	file *os.File
 	conn syscall.RawConn
-	// What a receive needs is made once, so that receiving allocates nothing: Recvmsg of
-	// x/sys makes a sender's address for each message.
+	// Buffers for receive, so that it allocates nothing: Recvmsg of x/sys allocates a sender's address per message.
 	data   []byte
 	oob    [64]byte
 	sender unix.RawSockaddrNetlink
@@ -64,10 +63,10 @@ func openSocket(receiveBuffer int) (*socket, error) {
 	return s, nil
 }
 
-// setUp hears all netns before it joins a group, so that no message of a joined group is missed.
+// setUp subscribes to all netns before it joins a group, so that no message of a joined group is missed.
 func setUp(fd, receiveBuffer int) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer); err != nil {
-		// Without CAP_NET_ADMIN on the node the kernel bounds the size by net.core.rmem_max.
+		// Without CAP_NET_ADMIN on the node the kernel limits the size to net.core.rmem_max.
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer); err != nil {
 			return fmt.Errorf("set the rtnetlink socket's receive buffer to %d bytes: %w", receiveBuffer, err)
 		}
@@ -89,8 +88,8 @@ func setUp(fd, receiveBuffer int) error {
 	return nil
 }
 
-// receive waits for messages and answers them with the ID of the netns they come from; noNSID means
-// the host's own. The bytes are good until the next call. After close the error is os.ErrClosed.
+// receive waits for messages and returns them with the ID of their netns; noNSID means the host's. The bytes are valid
+// until the next call. After close the error is os.ErrClosed.
 func (s *socket) receive() ([]byte, int32, error) {
 	if err := s.conn.Read(s.try); err != nil {
 		return nil, noNSID, err
@@ -98,7 +97,7 @@ func (s *socket) receive() ([]byte, int32, error) {
 	return s.received()
 }
 
-// receiveNow is receive for what is there; the error is unix.EAGAIN if there is nothing.
+// receiveNow is like receive without waiting; the error is unix.EAGAIN if there is no message.
 func (s *socket) receiveNow() ([]byte, int32, error) {
 	if err := s.conn.Control(func(fd uintptr) { s.recvmsg(fd) }); err != nil {
 		return nil, noNSID, err
@@ -106,7 +105,7 @@ func (s *socket) receiveNow() ([]byte, int32, error) {
 	return s.received()
 }
 
-// received is what the last recvmsg brought.
+// received evaluates the last recvmsg.
 func (s *socket) received() ([]byte, int32, error) {
 	switch {
 	case s.errno != 0:
@@ -114,12 +113,12 @@ func (s *socket) received() ([]byte, int32, error) {
 	case s.header.Flags&unix.MSG_TRUNC != 0:
 		return nil, noNSID, errTruncated
 	case s.sender.Pid != 0:
-		return nil, noNSID, nil // not from the kernel; a privileged process can send such
+		return nil, noNSID, nil // not from the kernel: a privileged process can send such messages
 	}
 	return s.data[:s.n], controlNSID(s.oob[:s.header.Controllen]), nil
 }
 
-// recvmsg is one attempt; false makes the runtime wait until there is something to read.
+// recvmsg is one attempt; false makes the Go runtime wait until there is something to read.
 func (s *socket) recvmsg(fd uintptr) bool {
 	for {
 		s.header.Namelen = unix.SizeofSockaddrNetlink
@@ -136,8 +135,8 @@ func (s *socket) recvmsg(fd uintptr) bool {
 // close wakes a waiting receive.
 func (s *socket) close() error { return s.file.Close() }
 
-// controlNSID reads the control message in which the kernel says what netns a message comes from; there
-// is none for the socket's own (netlink_cmsg_listen_all_nsid in net/netlink/af_netlink.c).
+// controlNSID reads the control message with the netns of a message; there is none for the socket's own netns
+// (netlink_cmsg_listen_all_nsid in net/netlink/af_netlink.c).
 func controlNSID(oob []byte) int32 {
 	if len(oob) < unix.CmsgLen(4) {
 		return noNSID

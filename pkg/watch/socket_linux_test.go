@@ -78,9 +78,9 @@ func TestForged(t *testing.T) {
 // TestReopened: after an error what PFs told before counts for nothing.
 func TestReopened(t *testing.T) {
 	l, _ := listenTo(t, indexOf(nil))
-	l.told["0000:01:00.0"] = 1
+	l.pfState["0000:01:00.0"] = 1
 	ctx, cancel := context.WithCancel(t.Context())
-	l.hub.openSocket = func(int) (*socket, error) {
+	l.monitor.openSocket = func(int) (*socket, error) {
 		cancel()
 		return open(t), nil
 	}
@@ -89,10 +89,10 @@ func TestReopened(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.run(ctx, broken)
-	if len(l.told) > 0 {
-		t.Errorf("still known: %v", l.told)
+	if len(l.pfState) > 0 {
+		t.Errorf("still known: %v", l.pfState)
 	}
-	if cause := <-l.hub.relist; cause != CauseOverrun {
+	if cause := <-l.monitor.relist; cause != CauseOverrun {
 		t.Errorf("cause %q", cause)
 	}
 }

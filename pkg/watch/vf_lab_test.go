@@ -55,7 +55,7 @@ func TestVF(t *testing.T) {
 	}
 	pf, vf := topo.Cards[0].PF, topo.Cards[0].VFs[0]
 	w, bystander := pod(t, "pod"), pod(t, "bystander")
-	w.Members, w.PFs = []bond.PCIAddress{bond.PCIAddress(vf.PCI)}, []bond.PCIAddress{bond.PCIAddress(pf.PCI)}
+	w.Members = vfs(pf.PCI, vf.PCI)
 	r, sink := newRecords(t), newSink()
 	r.put(t, w)
 	r.put(t, bystander)
@@ -115,7 +115,7 @@ func TestVF(t *testing.T) {
 
 // vfSettingIsSilent: the PF tells of each setting of a VF that is written; nobody needs to look at the
 // bonds on it for that.
-func vfSettingIsSilent(t *testing.T, sink *fakeSink, w Watched, pf topology.Function) {
+func vfSettingIsSilent(t *testing.T, sink *fakeSink, w *bond.Record, pf topology.Function) {
 	t.Helper()
 	sink.settleFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, and tell so
 	s := open(t)

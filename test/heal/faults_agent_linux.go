@@ -191,7 +191,7 @@ func overrun(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if _, err = s.sees(ctx, "a report of lost events", func(l Line) bool { return l.Msg == "watching" && strings.Contains(l.Raw, "events were lost") }); err != nil {
+	if _, err = s.sees(ctx, "a report of lost events", func(l Line) bool { return l.Msg == "watch error" && strings.Contains(l.Raw, "events were lost") }); err != nil {
 		return err
 	}
 	s.result.Seen = 0
@@ -231,10 +231,10 @@ func twoAgents(ctx context.Context, s *scene) error {
 			_ = second.end(ctx, unix.SIGKILL)
 		}
 	}()
-	if _, _, err := s.r.log.await(ctx, 0, func(l Line) bool { return strings.HasPrefix(l.Msg, "not alone") }); err != nil {
+	if _, _, err := s.r.log.await(ctx, 0, func(l Line) bool { return strings.HasPrefix(l.Msg, "another agent is running") }); err != nil {
 		return errWaited("the second agent's report", err)
 	}
-	s.say("a second agent starts, says that it is not alone, and waits")
+	s.say("a second agent starts, reports the first one, and waits")
 	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
 		return err
 	}

@@ -21,11 +21,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
-// lockPatience is how long a worker waits for a bond's lock. The loop tries again soon.
-const lockPatience = 10 * time.Millisecond
+// lockWait is how long a worker waits for a bond's lock before the bond is queued again.
+const lockWait = 10 * time.Millisecond
 
-// keep wires the rooms together and runs until ctx ends.
-func keep(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
+// runAgent connects the packages and runs until ctx ends.
+func runAgent(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
 	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet})
 	if err != nil {
 		return err
@@ -37,55 +37,55 @@ func keep(ctx context.Context, s *settings, records *store.Store, health *health
 	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
 	stopped := &runtime.Stopped{}
 	setup := podsetup.New(sandboxes, log)
-	readable := readable(records)
+	readable := readableRecords(records)
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockPatience: lockPatience,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockPatience: lockWait,
 	})
-	journal := status.NewTransitionLogger(log)
+	transitions := status.NewTransitionLogger(log)
 	reporter, err := newReporter(s, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
 		return err
 	}
 	worker := loop.New(loop.Config{
 		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
-		Report: func(st bond.Status) { journal.Report(st); reporter.Report(st) },
-		Forget: func(k bond.Key) { journal.Forget(k); reporter.Forget(k) },
+		Report: func(st bond.Status) { transitions.Report(st); reporter.Report(st) },
+		Forget: func(k bond.Key) { transitions.Forget(k); reporter.Forget(k) },
 	})
-	list := lister(ctx, records, log)
-	hub, err := watch.New(watch.Config{
+	list := recordLister(ctx, records, log)
+	monitor, err := watch.New(watch.Config{
 		Dir: records.Dir(), KeyOf: store.KeyOf, List: list,
 		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
-		Problem: func(err error) { log.Warn("watching", zap.Error(err)) },
+		OnError: func(err error) { log.Warn("watch error", zap.Error(err)) },
 	})
 	if err != nil {
 		return err
 	}
-	collector := collect.New(collect.Config{
+	gc := collect.New(collect.Config{
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: readable,
 	})
-	metrics, err := newMetrics(journal, reporter, hub, worker)
+	metrics, err := newMetrics(transitions, reporter, monitor, worker)
 	if err != nil {
 		return err
 	}
-	health.keeping(hub, worker, s.resync, metrics)
+	health.started(monitor, worker, s.resync, metrics)
 	log.Info("agent started", zap.String("version", version), zap.Int("pid", os.Getpid()), zap.String("stateDir", records.Dir()), zap.String("node", s.node), zap.String("runtime", s.runtime))
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return hub.Run(ctx, worker) })
+	group.Go(func() error { return monitor.Run(ctx, worker) })
 	group.Go(func() error { sweepLocks(ctx, records, log); return nil })
 	group.Go(func() error { worker.Run(ctx); return nil })
-	group.Go(func() error { collector.Run(ctx); return nil })
-	group.Go(func() error { sandboxes.Stops(ctx, stopped.Note); return nil })
+	group.Go(func() error { gc.Run(ctx); return nil })
+	group.Go(func() error { sandboxes.Stops(ctx, stopped.Add); return nil })
 	group.Go(func() error { setup.Run(ctx); return nil })
 	group.Go(func() error {
-		if tellErr := reporter.Run(ctx); tellErr != nil {
-			log.Error("no pod is told how its bonds are, which are kept all the same; mend this and restart the agent", zap.Error(tellErr))
+		if reportErr := reporter.Run(ctx); reportErr != nil {
+			log.Error("pod status reporting has stopped, repair has not; fix the error and restart the agent", zap.Error(reportErr))
 		}
 		return nil
 	})
 	err = group.Wait()
-	logStop(log, hub.Stats())
+	logStop(log, monitor.Stats())
 	return err
 }
 
@@ -100,7 +100,7 @@ const sweepPause = 10 * time.Minute
 func sweepLocks(ctx context.Context, records *store.Store, log *zap.Logger) {
 	for {
 		if err := records.SweepLocks(ctx); err != nil && ctx.Err() == nil {
-			log.Warn("lock files of killed processes cannot be removed", zap.Error(err))
+			log.Warn("cannot remove lock files of killed processes", zap.Error(err))
 		}
 		select {
 		case <-ctx.Done():
@@ -110,32 +110,28 @@ func sweepLocks(ctx context.Context, records *store.Store, log *zap.Logger) {
 	}
 }
 
-// readable lists the records that can be read; the hub reports the others.
-func readable(records *store.Store) func(context.Context) ([]*bond.Record, error) {
+// readableRecords lists the records that can be read; recordLister logs the others.
+func readableRecords(records *store.Store) func(context.Context) ([]*bond.Record, error) {
 	return func(ctx context.Context) ([]*bond.Record, error) {
 		list, _, err := records.List(ctx)
 		return list, err
 	}
 }
 
-// lister gives the hub what it needs of the records and reports those that cannot be read.
-func lister(ctx context.Context, records *store.Store, log *zap.Logger) func() ([]watch.Watched, error) {
+// recordLister lists the records for the monitor and logs those that cannot be read, once.
+func recordLister(ctx context.Context, records *store.Store, log *zap.Logger) func() ([]*bond.Record, error) {
 	reported := map[string]bool{} // called from one goroutine at a time
-	return func() ([]watch.Watched, error) {
-		list, problems, err := records.List(ctx)
+	return func() ([]*bond.Record, error) {
+		list, bad, err := records.List(ctx)
 		if err != nil {
 			return nil, err
 		}
-		for _, p := range problems {
+		for _, p := range bad {
 			if !reported[p.Path] {
 				reported[p.Path] = true
-				log.Error("a record cannot be read; its bond is not kept", zap.String("bond", p.Key.String()), zap.Error(p))
+				log.Error("record unreadable; its bond is not repaired", zap.String("bond", p.Key.String()), zap.Error(p))
 			}
 		}
-		watched := make([]watch.Watched, len(list))
-		for i, r := range list {
-			watched[i] = watch.WatchedOf(r)
-		}
-		return watched, nil
+		return list, nil
 	}
 }

@@ -23,8 +23,8 @@ import (
 // except where it lets the keeper work.
 type rig struct {
 	sync.Mutex
-	hub      *Hub
-	records  []Watched
+	hub      *Monitor
+	records  []*bond.Record
 	listErr  error
 	listTime time.Duration
 	dirErr   error
@@ -78,22 +78,31 @@ func (r *rig) assign(s bond.Sandbox) (int32, error) {
 	return int32(s.Inode), nil
 }
 
-// watched is a record with a sandbox of its own.
-func watched(id string, inode uint64) Watched {
-	return Watched{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: bond.Sandbox{Path: "/run/netns/" + id, Inode: inode}}
+// vfs returns one member per pair of the PCI addresses of a PF and a VF.
+func vfs(pairs ...string) []bond.Member {
+	var all []bond.Member
+	for i := 0; i < len(pairs); i += 2 {
+		all = append(all, bond.Member{PCI: bond.PCIAddress(pairs[i+1]), VF: &bond.VF{PF: bond.PCIAddress(pairs[i])}})
+	}
+	return all
 }
 
-// keep runs test beside a keeper. Whenever test waits, time goes on. Start is over when test begins.
+// watched is a record with a sandbox of its own.
+func watched(id string, inode uint64) *bond.Record {
+	return &bond.Record{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: bond.Sandbox{Path: "/run/netns/" + id, Inode: inode}}
+}
+
+// keep runs test beside a recordWatcher. Whenever test waits, time goes on. Start is over when test begins.
 func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{records: []Watched{watched("a", 1), watched("b", 2)}, assigned: map[bond.Sandbox]error{}, began: time.Now()}
+		r := &rig{records: []*bond.Record{watched("a", 1), watched("b", 2)}, assigned: map[bond.Sandbox]error{}, began: time.Now()}
 		var err error
 		r.hub, err = New(Config{
 			Dir: "/run/bondkeeper", Resync: 45 * time.Second,
 			KeyOf: func(file string) (bond.Key, bool) {
 				return bond.Key{ContainerID: file, IfName: "bond0"}, !strings.HasSuffix(file, ".tmp")
 			},
-			List: func() ([]Watched, error) {
+			List: func() ([]*bond.Record, error) {
 				r.Lock()
 				took := r.listTime
 				r.Unlock()
@@ -103,7 +112,7 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 				r.lists = append(r.lists, time.Since(r.began))
 				return slices.Clone(r.records), r.listErr
 			},
-			Problem: func(err error) {
+			OnError: func(err error) {
 				r.Lock()
 				defer r.Unlock()
 				r.problems = append(r.problems, err.Error())
@@ -127,7 +136,7 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 			prepare(r)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go newKeeper(r.hub, r).run(ctx)
+		go newRecordWatcher(r.hub, r).run(ctx)
 		synctest.Wait()
 		r.Lock()
 		test(r)
@@ -344,7 +353,7 @@ func TestKeeperDeadSandbox(t *testing.T) {
 
 // overrun is what a listener reports of a socket that overran.
 func (r *rig) overrun() {
-	r.hub.loss.Store(&loss{unix.ENOBUFS})
+	r.hub.lastOverrun.Store(&overrunError{unix.ENOBUFS})
 	r.hub.overruns.Add(1)
 	select {
 	case r.hub.relist <- CauseOverrun:
