@@ -14,11 +14,13 @@ const root = "../.."
 
 var (
 	named    = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)(?:/[^`]*)?`")
-	declared = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)\(`)
+	declared = regexp.MustCompile(`(?m)^func (?:\([^)]*\) )?([A-Za-z0-9_]+)\(`)
 	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	makes    = regexp.MustCompile("`make ([a-z][a-z0-9-]*)[^`]*`|(?m)^make ([a-z][a-z0-9-]*)")
 	target   = regexp.MustCompile(`(?m)^([a-z][a-z0-9/-]*):.*## `)
+	path     = regexp.MustCompile("`((?:pkg|cmd|test|docs|manifests)/[A-Za-z0-9_./-]+)`")
+	function = regexp.MustCompile("`([a-z]+[A-Z][A-Za-z]*|[A-Z][a-z]+[A-Z][A-Za-z]*)`")
 	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
@@ -50,26 +52,33 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// TestNamedTestsExist: each test that a page names as proof exists, behind whatever build tag.
-func TestNamedTestsExist(t *testing.T) {
-	exists := map[string]bool{}
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+// functions are the names of all functions and methods of the tree, behind whatever build tag.
+func functions(t *testing.T) map[string]bool {
+	t.Helper()
+	all := map[string]bool{}
+	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && path != root:
+		case d.IsDir() && strings.HasPrefix(d.Name(), ".") && file != root:
 			return fs.SkipDir
-		case d.IsDir() || !strings.HasSuffix(path, "_test.go"):
+		case d.IsDir() || !strings.HasSuffix(file, ".go"):
 			return nil
 		}
-		for _, m := range declared.FindAllStringSubmatch(read(t, path), -1) {
-			exists[m[1]] = true
+		for _, m := range declared.FindAllStringSubmatch(read(t, file), -1) {
+			all[m[1]] = true
 		}
 		return nil
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return all
+}
+
+// TestNamedTestsExist: each test that a page names as proof exists, behind whatever build tag.
+func TestNamedTestsExist(t *testing.T) {
+	exists := functions(t)
 	for page, text := range pages(t) {
 		names := named.FindAllStringSubmatch(text, -1)
 		if len(names) == 0 && strings.HasSuffix(page, "SECURITY.md") {
@@ -128,6 +137,22 @@ func TestMakeTargetsExist(t *testing.T) {
 			if name := m[1] + m[2]; !targets[name] {
 				t.Errorf("%s names make %s, which make help does not list", page, name)
 			}
+		}
+	}
+}
+
+// TestRecipesAreCurrent: the paths and functions that the page for developers names exist.
+func TestRecipesAreCurrent(t *testing.T) {
+	text := read(t, filepath.Join(root, "docs/development.md"))
+	for _, m := range path.FindAllStringSubmatch(text, -1) {
+		if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
+			t.Errorf("docs/development.md: %v", err)
+		}
+	}
+	known := functions(t)
+	for _, m := range function.FindAllStringSubmatch(text, -1) {
+		if !known[m[1]] {
+			t.Errorf("docs/development.md names %s, which is no function", m[1])
 		}
 	}
 }
