@@ -16,7 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// Variables that set flags' defaults, so that whoever runs a command in the agent's container need not know how the
+// Variables that set flags' defaults, so that commands in the agent's container work without flags, however the
 // node's directories are mounted there.
 const (
 	sysctlNetEnv = "BONDKEEPER_SYSCTL_NET"
@@ -46,10 +46,10 @@ func doctorFlags(s *doctorSettings) *flag.FlagSet {
 	return fs
 }
 
-// errNotReady makes the exit status 1; the report has said why.
-var errNotReady = errors.New("the node lacks something")
+// errNotReady makes the exit status 1; the report has the reasons.
+var errNotReady = errors.New("the node is not ready")
 
-// runDoctor tells what this node lacks.
+// runDoctor checks this node and prints the report.
 func runDoctor(ctx context.Context, args []string, out io.Writer) error {
 	var s doctorSettings
 	if err := parse(doctorFlags(&s), args); err != nil {
@@ -75,8 +75,8 @@ func runDoctor(ctx context.Context, args []string, out io.Writer) error {
 	if err := write(&report, out); err != nil {
 		return err
 	}
-	if report.Lacking > 0 {
-		return fmt.Errorf("%w: %d of %d checks failed", errNotReady, report.Lacking, len(report.Findings))
+	if report.Failed > 0 {
+		return fmt.Errorf("%w: %d of %d checks failed", errNotReady, report.Failed, len(report.Findings))
 	}
 	return nil
 }

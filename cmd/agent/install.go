@@ -31,7 +31,7 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 	}
 	config, report := install.Config{Source: *source, Dir: *dir}, func(r install.Result) { printInstalled(out, r) }
 	if *watch {
-		return install.Keep(ctx, config, report)
+		return install.Watch(ctx, config, report)
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("waited for %s", *timeout))
 	defer cancel()
@@ -44,10 +44,10 @@ func installCNI(ctx context.Context, args []string, out io.Writer) error {
 }
 
 func printInstalled(out io.Writer, r install.Result) {
-	if r.Kept != "" {
-		fmt.Fprintf(out, "kept the plugin that was there as %s\n", r.Kept)
+	if r.Backup != "" {
+		fmt.Fprintf(out, "backed up the previous plugin as %s\n", r.Backup)
 	}
-	did := "is there already"
+	did := "is installed already"
 	if r.Changed {
 		did = "installed"
 	}

@@ -17,7 +17,7 @@ func TestInstallCNI(t *testing.T) {
 	if err := errors.Join(os.WriteFile(source, []byte(plugin), 0o700), os.WriteFile(filepath.Join(dir, "bond"), []byte(old), 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"kept the plugin that was there as " + dir + "/bond.previous\n" + dir + "/bond installed", dir + "/bond is there already"} {
+	for _, want := range []string{"backed up the previous plugin as " + dir + "/bond.previous\n" + dir + "/bond installed", dir + "/bond is installed already"} {
 		var out strings.Builder
 		if err := dispatch(t.Context(), []string{"install-cni", "-dir", dir, "-source", source}, &out); err != nil || !strings.HasPrefix(out.String(), want) {
 			t.Errorf("%q, %v; want %q", out.String(), err, want)

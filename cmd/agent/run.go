@@ -62,7 +62,7 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 	}
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced
 	if f := doctor.Kernel(); f.Level != doctor.OK {
-		log.Error("kernel not supported", zap.String("found", f.Found), zap.String("todo", f.Do))
+		log.Error("kernel not supported", zap.String("found", f.Found), zap.String("todo", f.Remedy))
 	}
 	records, err := store.Open(s.stateDir)
 	if err != nil {

@@ -18,32 +18,32 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// nodeClaim is where the API server says which node a token is bound to.
+// nodeClaim is the user info's key for the node that a token is bound to.
 const nodeClaim = "authentication.kubernetes.io/node-name"
 
 const applyManifests = "apply manifests/base"
 
-// api are the clients of what is asked here; one of all of Kubernetes' types would make the program a fifth larger.
+// api has the clients that are needed; one of all Kubernetes types would make the program a fifth larger.
 type api struct {
-	who    *authnclient.AuthenticationV1Client
-	may    *authzclient.AuthorizationV1Client
+	authn  *authnclient.AuthenticationV1Client
+	authz  *authzclient.AuthorizationV1Client
 	events *coreclient.CoreV1Client
 }
 
-// client is nil where there is no API server to ask; the finding says so.
+// client returns nil and a finding if there is no API server.
 func client(c *Config) (*api, Finding) {
 	if c.API == nil {
-		return nil, skip("no API server is asked: bonds are told of in the log, in agent status and in the metrics")
+		return nil, skip("no API server is configured: bonds are reported in the log, in agent status and in the metrics")
 	}
 	cfg := rest.CopyConfig(c.API)
-	cfg.Timeout = patience
+	cfg.Timeout = checkTimeout
 	var k api
 	var errs [3]error
-	k.who, errs[0] = authnclient.NewForConfig(cfg)
-	k.may, errs[1] = authzclient.NewForConfig(cfg)
+	k.authn, errs[0] = authnclient.NewForConfig(cfg)
+	k.authz, errs[1] = authzclient.NewForConfig(cfg)
 	k.events, errs[2] = coreclient.NewForConfig(cfg)
 	if err := errors.Join(errs[:]...); err != nil {
-		return nil, lack(Fail, "see to the kubeconfig", "%v", err)
+		return nil, finding(Fail, "fix the kubeconfig", "%v", err)
 	}
 	return &k, Finding{}
 }
@@ -55,13 +55,13 @@ func apiServer(ctx context.Context, c *Config) Finding {
 	}
 	who, err := whoAmI(ctx, k)
 	if err != nil {
-		return lack(Fail, "bonds are kept all the same, and told of when it can be reached: look at the node's way to it and at the service account's token", "%s: %v", c.API.Host, err)
+		return finding(Fail, "bonds are repaired without it, and reported when it is reachable: check the node's route to it and the service account's token", "%s: %v", c.API.Host, err)
 	}
 	return ok("%s knows the agent as %s", c.API.Host, who.Username)
 }
 
 func whoAmI(ctx context.Context, k *api) (authnv1.UserInfo, error) {
-	r, err := k.who.SelfSubjectReviews().Create(ctx, &authnv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	r, err := k.authn.SelfSubjectReviews().Create(ctx, &authnv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
 		return authnv1.UserInfo{}, err
 	}
@@ -80,14 +80,14 @@ func apiNode(ctx context.Context, c *Config) Finding {
 	node := strings.Join(who.Extra[nodeClaim], ",")
 	switch node {
 	case "":
-		return lack(Fail, "use the token that the kubelet gives the agent's pod, on Kubernetes 1.30 or newer", "the token names no node: the admission policy refuses whatever the agent tells")
+		return finding(Fail, "use the token that the kubelet gives the agent's pod, on Kubernetes 1.30 or newer", "the token names no node: the admission policy rejects all reports of the agent")
 	case c.Node:
 		return ok("the token is for this node, %s", node)
 	}
-	return lack(Fail, "set NODE_NAME from the field spec.nodeName, as manifests/base does", "the token is for node %q and the agent is told that it is on %q", node, c.Node)
+	return finding(Fail, "set NODE_NAME from the field spec.nodeName, as manifests/base does", "the token is for node %q and the agent is configured for node %q", node, c.Node)
 }
 
-// rights are what the agent asks of the API server.
+// rights are the permissions that the agent needs.
 var rights = []authzv1.ResourceAttributes{
 	{Verb: "patch", Resource: "pods", Subresource: "status"},
 	{Verb: "create", Resource: "events"},
@@ -99,28 +99,28 @@ func apiRights(ctx context.Context, c *Config) Finding {
 	if k == nil {
 		return f
 	}
-	var has, lacks []string
+	var allowed, denied []string
 	for _, r := range rights {
 		name := strings.TrimSuffix(r.Verb+" "+r.Resource+"/"+r.Subresource, "/")
 		review := &authzv1.SelfSubjectAccessReview{Spec: authzv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &r}}
-		answer, err := k.may.SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		response, err := k.authz.SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
 		if err != nil {
 			return skip("the API server does not answer: %v", err)
 		}
-		if answer.Status.Allowed {
-			has = append(has, name)
+		if response.Status.Allowed {
+			allowed = append(allowed, name)
 		} else {
-			lacks = append(lacks, name)
+			denied = append(denied, name)
 		}
 	}
-	if len(lacks) > 0 {
-		return lack(Fail, applyManifests, "not allowed: %s", strings.Join(lacks, ", "))
+	if len(denied) > 0 {
+		return finding(Fail, applyManifests, "not allowed: %s", strings.Join(denied, ", "))
 	}
-	return ok("allowed: %s", strings.Join(has, ", "))
+	return ok("allowed: %s", strings.Join(allowed, ", "))
 }
 
-// apiPolicy tries what the admission policy refuses and RBAC does not, as a dry run: an event in the name of
-// somebody else. The agent may not read the policies themselves.
+// apiPolicy tries, as a dry run, what RBAC allows and the admission policy rejects: an event of another component. The agent
+// may not read the policies themselves.
 func apiPolicy(ctx context.Context, c *Config) Finding {
 	k, f := client(c)
 	if k == nil {
@@ -136,7 +136,7 @@ func apiPolicy(ctx context.Context, c *Config) Finding {
 	_, err := k.events.Events(foreign.Namespace).Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
 	switch {
 	case err == nil:
-		return lack(Warn, applyManifests+": until then the agent's account may write to pods of other nodes", "the admission policy is not in force")
+		return finding(Warn, applyManifests+": until then the agent's account may write to pods of other nodes", "the admission policy is not in force")
 	case strings.Contains(err.Error(), "ValidatingAdmissionPolicy"):
 		return ok("the admission policy is in force")
 	case apierrors.IsForbidden(err):

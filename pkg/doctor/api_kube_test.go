@@ -20,7 +20,7 @@ func TestAPI(t *testing.T) {
 		var have, text []string
 		for _, k := range checks {
 			if strings.HasPrefix(k.name, "api") {
-				f := k.look(t.Context(), c)
+				f := k.run(t.Context(), c)
 				have, text = append(have, string(f.Level)), append(text, f.Found)
 			}
 		}
@@ -43,5 +43,5 @@ func TestAPI(t *testing.T) {
 	}
 	levels("fail skip skip skip", "connection refused")
 	c.API = nil
-	levels("skip skip skip skip", "no API server is asked")
+	levels("skip skip skip skip", "no API server is configured")
 }

@@ -17,46 +17,46 @@ import (
 
 func stateDir(_ context.Context, c *Config) Finding {
 	if _, err := store.Open(c.StateDir); err != nil {
-		return lack(Fail, "mount the node's directory there, writable, and see that plugin (stateDir) and agent (-state-dir) use the same", "%v", err)
+		return finding(Fail, "mount the node's directory there, writable, and see that plugin (stateDir) and agent (-state-dir) use the same", "%v", err)
 	}
 	f, err := os.CreateTemp(filepath.Join(c.StateDir, "tmp"), "doctor-")
 	if err != nil {
-		return lack(Fail, "make it writable and see that it has room", "%v", err)
+		return finding(Fail, "make it writable and see that it has room", "%v", err)
 	}
 	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
-		return lack(Fail, "make it writable and see that it has room", "%v", err)
+		return finding(Fail, "make it writable and see that it has room", "%v", err)
 	}
 	var st unix.Statfs_t
 	if err := unix.Statfs(c.StateDir, &st); err != nil {
-		return lack(Fail, "", "statfs %s: %v", c.StateDir, err)
+		return finding(Fail, "", "statfs %s: %v", c.StateDir, err)
 	}
 	if st.Type != unix.TMPFS_MAGIC {
-		return lack(Warn, "use a directory below /run: records that outlive a boot are of no use, and a disk makes pods wait", "%s can be written and is not in memory", c.StateDir)
+		return finding(Warn, "use a directory below /run: records that outlive a boot are of no use, and a disk makes pods wait", "%s can be written and is not in memory", c.StateDir)
 	}
 	return ok("%s can be written, in memory", c.StateDir)
 }
 
-// netnsDirs sees to it that netns which runtimes make from now on appear here. A runtime mounts each on a file.
+// netnsDirs checks that netns of later pods appear here. A runtime mounts each netns on a file.
 func netnsDirs(_ context.Context, c *Config) Finding {
-	const do = "mount the node's directory with mountPropagation: HostToContainer, as manifests/base does"
+	const remedy = "mount the node's directory with mountPropagation: HostToContainer, as manifests/base does"
 	alive, dead := 0, 0
 	for _, dir := range c.NetnsDirs {
 		entries, err := os.ReadDir(dir)
 		if errors.Is(err, fs.ErrNotExist) {
-			return lack(Warn, "nothing, if no pod has run on this node since its start; otherwise "+do, "%s is not there", dir)
+			return finding(Warn, "nothing, if no pod has run on this node since its start; otherwise "+remedy, "%s is not there", dir)
 		}
 		if err != nil {
-			return lack(Fail, do, "%v", err)
+			return finding(Fail, remedy, "%v", err)
 		}
 		if err := propagated(filepath.Join(c.ProcSelf, "mountinfo"), dir); err != nil {
-			return lack(Fail, do, "%v", err)
+			return finding(Fail, remedy, "%v", err)
 		}
 		a, d := countNetns(dir, entries)
 		alive, dead = alive+a, dead+d
 	}
 	where := strings.Join(c.NetnsDirs, " and ")
 	if alive == 0 && dead > 0 {
-		return lack(Fail, do, "%d files in %s and none is a netns", dead, where)
+		return finding(Fail, remedy, "%d files in %s and none is a netns", dead, where)
 	}
 	return ok("%s, new ones appear; %d names of netns", where, alive)
 }
@@ -73,8 +73,8 @@ func countNetns(dir string, entries []fs.DirEntry) (alive, dead int) {
 	return alive, dead
 }
 
-// propagated checks that the mount which dir is in takes mounts from elsewhere: that it is shared or a slave
-// (mount_namespaces(7)). mountinfo is that of proc_pid_mountinfo(5).
+// propagated checks that the mount of dir receives mounts from the host: that it is shared or a slave
+// (mount_namespaces(7)). mountinfo is a file as in proc_pid_mountinfo(5).
 func propagated(mountinfo, dir string) error {
 	dir, err := filepath.EvalSymlinks(dir)
 	if err != nil {
@@ -91,7 +91,7 @@ func propagated(mountinfo, dir string) error {
 		if len(fields) < 7 || len(fields[4]) < len(point) || !within(dir, fields[4]) {
 			continue
 		}
-		point, takes = fields[4], false // the last one on a place covers the others
+		point, takes = fields[4], false // the last mount at a place covers the others
 		for _, option := range fields[6:] {
 			if option == "-" {
 				break
@@ -113,12 +113,12 @@ func sysctl(_ context.Context, c *Config) Finding {
 	file := filepath.Join(c.SysctlNet, "ipv6", "conf", "all", "disable_ipv6")
 	switch err := unix.Access(file, unix.W_OK); {
 	case errors.Is(err, unix.ENOENT):
-		if _, gone := os.Stat(c.SysctlNet); gone != nil {
-			return lack(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with -sysctl-net", "%v", gone)
+		if _, statErr := os.Stat(c.SysctlNet); statErr != nil {
+			return finding(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with -sysctl-net", "%v", statErr)
 		}
 		return skip("this kernel has no IPv6")
 	case err != nil:
-		return lack(Fail, "mount the node's /proc/sys/net writable and name it with -sysctl-net, as manifests/base does", "IPv6 cannot be switched on for a bond that is made anew: %s: %v", file, err)
+		return finding(Fail, "mount the node's /proc/sys/net writable and name it with -sysctl-net, as manifests/base does", "IPv6 cannot be enabled on a recreated bond: %s: %v", file, err)
 	}
 	return ok("%s can be written", c.SysctlNet)
 }
@@ -127,7 +127,7 @@ func sriovCNI(_ context.Context, c *Config) Finding {
 	const unknown = "nothing, if VFs are put into pods by another plugin; otherwise mount the node's directory there"
 	entries, err := os.ReadDir(c.SriovDir)
 	if errors.Is(err, fs.ErrNotExist) {
-		return lack(Warn, unknown, "%s is not there: what a VF was asked to be is read from its PF", c.SriovDir)
+		return finding(Warn, unknown, "%s is not there: what a VF was asked to be is read from its PF", c.SriovDir)
 	}
 	if err == nil {
 		err = readable(filepath.Join(c.SriovDir, "pci"))
@@ -136,13 +136,13 @@ func sriovCNI(_ context.Context, c *Config) Finding {
 		err = readable(filepath.Join(c.SriovDir, "pci", "vf_lock"))
 	}
 	if err != nil {
-		return lack(Fail, "give the agent CAP_DAC_READ_SEARCH, as manifests/base does: sriov-cni makes its directories with mode 0600", "VFs that are lost are not taken back: %v", err)
+		return finding(Fail, "give the agent CAP_DAC_READ_SEARCH, as manifests/base does: sriov-cni makes its directories with mode 0600", "VFs that are lost are not taken back: %v", err)
 	}
 	return ok("%s, %d entries", c.SriovDir, len(entries))
 }
 
-// readable opens what is in a directory, as the agent does with claims and locks. A directory that is missing is not
-// used by this release of sriov-cni.
+// readable opens the files in a directory, as the agent does with claims and locks. A missing directory is not used by this
+// release of sriov-cni.
 func readable(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -121,12 +121,12 @@ func TestNodeThatLacksNothing(t *testing.T) {
 		if strings.HasPrefix(f.Check, "api") {
 			want = Skip
 		}
-		if f.Level != want || f.Do != "" || f.Found == "" {
-			t.Errorf("%s is %s: %s -> %s", f.Check, f.Level, f.Found, f.Do)
+		if f.Level != want || f.Remedy != "" || f.Found == "" {
+			t.Errorf("%s is %s: %s -> %s", f.Check, f.Level, f.Found, f.Remedy)
 		}
 	}
-	if r.Lacking != 0 || len(r.Findings) != len(checks) {
-		t.Errorf("%d lacking of %d", r.Lacking, len(r.Findings))
+	if r.Failed != 0 || len(r.Findings) != len(checks) {
+		t.Errorf("%d lacking of %d", r.Failed, len(r.Findings))
 	}
 }
 
@@ -208,16 +208,16 @@ func TestFaults(t *testing.T) {
 			tt.spoil(t, c)
 			r := Examine(t.Context(), *c)
 			f := find(t, r, tt.check)
-			if f.Level != tt.level || !strings.Contains(f.Found, tt.found) || (f.Do == "") != (tt.level == Skip) {
-				t.Errorf("%s: %s -> %s", f.Level, f.Found, f.Do)
+			if f.Level != tt.level || !strings.Contains(f.Found, tt.found) || (f.Remedy == "") != (tt.level == Skip) {
+				t.Errorf("%s: %s -> %s", f.Level, f.Found, f.Remedy)
 			}
 			for _, other := range r.Findings {
 				if other.Level == Fail && other.Check != tt.check && c.CNIDir != "/nonexistent" {
 					t.Errorf("%s fails, too: %s", other.Check, other.Found)
 				}
 			}
-			if (r.Lacking > 0) != (tt.level == Fail) {
-				t.Errorf("%d lacking", r.Lacking)
+			if (r.Failed > 0) != (tt.level == Fail) {
+				t.Errorf("%d lacking", r.Failed)
 			}
 		})
 	}
@@ -240,8 +240,8 @@ func dynamic(t *testing.T, path string) {
 
 // A line a finding, whatever is found; and the same for programs.
 func TestOutput(t *testing.T) {
-	r := Report{Version: "v1", Node: "a", Lacking: 1, Findings: []Finding{
-		{Check: "one", Level: OK, Found: "fine"}, {Check: "second", Level: Fail, Found: "bad\nok    three  \x1b[2J", Do: "mend it"},
+	r := Report{Version: "v1", Node: "a", Failed: 1, Findings: []Finding{
+		{Check: "one", Level: OK, Found: "fine"}, {Check: "second", Level: Fail, Found: "bad\nok    three  \x1b[2J", Remedy: "mend it"},
 	}}
 	var text, data strings.Builder
 	if err := r.WriteText(&text); err != nil {
@@ -254,7 +254,7 @@ func TestOutput(t *testing.T) {
 		t.Fatal(err)
 	}
 	var back Report
-	if err := json.Unmarshal([]byte(data.String()), &back); err != nil || back.Lacking != 1 || back.Findings[1] != r.Findings[1] {
+	if err := json.Unmarshal([]byte(data.String()), &back); err != nil || back.Failed != 1 || back.Findings[1] != r.Findings[1] {
 		t.Errorf("%s: %v", data.String(), err)
 	}
 }

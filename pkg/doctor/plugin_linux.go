@@ -16,33 +16,33 @@ import (
 func cniDir(_ context.Context, c *Config) Finding {
 	entries, err := os.ReadDir(c.CNIDir)
 	if err != nil {
-		return lack(Fail, "mount the node's directory of CNI binaries there, or name it with -cni-dir", "%v", err)
+		return finding(Fail, "mount the node's directory of CNI binaries there, or name it with -cni-dir", "%v", err)
 	}
 	return ok("%s, %d entries", c.CNIDir, len(entries))
 }
 
 func plugin(ctx context.Context, c *Config) Finding {
-	const do = "run agent install-cni"
+	const remedy = "run agent install-cni"
 	path := filepath.Join(c.CNIDir, install.Name)
-	about, err := install.Ask(ctx, path)
+	about, err := install.Probe(ctx, path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return lack(Fail, do, "there is no plugin %s", path)
+		return finding(Fail, remedy, "there is no plugin %s", path)
 	case err != nil:
-		return lack(Fail, do, "%v", err)
-	case !install.Ours(path):
-		return lack(Fail, do+" (with -watch where the cluster installs its own), or stop whoever installs it", "%s is the plugin of another maker: its bonds are not kept", path)
+		return finding(Fail, remedy, "%v", err)
+	case !install.IsOurs(path):
+		return finding(Fail, remedy+" (with -watch where the cluster installs its own), or stop the program that installs it", "%s is another project's plugin: its bonds are not repaired", path)
 	case about.Version != c.Version:
-		return lack(Fail, do, "%s has version %s, the agent %s", path, about.Version, c.Version)
+		return finding(Fail, remedy, "%s has version %s, the agent %s", path, about.Version, c.Version)
 	}
 	return ok("%s has the agent's version, %s", path, about.Version)
 }
 
-// ipamPlugins are those that the agent may have to run itself: to release the addresses of a pod whose DEL never came.
+// ipamPlugins are plugins that the agent runs to release the addresses of a pod without a DEL.
 var ipamPlugins = []string{"host-local", "dhcp", "static", "whereabouts"}
 
 func ipam(_ context.Context, c *Config) Finding {
-	var there, cannot []string
+	var runnable, broken []string
 	for _, name := range ipamPlugins {
 		loader, err := loaderOf(filepath.Join(c.CNIDir, name))
 		if errors.Is(err, fs.ErrNotExist) {
@@ -52,21 +52,21 @@ func ipam(_ context.Context, c *Config) Finding {
 			_, err = os.Stat(loader)
 		}
 		if err != nil {
-			cannot = append(cannot, name+" ("+err.Error()+")")
+			broken = append(broken, name+" ("+err.Error()+")")
 			continue
 		}
-		there = append(there, name)
+		runnable = append(runnable, name)
 	}
 	switch {
-	case len(cannot) > 0:
-		return lack(Warn, "use static builds; with these the agent cannot release the addresses of a pod whose DEL never came, only the plugin can", "cannot be run here: %s", strings.Join(cannot, ", "))
-	case len(there) == 0:
-		return lack(Warn, "nothing, if bonds have no addresses of IPAM plugins or these are elsewhere", "%s has none of %s", c.CNIDir, strings.Join(ipamPlugins, ", "))
+	case len(broken) > 0:
+		return finding(Warn, "use static builds; with these the agent cannot release the addresses of a pod without a DEL, only the plugin can", "cannot be run here: %s", strings.Join(broken, ", "))
+	case len(runnable) == 0:
+		return finding(Warn, "nothing, if bonds have no addresses of IPAM plugins or these are elsewhere", "%s has none of %s", c.CNIDir, strings.Join(ipamPlugins, ", "))
 	}
-	return ok("can be run: %s", strings.Join(there, ", "))
+	return ok("can be run: %s", strings.Join(runnable, ", "))
 }
 
-// loaderOf is the program that loads a dynamic binary; empty for a static one.
+// loaderOf returns the loader of a dynamic binary; empty for a static one.
 func loaderOf(path string) (string, error) {
 	f, err := elf.Open(path)
 	if err != nil {
@@ -84,11 +84,11 @@ func loaderOf(path string) (string, error) {
 
 func runtimeSocket(ctx context.Context, c *Config) Finding {
 	if c.Sandboxes == nil {
-		return skip("no container runtime is asked (-runtime none): a bond whose pod ended without DEL is kept until the node starts anew")
+		return skip("no container runtime is configured (-runtime none): a bond whose pod ended without DEL is not released until the node restarts")
 	}
 	ids, err := c.Sandboxes(ctx)
 	if err != nil {
-		return lack(Fail, "mount the directory of the runtime's socket, as the overlays do, and name it with -runtime; until then a bond whose pod ended without DEL stays", "%v", err)
+		return finding(Fail, "mount the directory of the runtime's socket, as the overlays do, and name it with -runtime; until then a bond whose pod ended without DEL stays", "%v", err)
 	}
 	return ok("sandboxes that the container runtime has: %d", len(ids))
 }

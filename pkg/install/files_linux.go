@@ -11,15 +11,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mode is that of an installed plugin.
+// mode is the mode of an installed plugin.
 const mode = 0o755
 
-// pollEach is the pause between two attempts to lock the directory. A wait in the kernel cannot be ended by a
-// context, and an installer is done in a second.
-const pollEach = 20 * time.Millisecond
+// lockRetry is the pause between two attempts to lock the directory. A wait in the kernel cannot be ended by a context, and
+// an installer takes about a second.
+const lockRetry = 20 * time.Millisecond
 
-// lock takes the directory for one installer, so that what bears the name of a temporary file is known to be left
-// over from one that was killed. The kernel frees the lock of a process that dies.
+// lock locks the directory for one installer. So temporary files in it are known to be from a killed one. The kernel
+// releases the lock of a process that dies.
 func lock(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
@@ -35,13 +35,13 @@ func lock(ctx context.Context, dir string) (unlock func(), err error) {
 		}
 		select {
 		case <-ctx.Done():
-			return nil, errors.Join(fmt.Errorf("another installer is at work in %s (fuser tells which): %w", dir, context.Cause(ctx)), f.Close())
-		case <-time.After(pollEach):
+			return nil, errors.Join(fmt.Errorf("another installer is running in %s (fuser shows its pid): %w", dir, context.Cause(ctx)), f.Close())
+		case <-time.After(lockRetry):
 		}
 	}
 }
 
-// sweep removes what killed installers have left. The caller has the lock.
+// sweep removes temporary files of killed installers. The caller has the lock.
 func sweep(dir string) error {
 	left, err := filepath.Glob(filepath.Join(dir, temporary))
 	if err != nil {
@@ -55,9 +55,9 @@ func sweep(dir string) error {
 	return nil
 }
 
-// stage writes a program under a temporary name and answers its path. It is on the disk, and no longer open for
-// writing: the kernel runs no program that is (ETXTBSY).
-func stage(dir string, program []byte) (path string, err error) {
+// writeTemp writes a program to a temporary file and returns its path. The file is synced and closed: the kernel runs no
+// program that is open for writing (ETXTBSY).
+func writeTemp(dir string, program []byte) (path string, err error) {
 	f, err := os.CreateTemp(dir, temporary)
 	if err != nil {
 		return "", explain(dir, fmt.Errorf("write the plugin: %w", err))
@@ -72,7 +72,7 @@ func stage(dir string, program []byte) (path string, err error) {
 	return f.Name(), nil
 }
 
-// explain says what to do about an error of the file system.
+// explain adds the remedy to an error of the file system.
 func explain(dir string, err error) error {
 	switch {
 	case errors.Is(err, unix.EROFS):
@@ -85,7 +85,7 @@ func explain(dir string, err error) error {
 	return err
 }
 
-// owner says whose the directory is: some archives of CNI plugins give it to the user who packed them.
+// owner describes the owner of the directory: some archives of CNI plugins give it to the user who packed them.
 func owner(dir string) string {
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
@@ -94,7 +94,7 @@ func owner(dir string) string {
 	return fmt.Sprintf("%s belongs to user %d and has mode %#o; give it to root with mode 0755, or look for a denial by SELinux or AppArmor", dir, st.Uid, st.Mode&0o7777)
 }
 
-// syncDir puts renames on the disk: after a power cut the name must not lead to nothing.
+// syncDir syncs renames: after a power failure the name must lead to a file.
 func syncDir(dir string) error {
 	f, err := os.Open(dir)
 	if err != nil {

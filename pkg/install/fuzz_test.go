@@ -33,7 +33,7 @@ func TestOutputIsBounded(t *testing.T) {
 			t.Fatal(n, err)
 		}
 	}
-	if len(o.kept) != maxOutput {
-		t.Errorf("%d bytes are kept, want %d", len(o.kept), maxOutput)
+	if len(o.head) != maxOutput {
+		t.Errorf("%d bytes are kept, want %d", len(o.head), maxOutput)
 	}
 }

@@ -14,38 +14,38 @@ import (
 const (
 	// Name is the plugin's file name: the type in a network config.
 	Name = "bond"
-	// Previous is the name under which the plugin of another maker is kept that had Name before.
+	// Previous is the file name of the backup of another plugin that had Name.
 	Previous = Name + ".previous"
 	// temporary files are named so that no runtime takes them for a network config's type.
 	temporary = "." + Name + "-*.tmp"
 )
 
-// Config says what is installed where.
+// Config configures an installation.
 type Config struct {
 	// Source is the plugin's binary.
 	Source string
-	// Dir is the directory that the container runtime and Multus look for plugins in.
+	// Dir is the directory in which the container runtime and Multus look for plugins.
 	Dir string
 }
 
-// Result is what Plugin did.
+// Result describes what Plugin did.
 type Result struct {
-	// Path is that of the plugin, SHA256 the hex digest of what is there now.
+	// Path is the plugin's path, SHA256 the hex digest of the file.
 	Path, SHA256 string
-	// Version is what the plugin says of itself.
+	// Version is the plugin's version.
 	Version string
-	// Changed is false when the same plugin was there already.
+	// Changed is false if the same plugin was installed already.
 	Changed bool
-	// Kept is the path under which the plugin of another maker was kept; empty when there was none.
-	Kept string
+	// Backup is the path of the backup of another plugin; empty if there was none.
+	Backup string
 }
 
-// Plugin installs the plugin. The new file is written beside the old one, synced, run, and only then renamed to
-// the plugin's name; a process that is killed at any moment leaves the old plugin or the new one. Whoever
-// calls it for the same directory meanwhile waits, until ctx ends. The same plugin is not written again.
+// Plugin installs the plugin. The new file is written beside the old one, synced, run, and then renamed: at any moment the
+// directory has the old plugin or the new one. Other callers for the same directory wait until ctx ends. An identical
+// plugin is not written again.
 //
-// A plugin of another maker is kept as Previous. An older one of ours is not: its own image installs it.
-// Errors say what to do; nothing that matters has changed then.
+// Another project's plugin is copied to Previous. An older one of ours is not: its own image can install it again. Errors
+// contain the remedy; the installed plugin is unchanged then.
 func Plugin(ctx context.Context, c Config) (Result, error) {
 	program, err := os.ReadFile(c.Source)
 	if err != nil {
@@ -60,8 +60,8 @@ func Plugin(ctx context.Context, c Config) (Result, error) {
 		return Result{}, err
 	}
 	r := Result{Path: filepath.Join(c.Dir, Name), SHA256: digest(program)}
-	if same(r.Path, r.SHA256) {
-		about, err := Ask(ctx, r.Path)
+	if isInstalled(r.Path, r.SHA256) {
+		about, err := Probe(ctx, r.Path)
 		if err != nil {
 			return Result{}, err
 		}
@@ -72,59 +72,59 @@ func Plugin(ctx context.Context, c Config) (Result, error) {
 	return r, replace(ctx, c.Dir, program, &r)
 }
 
-// replace brings the program to the plugin's name.
+// replace writes the program and renames it to the plugin's name.
 func replace(ctx context.Context, dir string, program []byte, r *Result) error {
-	staged, err := stage(dir, program)
+	temp, err := writeTemp(dir, program)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = os.Remove(staged) }() // it has moved on if all went well
-	about, err := Ask(ctx, staged)
+	defer func() { _ = os.Remove(temp) }() // fails after the rename
+	about, err := Probe(ctx, temp)
 	if err != nil {
-		return fmt.Errorf("the new plugin does not run on this node, %s stays as it was: %w", r.Path, err)
+		return fmt.Errorf("the new plugin does not run on this node, %s is unchanged: %w", r.Path, err)
 	}
 	r.Version = about.Version
-	if r.Kept, err = keep(dir); err != nil {
+	if r.Backup, err = backupForeign(dir); err != nil {
 		return err
 	}
-	if err := os.Rename(staged, r.Path); err != nil {
+	if err := os.Rename(temp, r.Path); err != nil {
 		return fmt.Errorf("give the plugin its name: %w", err)
 	}
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	if !same(r.Path, r.SHA256) {
+	if !isInstalled(r.Path, r.SHA256) {
 		return fmt.Errorf("%s is not what was just written there (sha256 %s): does another installer write the same file?", r.Path, r.SHA256)
 	}
 	return nil
 }
 
-// keep copies a plugin of another maker to Previous and answers that path; empty when there is none to keep.
-// It is a copy, because the kernel refuses hard links to files of other users (fs.protected_hardlinks).
-func keep(dir string) (string, error) {
+// backupForeign copies another project's plugin to Previous and returns that path; empty if there is none. It is a copy,
+// because the kernel rejects hard links to files of other users (fs.protected_hardlinks).
+func backupForeign(dir string) (string, error) {
 	old := filepath.Join(dir, Name)
 	program, err := os.ReadFile(old)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", nil
 	case err != nil:
-		return "", fmt.Errorf("keep the plugin that is there: %w", err)
-	case Ours(old):
+		return "", fmt.Errorf("back up the installed plugin: %w", err)
+	case IsOurs(old):
 		return "", nil
 	}
-	staged, err := stage(dir, program)
+	temp, err := writeTemp(dir, program)
 	if err != nil {
-		return "", fmt.Errorf("keep the plugin that is there: %w", err)
+		return "", fmt.Errorf("back up the installed plugin: %w", err)
 	}
 	to := filepath.Join(dir, Previous)
-	if err := os.Rename(staged, to); err != nil {
-		return "", fmt.Errorf("keep the plugin that is there: %w", errors.Join(err, os.Remove(staged)))
+	if err := os.Rename(temp, to); err != nil {
+		return "", fmt.Errorf("back up the installed plugin: %w", errors.Join(err, os.Remove(temp)))
 	}
 	return to, nil
 }
 
-// same says whether the file at path is a program with that digest that everybody may run.
-func same(path, sum string) bool {
+// isInstalled reports whether the file at path has that digest and may be run by all users.
+func isInstalled(path, sum string) bool {
 	info, err := os.Lstat(path)
 	if err != nil || !info.Mode().IsRegular() || info.Mode().Perm() != mode {
 		return false

@@ -51,7 +51,7 @@ func write(t *testing.T, path, text string) {
 func TestInstallsOnceAndUpgrades(t *testing.T) {
 	dir := t.TempDir()
 	first := install(t, dir, v1)
-	if !first.Changed || first.Version != "v1" || first.Kept != "" || first.Path != filepath.Join(dir, "bond") {
+	if !first.Changed || first.Version != "v1" || first.Backup != "" || first.Path != filepath.Join(dir, "bond") {
 		t.Errorf("the first time: %+v", first)
 	}
 	before, err := os.Stat(first.Path)
@@ -66,7 +66,7 @@ func TestInstallsOnceAndUpgrades(t *testing.T) {
 	if err != nil || again.Changed || again.Version != "v1" || !os.SameFile(before, after) || !after.ModTime().Equal(before.ModTime()) {
 		t.Errorf("the same again: %+v, written at %s and %s (%v)", again, before.ModTime(), after.ModTime(), err)
 	}
-	if r := install(t, dir, v2); !r.Changed || r.Version != "v2" || r.Kept != "" {
+	if r := install(t, dir, v2); !r.Changed || r.Version != "v2" || r.Backup != "" {
 		t.Errorf("an upgrade: %+v", r)
 	}
 	if got := files(t, dir); got != "bond" {
@@ -78,7 +78,7 @@ func TestInstallsOnceAndUpgrades(t *testing.T) {
 func TestKeepsTheOtherPlugin(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, Name), foreign)
-	if r := install(t, dir, v1); r.Kept != filepath.Join(dir, Previous) {
+	if r := install(t, dir, v1); r.Backup != filepath.Join(dir, Previous) {
 		t.Errorf("%+v", r)
 	}
 	install(t, dir, v2)
@@ -86,7 +86,7 @@ func TestKeepsTheOtherPlugin(t *testing.T) {
 	if err != nil || string(kept) != foreign {
 		t.Errorf("%.60q, %v", kept, err)
 	}
-	about, err := Ask(t.Context(), filepath.Join(dir, Previous))
+	about, err := Probe(t.Context(), filepath.Join(dir, Previous))
 	if err != nil || about.Version != "" || len(about.CNI) != 1 {
 		t.Errorf("the way back: %+v, %v", about, err)
 	}
@@ -193,11 +193,11 @@ func next(t *testing.T, runs <-chan string) {
 func TestKilledInstaller(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, v1)
-	left, err := stage(dir, []byte("half of a plu"))
+	left, err := writeTemp(dir, []byte("half of a plu"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Ask(t.Context(), filepath.Join(dir, Name)); err != nil {
+	if _, err := Probe(t.Context(), filepath.Join(dir, Name)); err != nil {
 		t.Error(err)
 	}
 	install(t, dir, v1)
@@ -245,8 +245,8 @@ func TestRefuses(t *testing.T) {
 		name, source, want string
 	}{
 		{"another machine", string(arm), "built for arm64 and this node is"},
-		{"no program", "bond", "no program for Linux"},
-		{"no plugin", "#!/bin/sh\necho hello\n", "is no CNI plugin"},
+		{"no program", "bond", "not a program for Linux"},
+		{"no plugin", "#!/bin/sh\necho hello\n", "is not a CNI plugin"},
 		{"a plugin that fails", "#!/bin/sh\necho broken >&2; exit 3\n", "broken"},
 	}
 	for _, tt := range tests {
@@ -266,7 +266,7 @@ func TestRefuses(t *testing.T) {
 // intact checks that v1 is there, and nothing else.
 func intact(t *testing.T, dir string) {
 	t.Helper()
-	if about, err := Ask(t.Context(), filepath.Join(dir, Name)); err != nil || about.Version != "v1" {
+	if about, err := Probe(t.Context(), filepath.Join(dir, Name)); err != nil || about.Version != "v1" {
 		t.Errorf("there is %+v, %v", about, err)
 	}
 	if got := files(t, dir); got != "bond" {

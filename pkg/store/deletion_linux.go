@@ -11,16 +11,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// createdFormat is the end of a mark's name. It identifies the ADD that wrote the record.
+// createdFormat is the last part of a mark's name. It identifies the ADD that wrote the record.
 const createdFormat = "20060102T150405.000000000"
 
 func markName(r *bond.Record) string {
 	return r.Key.String() + "." + r.Created.UTC().Format(createdFormat)
 }
 
-// MarkDeleted makes r a tombstone for every process that loads it from now on. It needs no lock, which the agent may hold
-// for as long as a driver takes. The mark is an empty file, made by one system call, whose name has the bond and the time of
-// its ADD, so a later ADD's record is not concerned. Remove removes it.
+// MarkDeleted makes r a tombstone for every process that loads it from now on. It needs no lock: the agent may hold the
+// bond's lock for as long as a driver takes. The mark is an empty file, made by one system call. Its name has the bond and
+// the time of its ADD, so it does not apply to a later ADD's record. Remove removes it.
 func (s *Store) MarkDeleted(r *bond.Record) error {
 	path := filepath.Join(s.deletions, markName(r))
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)
@@ -32,12 +32,12 @@ func (s *Store) MarkDeleted(r *bond.Record) error {
 	}
 	_ = f.Close()
 	if now, err := s.read(recordName(r.Key)); errors.Is(err, fs.ErrNotExist) || err == nil && !now.Created.Equal(r.Created) {
-		_ = os.Remove(path) // the record went away meanwhile
+		_ = os.Remove(path) // the record was removed meanwhile
 	}
 	return nil
 }
 
-// MarkedDeleted reports whether MarkDeleted was called for r, with which a loaded record may be out of date.
+// MarkedDeleted reports whether MarkDeleted was called for r since r was loaded, or before.
 func (s *Store) MarkedDeleted(r *bond.Record) bool {
 	_, err := os.Lstat(filepath.Join(s.deletions, markName(r)))
 	return err == nil
@@ -60,7 +60,7 @@ func (s *Store) mergeMark(r *bond.Record) {
 
 func (s *Store) removeMark(r *bond.Record) { _ = os.Remove(filepath.Join(s.deletions, markName(r))) }
 
-// sweepMarks removes marks whose records are gone, which killed processes left.
+// sweepMarks removes marks without records, which killed processes left.
 func (s *Store) sweepMarks() {
 	entries, err := os.ReadDir(s.deletions)
 	if err != nil {

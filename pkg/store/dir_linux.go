@@ -11,13 +11,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// snapshot lists a directory as it was at one moment, sorted.
+// snapshot returns the sorted names in a directory at one moment.
 //
-// A name that is renamed over while a listing is under way may be left out of it
-// (readdir(3)), and tmpfs does leave it out, for it gives the name a new place: with
-// os.ReadDir, which reads 8 KiB at a time, most listings of 300 records that were being
-// saved missed some. Within one getdents64 the kernel holds the directory's lock. So the
-// whole directory is read by one call, with a larger buffer if it does not fit.
+// A name that is renamed over during a listing can be missing from it (readdir(3)). On tmpfs this happens, because the name
+// gets a new position: os.ReadDir, which reads 8 KiB at a time, missed records in most listings of 300 that were being
+// saved. During one getdents64 the kernel holds the directory's lock. So the whole directory is read by one call, with a
+// larger buffer if it does not fit.
 func snapshot(dir string) ([]string, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -30,8 +29,8 @@ func snapshot(dir string) ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("list %s: %w", dir, err)
 		}
-		// A signal may cut a call short, and some file systems give less than fits; then
-		// after a few attempts a listing in pieces is all there is.
+		// A signal may interrupt a call, and some file systems return less than fits. After a few attempts a listing in
+		// several calls is accepted.
 		if calls == 1 || attempt == 5 {
 			slices.Sort(names)
 			return slices.Compact(names), nil
@@ -40,7 +39,7 @@ func snapshot(dir string) ([]string, error) {
 	}
 }
 
-// readNames reads the directory from its start, and counts the calls and the bytes that took.
+// readNames reads the directory from its start, and counts calls and bytes.
 func readNames(f *os.File, buf []byte) (names []string, calls, read int, err error) {
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return nil, 0, 0, err
@@ -58,10 +57,9 @@ func readNames(f *os.File, buf []byte) (names []string, calls, read int, err err
 	}
 }
 
-// setAside renames the file to the first free "<name>.bad-<n>" and returns its new path.
-// Nothing is ever overwritten, hence RENAME_NOREPLACE. To find it gone is success:
-// somebody else was quicker.
-func (s *Store) setAside(name string) (string, error) {
+// quarantine renames the file to the first free "<name>.bad-<n>" and returns its new path. Nothing is ever overwritten,
+// hence RENAME_NOREPLACE. A missing file is no error: another process was faster.
+func (s *Store) quarantine(name string) (string, error) {
 	from := filepath.Join(s.dir, name)
 	for n := 1; ; n++ {
 		to := fmt.Sprintf("%s.bad-%d", from, n)
@@ -70,7 +68,7 @@ func (s *Store) setAside(name string) (string, error) {
 		case err == nil || errors.Is(err, unix.ENOENT):
 			return to, nil
 		case !errors.Is(err, unix.EEXIST):
-			return from, &os.LinkError{Op: "set aside", Old: from, New: to, Err: err}
+			return from, &os.LinkError{Op: "quarantine", Old: from, New: to, Err: err}
 		}
 	}
 }

@@ -14,18 +14,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// tempAge is how old a temporary file is when its writer must be dead. A writer that
-// was only stopped for so long fails its Save and harms nothing.
+// tempAge is the age from which the writer of a temporary file counts as dead. If it was only stopped, its Save fails.
 const tempAge = 10 * time.Minute
 
-// old reports whether the process that made a file must be dead. A file from the future was made before the clock was
-// set back.
+// old reports whether the file's writer must be dead. A file from the future was made before the clock was set back.
 func old(info os.FileInfo) bool { return time.Since(info.ModTime()).Abs() > tempAge }
 
-// aside is the form of the names that setAside gives.
-var aside = regexp.MustCompile(`^(.*\.json)\.bad-[0-9]+$`)
+// quarantined matches the names that quarantine makes.
+var quarantined = regexp.MustCompile(`^(.*\.json)\.bad-[0-9]+$`)
 
-// Keys are the bonds that have a file on their record's name, readable or not, sorted.
+// Keys returns the bonds that have a record file, readable or not, sorted.
 func (s *Store) Keys() ([]bond.Key, error) {
 	names, err := snapshot(s.dir)
 	if err != nil {
@@ -40,42 +38,41 @@ func (s *Store) Keys() ([]bond.Key, error) {
 	return keys, nil
 }
 
-// List reads all records, sorted by name, each as it was at some moment of the call; one
-// that is there throughout is not missed. What cannot be read is told in problems,
-// once it is set aside as well as before, and keeps nothing else from being read. List also
-// clears away what killed writers left. It takes locks only of damaged records, without
-// waiting. The error is for a directory that cannot be listed and for ctx's end.
-func (s *Store) List(ctx context.Context) (records []*bond.Record, problems []*Problem, err error) {
+// List reads all records, sorted by name. One that exists throughout the call is not missed. Files that cannot be read are
+// returned in bad, before and after they are quarantined. List also removes what killed writers left. It locks only
+// damaged records, without waiting. The error is for a directory that cannot be listed and for ctx's end.
+func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRecord, err error) {
 	names, err := snapshot(s.dir)
 	if err != nil {
 		return nil, nil, fmt.Errorf("list records: %w", err)
 	}
 	s.sweep()
-	s.sweepSpare()
+	s.migrateReserve()
+	s.sweepReserve()
 	s.sweepMarks()
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, fmt.Errorf("list records: %w", err)
 		}
 		var r *bond.Record
-		var p *Problem
-		if m := aside.FindStringSubmatch(name); m != nil {
-			p = s.reviewAside(name, m[1])
+		var p *BadRecord
+		if m := quarantined.FindStringSubmatch(name); m != nil {
+			p = s.reviewQuarantined(name, m[1])
 		} else if strings.HasSuffix(name, recordSuffix) {
-			r, p = s.listed(name)
+			r, p = s.readListed(name)
 		}
 		if r != nil {
 			records = append(records, r)
 		}
 		if p != nil {
-			problems = append(problems, p)
+			bad = append(bad, p)
 		}
 	}
-	return records, problems, nil
+	return records, bad, nil
 }
 
-// listed is the record on name or what is wrong with it; neither when it went away.
-func (s *Store) listed(name string) (*bond.Record, *Problem) {
+// readListed returns the record in the file, or what is wrong with it, or neither if it is gone.
+func (s *Store) readListed(name string) (*bond.Record, *BadRecord) {
 	r, err := s.read(name)
 	if err == nil {
 		return r, nil
@@ -84,15 +81,15 @@ func (s *Store) listed(name string) (*bond.Record, *Problem) {
 		return nil, nil
 	}
 	key, named := KeyOf(name)
-	p := &Problem{Key: key, Path: filepath.Join(s.dir, name), Err: err}
+	p := &BadRecord{Key: key, Path: filepath.Join(s.dir, name), Err: err}
 	if !errors.Is(err, ErrDamaged) {
 		return nil, p
 	}
 	if named {
-		// Without the lock a record that was saved just now would be renamed. If it is held,
-		// its holder sets the file aside with its next Save, or the next List does.
-		unlock, held := s.tryLock(key)
-		if held != nil {
+		// Without the lock a record that was saved just now could be renamed. If the lock is held, its holder quarantines the
+		// file with its next Save, or the next List does.
+		unlock, heldErr := s.tryLock(key)
+		if heldErr != nil {
 			return nil, p
 		}
 		defer unlock()
@@ -104,7 +101,7 @@ func (s *Store) listed(name string) (*bond.Record, *Problem) {
 			return nil, p
 		}
 	}
-	path, err := s.setAside(name)
+	path, err := s.quarantine(name)
 	if err != nil {
 		p.Err = fmt.Errorf("%w; it stays in its place: %w", p.Err, err)
 	}
@@ -112,11 +109,11 @@ func (s *Store) listed(name string) (*bond.Record, *Problem) {
 	return nil, p
 }
 
-// reviewAside is the problem of a file that was set aside earlier from the name original.
-func (s *Store) reviewAside(name, original string) *Problem {
+// reviewQuarantined returns the error of a file that was quarantined earlier under the name original.
+func (s *Store) reviewQuarantined(name, original string) *BadRecord {
 	key, _ := KeyOf(original)
-	p := &Problem{Key: key, Path: filepath.Join(s.dir, name)}
-	data, err := s.content(name)
+	p := &BadRecord{Key: key, Path: filepath.Join(s.dir, name)}
+	data, err := s.readFile(name)
 	if err == nil {
 		_, err = decode(original, data)
 	}
@@ -130,8 +127,7 @@ func (s *Store) reviewAside(name, original string) *Problem {
 	return p
 }
 
-// sweep removes temporary files whose writers were killed. A failure is no matter: it
-// is tried again with the next List.
+// sweep removes temporary files whose writers were killed. Failures are ignored: the next List tries again.
 func (s *Store) sweep() {
 	entries, err := os.ReadDir(s.tmp)
 	if err != nil {

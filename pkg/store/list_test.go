@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-func list(t testing.TB, s *Store) ([]*bond.Record, []*Problem) {
+func list(t testing.TB, s *Store) ([]*bond.Record, []*BadRecord) {
 	t.Helper()
 	records, problems, err := s.List(t.Context())
 	if err != nil {
@@ -88,7 +88,7 @@ func TestDamaged(t *testing.T) {
 			}
 			s, path := fresh()
 			_, err := s.Load(key("c1"))
-			var p *Problem
+			var p *BadRecord
 			if !errors.Is(err, bond.ErrNotFound) || !errors.Is(err, ErrDamaged) || !errors.As(err, &p) || p.Key != key("c1") || p.Path != path {
 				t.Errorf("Load: got %v, want the damaged file as a Problem", err)
 			}

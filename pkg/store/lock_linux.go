@@ -19,17 +19,16 @@ import (
 
 const (
 	firstPoll = time.Millisecond
-	// bondPoll is the longest pause between two attempts to get a bond's lock. What holds
-	// one works for milliseconds, or for seconds when a driver is slow.
+	// bondPoll is the longest pause between two attempts to lock a bond. Locks are held for milliseconds, or for seconds if a
+	// driver is slow.
 	bondPoll = 10 * time.Millisecond
-	// agentPoll is the same for the agent's lock, which is held for as long as an agent runs.
+	// agentPoll is the same for the agent's lock, which is held while an agent runs.
 	agentPoll = 500 * time.Millisecond
 )
 
-// Lock takes the lock of one bond, against all goroutines and processes, the caller
-// included. It waits until ctx ends or LockTimeout passes; the error then matches
-// bond.ErrLocked, and ctx's cause if that was it. unlock may be called twice. The kernel
-// frees the lock of a process that dies.
+// Lock locks one bond, against all goroutines and processes, the caller included. It waits until ctx ends or LockTimeout is
+// over; the error then matches bond.ErrLocked and ctx's cause. unlock may be called twice. The kernel releases the lock of a
+// process that dies.
 func (s *Store) Lock(ctx context.Context, k bond.Key) (unlock func(), err error) {
 	if err = k.Validate(); err != nil {
 		return nil, fmt.Errorf("lock bond: %w", err)
@@ -44,7 +43,7 @@ func (s *Store) Lock(ctx context.Context, k bond.Key) (unlock func(), err error)
 	return s.unlocker(f, k), nil
 }
 
-// tryLock is Lock without waiting.
+// tryLock is like Lock without waiting.
 func (s *Store) tryLock(k bond.Key) (unlock func(), err error) {
 	f, err := openLock(s.lockPath(k))
 	if err != nil {
@@ -52,7 +51,7 @@ func (s *Store) tryLock(k bond.Key) (unlock func(), err error) {
 	}
 	if err := tryAcquire(f); err != nil {
 		release(f)
-		s.removeLock(k) // the attempt may have been in the way of the holder's
+		s.removeLock(k) // this attempt may have stopped the holder from removing it
 		return nil, err
 	}
 	return s.unlocker(f, k), nil
@@ -71,16 +70,14 @@ func (s *Store) lockPath(k bond.Key) string {
 	return filepath.Join(s.locks, k.String()+lockSuffix)
 }
 
-// LockAgent takes the lock that makes its holder the node's only agent and waits for it
-// as long as ctx lasts. When another agent has it, onWait is called, once, before the
-// wait, with that agent's pid as it sees itself (each container counts its own); 0 if
-// that is not known.
+// LockAgent takes the lock of the node's agent and waits for it until ctx ends. If another agent has it, onWait is called
+// once with that agent's pid in its own pid namespace, 0 if unknown.
 func (s *Store) LockAgent(ctx context.Context, onWait func(holderPID int)) (unlock func(), err error) {
 	f, err := acquire(ctx, filepath.Join(s.locks, agentLock), agentPoll, func(f *os.File) { onWait(readPID(f)) })
 	if err != nil {
 		return nil, fmt.Errorf("lock the state directory for this agent: %w", err)
 	}
-	// The pid only helps a person; an agent must start on a full directory, too.
+	// The pid is information only; an agent must start on a full directory, too.
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
@@ -99,18 +96,17 @@ func readPID(f *os.File) int {
 	return pid
 }
 
-// acquire opens and locks a file; onBusy is called once if that needs a wait.
+// acquire opens and locks a file; onBusy is called once if it has to wait.
 //
-// Who waits is first in line or queues for that place, and nobody gets the lock without
-// having been first in line. Otherwise a process that takes the lock again right after
-// each unlock, as the agent does in a storm of events, keeps it from one that can only
-// try now and then: with flock alone, ADDs ran into LockTimeout. The place is an open file
-// description lock on the same file (fcntl_locking(2)), which flock does not see.
+// Waiters queue by a ticket: a process tries to get the lock only while it has the turn. Otherwise a process that locks
+// again right after each unlock, as the agent does in a storm of events, would starve one that polls: with flock alone,
+// ADDs ran into LockTimeout. The turn is an open file description lock on the same file (fcntl_locking(2)), which is
+// independent of flock.
 //
 // The file may have been removed between open and lock (removeLock). Then the lock of the new file counts.
 func acquire(ctx context.Context, path string, longest time.Duration, onBusy func(*os.File)) (*os.File, error) {
 	for first := true; ; first = false {
-		// On a slow machine a short deadline may have passed already, which does not make a free lock a held one.
+		// On a slow machine a short deadline may be over already; a free lock is taken all the same.
 		if err := ctx.Err(); err != nil && (!first || !errors.Is(err, context.DeadlineExceeded)) {
 			return nil, fmt.Errorf("%w: %w", bond.ErrLocked, context.Cause(ctx))
 		}
@@ -124,25 +120,24 @@ func acquire(ctx context.Context, path string, longest time.Duration, onBusy fun
 				onBusy = nil
 			}
 		}
-		err = poll(ctx, longest, busy, func() error { return place(f, unix.F_WRLCK) })
+		err = poll(ctx, longest, busy, func() error { return turn(f, unix.F_WRLCK) })
 		if err == nil {
 			err = poll(ctx, longest, busy, func() error { return flock(f, unix.LOCK_EX) })
-			err = errors.Join(err, place(f, unix.F_UNLCK))
+			err = errors.Join(err, turn(f, unix.F_UNLCK))
 		}
 		if err == nil && isAt(f, path) {
 			return f, nil
 		}
 		release(f)
 		if err != nil {
-			return nil, fmt.Errorf("%s (fuser tells who holds it): %w", path, err)
+			return nil, fmt.Errorf("%s (fuser shows its holder): %w", path, err)
 		}
 	}
 }
 
-// poll calls try until that is no longer refused because somebody else has the lock.
+// poll calls try until it does not fail with EAGAIN.
 //
-// A wait in the kernel cannot be ended by a context, and a goroutine left behind in one
-// would take the lock after everybody had stopped waiting for it.
+// A wait in the kernel cannot be ended by a context. A goroutine left in one would take the lock after its caller gave up.
 func poll(ctx context.Context, longest time.Duration, busy func(), try func() error) error {
 	for pause := firstPoll; ; pause = min(2*pause, longest) {
 		err := try()
@@ -162,8 +157,8 @@ func openLock(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_CREATE|os.O_RDWR|unix.O_NOFOLLOW, 0o600)
 }
 
-// place takes (F_WRLCK) or leaves (F_UNLCK) the first place in line, without waiting.
-func place(f *os.File, kind int16) error {
+// turn takes (F_WRLCK) or releases (F_UNLCK) the turn to get the lock, without waiting.
+func turn(f *os.File, kind int16) error {
 	return uninterrupted(func() error {
 		return unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: kind})
 	})
@@ -182,8 +177,8 @@ func uninterrupted(call func() error) error {
 	}
 }
 
-// release unlocks before it closes: a process that is being started at this moment has
-// a copy of the descriptor until it calls exec, and closing ours would leave it locked.
+// release unlocks before it closes: a process that is being started at this moment has a copy of the descriptor until it
+// calls exec, and closing ours would leave the file locked.
 func release(f *os.File) {
 	_ = flock(f, unix.LOCK_UN)
 	_ = f.Close()

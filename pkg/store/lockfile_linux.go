@@ -16,17 +16,17 @@ import (
 // agentLock is the one lock file that is never removed.
 const agentLock = "agent" + lockSuffix
 
-// errUnlinked: the lock is on a file that was removed, so it excludes nobody.
+// errUnlinked: the locked file was removed, so the lock has no effect.
 var errUnlinked = errors.New("the lock file was removed")
 
-// errHeld: a process has the lock, and nobody waited for it.
+// errHeld: another process has the lock.
 var errHeld = errors.New("the lock is held")
 
 // removeLock removes the lock file of a bond that has no record, if no process holds the lock or waits for it. It is
 // called after every unlock and after every wait that failed, so the last of several processes removes the file.
 //
-// A bond with a record keeps its file. So plugin and agent, which take turns while the bond lives, create none anew, and
-// a program of an older version, which does not check what it has locked, meets a removed file only at a bond's end.
+// A bond with a record keeps its file. So plugin and agent do not recreate it while the bond lives. A program of an older
+// version, which does not check the file after locking, meets a removed file only at a bond's end.
 func (s *Store) removeLock(k bond.Key) {
 	if s.recorded(k) {
 		return
@@ -37,19 +37,19 @@ func (s *Store) removeLock(k bond.Key) {
 		return
 	}
 	defer release(f)
-	if acquireAlone(f) != nil {
+	if acquireUncontended(f) != nil {
 		return
 	}
-	// Only the holder removes the file. No other process can have made a new one meanwhile: tryAcquire has compared them.
+	// Only the holder removes the file. No other process can have made a new one: tryAcquire has compared them.
 	if !s.recorded(k) {
 		_ = os.Remove(path)
 	}
 }
 
-// acquireAlone is tryAcquire for a process that only removes the file. While it is first in line, a holder that unlocks
-// cannot remove the file and leaves that to it. So it gives up only if the lock is still held after it has left the line:
-// that holder tries to remove the file later.
-func acquireAlone(f *os.File) error {
+// acquireUncontended is tryAcquire for a process that only removes the file. While it has the turn, a holder that unlocks
+// cannot remove the file and leaves that to it. So it gives up only if the lock is still held after it has released the
+// turn: that holder tries to remove the file later.
+func acquireUncontended(f *os.File) error {
 	for {
 		err := tryAcquire(f)
 		if !errors.Is(err, errHeld) || flock(f, unix.LOCK_EX) != nil {
@@ -61,15 +61,15 @@ func acquireAlone(f *os.File) error {
 	}
 }
 
-// recorded is false if it is certain that there is no file on the record's name.
+// recorded returns false only if there is certainly no record file.
 func (s *Store) recorded(k bond.Key) bool {
 	found, err := Recorded(s.dir, k)
 	return found || err != nil
 }
 
-// tryAcquire takes the lock of an open file, unless a process has it or waits for it.
+// tryAcquire locks an open file, unless a process has the lock or waits for it.
 func tryAcquire(f *os.File) error {
-	if err := place(f, unix.F_WRLCK); err != nil {
+	if err := turn(f, unix.F_WRLCK); err != nil {
 		return err
 	}
 	err := flock(f, unix.LOCK_EX)
@@ -79,10 +79,10 @@ func tryAcquire(f *os.File) error {
 	if err == nil && !isAt(f, f.Name()) {
 		err = errUnlinked
 	}
-	return errors.Join(err, place(f, unix.F_UNLCK))
+	return errors.Join(err, turn(f, unix.F_UNLCK))
 }
 
-// isAt reports whether path still leads to the open file.
+// isAt reports whether path still refers to the open file.
 func isAt(f *os.File, path string) bool {
 	opened, err := f.Stat()
 	if err != nil {
@@ -92,9 +92,9 @@ func isAt(f *os.File, path string) bool {
 	return err == nil && os.SameFile(opened, named)
 }
 
-// SweepLocks removes the lock files that killed processes and older versions left. Files that were made in the last ten
-// minutes may be of a process of an older version that has not locked its file yet, and stay. The error is for a
-// directory that cannot be listed and for ctx's end.
+// SweepLocks removes lock files that killed processes and older versions left. Files younger than ten minutes remain: a
+// process of an older version may not have locked its file yet. The error is for a directory that cannot be listed and for
+// ctx's end.
 func (s *Store) SweepLocks(ctx context.Context) error {
 	names, err := snapshot(s.locks)
 	if err != nil {
@@ -106,7 +106,7 @@ func (s *Store) SweepLocks(ctx context.Context) error {
 		}
 		text, isLock := strings.CutSuffix(name, lockSuffix)
 		k, err := bond.ParseKey(text)
-		if !isLock || err != nil { // the agent's, and what no Store makes
+		if !isLock || err != nil { // the agent's lock, or not a lock file
 			continue
 		}
 		if info, err := os.Lstat(filepath.Join(s.locks, name)); err == nil && old(info) {

@@ -78,7 +78,7 @@ func TestPlantedLinks(t *testing.T) {
 	write(t, victim, whole(t, "c1"))
 	s := newStore(t)
 	for _, path := range []string{
-		filepath.Join(s.dir, recordName(key("c1"))), filepath.Join(s.spare, recordName(key("c1"))), s.lockPath(key("c1")),
+		filepath.Join(s.dir, recordName(key("c1"))), filepath.Join(s.reserved, recordName(key("c1"))), s.lockPath(key("c1")),
 	} {
 		if err := os.Symlink(victim, path); err != nil {
 			t.Fatal(err)
@@ -94,7 +94,7 @@ func TestPlantedLinks(t *testing.T) {
 		t.Errorf("Save over a link in spare: %v, want ELOOP", err)
 	}
 	mustContain(t, victim, whole(t, "c1"))
-	for _, dir := range []string{"locks", "tmp", "spare", "deletions"} {
+	for _, dir := range []string{"locks", "tmp", "reserve", "deletions"} {
 		state := filepath.Join(t.TempDir(), "state")
 		if err := errors.Join(os.Mkdir(state, 0o700), os.Symlink(t.TempDir(), filepath.Join(state, dir))); err != nil {
 			t.Fatal(err)
@@ -168,12 +168,12 @@ func TestReadOnly(t *testing.T) {
 func TestClockSetBack(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
-	left := []string{filepath.Join(s.tmp, "left"), filepath.Join(s.spare, recordName(key("left"))), s.lockPath(key("left"))}
+	left := []string{filepath.Join(s.tmp, "left"), filepath.Join(s.reserved, recordName(key("left"))), s.lockPath(key("left"))}
 	for _, path := range left {
 		write(t, path, "")
 	}
 	const year = 365 * 24 * time.Hour
-	for _, path := range append(left, filepath.Join(s.dir, recordName(key("c1"))), filepath.Join(s.spare, recordName(key("c1")))) {
+	for _, path := range append(left, filepath.Join(s.dir, recordName(key("c1"))), filepath.Join(s.reserved, recordName(key("c1")))) {
 		touch(t, path, year)
 	}
 	if records, problems := list(t, s); len(records) != 1 || len(problems) != 0 {

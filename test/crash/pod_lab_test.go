@@ -198,7 +198,7 @@ func (p *pod) sweep() {
 		p.t.Fatal(err)
 	}
 	old := time.Now().Add(-24 * time.Hour)
-	for _, dir := range []string{"tmp", "spare", "locks", "deletions"} {
+	for _, dir := range []string{"tmp", "reserve", "locks", "deletions"} {
 		for _, f := range filesBelow(p.t, filepath.Join(store.DefaultDir, dir)) {
 			if err = os.Chtimes(f, old, old); err != nil {
 				p.t.Fatal(err)

@@ -10,14 +10,14 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// quiet is how long nobody must have written to the plugin's name before it is looked at: another installer that
-// copies a file there is then done.
-const quiet = time.Second
+// quietPeriod is the time without a change of the plugin's file after which it is checked: another installer that copies a
+// file is done then.
+const quietPeriod = time.Second
 
-// Keep installs the plugin and puts it back whenever somebody else changes the file of its name, until ctx ends; it
-// then returns nil. Some clusters install a plugin of that name themselves, with every start of a node. tell is
-// called with each Result that changed something, the first one in any case.
-func Keep(ctx context.Context, c Config, tell func(Result)) error {
+// Watch installs the plugin, and again whenever another program changes the file, until ctx ends; it then returns nil. Some
+// clusters install a plugin of that name with every start of a node. report is called with the first Result and with each
+// that changed something.
+func Watch(ctx context.Context, c Config, report func(Result)) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return fmt.Errorf("watch %s: %w", c.Dir, err)
@@ -35,20 +35,20 @@ func Keep(ctx context.Context, c Config, tell func(Result)) error {
 			return nil
 		case e := <-w.Events:
 			if filepath.Base(e.Name) == Name {
-				timer.Reset(quiet)
+				timer.Reset(quietPeriod)
 			}
 		case err := <-w.Errors:
 			if !errors.Is(err, fsnotify.ErrEventOverflow) {
 				return fmt.Errorf("watch %s: %w", c.Dir, err)
 			}
-			timer.Reset(quiet)
+			timer.Reset(quietPeriod)
 		case <-timer.C:
 			r, err := Plugin(ctx, c)
 			if err != nil {
 				return err
 			}
 			if r.Changed || first {
-				tell(r)
+				report(r)
 			}
 			first = false
 		}

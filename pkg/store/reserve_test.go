@@ -88,8 +88,8 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// TestSpareRoomGoesWithItsRecord: by Remove, and by List where somebody else removed it.
-func TestSpareRoomGoesWithItsRecord(t *testing.T) {
+// TestReserveIsReleasedWithItsRecord: by Remove, and by List if another process removed it.
+func TestReserveIsReleasedWithItsRecord(t *testing.T) {
 	s := newStore(t)
 	for _, id := range []string{"removed", "vanished", "stays"} {
 		save(t, s, sample(key(id)))
@@ -97,16 +97,62 @@ func TestSpareRoomGoesWithItsRecord(t *testing.T) {
 	old := time.Now().Add(-2 * tempAge)
 	for _, err := range []error{
 		s.Remove(key("removed")), os.Remove(filepath.Join(s.dir, recordName(key("vanished")))),
-		os.Chtimes(filepath.Join(s.spare, recordName(key("vanished"))), old, old),
-		os.Chtimes(filepath.Join(s.spare, recordName(key("stays"))), old, old),
+		os.Chtimes(filepath.Join(s.reserved, recordName(key("vanished"))), old, old),
+		os.Chtimes(filepath.Join(s.reserved, recordName(key("stays"))), old, old),
 	} {
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
 	list(t, s)
-	entries, err := os.ReadDir(s.spare)
+	entries, err := os.ReadDir(s.reserved)
 	if err != nil || len(entries) != 1 || entries[0].Name() != recordName(key("stays")) {
 		t.Errorf("room is kept for %v, %v", entries, err)
 	}
+}
+
+// TestReserveOfAnEarlierVersion: List moves it; Remove and a full disk need no List before.
+func TestReserveOfAnEarlierVersion(t *testing.T) {
+	s := newStore(t)
+	names := map[string]string{}
+	for _, id := range []string{"moved", "removed", "both"} {
+		names[id] = recordName(key(id))
+		save(t, s, sample(key(id)))
+	}
+	if err := os.Mkdir(s.previousReserve(), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for id, move := range map[string]func(from, to string) error{"moved": os.Rename, "removed": os.Rename, "both": os.Link} {
+		if err := move(filepath.Join(s.reserved, names[id]), filepath.Join(s.previousReserve(), names[id])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	has := func(dir string, want ...string) {
+		t.Helper()
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) != len(want) {
+			t.Fatalf("%s has %v, %v; want %v", dir, entries, err, want)
+		}
+		for i, e := range entries {
+			if e.Name() != names[want[i]] {
+				t.Errorf("%s has %s, want the reserve of %s", dir, e.Name(), want[i])
+			}
+		}
+	}
+	if err := s.Remove(key("removed")); err != nil {
+		t.Fatal(err)
+	}
+	has(s.previousReserve(), "both", "moved")
+	list(t, s)
+	has(s.reserved, "both", "moved")
+	has(s.previousReserve()) // still there: a plugin of the earlier version may be about to save a record
+	past := time.Now().Add(-2 * tempAge)
+	if err := os.Chtimes(s.previousReserve(), past, past); err != nil {
+		t.Fatal(err)
+	}
+	list(t, s)
+	if _, err := os.Lstat(s.previousReserve()); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the empty directory: %v, want none", err)
+	}
+	has(s.reserved, "both", "moved")
 }

@@ -13,7 +13,7 @@ func TestKeep(t *testing.T) {
 	path := filepath.Join(dir, Name)
 	ctx, cancel := context.WithCancel(t.Context())
 	told, done := make(chan Result), make(chan error)
-	go func() { done <- Keep(ctx, Config{Source: v1, Dir: dir}, func(r Result) { told <- r }) }()
+	go func() { done <- Watch(ctx, Config{Source: v1, Dir: dir}, func(r Result) { told <- r }) }()
 	if r := <-told; !r.Changed || r.Version != "v1" {
 		t.Errorf("at the start: %+v", r)
 	}
@@ -33,11 +33,11 @@ func TestKeep(t *testing.T) {
 		if r := <-told; !r.Changed {
 			t.Errorf("%s: %+v", name, r)
 		}
-		if about, err := Ask(t.Context(), path); err != nil || about.Version != "v1" {
+		if about, err := Probe(t.Context(), path); err != nil || about.Version != "v1" {
 			t.Errorf("%s: there is %+v, %v", name, about, err)
 		}
 	}
-	if _, err := Ask(t.Context(), filepath.Join(dir, Previous)); err != nil {
+	if _, err := Probe(t.Context(), filepath.Join(dir, Previous)); err != nil {
 		t.Errorf("what was replaced: %v", err)
 	}
 	cancel()
