@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/cni"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/podsetup"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
@@ -39,7 +39,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *he
 	setup := podsetup.New(sandboxes, log)
 	readable := readableRecords(records)
 	engine := reconcile.New(reconcile.Config{
-		Kernel: kernel, Store: records, IPAM: &cni.IPAM{Stderr: os.Stderr}, Log: log, Patience: s.patience,
+		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Patience: s.patience,
 		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockPatience: lockWait,
 	})
 	transitions := status.NewTransitionLogger(log)

@@ -92,8 +92,7 @@ func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox,
 	for _, i := range found.Missing() {
 		s.log.Warn("starting without a link", zap.Stringer("bond", k), zap.Stringer("pod", a.Pod), zap.Error(found.Links[i].Missing))
 	}
-	_, _, err = find(rec) // the IPAM plugin, before a bond is made in vain
-	return rec, err
+	return rec, s.ipam.Installed(rec) // before a bond is made in vain
 }
 
 // missing is the error for links that are not there; nil when those that are there will do.

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 )
 
@@ -311,7 +312,7 @@ func TestAddRefuses(t *testing.T) {
 				args.ContainerID = tt.id
 			}
 			_, err := n.add(args)
-			wantError(t, err, tt.code, tt.says...)
+			cnitest.WantError(t, err, tt.code, tt.says...)
 			n.nothingLeft(before)
 			if n.Applies() > 0 {
 				t.Errorf("touched: %v", n.ChangeLog())
@@ -327,7 +328,7 @@ func TestAddTwice(t *testing.T) {
 	n.mustAdd(args)
 	before := n.String()
 	_, err := n.add(args)
-	wantError(t, err, types.ErrInvalidEnvironmentVariables, "c1@bond0", "DEL")
+	cnitest.WantError(t, err, types.ErrInvalidEnvironmentVariables, "c1@bond0", "DEL")
 	if n.String() != before || len(n.leases()) != 1 {
 		t.Errorf("the first ADD's bond was harmed:\n%s", n.Fake)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
@@ -55,7 +56,7 @@ func TestAgentBesideThePlugin(t *testing.T) {
 
 // keep is an agent without patience.
 func (n *node) keep(ctx context.Context) {
-	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
+	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &ipam.Client{}})
 	for ctx.Err() == nil {
 		keys, err := n.store.Keys()
 		for _, k := range keys {

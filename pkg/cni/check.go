@@ -13,6 +13,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
@@ -93,7 +94,7 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 		if ip.Interface == nil || *ip.Interface != index {
 			continue
 		}
-		if p, ok := prefixOf(ip.Address); !ok || !slices.Contains(now.Addresses, p) {
+		if p, ok := ipam.Prefix(ip.Address); !ok || !slices.Contains(now.Addresses, p) {
 			wrong = append(wrong, fmt.Sprintf("address %s, found %s", ip.Address.String(), texts(now.Addresses)))
 		}
 	}

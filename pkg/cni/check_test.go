@@ -10,6 +10,8 @@ import (
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 func TestCheck(t *testing.T) {
@@ -65,7 +67,7 @@ func TestCheck(t *testing.T) {
 			if tt.code == 0 {
 				n.must(err)
 			} else {
-				wantError(t, err, tt.code, tt.says...)
+				cnitest.WantError(t, err, tt.code, tt.says...)
 			}
 			if n.Changes() != changes {
 				t.Errorf("CHECK changed something: %v", n.ChangeLog()[changes:])

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -12,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
@@ -20,7 +20,6 @@ const (
 	// the config asks for neither MII nor ARP monitoring. Without any, no failure is ever seen.
 	defaultMiimon = "100"
 
-	pluginType = "bond"
 	// minMTU is the least MTU that IPv4 works with (RFC 791); maxMTU the kernel's for a bond.
 	minMTU, maxMTU = 68, 65535
 )
@@ -186,17 +185,16 @@ func (o object) stateDir() (string, error) {
 }
 
 func (o object) ipamType() (string, error) {
-	ipam, err := o.object("ipam")
+	section, err := o.object("ipam")
 	if err != nil {
 		return "", err
 	}
-	const want = "the name of an IPAM plugin, e.g. host-local"
-	plugin, _, err := ipam.str("type", want)
-	switch {
-	case err != nil:
+	plugin, _, err := section.str("type", ipam.TypeWanted)
+	if err == nil && !ipam.ValidType(plugin) {
+		err = section.invalid("type", ipam.TypeWanted)
+	}
+	if err != nil {
 		return "", err
-	case plugin == pluginType || strings.ContainsAny(plugin, "/\\\x00") || plugin == "." || plugin == "..":
-		return "", ipam.invalid("type", want)
 	}
 	return plugin, nil
 }

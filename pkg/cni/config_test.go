@@ -2,7 +2,6 @@ package cni
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"strings"
 	"testing"
@@ -12,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
@@ -220,7 +220,7 @@ func TestParseConfigRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := ParseConfig(with(tt.in), Args{})
-			wantError(t, err, tt.code, tt.says...)
+			cnitest.WantError(t, err, tt.code, tt.says...)
 		})
 	}
 }
@@ -228,12 +228,12 @@ func TestParseConfigRefuses(t *testing.T) {
 func TestParseConfigBrokenJSON(t *testing.T) {
 	for _, in := range []string{``, `{`, `[]`, `"x"`, `{"name":"n"`, `nul`} {
 		_, err := ParseConfig([]byte(in), Args{})
-		wantError(t, err, types.ErrDecodingFailure, "network config")
+		cnitest.WantError(t, err, types.ErrDecodingFailure, "network config")
 	}
 	_, err := ParseConfig([]byte(`{"type":"bond"}`), Args{})
-	wantError(t, err, types.ErrInvalidNetworkConfig, "name")
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "name")
 	_, err = ParseConfig([]byte(`{"name":"n","cniVersion":5}`), Args{})
-	wantError(t, err, types.ErrDecodingFailure, "cniVersion")
+	cnitest.WantError(t, err, types.ErrDecodingFailure, "cniVersion")
 }
 
 // TestParseConfigShowsBounded: a huge value does not become a huge message.
@@ -254,9 +254,9 @@ func TestParseArgs(t *testing.T) {
 		t.Errorf("no CNI_ARGS: got %+v, %v", got, err)
 	}
 	_, err = ParseArgs("K8S_POD_NAME")
-	wantError(t, err, types.ErrInvalidEnvironmentVariables, "CNI_ARGS", "K8S_POD_NAME", "KEY=VALUE")
+	cnitest.WantError(t, err, types.ErrInvalidEnvironmentVariables, "CNI_ARGS", "K8S_POD_NAME", "KEY=VALUE")
 	_, err = ParseArgs("MAC=zz")
-	wantError(t, err, types.ErrInvalidEnvironmentVariables, "MAC", "zz")
+	cnitest.WantError(t, err, types.ErrInvalidEnvironmentVariables, "MAC", "zz")
 }
 
 // TestArgsMAC: CNI_ARGS come from the pod, the network config from whoever made the network.
@@ -264,22 +264,5 @@ func TestArgsMAC(t *testing.T) {
 	c, err := ParseConfig(with(`"mac":"02:00:00:00:00:aa"`), Args{MAC: "02:00:00:00:00:dd"})
 	if err != nil || c.MAC != "02:00:00:00:00:dd" {
 		t.Errorf("got %v, %v", c.MAC, err)
-	}
-}
-
-// wantError wants CNI's code and a text that says all of says.
-func wantError(t *testing.T, err error, code uint, says ...string) {
-	t.Helper()
-	var e *types.Error
-	if !errors.As(err, &e) {
-		t.Fatalf("got error %v (%T), want a *types.Error with code %d", err, err, code)
-	}
-	if e.Code != code {
-		t.Errorf("got code %d (%v), want %d", e.Code, e, code)
-	}
-	for _, s := range says {
-		if !strings.Contains(e.Error(), s) {
-			t.Errorf("error %q does not say %q", e, s)
-		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -28,7 +29,7 @@ func TestDuplicateAddress(t *testing.T) {
 		before := n.String()
 		n.Occupy(duplicate)
 		_, err := n.add(n.args("c1", pod, n.config(map[string]any{"ipam": ipv6("2001:db8::1")})))
-		wantError(t, err, types.ErrInternal, "2001:db8::5/64", "duplicate address detection")
+		cnitest.WantError(t, err, types.ErrInternal, "2001:db8::5/64", "duplicate address detection")
 		n.nothingLeft(before)
 	})
 	t.Run("without a gateway, found at once", func(t *testing.T) {
@@ -36,7 +37,7 @@ func TestDuplicateAddress(t *testing.T) {
 		n.Occupy(duplicate)
 		args := n.args("c1", n.pod("p1", 0), n.config(map[string]any{"ipam": ipv6("")}))
 		_, err := n.add(args)
-		wantError(t, err, types.ErrInternal, "2001:db8::5/64")
+		cnitest.WantError(t, err, types.ErrInternal, "2001:db8::5/64")
 	})
 	t.Run("dad false", func(t *testing.T) {
 		n := newNode(t, 1)

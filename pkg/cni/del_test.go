@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -24,7 +25,7 @@ func TestDelDuringAdd(t *testing.T) {
 	deleted := n.deleting(args)
 	waitFor(t, "the tombstone", func() bool { return n.record("c1").Deleted() })
 	g.touch(t, "open")
-	wantError(t, <-added, types.ErrTryAgainLater, "overtaken")
+	cnitest.WantError(t, <-added, types.ErrTryAgainLater, "overtaken")
 	n.must(<-deleted)
 	n.nothingLeft(before)
 }
@@ -73,8 +74,8 @@ func TestTombstoneStands(t *testing.T) {
 	deleted := n.deleting(args)
 	waitFor(t, "the tombstone", func() bool { return n.record("c1").Deleted() })
 	g.touch(t, "open")
-	wantError(t, <-deleted, 77, "out of order")
-	wantError(t, <-added, types.ErrTryAgainLater, "overtaken")
+	cnitest.WantError(t, <-deleted, 77, "out of order")
+	cnitest.WantError(t, <-added, types.ErrTryAgainLater, "overtaken")
 	if r := n.record("c1"); !r.Deleted() {
 		t.Errorf("record is %s", r.Phase)
 	}
@@ -100,7 +101,7 @@ func TestDelRacesAdd(t *testing.T) {
 		_, err := n.add(args)
 		n.BeforeApply(nil)
 		if err != nil {
-			wantError(t, err, types.ErrTryAgainLater, "overtaken")
+			cnitest.WantError(t, err, types.ErrTryAgainLater, "overtaken")
 		}
 		if i > 0 && count >= i {
 			n.must(<-deleted)
@@ -125,7 +126,7 @@ func TestDelOfNothing(t *testing.T) {
 	args.StdinData = []byte(`{"name":"n","type":"bond","mode":"bonkers","links":7,"stateDir":"` + n.dir + `"}`)
 	n.mustDel(args)
 	args.StdinData = []byte(`{`)
-	wantError(t, n.del(args), types.ErrDecodingFailure, "network config")
+	cnitest.WantError(t, n.del(args), types.ErrDecodingFailure, "network config")
 }
 
 // TestDelAfterWorldEnds: DEL succeeds whatever of the bond is missing.

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 // TestDelOfWhatAddRejects: DEL succeeds with each config and container ID that ADD rejects, and makes nothing. The state
@@ -78,7 +79,7 @@ func TestDelOfWhatAddRejects(t *testing.T) {
 			n.mustDel(args)
 		})
 	}
-	wantError(t, n.del(n.args("c1", pod, []byte("{"))), types.ErrDecodingFailure, "network config")
+	cnitest.WantError(t, n.del(n.args("c1", pod, []byte("{"))), types.ErrDecodingFailure, "network config")
 }
 
 // TestDelWithAnEditedConfig: a bond whose record is there is released, whatever DEL's own config says.
@@ -98,7 +99,7 @@ func TestDelWithUnusableState(t *testing.T) {
 	args := n.args("c1", pod, n.config(nil))
 	n.mustAdd(args)
 	n.must(os.Chmod(n.dir, 0o777)) //nolint:gosec // that is the point
-	wantError(t, n.del(args), types.ErrInternal, "others may write")
+	cnitest.WantError(t, n.del(args), types.ErrInternal, "others may write")
 	n.must(os.Chmod(n.dir, 0o700)) //nolint:gosec // a directory
 	n.mustDel(args)
 }
@@ -177,7 +178,7 @@ func TestIPAMThatNeverWorked(t *testing.T) {
 	before := n.String()
 	args := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "host-local", "subnet": "10.0.0.0/99"}}))
 	_, err := n.add(args)
-	wantError(t, err, types.ErrInternal, "10.0.0.0/99") // the first attempt
+	cnitest.WantError(t, err, types.ErrInternal, "10.0.0.0/99") // the first attempt
 	if err := n.del(args); err == nil {
 		t.Error("the second attempt is not the last")
 	}
@@ -270,8 +271,8 @@ func TestLateRelease(t *testing.T) {
 		defer cancel()
 		return coded(verb(ctx, args))
 	}
-	wantError(t, short(n.plugin.Del), types.ErrTryAgainLater, "another call of the IPAM plugin")
-	wantError(t, short(n.plugin.Add), types.ErrTryAgainLater, "another call of the IPAM plugin")
+	cnitest.WantError(t, short(n.plugin.Del), types.ErrTryAgainLater, "another call of the IPAM plugin")
+	cnitest.WantError(t, short(n.plugin.Add), types.ErrTryAgainLater, "another call of the IPAM plugin")
 	added := n.adding(args)
 	g.touch(t, "open")
 	n.must(<-released)
@@ -351,7 +352,7 @@ func TestDelOnAReadOnlyDisk(t *testing.T) {
 	args := n.args("c1", pod, n.config(nil))
 	n.mustAdd(args)
 	n.must(unix.Mount("", n.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	wantError(t, n.del(args), types.ErrIOFailure, "read-only")
+	cnitest.WantError(t, n.del(args), types.ErrIOFailure, "read-only")
 	n.mustDel(n.args("c2", pod, n.config(nil)))
 	n.must(unix.Mount("", n.dir, "", unix.MS_REMOUNT, ""))
 	n.mustDel(args)

@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 // files are all files and directories in the state directory.
@@ -33,10 +35,10 @@ func TestVerbsLeaveNoFiles(t *testing.T) {
 		n.mustAdd(args)
 		n.mustDel(args)
 		_, err := n.add(noLink)
-		wantError(t, err, types.ErrInvalidNetworkConfig, "net7")
+		cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "net7")
 		n.mustDel(noLink)
 		_, err = n.add(noAddress)
-		wantError(t, err, types.ErrInternal, "IPAM host-local ADD")
+		cnitest.WantError(t, err, types.ErrInternal, "IPAM host-local ADD")
 		n.mustDel(noAddress)
 	}
 	if after := n.files(); len(after) != len(before) {

@@ -13,6 +13,8 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
@@ -32,7 +34,7 @@ func FuzzParseConfig(f *testing.F) {
 	f.Fuzz(func(t *testing.T, stdin []byte, cniArgs string) {
 		a, err := ParseArgs(cniArgs)
 		if err != nil {
-			wantError(t, err, types.ErrInvalidEnvironmentVariables)
+			cnitest.WantError(t, err, types.ErrInvalidEnvironmentVariables)
 			bondtest.ErrorText(t, err)
 			a = Args{}
 		}
@@ -77,7 +79,7 @@ func FuzzPrevResult(f *testing.F) {
 		}
 		result, err := o.prevResult(version)
 		if err != nil {
-			wantError(t, err, types.ErrDecodingFailure, "prevResult")
+			cnitest.WantError(t, err, types.ErrDecodingFailure, "prevResult")
 			bondtest.ErrorText(t, err)
 			return
 		}
@@ -113,7 +115,7 @@ func FuzzIPAMResult(f *testing.F) {
 		if err != nil {
 			return // libcni refuses it
 		}
-		given, err := resultOfIPAM(answer)
+		given, err := ipam.CurrentResult(answer)
 		if err != nil {
 			bondtest.ErrorText(t, err)
 			return

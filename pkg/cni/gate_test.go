@@ -12,6 +12,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 // gate is an IPAM plugin that is host-local, after the verb that it holds was let through.
@@ -89,11 +90,11 @@ func TestAddDuringAdd(t *testing.T) {
 	waitFor(t, "IPAM", g.entered)
 	impatient, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	wantError(t, coded(n.plugin.Add(impatient, args)), types.ErrTryAgainLater, "c1")
+	cnitest.WantError(t, coded(n.plugin.Add(impatient, args)), types.ErrTryAgainLater, "c1")
 	again := n.adding(args)
 	g.touch(t, "open")
 	n.must(<-added)
-	wantError(t, <-again, types.ErrInvalidEnvironmentVariables, "DEL")
+	cnitest.WantError(t, <-again, types.ErrInvalidEnvironmentVariables, "DEL")
 	if r := n.record("c1"); r.Phase != bond.PhaseReady {
 		t.Errorf("record is %s", r.Phase)
 	}
@@ -109,13 +110,13 @@ func TestIPAMErrors(t *testing.T) {
 	g.touch(t, "open")
 	g.touch(t, "broken-ADD")
 	_, err := n.add(args)
-	wantError(t, err, 77, "IPAM gated ADD", "out of order")
+	cnitest.WantError(t, err, 77, "IPAM gated ADD", "out of order")
 	n.nothingLeft(before)
 	n.must(os.Remove(filepath.Join(g.dir, "broken-ADD")))
 
 	n.mustAdd(args)
 	g.touch(t, "broken-DEL")
-	wantError(t, n.del(args), 77, "IPAM gated DEL", "out of order")
+	cnitest.WantError(t, n.del(args), 77, "IPAM gated DEL", "out of order")
 	if n.String() != before {
 		t.Errorf("the members must be given back though IPAM fails:\n%s", n.Fake)
 	}

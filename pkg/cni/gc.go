@@ -46,7 +46,7 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 	for _, k := range keys {
 		errs = append(errs, s.collect(ctx, k, b.Network, valid))
 	}
-	errs = append(errs, s.ipam.run(ctx, networkOnly(b, args), "GC", args.StdinData))
+	errs = append(errs, s.ipam.GC(ctx, networkOnly(b, args)))
 	return errors.Join(errs...)
 }
 
@@ -81,7 +81,7 @@ func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	if err := s.Probe(ctx); err != nil {
 		return unavailable(err)
 	}
-	if err := s.ipam.run(ctx, networkOnly(b, args), "STATUS", args.StdinData); err != nil {
+	if err := s.ipam.Status(ctx, networkOnly(b, args)); err != nil {
 		return unavailable(err)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 func TestGC(t *testing.T) {
@@ -28,8 +29,8 @@ func TestGC(t *testing.T) {
 		config := n.config(map[string]any{"name": "one", "cniVersion": "1.1.0", "cni.dev/valid-attachments": valid})
 		return n.plugin.Funcs().GC(&skel.CmdArgs{Path: plugins, StdinData: config})
 	}
-	wantError(t, gc(nil), types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments")
-	wantError(t, gc("x"), types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments")
+	cnitest.WantError(t, gc(nil), types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments")
+	cnitest.WantError(t, gc("x"), types.ErrInvalidNetworkConfig, "cni.dev/valid-attachments")
 	n.wantKeys("c0", "c1", "c2")
 	n.must(gc([]any{map[string]string{"containerID": "c1", "ifname": "bond0"}}))
 	n.wantKeys("c1", "c2")
@@ -77,18 +78,18 @@ func TestStatus(t *testing.T) {
 	ok := map[string]any{"cniVersion": "1.1.0", "ipam": map[string]any{"type": "gated", "dataDir": n.data, "subnet": "10.0.0.0/24"}}
 	n.must(status(ok))
 	g.touch(t, "broken-STATUS")
-	wantError(t, status(ok), types.ErrPluginNotAvailable, "IPAM gated STATUS") // whatever its own code is
-	wantError(t, status(map[string]any{"cniVersion": "1.1.0", "ipam": map[string]any{"type": "missing"}}), types.ErrPluginNotAvailable, "ipam.type", "missing")
+	cnitest.WantError(t, status(ok), types.ErrPluginNotAvailable, "IPAM gated STATUS") // whatever its own code is
+	cnitest.WantError(t, status(map[string]any{"cniVersion": "1.1.0", "ipam": map[string]any{"type": "missing"}}), types.ErrPluginNotAvailable, "ipam.type", "missing")
 	for code, want := range map[uint]uint{types.ErrInvalidNetworkConfig: types.ErrPluginNotAvailable, types.ErrLimitedConnectivity: types.ErrLimitedConnectivity} {
 		if e := unavailable(types.NewError(code, "x", "y")); e.Code != want || e.Details != "y" {
 			t.Errorf("code %d became %+v, want %d", code, e, want)
 		}
 	}
 	probe = errors.New("no bonding")
-	wantError(t, status(ok), types.ErrPluginNotAvailable, "no bonding")
+	cnitest.WantError(t, status(ok), types.ErrPluginNotAvailable, "no bonding")
 	probe = nil
 	n.must(os.WriteFile(filepath.Join(n.dir, "file"), nil, 0o600))
-	wantError(t, status(map[string]any{"cniVersion": "1.1.0", "stateDir": filepath.Join(n.dir, "file", "x")}), types.ErrPluginNotAvailable, "state directory")
+	cnitest.WantError(t, status(map[string]any{"cniVersion": "1.1.0", "stateDir": filepath.Join(n.dir, "file", "x")}), types.ErrPluginNotAvailable, "state directory")
 }
 
 // TestSkel runs the verbs as the runtime does, with skel's own checks.

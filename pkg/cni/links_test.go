@@ -8,6 +8,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 )
 
@@ -23,7 +24,7 @@ func TestStartDegraded(t *testing.T) {
 	n.must(n.UnbindVF(n.VFs("pf1")[0]))
 	before := n.String()
 	_, err := n.add(n.args("c1", pod, n.config(nil)))
-	wantError(t, err, types.ErrInvalidNetworkConfig, "links", "net2", "the pod")
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "links", "net2", "the pod")
 	n.nothingLeft(before)
 
 	args := n.args("c1", pod, n.config(map[string]any{"startDegraded": true}))
@@ -87,7 +88,7 @@ func TestStartDegradedNone(t *testing.T) {
 	n.must(n.UnbindVF(n.VFs("pf1")[0]))
 	before := n.String()
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"startDegraded": true})))
-	wantError(t, err, types.ErrInvalidNetworkConfig, "net1", "net2")
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "net1", "net2")
 	n.nothingLeft(before)
 }
 
@@ -116,7 +117,7 @@ func TestLinkTimeout(t *testing.T) {
 	n.must(n.UnbindVF(vf))
 	began := time.Now()
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"linkTimeout": 1})))
-	wantError(t, err, types.ErrInvalidNetworkConfig, "net2")
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "net2")
 	if took := time.Since(began); took < time.Second {
 		t.Errorf("it gave up after %s", took)
 	}
@@ -129,7 +130,7 @@ func TestSingleLink(t *testing.T) {
 	before := n.String()
 	one := map[string]any{"cniVersion": "1.1.0", "links": []any{map[string]any{"name": "net1"}}}
 	_, err := n.add(n.args("c1", pod, n.config(one)))
-	wantError(t, err, types.ErrInvalidNetworkConfig, "links", "allowSingleLink")
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "links", "allowSingleLink")
 	one["allowSingleLink"] = true
 	args := n.args("c1", pod, n.config(one))
 	result := n.mustAdd(args)
@@ -170,7 +171,7 @@ func TestLinkSettings(t *testing.T) {
 	wantTuned("after it was released")
 	n.must(n.TuneMember(pod, "net1", new(uint16(7)), nil))
 	err := n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result)))
-	wantError(t, err, types.ErrInternal, "queueId 7, not 2")
+	cnitest.WantError(t, err, types.ErrInternal, "queueId 7, not 2")
 	n.mustDel(args)
 	n.nothingLeft(before)
 }

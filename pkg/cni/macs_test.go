@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -148,7 +149,7 @@ func TestAddMACRefused(t *testing.T) {
 	n.must(n.SetVF(n.VFs("pf0")[0], bond.VFSettings{MAC: &own}))
 	before := n.String()
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"mac": string(macX)})))
-	wantError(t, err, types.ErrInternal, "net1", string(macX), "pf0")
+	cnitest.WantError(t, err, types.ErrInternal, "net1", string(macX), "pf0")
 	n.nothingLeft(before)
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
@@ -110,7 +111,7 @@ func (n *node) sandbox(path string) (bond.Sandbox, error) {
 
 // engine is the agent's, on the same kernel and store.
 func (n *node) engine() *reconcile.Engine {
-	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &IPAM{}})
+	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &ipam.Client{}})
 }
 
 // findMembers is what link.Kernel does, on the fake.

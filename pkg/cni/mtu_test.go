@@ -6,6 +6,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 func TestChooseMTU(t *testing.T) {
@@ -36,7 +37,7 @@ func TestChooseMTU(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			got, err := chooseMTU(tc.asked, &bond.Found{Links: tc.links})
 			if len(tc.says) > 0 {
-				wantError(t, err, types.ErrInvalidNetworkConfig, tc.says...)
+				cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, tc.says...)
 			} else if err != nil || got != tc.want {
 				t.Errorf("got %d (%v), want %d", got, err, tc.want)
 			}

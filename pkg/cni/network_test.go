@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -183,7 +184,7 @@ func TestGateways(t *testing.T) {
 				return
 			}
 			_, err := n.add(args)
-			wantError(t, err, types.ErrInvalidNetworkConfig, append(tt.want, "IPAM ADD")...)
+			cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, append(tt.want, "IPAM ADD")...)
 			n.nothingLeft(before)
 		})
 	}
@@ -203,7 +204,7 @@ func TestRouteRejected(t *testing.T) {
 		return nil
 	})
 	_, err := n.add(args)
-	wantError(t, err, types.ErrInvalidNetworkConfig, "add route 0.0.0.0/0 via 10.56.217.1")
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "add route 0.0.0.0/0 via 10.56.217.1")
 	if tries != 1 {
 		t.Errorf("it was tried %d times", tries)
 	}
@@ -218,7 +219,7 @@ func TestRouteOutOfRange(t *testing.T) {
 	for field, value := range map[string]int64{"scope": 256, "table": -1, "mtu": 65521, "advmss": 65496, "priority": 1 << 32} {
 		ipam := map[string]any{"type": "host-local", "dataDir": n.data, "subnet": "10.0.0.0/24", "routes": []any{map[string]any{"dst": "192.0.2.0/24", field: value}}}
 		_, err := n.add(n.args("c1", pod, n.config(map[string]any{"cniVersion": "1.1.0", "ipam": ipam})))
-		wantError(t, err, types.ErrDecodingFailure, "IPAM ADD", "routes[0]: "+field, strconv.FormatInt(value, 10), "want 0 to ")
+		cnitest.WantError(t, err, types.ErrDecodingFailure, "IPAM ADD", "routes[0]: "+field, strconv.FormatInt(value, 10), "want 0 to ")
 		n.nothingLeft(before)
 	}
 }
@@ -259,7 +260,7 @@ func TestWrongIPs(t *testing.T) {
 	pod := n.pod("p1", 0)
 	before := n.String()
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"runtimeConfig": map[string]any{"ips": []string{"192.168.99.1"}}})))
-	wantError(t, err, types.ErrInternal, "IPAM host-local ADD", "192.168.99.1")
+	cnitest.WantError(t, err, types.ErrInternal, "IPAM host-local ADD", "192.168.99.1")
 	if strings.Contains(err.Error(), "bond0 of pod") {
 		t.Errorf("it looks like the bond's fault: %v", err)
 	}

@@ -13,6 +13,7 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
@@ -84,7 +85,7 @@ func Versions() version.PluginInfo { return version.All }
 type session struct {
 	*Backend
 	engine *reconcile.Engine
-	ipam   *IPAM
+	ipam   *ipam.Client
 	log    *zap.Logger
 	stdout io.Writer
 }
@@ -94,7 +95,7 @@ func (p *Plugin) open(stateDir string) (*session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", stateDir, err)
 	}
-	s := &session{Backend: backend, ipam: &IPAM{Stderr: p.stderr()}, log: stderrLog(p.stderr()), stdout: p.Stdout}
+	s := &session{Backend: backend, ipam: &ipam.Client{Stderr: p.stderr()}, log: stderrLog(p.stderr()), stdout: p.Stdout}
 	if s.stdout == nil {
 		s.stdout = os.Stdout
 	}

@@ -3,7 +3,6 @@ package cni
 import (
 	"fmt"
 	"math"
-	"net"
 	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -11,6 +10,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 )
 
 // resultOf is what ADD returns: the results of the plugins before it in the chain, the
@@ -79,13 +79,13 @@ func (s *session) print(result *current.Result, c *Config) error {
 func addressesOf(given *current.Result) ([]bond.Address, error) {
 	var out []bond.Address
 	for i, ip := range given.IPs {
-		prefix, ok := prefixOf(ip.Address)
+		prefix, ok := ipam.Prefix(ip.Address)
 		if !ok {
 			return nil, badAnswer("ips[%d]: %s is not an address with a prefix length", i, ip.Address.String())
 		}
 		a := bond.Address{Prefix: prefix}
 		if ip.Gateway != nil {
-			if a.Gateway, ok = addrOf(ip.Gateway); !ok {
+			if a.Gateway, ok = ipam.Addr(ip.Gateway); !ok {
 				return nil, badAnswer("ips[%d]: gateway %s is not an address", i, ip.Gateway)
 			}
 		}
@@ -99,7 +99,7 @@ func addressesOf(given *current.Result) ([]bond.Address, error) {
 func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, error) {
 	var out []bond.Route
 	for i, r := range given.Routes {
-		dst, ok := prefixOf(r.Dst)
+		dst, ok := ipam.Prefix(r.Dst)
 		if !ok {
 			return nil, badAnswer("routes[%d]: %s is not a prefix", i, r.Dst.String())
 		}
@@ -108,7 +108,7 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 		}
 		route := bond.Route{Dst: dst.Masked(), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Table: r.Table, Scope: r.Scope}
 		if r.GW != nil {
-			if route.Gateway, ok = addrOf(r.GW); !ok {
+			if route.Gateway, ok = ipam.Addr(r.GW); !ok {
 				return nil, badAnswer("routes[%d]: gateway %s is not an address", i, r.GW)
 			}
 			if route.Gateway.IsUnspecified() {
@@ -156,23 +156,4 @@ func gatewayFor(dst netip.Addr, addresses []bond.Address) netip.Addr {
 
 func badAnswer(format string, args ...any) *types.Error {
 	return types.NewError(types.ErrDecodingFailure, "IPAM ADD: "+fmt.Sprintf(format, args...), "")
-}
-
-func addrOf(ip net.IP) (netip.Addr, bool) {
-	a, ok := netip.AddrFromSlice(ip)
-	return a.Unmap(), ok
-}
-
-// prefixOf keeps the host bits: it is an address and the length of its network.
-func prefixOf(n net.IPNet) (netip.Prefix, bool) {
-	a, ok := addrOf(n.IP)
-	ones, bits := n.Mask.Size()
-	if !ok || bits == 0 {
-		return netip.Prefix{}, false
-	}
-	if a.Is4() && bits == 128 {
-		ones -= 96
-	}
-	p := netip.PrefixFrom(a, ones)
-	return p, p.IsValid()
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -66,27 +67,27 @@ func TestAddRollback(t *testing.T) {
 				n.nothingLeft(before)
 				return
 			}
-			wantError(t, err, types.ErrInternal, "boom", "bond0")
+			cnitest.WantError(t, err, types.ErrInternal, "boom", "bond0")
 			n.nothingLeft(before)
 		})
 	}
 	t.Run("kernel cannot be read", func(t *testing.T) {
 		n.FailObserve(1, boom)
 		_, err := n.add(args)
-		wantError(t, err, types.ErrInternal, "boom")
+		cnitest.WantError(t, err, types.ErrInternal, "boom")
 		n.nothingLeft(before)
 	})
 	t.Run("IPAM has no address left", func(t *testing.T) {
 		full := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "host-local", "dataDir": n.data, "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.7", "rangeEnd": "10.0.0.7", "gateway": "10.0.0.7"}}))
 		_, err := n.add(full)
-		wantError(t, err, types.ErrInternal, "IPAM host-local ADD")
+		cnitest.WantError(t, err, types.ErrInternal, "IPAM host-local ADD")
 		n.nothingLeft(before)
 	})
 	t.Run("standard output is closed", func(t *testing.T) {
 		p := n.newPlugin(nil)
 		p.Stdout = brokenPipe{}
 		err := p.Funcs().Add(args)
-		wantError(t, err, types.ErrIOFailure, "broken pipe")
+		cnitest.WantError(t, err, types.ErrIOFailure, "broken pipe")
 		n.nothingLeft(before)
 	})
 }
@@ -112,7 +113,7 @@ func TestAddRollbackFails(t *testing.T) {
 		return nil
 	})
 	_, err := n.add(args)
-	wantError(t, err, types.ErrInternal, first.Error())
+	cnitest.WantError(t, err, types.ErrInternal, first.Error())
 	if strings.Contains(err.Error(), second.Error()) {
 		t.Errorf("the first error is hidden by the second: %v", err)
 	}
@@ -191,7 +192,7 @@ func TestFullStateDir(t *testing.T) {
 	args := n.args("c1", pod, n.config(map[string]any{"stateDir": filepath.Join(n.dir, "file", "state")}))
 	n.must(os.WriteFile(filepath.Join(n.dir, "file"), nil, 0o600))
 	_, err := n.add(args)
-	wantError(t, err, types.ErrIOFailure, "state")
+	cnitest.WantError(t, err, types.ErrIOFailure, "state")
 	n.nothingLeft(before)
 }
 
@@ -202,7 +203,7 @@ func TestAddOnOlderKernel(t *testing.T) {
 	before := n.String()
 	n.Lack(bond.OptArpMissedMax)
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"arpMissedMax": 3})))
-	wantError(t, err, types.ErrUnsupportedField, "arpMissedMax", "5.17", "bond0")
+	cnitest.WantError(t, err, types.ErrUnsupportedField, "arpMissedMax", "5.17", "bond0")
 	n.nothingLeft(before)
 	args := n.args("c1", pod, n.config(nil))
 	result := n.mustAdd(args) // what nobody asks for is not missed
@@ -224,6 +225,6 @@ func TestAddIPAMTooSlow(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	err := n.plugin.Add(ctx, args)
-	wantError(t, err, types.ErrTryAgainLater, "IPAM slow ADD", "no answer")
+	cnitest.WantError(t, err, types.ErrTryAgainLater, "IPAM slow ADD", "no answer")
 	n.nothingLeft(before)
 }

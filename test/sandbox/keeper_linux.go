@@ -10,7 +10,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/cni"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
@@ -49,7 +49,7 @@ func NewKeeper(dir, endpoint string, log *zap.Logger) (*Keeper, error) {
 	if k.runtime, err = runtime.Open(endpoint); err != nil {
 		return nil, err
 	}
-	k.Engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: k.Store, IPAM: &cni.IPAM{}, Log: log})
+	k.Engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: k.Store, IPAM: &ipam.Client{}, Log: log})
 	k.collector = collect.New(collect.Config{Engine: k, Runtime: k, Records: k.records, SandboxAlive: kernel.SandboxAlive, Grace: Grace, Log: log})
 	return k, nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
@@ -101,7 +102,7 @@ func (n *node) plugin() *cni.Plugin {
 
 // engine is the agent's.
 func (n *node) engine() *reconcile.Engine {
-	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &cni.IPAM{Stderr: &n.stderr}})
+	return reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &ipam.Client{Stderr: &n.stderr}})
 }
 
 // release is the agent's release of a bond.

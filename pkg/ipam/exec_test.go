@@ -1,4 +1,4 @@
-package cni
+package ipam
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 // TestIPAMOutput: whatever an IPAM plugin prints, its error has a bounded size, a code if there was one, and says what is known.
@@ -42,8 +43,8 @@ func TestIPAMOutput(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
-			err := (&IPAM{}).Release(ctx, &bond.Record{CNI: bond.CNI{Path: dir, Config: []byte(`{"name":"n","ipam":{"type":"p"}}`)}})
-			wantError(t, err, tt.code, tt.says...)
+			err := (&Client{}).Release(ctx, &bond.Record{CNI: bond.CNI{Path: dir, Config: []byte(`{"name":"n","ipam":{"type":"p"}}`)}})
+			cnitest.WantError(t, err, tt.code, tt.says...)
 			if err != nil && len(err.Error()) > 4*maxError {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}

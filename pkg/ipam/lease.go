@@ -1,4 +1,4 @@
-package cni
+package ipam
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-var _ reconcile.LeaseKeeper = (*IPAM)(nil)
+var _ reconcile.LeaseKeeper = (*Client)(nil)
 
 // leasePatience is how long the DHCP daemon may take to confirm a lease that it maintains. It answers at once, unless it
 // is renewing the lease.
@@ -22,34 +22,34 @@ const leasePatience = 10 * time.Second
 // ADD returns a lease that the daemon maintains, and acquires one that it does not know. For a lease that it gave up
 // (v1.9.1: the link was not there when it wanted to renew, or the lease expired) it never returns: the lease is still in
 // its table and nothing serves it. DEL removes it from the table; the next ADD acquires it for the same identity.
-func (i *IPAM) Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, error) {
+func (c *Client) Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, error) {
 	// After ErrLeaseGivenUp an acquisition takes as long as a server needs to answer.
 	if r.Lease != nil && r.Lease.State == bond.LeaseLost {
-		return i.leased(ctx, r)
+		return c.leased(ctx, r)
 	}
 	quick, cancel := context.WithTimeout(ctx, leasePatience)
-	got, err := i.leased(quick, r)
+	got, err := c.leased(quick, r)
 	gaveUp := quick.Err() != nil && ctx.Err() == nil
 	cancel()
 	if err == nil || !gaveUp {
 		return got, err
 	}
-	if err := i.Release(ctx, r); err != nil { // Obtain is called for a bond that has its record
+	if err := c.Release(ctx, r); err != nil { // Obtain is called for a bond that has its record
 		return nil, err
 	}
 	return nil, reconcile.ErrLeaseGivenUp
 }
 
-func (i *IPAM) leased(ctx context.Context, r *bond.Record) ([]netip.Prefix, error) {
-	result, err := i.Add(ctx, r)
+func (c *Client) leased(ctx context.Context, r *bond.Record) ([]netip.Prefix, error) {
+	result, err := c.Add(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	var got []netip.Prefix
 	for _, ip := range result.IPs {
-		p, ok := prefixOf(ip.Address)
+		p, ok := Prefix(ip.Address)
 		if !ok {
-			return nil, errors.New("IPAM dhcp ADD: an address that is none: " + ip.Address.String())
+			return nil, errors.New("IPAM dhcp ADD: not an address: " + ip.Address.String())
 		}
 		got = append(got, p)
 	}
