@@ -1,5 +1,5 @@
 // Command gen writes docs/options.md from the tables of bonding options and of the plugin's own fields, so that
-// the page cannot say anything else than the code: go run ./docs/gen > docs/options.md
+// page and code always agree: go run ./docs/gen > docs/options.md
 package main
 
 import (
@@ -22,8 +22,8 @@ func main() {
 const fieldsHead = `
 # The plugin's own fields
 
-Beside the bonding options the network config has these. Booleans may stand in quotes, and numbers too. A field that
-is not known is ignored, as the CNI specification says.
+The network config has these fields in addition to the bonding options. Booleans and numbers may be quoted. Unknown
+fields are ignored, as the CNI specification requires.
 
 | field | values | default | what it does |
 |---|---|---|---|
@@ -31,12 +31,12 @@ is not known is ignored, as the CNI specification says.
 
 const head = `# Bonding options
 
-Generated from the code (` + "`make docs`" + `). Every option stands in the network config under its name, as a string or a
-number; an enumeration takes its values by name or by number, counted from 0 in the order shown; a list of
-addresses is a JSON list or one string with commas. What is not asked for is left to the kernel.
+Generated from the code (` + "`make docs`" + `). The network config has options under their names, as a string or a
+number. Enumerations accept values by name or by number, counted from 0 in the order shown. A list of addresses is a
+JSON list or one string with commas. Options that are not set are left to the kernel.
 
-*Live* says when the kernel takes another value. An option that it does not take live is never forced on a bond that
-carries traffic: when it is found changed, that is reported and the bond is left alone.
+*Live* is whether the kernel changes the option on a bond that is up and has members. Other options are never forced on
+a live bond: a change of them is reported and the bond is left alone.
 
 | option | values | default | modes | live | kernel | what it does |
 |---|---|---|---|---|---|---|
@@ -49,7 +49,7 @@ func write(w io.Writer) error {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n",
 			d.Name, values(&d), dash(d.Default), modes(&d), live(d.When), d.Since, d.About)
 	}
-	b.WriteString("\n*In effect:* where a mode list is marked so, the kernel takes the option in every mode and heeds it in these alone; a warning says so.\n")
+	b.WriteString("\n*In effect*: the kernel accepts the option in every mode, but it has an effect only in these; otherwise ADD warns.\n")
 	b.WriteString(fieldsHead)
 	for _, f := range cni.Fields() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", f.Name, strings.ReplaceAll(f.Values, "|", `\|`), f.Default, f.About)

@@ -21,126 +21,126 @@ const (
 var defs = []Def{
 	{
 		Name: OptMode, Attr: 1, Kind: KindEnum8, Values: modeNames, When: BondDown | NoMembers, Default: "balance-rr", Since: "3.14",
-		About: "How the members share the traffic.",
+		About: "How traffic is distributed over the members.",
 	},
 	{
 		Name: OptMiimon, Attr: 3, Kind: KindUint32, Max: maxInt, Default: "100", Since: "3.14",
-		About: "How often the members' carrier is looked at, in ms; 0 is never. 100 where neither it nor arpInterval is asked for.",
+		About: "Interval of carrier checks on the members, in ms; 0 disables them. 100 if neither it nor arpInterval is set.",
 	},
 	{
 		Name: OptUpdelay, Attr: 4, Kind: KindUint32, Max: maxInt, Default: "0", Since: "3.14",
-		About: "How long a member must have its carrier back before it is used, in ms; rounded down to a multiple of miimon.",
+		About: "Time from a member's carrier coming back to its use, in ms; rounded down to a multiple of miimon.",
 	},
 	{
 		Name: OptDowndelay, Attr: 5, Kind: KindUint32, Max: maxInt, Default: "0", Since: "3.14",
-		About: "How long a member must be without carrier before it is given up, in ms; rounded down to a multiple of miimon.",
+		About: "Time from a member's loss of carrier until it is disabled, in ms; rounded down to a multiple of miimon.",
 	},
 	{
 		Name: OptPeerNotifyDelay, Attr: 28, Kind: KindUint32, Max: 300000, Default: "0", Since: "5.3",
-		About: "The time between two notifications of the neighbours after a failover, in ms; rounded down to a multiple of miimon.",
+		About: "Interval between the peer notifications after a failover, in ms; rounded down to a multiple of miimon.",
 	},
 	{
 		Name: OptUseCarrier, Attr: 6, Kind: KindEnum8, Values: offOn, Default: "on", Since: "3.14",
-		About: "Whether the carrier is what the driver reports; newer kernels only take on.",
+		About: "Whether carrier is what the driver reports; newer kernels accept only on.",
 	},
 	{
 		Name: OptArpInterval, Attr: 7, Kind: KindUint32, Max: maxInt, Modes: withArp, Default: "0", Since: "3.14",
-		About: "How often arpIpTargets and nsIp6Targets are asked, in ms; 0 is never. Excludes miimon.",
+		About: "Interval of ARP and neighbour solicitation monitoring, in ms; 0 disables it. Excludes miimon.",
 	},
 	{
 		Name: OptArpIPTargets, Attr: 8, Kind: KindIPv4s, Modes: withArp, Since: "3.14",
-		About: "Whom ARP monitoring asks.",
+		About: "ARP monitoring targets.",
 	},
 	{
 		Name: OptNsIP6Targets, Attr: 31, Kind: KindIPv6s, Modes: withArp, Since: "5.19",
-		About: "Whom monitoring by neighbour solicitation asks.",
+		About: "Targets of monitoring by neighbour solicitation.",
 	},
 	{
 		Name: OptArpValidate, Attr: 9, Kind: KindEnum32, Values: []string{"none", "active", "backup", "all", "filter", "filter_active", "filter_backup"}, Modes: withArp, Default: "none", Since: "3.14",
-		About: "Which members' ARP traffic must be real answers to count.",
+		About: "On which members ARP monitoring accepts only valid ARP requests and replies.",
 	},
 	{
 		Name: OptArpAllTargets, Attr: 10, Kind: KindEnum32, Values: []string{"any", "all"}, Acts: onlyBackup, Default: "any", Since: "3.14",
-		About: "Whether one answering target is enough for a member to be up.",
+		About: "Whether a member is up if any target replies, or only if all do.",
 	},
 	{
 		Name: OptArpMissedMax, Attr: 30, Kind: KindUint8, Min: 1, Max: maxByte, Modes: withArp, Default: "2", Since: "5.17",
-		About: "How many intervals without an answer make a member down.",
+		About: "Number of intervals without a reply after which a member is down.",
 	},
 	{
 		Name: OptPrimaryReselect, Attr: 12, Kind: KindEnum8, Values: []string{"always", "better", "failure"}, Acts: withFirst, Default: "always", Since: "3.14",
-		About: "When the primary becomes the active member again after it came back.",
+		About: "When the primary becomes the active member again after it has recovered.",
 	},
 	{
 		Name: OptFailOverMac, Attr: 13, Kind: KindEnum8, Values: []string{"none", "active", "follow"}, Acts: onlyBackup, When: NoMembers, Default: "none", Since: "3.14",
-		About: "Whose MAC is whose: one on all, the bond has its active member's, or the active member has the bond's.",
+		About: "Which MAC the bond and its members use: the same on all; the bond has its active member's; or the active member has the bond's.",
 	},
 	{
 		Name: OptXmitHashPolicy, Attr: 14, Kind: KindEnum8, Values: []string{"layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"}, Acts: []Mode{ModeXOR, Mode8023AD, ModeTLB, ModeALB}, Default: "layer2", Since: "3.14",
-		About: "What of a packet chooses its member; vlan+srcmac since 5.12.",
+		About: "Which packet fields select the member; vlan+srcmac since 5.12.",
 	},
 	{
 		Name: OptResendIgmp, Attr: 15, Kind: KindUint32, Max: maxByte, Acts: []Mode{ModeRoundRobin, ModeActiveBackup, ModeTLB, ModeALB}, Default: "1", Since: "3.14",
-		About: "How many IGMP reports are sent after a failover, 200 ms apart.",
+		About: "Number of IGMP membership reports after a failover, 200 ms apart.",
 	},
 	{
 		Name: OptNumPeerNotif, Attr: 16, Kind: KindUint8, Max: maxByte, Acts: onlyBackup, Default: "1", Since: "3.14",
-		About: "How many times the neighbours are told after a failover.",
+		About: "Number of peer notifications (gratuitous ARP, neighbour advertisements) after a failover.",
 	},
 	{
 		Name: OptAllSlavesActive, Attr: 17, Kind: KindEnum8, Values: offOn, Default: "off", Since: "3.14",
-		About: "Whether frames that arrive on a backup member are let in.",
+		About: "Whether frames received on a backup member are accepted.",
 	},
 	{
 		Name: OptMinLinks, Attr: 18, Kind: KindUint32, Max: maxInt, Acts: onlyLACP, Default: "0", Since: "3.14",
-		About: "How many members must be up for the bond to have a carrier.",
+		About: "Minimum number of members that must be up for the bond to have carrier.",
 	},
 	{
 		Name: OptLpInterval, Attr: 19, Kind: KindUint32, Min: 1, Max: maxInt, Acts: []Mode{ModeTLB, ModeALB}, Default: "1", Since: "3.14",
-		About: "How often learning packets are sent to the peers' switches, in s.",
+		About: "Interval between learning packets to the members' switches, in s.",
 	},
 	{
 		Name: OptPacketsPerSlave, Attr: 20, Kind: KindUint32, Max: 65535, Modes: []Mode{ModeRoundRobin}, Default: "1", Since: "3.14",
-		About: "How many packets go out on one member before the next; 0 is at random.",
+		About: "Number of packets sent through a member before the next one is used; 0 selects members at random.",
 	},
 	{
 		Name: OptLacpActive, Attr: 29, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, When: BondDown, Default: "on", Since: "5.15",
-		About: "Whether LACP frames are sent unasked.",
+		About: "Whether LACP frames are sent periodically.",
 	},
 	{
 		Name: OptLacpRate, Attr: 21, Kind: KindEnum8, Values: []string{"slow", "fast"}, Modes: onlyLACP, When: BondDown, Default: "slow", Since: "3.14",
-		About: "How often the partner is asked to send LACP frames: every 30 s or every second.",
+		About: "Rate at which the partner is requested to send LACP frames: every 30 s or every second.",
 	},
 	{
 		Name: OptAdSelect, Attr: 22, Kind: KindEnum8, Values: []string{"stable", "bandwidth", "count"}, Acts: onlyLACP, When: BondDown, Default: "stable", Since: "3.14",
-		About: "Which aggregator is used.",
+		About: "Aggregator selection policy.",
 	},
 	{
 		Name: OptAdActorSysPrio, Attr: 24, Kind: KindUint16, Min: 1, Max: 65535, Modes: onlyLACP, Default: "65535", Since: "4.2",
-		About: "The system's priority in LACP.",
+		About: "LACP system priority.",
 	},
 	{
 		Name: OptAdUserPortKey, Attr: 25, Kind: KindUint16, Max: 1023, Modes: onlyLACP, When: BondDown, Default: "0", Since: "4.2",
-		About: "The upper ten bits of the port key in LACP.",
+		About: "Upper ten bits of the LACP port key.",
 	},
 	{
 		Name: OptAdActorSystem, Attr: 26, Kind: KindMAC, Modes: onlyLACP, Since: "4.2",
-		About: "The system's MAC in LACP; the bond's own where none is asked.",
+		About: "LACP system MAC; the bond's own if not set.",
 	},
 	{
 		Name: OptTlbDynamicLb, Attr: 27, Kind: KindEnum8, Values: offOn, Modes: []Mode{ModeTLB, ModeALB}, When: BondDown, Default: "on", Since: "3.19",
-		About: "Whether flows are moved between members by load, or hashed.",
+		About: "Whether flows are moved between members by load (on) or distributed by hash (off).",
 	},
 	{
 		Name: OptCoupledControl, Attr: 32, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, When: BondDown, Default: "on", Since: "6.9",
-		About: "Whether collecting and distributing change together in LACP.",
+		About: "Whether the LACP states collecting and distributing change together.",
 	},
 	{
 		Name: OptPrimary, Attr: 11, Kind: KindLink, Modes: withFirst, Since: "3.14",
-		About: "The link that is active whenever it can be.",
+		About: "Link that is the active member whenever it is up.",
 	},
 	{
 		Name: OptActiveSlave, Attr: 2, Kind: KindLink, Modes: withFirst, Since: "3.14",
-		About: "The link that is active at first; which one is later is the kernel's choice.",
+		About: "Link that is active at first. Once the bond has settled, the kernel chooses.",
 	},
 }

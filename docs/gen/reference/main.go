@@ -6,6 +6,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -62,20 +63,26 @@ func write(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	b.WriteString(head)
-	p.writeFlags(&b)
-	b.WriteString(causesHead)
-	p.writeCauses(&b)
-	b.WriteString(metricsHead)
-	p.writeMetrics(&b)
-	b.WriteString(logsHead)
-	p.writeLogs(&b)
-	if err = p.problems(); err != nil {
+	page, err := p.page()
+	if err != nil {
 		return err
 	}
-	_, err = w.Write(b.Bytes())
+	_, err = w.Write(page)
 	return err
+}
+
+func (s *source) page() ([]byte, error) {
+	s.errs = nil
+	var b bytes.Buffer
+	b.WriteString(head)
+	s.writeFlags(&b)
+	b.WriteString(causesHead)
+	s.writeCauses(&b)
+	b.WriteString(metricsHead)
+	s.writeMetrics(&b)
+	b.WriteString(logsHead)
+	s.writeLogs(&b)
+	return b.Bytes(), errors.Join(s.errs...)
 }
 
 // cell makes text safe in a table.

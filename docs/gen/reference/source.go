@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"go/ast"
 	"go/constant"
@@ -16,7 +15,8 @@ const module = "github.com/bondkeeper/bondkeeper"
 // source is the code of both programs.
 type source struct {
 	packages []*packages.Package
-	errs     []error
+	// errs are names without a meaning and meanings without a name.
+	errs []error
 }
 
 // load parses and type-checks the programs, without what only tests use.
@@ -42,9 +42,6 @@ func load() (*source, error) {
 func (s *source) problem(format string, args ...any) {
 	s.errs = append(s.errs, fmt.Errorf(format, args...))
 }
-
-// problems are names without a meaning and meanings without a name.
-func (s *source) problems() error { return errors.Join(s.errs...) }
 
 // functions calls f for each function of the programs.
 func (s *source) functions(f func(p *packages.Package, fn *ast.FuncDecl)) {
