@@ -184,7 +184,7 @@ func TestFaults(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"another maker's plugin", "plugin", Fail, "of another maker", func(t *testing.T, c *Config) {
+		{"another maker's plugin", "plugin", Fail, "another project's plugin", func(t *testing.T, c *Config) {
 			text := "#!/bin/sh\necho '{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"1.0.0\"]}'\n"
 			path := filepath.Join(c.CNIDir, "bond")
 			if err := errors.Join(os.WriteFile(path, []byte(text), 0o700), os.Chmod(path, 0o700)); err != nil {
