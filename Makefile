@@ -37,7 +37,7 @@ IMAGE ?= bondkeeper.io/bondkeeper:dev
 IMAGE_TAR ?= bin/bondkeeper-image.tar
 IMAGE_ARCHS ?= amd64,arm64
 .PHONY: image
-image: ## Make the container image as the Dockerfile says, without Docker, into bin/bondkeeper-image.tar
+image: ## Build the container image from the Dockerfile, without Docker, into bin/bondkeeper-image.tar
 	@mkdir -p $(dir $(IMAGE_TAR))
 	@go run ./test/image/cmd/image -version $(VERSION) -epoch $$(git log -1 --format=%ct) -name $(IMAGE) -archs $(IMAGE_ARCHS) -o $(IMAGE_TAR)
 
@@ -46,7 +46,7 @@ test: ## Run everything: lint, unit tests with the race detector, fuzzing, contr
 	@test/lanes.sh lint race fuzz kube lab e2e
 
 .PHONY: test-fast
-test-fast: ## Run what needs no lab: lint, and unit tests without the race detector
+test-fast: ## Run lint, and unit tests without the race detector
 	@test/lanes.sh lint unit
 
 .PHONY: test-lab
@@ -72,7 +72,7 @@ test-peers: ## Run the cluster and the chains with the real Multus (thin, then t
 	@test/peers/run.sh test "$(PEERS)"
 
 .PHONY: load
-load: kube ## Measure what telling costs the API server: LOAD=500x30 nodes x bonds (15 minutes; 20x5 is in make test)
+load: kube ## Measure what status reporting costs the API server: LOAD=500x30 nodes x bonds (15 minutes; 20x5 is in make test)
 	@BONDKEEPER_LOAD=$${LOAD:-500x30} go test -tags kube -run TestLoad -v -timeout 90m -count 1 ./pkg/status
 
 .PHONY: scale
@@ -84,7 +84,7 @@ crowd: deps bin/lab build plugins ## Repair and delete a bond in a pod with a mi
 	@bin/lab test -memory 2560 -timeout 20m -v -env BONDKEEPER_CROWD=1 -run TestCrowdedPod ./cmd/cni
 
 .PHONY: walk
-walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake in the lab, looking for where the fake lies
+walk: deps bin/lab build plugins ## Take random walks on the kernel and on the fake kernel in the lab, to find differences
 	@bin/lab test -timeout 20m -env BONDKEEPER_WALKS=1 -run 'TestContract/random_walk' ./pkg/link
 
 # SEED=n or STEPS='add 0 5; unbind 0 0 0; rest' repeats one walk; SHRINK=1 looks for fewer steps that fail, which takes long.
@@ -105,7 +105,7 @@ hostile: deps bin/lab build plugins ## Attack, storm and obstruct bonds at full 
 	@bin/lab test -timeout 60m -v -env BONDKEEPER_HOSTILE=1 -run TestHeals ./test/heal
 
 .PHONY: lint
-lint: $(TOOLS)/golangci-lint ## Check style, errors and which room imports what
+lint: $(TOOLS)/golangci-lint ## Check style, errors and which package imports which
 	@$(TOOLS)/golangci-lint run ./...
 
 .PHONY: fuzz
@@ -113,7 +113,7 @@ fuzz: ## Fuzz every target for FUZZTIME each (default 30s), or those of FUZZ=REG
 	@test/fuzz.sh $${FUZZTIME:-30s} "$(FUZZ)"
 
 .PHONY: vulncheck
-vulncheck: ## Look for known vulnerabilities with govulncheck, with a database from the Go module proxy (five minutes the first time)
+vulncheck: ## Search for known vulnerabilities with govulncheck, with a database from the Go module proxy (five minutes the first time)
 	@test/vulncheck.sh
 
 .PHONY: bench
@@ -121,7 +121,7 @@ bench: ## Run the Go benchmarks that need no lab
 	@go test -run '^$$' -bench . -benchmem ./pkg/...
 
 .PHONY: demo
-demo: deps bin/lab build plugins ## Show the main job on real VFs: break bonds in every way and watch them heal
+demo: deps bin/lab build plugins ## Break bonds on real VFs in every way and watch them recover
 	@test/demo/run.sh
 
 .PHONY: lab
@@ -129,7 +129,7 @@ lab: deps bin/lab build plugins ## Boot a machine with SR-IOV cards and open a s
 	@bin/lab shell $(LAB_FLAGS)
 
 .PHONY: deps
-deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab); does nothing when all is there
+deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab); does nothing if it is complete
 	@test/lab/deps.sh
 
 .PHONY: docs
@@ -189,4 +189,4 @@ $(KUBE)/c%: test/tools/node/go.mod
 	@cd test/tools/node && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$(@F)
 
 .PHONY: tools
-tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum ## Build what checks and counts: golangci-lint, gotestsum
+tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum ## Build golangci-lint and gotestsum
