@@ -52,10 +52,31 @@ type MemberStatus struct {
 	PCI  PCIAddress `json:"pci,omitempty"`
 	PF   PCIAddress `json:"pf,omitempty"`
 	// VF is the VF's number on its PF; meaningful where PF is set.
-	VF int `json:"vf"`
-	// State is "active", "backup", "up", "no carrier", "down", "not enslaved", "in host", "lost", "released" or "unidentified".
-	State  string `json:"state"`
-	Reason string `json:"reason,omitempty"`
+	VF     int         `json:"vf"`
+	State  MemberState `json:"state"`
+	Reason string      `json:"reason,omitempty"`
 	// Since is when the loss was first seen; zero while the member is well.
 	Since time.Time `json:"since,omitzero"`
+}
+
+// MemberState is the state of one member. Its values are part of the format of the pod's annotation.
+type MemberState string
+
+// The states of a member. The first three carry traffic.
+const (
+	MemberActive       MemberState = "active"       // the active member, in mode active-backup
+	MemberBackup       MemberState = "backup"       // ready to take over, in mode active-backup
+	MemberUp           MemberState = "up"           // in use, in the other modes
+	MemberNoCarrier    MemberState = "no carrier"   // up, without carrier
+	MemberDown         MemberState = "down"         // administratively down
+	MemberNotEnslaved  MemberState = "not enslaved" // in the pod, not in the bond
+	MemberInHost       MemberState = "in host"      // in the host's netns
+	MemberLost         MemberState = "lost"         // in neither the pod nor the host
+	MemberReleased     MemberState = "released"     // returned to its owner by its own plugin
+	MemberUnidentified MemberState = "unidentified" // only the name is known, which is not an identity
+)
+
+// Carries reports whether a member in this state can carry traffic.
+func (s MemberState) Carries() bool {
+	return s == MemberActive || s == MemberBackup || s == MemberUp
 }

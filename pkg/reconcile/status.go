@@ -42,10 +42,10 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 	carrying := 0
 	for i := range rec.Members {
 		m := memberStatus(rec, obs, p, i)
-		if m.State == "active" || m.State == "backup" || m.State == "up" {
+		if m.State.Carries() {
 			carrying++
 		}
-		if m.State == "active" {
+		if m.State == bond.MemberActive {
 			s.Active = m.Name
 		}
 		s.Members = append(s.Members, m)
@@ -130,26 +130,28 @@ func memberStatus(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond
 	return s
 }
 
-func memberState(rec *bond.Record, obs *bond.Observed, i int) string {
+func memberState(rec *bond.Record, obs *bond.Observed, i int) bond.MemberState {
 	m := &obs.Members[i]
 	switch {
 	case rec.Members[i].Unidentified:
-		return "unidentified"
+		return bond.MemberUnidentified
 	case m.Ownership == bond.Released && m.Place != bond.InPod:
-		return "released"
+		return bond.MemberReleased
+	case m.Place == bond.InHost:
+		return bond.MemberInHost
 	case m.Place != bond.InPod:
-		return string(m.Place)
+		return bond.MemberLost
 	case !enslaved(obs, i):
-		return "not enslaved"
+		return bond.MemberNotEnslaved
 	case !m.Link.Up:
-		return "down"
+		return bond.MemberDown
 	case !m.Link.Carrier:
-		return "no carrier"
+		return bond.MemberNoCarrier
 	case rec.Spec.Options.Mode() != bond.ModeActiveBackup:
-		return "up"
+		return bond.MemberUp
 	case obs.Bond.Active == m.Link.Index:
-		return "active"
+		return bond.MemberActive
 	default:
-		return "backup"
+		return bond.MemberBackup
 	}
 }

@@ -118,7 +118,7 @@ func entryOf(s *bond.Status, l limits) v1.Bond {
 func memberOf(m *bond.MemberStatus, l limits) v1.Member {
 	e := v1.Member{
 		Name: sanitize(m.Name, maxName), PCI: sanitize(string(m.PCI), maxName), PF: sanitize(string(m.PF), maxName),
-		State: sanitize(m.State, maxName), Reason: sanitize(m.Reason, l.memberReason), Since: timestamp(m.Since),
+		State: sanitize(string(m.State), maxName), Reason: sanitize(m.Reason, l.memberReason), Since: timestamp(m.Since),
 	}
 	if m.PF != "" {
 		e.VF = &m.VF

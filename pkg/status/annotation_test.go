@@ -183,7 +183,7 @@ func FuzzAnnotation(f *testing.F) {
 			b.State = states[(int(state)+i)%len(states)]
 			b.Members = make([]bond.MemberStatus, members%40)
 			for j := range b.Members {
-				b.Members[j] = bond.MemberStatus{Name: name, Reason: text, State: text, PCI: bond.PCIAddress(name), PF: bond.PCIAddress(text)}
+				b.Members[j] = bond.MemberStatus{Name: name, Reason: text, State: bond.MemberState(text), PCI: bond.PCIAddress(name), PF: bond.PCIAddress(text)}
 			}
 			b.Warnings = []string{text, name}
 			b.Last = &bond.Repair{Member: name, Cause: text, Took: int64(i)}
@@ -204,7 +204,7 @@ func FuzzAnnotation(f *testing.F) {
 
 func TestCondition(t *testing.T) {
 	ready := bond.Status{Key: bond.Key{IfName: "ok"}, State: bond.StateReady}
-	with := func(state bond.State, member string) bond.Status {
+	with := func(state bond.State, member bond.MemberState) bond.Status {
 		return bond.Status{Key: bond.Key{IfName: "b"}, State: state, Members: []bond.MemberStatus{{Name: "net1", State: member}, {Name: "net2", State: "lost"}}}
 	}
 	const yes, no = corev1.ConditionTrue, corev1.ConditionFalse

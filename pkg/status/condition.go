@@ -51,8 +51,8 @@ func describe(s *bond.Status) string {
 	if reason == "" {
 		var idle []string
 		for i := range s.Members {
-			if m := &s.Members[i]; !carrying(m) {
-				idle = append(idle, m.Name+" is "+m.State)
+			if m := &s.Members[i]; !m.State.Carries() {
+				idle = append(idle, m.Name+" is "+string(m.State))
 			}
 		}
 		reason = strings.Join(idle, ", ")
@@ -64,10 +64,6 @@ func describe(s *bond.Status) string {
 	return text
 }
 
-func carrying(m *bond.MemberStatus) bool {
-	return m.State == "active" || m.State == "backup" || m.State == "up"
-}
-
 // carries reports whether traffic passes through the bond, on however few members.
 func carries(s *bond.Status) bool {
 	if s.State == bond.StateReady {
@@ -76,5 +72,5 @@ func carries(s *bond.Status) bool {
 	if s.State == bond.StateDown {
 		return false // the bond itself may be down, whatever the state of its members
 	}
-	return slices.ContainsFunc(s.Members, func(m bond.MemberStatus) bool { return carrying(&m) })
+	return slices.ContainsFunc(s.Members, func(m bond.MemberStatus) bool { return m.State.Carries() })
 }
