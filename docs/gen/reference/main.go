@@ -33,7 +33,8 @@ has no flags; [options.md](options.md) lists the fields of its network config.
 const causesHead = `
 ## Causes
 
-The cause of a loss or repair: the field ` + "`cause`" + ` in the log, ` + "`lastRepair.cause`" + ` on the pod, and the last repair in ` +
+Codes of findings, which are differences from the record. Some of them are causes of losses and repairs: the field
+` + "`cause`" + ` in the log, ` + "`lastRepair.cause`" + ` on the pod, and the last repair in ` +
 	"`agent status`" + `.
 
 | cause | meaning |
