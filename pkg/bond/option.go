@@ -183,6 +183,12 @@ func (o Options) MACFollowsActive() bool {
 	return o.Mode() == ModeActiveBackup && o[OptFailOverMac] == "active"
 }
 
+// TradesMACs reports whether members exchange their MACs when the active one changes.
+func (o Options) TradesMACs() bool {
+	mode := o.Mode()
+	return mode == ModeTLB || mode == ModeALB || !o.OneMAC() && !o.MACFollowsActive()
+}
+
 // OneMAC says that the kernel puts the bond's MAC on its members: every mode but
 // active-backup with failOverMac active or follow.
 func (o Options) OneMAC() bool {

@@ -28,7 +28,7 @@ func giveMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
 		if !ownedBy(r.Members, r.Spec.MAC) {
 			r.Members[first].MAC = r.Spec.MAC
 		}
-	case tradesMACs(r.Spec.Options):
+	case r.Spec.Options.TradesMACs():
 		for i := range r.Members {
 			if m := &r.Members[i]; m.MAC != "" && ownedBy(r.Members[:i], m.MAC) {
 				m.MAC = freshMAC(r.Members)
@@ -54,12 +54,6 @@ func separateMACs(r *bond.Record) {
 			m.Before.MAC = freshMAC(r.Members)
 		}
 	}
-}
-
-// tradesMACs says that members give each other their MACs when the active one changes.
-func tradesMACs(o bond.Options) bool {
-	mode := o.Mode()
-	return mode == bond.ModeTLB || mode == bond.ModeALB || !o.OneMAC() && !o.MACFollowsActive()
 }
 
 // preferred is the member that the kernel makes the active one when all are alike: the primary, or

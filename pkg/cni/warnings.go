@@ -81,10 +81,10 @@ func untrusted(r *bond.Record, found *bond.Found) string {
 	if o.MACFollowsActive() {
 		return ""
 	}
-	trades := tradesMACs(o) && len(r.Members) > 1
+	trades := o.TradesMACs() && len(r.Members) > 1
 	list := names(r, func(i int) bool {
 		pf := found.Links[i].PF
-		changes := trades || !tradesMACs(o) && r.Members[i].MAC != r.Spec.MAC
+		changes := trades || !o.TradesMACs() && r.Members[i].MAC != r.Spec.MAC
 		return changes && pf != nil && pf.VF.Trust != nil && !*pf.VF.Trust
 	})
 	if list == "" {

@@ -1,11 +1,17 @@
 package reconcile_test
 
 import (
+	"errors"
 	"slices"
+	"strings"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // TestMACsAreTradedAmongMembers: where members trade MACs on a failover, they have the recorded ones after every loss, in whatever
@@ -52,4 +58,108 @@ func TestMACsAreTradedAmongMembers(t *testing.T) {
 			}
 		}
 	}
+}
+
+// trading is a ready bond of trusted VFs in a mode in which members exchange MACs.
+func trading(t *testing.T, options bond.Options) *rig {
+	t.Helper()
+	r := ready(t, options)
+	r.clock.turn(2 * time.Minute) // since ADD
+	return r
+}
+
+// wantMACs wants the bond Ready, with its recorded MAC, and each recorded MAC on one member; the active one has the bond's.
+func (r *rig) wantMACs(when string) {
+	r.t.Helper()
+	r.wantState(bond.StateReady)
+	var have, want []bond.MAC
+	for _, m := range r.Record.Members {
+		l, _ := r.Link(world.PodPath, m.Name)
+		have, want = append(have, l.MAC), append(want, m.MAC)
+		if b := r.observedBond(); l.Index == b.Active && l.MAC != b.MAC {
+			r.t.Errorf("%s: the active member %s has MAC %s, the bond %s", when, m.Name, l.MAC, b.MAC)
+		}
+	}
+	slices.Sort(have)
+	slices.Sort(want)
+	if !slices.Equal(have, want) {
+		r.t.Errorf("%s: MACs %v, want %v", when, have, want)
+	}
+	if got := r.observedBond().MAC; got != r.Record.Spec.MAC {
+		r.t.Errorf("%s: the bond has MAC %s, want %s", when, got, r.Record.Spec.MAC)
+	}
+}
+
+// TestMembersHaveDifferentMACs: in balance-tlb the kernel exchanges MACs without telling the cards, so a VF whose driver resets its
+// card has the MAC of another.
+func TestMembersHaveDifferentMACs(t *testing.T) {
+	for _, mode := range []string{"balance-tlb", "balance-alb"} {
+		r := trading(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100"})
+		for _, step := range []struct {
+			what string
+			do   func() error
+		}{
+			{"net2 reset", func() error { return r.SetMTU(world.PodPath, "net2", 1300) }},
+			{"net1 down", func() error { return r.SetDown(world.PodPath, "net1") }},
+			{"net1 reset", func() error { return r.SetMTU(world.PodPath, "net1", 1300) }},
+			{"net2 down", func() error { return r.SetDown(world.PodPath, "net2") }},
+			{"bond reset", func() error { return r.SetMTU(world.PodPath, world.BondIf, 1300) }},
+			{"another MAC of the bond", func() error { return r.SetMAC(world.PodPath, world.BondIf, "02:00:00:00:00:99") }},
+			{"all members down", func() error {
+				return errors.Join(r.SetDown(world.PodPath, "net1"), r.SetDown(world.PodPath, "net2"))
+			}},
+		} {
+			must(t, step.do())
+			r.wantMACs(mode + ", " + step.what)
+		}
+	}
+}
+
+// TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before it is given its own MAC.
+func TestMACOfTheActiveMemberIsKept(t *testing.T) {
+	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
+	must(t, r.SetMTU(world.PodPath, "net2", 1300))
+	stale := false
+	r.BeforeApply(func(a plan.Action) {
+		if _, ok := a.(plan.SetMAC); ok && !stale {
+			stale = true
+			must(t, r.SetDown(world.PodPath, "net1"))
+		}
+	})
+	r.wantMACs("after a failover")
+	if !stale {
+		t.Error("no MAC was set")
+	}
+}
+
+// TestMACThatIsRefused: a driver that does not take a member's own MAC is asked with growing pauses and reported.
+func TestMACThatIsRefused(t *testing.T) {
+	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
+	must(t, r.SetMTU(world.PodPath, "net2", 1300))
+	tries := 0
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, ok := a.(plan.SetMAC); !ok {
+			return nil
+		}
+		tries++
+		return unix.EADDRNOTAVAIL
+	})
+	out := r.fight(time.Minute, func() {})
+	if tries > 10 || out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "net2 (0000:02:10.0) has MAC 02:00:00:00:00:01, which net1 (0000:01:10.0) has, too: ") {
+		t.Errorf("%d tries in a minute; %s: %s", tries, out.Status.State, out.Status.Reason)
+	}
+	r.FailApplyIf(nil)
+	r.wantMACs("when the driver takes it")
+}
+
+// TestMACThatIsUndone: a member that is given another's MAC ten times per second is repaired within a budget, and reported.
+func TestMACThatIsUndone(t *testing.T) {
+	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
+	repairs := 0
+	r.BeforeApply(func(plan.Action) { repairs++ })
+	out := r.fight(time.Minute, func() { must(t, r.SetMAC(world.PodPath, "net2", r.Record.Spec.MAC)) })
+	if repairs > 15 || out.Status.Fighting != 1 {
+		t.Errorf("%d repairs in a minute, %d fights", repairs, out.Status.Fighting)
+	}
+	r.wantMACs("when it is left alone")
 }

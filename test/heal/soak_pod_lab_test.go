@@ -326,7 +326,10 @@ func (b *soakBond) trades() bool {
 	return mode == "balance-tlb" || mode == "balance-alb" || b.options["failOverMac"] == "2"
 }
 
-var tradedMACs = []string{"mac", "on its PF: address"}
+// pfAddress is what a PF shows as the MAC of its VF.
+const pfAddress = "on its PF: address"
+
+var tradedMACs = []string{"mac", pfAddress}
 
 // mergeMACs leaves the order of MACs open that members trade.
 func (b *soakBond) mergeMACs(s snapshot) {

@@ -74,7 +74,8 @@ func (d *netdev) enslave(to *netdev) error {
 	}
 	d.ownMAC, d.ownMTU = d.mac, d.mtu
 	if err := to.dress(d); err != nil {
-		d.mtu, d.mac = d.ownMTU, d.ownMAC
+		d.mtu = d.ownMTU
+		_ = d.setMAC(d.ownMAC)
 		return err
 	}
 	d.master, d.queueID, d.prio = to, 0, 0
@@ -106,10 +107,16 @@ func (d *netdev) dress(member *netdev) error {
 	return nil
 }
 
-// balance is bond_alb_init_slave: a member keeps its own MAC. One that another has already is
-// exchanged for one that is free because its owner has the bond's
-// (alb_handle_addr_collision_on_attach).
+// balance is bond_enslave, which sets the bond's MAC, and bond_alb_init_slave, which gives the member its own back. One that another
+// has already is exchanged for one that is free because its owner has the bond's (alb_handle_addr_collision_on_attach).
 func (d *netdev) balance(member *netdev) error {
+	own := member.mac
+	if err := member.setMAC(d.mac); err != nil {
+		return err
+	}
+	if err := d.bond.give(member, own); err != nil {
+		return err
+	}
 	has := func(mac bond.MAC) bool {
 		return slices.ContainsFunc(d.bond.members, func(m *netdev) bool { return m.mac == mac })
 	}
@@ -118,10 +125,19 @@ func (d *netdev) balance(member *netdev) error {
 	}
 	for _, m := range d.bond.members {
 		if !has(m.ownMAC) {
-			return member.setMAC(m.ownMAC)
+			return d.bond.give(member, m.ownMAC)
 		}
 	}
 	return fmt.Errorf("%s has MAC %s, which another member of %s has", member.name, member.mac, d.name)
+}
+
+// give is alb_set_slave_mac_addr: balance-tlb does not tell the card.
+func (b *bonding) give(member *netdev, mac bond.MAC) error {
+	if b.opts.Mode() != bond.ModeTLB {
+		return member.setMAC(mac)
+	}
+	member.mac = mac
+	return nil
 }
 
 // release is __bond_release_one.
@@ -155,7 +171,7 @@ func (d *netdev) swapBack(leaving *netdev) {
 	}
 	for _, m := range d.bond.members {
 		if m.mac == leaving.ownMAC {
-			_ = m.setMAC(leaving.mac)
+			_ = d.bond.give(m, leaving.mac)
 			return // the other is given its own in a moment
 		}
 	}
@@ -260,8 +276,18 @@ func (d *netdev) changeActive(to *netdev) {
 	}
 }
 
-// handMAC gives the bond's MAC to the new active member, in exchange with who had it.
+// handMAC gives the bond's MAC to the new active member, in exchange with who had it. In balance-tlb the card of the new active
+// member gets it, and that of the other keeps it (bond_alb_handle_active_change).
 func (d *netdev) handMAC(from, to *netdev) {
+	give := (*netdev).setMAC
+	if d.bond.balancesMACs() {
+		give = d.bond.give
+	}
+	if d.bond.opts.Mode() == bond.ModeTLB {
+		own := to.mac
+		_ = to.setMAC(d.mac)
+		to.mac = own
+	}
 	if from == nil {
 		i := slices.IndexFunc(d.bond.members, func(m *netdev) bool { return m != to && m.mac == d.mac })
 		if i >= 0 {
@@ -269,12 +295,13 @@ func (d *netdev) handMAC(from, to *netdev) {
 		}
 	}
 	if from == nil {
-		_ = to.setMAC(d.mac)
+		_ = give(to, d.mac)
 		return
 	}
 	old := to.mac
-	_ = to.setMAC(from.mac)
-	_ = from.setMAC(old)
+	if give(to, from.mac) == nil {
+		_ = give(from, old)
+	}
 }
 
 // setBondMAC is bond_set_mac_address: without an effect, and without an error, where

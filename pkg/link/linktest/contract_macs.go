@@ -15,6 +15,7 @@ var macCases = []contractCase{
 	{"a bond whose last member leaves has a random MAC", bonding_, macRandom},
 	{"a bond that was given a MAC keeps it when members come", bonding_, macGiven},
 	{"balance-tlb and balance-alb leave members their MACs", bonding_, macBalanced},
+	{"balance-tlb: a VF has the MAC of its card after a reset", bonding_ | vfs_, macReset},
 	{"balance-tlb and balance-alb refuse a MAC that another member has", bonding_, macTwice},
 	{"fail_over_mac=active takes two members with one MAC, follow gives the second another", bonding_, macTwiceBackup},
 	{"balance-rr, balance-xor, broadcast and 802.3ad put one MAC on all", bonding_, macOthers},
@@ -38,10 +39,10 @@ func macNone(s *stage) {
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after it was set", s.see(), otherMAC(1), otherMAC(1), otherMAC(1))
 	// A member that was given another keeps it when the bond is told what it has already.
-	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
+	s.must(s.w.SetMAC(s.path, "net1", otherMAC(2)), "set by hand")
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after the same was set again", s.see(), otherMAC(1), otherMAC(2), otherMAC(1))
-	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
+	s.must(s.w.SetMAC(s.path, "net1", otherMAC(1)), "set by hand")
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 	s.macs("after a failover", s.activeIs(1), otherMAC(1), otherMAC(1), otherMAC(1))
 	s.apply(plan.Release{Link: s.link(1)})
@@ -94,7 +95,8 @@ func macOfActiveMember(s *stage) {
 	first, second := s.own()
 	s.bonded(activeBackup())
 	s.activeIs(0)
-	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
+	s.refused(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)}, bond.ErrStale)
+	s.must(s.w.SetMAC(s.path, "net1", otherMAC(1)), "set by hand")
 	s.macs("after the active one's MAC was set", s.see(), first, otherMAC(1), second)
 	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
 	s.macs("after it became a backup", s.activeIs(1), second, otherMAC(1), second)
@@ -168,6 +170,44 @@ func macBalanced(s *stage) {
 		o := s.see()
 		s.equal("given back by "+mode, []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
 	}
+}
+
+// macReset: balance-tlb exchanges MACs without telling the cards, so two VFs have one MAC after a reset by their driver.
+func macReset(s *stage) {
+	first, second := s.own()
+	s.bonded(bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "50"})
+	s.macs("with the first active", s.activeIs(0), first, first, second)
+	s.must(s.w.SetMTU(s.path, "net2", 1400), "set the MTU by hand")
+	s.macs("after a reset of the second", s.see(), first, first, first)
+	s.refused(plan.SetMAC{Link: s.link(0), MAC: second}, bond.ErrStale)
+	s.apply(plan.SetMAC{Link: s.link(1), MAC: second})
+	s.bounceByHand(1)
+	s.macs("after the second had its own again", s.see(), first, first, second)
+	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.macs("after a failover", s.activeIs(1), first, second, first)
+	s.must(s.w.SetUp(s.path, "net1"), "set up by hand")
+	s.bounceByHand(0)
+	s.macs("after a reset of the first", s.activeIs(1), first, first, first)
+	s.must(s.w.SetDown(s.path, "net2"), "set down by hand")
+	s.macs("after a failover among equals", s.activeIs(0), first, first, first)
+	s.apply(plan.SetMAC{Link: s.link(1), MAC: second})
+	s.must(s.w.SetUp(s.path, "net2"), "set up by hand")
+	s.bounceByHand(1)
+	s.macs("after another reset of the second", s.activeIs(0), first, first, second)
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	o := s.see()
+	s.equal("given back", []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
+}
+
+// bounceByHand sets a member down and up, and waits until the bond counts it as up.
+func (s *stage) bounceByHand(i int) {
+	s.Helper()
+	name := s.r.Members[i].Name
+	s.until(name+" is counted as up", func(o bond.Observed) bool { return o.Members[i].MIIUp })
+	s.must(s.w.SetDown(s.path, name), "set down by hand")
+	s.until(name+" is counted as down", func(o bond.Observed) bool { return !o.Members[i].MIIUp })
+	s.must(s.w.SetUp(s.path, name), "set up by hand")
+	s.until(name+" is counted as up again", func(o bond.Observed) bool { return o.Members[i].Link.Carrier && o.Members[i].MIIUp })
 }
 
 func macOthers(s *stage) {

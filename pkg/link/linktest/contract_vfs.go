@@ -170,12 +170,15 @@ func vfRestoreStale(s *stage) {
 // vfRefusesMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not mend that.
 func vfRefusesMAC(s *stage) {
 	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
-	s.create(bond.Options{bond.OptMode: "balance-rr"})
-	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
-	a := plan.Enslave{Link: s.link(1), Bond: s.bond()}
-	s.refused(a, nil)
-	if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrBusy) || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) || errors.Is(err, bond.ErrUnsupported) {
-		s.Errorf("%q: %v", a, err)
+	for _, mode := range []string{"balance-rr", "balance-tlb", "balance-alb"} {
+		s.create(bond.Options{bond.OptMode: mode})
+		s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+		a := plan.Enslave{Link: s.link(1), Bond: s.bond()}
+		s.refused(a, nil)
+		if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrBusy) || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) || errors.Is(err, bond.ErrUnsupported) {
+			s.Errorf("%s: %q: %v", mode, a, err)
+		}
+		s.apply(plan.DeleteBond{Bond: s.bond()})
 	}
 }
 

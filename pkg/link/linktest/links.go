@@ -131,7 +131,7 @@ func (d *netdev) setUp() {
 	}
 	d.up, d.unrouted = true, nil // the kernel makes their routes again (fib_inetaddr_event, addrconf_dad_run)
 	if d.vf != nil {
-		d.vf.opened(d)
+		d.vf.opened()
 	}
 }
 
@@ -141,8 +141,16 @@ func (d *netdev) setDown() {
 		return
 	}
 	d.up = false
+	d.reset()
 	d.routes = nil
 	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && !d.keeps() })
+}
+
+// reset is what igbvf does when a link is closed or gets another MTU: the link then has the MAC of the card.
+func (d *netdev) reset() {
+	if d.vf != nil {
+		d.mac = d.vf.card
+	}
 }
 
 // setMAC is dev_set_mac_address for a link that is no bond. The driver is not asked for the MAC
@@ -152,7 +160,8 @@ func (d *netdev) setMAC(m bond.MAC) error {
 		if err := d.vf.mayUse(m); err != nil {
 			return err
 		}
-		d.vf.told(m)
+		d.vf.card = m
+		d.vf.told()
 	}
 	d.mac = m
 	return nil
@@ -175,7 +184,8 @@ func (d *netdev) setMTU(mtu int) error {
 		}
 	}
 	d.mtu = mtu
-	if d.vf != nil { // igbvf starts the VF anew; with miimon=100 every other time it is noticed
+	if d.vf != nil { // with miimon=100 every other time it is noticed
+		d.reset()
 		d.blink()
 	}
 	return nil

@@ -26,6 +26,7 @@ type vf struct {
 	settings bond.VFSettings // all known; MAC is zero while nobody told the PF one
 	admin    bool            // the MAC was set on the PF, not by the VF's driver
 	link     *netdev         // nil while no driver is bound
+	card     bond.MAC        // what its driver has set in the card
 	dead     int             // bounces until the carrier comes back after a reset; -1: never
 }
 
@@ -154,7 +155,7 @@ func (v *vf) bind() {
 		d.mac = *v.settings.MAC
 		d.perm = d.mac
 	}
-	v.dead = 0
+	v.dead, v.card = 0, d.mac
 	v.link = host.add(d)
 }
 
@@ -166,17 +167,17 @@ func (v *vf) unbind() {
 }
 
 // opened: the driver tells the PF its MAC and, after a reset, may get its carrier back.
-func (v *vf) opened(d *netdev) {
-	v.told(d.mac)
+func (v *vf) opened() {
+	v.told()
 	if v.dead > 0 {
 		v.dead--
 	}
 }
 
 // told: a MAC that was set on the PF is not overwritten by the VF's driver.
-func (v *vf) told(m bond.MAC) {
+func (v *vf) told() {
 	if !v.admin {
-		v.settings.MAC = &m
+		v.settings.MAC = new(v.card)
 	}
 }
 

@@ -97,7 +97,7 @@ type Rename struct {
 
 func (a Rename) String() string { return fmt.Sprintf("rename %s to %s", a.Link, a.To) }
 
-// SetMAC sets a link's address.
+// SetMAC sets a link's address. A bond's active member keeps its own, because the bond has the same: bond.ErrStale.
 type SetMAC struct {
 	Member
 	Link Ref

@@ -130,7 +130,7 @@ func healthyMember(rec *bond.Record, i int, location string, enslaved bool) *cas
 	case location == "pod" && enslaved:
 		m.MTU, m.Up, m.Carrier, m.Master = rec.Spec.MTU, true, true, 5
 		m.MAC = r.MAC
-		if rec.Spec.Options.OneMAC() {
+		if rec.Spec.Options.OneMAC() && !rec.Spec.Options.TradesMACs() {
 			m.MAC = rec.Spec.MAC
 		}
 		m.QueueID, m.Prio = new(uint16), new(r.Rank())

@@ -10,7 +10,7 @@ import (
 // name, and never takes a member that carries traffic out of its bond, unless the record is
 // a tombstone.
 func Diff(in Input) Plan {
-	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints, firstDEL: in.FirstDEL, stopping: in.Stopping}
+	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints, firstDEL: in.FirstDEL, stopping: in.Stopping, assignedMACs: map[bond.MAC]bool{}}
 	switch {
 	case in.Record.Deleted():
 		b.absence()
@@ -43,8 +43,8 @@ type builder struct {
 	macUnknown bool
 	// announce: the neighbours must be told, because an address or MAC of the bond changes.
 	announce bool
-	// attachMACs are those with which members are enslaved.
-	attachMACs map[bond.MAC]bool
+	// assignedMACs are those that this plan gives to members.
+	assignedMACs map[bond.MAC]bool
 }
 
 func (b *builder) do(a Action) {

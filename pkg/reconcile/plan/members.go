@@ -218,22 +218,25 @@ func (b *builder) attachMAC(i int) bond.MAC {
 	if !o.HasMembers && len(taken) == 0 && o.MAC != spec.MAC && spec.MAC != "" {
 		mac = spec.MAC
 	}
-	for j := 0; taken[mac] && j < len(b.rec.Members); j++ {
-		if free := b.rec.Members[j].MAC; free != "" && !taken[free] {
-			mac = free
-		}
-	}
-	if b.attachMACs == nil {
-		b.attachMACs = map[bond.MAC]bool{}
-	}
-	b.attachMACs[mac] = true
+	mac = b.freeMAC(mac, taken)
+	b.assignedMACs[mac] = true
 	return mac
 }
 
-// takenMACs are those of the members in the bond, and of those that this plan enslaves.
+// freeMAC returns mac, or if it is taken a member's recorded one that is not; mac if all are taken.
+func (b *builder) freeMAC(mac bond.MAC, taken map[bond.MAC]bool) bond.MAC {
+	for j := 0; taken[mac] && j < len(b.rec.Members); j++ {
+		if free := b.rec.Members[j].MAC; free != "" && !taken[free] {
+			return free
+		}
+	}
+	return mac
+}
+
+// takenMACs are those of the members in the bond, and those that this plan assigns.
 func (b *builder) takenMACs() map[bond.MAC]bool {
 	taken := map[bond.MAC]bool{}
-	for mac := range b.attachMACs {
+	for mac := range b.assignedMACs {
 		taken[mac] = true
 	}
 	for j := range b.obs.Members {
@@ -257,6 +260,9 @@ func (b *builder) attached(i int, m *bond.ObservedMember) {
 			b.do(SetMAC{Member: Member(i), Link: ref, MAC: rec.MAC})
 		}
 	}
+	if spec.Options.TradesMACs() && !b.macUnknown {
+		b.separateMACs(i, m)
+	}
 	b.tune(i, m)
 	b.restoreMember(i, m)
 	if !m.Link.Up {
@@ -265,6 +271,44 @@ func (b *builder) attached(i int, m *bond.ObservedMember) {
 		return
 	}
 	b.carrier(i, m)
+}
+
+// separateMACs gives a member another MAC if one before it in the bond has the same. In the modes in which members exchange MACs no two
+// may have the same one, because the next exchange would lose the other for good. Two have it after the driver of one reset its card:
+// in balance-tlb the kernel exchanges MACs without telling the cards (alb_set_slave_mac_addr). The active member comes first, because
+// its MAC is the bond's, and the bond's MAC is not assigned to another.
+func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	other := b.sameMAC(i)
+	if other < 0 {
+		return
+	}
+	b.find(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
+	taken := b.takenMACs()
+	taken[b.obs.Bond.MAC], taken[""] = true, true
+	for j := range b.obs.Strangers {
+		taken[b.obs.Strangers[j].MAC] = true
+	}
+	if mac := b.freeMAC(rec.MAC, taken); !taken[mac] {
+		b.assignedMACs[mac] = true
+		b.do(SetMAC{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), MAC: mac})
+	}
+}
+
+// sameMAC is a member in the bond that has the MAC of member i and comes before it: the active one or one of a lower index; -1 if
+// there is none.
+func (b *builder) sameMAC(i int) int {
+	active := b.obs.Bond.Active
+	if b.obs.Members[i].Link.Index == active {
+		return -1
+	}
+	for j := range b.obs.Members {
+		m := &b.obs.Members[j]
+		if b.enslaved(m) && m.Link.MAC == b.obs.Members[i].Link.MAC && (j < i || m.Link.Index == active) {
+			return j
+		}
+	}
+	return -1
 }
 
 // carrier answers a member that is up and hears nothing. While its PF hears nothing
