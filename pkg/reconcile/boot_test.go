@@ -6,15 +6,15 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 )
 
 // TestEarlierBoot: a record that outlived a reboot names VFs that may be anybody's now. Its addresses
 // are given back, no link is touched, and the record goes.
 func TestEarlierBoot(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	for i := range r.VFs {
-		must(t, r.MoveToNetns(world.PodPath, r.Record.Members[i].Name, linktest.Host, ""))
+		must(t, r.MoveToNetns(scenario.PodPath, r.Record.Members[i].Name, linktest.Host, ""))
 	}
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		rec.Sandbox.Boot = "an earlier one"

@@ -5,12 +5,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 )
 
 // A driver needs a moment after a bounce: that it did not help is said only when it has had one.
 func TestBounceIsGivenTimeToHelp(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.ResetVF(r.VFs[1], -1))
 	for _, step := range []struct {
 		what    string

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -31,24 +31,24 @@ func crowdOfRoutes() (all []bond.Route) {
 // TestTooManyAddressesAndRoutes: the record stays small, what was requested is kept, and what could not be kept is
 // reported until it is back.
 func TestTooManyAddressesAndRoutes(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.complete()
 	requested := r.record()
-	must(t, r.AddAddresses(world.PodPath, world.BondIf, crowdOfAddresses()))
-	must(t, r.AddRoutes(world.PodPath, world.BondIf, crowdOfRoutes()))
+	must(t, r.AddAddresses(scenario.PodPath, scenario.BondIf, crowdOfAddresses()))
+	must(t, r.AddRoutes(scenario.PodPath, scenario.BondIf, crowdOfRoutes()))
 	r.wantState(bond.StateReady)
 	l := r.record().Learned
 	if len(l.Addresses) != bond.MaxLearnedAddresses || l.AddressesLeft != 20 || len(l.Routes) != 0 || l.RoutesLeft != len(crowdOfRoutes()) {
 		t.Fatalf("%d addresses are kept, %d are not; %d routes are kept, %d are not", len(l.Addresses), l.AddressesLeft, len(l.Routes), l.RoutesLeft)
 	}
 	r.quiet()
-	must(t, r.AddAddresses(world.PodPath, world.BondIf, []netip.Prefix{netip.MustParsePrefix("10.78.0.1/32")}))
+	must(t, r.AddAddresses(scenario.PodPath, scenario.BondIf, []netip.Prefix{netip.MustParsePrefix("10.78.0.1/32")}))
 	r.quiet()
 	if now := r.record().Learned; !slices.Equal(now.Addresses, l.Addresses) {
 		t.Errorf("another address changed those that are kept: %v, were %v", now.Addresses, l.Addresses)
 	}
 
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out, err := r.converge()
 	must(t, err)
 	if n := len(slices.DeleteFunc(slices.Clone(out.Plan.Findings), func(f plan.Finding) bool { return f.Code != plan.NotKept })); n != 2 || out.Status.State != bond.StateStuck {
@@ -62,17 +62,17 @@ func TestTooManyAddressesAndRoutes(t *testing.T) {
 	if have := out.Observed.Bond.Addresses; len(have) != len(requested.Addresses)+bond.MaxLearnedAddresses {
 		t.Errorf("the bond has %d addresses", len(have))
 	}
-	must(t, r.AddAddresses(world.PodPath, world.BondIf, append(crowdOfAddresses(), netip.MustParsePrefix("10.78.0.1/32"))))
-	must(t, r.AddRoutes(world.PodPath, world.BondIf, crowdOfRoutes()))
+	must(t, r.AddAddresses(scenario.PodPath, scenario.BondIf, append(crowdOfAddresses(), netip.MustParsePrefix("10.78.0.1/32"))))
+	must(t, r.AddRoutes(scenario.PodPath, scenario.BondIf, crowdOfRoutes()))
 	r.wantState(bond.StateReady)
 }
 
 // TestNetworkUnread: links are repaired though addresses and routes cannot be read, which are looked at again soon.
 func TestNetworkUnread(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.complete()
-	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
-	must(t, r.Release(world.PodPath, "net1"))
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
+	must(t, r.Release(scenario.PodPath, "net1"))
 	r.HideNetwork(1 << 20)
 	before := r.record()
 	out, err := r.converge()

@@ -9,16 +9,16 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // TestDELIsSeenBeforeTheNextAction: DEL makes the record a tombstone while the agent reconciles the bond and holds its lock.
 // The action under way ends, no other is begun, and the DEL goes on.
 func TestDELIsSeenBeforeTheNextAction(t *testing.T) {
-	r := ready(t, world.OKD())
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	r := ready(t, scenario.OKD())
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	plugin := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
 	deleted := make(chan error, 1)
 	started := 0
@@ -64,7 +64,7 @@ func (k *slowKernel) Observe(ctx context.Context, _ *bond.Record) (bond.Observed
 
 // TestDELIsSeenDuringALongObservation, which a pod with very many routes causes. The DEL waits for the lock meanwhile.
 func TestDELIsSeenDuringALongObservation(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	synctest.Test(t, func(t *testing.T) {
 		kernel := &slowKernel{Kernel: r.Fake, begun: make(chan struct{})}
 		agent := reconcile.New(reconcile.Config{Kernel: kernel, Store: r.store, Now: r.clock.Now})
@@ -87,7 +87,7 @@ func TestDELIsSeenDuringALongObservation(t *testing.T) {
 
 // TestEndWaitsForACardWithoutTheLock: while sriov-cni works on a VF, DEL waits, and others get the bond's lock.
 func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	refusals, locked := 0, make(chan error, 3)
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.SetUp); !ok {
@@ -117,7 +117,7 @@ func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
 
 // TestCardInUseIsTriedAgainSoon: it is not a failing card.
 func TestCardInUseIsTriedAgainSoon(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
 	r.patient()
 	r.FailApplyIf(func(a plan.Action) error {
@@ -138,7 +138,7 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 // TestActionThatSucceedsLaterIsNoError: on a slow machine the other actions of a round take so long that a card which was in use is
 // tried again in the same call. ADD would fail for a bond that is complete, and the agent log an error.
 func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
-	r := newRig(t, world.OKD())
+	r := newRig(t, scenario.OKD())
 	busy := map[int]bool{}
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, enslave := a.(plan.Enslave); enslave && !busy[a.On()] {
@@ -156,7 +156,7 @@ func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
 
 // TestLockedBondOccupiesNoWorker: with LockPatience, Converge returns while another process holds the bond's lock.
 func TestLockedBondOccupiesNoWorker(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	synctest.Test(t, func(t *testing.T) {
 		agent := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now, LockPatience: 20 * time.Millisecond})
 		unlock, err := r.store.Lock(t.Context(), r.Record.Key)

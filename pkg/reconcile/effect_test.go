@@ -13,14 +13,14 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // TestAddressWithAnotherPrefixLength: a link has an IPv6 address once, so the one with another length is replaced.
 func TestAddressWithAnotherPrefixLength(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	want := netip.MustParsePrefix("fd00::66/64")
 	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
 	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: want}))
@@ -34,7 +34,7 @@ func TestAddressWithAnotherPrefixLength(t *testing.T) {
 
 // TestNothingIsRemovedInVain: an address that cannot be replaced now, because a pod keeps undoing repairs, stays.
 func TestNothingIsRemovedInVain(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.clock.turn(2 * time.Minute) // since ADD
 	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
 	for _, p := range []string{"fd00::66/64", "10.56.217.66/24", "fd00::66/64"} {
@@ -57,7 +57,7 @@ func TestNothingIsRemovedInVain(t *testing.T) {
 // TestRouteWithAnotherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another is replaced.
 func TestRouteWithAnotherMTU(t *testing.T) {
 	for _, dst := range []string{"2001:db8:7::/48", "203.0.113.0/24"} {
-		r := newRig(t, world.OKD())
+		r := newRig(t, scenario.OKD())
 		want := bond.Route{Dst: netip.MustParsePrefix(dst), MTU: 1300}
 		must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 			rec.Routes = append(rec.Routes, want)
@@ -100,11 +100,11 @@ func (l *lossy) Apply(ctx context.Context, r *bond.Record, a plan.Action) error 
 
 // TestActionWithoutEffect: it counts as failed, is tried again with a back-off, logged once, and reported with what was found.
 func TestActionWithoutEffect(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	core, logs := observer.New(zap.WarnLevel)
 	kernel := &lossy{Fake: r.Fake}
 	r.engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: r.store, Now: r.clock.Now, Log: zap.New(core)})
-	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
+	must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280))
 	start := r.clock.Now()
 	var out reconcile.Outcome
 	for r.clock.Now().Sub(start) < time.Minute {

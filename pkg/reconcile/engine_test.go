@@ -13,8 +13,8 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
@@ -53,7 +53,7 @@ func (i *ipam) Release(context.Context, *bond.Record) error {
 // rig is an engine over a fake world and a real store.
 type rig struct {
 	t *testing.T
-	*world.World
+	*scenario.Node
 	store  *store.Store
 	clock  *clock
 	ipam   *ipam
@@ -66,7 +66,7 @@ func newRig(t *testing.T, options bond.Options) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &rig{t: t, World: world.New(options), store: s, clock: &clock{now: time.Unix(1e9, 0)}, ipam: &ipam{}}
+	r := &rig{t: t, Node: scenario.New(options), store: s, clock: &clock{now: time.Unix(1e9, 0)}, ipam: &ipam{}}
 	must(t, s.Save(r.Record))
 	r.restart()
 	return r
@@ -118,7 +118,7 @@ func (r *rig) patient() reconcile.Outcome {
 		}
 		r.clock.turn(out.RetryAfter)
 	}
-	r.t.Fatalf("no end of retries\n%s", r.World)
+	r.t.Fatalf("no end of retries\n%s", r.Node)
 	return reconcile.Outcome{}
 }
 
@@ -126,13 +126,13 @@ func (r *rig) wantState(want bond.State) reconcile.Outcome {
 	r.t.Helper()
 	out := r.patient()
 	if out.Status.State != want {
-		r.t.Fatalf("state %s (%s), want %s\n%s", out.Status.State, out.Status.Reason, want, r.World)
+		r.t.Fatalf("state %s (%s), want %s\n%s", out.Status.State, out.Status.Reason, want, r.Node)
 	}
 	return out
 }
 
 func TestMakesTheBondOnceAndThenIsSilent(t *testing.T) {
-	r := newRig(t, world.OKD())
+	r := newRig(t, scenario.OKD())
 	out := r.wantState(bond.StateReady)
 	if !out.Record.Settled || out.Status.MAC != r.Record.Spec.MAC || out.Status.Active != "net1" {
 		t.Fatalf("outcome %+v", out.Status)
@@ -155,19 +155,19 @@ func TestMakesTheBondOnceAndThenIsSilent(t *testing.T) {
 }
 
 func TestEveryFaultHeals(t *testing.T) {
-	for _, f := range world.Faults() {
+	for _, f := range scenario.Faults() {
 		t.Run(f.Name, func(t *testing.T) {
-			r := ready(t, world.OKD())
-			f.Do(r.World)
+			r := ready(t, scenario.OKD())
+			f.Do(r.Node)
 			r.patient() // sees the loss
-			r.Heal()
+			r.RestoreHardware()
 			out := r.patient()
 			want := r.Record.Spec.MAC
 			if f.Name == "ens1: cable pulled" || f.Name == "ens1: down" {
 				want = r.Record.Members[1].MAC // the kernel failed over, and nothing was lost
 			}
 			if out.Status.State != bond.StateReady || out.Status.MAC != want || !out.Record.Settled {
-				t.Fatalf("%+v, settled %t\n%s", out.Status, out.Record.Settled, r.World)
+				t.Fatalf("%+v, settled %t\n%s", out.Status, out.Record.Settled, r.Node)
 			}
 			if len(out.Record.Repairs.Open) > 0 {
 				t.Fatalf("losses left open: %v", out.Record.Repairs.Open)
@@ -177,7 +177,7 @@ func TestEveryFaultHeals(t *testing.T) {
 }
 
 func TestRepairIsCountedAndTimed(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
 	out := r.wantState(bond.StateDegraded)
 	if out.Record.Settled || out.Record.Repairs.Open["net1"].Cause != string(plan.MemberLost) {
@@ -195,10 +195,10 @@ func TestRepairIsCountedAndTimed(t *testing.T) {
 
 // A failover is the kernel's: while nothing was lost, the other member may stay active.
 func TestFailoverIsNotUndone(t *testing.T) {
-	r := ready(t, world.OKD())
-	must(t, r.SetPFCarrier(world.Cards[0], false))
+	r := ready(t, scenario.OKD())
+	must(t, r.SetPFCarrier(scenario.Cards[0], false))
 	r.wantState(bond.StateDegraded)
-	must(t, r.SetPFCarrier(world.Cards[0], true))
+	must(t, r.SetPFCarrier(scenario.Cards[0], true))
 	changes := r.Changes()
 	if out := r.wantState(bond.StateReady); out.Status.Active != "net2" || r.Changes() != changes {
 		t.Fatalf("active %s, changes %v", out.Status.Active, r.ChangeLog()[changes:])
@@ -219,7 +219,7 @@ func TestReturningPrimaryDoesNotPreempt(t *testing.T) {
 			if out.Status.Active != want || reselect != "always" && preempted {
 				t.Fatalf("active %s (preempted on the way: %t), want %s", out.Status.Active, preempted, want)
 			}
-			if l, _ := r.Link(world.PodPath, "net1"); l.PCI != r.VFs[0] {
+			if l, _ := r.Link(scenario.PodPath, "net1"); l.PCI != r.VFs[0] {
 				t.Fatalf("net1 is %+v", l)
 			}
 		})
@@ -239,7 +239,7 @@ func (r *rig) active() string {
 func TestStuckVFIsBouncedOnce(t *testing.T) {
 	for name, helps := range map[string]bool{"helps": true, "does not help": false} {
 		t.Run(name, func(t *testing.T) {
-			r := ready(t, world.OKD())
+			r := ready(t, scenario.OKD())
 			bounces := 1
 			if !helps {
 				bounces = -1
@@ -270,8 +270,8 @@ func TestStuckVFIsBouncedOnce(t *testing.T) {
 }
 
 func TestFailingMemberBacksOffAlone(t *testing.T) {
-	r := ready(t, world.OKD())
-	for _, card := range world.Cards {
+	r := ready(t, scenario.OKD())
+	for _, card := range scenario.Cards {
 		must(t, r.SetNumVFs(card, 0))
 		must(t, r.SetNumVFs(card, 2))
 	}
@@ -287,7 +287,7 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	if got := out.Unattached(); !slices.Equal(got, []int{0}) {
-		t.Fatalf("unattached %v, want net1 alone: fail closed, and harm no other\n%s", got, r.World)
+		t.Fatalf("unattached %v, want net1 alone: fail closed, and harm no other\n%s", got, r.Node)
 	}
 	var waits []time.Duration
 	for range 12 {
@@ -311,7 +311,7 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 }
 
 func TestFlappingMemberIsHeld(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	held := 0
 	for range 6 {
 		must(t, r.UnbindVF(r.VFs[0]))
@@ -347,7 +347,7 @@ func TestKilledAnywhere(t *testing.T) {
 	type killed struct{}
 	for _, release := range []bool{false, true} {
 		for n := 1; n < 40; n++ {
-			r := newRig(t, world.OKD())
+			r := newRig(t, scenario.OKD())
 			if release {
 				r.wantState(bond.StateReady)
 			}
@@ -388,11 +388,11 @@ func checkAbsent(t *testing.T, r *rig) {
 	if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
 		t.Fatalf("record is still there: %v", err)
 	}
-	if _, ok := r.Link(world.PodPath, world.BondIf); ok {
-		t.Fatalf("bond is still there\n%s", r.World)
+	if _, ok := r.Link(scenario.PodPath, scenario.BondIf); ok {
+		t.Fatalf("bond is still there\n%s", r.Node)
 	}
 	for _, m := range r.Record.Members {
-		l, ok := r.Link(world.PodPath, m.Before.Name)
+		l, ok := r.Link(scenario.PodPath, m.Before.Name)
 		if !ok || l.PCI != m.PCI || l.MAC != m.Before.MAC || l.MTU != m.Before.MTU || l.Master != 0 {
 			t.Fatalf("%s is given back as %+v, want %+v", m.Name, l, m.Before)
 		}
@@ -400,23 +400,23 @@ func checkAbsent(t *testing.T, r *rig) {
 }
 
 func TestReleasePutsALostVFBackForItsOwnPlugin(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
 	must(t, r.BindVF(r.VFs[0])) // lies in the host now
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
-	l, ok := r.Link(world.PodPath, "net1")
+	l, ok := r.Link(scenario.PodPath, "net1")
 	if !ok || l.PCI != r.VFs[0] || l.Master != 0 || l.MAC != r.Record.Members[0].Before.MAC {
-		t.Fatalf("net1 is %+v in the pod\n%s", l, r.World)
+		t.Fatalf("net1 is %+v in the pod\n%s", l, r.Node)
 	}
 }
 
 func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.ipam.err = errors.New("no lease file")
 	if err := r.engine.Release(t.Context(), r.Record.Key); !errors.Is(err, r.ipam.err) {
 		t.Fatalf("error %v", err)
 	}
-	if _, ok := r.Link(world.PodPath, world.BondIf); ok {
+	if _, ok := r.Link(scenario.PodPath, scenario.BondIf); ok {
 		t.Fatal("the bond is kept up by a failing IPAM")
 	}
 	rec, err := r.store.Load(r.Record.Key)
@@ -441,7 +441,7 @@ func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
 // in the pod nor in the host.
 func TestReturnedMembersAreLeftAlone(t *testing.T) {
 	for _, inHost := range []bool{false, true} {
-		r := ready(t, world.OKD())
+		r := ready(t, scenario.OKD())
 		r.update(func(rec *bond.Record) {
 			for i := range rec.Members {
 				rec.Members[i].SriovCNI, rec.Members[i].Before.InHost = nil, inHost
@@ -454,7 +454,7 @@ func TestReturnedMembersAreLeftAlone(t *testing.T) {
 		if err := r.engine.Release(t.Context(), r.Record.Key); !errors.Is(err, r.ipam.err) {
 			t.Fatalf("error %v", err)
 		}
-		path := map[bool]string{false: world.PodPath, true: linktest.Host}[inHost]
+		path := map[bool]string{false: scenario.PodPath, true: linktest.Host}[inHost]
 		must(t, r.SetMAC(path, "net1", "02:00:00:00:00:99"))
 		must(t, r.SetMTU(path, "net1", 1300))
 		must(t, r.Rename(path, "net1", "next"))
@@ -475,7 +475,7 @@ func TestReturnedMembersAreLeftAlone(t *testing.T) {
 
 // TestReleaseLeavesTheNextBondAlone: while IPAM is asked, somebody else ends the bond and the next is made under its key.
 func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	next := r.Record.Clone()
 	next.Phase, next.Created = bond.PhaseReady, r.Record.Created.Add(time.Second)
 	r.ipam.during = func() { must(t, r.store.Save(next)) }
@@ -489,7 +489,7 @@ func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
 
 // TestReleaseOfARecordThatWasReplaced: a release that was decided upon before another ADD of the same bond leaves that one alone.
 func TestReleaseOfARecordThatWasReplaced(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	old, err := r.store.Load(r.Record.Key)
 	must(t, err)
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
@@ -507,7 +507,7 @@ func TestReleaseOfARecordThatWasReplaced(t *testing.T) {
 }
 
 func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.FailApplyIf(func(a plan.Action) error {
 		if m, ok := a.(plan.SetUp); ok && m.On() == 1 {
 			return fmt.Errorf("driver: %w", bond.ErrBusy)
@@ -526,7 +526,7 @@ func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {
 }
 
 func TestTombstoneIsNeverRepaired(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.ipam.err = errors.New("later")
 	_ = r.engine.Release(t.Context(), r.Record.Key)
 	must(t, r.UnbindVF(r.VFs[1]))
@@ -538,16 +538,16 @@ func TestTombstoneIsNeverRepaired(t *testing.T) {
 }
 
 func TestSandboxGone(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
-	must(t, r.DeletePod(world.PodPath))
+	must(t, r.DeletePod(scenario.PodPath))
 	must(t, r.BindVF(r.VFs[0]))
 	applies := r.Applies()
 	out, err := r.converge()
 	if err != nil || out.Status.State != bond.StateDown || out.RetryAfter != 0 || r.Applies() != applies {
 		t.Fatalf("%s, %v, retry %s, %d applies; want to stand still", out.Status.State, err, out.RetryAfter, r.Applies()-applies)
 	}
-	r.AddPod(world.PodPath) // another pod on the same path
+	r.AddPod(scenario.PodPath) // another pod on the same path
 	if out, err = r.converge(); err != nil || r.Applies() != applies {
 		t.Fatalf("a netns that took the path was touched: %v, %v", out.Applied, err)
 	}
@@ -555,7 +555,7 @@ func TestSandboxGone(t *testing.T) {
 }
 
 func TestBothSidesAtOnce(t *testing.T) {
-	r := newRig(t, world.OKD())
+	r := newRig(t, scenario.OKD())
 	other := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
 	var wg sync.WaitGroup
 	for i := range 16 {
@@ -594,7 +594,7 @@ func must(t *testing.T, err error) {
 // TestUnidentifiedMember: a link of which only the name is known is told of and never taken, and does
 // not keep the bond from settling.
 func TestUnidentifiedMember(t *testing.T) {
-	r := newRig(t, world.OKD())
+	r := newRig(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		rec.Members[1] = bond.Member{Name: "net3", Unidentified: true}
 		rec.Warnings = []string{"so it is"}
@@ -604,10 +604,10 @@ func TestUnidentifiedMember(t *testing.T) {
 	if !out.Record.Settled || out.Status.Members[1].State != "unidentified" || out.Status.Members[1].Reason == "" || len(out.Status.Warnings) != 1 {
 		t.Fatalf("status %+v, settled %t", out.Status, out.Record.Settled)
 	}
-	if _, err := r.AddDecoy(world.PodPath, "net3"); err != nil {
+	if _, err := r.AddDecoy(scenario.PodPath, "net3"); err != nil {
 		t.Fatal(err)
 	}
-	must(t, r.Rename(world.PodPath, "net2", "net4"))
+	must(t, r.Rename(scenario.PodPath, "net2", "net4"))
 	changes := r.Changes()
 	out = r.wantState(bond.StateDegraded)
 	if r.Changes() != changes || len(out.Record.Repairs.Open) != 0 {
@@ -620,22 +620,22 @@ func TestActiveSlaveIsAWishForTheFirstMoment(t *testing.T) {
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-alb"} {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100", bond.OptActiveSlave: "net2"})
-			must(t, r.SetPFCarrier(world.Cards[1], false))
+			must(t, r.SetPFCarrier(scenario.Cards[1], false))
 			if out := r.patient(); out.Record.Settled || active(&out) != "net1" {
 				t.Fatalf("before it carries: settled %t, active %s", out.Record.Settled, active(&out))
 			}
-			must(t, r.SetPFCarrier(world.Cards[1], true))
+			must(t, r.SetPFCarrier(scenario.Cards[1], true))
 			if out := r.wantState(bond.StateReady); !out.Record.Settled || active(&out) != "net2" {
 				t.Fatalf("when it carries: settled %t, active %s", out.Record.Settled, active(&out))
 			}
 			must(t, r.UnbindVF(r.VFs[1]))
 			r.patient()
 			must(t, r.BindVF(r.VFs[1]))
-			must(t, r.SetNumVFs(world.Cards[0], 0)) // whoever is active now is the kernel's choice
-			must(t, r.SetNumVFs(world.Cards[0], 2))
+			must(t, r.SetNumVFs(scenario.Cards[0], 0)) // whoever is active now is the kernel's choice
+			must(t, r.SetNumVFs(scenario.Cards[0], 2))
 			r.wantState(bond.StateReady)
 			changes := r.Changes()
-			must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptActiveSlave, "net1"))
+			must(t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptActiveSlave, "net1"))
 			out := r.wantState(bond.StateReady)
 			if active(&out) != "net1" || r.Changes() != changes {
 				t.Errorf("later: active %s, %v", active(&out), r.ChangeLog()[changes:])

@@ -9,7 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -22,7 +22,7 @@ var refusals = []error{
 // Whatever single action fails, with whatever error, once or four times: the others go on, no bond is worked on without end,
 // and once the action succeeds all is as without the failure. A DEL that meets it ends, too.
 func TestEveryErrorAtEveryAction(t *testing.T) {
-	faults := append(world.Faults(), world.Fault{Name: "none: made anew", Do: func(w *world.World) { _ = w.DeleteLink(world.PodPath, world.BondIf) }})
+	faults := append(scenario.Faults(), scenario.Fault{Name: "none: made anew", Do: func(w *scenario.Node) { _ = w.DeleteLink(scenario.PodPath, scenario.BondIf) }})
 	stride := 20 // of all cases; make faults tries each
 	if os.Getenv("BONDKEEPER_ALL_ERRORS") != "" {
 		stride = 1
@@ -42,7 +42,7 @@ func TestEveryErrorAtEveryAction(t *testing.T) {
 }
 
 // failEach tries every stride-th case of one fault, from the skip-th on. It returns the number of cases tried and of all.
-func failEach(t *testing.T, f world.Fault, skip, stride int) (tried, cases int) {
+func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases int) {
 	t.Helper()
 	want, actions := repaired(t, f, nil, 0)
 	for n := range actions {
@@ -78,9 +78,9 @@ func refuse(n, times int, err error) func(plan.Action) error {
 }
 
 // repaired lets a fault befall a bond, and says how it is in the end, and how many actions it took.
-func repaired(t *testing.T, f world.Fault, fail func(plan.Action) error, times int) (end string, actions int) {
+func repaired(t *testing.T, f scenario.Fault, fail func(plan.Action) error, times int) (end string, actions int) {
 	t.Helper()
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	applies := 0
 	r.FailApplyIf(func(a plan.Action) error {
 		applies++
@@ -89,9 +89,9 @@ func repaired(t *testing.T, f world.Fault, fail func(plan.Action) error, times i
 		}
 		return fail(a)
 	})
-	f.Do(r.World)
+	f.Do(r.Node)
 	r.patient()
-	r.Heal()
+	r.RestoreHardware()
 	out := r.patient()
 	if most := 200; applies > most {
 		t.Errorf("%d actions", applies)

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -41,15 +41,15 @@ func (r *rig) inspected() bond.Status {
 // announcements and log lines, is reported as fought over, and is repaired when that ends.
 func TestFightIsBounded(t *testing.T) {
 	for name, undo := range map[string]func(*rig){
-		"bond set down":     func(r *rig) { must(r.t, r.SetDown(world.PodPath, world.BondIf)) },
-		"bond deleted":      func(r *rig) { _ = r.DeleteBond(world.PodPath, world.BondIf) },
-		"option":            func(r *rig) { must(r.t, r.SetOption(world.PodPath, world.BondIf, bond.OptMiimon, "200")) },
-		"member set down":   func(r *rig) { must(r.t, r.SetDown(world.PodPath, "net1")) },
-		"member released":   func(r *rig) { _ = r.Release(world.PodPath, "net2") },
-		"addresses flushed": func(r *rig) { must(r.t, r.FlushAddresses(world.PodPath, world.BondIf)) },
+		"bond set down":     func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
+		"bond deleted":      func(r *rig) { _ = r.DeleteBond(scenario.PodPath, scenario.BondIf) },
+		"option":            func(r *rig) { must(r.t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptMiimon, "200")) },
+		"member set down":   func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, "net1")) },
+		"member released":   func(r *rig) { _ = r.Release(scenario.PodPath, "net2") },
+		"addresses flushed": func(r *rig) { must(r.t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := ready(t, world.OKD())
+			r := ready(t, scenario.OKD())
 			core, logs := observer.New(zap.InfoLevel)
 			r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core)})
 			actions := map[string]int{}
@@ -89,15 +89,15 @@ func TestFightIsBounded(t *testing.T) {
 
 // TestFightLeavesEssentialsAlone: a pod whose addresses are fought over gets its lost VF and its deleted bond back at once.
 func TestFightLeavesEssentialsAlone(t *testing.T) {
-	r := ready(t, world.OKD())
-	r.fight(10*time.Second, func() { must(t, r.SetDown(world.PodPath, world.BondIf)) })
+	r := ready(t, scenario.OKD())
+	r.fight(10*time.Second, func() { must(t, r.SetDown(scenario.PodPath, scenario.BondIf)) })
 	must(t, r.UnbindVF(r.VFs[0]))
 	_, _ = r.converge()
 	must(t, r.BindVF(r.VFs[0]))
 	if out, _ := r.converge(); len(out.Unattached()) > 0 {
 		t.Errorf("unattached: %v", out.Unattached())
 	}
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out, _ := r.converge()
 	if out.Observed.Bond == nil || len(out.Unattached()) > 0 {
 		t.Errorf("bond %v, unattached %v", out.Observed.Bond, out.Unattached())
@@ -107,16 +107,16 @@ func TestFightLeavesEssentialsAlone(t *testing.T) {
 
 // TestFaultsOfOneMemberAreNoFight: after each of several faults of the active member it is active again at once.
 func TestFaultsOfOneMemberAreNoFight(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	chosen := 0
 	r.BeforeApply(func(a plan.Action) {
 		if _, ok := a.(plan.SetActive); ok {
 			chosen++
 		}
 	})
-	released := func() error { return r.Release(world.PodPath, "net1") }
-	down := func() error { return r.SetDown(world.PodPath, "net1") }
-	deleted := func() error { return r.DeleteBond(world.PodPath, world.BondIf) }
+	released := func() error { return r.Release(scenario.PodPath, "net1") }
+	down := func() error { return r.SetDown(scenario.PodPath, "net1") }
+	deleted := func() error { return r.DeleteBond(scenario.PodPath, scenario.BondIf) }
 	for i, fault := range []func() error{released, down, deleted, released, down} {
 		must(t, fault())
 		out, err := r.converge()
@@ -145,10 +145,10 @@ func (s *fullStore) Save(r *bond.Record) error {
 
 // TestEndOfAFightThatCannotBeSavedIsReported, though the bond needs no repair any more.
 func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	s := &fullStore{Store: r.store}
 	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now})
-	if out := r.fight(10*time.Second, func() { must(t, r.SetDown(world.PodPath, world.BondIf)) }); len(out.Record.Fights) == 0 {
+	if out := r.fight(10*time.Second, func() { must(t, r.SetDown(scenario.PodPath, scenario.BondIf)) }); len(out.Record.Fights) == 0 {
 		t.Fatalf("no fight: %+v", out.Status)
 	}
 	r.clock.turn(10 * time.Second)
@@ -167,14 +167,14 @@ func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
 
 // TestFaultsOfAllKindsAreNoFight: different faults in a row are repaired at once, each.
 func TestFaultsOfAllKindsAreNoFight(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	for _, fault := range []func(){
-		func() { must(t, r.DeleteBond(world.PodPath, world.BondIf)) },
-		func() { must(t, r.SetDown(world.PodPath, world.BondIf)) },
-		func() { must(t, r.SetMTU(world.PodPath, world.BondIf, 1280)) },
-		func() { must(t, r.FlushAddresses(world.PodPath, world.BondIf)) },
-		func() { must(t, r.FlushRoutes(world.PodPath, world.BondIf)) },
-		func() { must(t, r.DeleteBond(world.PodPath, world.BondIf)) },
+		func() { must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
+		func() { must(t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
+		func() { must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280)) },
+		func() { must(t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
+		func() { must(t, r.FlushRoutes(scenario.PodPath, scenario.BondIf)) },
+		func() { must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
 	} {
 		fault()
 		if out, err := r.converge(); err != nil || out.Status.State != bond.StateReady || out.RetryAfter != 0 {

@@ -12,19 +12,19 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // A pod that takes both names of a lost VF is told which links are in the way. Nothing is tried in vain, and the VF is back
 // as soon as one of them is gone.
 func TestBothNamesOfALostVFAreTaken(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	spare := r.Record.Members[0].SpareName()
 	must(t, r.UnbindVF(r.VFs[0]))
 	for _, name := range []string{"net1", spare} {
-		_, err := r.AddDecoy(world.PodPath, name)
+		_, err := r.AddDecoy(scenario.PodPath, name)
 		must(t, err)
 	}
 	must(t, r.BindVF(r.VFs[0]))
@@ -33,20 +33,20 @@ func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	if !strings.Contains(out.Status.Reason, spare) || r.Changes() != changes || out.RetryAfter != 0 {
 		t.Errorf("reason %q, changes %v, retry after %v", out.Status.Reason, r.ChangeLog()[changes:], out.RetryAfter)
 	}
-	must(t, r.DeleteLink(world.PodPath, spare))
+	must(t, r.DeleteLink(scenario.PodPath, spare))
 	out, err := r.converge()
 	must(t, err)
 	if len(out.Unattached()) > 0 {
 		t.Errorf("not attached at once: %s", out.Status.Reason)
 	}
-	must(t, r.DeleteLink(world.PodPath, "net1"))
+	must(t, r.DeleteLink(scenario.PodPath, "net1"))
 	r.wantState(bond.StateReady)
 }
 
 // A plan that is overtaken each time counts as failed: its error is in the report, and a user is called for.
 func TestPlanThatIsAlwaysOvertakenIsReported(t *testing.T) {
-	r := ready(t, world.OKD())
-	must(t, r.Rename(world.PodPath, "net1", "x"))
+	r := ready(t, scenario.OKD())
+	must(t, r.Rename(scenario.PodPath, "net1", "x"))
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.Rename); ok {
 			return fmt.Errorf("%w: another link has the name net1 now", bond.ErrStale)
@@ -68,10 +68,10 @@ func TestPlanThatIsAlwaysOvertakenIsReported(t *testing.T) {
 // A member that the pod uses for a macvlan cannot be enslaved, and a user is told why. The log does not repeat it for ever.
 func TestMemberInUseIsReported(t *testing.T) {
 	core, lines := observer.New(zap.InfoLevel)
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now, Log: zap.New(core)})
-	must(t, r.Release(world.PodPath, "net1"))
-	must(t, r.AddMacvlan(world.PodPath, "above", "net1"))
+	must(t, r.Release(scenario.PodPath, "net1"))
+	must(t, r.AddMacvlan(scenario.PodPath, "above", "net1"))
 	var out reconcile.Outcome
 	for range 100 {
 		out, _ = r.converge()
@@ -83,7 +83,7 @@ func TestMemberInUseIsReported(t *testing.T) {
 	if n := lines.FilterMessage("action failed").Len(); n == 0 || n > 10 {
 		t.Errorf("%d log lines about 100 failures in a row", n)
 	}
-	must(t, r.DeleteLink(world.PodPath, "above"))
+	must(t, r.DeleteLink(scenario.PodPath, "above"))
 	r.wantState(bond.StateReady)
 }
 
@@ -97,7 +97,7 @@ func (starvedStore) Lock(ctx context.Context, _ bond.Key) (func(), error) {
 
 // A worker whose time for a bond's lock was over before the first attempt tries again soon, as if another process had it.
 func TestNoTimeForTheLock(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: starvedStore{r.store}, LockPatience: time.Millisecond})
 	if _, err := e.Converge(t.Context(), r.Record.Key); !errors.Is(err, bond.ErrLocked) {
 		t.Errorf("got %v, want ErrLocked", err)
@@ -112,7 +112,7 @@ func TestNoTimeForTheLock(t *testing.T) {
 // An operator that waits up to 20 s for a VF in the host, and then rebinds its driver, finds the VF there in the end: it is
 // held back for a second or more, and that is reported.
 func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	for rebinds := 1; ; rebinds++ {
 		must(t, r.UnbindVF(r.VFs[0]))
 		_, err := r.converge()
@@ -137,9 +137,9 @@ func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 
 // In a pod with many routes, reads that are put off while a member cannot be repaired do not change the reason each time.
 func TestReadsPutOffDoNotChangeTheReason(t *testing.T) {
-	r := ready(t, world.OKD())
-	must(t, r.Release(world.PodPath, "net1"))
-	must(t, r.AddMacvlan(world.PodPath, "above", "net1"))
+	r := ready(t, scenario.OKD())
+	must(t, r.Release(scenario.PodPath, "net1"))
+	must(t, r.AddMacvlan(scenario.PodPath, "above", "net1"))
 	for range 6 {
 		out, _ := r.converge()
 		r.clock.turn(out.RetryAfter)

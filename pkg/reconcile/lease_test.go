@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -34,7 +34,7 @@ func (d *dhcp) Obtain(context.Context, *bond.Record) ([]netip.Prefix, error) {
 // leasedRig is a whole bond whose only address is a lease.
 func leasedRig(t *testing.T) (*rig, *dhcp) {
 	t.Helper()
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	d := &dhcp{got: []netip.Prefix{r.Record.Addresses[0].Prefix}}
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		rec.Addresses = rec.Addresses[:1]
@@ -60,10 +60,10 @@ func (r *rig) has(p netip.Prefix) bool {
 // TestLeaseIsConfirmedBeforeTheAddressIsUsed: a re-created bond gets its address when the lease is confirmed.
 func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
 	r, d := leasedRig(t)
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out := r.wantState(bond.StateRepairing)
 	if !out.LeaseDue || r.has(d.got[0]) {
-		t.Fatalf("lease due: %v; address there: %v; want it due, and no address\n%s", out.LeaseDue, r.has(d.got[0]), r.World)
+		t.Fatalf("lease due: %v; address there: %v; want it due, and no address\n%s", out.LeaseDue, r.has(d.got[0]), r.Node)
 	}
 	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
 	out = r.wantState(bond.StateReady)
@@ -79,7 +79,7 @@ func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
 func TestBondSetDownWithALease(t *testing.T) {
 	for _, gaveUp := range []bool{false, true} {
 		r, d := leasedRig(t)
-		must(t, r.SetDown(world.PodPath, world.BondIf))
+		must(t, r.SetDown(scenario.PodPath, scenario.BondIf))
 		r.BeforeApply(func(a plan.Action) {
 			if _, up := a.(plan.SetUp); up && r.has(d.got[0]) {
 				t.Error("the bond is set up with an address whose lease is unconfirmed")
@@ -113,7 +113,7 @@ func TestAnotherLease(t *testing.T) {
 	r, d := leasedRig(t)
 	mine := d.got
 	d.got = []netip.Prefix{netip.MustParsePrefix("10.56.217.99/24")}
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.wantState(bond.StateRepairing)
 	var last time.Duration
 	for n := 1; n <= 12; n++ {
@@ -123,7 +123,7 @@ func TestAnotherLease(t *testing.T) {
 		out, err := r.converge()
 		must(t, err)
 		if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "delete the pod") || r.has(mine[0]) || r.has(d.got[0]) || d.calls != n {
-			t.Fatalf("%s: %s; released %d times, want %d\n%s", out.Status.State, out.Status.Reason, d.calls, n, r.World)
+			t.Fatalf("%s: %s; released %d times, want %d\n%s", out.Status.State, out.Status.Reason, d.calls, n, r.Node)
 		}
 		if out.LeaseDue || out.RetryAfter < last || out.RetryAfter > 10*time.Minute {
 			t.Fatalf("due %v, after %s; before that it was %s", out.LeaseDue, out.RetryAfter, last)
@@ -142,7 +142,7 @@ func TestAnotherLease(t *testing.T) {
 // TestDELWhileALeaseIsObtained: a DEL waits for the lease that is being obtained, and gives it back.
 func TestDELWhileALeaseIsObtained(t *testing.T) {
 	r, d := leasedRig(t)
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.wantState(bond.StateRepairing)
 	deleted := make(chan error)
 	d.before = func() {
@@ -171,7 +171,7 @@ func TestOtherIPAMIsNotHeldBack(t *testing.T) {
 		rec.CNI.Config = []byte(`{"ipam":{"type":"host-local"}}`)
 		return nil
 	}))
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	if out := r.wantState(bond.StateReady); out.LeaseDue || !r.has(d.got[0]) {
 		t.Errorf("lease due: %v; address there: %v", out.LeaseDue, r.has(d.got[0]))
 	}

@@ -4,20 +4,20 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 )
 
 // A driver that resets its VF to change the MTU makes the bond fail over. That is no failover to
 // keep: it came of what is being put back, and would leave the bond with another MAC.
 func TestFailoverOfAnMTUChangeIsUndone(t *testing.T) {
-	for name, link := range map[string]string{"member's MTU": "net1", "bond's MTU": world.BondIf} {
+	for name, link := range map[string]string{"member's MTU": "net1", "bond's MTU": scenario.BondIf} {
 		t.Run(name, func(t *testing.T) {
-			r := ready(t, world.OKD())
-			must(t, r.SetMTU(world.PodPath, link, 1280))
-			must(t, r.SetPFCarrier(world.Cards[0], false))
-			must(t, r.SetPFCarrier(world.Cards[0], true))
+			r := ready(t, scenario.OKD())
+			must(t, r.SetMTU(scenario.PodPath, link, 1280))
+			must(t, r.SetPFCarrier(scenario.Cards[0], false))
+			must(t, r.SetPFCarrier(scenario.Cards[0], true))
 			if out := r.wantState(bond.StateReady); out.Status.Active != "net1" || out.Status.MAC != r.Record.Spec.MAC {
-				t.Fatalf("active %s with MAC %s, want net1 with %s\n%s", out.Status.Active, out.Status.MAC, r.Record.Spec.MAC, r.World)
+				t.Fatalf("active %s with MAC %s, want net1 with %s\n%s", out.Status.Active, out.Status.MAC, r.Record.Spec.MAC, r.Node)
 			}
 		})
 	}

@@ -9,8 +9,8 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -25,11 +25,11 @@ func (r *rig) tenant(i int) bond.VFSettings {
 // untouched converges twice, and nothing may change.
 func (r *rig) untouched() reconcile.Outcome {
 	r.t.Helper()
-	was := r.World.String()
+	was := r.Node.String()
 	r.patient()
 	r.restart()
 	out := r.patient()
-	if now := r.World.String(); now != was {
+	if now := r.Node.String(); now != was {
 		r.t.Errorf("it was\n%s\nnow\n%s", was, now)
 	}
 	return out
@@ -42,14 +42,14 @@ func (r *rig) inHost(i int) bond.Link {
 			return l
 		}
 	}
-	r.t.Fatalf("%s is not in the host\n%s", r.VFs[i], r.World)
+	r.t.Fatalf("%s is not in the host\n%s", r.VFs[i], r.Node)
 	return bond.Link{}
 }
 
 // unclaimed is a rig whose VFs were attached by a plugin without files, as host-device.
 func unclaimed(t *testing.T) *rig {
 	t.Helper()
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		for i := range rec.Members {
 			r.Detach(&r.Record.Members[i])
@@ -63,7 +63,7 @@ func unclaimed(t *testing.T) *rig {
 // TestReleasedVFStaysReleased: the bond's DEL failed once in IPAM, Multus went on, and sriov-cni's DEL returned both VFs.
 // Neither the agent nor the next DEL may take them back.
 func TestReleasedVFStaysReleased(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.ipam.err = errors.New("no lease server")
 	if err := r.engine.Release(t.Context(), r.Record.Key); err == nil {
 		t.Fatal("a DEL without IPAM succeeded")
@@ -72,12 +72,12 @@ func TestReleasedVFStaysReleased(t *testing.T) {
 		r.ReleaseByPlugin(i)
 		r.tenant(i)
 	}
-	was := r.World.String()
+	was := r.Node.String()
 	r.patient()
 	r.restart()
 	r.ipam.err = nil
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
-	if now := r.World.String(); now != was {
+	if now := r.Node.String(); now != was {
 		t.Errorf("it was\n%s\nnow\n%s", was, now)
 	}
 	if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
@@ -87,7 +87,7 @@ func TestReleasedVFStaysReleased(t *testing.T) {
 
 // TestNextTenantKeepsItsSettings: sriov-cni returned a VF while the record is still ready, and another pod has it.
 func TestNextTenantKeepsItsSettings(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.ReleaseByPlugin(0)
 	want := r.tenant(0)
 	r.patient() // the bond notices its loss
@@ -117,9 +117,9 @@ func TestReleasedBetweenPlanAndAction(t *testing.T) {
 		"move":     func(a plan.Action) bool { _, is := a.(plan.MoveToPod); return is },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := ready(t, world.OKD())
-			must(t, r.SetNumVFs(world.Cards[0], 0))
-			must(t, r.SetNumVFs(world.Cards[0], 2))
+			r := ready(t, scenario.OKD())
+			must(t, r.SetNumVFs(scenario.Cards[0], 0))
+			must(t, r.SetNumVFs(scenario.Cards[0], 2))
 			released := false
 			r.BeforeApply(func(a plan.Action) {
 				if happens(a) && !released {
@@ -139,7 +139,7 @@ func TestReleasedBetweenPlanAndAction(t *testing.T) {
 
 // TestDELPutsALostVFBack: the bond's DEL runs before sriov-cni's, so both files are there.
 func TestDELPutsALostVFBack(t *testing.T) {
-	for name, r := range map[string]*rig{"sriov-cni": ready(t, world.OKD()), "host-device": unclaimed(t)} {
+	for name, r := range map[string]*rig{"sriov-cni": ready(t, scenario.OKD()), "host-device": unclaimed(t)} {
 		t.Run(name, func(t *testing.T) {
 			r.FailApplyIf(func(a plan.Action) error { // it is lost when DEL comes
 				if _, is := a.(plan.MoveToPod); is {
@@ -152,8 +152,8 @@ func TestDELPutsALostVFBack(t *testing.T) {
 			_, _ = r.converge()
 			r.FailApplyIf(nil)
 			must(t, r.engine.Release(t.Context(), r.Record.Key))
-			if l, ok := r.Link(world.PodPath, "net1"); !ok || l.PCI != r.VFs[0] {
-				t.Errorf("net1 is not in the pod for its plugin's DEL\n%s", r.World)
+			if l, ok := r.Link(scenario.PodPath, "net1"); !ok || l.PCI != r.VFs[0] {
+				t.Errorf("net1 is not in the pod for its plugin's DEL\n%s", r.Node)
 			}
 		})
 	}
@@ -165,13 +165,13 @@ func TestLaterDELWithoutClaims(t *testing.T) {
 	r.ipam.err = errors.New("no lease server")
 	_ = r.engine.Release(t.Context(), r.Record.Key)
 	for _, name := range []string{"net1", "net2"} {
-		must(t, r.MoveToHost(world.PodPath, name))
+		must(t, r.MoveToHost(scenario.PodPath, name))
 	}
-	was := r.World.String()
+	was := r.Node.String()
 	r.patient()
 	r.ipam.err = nil
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
-	if now := r.World.String(); now != was {
+	if now := r.Node.String(); now != was {
 		t.Errorf("it was\n%s\nnow\n%s", was, now)
 	}
 }
@@ -189,7 +189,7 @@ func TestOtherRecordNamesTheVF(t *testing.T) {
 		Records:      func(context.Context) ([]*bond.Record, error) { return listed, nil },
 		SandboxAlive: func(bond.Sandbox) (bool, error) { return alive, nil },
 	})
-	must(t, r.MoveToHost(world.PodPath, "net1"))
+	must(t, r.MoveToHost(scenario.PodPath, "net1"))
 	out := r.patient()
 	if l := r.inHost(0); l.Name != "net1" || !strings.Contains(out.Status.Reason, "also recorded for bond bond0 of pod demo/next") {
 		t.Errorf("%+v: %s", l, out.Status.Reason)
@@ -206,7 +206,7 @@ func TestSandboxIsStopping(t *testing.T) {
 		Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now,
 		Stopping: func(id string) bool { return stopping && id == r.Record.Key.ContainerID },
 	})
-	must(t, r.MoveToHost(world.PodPath, "net1"))
+	must(t, r.MoveToHost(scenario.PodPath, "net1"))
 	out := r.patient()
 	if l := r.inHost(0); l.Name != "net1" || out.Status.State != bond.StateDegraded || !strings.Contains(out.Status.Reason, "stopping the pod") {
 		t.Errorf("%+v: %s %s", l, out.Status.State, out.Status.Reason)
@@ -217,35 +217,35 @@ func TestSandboxIsStopping(t *testing.T) {
 
 // TestUnreadableClaim forbids taking the VF, is reported, and keeps nothing else from being repaired.
 func TestUnreadableClaim(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.BreakClaim(r.VFs[0])
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	if out := r.wantState(bond.StateReady); !strings.Contains(out.Status.Reason, "cannot be read") || len(out.Record.Repairs.Open) != 0 {
 		t.Errorf("in the pod: %q, open %v", out.Status.Reason, out.Record.Repairs.Open)
 	}
-	must(t, r.MoveToHost(world.PodPath, "net1"))
+	must(t, r.MoveToHost(scenario.PodPath, "net1"))
 	r.wantState(bond.StateStuck)
 	if l := r.inHost(0); l.Name != "net1" {
 		t.Errorf("%+v", l)
 	}
-	r.Claim(r.VFs[0], world.PodPath)
+	r.Claim(r.VFs[0], scenario.PodPath)
 	r.wantState(bond.StateReady)
 }
 
 // TestFilesRemovedUnderARunningPod: nothing is changed on the VF any more, and the bond goes on.
 func TestFilesRemovedUnderARunningPod(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.Detach(&r.Record.Members[0])
 	if out := r.untouched(); out.Status.State != bond.StateDegraded || out.Status.Active != "net1" {
 		t.Errorf("%s, active %s: %s", out.Status.State, out.Status.Active, out.Status.Reason)
 	}
-	must(t, r.SetMTU(world.PodPath, "net1", 1280))
+	must(t, r.SetMTU(scenario.PodPath, "net1", 1280))
 	r.untouched()
 }
 
 // TestOlderRecordLearnsItsFiles: a record of a version that did not note them gets them at the first look.
 func TestOlderRecordLearnsItsFiles(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		for i := range rec.Members {
 			rec.Members[i].SriovCNI = nil

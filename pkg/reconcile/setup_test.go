@@ -8,8 +8,8 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 )
 
 var (
@@ -76,13 +76,13 @@ func (r *rig) routes(dst netip.Prefix) (found []bond.Route) {
 
 // What Multus does with default-route after each ADD: it deletes the bond's.
 func TestRouteRemovedInSetupStaysAway(t *testing.T) {
-	r := added(t, world.OKD())
-	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	r := added(t, scenario.OKD())
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
 	if out := r.quiet(); out.Status.State != bond.StateReady {
 		t.Errorf("state %s: %s", out.Status.State, out.Status.Reason)
 	}
 	r.complete()
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.wantState(bond.StateReady)
 	if found := r.routes(defaultRoute); len(found) != 0 {
 		t.Errorf("the route is back: %v", found)
@@ -94,9 +94,9 @@ func TestRouteRemovedInSetupStaysAway(t *testing.T) {
 
 // After set-up what was requested is enforced.
 func TestRouteRemovedLaterIsRestored(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.complete()
-	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
 	r.wantState(bond.StateReady)
 	if found := r.routes(defaultRoute); len(found) != 1 {
 		t.Errorf("the route is there %d times", len(found))
@@ -106,14 +106,14 @@ func TestRouteRemovedLaterIsRestored(t *testing.T) {
 // tuned is what a chain of tuning, sbr and vrf leaves.
 func tuned(r *rig) {
 	r.t.Helper()
-	must(r.t, r.SetMTU(world.PodPath, world.BondIf, 1300))
-	must(r.t, r.SetSettings(world.PodPath, world.BondIf, chainSettings()))
-	must(r.t, r.AddVRF(world.PodPath, "vrf9", 100))
-	must(r.t, r.SetUpper(world.PodPath, world.BondIf, "vrf9"))
-	must(r.t, r.AddAddress(world.PodPath, world.BondIf, netip.MustParsePrefix("fd00::66/64"))) // the cycle took it
-	must(r.t, r.AddAddress(world.PodPath, world.BondIf, netip.MustParsePrefix("10.9.9.9/24")))
-	must(r.t, r.AddRoute(world.PodPath, world.BondIf, bond.Route{Dst: defaultRoute, Gateway: gateway, Table: new(100)}))
-	must(r.t, r.SetSettings(world.PodPath, "net1", bond.SettingsChange{Sysctls: chainSettings().Sysctls}))
+	must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1300))
+	must(r.t, r.SetSettings(scenario.PodPath, scenario.BondIf, chainSettings()))
+	must(r.t, r.AddVRF(scenario.PodPath, "vrf9", 100))
+	must(r.t, r.SetUpper(scenario.PodPath, scenario.BondIf, "vrf9"))
+	must(r.t, r.AddAddress(scenario.PodPath, scenario.BondIf, netip.MustParsePrefix("fd00::66/64"))) // the cycle took it
+	must(r.t, r.AddAddress(scenario.PodPath, scenario.BondIf, netip.MustParsePrefix("10.9.9.9/24")))
+	must(r.t, r.AddRoute(scenario.PodPath, scenario.BondIf, bond.Route{Dst: defaultRoute, Gateway: gateway, Table: new(100)}))
+	must(r.t, r.SetSettings(scenario.PodPath, "net1", bond.SettingsChange{Sysctls: chainSettings().Sysctls}))
 }
 
 func chainSettings() bond.SettingsChange {
@@ -149,13 +149,13 @@ func (r *rig) wantTuned() {
 func TestSetupIsKeptThroughLosses(t *testing.T) {
 	for name, lose := range map[string]func(*rig){
 		"nothing":        func(*rig) {},
-		"bond deleted":   func(r *rig) { must(r.t, r.DeleteBond(world.PodPath, world.BondIf)) },
-		"bond down":      func(r *rig) { must(r.t, r.SetDown(world.PodPath, world.BondIf)) },
+		"bond deleted":   func(r *rig) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
+		"bond down":      func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
 		"VF lost":        func(r *rig) { must(r.t, r.UnbindVF(r.VFs[0])); r.patient(); must(r.t, r.BindVF(r.VFs[0])) },
-		"agent's memory": func(r *rig) { must(r.t, r.DeleteBond(world.PodPath, world.BondIf)); r.restart() },
+		"agent's memory": func(r *rig) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)); r.restart() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := added(t, world.OKD())
+			r := added(t, scenario.OKD())
 			tuned(r)
 			for range 2 { // the VRF's cycle of down and up is first a loss
 				r.patient()
@@ -175,15 +175,15 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 func TestSourceBasedRoutingIsKept(t *testing.T) {
 	own := netip.MustParsePrefix("10.56.217.0/24")
 	for name, lose := range map[string]func(*rig){
-		"bond deleted": func(r *rig) { must(r.t, r.DeleteBond(world.PodPath, world.BondIf)) },
-		"bond down":    func(r *rig) { must(r.t, r.SetDown(world.PodPath, world.BondIf)) },
+		"bond deleted": func(r *rig) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
+		"bond down":    func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := added(t, world.OKD())
-			must(t, r.AddRoute(world.PodPath, world.BondIf, bond.Route{Dst: own, Table: new(100), Proto: 2}))
-			must(t, r.AddRoute(world.PodPath, world.BondIf, bond.Route{Dst: defaultRoute, Gateway: gateway, Table: new(100)}))
-			must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
-			must(t, r.DeleteRoute(world.PodPath, world.BondIf, own))
+			r := added(t, scenario.OKD())
+			must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, bond.Route{Dst: own, Table: new(100), Proto: 2}))
+			must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, bond.Route{Dst: defaultRoute, Gateway: gateway, Table: new(100)}))
+			must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
+			must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, own))
 			r.complete()
 			lose(r)
 			r.wantState(bond.StateReady)
@@ -199,27 +199,27 @@ func TestSourceBasedRoutingIsKept(t *testing.T) {
 
 // An MTU that nobody asked for is another writer's to change.
 func TestDerivedMTUIsLearned(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.update(func(rec *bond.Record) { rec.Spec.DerivedMTU = true })
 	r.complete()
-	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
+	must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280))
 	r.wantState(bond.StateReady)
-	if l, _ := r.Link(world.PodPath, world.BondIf); l.MTU != 1280 || r.record().Spec.MTU != 1280 {
+	if l, _ := r.Link(scenario.PodPath, scenario.BondIf); l.MTU != 1280 || r.record().Spec.MTU != 1280 {
 		t.Errorf("MTU %d, recorded %d", l.MTU, r.record().Spec.MTU)
 	}
 }
 
 // With "enforce": "links" nothing but links is enforced, and everything is restored after a loss.
 func TestEnforceLinks(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.update(func(rec *bond.Record) { rec.Spec.Enforce = bond.EnforceLinks })
 	r.complete()
-	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
-	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280))
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
 	r.quiet()
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.wantState(bond.StateReady)
-	if l, _ := r.Link(world.PodPath, world.BondIf); l.MTU != 1280 || len(r.routes(defaultRoute)) != 0 || len(r.routes(netip.MustParsePrefix("192.168.7.0/24"))) != 1 {
+	if l, _ := r.Link(scenario.PodPath, scenario.BondIf); l.MTU != 1280 || len(r.routes(defaultRoute)) != 0 || len(r.routes(netip.MustParsePrefix("192.168.7.0/24"))) != 1 {
 		t.Errorf("MTU %d, default routes %v", l.MTU, r.routes(defaultRoute))
 	}
 }
@@ -227,12 +227,12 @@ func TestEnforceLinks(t *testing.T) {
 // Another writer that insists wins, and the pod's owner reads of it.
 func TestContestedSettingIsAdopted(t *testing.T) {
 	for name, insist := range map[string]func(*rig){
-		"MTU":     func(r *rig) { must(r.t, r.SetMTU(world.PodPath, world.BondIf, 1290)) },
-		"route":   func(r *rig) { must(r.t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute)) },
-		"address": func(r *rig) { must(r.t, r.FlushAddresses(world.PodPath, world.BondIf)) },
+		"MTU":     func(r *rig) { must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1290)) },
+		"route":   func(r *rig) { must(r.t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute)) },
+		"address": func(r *rig) { must(r.t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := added(t, world.OKD())
+			r := added(t, scenario.OKD())
 			r.complete()
 			reverted := 0
 			for range 6 {
@@ -257,13 +257,13 @@ func TestContestedSettingIsAdopted(t *testing.T) {
 
 // A bond that is set down or deleted again and again loses its routes: nobody insists on their absence.
 func TestLossesAreNoContest(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.complete()
 	for i := range 12 {
 		if i%2 == 0 {
-			must(t, r.SetDown(world.PodPath, world.BondIf))
+			must(t, r.SetDown(scenario.PodPath, scenario.BondIf))
 		} else {
-			must(t, r.DeleteBond(world.PodPath, world.BondIf))
+			must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 		}
 		out := r.wantState(bond.StateReady)
 		if len(r.routes(defaultRoute)) != 1 || len(out.Record.Contested) != 0 {
@@ -274,12 +274,12 @@ func TestLossesAreNoContest(t *testing.T) {
 
 // Twice in an hour is no contest.
 func TestSlowChangesAreReverted(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	r.complete()
 	for range 8 {
-		must(t, r.SetMTU(world.PodPath, world.BondIf, 1290))
+		must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1290))
 		r.wantState(bond.StateReady)
-		if l, _ := r.Link(world.PodPath, world.BondIf); l.MTU != 1400 {
+		if l, _ := r.Link(scenario.PodPath, scenario.BondIf); l.MTU != 1400 {
 			t.Fatalf("MTU %d", l.MTU)
 		}
 		r.clock.turn(30 * time.Second)
@@ -288,24 +288,24 @@ func TestSlowChangesAreReverted(t *testing.T) {
 
 // A master that is gone cannot be restored, and the bond is not Ready without it.
 func TestLostVRFIsNamed(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	tuned(r)
 	r.patient()
 	r.complete()
-	must(t, r.DeleteLink(world.PodPath, "vrf9"))
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteLink(scenario.PodPath, "vrf9"))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out := r.patient()
 	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "vrf9") {
 		t.Fatalf("state %s: %s", out.Status.State, out.Status.Reason)
 	}
-	must(t, r.AddVRF(world.PodPath, "vrf9", 100))
+	must(t, r.AddVRF(scenario.PodPath, "vrf9", 100))
 	r.wantState(bond.StateReady)
 	r.wantTuned()
 }
 
 // Evidence ends set-up at once, and its absence, where the runtime is known to know, keeps it open.
 func TestEvidenceEndsSetup(t *testing.T) {
-	r := added(t, world.OKD())
+	r := added(t, scenario.OKD())
 	evidence, known := "", true
 	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now,
 		Setup: func(*bond.Record) (string, bool) { return evidence, known }})
@@ -315,7 +315,7 @@ func TestEvidenceEndsSetup(t *testing.T) {
 	if !out.Record.InSetup() || out.RetryAfter == 0 || out.RetryAfter > 4*time.Second {
 		t.Fatalf("in set-up %t, asked again after %s", out.Record.InSetup(), out.RetryAfter)
 	}
-	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute)) // before the evidence, seen after it
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute)) // before the evidence, seen after it
 	evidence = bond.EvidenceContainer
 	r.quiet()
 	if rec := r.record(); rec.InSetup() || rec.Setup.Evidence != bond.EvidenceContainer || len(r.routes(defaultRoute)) != 0 {
@@ -325,11 +325,11 @@ func TestEvidenceEndsSetup(t *testing.T) {
 
 // A record of an older version has no set-up: what it asks for is enforced, and what others add is learned.
 func TestOlderRecordIsEnforced(t *testing.T) {
-	r := ready(t, world.OKD())
-	must(t, r.AddAddress(world.PodPath, world.BondIf, netip.MustParsePrefix("10.9.9.9/24")))
-	must(t, r.DeleteRoute(world.PodPath, world.BondIf, defaultRoute))
+	r := ready(t, scenario.OKD())
+	must(t, r.AddAddress(scenario.PodPath, scenario.BondIf, netip.MustParsePrefix("10.9.9.9/24")))
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
 	r.wantState(bond.StateReady)
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.wantState(bond.StateReady)
 	o, err := r.Observe(t.Context(), r.record())
 	must(t, err)

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -35,19 +35,19 @@ func (r *rig) observedBond() *bond.ObservedBond {
 	obs, err := r.Observe(r.t.Context(), r.Record)
 	must(r.t, err)
 	if obs.Bond == nil {
-		r.t.Fatalf("no bond\n%s", r.World)
+		r.t.Fatalf("no bond\n%s", r.Node)
 	}
 	return obs.Bond
 }
 
 // TestRefusedOptionLeavesTheBondUpAndAddressed: what an option does not concern is repaired in the same reconcile.
 func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.refuse(isSetOptions)
-	must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptMiimon, "200"))
-	must(t, r.SetMTU(world.PodPath, world.BondIf, 1280))
-	must(t, r.FlushAddresses(world.PodPath, world.BondIf))
-	must(t, r.SetDown(world.PodPath, world.BondIf))
+	must(t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptMiimon, "200"))
+	must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280))
+	must(t, r.FlushAddresses(scenario.PodPath, scenario.BondIf))
+	must(t, r.SetDown(scenario.PodPath, scenario.BondIf))
 	out, err := r.converge()
 	if !errors.Is(err, errRefused) {
 		t.Errorf("error %v", err)
@@ -69,7 +69,7 @@ func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
 
 // TestRefusedOptionKeepsItsBackoff: another option is set at once, and its success does not cause an attempt of the first.
 func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
-	options := world.OKD()
+	options := scenario.OKD()
 	options[bond.OptResendIgmp] = "1"
 	r := ready(t, options)
 	attempts := 0
@@ -80,10 +80,10 @@ func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 		}
 		return nil
 	})
-	must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptMiimon, "200"))
+	must(t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptMiimon, "200"))
 	out := r.repeat(6)
 	before, wait := attempts, out.RetryAfter
-	must(t, r.SetOption(world.PodPath, world.BondIf, bond.OptResendIgmp, "7"))
+	must(t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptResendIgmp, "7"))
 	out, _ = r.converge()
 	if got := r.observedBond().Options[bond.OptResendIgmp]; got != "1" {
 		t.Errorf("resendIgmp is %s, want it back at once", got)
@@ -106,10 +106,10 @@ func (r *rig) repeat(n int) reconcile.Outcome {
 
 // TestRefusedRouteHoldsNothingUp: other routes are restored, and a bond that was deleted is re-created, at once.
 func TestRefusedRouteHoldsNothingUp(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	bad := netip.MustParsePrefix("0.0.0.0/0")
 	r.refuse(func(a plan.Action) bool { route, ok := a.(plan.AddRoute); return ok && route.Route.Dst == bad })
-	must(t, r.FlushRoutes(world.PodPath, world.BondIf))
+	must(t, r.FlushRoutes(scenario.PodPath, scenario.BondIf))
 	r.repeat(8)
 	has := func(dst string) bool {
 		return slices.ContainsFunc(r.observedBond().Routes, func(have bond.Route) bool { return have.Dst == netip.MustParsePrefix(dst) })
@@ -117,7 +117,7 @@ func TestRefusedRouteHoldsNothingUp(t *testing.T) {
 	if !has("192.168.7.0/24") {
 		t.Error("the other route is not back")
 	}
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out, _ := r.converge()
 	b := r.observedBond()
 	if !b.Up || len(b.Addresses) != 2 || len(out.Unattached()) > 0 || !has("192.168.7.0/24") {
@@ -127,7 +127,7 @@ func TestRefusedRouteHoldsNothingUp(t *testing.T) {
 
 // TestRefusedAddressLeavesTheOther: addresses and the routes through them do not depend on each other.
 func TestRefusedAddressLeavesTheOther(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.refuse(func(a plan.Action) bool { add, ok := a.(plan.AddAddress); return ok && add.Prefix.Addr().Is4() })
 	announced := 0
 	r.BeforeApply(func(a plan.Action) {
@@ -135,7 +135,7 @@ func TestRefusedAddressLeavesTheOther(t *testing.T) {
 			announced++
 		}
 	})
-	must(t, r.DeleteBond(world.PodPath, world.BondIf))
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.repeat(8)
 	b := r.observedBond()
 	if want := netip.MustParsePrefix("fd00::66/64"); !slices.Contains(b.Addresses, want) {
@@ -148,12 +148,12 @@ func TestRefusedAddressLeavesTheOther(t *testing.T) {
 
 // TestRefusedMemberSettingLeavesItUp: a member's queue ID is no reason to leave it down.
 func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Members[0].QueueID = new(uint16(3)); return nil }))
 	r.refuse(func(a plan.Action) bool { _, ok := a.(plan.TuneMember); return ok })
-	must(t, r.SetDown(world.PodPath, "net1"))
+	must(t, r.SetDown(scenario.PodPath, "net1"))
 	_, err := r.converge()
-	if l, _ := r.Link(world.PodPath, "net1"); !l.Up || !errors.Is(err, errRefused) {
+	if l, _ := r.Link(scenario.PodPath, "net1"); !l.Up || !errors.Is(err, errRefused) {
 		t.Errorf("net1 is up: %t; error %v", l.Up, err)
 	}
 }
@@ -161,7 +161,7 @@ func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
 // TestRecordStaysWhileActionsRemain: three plans in a row that are overtaken hold an action back; the bond is still there,
 // and so must be its record.
 func TestRecordStaysWhileActionsRemain(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.DeleteBond); ok {
 			return fmt.Errorf("%w: it has another ifindex", bond.ErrStale)
@@ -173,7 +173,7 @@ func TestRecordStaysWhileActionsRemain(t *testing.T) {
 			t.Fatal("released although the bond is still there")
 		}
 		if _, err := r.store.Load(r.Record.Key); err != nil {
-			t.Fatalf("record: %v\n%s", err, r.World)
+			t.Fatalf("record: %v\n%s", err, r.Node)
 		}
 	}
 	r.FailApplyIf(nil)
@@ -187,7 +187,7 @@ func TestRecordStaysWhileActionsRemain(t *testing.T) {
 func TestRefusedOptionDoesNotKeepTheBondAway(t *testing.T) {
 	for _, refused := range []bond.Option{bond.OptMiimon, bond.OptFailOverMac} {
 		t.Run(string(refused), func(t *testing.T) {
-			r := ready(t, world.OKD())
+			r := ready(t, scenario.OKD())
 			r.FailApplyIf(func(a plan.Action) error {
 				var options bond.Options
 				switch a := a.(type) {
@@ -201,7 +201,7 @@ func TestRefusedOptionDoesNotKeepTheBondAway(t *testing.T) {
 				}
 				return nil
 			})
-			must(t, r.DeleteLink(world.PodPath, world.BondIf))
+			must(t, r.DeleteLink(scenario.PodPath, scenario.BondIf))
 			out := r.repeat(6)
 			b := r.observedBond()
 			if !b.Up || b.HasMembers == (refused == bond.OptFailOverMac) || len(b.Addresses) != 2 || len(b.Routes) < 2 || b.Options[bond.OptMode] != "active-backup" {

@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -45,14 +45,14 @@ func TestMACsAreTradedAmongMembers(t *testing.T) {
 				r.wantState(bond.StateReady)
 				var have []bond.MAC
 				for _, m := range r.Record.Members {
-					l, _ := r.Link(world.PodPath, m.Name)
+					l, _ := r.Link(scenario.PodPath, m.Name)
 					have = append(have, l.MAC)
 				}
 				slices.Sort(have)
 				if !slices.Equal(have, want) {
 					t.Errorf("%s, lost %v, back %v: MACs %v, want %v", options, lost, back, have, want)
 				}
-				if l, _ := r.Link(world.PodPath, world.BondIf); l.MAC != r.Record.Spec.MAC {
+				if l, _ := r.Link(scenario.PodPath, scenario.BondIf); l.MAC != r.Record.Spec.MAC {
 					t.Errorf("%s, lost %v, back %v: the bond has MAC %s, want %s", options, lost, back, l.MAC, r.Record.Spec.MAC)
 				}
 			}
@@ -74,7 +74,7 @@ func (r *rig) wantMACs(when string) {
 	r.wantState(bond.StateReady)
 	var have, want []bond.MAC
 	for _, m := range r.Record.Members {
-		l, _ := r.Link(world.PodPath, m.Name)
+		l, _ := r.Link(scenario.PodPath, m.Name)
 		have, want = append(have, l.MAC), append(want, m.MAC)
 		if b := r.observedBond(); l.Index == b.Active && l.MAC != b.MAC {
 			r.t.Errorf("%s: the active member %s has MAC %s, the bond %s", when, m.Name, l.MAC, b.MAC)
@@ -99,14 +99,14 @@ func TestMembersHaveDifferentMACs(t *testing.T) {
 			what string
 			do   func() error
 		}{
-			{"net2 reset", func() error { return r.SetMTU(world.PodPath, "net2", 1300) }},
-			{"net1 down", func() error { return r.SetDown(world.PodPath, "net1") }},
-			{"net1 reset", func() error { return r.SetMTU(world.PodPath, "net1", 1300) }},
-			{"net2 down", func() error { return r.SetDown(world.PodPath, "net2") }},
-			{"bond reset", func() error { return r.SetMTU(world.PodPath, world.BondIf, 1300) }},
-			{"another MAC of the bond", func() error { return r.SetMAC(world.PodPath, world.BondIf, "02:00:00:00:00:99") }},
+			{"net2 reset", func() error { return r.SetMTU(scenario.PodPath, "net2", 1300) }},
+			{"net1 down", func() error { return r.SetDown(scenario.PodPath, "net1") }},
+			{"net1 reset", func() error { return r.SetMTU(scenario.PodPath, "net1", 1300) }},
+			{"net2 down", func() error { return r.SetDown(scenario.PodPath, "net2") }},
+			{"bond reset", func() error { return r.SetMTU(scenario.PodPath, scenario.BondIf, 1300) }},
+			{"another MAC of the bond", func() error { return r.SetMAC(scenario.PodPath, scenario.BondIf, "02:00:00:00:00:99") }},
 			{"all members down", func() error {
-				return errors.Join(r.SetDown(world.PodPath, "net1"), r.SetDown(world.PodPath, "net2"))
+				return errors.Join(r.SetDown(scenario.PodPath, "net1"), r.SetDown(scenario.PodPath, "net2"))
 			}},
 		} {
 			must(t, step.do())
@@ -118,12 +118,12 @@ func TestMembersHaveDifferentMACs(t *testing.T) {
 // TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before it is given its own MAC.
 func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
-	must(t, r.SetMTU(world.PodPath, "net2", 1300))
+	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
 	stale := false
 	r.BeforeApply(func(a plan.Action) {
 		if _, ok := a.(plan.SetMAC); ok && !stale {
 			stale = true
-			must(t, r.SetDown(world.PodPath, "net1"))
+			must(t, r.SetDown(scenario.PodPath, "net1"))
 		}
 	})
 	r.wantMACs("after a failover")
@@ -135,7 +135,7 @@ func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 // TestMACThatIsRefused: a driver that does not take a member's own MAC is asked with growing pauses and reported.
 func TestMACThatIsRefused(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
-	must(t, r.SetMTU(world.PodPath, "net2", 1300))
+	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
 	tries := 0
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.SetMAC); !ok {
@@ -157,7 +157,7 @@ func TestMACThatIsUndone(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	repairs := 0
 	r.BeforeApply(func(plan.Action) { repairs++ })
-	out := r.fight(time.Minute, func() { must(t, r.SetMAC(world.PodPath, "net2", r.Record.Spec.MAC)) })
+	out := r.fight(time.Minute, func() { must(t, r.SetMAC(scenario.PodPath, "net2", r.Record.Spec.MAC)) })
 	if repairs > 15 || out.Status.Fighting != 1 {
 		t.Errorf("%d repairs in a minute, %d fights", repairs, out.Status.Fighting)
 	}

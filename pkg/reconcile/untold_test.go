@@ -8,8 +8,8 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 )
 
 // reticent is a kernel whose PFs tell nothing of their VFs, as while sriov_numvfs is being written.
@@ -30,7 +30,7 @@ func (k *reticent) Observe(ctx context.Context, r *bond.Record) (bond.Observed, 
 
 // No event says that a PF tells of its VFs again: the engine itself has to look.
 func TestVFBackBeforeItsPFTells(t *testing.T) {
-	r := ready(t, world.OKD())
+	r := ready(t, scenario.OKD())
 	k := &reticent{Fake: r.Fake, silent: true}
 	r.engine = reconcile.New(reconcile.Config{Kernel: k, Store: r.store, Now: r.clock.Now})
 	must(t, r.UnbindVF(r.VFs[0]))

@@ -20,7 +20,7 @@ func (w *walker) rest(ctx context.Context, _ []int) error {
 	w.later, w.leases.fails = map[int]func(){}, 0
 	for _, b := range w.bonds {
 		if b != nil && !b.dead {
-			b.Heal()
+			b.RestoreHardware()
 		}
 	}
 	for i, b := range w.bonds {

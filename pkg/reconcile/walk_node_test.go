@@ -12,8 +12,8 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
@@ -38,7 +38,7 @@ func (l *walkLeases) Release(_ context.Context, r *bond.Record) error {
 
 // walkBond is a bond of a walk.
 type walkBond struct {
-	*world.World
+	*scenario.Node
 	// model is the record that its ADD wrote.
 	model *bond.Record
 	// dead: its netns is gone. ending: a DEL of it has begun. Both are finished at the next rest. released: it has no record
@@ -67,7 +67,7 @@ type walker struct {
 func newWalker(dir string) (*walker, error) {
 	s, err := store.Open(dir)
 	w := &walker{
-		fake: world.NewNode(walkBonds), dir: dir, store: s, clock: &clock{now: time.Unix(1e9, 0)},
+		fake: scenario.NewNode(walkBonds), dir: dir, store: s, clock: &clock{now: time.Unix(1e9, 0)},
 		leases: &walkLeases{held: map[bond.Key]bool{}}, sandboxes: map[string]bond.Sandbox{}, containers: map[string]string{}, later: map[int]func(){},
 	}
 	w.restart()
@@ -96,10 +96,10 @@ func (w *walker) restart() {
 }
 
 // fault befalls a bond of a living pod.
-func (w *walker) fault(f world.Fault, number int) {
+func (w *walker) fault(f scenario.Fault, number int) {
 	if b := w.bonds[number]; b != nil && !b.dead {
 		w.log = append(w.log, fmt.Sprintf("bond %d: %s", number, f.Name))
-		f.Do(b.World)
+		f.Do(b.Node)
 	}
 }
 
@@ -121,7 +121,7 @@ func (w *walker) add(ctx context.Context, args []int) error {
 	if _, err := w.store.Load(key); !errors.Is(err, bond.ErrNotFound) {
 		return err // the last ADD of this interface has not ended
 	}
-	b := &walkBond{World: world.NewBond(w.fake, w.sandboxes[path], key, number, walkBonds, options)}
+	b := &walkBond{Node: scenario.NewBond(w.fake, w.sandboxes[path], key, number, walkBonds, options)}
 	b.Record.Phase, b.Record.Created = bond.PhaseAdding, w.clock.Now()
 	w.clock.turn(time.Millisecond)
 	b.model = b.Record.Clone()
@@ -141,7 +141,7 @@ func (w *walker) add(ctx context.Context, args []int) error {
 
 // prepare reports whether the VFs of a bond are free, after the operator's part.
 func (w *walker) prepare(number int) bool {
-	for _, card := range world.Cards {
+	for _, card := range scenario.Cards {
 		vfs := w.fake.VFs(card)
 		if number >= len(vfs) {
 			return false

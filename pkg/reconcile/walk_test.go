@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
@@ -29,7 +29,7 @@ const (
 )
 
 // walkPods has the pod of each bond.
-var walkPods = [walkBonds]string{world.PodPath, world.PodPath, "/run/netns/two", "/run/netns/two", "/run/netns/three"}
+var walkPods = [walkBonds]string{scenario.PodPath, scenario.PodPath, "/run/netns/two", "/run/netns/two", "/run/netns/three"}
 
 // walkKept are walks that have failed, and that are taken before others.
 //
@@ -37,7 +37,7 @@ var walkPods = [walkBonds]string{world.PodPath, world.PodPath, "/run/netns/two",
 var walkKept string
 
 var walkOptions = []bond.Options{
-	world.OKD(), world.OKD(),
+	scenario.OKD(), scenario.OKD(),
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active", bond.OptPrimary: "net1"},
 	{bond.OptMode: "balance-rr", bond.OptMiimon: "100"},
@@ -76,7 +76,7 @@ func walkOps() []walkOp {
 		}},
 		{walk.Op{Name: "rest", Weight: 12}, (*walker).rest},
 	}
-	faults := world.Faults()
+	faults := scenario.Faults()
 	for _, f := range faults {
 		ops = append(ops, walkOp{walk.Op{Name: strings.NewReplacer(" ", "-", ":", "").Replace(f.Name), Weight: 1, Args: onBond}, func(w *walker, _ context.Context, args []int) error {
 			w.fault(f, args[0])

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/internal/world"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
@@ -14,7 +14,7 @@ import (
 const maxRounds = 8
 
 var allOptions = []bond.Options{
-	world.OKD(),
+	scenario.OKD(),
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active", bond.OptPrimary: "net2"},
@@ -28,7 +28,7 @@ var allOptions = []bond.Options{
 // FuzzDiff lets any sequence of faults befall a bond, with planning in between, and holds
 // the planner to its invariants all the way, then to repair, then to absence.
 func FuzzDiff(f *testing.F) {
-	faults := world.Faults()
+	faults := scenario.Faults()
 	for i := range faults {
 		f.Add(byte(i%len(allOptions)), []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
 		f.Add(unclaimed, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
@@ -38,7 +38,7 @@ func FuzzDiff(f *testing.F) {
 		if len(steps) > 24 {
 			steps = steps[:24]
 		}
-		s := &story{t: t, w: world.New(allOptions[int(options&^(tuned|unclaimed))%len(allOptions)].Clone())}
+		s := &story{t: t, w: scenario.New(allOptions[int(options&^(tuned|unclaimed))%len(allOptions)].Clone())}
 		if options&unclaimed != 0 {
 			s.unclaim()
 		}
@@ -86,7 +86,7 @@ func (s *story) tune() {
 // story is one run: what happened so far, for the message of a failure.
 type story struct {
 	t   *testing.T
-	w   *world.World
+	w   *scenario.Node
 	log []string
 }
 
@@ -214,7 +214,7 @@ func (s *story) checkHarmless(a plan.Action, obs *bond.Observed) {
 func (s *story) end() {
 	s.t.Helper()
 	s.log = append(s.log, "healed")
-	s.w.Heal()
+	s.w.RestoreHardware()
 	p, errs := s.converge()
 	if len(errs) > 0 {
 		s.fatalf("errors after the world was healed: %v", errs)
