@@ -13,8 +13,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/podsetup"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/sandboxgc"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
@@ -47,7 +47,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *he
 	if err != nil {
 		return err
 	}
-	worker := loop.New(loop.Config{
+	worker := controller.New(controller.Config{
 		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
 		Report: func(st bond.Status) { transitions.Report(st); reporter.Report(st) },
 		Forget: func(k bond.Key) { transitions.Forget(k); reporter.Forget(k) },
@@ -61,7 +61,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *he
 	if err != nil {
 		return err
 	}
-	gc := collect.New(collect.Config{
+	gc := sandboxgc.New(sandboxgc.Config{
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: readable,
 	})

@@ -10,7 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
@@ -36,13 +36,13 @@ func (h *health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	(*h.handler.Load()).ServeHTTP(w, r)
 }
 
-// started: from now on health is that of the hub and the loop. Records that cannot be listed make the agent
+// started: from now on health is that of the monitor and the controller. Records that cannot be listed make the agent
 // not ready; a restart would not help.
-func (h *health) started(monitor *watch.Monitor, worker *loop.Loop, resync time.Duration, metrics *prometheus.Registry) {
+func (h *health) started(monitor *watch.Monitor, worker *controller.Controller, resync time.Duration, metrics *prometheus.Registry) {
 	resyncs := func() uint64 { return monitor.Stats().Resyncs }
 	live := []probe{
 		{"watching", stalled(max(stallLimit, 3*resync), resyncs, func() bool { return true })},
-		{"converging", stalled(stallLimit, worker.Done, worker.Busy)},
+		{"converging", stalled(stallLimit, worker.Finished, worker.Busy)},
 	}
 	ready := []probe{{"watching", func() error {
 		if monitor.Stats().Relists == 0 {
@@ -54,7 +54,7 @@ func (h *health) started(monitor *watch.Monitor, worker *loop.Loop, resync time.
 }
 
 // newMetrics gathers what the rooms count.
-func newMetrics(transitions *status.TransitionLogger, reporter reporter, monitor *watch.Monitor, worker *loop.Loop) (*prometheus.Registry, error) {
+func newMetrics(transitions *status.TransitionLogger, reporter reporter, monitor *watch.Monitor, worker *controller.Controller) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
 	errs := []error{
 		all.Register(collectors.NewGoCollector()),

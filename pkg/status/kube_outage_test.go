@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
@@ -76,7 +76,7 @@ func TestKubeRepairGoesOn(t *testing.T) {
 	if err := records.Save(rec); err != nil {
 		t.Fatal(err)
 	}
-	l := loop.New(loop.Config{Engine: reconcile.New(reconcile.Config{Kernel: node, Store: records}), Report: r.Report, Forget: r.Forget})
+	l := controller.New(controller.Config{Engine: reconcile.New(reconcile.Config{Kernel: node, Store: records}), Report: r.Report, Forget: r.Forget})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); l.Run(ctx) }()

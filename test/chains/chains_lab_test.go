@@ -195,5 +195,5 @@ func (a *agent) restart(bonds int) {
 	a.t.Helper()
 	a.stop()
 	a.start()
-	a.wait("a look at every bond", func(l line) bool { return l.Msg == "look" && l.Cause == "resync" }, 2*bonds)
+	a.wait("a look at every bond", func(l line) bool { return l.Msg == "reconcile requested" && l.Cause == "resync" }, 2*bonds)
 }

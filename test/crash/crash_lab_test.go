@@ -61,7 +61,7 @@ var scenes = []scene{
 
 var (
 	ready    = []string{`"msg":"bond state changed"`, `"state":"Ready"`}
-	released = []string{"released what the plugin had left"}
+	released = []string{"finished a release that the plugin started"}
 )
 
 func add(p *pod)    { p.t.Helper(); p.add(0, true) }

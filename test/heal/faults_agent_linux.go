@@ -140,13 +140,13 @@ func restart(ctx context.Context, s *scene) error {
 	}
 	for _, cause := range []string{"start", "resync"} {
 		for range 2 {
-			if _, err = s.sees(ctx, "a look because of "+cause, func(l Line) bool { return l.Msg == "look" && l.Cause == cause }); err != nil {
+			if _, err = s.sees(ctx, "a look because of "+cause, func(l Line) bool { return l.Msg == "reconcile requested" && l.Cause == cause }); err != nil {
 				return err
 			}
 		}
 	}
 	// A look ends before the next resync begins.
-	resyncs := func(l Line) bool { return l.Msg == "look" && l.Cause == "resync" }
+	resyncs := func(l Line) bool { return l.Msg == "reconcile requested" && l.Cause == "resync" }
 	for s.count(resyncs) < 2*len(s.r.Pods()) {
 		if _, _, err = s.r.log.await(ctx, s.r.log.len(), resyncs); err != nil {
 			return err

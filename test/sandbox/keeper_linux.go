@@ -13,7 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/sandboxgc"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
@@ -26,7 +26,7 @@ type Keeper struct {
 	Store     *store.Store
 	Engine    *reconcile.Engine
 	runtime   runtime.Runtime
-	collector *collect.Collector
+	collector *sandboxgc.Collector
 	stop      func()
 
 	mu       sync.Mutex
@@ -50,7 +50,7 @@ func NewKeeper(dir, endpoint string, log *zap.Logger) (*Keeper, error) {
 		return nil, err
 	}
 	k.Engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: k.Store, IPAM: &ipam.Client{}, Log: log})
-	k.collector = collect.New(collect.Config{Engine: k, Runtime: k, Records: k.records, SandboxAlive: kernel.SandboxAlive, Grace: Grace, Log: log})
+	k.collector = sandboxgc.New(sandboxgc.Config{Engine: k, Runtime: k, Records: k.records, SandboxAlive: kernel.SandboxAlive, Grace: Grace, Log: log})
 	return k, nil
 }
 

@@ -1,4 +1,4 @@
-package loop_test
+package controller_test
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
 // TestFailingReleaseBacksOff: an IPAM plugin that always fails is called again after pauses that grow to ten minutes,
@@ -19,7 +19,7 @@ func TestFailingReleaseBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
 		rec := bond.Record{Key: key(1), Phase: bond.PhaseDeleting, Releases: 1, Updated: time.Now()}
-		var driven *loop.Loop
+		var driven *controller.Controller
 		e := &engine{
 			converge: func(int, bond.Key) (reconcile.Outcome, error) {
 				mu.Lock()
@@ -34,7 +34,7 @@ func TestFailingReleaseBacksOff(t *testing.T) {
 				return errors.New("no kubeconfig")
 			},
 		}
-		run(t, e, loop.Config{}, 2*time.Hour, func(l *loop.Loop) { driven = l; l.Enqueue(key(1), "test") })
+		run(t, e, controller.Config{}, 2*time.Hour, func(l *controller.Controller) { driven = l; l.Enqueue(key(1), "test") })
 		wants := []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}
 		if len(e.releases) < len(wants)+1 || len(e.releases) > 20 {
 			t.Fatalf("%d releases in two hours", len(e.releases))
@@ -64,7 +64,7 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 			},
 			release: func(ctx context.Context, _ bond.Key) error { <-ctx.Done(); return ctx.Err() },
 		}
-		run(t, e, loop.Config{Workers: 1}, time.Minute, func(l *loop.Loop) {
+		run(t, e, controller.Config{Workers: 1}, time.Minute, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(0), "again")
 			l.Enqueue(key(1), "test")
@@ -96,7 +96,7 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 				return nil
 			},
 		}
-		run(t, e, loop.Config{Workers: 1}, time.Minute, func(l *loop.Loop) {
+		run(t, e, controller.Config{Workers: 1}, time.Minute, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
 			l.Enqueue(key(0), "again")
@@ -122,7 +122,7 @@ func unreleased(k bond.Key, updated time.Time) reconcile.Outcome {
 // more when the record is gone, whoever removed it.
 func TestUnreleasedIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var driven *loop.Loop
+		var driven *controller.Controller
 		counted := -1
 		e := &engine{converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
 			if n == 2 {
@@ -133,8 +133,8 @@ func TestUnreleasedIsReported(t *testing.T) {
 		}}
 		var told []bond.Status
 		var gone []bond.Key
-		c := loop.Config{Report: func(s bond.Status) { told = append(told, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
-		run(t, e, c, time.Minute, func(l *loop.Loop) { driven = l; l.Enqueue(key(1), "test") })
+		c := controller.Config{Report: func(s bond.Status) { told = append(told, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
+		run(t, e, c, time.Minute, func(l *controller.Controller) { driven = l; l.Enqueue(key(1), "test") })
 		if len(told) != 1 || told[0].Unreleased != "no daemon" || len(gone) != 1 || len(e.released) != 0 {
 			t.Errorf("told %+v, forgotten %v, released %v", told, gone, e.released)
 		}
@@ -151,7 +151,7 @@ func TestReleaseAfterTheClockWasSetBack(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) {
 			return unreleased(k, start.Add(365*24*time.Hour)), nil
 		}}
-		run(t, e, loop.Config{}, time.Hour, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		run(t, e, controller.Config{}, time.Hour, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
 		if len(e.released) == 0 {
 			t.Error("not released in an hour")
 		}
@@ -174,7 +174,7 @@ func TestTombstoneEndsLease(t *testing.T) {
 			},
 			confirm: func(ctx context.Context, _ bond.Key) error { <-ctx.Done(); ended = time.Now(); return ctx.Err() },
 		}
-		run(t, e, loop.Config{}, 10*time.Second, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		run(t, e, controller.Config{}, 10*time.Second, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
 		if took := ended.Sub(start); ended.IsZero() || took > 2*time.Second {
 			t.Errorf("the call ended after %s, want it to end with the DEL", took)
 		}

@@ -1,4 +1,4 @@
-package loop_test
+package controller_test
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
 // TestHangingIPAMPluginDelaysNoOther: a plugin that hangs in the releases of many bonds delays neither the releases of another
@@ -58,7 +58,7 @@ func TestHangingIPAMPluginDelaysNoOther(t *testing.T) {
 					},
 					confirm: func(context.Context, bond.Key) error { done = time.Now(); return nil },
 				}
-				run(t, e, loop.Config{}, time.Minute, func(l *loop.Loop) {
+				run(t, e, controller.Config{}, time.Minute, func(l *controller.Controller) {
 					for i := range hanging {
 						l.Enqueue(key(i), "test")
 					}

@@ -1,4 +1,4 @@
-package collect_test
+package sandboxgc_test
 
 import (
 	"errors"

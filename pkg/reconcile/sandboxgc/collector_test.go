@@ -1,4 +1,4 @@
-package collect_test
+package sandboxgc_test
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/collect"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/sandboxgc"
 )
 
 const grace = 5*time.Minute + 20*time.Second // no multiple of a minute, after which it looks anyway
@@ -137,7 +137,7 @@ func run(t *testing.T, script func(n *node, r *bond.Record, pass func(time.Durat
 		n.began = time.Now()
 		n.pod("other")
 		r := n.pod("pod")
-		c := collect.New(collect.Config{
+		c := sandboxgc.New(sandboxgc.Config{
 			Engine: n, Runtime: n, Grace: grace,
 			Records: n.list, SandboxAlive: n.lives, Log: zap.New(core),
 		})

@@ -1,4 +1,4 @@
-package loop_test
+package controller_test
 
 import (
 	"testing"
@@ -7,7 +7,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
 // A pod that makes events without end costs a bounded number of looks, the last event is looked at, and other bonds
@@ -16,7 +16,7 @@ func TestEventsWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		var last time.Time
-		run(t, e, loop.Config{}, 10*time.Second, func(l *loop.Loop) {
+		run(t, e, controller.Config{}, 10*time.Second, func(l *controller.Controller) {
 			for range 10_000 { // ten seconds
 				l.Enqueue(key(1), "event")
 				last = time.Now()
@@ -42,7 +42,7 @@ func TestEventsWithoutEnd(t *testing.T) {
 func TestEventsNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
-		run(t, e, loop.Config{}, time.Second, func(l *loop.Loop) {
+		run(t, e, controller.Config{}, time.Second, func(l *controller.Controller) {
 			for n := range 200 {
 				l.Enqueue(key(1), "event")
 				synctest.Wait()

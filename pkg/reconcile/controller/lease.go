@@ -1,4 +1,4 @@
-package loop
+package controller
 
 import (
 	"context"
@@ -13,10 +13,10 @@ import (
 // leaseTimeout bounds one attempt to confirm a lease. The reference DHCP daemon looks for a server for 208 s.
 const leaseTimeout = 4 * time.Minute
 
-// confirm has the lease of a bond confirmed, as an errand. A DEL, which waits for the call, ends it.
-func (l *Loop) confirm(k bond.Key) {
-	l.errands.run(k, "lease", leaseTimeout, func(ctx context.Context) (then func()) {
-		ctx, stop := l.errands.cancellable(ctx, k)
+// confirm confirms the lease of a bond in a background task. A DEL, which waits for the call, ends it.
+func (l *Controller) confirm(k bond.Key) {
+	l.tasks.run(k, "lease", leaseTimeout, func(ctx context.Context) (then func()) {
+		ctx, stop := l.tasks.cancellable(ctx, k)
 		defer stop()
 		if err := l.c.Engine.ConfirmLease(ctx, k); err != nil && !errors.Is(err, context.Canceled) {
 			l.c.Log.Debug("lease not confirmed", zap.String("bond", k.String()), zap.Error(err))

@@ -1,4 +1,4 @@
-package loop_test
+package sandboxgc_test
 
 import (
 	"os"

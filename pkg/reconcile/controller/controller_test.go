@@ -1,4 +1,4 @@
-package loop_test
+package controller_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/loop"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
 // engine answers as told and notes what it was asked, and when.
@@ -73,11 +73,11 @@ func healthy(k bond.Key) reconcile.Outcome {
 }
 
 // run drives a loop in a bubble of virtual time for d.
-func run(t *testing.T, e *engine, c loop.Config, d time.Duration, feed func(*loop.Loop)) {
+func run(t *testing.T, e *engine, c controller.Config, d time.Duration, feed func(*controller.Controller)) {
 	t.Helper()
 	e.looks, e.busy = map[bond.Key][]time.Time{}, map[bond.Key]bool{}
 	c.Engine = e
-	l := loop.New(c)
+	l := controller.New(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); l.Run(ctx) }()
@@ -96,15 +96,15 @@ func TestLooksOnceAndTells(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		var mu sync.Mutex
 		told := map[bond.Key]int{}
-		c := loop.Config{Report: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
-		var driven *loop.Loop
-		run(t, e, c, time.Hour, func(l *loop.Loop) {
+		c := controller.Config{Report: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
+		var driven *controller.Controller
+		run(t, e, c, time.Hour, func(l *controller.Controller) {
 			for i := range 100 {
 				l.Enqueue(key(i), "test")
 			}
 			driven = l
 		})
-		if n := driven.Done(); n != 100 {
+		if n := driven.Finished(); n != 100 {
 			t.Errorf("%d looks done, want 100", n)
 		}
 		for i := range 100 {
@@ -125,7 +125,7 @@ func TestRetryAfterIsTheEnginesWord(t *testing.T) {
 			}
 			return out, nil
 		}}
-		run(t, e, loop.Config{}, time.Minute, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		run(t, e, controller.Config{}, time.Minute, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
 		looks := e.looks[key(1)]
 		if len(looks) != 2 || looks[1].Sub(looks[0]) != 7*time.Second {
 			t.Fatalf("looks at %v, want two 7 s apart", looks)
@@ -141,7 +141,7 @@ func TestFailingBondBacksOffAndHarmsNoOther(t *testing.T) {
 			}
 			return healthy(k), nil
 		}}
-		run(t, e, loop.Config{Workers: 1}, 10*time.Minute, func(l *loop.Loop) {
+		run(t, e, controller.Config{Workers: 1}, 10*time.Minute, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
 		})
@@ -161,12 +161,12 @@ func TestTombstoneIsReleasedAfterGrace(t *testing.T) {
 			return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseDeleting, Updated: start}}, nil
 		}}
 		var gone []bond.Key
-		c := loop.Config{Grace: 20 * time.Second, Forget: func(k bond.Key) { gone = append(gone, k) }}
-		run(t, e, c, 19*time.Second, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		c := controller.Config{Grace: 20 * time.Second, Forget: func(k bond.Key) { gone = append(gone, k) }}
+		run(t, e, c, 19*time.Second, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
 		if len(e.released) != 0 {
 			t.Fatal("released before the grace period ended")
 		}
-		run(t, e, c, 21*time.Second, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		run(t, e, c, 21*time.Second, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
 		if len(e.released) != 1 || len(gone) != 1 {
 			t.Fatalf("released %v, forgotten %v; want once", e.released, gone)
 		}
@@ -177,7 +177,7 @@ func TestRecordGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(int, bond.Key) (reconcile.Outcome, error) { return reconcile.Outcome{}, nil }}
 		var gone []bond.Key
-		run(t, e, loop.Config{Forget: func(k bond.Key) { gone = append(gone, k) }}, time.Hour, func(l *loop.Loop) { l.Enqueue(key(1), "test") })
+		run(t, e, controller.Config{Forget: func(k bond.Key) { gone = append(gone, k) }}, time.Hour, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
 		if len(e.looks[key(1)]) != 1 || len(gone) != 1 {
 			t.Fatalf("%d looks, forgotten %v; want one of each", len(e.looks[key(1)]), gone)
 		}
@@ -194,7 +194,7 @@ func TestLockedBondIsTriedAgain(t *testing.T) {
 			}
 			return healthy(k), nil
 		}}
-		run(t, e, loop.Config{Workers: 1, Log: zap.New(core)}, time.Minute, func(l *loop.Loop) {
+		run(t, e, controller.Config{Workers: 1, Log: zap.New(core)}, time.Minute, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
 		})

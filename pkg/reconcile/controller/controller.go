@@ -1,0 +1,168 @@
+package controller
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"k8s.io/client-go/util/workqueue"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// Engine is used by the Controller; *reconcile.Engine is one.
+type Engine interface {
+	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
+	ReleaseRecord(context.Context, *bond.Record) error
+	ConfirmLease(context.Context, bond.Key) error
+}
+
+// Config configures a Controller; Engine is required.
+type Config struct {
+	Engine Engine
+	// Workers is how many bonds are reconciled in parallel. Default 8.
+	Workers int
+	// Grace is how long the plugin that wrote a tombstone has time before the controller finishes the release. Default 30 s.
+	Grace time.Duration
+	// Timeout bounds one reconcile. Default 30 s.
+	Timeout time.Duration
+	// Report is called after every reconcile with the bond's status, and Forget when its record is gone. Both may be nil, are
+	// called by several workers at once, and must not block.
+	Report func(bond.Status)
+	Forget func(bond.Key)
+	// Log may be nil.
+	Log *zap.Logger
+}
+
+// Controller reconciles bonds. Enqueue is safe for concurrent use, also before Run.
+type Controller struct {
+	c       Config
+	queue   workqueue.TypedRateLimitingInterface[bond.Key]
+	tasks   *backgroundTasks
+	limiter *eventLimiter
+	// started and finished count reconciles.
+	started, finished atomic.Uint64
+}
+
+// The pauses after a reconcile that failed as a whole (the store, observing), per bond.
+const (
+	minRetry = 100 * time.Millisecond
+	maxRetry = 30 * time.Second
+	// lockedRetry is the pause while the bond's lock is held.
+	lockedRetry = 250 * time.Millisecond
+)
+
+// New returns a Controller.
+func New(c Config) *Controller {
+	if c.Workers == 0 {
+		c.Workers = 8
+	}
+	if c.Grace == 0 {
+		c.Grace = 30 * time.Second
+	}
+	if c.Timeout == 0 {
+		c.Timeout = 30 * time.Second
+	}
+	if c.Log == nil {
+		c.Log = zap.NewNop()
+	}
+	if c.Report == nil {
+		c.Report = func(bond.Status) {}
+	}
+	if c.Forget == nil {
+		c.Forget = func(bond.Key) {}
+	}
+	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](minRetry, maxRetry)
+	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter()}
+}
+
+// Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are merged.
+func (l *Controller) Enqueue(k bond.Key, cause string) {
+	if ce := l.c.Log.Check(zap.DebugLevel, "reconcile requested"); ce != nil {
+		ce.Write(zap.String("bond", k.String()), zap.String("cause", cause))
+	}
+	if wait := l.limiter.wait(k, time.Now()); wait > 0 {
+		l.queue.AddAfter(k, wait)
+		return
+	}
+	l.queue.Add(k)
+}
+
+// Busy reports whether a reconcile is running or queued.
+func (l *Controller) Busy() bool { return l.queue.Len() > 0 || l.finished.Load() != l.started.Load() }
+
+// Finished returns the number of reconciles that have ended, successfully or not.
+func (l *Controller) Finished() uint64 { return l.finished.Load() }
+
+// Run reconciles until ctx ends, then waits for running reconciles and background tasks.
+func (l *Controller) Run(ctx context.Context) {
+	defer l.tasks.start(ctx)()
+	stop := context.AfterFunc(ctx, l.queue.ShutDown)
+	defer stop()
+	var workers sync.WaitGroup
+	for range l.c.Workers {
+		workers.Go(func() {
+			for l.next(ctx) {
+			}
+		})
+	}
+	workers.Wait()
+}
+
+func (l *Controller) next(ctx context.Context) bool {
+	k, shutdown := l.queue.Get()
+	if shutdown {
+		return false
+	}
+	defer l.queue.Done(k)
+	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
+	defer cancel()
+	l.started.Add(1)
+	l.limiter.count(k, time.Now())
+	l.reconcile(ctx, k)
+	l.finished.Add(1)
+	return true
+}
+
+func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
+	out, err := l.c.Engine.Converge(ctx, k)
+	switch {
+	case errors.Is(err, bond.ErrLocked):
+		// The plugin has the lock. The worker is free for others meanwhile.
+		l.queue.Forget(k)
+		l.queue.AddAfter(k, lockedRetry)
+		return
+	case out.Record == nil && err == nil:
+		l.c.Forget(k)
+		l.queue.Forget(k)
+		l.limiter.forget(k)
+		l.tasks.setFailing(k, false)
+		return
+	case out.Record != nil && out.Record.Deleted():
+		l.finishRelease(k, &out) //nolint:contextcheck // the task outlives this reconcile
+		return
+	case out.Status.State != "":
+		l.c.Report(out.Status)
+	}
+	if out.LeaseDue {
+		l.confirm(k) //nolint:contextcheck // the task outlives this reconcile
+	}
+	if out.RetryAfter > 0 {
+		// The engine determines the pause.
+		l.queue.Forget(k)
+		l.queue.AddAfter(k, out.RetryAfter)
+		return
+	}
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			l.c.Log.Error("reconcile failed", zap.String("bond", k.String()), zap.Error(err))
+		}
+		l.queue.AddRateLimited(k)
+		return
+	}
+	l.queue.Forget(k)
+}
