@@ -26,15 +26,15 @@ type State string
 
 // The states of a bond.
 const (
-	// Ready: everything is as recorded and every member carries.
+	// Ready: everything is as recorded and every member carries traffic.
 	Ready State = "Ready"
-	// Degraded: it carries traffic on fewer members than recorded.
+	// Degraded: it carries traffic, but not everything is as recorded, for example on fewer members.
 	Degraded State = "Degraded"
-	// Down: no member carries.
+	// Down: it carries no traffic.
 	Down State = "Down"
-	// Repairing: something is being put back just now.
+	// Repairing: a repair is under way.
 	Repairing State = "Repairing"
-	// Stuck: a person is needed; Reason says for what.
+	// Stuck: manual action is needed; Reason names it.
 	Stuck State = "Stuck"
 )
 
@@ -45,19 +45,19 @@ func States() []State { return []State{Ready, Repairing, Degraded, Stuck, Down} 
 // characters only; one that was too long ends in "…".
 type Bond struct {
 	Version    string    `json:"version" jsonschema:"format of this entry"`
-	Interface  string    `json:"interface,omitempty" jsonschema:"name of the bond in the pod, as Multus asked for it; missing only in an entry that stands for bonds left out"`
+	Interface  string    `json:"interface,omitempty" jsonschema:"name of the bond in the pod; missing only in an entry that stands for omitted bonds"`
 	Network    string    `json:"network,omitempty" jsonschema:"name of the network configuration"`
-	State      State     `json:"state" jsonschema:"Ready: as recorded, every member carries. Degraded: carries on fewer members. Down: no member carries. Repairing: something is being put back. Stuck: a person is needed. For bonds left out: the worst of theirs"`
-	Reason     string    `json:"reason,omitempty" jsonschema:"what is wrong, where, and what to do; missing when all is well"`
-	Mode       string    `json:"mode,omitempty" jsonschema:"bonding mode, by the kernel's name"`
+	State      State     `json:"state" jsonschema:"Ready: as recorded, every member carries traffic. Degraded: carries traffic, but not everything is as recorded. Down: carries no traffic. Repairing: a repair is under way. Stuck: manual action is needed. For omitted bonds: the worst of their states"`
+	Reason     string    `json:"reason,omitempty" jsonschema:"what is wrong, where, and what to do; missing if nothing is wrong"`
+	Mode       string    `json:"mode,omitempty" jsonschema:"bonding mode, as the kernel names it"`
 	MAC        string    `json:"mac,omitempty" jsonschema:"the bond's MAC address"`
 	MTU        int       `json:"mtu,omitempty" jsonschema:"in bytes"`
 	Active     string    `json:"active,omitempty" jsonschema:"the active member, in the modes that have one"`
 	Members    []Member  `json:"members,omitempty" jsonschema:"the links that belong to the bond, in the order of the configuration"`
-	Warnings   []string  `json:"warnings,omitempty" jsonschema:"what was found allowed and probably not meant when the bond was made"`
+	Warnings   []string  `json:"warnings,omitempty" jsonschema:"settings that ADD accepted but that are probably not intended, and what other writers changed"`
 	Repairs    int       `json:"repairs" jsonschema:"repairs over the life of the bond"`
 	LastRepair Repair    `json:"lastRepair,omitzero" jsonschema:"the last repair that succeeded"`
-	Omitted    Omissions `json:"omitted,omitzero" jsonschema:"what was left out so that the annotation keeps its size"`
+	Omitted    Omissions `json:"omitted,omitzero" jsonschema:"what was omitted to limit the annotation's size"`
 }
 
 // Member is one link of a bond.
@@ -65,18 +65,18 @@ type Member struct {
 	Name   string    `json:"name" jsonschema:"name of the link in the pod"`
 	PCI    string    `json:"pci,omitempty" jsonschema:"PCI address of the virtual function"`
 	PF     string    `json:"pf,omitempty" jsonschema:"PCI address of its physical function"`
-	VF     *int      `json:"vf,omitempty" jsonschema:"its number on the physical function; there where pf is"`
+	VF     *int      `json:"vf,omitempty" jsonschema:"number of the VF on its physical function; present if pf is"`
 	State  string    `json:"state" jsonschema:"active, backup, up, no carrier, down, not enslaved, in host, lost, released or unidentified; the first three carry traffic"`
 	Reason string    `json:"reason,omitempty" jsonschema:"what is wrong with this member"`
-	Since  time.Time `json:"since,omitzero" jsonschema:"when its loss was first seen; missing while it is well"`
+	Since  time.Time `json:"since,omitzero" jsonschema:"when its loss was first detected; missing while nothing is lost"`
 }
 
 // Repair is one that succeeded.
 type Repair struct {
-	Member string    `json:"member,omitempty" jsonschema:"the member that was put back; missing when it was the bond itself"`
-	Cause  string    `json:"cause" jsonschema:"what was seen, in one word"`
+	Member string    `json:"member,omitempty" jsonschema:"the repaired member; missing for the bond itself"`
+	Cause  string    `json:"cause" jsonschema:"cause of the loss, in one word"`
 	At     time.Time `json:"at" jsonschema:"when it was done"`
-	TookMs int64     `json:"tookMs" jsonschema:"milliseconds from when the loss was seen until the bond was whole"`
+	TookMs int64     `json:"tookMs" jsonschema:"milliseconds from the detection of the loss to the end of the repair"`
 }
 
 // Omissions counts what was left out of an entry. Bonds is set in the last entry of a list
