@@ -21,6 +21,7 @@ var (
 	target   = regexp.MustCompile(`(?m)^([a-z][a-z0-9/-]*):.*## `)
 	path     = regexp.MustCompile("`((?:pkg|cmd|test|docs|manifests)/[A-Za-z0-9_./-]+)`")
 	function = regexp.MustCompile("`([a-z]+[A-Z][A-Za-z]*|[A-Z][a-z]+[A-Z][A-Za-z]*)`")
+	quoted   = regexp.MustCompile("`([^`]+)`")
 	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
 )
 
@@ -155,4 +156,46 @@ func TestRecipesAreCurrent(t *testing.T) {
 			t.Errorf("docs/development.md names %s, which is no function", m[1])
 		}
 	}
+}
+
+// TestReasonsAreCurrent: the texts by which the page for operators finds a reason are those of the code.
+func TestReasonsAreCurrent(t *testing.T) {
+	_, table, found := strings.Cut(read(t, filepath.Join(root, "docs/operations.md")), "## Manual recovery")
+	if !found {
+		t.Fatal("docs/operations.md has no section on manual recovery")
+	}
+	table, _, _ = strings.Cut(table, "\n## ")
+	code := production(t)
+	rows := 0
+	for _, row := range strings.Split(table, "\n") {
+		if !strings.HasPrefix(row, "| `") {
+			continue
+		}
+		rows++
+		for _, m := range quoted.FindAllStringSubmatch(strings.Split(row, " | ")[0], -1) {
+			text := strings.TrimSpace(strings.TrimSuffix(m[1], "…"))
+			if !strings.Contains(code, text) {
+				t.Errorf("docs/operations.md has the reason %q, which is not in the code", text)
+			}
+		}
+	}
+	if rows < 10 {
+		t.Errorf("found %d rows only", rows)
+	}
+}
+
+// production is the source of the programs.
+func production(t *testing.T) string {
+	t.Helper()
+	var all strings.Builder
+	err := filepath.WalkDir(filepath.Join(root, "pkg"), func(file string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
+			all.WriteString(read(t, file))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all.String()
 }

@@ -64,3 +64,16 @@ func TestMissingMeaningIsAnError(t *testing.T) {
 		t.Errorf("got error %v, want one that names MemberLost and NoSuchCause", err)
 	}
 }
+
+// TestManualRecoveryIsComplete: operations.md has a row for each cause that needs manual action.
+func TestManualRecoveryIsComplete(t *testing.T) {
+	text, err := os.ReadFile("../../operations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for cause, meaning := range causeMeanings {
+		if strings.Contains(meaning, "Manual action is needed") && !strings.Contains(string(text), "`"+cause+"`") {
+			t.Errorf("docs/operations.md has no row for %s", cause)
+		}
+	}
+}

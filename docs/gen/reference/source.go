@@ -31,7 +31,7 @@ func load() (*source, error) {
 		for _, e := range p.Errors {
 			return nil, fmt.Errorf("%s: %w", p.PkgPath, e)
 		}
-		if strings.HasSuffix(p.PkgPath, "test") || strings.Contains(p.PkgPath, "/internal/") {
+		if strings.HasSuffix(p.PkgPath, "test") || strings.Contains(p.PkgPath, "test/") {
 			continue
 		}
 		s.packages = append(s.packages, p)
