@@ -137,9 +137,12 @@ func (w *walker) checkBond(ctx context.Context, b *walkBond) error {
 		want(member.Name+" name", l.Name, member.Name)
 		want(member.Name+" master", l.Master, o.Index)
 		want(member.Name+" up", l.Up, true)
-		if m.Spec.Options.MACFollowsActive() {
+		switch {
+		case m.Spec.Options.MACFollowsActive():
 			want(member.Name+" MAC", l.MAC, member.MAC)
-		} else {
+		case m.Spec.Options.TradesMACs():
+			want("members with MAC "+string(member.MAC), membersWith(out.Observed, member.MAC), 1)
+		default:
 			want(member.Name+" MAC", l.MAC, o.MAC)
 		}
 		vf, _ := w.fake.VF(member.PCI)
@@ -181,4 +184,13 @@ func (w *walker) checkFiles() error {
 		}
 		return nil
 	})
+}
+
+func membersWith(o bond.Observed, mac bond.MAC) (n int) {
+	for _, m := range o.Members {
+		if m.Link.MAC == mac {
+			n++
+		}
+	}
+	return n
 }

@@ -42,6 +42,9 @@ var walkOptions = []bond.Options{
 	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active", bond.OptPrimary: "net1"},
 	{bond.OptMode: "balance-rr", bond.OptMiimon: "100"},
 	{bond.OptMode: "balance-xor", bond.OptMiimon: "100"},
+	{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
+	{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"},
+	{bond.OptMode: "balance-alb", bond.OptMiimon: "100"},
 }
 
 // walkOp is an operation of a walk.

@@ -3,6 +3,7 @@ package plan_test
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -23,6 +24,7 @@ var allOptions = []bond.Options{
 	{bond.OptMode: "balance-alb", bond.OptMiimon: "100", bond.OptActiveSlave: "net2"},
 	{bond.OptMode: "balance-rr", bond.OptMiimon: "100"},
 	{bond.OptMode: "balance-xor", bond.OptMiimon: "100"},
+	{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"},
 }
 
 // FuzzDiff lets any sequence of faults befall a bond, with planning in between, and holds
@@ -256,6 +258,9 @@ func (s *story) checkWhole(obs *bond.Observed) {
 		}
 		if want := rec.Members[i]; want.QueueID != nil && *want.QueueID != *m.QueueID || want.Rank() != *m.Prio && want.Prio != nil {
 			s.fatalf("%s has queueId %d and prio %d", want.Name, *m.QueueID, *m.Prio)
+		}
+		if rec.Spec.Options.TradesMACs() && slices.ContainsFunc(obs.Members[:i], func(o bond.ObservedMember) bool { return o.Link.MAC == m.Link.MAC }) {
+			s.fatalf("%s has the MAC %s of another member", rec.Members[i].Name, m.Link.MAC)
 		}
 		vf, _ := s.w.VF(rec.Members[i].PCI)
 		if d := rec.Members[i].VF.Settings.Differs(vf.Settings); !d.Empty() {
