@@ -39,8 +39,8 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *he
 	setup := podsetup.New(sandboxes, log)
 	readable := readableRecords(records)
 	engine := reconcile.New(reconcile.Config{
-		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Patience: s.patience,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockPatience: lockWait,
+		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait,
 	})
 	transitions := status.NewTransitionLogger(log)
 	reporter, err := newReporter(s, records.Dir(), setup.NetworkStatus, log)

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-var _ reconcile.LeaseKeeper = (*Client)(nil)
+var _ reconcile.LeaseMaintainer = (*Client)(nil)
 
 // leasePatience is how long the DHCP daemon may take to confirm a lease that it maintains. It answers at once, unless it
 // is renewing the lease.

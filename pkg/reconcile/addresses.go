@@ -11,12 +11,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// takeDownTime is what an IPAM plugin must leave of the caller's time, so that the bond is taken down in any case.
-const takeDownTime = 10 * time.Second
+// teardownTime is what an IPAM plugin must leave of the caller's time, so that the bond is taken down in any case.
+const teardownTime = 10 * time.Second
 
-// maxRefusedAttempts is how often the IPAM plugin's DEL is tried, over about an hour, after its ADD returned an error. With a
+// maxRejectedAttempts is how often the IPAM plugin's DEL is tried, over about an hour, after its ADD returned an error. With a
 // config that the plugin rejects both fail for ever, and a pod that is tried again and again leaves a tombstone each time.
-const maxRefusedAttempts = 10
+const maxRejectedAttempts = 10
 
 // WithAddresses calls do while no other process calls the IPAM plugin for the bond. now is the bond's record, nil if it has
 // none. An IPAM plugin knows an address by container ID and interface only. So a late DEL would release the address of a
@@ -79,7 +79,7 @@ func (e *Engine) releaseAddresses(ctx context.Context, tombstone *bond.Record, f
 // withinTime leaves takeDownTime of the time that ctx has.
 func withinTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	if end, limited := ctx.Deadline(); limited {
-		return context.WithDeadline(ctx, end.Add(-takeDownTime))
+		return context.WithDeadline(ctx, end.Add(-teardownTime))
 	}
 	return context.WithCancel(ctx)
 }
@@ -96,8 +96,8 @@ func (e *Engine) noteIPAM(ctx context.Context, tombstone *bond.Record, ipamErr e
 			r.CNI.IPAMAttempts++
 			r.CNI.IPAMError = ipamErr.Error()
 		}
-		if r.CNI.IPAMRefused && r.CNI.IPAMAttempts >= maxRefusedAttempts {
-			e.logFor(r).Error("the IPAM plugin's DEL is not tried again: its ADD failed, too, so nothing is known to be allocated",
+		if r.CNI.IPAMRefused && r.CNI.IPAMAttempts >= maxRejectedAttempts {
+			e.logFor(r).Error("IPAM DEL not retried: its ADD failed too, so no address is known to be allocated",
 				zap.Int("attempts", r.CNI.IPAMAttempts), zap.Error(ipamErr))
 			r.CNI.IPAMDone = true
 		}

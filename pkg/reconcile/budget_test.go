@@ -12,14 +12,14 @@ import (
 // active member. That is limited per repair, not over all repairs.
 func TestActiveMemberAfterEachRepair(t *testing.T) {
 	rec := &bond.Record{Phase: bond.PhaseReady, Members: []bond.Member{{Name: "net1"}}}
-	mem := newMemories(Patience{}.withDefaults()).of(rec.Key)
+	state := newRepairStates(Timing{}.withDefaults()).of(rec.Key)
 	choice := plan.SetActive{}
 	now := time.Unix(1e9, 0)
 	affordable := func() bool {
-		r := newRepairing(rec)
-		at := mem.unaffordable(r, choice, now)
+		r := newRepairRun(rec)
+		at := state.budgetTime(r, choice, now)
 		if at.IsZero() {
-			mem.charge(r, choice, now)
+			state.charge(r, choice, now)
 		}
 		return at.IsZero()
 	}

@@ -21,7 +21,7 @@ func (e *Engine) markDeleted(k bond.Key, only *bond.Record) {
 		return
 	}
 	if err := e.store.MarkDeleted(rec); err != nil {
-		e.logFor(rec).Warn("the deletion waits for the bond's lock", zap.Error(err))
+		e.logFor(rec).Warn("cannot mark the bond as deleted; DEL waits for its lock", zap.Error(err))
 	}
 }
 
@@ -55,14 +55,14 @@ func (e *Engine) untilDeleted(ctx context.Context, rec *bond.Record) (_ context.
 	return ctx, func() { timer.Stop(); end(nil) }
 }
 
-// leaveToDEL makes the loaded record what a later Load returns.
-func (e *Engine) leaveToDEL(out *Outcome, mem *bondMemory) {
+// yieldToDelete sets the loaded record to what a later Load returns.
+func (e *Engine) yieldToDelete(out *Outcome, state *bondRepairState) {
 	out.Record.Phase, out.Record.Updated = bond.PhaseDeleting, e.now()
 	if out.Observed.Members == nil { // not observed
 		out.Observed.Members = make([]bond.ObservedMember, len(out.Record.Members))
 	}
-	out.Status = statusOf(out.Record, &out.Observed, out.Plan, mem)
-	e.logFor(out.Record).Info("a DEL has begun; the reconcile ends")
+	out.Status = statusOf(out.Record, &out.Observed, out.Plan, state)
+	e.logFor(out.Record).Info("reconcile ended: a DEL has started")
 }
 
 // The times for which the end of a bond waits for a card that is in use, mostly by sriov-cni for another pod.

@@ -158,7 +158,7 @@ func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
 func TestLockedBondOccupiesNoWorker(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	synctest.Test(t, func(t *testing.T) {
-		agent := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now, LockPatience: 20 * time.Millisecond})
+		agent := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now, LockWait: 20 * time.Millisecond})
 		unlock, err := r.store.Lock(t.Context(), r.Record.Key)
 		must(t, err)
 		start := time.Now()

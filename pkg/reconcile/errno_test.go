@@ -13,8 +13,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
-// refusals are what an action can fail with: each class, and errors that package link puts into none.
-var refusals = []error{
+// persistentFailures are what an action can fail with: each class, and errors that package link puts into none.
+var persistentFailures = []error{
 	bond.ErrGone, bond.ErrBusy, bond.ErrStale, bond.ErrUnsupported, bond.ErrInvalid, bond.ErrInUse,
 	unix.EPERM, unix.EINVAL, unix.EIO, unix.EEXIST,
 }
@@ -46,7 +46,7 @@ func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases in
 	t.Helper()
 	want, actions := repaired(t, f, nil, 0)
 	for n := range actions {
-		for i, err := range refusals {
+		for i, err := range persistentFailures {
 			if cases++; (cases+skip)%stride != 0 {
 				continue
 			}

@@ -32,8 +32,8 @@ type budget struct {
 	reported time.Time
 }
 
-// free returns when the next repair may be made; zero: now.
-func (b *budget) free(now time.Time) time.Time {
+// nextFree returns when the next repair may be made; zero: now.
+func (b *budget) nextFree(now time.Time) time.Time {
 	missing := 1 - b.limiter.TokensAt(now)
 	if missing < 1e-3 { // rounding
 		return time.Time{}
@@ -45,59 +45,59 @@ func (b *budget) free(now time.Time) time.Time {
 // host can undo has none: a member that is lost again and again is held back by Patience.Flap. Addresses and routes that went
 // with the bond have one apart from those that were removed by themselves. The active member is chosen again after each
 // repair, whose own budget limits that, too.
-func (r *repairing) budgetOf(a plan.Action) (s subject, limited bool) {
+func (r *repairRun) budgetOf(a plan.Action) (s actionKey, limited bool) {
 	kind, _, _ := strings.Cut(plan.Kind(a), " ")
 	switch a.(type) {
 	case plan.MoveToPod, plan.RestoreVF, plan.Bounce, plan.Announce:
-		return subject{}, false
+		return actionKey{}, false
 	}
 	if plan.Contestable(a) != "" && r.rec.Restoring {
 		kind += " after a loss"
 	}
-	s = subject{member: a.On(), kind: kind}
+	s = actionKey{member: a.On(), kind: kind}
 	if _, follows := a.(plan.SetActive); follows {
 		s.repair = r.rec.Repairs.Count + 1
 	}
 	return s, true
 }
 
-// repairing is one call of converge, in which each budget is charged once, however many rounds it takes.
-type repairing struct {
+// repairRun is one call of converge, in which each budget is charged once, however many rounds it takes.
+type repairRun struct {
 	rec     *bond.Record
 	limited bool // repairs of a bond whose ADD returned; not ADD, and not DEL
-	charged map[subject]bool
-	// free has the members that came back from the host or into the bond: the rest of their way back is not charged. Nor is
+	charged map[actionKey]bool
+	// exempted has the members that came back from the host or into the bond: the rest of their way back is not charged. Nor is
 	// anything after the bond was created (plan.OnBond).
-	free map[int]bool
+	exempted map[int]bool
 }
 
-func newRepairing(rec *bond.Record) *repairing {
-	return &repairing{rec: rec, limited: rec.Phase == bond.PhaseReady, charged: map[subject]bool{}, free: map[int]bool{}}
+func newRepairRun(rec *bond.Record) *repairRun {
+	return &repairRun{rec: rec, limited: rec.Phase == bond.PhaseReady, charged: map[actionKey]bool{}, exempted: map[int]bool{}}
 }
 
 // exempt reports whether an action is not charged.
-func (r *repairing) exempt(s subject) bool {
-	return !r.limited || r.charged[s] || r.free[s.member] || r.free[plan.OnBond]
+func (r *repairRun) exempt(s actionKey) bool {
+	return !r.limited || r.charged[s] || r.exempted[s.member] || r.exempted[plan.OnBond]
 }
 
-// unaffordable returns when an action may be tried for its budget; zero: now. The caller holds b.mu.
-func (b *bondMemory) unaffordable(r *repairing, a plan.Action, now time.Time) time.Time {
+// budgetTime returns when an action may be tried for its budget; zero: now. The caller holds b.mu.
+func (b *bondRepairState) budgetTime(r *repairRun, a plan.Action, now time.Time) time.Time {
 	s, limited := r.budgetOf(a)
 	if !limited || r.exempt(s) || b.budgets[s] == nil {
 		return time.Time{}
 	}
-	return b.budgets[s].free(now)
+	return b.budgets[s].nextFree(now)
 }
 
 // charge counts a repair that was made.
-func (b *bondMemory) charge(r *repairing, a plan.Action, now time.Time) {
+func (b *bondRepairState) charge(r *repairRun, a plan.Action, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s, limited := r.budgetOf(a)
 	exempt := !limited || r.exempt(s)
 	switch a.(type) {
 	case plan.MoveToPod, plan.Enslave, plan.CreateBond:
-		r.free[a.On()] = true
+		r.exempted[a.On()] = true
 	}
 	if exempt {
 		return
@@ -114,11 +114,11 @@ func (b *bondMemory) charge(r *repairing, a plan.Action, now time.Time) {
 }
 
 // fights brings the budgets up to date with what has to wait, and returns the fights that are due for a log line.
-func (b *bondMemory) fights(r *repairing, actions []plan.Action, now time.Time) (begun, lasting []fight, ended []subject) {
+func (b *bondRepairState) fights(r *repairRun, actions []plan.Action, now time.Time) (begun, lasting []fight, ended []actionKey) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range actions {
-		if s, _ := r.budgetOf(a); !b.unaffordable(r, a, now).IsZero() && !b.budgets[s].fighting {
+		if s, _ := r.budgetOf(a); !b.budgetTime(r, a, now).IsZero() && !b.budgets[s].fighting {
 			u := b.budgets[s]
 			u.fighting, u.reported = true, now
 			begun = append(begun, fight{s, u.count})
@@ -142,12 +142,12 @@ func (b *bondMemory) fights(r *repairing, actions []plan.Action, now time.Time) 
 
 // fight is what another writer keeps undoing, and how often it was repaired since the last log line.
 type fight struct {
-	subject
+	actionKey
 	repairs int
 }
 
-// on names what the fight is about.
-func (s subject) on(rec *bond.Record) string {
+// describe names what the fight is about.
+func (s actionKey) describe(rec *bond.Record) string {
 	name := rec.BondName()
 	if s.member != plan.OnBond {
 		name = rec.Members[s.member].Name
@@ -157,7 +157,7 @@ func (s subject) on(rec *bond.Record) string {
 
 // fighting reports whether repairs of a member, or of the bond, are limited. A bond that is deleted again and again takes
 // its members along.
-func (b *bondMemory) fighting(member int) bool {
+func (b *bondRepairState) fighting(member int) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for s, u := range b.budgets {
@@ -170,11 +170,11 @@ func (b *bondMemory) fighting(member int) bool {
 
 // lossLevel is the level of the log line about a loss. What is repaired again and again is not logged each time. A VF that
 // has left the pod is: only the host can cause that.
-func (b *bondMemory) lossLevel(member int, c plan.Code) zapcore.Level {
+func (b *bondRepairState) lossLevel(member int, c plan.Code) zapcore.Level {
 	quiet := c != plan.MemberLost && c != plan.MemberInHost && b.fighting(member)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.part(member).quiet = quiet
+	b.member(member).quiet = quiet
 	if quiet {
 		return zap.DebugLevel
 	}
@@ -182,25 +182,25 @@ func (b *bondMemory) lossLevel(member int, c plan.Code) zapcore.Level {
 }
 
 // repairLevel is the level of the log line about the end of a loss: a reader who saw the loss sees its end.
-func (b *bondMemory) repairLevel(member int) zapcore.Level {
+func (b *bondRepairState) repairLevel(member int) zapcore.Level {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.part(member).quiet {
+	if b.member(member).quiet {
 		return zap.DebugLevel
 	}
 	return zap.InfoLevel
 }
 
 // actionLevel is the level of the log line about a change that was made.
-func (b *bondMemory) actionLevel(member int) zapcore.Level {
+func (b *bondRepairState) actionLevel(member int) zapcore.Level {
 	if b.fighting(member) {
 		return zap.DebugLevel
 	}
 	return zap.InfoLevel
 }
 
-// fought names what is being fought over, sorted.
-func (b *bondMemory) fought(rec *bond.Record) []string {
+// fightNames names what is being fought over, sorted.
+func (b *bondRepairState) fightNames(rec *bond.Record) []string {
 	if b == nil {
 		return nil
 	}
@@ -209,7 +209,7 @@ func (b *bondMemory) fought(rec *bond.Record) []string {
 	var all []string
 	for s, u := range b.budgets {
 		if u.fighting {
-			all = append(all, s.on(rec))
+			all = append(all, s.describe(rec))
 		}
 	}
 	slices.Sort(all)
@@ -217,20 +217,20 @@ func (b *bondMemory) fought(rec *bond.Record) []string {
 }
 
 // logFights writes one line when a fight begins, one per minute while it lasts, and one at its end.
-func (e *Engine) logFights(rec *bond.Record, mem *bondMemory, r *repairing, actions []plan.Action, now time.Time) {
-	begun, lasting, ended := mem.fights(r, actions, now)
+func (e *Engine) logFights(rec *bond.Record, state *bondRepairState, r *repairRun, actions []plan.Action, now time.Time) {
+	begun, lasting, ended := state.fights(r, actions, now)
 	log := e.logFor(rec)
 	for _, f := range append(begun, lasting...) {
-		log.Warn("another writer keeps undoing repairs, which are limited", zap.String("what", f.on(rec)), zap.Int("repairs", f.repairs))
+		log.Warn("repairs limited: another writer keeps undoing them", zap.String("what", f.describe(rec)), zap.Int("repairs", f.repairs))
 	}
 	for _, s := range ended {
-		log.Info("repairs are not undone any more", zap.String("what", s.on(rec)))
+		log.Info("repairs no longer limited", zap.String("what", s.describe(rec)))
 	}
 }
 
 // noteFights keeps in the record what is being fought over, once per begin and end of a fight.
-func (e *Engine) noteFights(rec *bond.Record, mem *bondMemory) error {
-	fights := mem.fought(rec)
+func (e *Engine) noteFights(rec *bond.Record, state *bondRepairState) error {
+	fights := state.fightNames(rec)
 	if rec.Phase != bond.PhaseReady || slices.Equal(fights, rec.Fights) {
 		return nil
 	}

@@ -98,7 +98,7 @@ func (starvedStore) Lock(ctx context.Context, _ bond.Key) (func(), error) {
 // A worker whose time for a bond's lock was over before the first attempt tries again soon, as if another process had it.
 func TestNoTimeForTheLock(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: starvedStore{r.store}, LockPatience: time.Millisecond})
+	e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: starvedStore{r.store}, LockWait: time.Millisecond})
 	if _, err := e.Converge(t.Context(), r.Record.Key); !errors.Is(err, bond.ErrLocked) {
 		t.Errorf("got %v, want ErrLocked", err)
 	}

@@ -59,8 +59,8 @@ func (o *Outcome) lease(rec *bond.Record, obs *bond.Observed, now time.Time) {
 }
 
 const (
-	firstLeaseRetry = 5 * time.Second
-	lastLeaseRetry  = 10 * time.Minute
+	minLeaseRetry = 5 * time.Second
+	maxLeaseRetry = 10 * time.Minute
 )
 
 // ConfirmLease has the IPAM plugin confirm the lease of the record's addresses, or obtain it again for the same
@@ -101,7 +101,7 @@ func (e *Engine) ConfirmLease(ctx context.Context, k bond.Key) error {
 
 // obtainLease returns nil if the lease is maintained and is for the record's addresses.
 func (e *Engine) obtainLease(ctx context.Context, rec *bond.Record) error {
-	leases, ok := e.ipam.(LeaseKeeper)
+	leases, ok := e.ipam.(LeaseMaintainer)
 	if !ok {
 		return fmt.Errorf("bond %s of pod %s: %w: no IPAM that maintains leases", rec.BondName(), rec.Pod, bond.ErrUnsupported)
 	}
@@ -141,11 +141,11 @@ func (e *Engine) noteLease(r *bond.Record, leaseErr error) {
 	if r.Lease != nil {
 		attempts += r.Lease.Attempts
 	}
-	wait := firstLeaseRetry
-	for i := 1; i < attempts && wait < lastLeaseRetry; i++ {
+	wait := minLeaseRetry
+	for i := 1; i < attempts && wait < maxLeaseRetry; i++ {
 		wait *= 2
 	}
-	wait = min(wait, lastLeaseRetry)
+	wait = min(wait, maxLeaseRetry)
 	r.Lease = &bond.Lease{State: bond.LeaseLost, Attempts: attempts, Reason: leaseErr.Error(), Next: e.now().Add(wait).UTC()}
 	e.logFor(r).Error("lease lost", zap.Error(leaseErr), zap.Int("attempt", attempts), zap.Duration("retryAfter", wait))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// observe reads the bond, and who else names the VFs in the host where no file of their plugin shows whose they are.
+// observe reads the bond's state, and other records with the same VFs if no file of their plugin shows their owner.
 func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, error) {
 	kernelCtx, stop := e.untilDeleted(ctx, rec)
 	obs, err := e.kernel.Observe(kernelCtx, rec)
@@ -22,7 +22,7 @@ func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, 
 	var others []*bond.Record
 	listed := false
 	for i := range obs.Members {
-		if !weak(&rec.Members[i], &obs.Members[i]) {
+		if !lacksClaim(&rec.Members[i], &obs.Members[i]) {
 			continue
 		}
 		if !listed {
@@ -33,20 +33,20 @@ func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, 
 			obs.Members[i].OtherRecord = fmt.Sprintf("unknown (%v)", err)
 			continue
 		}
-		obs.Members[i].OtherRecord = e.namedBy(others, rec, rec.Members[i].PCI)
+		obs.Members[i].OtherRecord = e.otherRecord(others, rec, rec.Members[i].PCI)
 	}
 	return obs, nil
 }
 
-// weak: a VF in the host that could be taken without a claim for this pod.
-func weak(m *bond.Member, om *bond.ObservedMember) bool {
+// lacksClaim reports whether a VF in the host would be taken without a claim for this pod.
+func lacksClaim(m *bond.Member, om *bond.ObservedMember) bool {
 	claimed := m.SriovCNI != nil && m.SriovCNI.Claim != ""
 	return m.PCI != "" && om.Place == bond.InHost && !claimed && om.Ownership.MayChange()
 }
 
-// namedBy is another live record that names a PCI function; empty if there is none. A record whose netns is gone
+// otherRecord describes another live record with the PCI function; empty if there is none. A record whose netns is gone
 // does not count: its VFs were returned to the host.
-func (e *Engine) namedBy(others []*bond.Record, rec *bond.Record, pci bond.PCIAddress) string {
+func (e *Engine) otherRecord(others []*bond.Record, rec *bond.Record, pci bond.PCIAddress) string {
 	for _, o := range others {
 		if o.Key == rec.Key || o.Deleted() || o.MemberByPCI(pci) < 0 {
 			continue

@@ -16,17 +16,17 @@ import (
 func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) error {
 	err := e.kernel.Apply(ctx, rec, a)
 	create, ok := a.(plan.CreateBond)
-	if err == nil || !ok || rec.Phase != bond.PhaseReady || !refusal(err) || ctx.Err() != nil || e.deletedMeanwhile(rec) {
+	if err == nil || !ok || rec.Phase != bond.PhaseReady || !isRejection(err) || ctx.Err() != nil || e.deletedMeanwhile(rec) {
 		return err
 	}
 	if e.kernel.Apply(ctx, rec, create.ModeOnly()) != nil {
 		return err
 	}
-	e.logFor(rec).Warn("the kernel refused the bond with all its options; it was made with its mode alone, and they are set one by one", zap.Error(err))
+	e.logFor(rec).Warn("kernel rejected the bond's options; bond recreated with its mode only", zap.Error(err))
 	return nil
 }
 
-// refusal reports whether an error says that the kernel will not do what it was asked for, at least not now.
-func refusal(err error) bool {
+// isRejection reports whether an error says that the kernel will not do what it was asked for, at least not now.
+func isRejection(err error) bool {
 	return !errors.Is(err, bond.ErrBusy) && !errors.Is(err, bond.ErrStale) && !errors.Is(err, bond.ErrGone)
 }

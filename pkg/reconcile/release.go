@@ -48,7 +48,7 @@ func (e *Engine) Delete(ctx context.Context, k bond.Key) error {
 	if left == nil || left.CNI.IPAMAttempts < maxIPAMAttempts {
 		return err
 	}
-	e.logFor(left).Warn("the addresses remain allocated; DEL succeeds, and the agent tries again", zap.Int("attempts", left.CNI.IPAMAttempts), zap.Error(err))
+	e.logFor(left).Warn("addresses remain allocated; DEL succeeds, the agent retries", zap.Int("attempts", left.CNI.IPAMAttempts), zap.Error(err))
 	return nil
 }
 
@@ -68,13 +68,13 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 	if err != nil {
 		return nil, fmt.Errorf("put a tombstone on bond %s: %w", k, err)
 	}
-	// IPAM runs without the bond's lock: DHCP may take seconds. What it refuses does not keep the
-	// bond up, only the record.
+	// IPAM runs without the bond's lock: DHCP may take seconds. If it fails the bond is
+	// removed, but not the record.
 	var ipamErr error
 	if !mode.forDEL || rec.CNI.IPAMAttempts < maxIPAMAttempts {
 		ipamErr = e.releaseAddresses(ctx, rec, mode.forDEL)
 	}
-	err = whenFree(ctx, func() error { left, err = e.takeDown(ctx, rec); return err })
+	err = whenFree(ctx, func() error { left, err = e.teardown(ctx, rec); return err })
 	if err != nil {
 		return nil, errors.Join(err, ipamErr)
 	}
@@ -87,9 +87,9 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 	return left, ipamErr
 }
 
-// takeDown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched. While the
+// teardown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched. While the
 // addresses may be allocated the record remains, and is returned.
-func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record) (left *bond.Record, err error) {
+func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bond.Record, err error) {
 	k := tombstone.Key
 	unlock, err := e.store.Lock(ctx, k)
 	if err != nil {
@@ -98,7 +98,7 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record) (left *bo
 	defer unlock()
 	rec, err := e.store.Load(k)
 	if errors.Is(err, bond.ErrNotFound) {
-		return nil, nil // the other side was quicker
+		return nil, nil // another process was faster
 	}
 	if err != nil {
 		return nil, err
@@ -106,7 +106,7 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record) (left *bo
 	if !rec.SameAdd(tombstone) {
 		return nil, nil
 	}
-	e.memories.forget(k) // an end waits for no hold
+	e.states.forget(k) // a release does not wait for pauses
 	out, err := e.converge(ctx, rec, tombstone.Releases <= 1)
 	if err == nil && len(out.Plan.Actions) > 0 { // held back, because the links kept changing under the plan
 		err = fmt.Errorf("bond %s of pod %s: %w: not taken down yet: %v", rec.BondName(), rec.Pod, bond.ErrBusy, out.Plan.Actions)
@@ -115,18 +115,18 @@ func (e *Engine) takeDown(ctx context.Context, tombstone *bond.Record) (left *bo
 		return nil, err
 	}
 	if err != nil {
-		e.logFor(rec).Error("a member was not given back as it was", zap.Error(err))
+		e.logFor(rec).Error("member not returned with its original settings", zap.Error(err))
 	}
 	for _, f := range out.Plan.Findings {
 		if f.Code == plan.NotProven {
-			e.logFor(rec).Warn("a link of the host was not given back", zap.String("found", f.Text))
+			e.logFor(rec).Warn("host link not returned", zap.String("found", f.Text))
 		}
 	}
 	if e.ipam != nil && !rec.CNI.IPAMDone {
 		e.noteReturned(rec)
 		return rec, nil
 	}
-	e.memories.forget(k)
+	e.states.forget(k)
 	return nil, e.store.Remove(k)
 }
 
@@ -138,7 +138,7 @@ func (e *Engine) noteReturned(tombstone *bond.Record) {
 	}
 	tombstone.Returned = true
 	if err := e.store.Save(tombstone); err != nil {
-		e.logFor(tombstone).Warn("it cannot be noted that the members are given back", zap.Error(err))
+		e.logFor(tombstone).Warn("cannot record that the members are returned", zap.Error(err))
 	}
 }
 

@@ -13,22 +13,22 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
-// subject is what fails and is retried by itself: one kind of action on one member or on the bond.
-type subject struct {
+// actionKey is what fails and is retried by itself: one kind of action on one member or on the bond.
+type actionKey struct {
 	member int
 	kind   string
 	repair int // which repair of the bond it follows; 0 where that makes no difference
 }
 
-func subjectOf(a plan.Action) subject { return subject{member: a.On(), kind: plan.Kind(a)} }
+func keyOf(a plan.Action) actionKey { return actionKey{member: a.On(), kind: plan.Kind(a)} }
 
-// tryMemory is what is remembered of a kind of action that failed.
-type tryMemory struct {
-	failures  int // in a row
-	stales    int // plans overtaken, in a row
-	holdUntil time.Time
-	last      time.Time // when it last failed
-	err       error
+// retryState is the state of an action that failed.
+type retryState struct {
+	failures    int // in a row
+	staleInARow int // plans overtaken, in a row
+	retryAt     time.Time
+	last        time.Time // when it last failed
+	err         error
 }
 
 // The bounds of the wait for a card: one that is in use by another process or worker, and one that cannot do it now.
@@ -37,81 +37,81 @@ const (
 	maxBusyRetry  = 2 * time.Second
 )
 
-func (b *bondMemory) try(a plan.Action) *tryMemory {
-	s := subjectOf(a)
-	t := b.tries[s]
+func (b *bondRepairState) retry(a plan.Action) *retryState {
+	s := keyOf(a)
+	t := b.retries[s]
 	if t == nil {
-		t = &tryMemory{}
-		b.tries[s] = t
+		t = &retryState{}
+		b.retries[s] = t
 	}
 	return t
 }
 
-// heldUntil is when an action may be tried: not while its member is held back, and not before its own retry and budget.
-func (b *bondMemory) heldUntil(r *repairing, a plan.Action, now time.Time) time.Time {
-	hold := b.part(a.On()).holdUntil
-	if at := b.unaffordable(r, a, now); at.After(hold) {
+// retryTime returns when an action may be tried: when its member is not held back, after its own pause, and within its budget.
+func (b *bondRepairState) retryTime(r *repairRun, a plan.Action, now time.Time) time.Time {
+	hold := b.member(a.On()).retryAt
+	if at := b.budgetTime(r, a, now); at.After(hold) {
 		hold = at
 	}
-	if t := b.tries[subjectOf(a)]; t != nil && t.holdUntil.After(hold) {
-		return t.holdUntil
+	if t := b.retries[keyOf(a)]; t != nil && t.retryAt.After(hold) {
+		return t.retryAt
 	}
 	return hold
 }
 
-// due are the actions that need not wait, nor depend on one that has to.
-func (b *bondMemory) due(r *repairing, actions []plan.Action, now time.Time) []plan.Action {
+// ready returns the actions that need not wait, nor depend on one that has to.
+func (b *bondRepairState) ready(r *repairRun, actions []plan.Action, now time.Time) []plan.Action {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for s, t := range b.tries { // what has not been planned for long is forgotten
-		if now.Sub(t.last) > 2*b.patience.LastRetry {
-			delete(b.tries, s)
+	for s, t := range b.retries { // old ones are removed
+		if now.Sub(t.last) > 2*b.timing.MaxBackoff {
+			delete(b.retries, s)
 		}
 	}
-	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.heldUntil(r, a, now)) })
+	return plan.Unblocked(actions, func(a plan.Action) bool { return now.Before(b.retryTime(r, a, now)) })
 }
 
-// applied notes that an action was reported as done; confirm finds out whether it was. afterLoss: the bond was lost or
+// applied records that an action was reported as done; confirm checks it. afterLoss: the bond was lost or
 // down, which takes its addresses and routes, so no other writer insists on anything.
-func (b *bondMemory) applied(a plan.Action, afterLoss bool, now time.Time) {
+func (b *bondRepairState) applied(a plan.Action, afterLoss bool, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if setting := plan.Contestable(a); setting != "" && !afterLoss {
 		b.restored[setting] = append(lastMinute(b.restored[setting], now), now)
 	}
 	if _, ok := a.(plan.Bounce); ok {
-		// It gets as long again to help: a driver needs a moment, and no person is called for that.
-		p := b.part(a.On())
-		p.bounced, p.deafSince = true, time.Time{}
+		// It gets as long again to help: a driver needs some time.
+		p := b.member(a.On())
+		p.bounced, p.noCarrierSince = true, time.Time{}
 	}
 }
 
-// failed notes that an action failed, and returns how long its kind is left alone.
-func (b *bondMemory) failed(a plan.Action, err error, now time.Time) time.Duration {
+// failed notes that an action failed, and returns how long its kind is not tried.
+func (b *bondRepairState) failed(a plan.Action, err error, now time.Time) time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := b.try(a)
+	t := b.retry(a)
 	t.failures++
 	t.err, t.last = err, now
-	wait := b.patience.backoff(t.failures)
+	wait := b.timing.backoff(t.failures)
 	switch {
 	case errors.Is(err, bond.ErrInUse):
 		wait = min(wait, maxInUseRetry)
 	case errors.Is(err, bond.ErrBusy):
 		wait = min(wait, maxBusyRetry)
 	}
-	t.holdUntil = now.Add(wait)
+	t.retryAt = now.Add(wait)
 	return wait
 }
 
 // failureLevel is the level of the log line about a failure. Failures in a row are logged when their number has doubled.
-func (b *bondMemory) failureLevel(a plan.Action, err error) zapcore.Level {
+func (b *bondRepairState) failureLevel(a plan.Action, err error) zapcore.Level {
 	if errors.Is(err, bond.ErrInUse) { // that a card is in use is no failure worth a warning
 		return zap.DebugLevel
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if n := b.try(a).failures; n&(n-1) != 0 {
+	if n := b.retry(a).failures; n&(n-1) != 0 {
 		return zap.DebugLevel
 	}
 	return zap.WarnLevel
@@ -119,10 +119,10 @@ func (b *bondMemory) failureLevel(a plan.Action, err error) zapcore.Level {
 
 // confirm compares the actions that were reported as done with the plan that was made after them, and returns the errors of
 // those that are planned again. They count as failed, and not as restored: no other writer need be there.
-func (b *bondMemory) confirm(done []plan.Action, p *plan.Plan, now time.Time) []*ineffective {
+func (b *bondRepairState) confirm(done []plan.Action, p *plan.Plan, now time.Time) []*ineffective {
 	var failed []*ineffective
 	for _, a := range done {
-		i := slices.IndexFunc(p.Actions, func(again plan.Action) bool { return subjectOf(again) == subjectOf(a) && again.String() == a.String() })
+		i := slices.IndexFunc(p.Actions, func(again plan.Action) bool { return keyOf(again) == keyOf(a) && again.String() == a.String() })
 		if i < 0 || plan.Kind(a) == announceKind {
 			b.succeeded(a)
 			continue
@@ -149,67 +149,67 @@ func (e *ineffective) Error() string {
 }
 
 // succeeded ends the back-off of an action's own kind.
-func (b *bondMemory) succeeded(a plan.Action) {
+func (b *bondRepairState) succeeded(a plan.Action) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	delete(b.tries, subjectOf(a))
+	delete(b.retries, keyOf(a))
 }
 
 // unrestored takes back that a setting was restored, and reports whether it is the first time in a row.
-func (b *bondMemory) unrestored(a plan.Action) bool {
+func (b *bondRepairState) unrestored(a plan.Action) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if all := b.restored[plan.Contestable(a)]; len(all) > 0 {
 		b.restored[plan.Contestable(a)] = all[:len(all)-1]
 	}
-	return b.try(a).failures == 1
+	return b.retry(a).failures == 1
 }
 
 // staleTries is how often in a row a plan may be overtaken without being counted as failed.
 const staleTries = 2
 
-// overtaken notes a plan that was stale, and reports whether it counts as failed. Once is normal; over and over means a link
+// staleAgain notes a plan that was stale, and reports whether it counts as failed. Once is normal; over and over means a link
 // that flickers, or a pod that keeps something in the way, such as another link's name.
-func (b *bondMemory) overtaken(a plan.Action, now time.Time) (failed bool) {
+func (b *bondRepairState) staleAgain(a plan.Action, now time.Time) (failed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := b.try(a)
+	t := b.retry(a)
 	t.last = now
-	t.stales++
-	return t.stales > staleTries
+	t.staleInARow++
+	return t.staleInARow > staleTries
 }
 
-// refusals is how often in a row, over some three seconds, an action may be refused, and not as busy,
+// persistentFailures is how often in a row, over some three seconds, an action may be refused, and not as busy,
 // before a person is called.
-const refusals = 5
+const persistentFailures = 5
 
-// refused reports whether the kernel refuses an action, and time alone will not change that.
-func (b *bondMemory) refused(a plan.Action) bool {
+// persistentError reports whether the kernel refuses an action, and time alone will not change that.
+func (b *bondRepairState) persistentError(a plan.Action) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	t := b.tries[subjectOf(a)]
-	return t != nil && t.failures >= refusals && !errors.Is(t.err, bond.ErrBusy)
+	t := b.retries[keyOf(a)]
+	return t != nil && t.failures >= persistentFailures && !errors.Is(t.err, bond.ErrBusy)
 }
 
-// allRefused reports whether nothing of the plan can be done until a user does something. Retries continue.
-func (b *bondMemory) allRefused(actions []plan.Action) bool {
-	return b != nil && len(plan.Unblocked(actions, b.refused)) == 0
+// allBlocked reports whether nothing of the plan can be done until a user does something. Retries continue.
+func (b *bondRepairState) allBlocked(actions []plan.Action) bool {
+	return b != nil && len(plan.Unblocked(actions, b.persistentError)) == 0
 }
 
-// trouble is the error that keeps member i, or the bond, from being repaired as planned; empty if none is known.
-func (b *bondMemory) trouble(actions []plan.Action, i int) string {
+// lastError is the error that keeps member i, or the bond, from being repaired as planned; empty if none is known.
+func (b *bondRepairState) lastError(actions []plan.Action, i int) string {
 	if b == nil {
 		return ""
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range actions {
-		if t := b.tries[subjectOf(a)]; a.On() == i && t != nil && t.err != nil {
+		if t := b.retries[keyOf(a)]; a.On() == i && t != nil && t.err != nil {
 			return t.err.Error()
 		}
 	}
-	if p := b.part(i); p.flaps > 1 {
-		return "it keeps being lost again right after its return and is held back until " + p.holdUntil.UTC().Format(time.TimeOnly) + " UTC"
+	if p := b.member(i); p.flaps > 1 {
+		return "it keeps being lost again right after its return and is held back until " + p.retryAt.UTC().Format(time.TimeOnly) + " UTC"
 	}
 	return ""
 }

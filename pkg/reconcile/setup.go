@@ -32,9 +32,9 @@ func (e *Engine) setupEvidence(rec *bond.Record, now time.Time) string {
 		return evidence
 	case known:
 		return ""
-	case now.Sub(s.Returned) >= e.memories.patience.SetupTimeout:
+	case now.Sub(s.Returned) >= e.states.timing.SetupTimeout:
 		return bond.EvidenceTimeout
-	case now.Sub(last) >= e.memories.patience.SetupQuiet:
+	case now.Sub(last) >= e.states.timing.SetupQuiet:
 		return bond.EvidenceQuiet
 	}
 	return ""
@@ -75,14 +75,14 @@ func setupRetry(rec *bond.Record, now time.Time) time.Duration {
 
 // adoptContested gives in to another writer that changed a requested setting back three times within a minute: its
 // value becomes the desired one. It reports whether the record changed.
-func (e *Engine) adoptContested(rec *bond.Record, obs *bond.Observed, actions []plan.Action, mem *bondMemory, now time.Time) bool {
+func (e *Engine) adoptContested(rec *bond.Record, obs *bond.Observed, actions []plan.Action, state *bondRepairState, now time.Time) bool {
 	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil {
 		return false
 	}
 	changed := false
 	for _, a := range actions {
 		setting := plan.Contestable(a)
-		if setting == "" || !mem.contested(setting, now) {
+		if setting == "" || !state.contested(setting, now) {
 			continue
 		}
 		c := bond.Contest{Setting: setting, Adopted: plan.Adopt(rec, obs, a), At: now}

@@ -13,21 +13,21 @@ import (
 // maxReasons bounds the text of a status however much is wrong.
 const maxReasons = 4
 
-// statusOf says how the bond stands. mem may be nil: then nothing is known of failed repairs.
-func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory) bond.Status {
+// statusOf returns the bond's status. mem may be nil: then nothing is known of failed repairs.
+func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, state *bondRepairState) bond.Status {
 	s := bond.Status{
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
 		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
-		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(obs, p, mem),
+		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(obs, p, state),
 	}
 	for _, c := range rec.Contested {
 		s.Warnings = append(s.Warnings, c.String())
 	}
 	s.Contested = len(rec.Contested)
 	fights := rec.Fights
-	if mem != nil {
-		fights = mem.fought(rec)
+	if state != nil {
+		fights = state.fightNames(rec)
 	}
 	for _, what := range fights {
 		s.Fighting++
@@ -50,11 +50,11 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory
 		}
 		s.Members = append(s.Members, m)
 	}
-	s.State = stateOf(rec, obs, p, carrying, mem)
+	s.State = stateOf(rec, obs, p, carrying, state)
 	return s
 }
 
-// releaseReason says why a tombstone remains.
+// releaseReason is the reason why a tombstone remains.
 func releaseReason(rec *bond.Record, reason string) string {
 	text := fmt.Sprintf("the addresses remain allocated: attempt %d failed at %s UTC and is repeated with pauses of up to %s: %s",
 		rec.CNI.IPAMAttempts, rec.Updated.UTC().Format(time.DateTime), maxReleasePause, rec.CNI.IPAMError)
@@ -64,13 +64,13 @@ func releaseReason(rec *bond.Record, reason string) string {
 	return text + "; " + reason
 }
 
-func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, mem *bondMemory) bond.State {
+func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, state *bondRepairState) bond.State {
 	switch {
 	case rec.Deleted():
 		return bond.StateDeleting
 	case !obs.SandboxAlive:
 		return bond.StateDown
-	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && mem.allRefused(p.Actions):
+	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && state.allBlocked(p.Actions):
 		return bond.StateStuck
 	case p.Verdict == plan.Act, rec.WithoutLease():
 		return bond.StateRepairing
@@ -91,9 +91,9 @@ func finds(p plan.Plan, code plan.Code) bool {
 
 // reasonOf joins the findings. That addresses and routes are read later is not among them if there are others: it may be so in
 // one of two reconciles, and each change of the reason is logged and reported to the pod.
-func reasonOf(obs *bond.Observed, p plan.Plan, mem *bondMemory) string {
+func reasonOf(obs *bond.Observed, p plan.Plan, state *bondRepairState) string {
 	var reasons []string
-	told := map[int]bool{}
+	reported := map[int]bool{}
 	for _, f := range p.Findings {
 		if f.Code == plan.Unread && obs.Bond.ReadLater && len(p.Findings) > 1 {
 			continue
@@ -103,9 +103,9 @@ func reasonOf(obs *bond.Observed, p plan.Plan, mem *bondMemory) string {
 			break
 		}
 		text := f.Text
-		if why := mem.trouble(p.Actions, f.Member); why != "" && !told[f.Member] {
-			told[f.Member] = true
-			text += ": " + why
+		if err := state.lastError(p.Actions, f.Member); err != "" && !reported[f.Member] {
+			reported[f.Member] = true
+			text += ": " + err
 		}
 		reasons = append(reasons, text)
 	}

@@ -167,7 +167,7 @@ func (s *scene) fought() error {
 		case "applied":
 			kind, _, _ := strings.Cut(l.Action, " (")
 			applied[kind]++
-		case "another writer keeps undoing repairs, which are limited":
+		case "repairs limited: another writer keeps undoing them":
 			reports[l.What]++
 		}
 	}

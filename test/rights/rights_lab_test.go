@@ -96,7 +96,7 @@ var without = []lacking{
 	{"NET_BROADCAST", "this needs CAP_NET_BROADCAST", capability("NET_BROADCAST")},
 	{"SYS_ADMIN", "enter network namespace", capability("SYS_ADMIN")},
 	{"NET_ADMIN", "operation not permitted", capability("NET_ADMIN")},
-	{"NET_RAW", "neighbours not told", capability("NET_RAW")},
+	{"NET_RAW", "cannot announce addresses to neighbours", capability("NET_RAW")},
 	{"volume netns", "netns /run/netns/bondpod1 is gone", volume("netns")},
 	{"volume sysctl-net", "directory of the sysctls", volume("sysctl-net")},
 	{"volume sysctl-net, named", "disable_ipv6: read-only file system", func(c *corev1.Container) { c.Env = nil }},

@@ -10,10 +10,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
-// book keeps the record's own account of the bond: its ifindex, what is missing since
+// recordHistory keeps the record's own account of the bond: its ifindex, what is missing since
 // when, what was repaired, and whether it has settled. It saves only what changed (changed: the caller did so), so
 // that looking at a healthy bond writes nothing.
-func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bondMemory, changed bool) error {
+func (e *Engine) recordHistory(rec *bond.Record, obs *bond.Observed, p plan.Plan, state *bondRepairState, changed bool) error {
 	if rec.Deleted() || !obs.SandboxAlive {
 		return nil
 	}
@@ -27,8 +27,8 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 		changed = true
 	}
 	losses := lossesOf(rec, p)
-	changed = e.open(rec, losses, mem, now) || changed
-	changed = e.close(rec, losses, mem, now) || changed
+	changed = e.openLosses(rec, losses, state, now) || changed
+	changed = e.closeLosses(rec, losses, state, now) || changed
 	if !rec.Settled && settled(rec, obs, p) {
 		rec.Settled, changed = true, true
 		delete(rec.Spec.Options, bond.OptActiveSlave) // a wish for the first moment, which has passed
@@ -42,9 +42,8 @@ func (e *Engine) book(rec *bond.Record, obs *bond.Observed, p plan.Plan, mem *bo
 	return nil
 }
 
-// isLoss says which findings are something that was lost and is put back. A missing
-// carrier keeps a loss open and opens none, unless it is answered by a bounce: the cable
-// is not ours.
+// isLoss reports whether a finding is a loss that is repaired. A missing carrier keeps a loss open but opens none, unless the
+// plan is to bounce the member: the cause may be the cable.
 func isLoss(c plan.Code) bool {
 	switch c {
 	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown, plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged, plan.NotRestored:
@@ -53,8 +52,8 @@ func isLoss(c plan.Code) bool {
 	return false
 }
 
-// unsettles says which losses may cost the bond its recorded MAC: those that make it
-// choose another active member, and are not a failover for want of carrier.
+// unsettles reports whether after a loss the bond may have lost its recorded MAC: losses after which another member is
+// active, except a failover.
 func unsettles(c plan.Code) bool {
 	switch c {
 	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.LinkDown, plan.NoCarrier, plan.MTUDiffers:
@@ -68,47 +67,47 @@ func flaps(c plan.Code) bool {
 	return c == plan.MemberLost || c == plan.MemberInHost || c == plan.NoCarrier
 }
 
-// part is one of the places where something can be missing.
-type part struct {
-	code   plan.Code // the first loss; empty when there is none
+// lossState summarises the findings of a member or of the bond.
+type lossState struct {
+	code   plan.Code // the first loss; empty if there is none
 	text   string
 	broken bool // anything is wrong, a missing carrier included
 }
 
-// lossesOf sums the plan's findings up, by the member's name; the bond's own under "".
-func lossesOf(rec *bond.Record, p plan.Plan) map[string]part {
-	parts := map[string]part{}
+// lossesOf summarises the plan's findings by member name; the bond's have the name "".
+func lossesOf(rec *bond.Record, p plan.Plan) map[string]lossState {
+	states := map[string]lossState{}
 	for _, f := range p.Findings {
-		name := partName(rec, f.Member)
-		s := parts[name]
+		name := subjectName(rec, f.Member)
+		s := states[name]
 		s.broken = s.broken || f.Code != plan.Stranger && f.Code != plan.OwnerUnreadable
 		if s.code == "" && isLoss(f.Code) {
 			s.code, s.text = f.Code, f.Text
 		}
-		parts[name] = s
+		states[name] = s
 	}
 	for _, a := range p.Actions {
 		if b, ok := a.(plan.Bounce); ok {
-			parts[partName(rec, b.On())] = part{code: plan.NoCarrier, text: b.String(), broken: true}
+			states[subjectName(rec, b.On())] = lossState{code: plan.NoCarrier, text: b.String(), broken: true}
 		}
 	}
-	return parts
+	return states
 }
 
-func partName(rec *bond.Record, member int) string {
+func subjectName(rec *bond.Record, member int) string {
 	if member == plan.OnBond {
 		return ""
 	}
 	return rec.Members[member].Name
 }
 
-func (e *Engine) open(rec *bond.Record, losses map[string]part, mem *bondMemory, now time.Time) bool {
+func (e *Engine) openLosses(rec *bond.Record, losses map[string]lossState, state *bondRepairState, now time.Time) bool {
 	if rec.Phase != bond.PhaseReady {
-		return false // being made is not being repaired
+		return false // it is still being made
 	}
 	changed := false
 	for i := plan.OnBond; i < len(rec.Members); i++ {
-		name := partName(rec, i)
+		name := subjectName(rec, i)
 		s := losses[name]
 		if _, known := rec.Repairs.Open[name]; known || s.code == "" {
 			continue
@@ -121,18 +120,18 @@ func (e *Engine) open(rec *bond.Record, losses map[string]part, mem *bondMemory,
 			rec.Settled = false
 		}
 		if flaps(s.code) {
-			mem.lost(i, now)
+			state.lost(i, now)
 		}
 		changed = true
-		e.logFor(rec).Log(mem.lossLevel(i, s.code), "loss", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
+		e.logFor(rec).Log(state.lossLevel(i, s.code), "loss", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
 	}
 	return changed
 }
 
-func (e *Engine) close(rec *bond.Record, losses map[string]part, mem *bondMemory, now time.Time) bool {
+func (e *Engine) closeLosses(rec *bond.Record, losses map[string]lossState, state *bondRepairState, now time.Time) bool {
 	changed := false
 	for i := plan.OnBond; i < len(rec.Members); i++ {
-		name := partName(rec, i)
+		name := subjectName(rec, i)
 		loss, open := rec.Repairs.Open[name]
 		if !open || losses[name].broken {
 			continue
@@ -141,14 +140,14 @@ func (e *Engine) close(rec *bond.Record, losses map[string]part, mem *bondMemory
 		rec.Repairs.Count++
 		took := now.Sub(loss.Since)
 		rec.Repairs.Last = &bond.Repair{Member: name, Cause: loss.Cause, At: now, Took: took.Milliseconds()}
-		mem.returned(i, now)
+		state.returned(i, now)
 		changed = true
-		e.logFor(rec).Log(mem.repairLevel(i), "repaired", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
+		e.logFor(rec).Log(state.repairLevel(i), "repaired", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
 	}
 	return changed
 }
 
-// settled: every member is in and carries, and nothing is left to put back.
+// settled reports whether every member is in the bond and carries, and nothing is left to repair.
 func settled(rec *bond.Record, obs *bond.Observed, p plan.Plan) bool {
 	if obs.Bond == nil || len(rec.Repairs.Open) > 0 {
 		return false
