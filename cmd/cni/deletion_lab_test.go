@@ -10,8 +10,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // slowKernel is the real kernel whose first change takes until it is released, as with a driver that does not respond.

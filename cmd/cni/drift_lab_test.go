@@ -7,8 +7,8 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // TestOptionDrift changes every option of a bond by hand, in every mode: those that the kernel takes

@@ -14,8 +14,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // errOvertaken: a DEL of this bond came while its ADD ran. It wins.

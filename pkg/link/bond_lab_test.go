@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // inIP are the names that ip gives to options in its JSON, for those that it shows in every mode.

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 func (g *rig) search(inHost bool, names ...string) bond.Search {

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 func TestMoveToPod(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // rig is a kernel whose host and pod are both netns made for the test.

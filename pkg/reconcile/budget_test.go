@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // TestActiveMemberAfterEachRepair: a VF has its carrier some time after it was set up, so a reconcile of its own makes it the

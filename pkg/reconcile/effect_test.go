@@ -14,8 +14,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // TestAddressWithAnotherPrefixLength: a link has an IPv6 address once, so the one with another length is replaced.

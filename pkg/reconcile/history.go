@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // recordHistory keeps the record's own account of the bond: its ifindex, what is missing since

@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
 )
 
 // tenant is what the PF keeps for the next pod that gets the VF.

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // Kernel observes and changes links. Implementations are safe for concurrent use with different records.

@@ -7,7 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // applyOne makes one change. A bond that is made again and that the kernel refuses is made with its mode alone, for the kernel

@@ -6,7 +6,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // SetupEvidence says, from memory, whether the set-up of a record's pod is complete: evidence is one of the

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // maxReasons bounds the text of a status however much is wrong.

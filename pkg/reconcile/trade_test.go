@@ -11,7 +11,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // TestMACsAreTradedAmongMembers: where members trade MACs on a failover, they have the recorded ones after every loss, in whatever

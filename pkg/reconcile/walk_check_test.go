@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // rest ends all faults, lets the runtime finish its DELs, and compares the node with the model.

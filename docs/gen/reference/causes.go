@@ -10,7 +10,7 @@ import (
 // causes are the codes of findings, in the order of the code.
 func (s *source) causes() (all []string) {
 	for _, p := range s.packages {
-		if p.PkgPath != module+"/pkg/reconcile/plan" {
+		if p.PkgPath != module+"/pkg/plan" {
 			continue
 		}
 		for _, file := range p.Syntax {

@@ -7,7 +7,7 @@ import (
 	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // addAddress keeps IPv4 before IPv6, as the kernel lists them.

@@ -6,7 +6,7 @@ import (
 	"net/netip"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // Apply makes one change, after checking that the action's links are still those that it

@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 var walkCases = []contractCase{

@@ -5,7 +5,7 @@ import (
 	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // FailApply lets the n-th Apply from now on (1 is the next) fail with err, changing nothing.

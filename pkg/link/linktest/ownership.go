@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 const fakeClaims = "/var/lib/cni/sriov/pci/"

@@ -5,7 +5,7 @@ import (
 	"fmt"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // setSettings does what RTM_SETLINK and a write to each sysctl's file do.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // txQueues is what a bond has where the module was not told otherwise (BOND_DEFAULT_TX_QUEUES).

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // caseHints is the section "hints": what the engine knows and the planner cannot see.

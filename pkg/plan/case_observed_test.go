@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // caseObserved is the section "observed". What it leaves out is as in a healthy bond of the case's record.

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/tools/txtar"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected sections of testdata/*/*.txtar")
@@ -39,7 +39,7 @@ func TestCases(t *testing.T) {
 			switch {
 			case bytes.Equal(got, want):
 			case !*update:
-				t.Errorf("wanted (-) and got (+); go test ./pkg/reconcile/plan -update accepts it:\n%s", cmp.Diff(lines(want), lines(got)))
+				t.Errorf("wanted (-) and got (+); go test ./pkg/plan -update accepts it:\n%s", cmp.Diff(lines(want), lines(got)))
 			default:
 				err = os.WriteFile(file, got, 0o600)
 			}
