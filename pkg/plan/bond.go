@@ -12,7 +12,7 @@ func (b *builder) bondSettings() {
 	if spec.Options.OneMAC() && !b.macUnknown && spec.MAC != "" && o.MAC != spec.MAC {
 		b.find(OnBond, SettingsChanged, "the bond has MAC %s, not %s", o.MAC, spec.MAC)
 		b.do(SetMAC{Member: OnBond, Link: b.bondRef(), MAC: spec.MAC})
-		b.announce = true
+		b.announceLater()
 	}
 	if b.follow() && !b.macUnknown && o.HasMembers && spec.MAC != "" && o.MAC != spec.MAC {
 		// Somebody set a MAC on the empty bond: the kernel took note of that and of no address.

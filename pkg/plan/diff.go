@@ -43,16 +43,33 @@ type builder struct {
 	macUnknown bool
 	// announce: the neighbours must be told, because an address or MAC of the bond changes.
 	announce bool
+	// announceCause is the finding that the first such change follows from.
+	announceCause int
 	// assignedMACs are those that this plan gives to members.
 	assignedMACs map[bond.MAC]bool
 }
 
-func (b *builder) do(a Action) {
-	cause := len(b.plan.Findings) - 1
-	for cause >= 0 && b.plan.Findings[cause].Member != a.On() {
-		cause--
-	}
+// do adds an action that follows from the last finding of the same member.
+func (b *builder) do(a Action) { b.doBecause(b.lastFinding(a.On()), a) }
+
+func (b *builder) doBecause(cause int, a Action) {
 	b.plan.Actions, b.plan.causes = append(b.plan.Actions, a), append(b.plan.causes, cause)
+}
+
+// lastFinding is the index of the last finding of a member; -1 if it has none.
+func (b *builder) lastFinding(member int) int {
+	last := len(b.plan.Findings) - 1
+	for last >= 0 && b.plan.Findings[last].Member != member {
+		last--
+	}
+	return last
+}
+
+// announceLater has the addresses announced after the change that was added last.
+func (b *builder) announceLater() {
+	if !b.announce {
+		b.announce, b.announceCause = true, b.lastFinding(OnBond)
+	}
 }
 
 func (b *builder) find(member int, code Code, format string, args ...any) {

@@ -12,11 +12,6 @@ func (b *builder) lease() {
 	if !b.rec.WithoutLease() {
 		return
 	}
-	for _, a := range b.rec.Addresses {
-		if slices.Contains(b.obs.Bond.Addresses, a.Prefix) {
-			b.do(DelAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix})
-		}
-	}
 	l := b.rec.Lease
 	switch {
 	case l.State == bond.LeaseUnconfirmed:
@@ -25,5 +20,10 @@ func (b *builder) lease() {
 		b.wait(OnBond, LeaseUnconfirmed, "the bond gets its address when the DHCP daemon has acquired the lease again: %s", l.Reason)
 	default:
 		b.find(OnBond, LeaseLost, "the bond has no address: %s", l.Reason)
+	}
+	for _, a := range b.rec.Addresses {
+		if slices.Contains(b.obs.Bond.Addresses, a.Prefix) {
+			b.do(DelAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix})
+		}
 	}
 }

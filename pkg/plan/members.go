@@ -166,7 +166,11 @@ func weakEvidence(rec *bond.Member, m *bond.ObservedMember) bool {
 
 // released reports a VF that is not the pod's any more. Nothing is changed on it or for it.
 func (b *builder) released(i int, m *bond.ObservedMember) {
-	b.wait(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone. Recreate the pod to have it in the bond", &b.rec.Members[i], m.OwnershipReason, m.Place)
+	remedy := ". Recreate the pod to have it in the bond"
+	if b.rec.Deleted() {
+		remedy = ""
+	}
+	b.wait(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Place, remedy)
 }
 
 // wouldPreempt says that enslaving the member takes the traffic from the active one though

@@ -32,7 +32,7 @@ func (b *builder) network() {
 			b.find(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
 		}
 		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix, DAD: b.detectsDuplicates(a.Prefix)})
-		b.announce = true
+		b.announceLater()
 	}
 	for _, r := range b.rec.Routes {
 		if hasRoute(o, r) {
@@ -49,7 +49,7 @@ func (b *builder) network() {
 	b.restoreNetwork()
 	b.dropPrefixRoutes()
 	if all := b.announceable(); b.announce && len(all) > 0 {
-		b.do(Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
+		b.doBecause(b.announceCause, Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
 	}
 }
 
@@ -100,7 +100,8 @@ func (b *builder) announceable() []netip.Addr {
 	var out []netip.Addr
 	for _, p := range all {
 		added := !slices.Contains(o.Addresses, p)
-		if added && b.detectsDuplicates(p) || slices.Contains(o.Tentative, p) || slices.Contains(o.Duplicates, p) {
+		if added && b.detectsDuplicates(p) || slices.Contains(o.Tentative, p) || slices.Contains(o.Duplicates, p) ||
+			slices.Contains(out, p.Addr()) { // learned with another prefix length
 			continue
 		}
 		out = append(out, p.Addr())

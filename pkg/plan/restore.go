@@ -61,7 +61,7 @@ func (b *builder) restoreNetwork() {
 		}
 		b.find(OnBond, NotRestored, "the bond lacks address %s, which another writer had added", p)
 		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: p})
-		b.announce = true
+		b.announceLater()
 	}
 	for _, r := range routesByDependency(l.Routes) {
 		changed := slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }) // by its writer, since

@@ -26,7 +26,17 @@ func TestAddressWithAnotherPrefixLength(t *testing.T) {
 	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: want}))
 	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/80")}))
 	changes := r.Changes()
+	var announced []netip.Addr
+	r.FailApplyIf(func(a plan.Action) error {
+		if is, ok := a.(plan.Announce); ok {
+			announced = append(announced, is.Addresses...)
+		}
+		return nil
+	})
 	r.wantState(bond.StateReady)
+	if once := slices.Compact(slices.Clone(announced)); len(announced) != 2 || len(once) != 2 {
+		t.Errorf("announced %v, want both addresses once", announced)
+	}
 	if got := r.observedBond().Addresses; !slices.Contains(got, want) || len(got) != 2 {
 		t.Errorf("addresses %v\n%s", got, strings.Join(r.ChangeLog()[changes:], "\n"))
 	}
