@@ -15,7 +15,7 @@ import (
 
 // HostileFaults are attacks, busy neighbours, storms, and what is in a repair's way. long adds what takes minutes.
 func HostileFaults(long bool) []Fault {
-	return slices.Concat(Attacks(long), Neighbours(long), Storms(long), Obstacles())
+	return slices.Concat(Attacks(long), Ends(long), Neighbours(long), Storms(long), Obstacles())
 }
 
 // Attacks are what a pod with CAP_NET_ADMIN can do, and some of what happens to the files of its netns. Pod A is the
@@ -43,19 +43,19 @@ type attack struct {
 	repaired bool
 	// onB: pod B loses a member by it.
 	onB bool
-	// long: it is played in make hostile only.
-	long bool
+	// long: it is played in make hostile only. endsShort: the DEL during it is played in make test, too.
+	long, endsShort bool
 }
 
 func attacks() []attack {
 	return []attack{
-		{name: "impostors with name, spare name and MACs of a lost VF", do: impostors, reports: []string{"kind \"dummy\"", "spare name"}},
+		{name: "impostors with name, spare name and MACs of a lost VF", do: impostors, reports: []string{"kind \"dummy\"", "spare name"}, endsShort: true},
 		{name: "impostors with name, MAC and ifindex of a deleted bond", do: bondImpostors, reports: []string{"where the bond belongs"}},
 		{name: "aliases and alternative names up to the kernel's limit", do: altNames, repaired: true},
 		{name: "members under a bridge and another bond", do: stackedMembers, repaired: true},
 		{name: "macvlan on a released member", do: macvlanOnMember, reports: []string{"macvlan9"}, long: true},
 		{name: "bond under a bridge, a VRF and another bond", do: stackedBond, repaired: true},
-		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}, onB: true},
+		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}, onB: true, endsShort: true},
 		{name: "VF moved to a netns without a name", do: vfToUnnamed, reports: []string{"neither the pod nor the host"}},
 		{name: "netns file covered by another pod's, VF lost", do: coveredByPod, reports: []string{"netns"}},
 		{name: "netns file covered by a nested netns with impostors", do: coveredByNested, reports: []string{"netns"}, long: true},

@@ -30,14 +30,19 @@ func (s *scene) watchOthers(ctx context.Context) (*bystanders, error) {
 // untouched reports what is not as before in the host, and each change of a host's link that was undone since. The PFs
 // have VF settings written, so only their end counts.
 func (b *bystanders) untouched(ctx context.Context) error {
-	var errs []error
 	now, _, err := b.s.r.hostLinks(ctx)
 	if err != nil {
 		return err
 	}
 	if d := now.diff(b.host); len(d) > 0 {
-		errs = append(errs, fmt.Errorf("the host's links are not as before:\n  %s", strings.Join(d, "\n  ")))
+		err = fmt.Errorf("the host's links are not as before:\n  %s", strings.Join(d, "\n  "))
 	}
+	return errors.Join(err, b.unchanged(ctx))
+}
+
+// unchanged reports each change of a link that was in the host, whether it was undone or not.
+func (b *bystanders) unchanged(ctx context.Context) error {
+	var errs []error
 	events, err := b.s.mark(ctx, b.events)
 	if err != nil {
 		return err
