@@ -71,7 +71,7 @@ func TestVirtualHostLinkReplaced(t *testing.T) {
 	}
 	n.link(pod, "host0")
 	n.link(linktest.Host, "host1")
-	if log := n.stderr.String(); !strings.Contains(log, "not given back") || !strings.Contains(log, "host0") || strings.Contains(log, "host1") {
+	if log := n.stderr.String(); !strings.Contains(log, "not returned") || !strings.Contains(log, "host0") || strings.Contains(log, "host1") {
 		t.Errorf("log: %s", log)
 	}
 }
@@ -101,7 +101,7 @@ func TestVirtualHostLinkOfOlderVersion(t *testing.T) {
 			t.Errorf("%s is in the host", name)
 		}
 	}
-	if log := n.stderr.String(); strings.Count(log, "not given back") != 2 {
+	if log := n.stderr.String(); strings.Count(log, "not returned") != 2 {
 		t.Errorf("log: %s", log)
 	}
 }
