@@ -10,18 +10,30 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe says what a system call is about to change; empty for one that changes nothing that outlives its process. own is
-// false for a child of the program, of which only the execution of another program counts.
-func describe(tid int, own bool, nr uint64, args [6]uint64) string {
+// describe returns what a system call is about to do; nil for one that is not counted. own is false for a child of the program, of
+// which only the execution of another program counts.
+func describe(tid int, own bool, nr uint64, args [6]uint64) *Point {
 	if !own {
 		if nr == unix.SYS_EXECVE {
-			return "execute " + textAt(tid, args[0])
+			return &Point{Kind: Execute, What: "execute " + textAt(tid, args[0])}
 		}
-		return ""
+		return nil
 	}
 	switch nr {
 	case unix.SYS_SENDTO:
-		return describeMessage(tid, args[1], args[2])
+		return describeMessage(tid, args)
+	case unix.SYS_SETNS:
+		return &Point{Kind: Enter, What: "enter a netns"}
+	case unix.SYS_SOCKET:
+		return describeSocket(args[0])
+	case unix.SYS_FSOPEN, unix.SYS_FSMOUNT:
+		return &Point{Kind: Mount, What: "mount sysfs"}
+	}
+	return describeFile(tid, nr, args)
+}
+
+func describeFile(tid int, nr uint64, args [6]uint64) *Point {
+	switch nr {
 	case unix.SYS_OPENAT:
 		if args[2]&(unix.O_CREAT|unix.O_WRONLY|unix.O_RDWR) != 0 {
 			return inFile("open for writing", textAt(tid, args[1]))
@@ -38,30 +50,69 @@ func describe(tid int, own bool, nr uint64, args [6]uint64) string {
 	case unix.SYS_SYMLINKAT:
 		return inFile("link", textAt(tid, args[2]))
 	}
-	return ""
+	return nil
 }
 
 // inFile leaves out what is no file: pipes, sockets, terminals, and the process's own files below /proc.
-func inFile(verb, path string) string {
+func inFile(verb, path string) *Point {
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/self") {
-		return ""
+		return nil
 	}
-	return verb + " " + path
+	kind := File
+	if strings.HasPrefix(path, "/proc/") || strings.HasPrefix(path, "/sys/") {
+		kind = Setting
+	}
+	return &Point{Kind: kind, What: verb + " " + path}
+}
+
+func describeSocket(family uint64) *Point {
+	switch family {
+	case unix.AF_NETLINK:
+		return &Point{Kind: Socket, What: "open a netlink socket"}
+	case unix.AF_PACKET:
+		return &Point{Kind: Socket, What: "open a packet socket"}
+	}
+	return nil
+}
+
+// messageNames are the requests that the programs make most.
+var messageNames = map[uint16]string{
+	unix.RTM_NEWLINK: "RTM_NEWLINK", unix.RTM_SETLINK: "RTM_SETLINK", unix.RTM_DELLINK: "RTM_DELLINK", unix.RTM_GETLINK: "RTM_GETLINK",
+	unix.RTM_NEWADDR: "RTM_NEWADDR", unix.RTM_DELADDR: "RTM_DELADDR", unix.RTM_GETADDR: "RTM_GETADDR",
+	unix.RTM_NEWROUTE: "RTM_NEWROUTE", unix.RTM_DELROUTE: "RTM_DELROUTE", unix.RTM_GETROUTE: "RTM_GETROUTE",
+	unix.RTM_NEWNSID: "RTM_NEWNSID", unix.RTM_GETNSID: "RTM_GETNSID", unix.RTM_DELLINKPROP: "RTM_DELLINKPROP",
 }
 
 // describeMessage tells a request that changes something from a query: the lower two bits of a type say which it is
 // (rtnl_msgtype_kind in net/core/rtnetlink.c).
-func describeMessage(tid int, address, size uint64) string {
-	const header, query = unix.SizeofNlMsghdr, 2
-	data := make([]byte, header)
-	if size < header || !read(tid, address, data) || uint64(binary.NativeEndian.Uint32(data)) > size {
-		return ""
+func describeMessage(tid int, args [6]uint64) *Point {
+	family := make([]byte, 2)
+	if args[4] == 0 || !read(tid, args[4], family) {
+		return nil
 	}
-	kind := binary.NativeEndian.Uint16(data[4:])
-	if kind < unix.RTM_BASE || (kind-unix.RTM_BASE)&3 == query {
-		return ""
+	switch binary.NativeEndian.Uint16(family) {
+	case unix.AF_PACKET:
+		return &Point{Kind: Packet, What: "send a packet"}
+	case unix.AF_NETLINK:
+	default:
+		return nil
 	}
-	return fmt.Sprintf("rtnetlink request of type %d", kind)
+	h, ok := headerAt(tid, args[1])
+	if !ok || uint64(h.Len) > args[2] || h.Type < unix.RTM_BASE {
+		return nil
+	}
+	name, known := messageNames[h.Type]
+	if !known {
+		name = fmt.Sprint("rtnetlink request of type ", h.Type)
+	}
+	const query = 2
+	switch {
+	case (h.Type-unix.RTM_BASE)&3 != query:
+		return &Point{Kind: Change, What: name}
+	case h.Flags&unix.NLM_F_DUMP == unix.NLM_F_DUMP:
+		return &Point{Kind: Dump, What: name + " (dump)"}
+	}
+	return &Point{Kind: Query, What: name}
 }
 
 // textAt reads a path from a traced thread.
@@ -86,5 +137,12 @@ func read(tid int, address uint64, data []byte) bool {
 	local := []unix.Iovec{{Base: &data[0]}}
 	local[0].SetLen(len(data))
 	n, err := unix.ProcessVMReadv(tid, local, []unix.RemoteIovec{{Base: uintptr(address), Len: len(data)}}, 0)
+	return err == nil && n == len(data)
+}
+
+func write(tid int, address uint64, data []byte) bool {
+	local := []unix.Iovec{{Base: &data[0]}}
+	local[0].SetLen(len(data))
+	n, err := unix.ProcessVMWritev(tid, local, []unix.RemoteIovec{{Base: uintptr(address), Len: len(data)}}, 0)
 	return err == nil && n == len(data)
 }

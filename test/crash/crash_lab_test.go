@@ -20,8 +20,8 @@ const (
 type scene struct {
 	name    string
 	prepare func(*pod)
-	// run is killed before a change; it returns the changes and whether it was.
-	run func(p *pod, kill int) (changes []string, killed bool)
+	// run is killed before a change.
+	run func(p *pod, f Fault) Report
 	// endings are tried in turn; with all of them done, nothing may be left.
 	endings []func(*pod)
 	// finish ends what was not killed.
@@ -32,28 +32,28 @@ var scenes = []scene{
 	{
 		name:    "ADD",
 		prepare: func(*pod) {},
-		run:     func(p *pod, kill int) ([]string, bool) { return p.add(kill, false) },
+		run:     func(p *pod, f Fault) Report { return p.killed(p.add(f)) },
 		endings: []func(*pod){del, func(p *pod) { del(p); add(p); del(p) }},
 		finish:  del,
 	},
 	{
 		name:    "DEL",
 		prepare: add,
-		run:     func(p *pod, kill int) ([]string, bool) { return p.del(kill, false) },
+		run:     func(p *pod, f Fault) Report { return p.killed(p.del(f)) },
 		endings: []func(*pod){del, func(p *pod) { release(p); del(p) }, func(p *pod) { del(p); add(p); del(p) }},
 		finish:  func(*pod) {},
 	},
 	{
 		name:    "agent repairs a lost bond and a lost VF",
 		prepare: func(p *pod) { add(p); setUp(p); loseAll(p) },
-		run:     func(p *pod, kill int) ([]string, bool) { return p.agent(kill, ready...) },
+		run:     func(p *pod, f Fault) Report { return runAgent(p, f, ready...) },
 		endings: []func(*pod){func(p *pod) { repair(p); del(p) }, del},
 		finish:  del,
 	},
 	{
 		name:    "agent releases",
 		prepare: func(p *pod) { add(p); tombstone(p) },
-		run:     func(p *pod, kill int) ([]string, bool) { return p.agent(kill, released...) },
+		run:     func(p *pod, f Fault) Report { return runAgent(p, f, released...) },
 		endings: []func(*pod){release, del},
 		finish:  func(*pod) {},
 	},
@@ -64,16 +64,28 @@ var (
 	released = []string{"finished a release that the plugin started"}
 )
 
-func add(p *pod)    { p.t.Helper(); p.add(0, true) }
-func del(p *pod)    { p.t.Helper(); p.del(0, true) }
-func setUp(p *pod)  { p.t.Helper(); p.agent(0, "pod set-up complete") }
-func repair(p *pod) { p.t.Helper(); p.agent(0, ready...) }
+// none is no fault and no report; observed is no fault.
+var (
+	none     Fault
+	observed = Fault{How: Fail}
+)
+
+func add(p *pod)    { p.t.Helper(); p.killed(p.add(none)) }
+func del(p *pod)    { p.t.Helper(); p.killed(p.del(none)) }
+func setUp(p *pod)  { p.t.Helper(); p.agent(none, "pod set-up complete") }
+func repair(p *pod) { p.t.Helper(); p.agent(none, ready...) }
+
+func runAgent(p *pod, f Fault, words ...string) Report {
+	p.t.Helper()
+	r, _ := p.agent(f, words...)
+	return r
+}
 
 // release lets the agent finish a release, if it was begun.
 func release(p *pod) {
 	p.t.Helper()
 	if p.deleted() {
-		p.agent(0, released...)
+		p.agent(none, released...)
 	}
 }
 
@@ -81,9 +93,9 @@ func release(p *pod) {
 func tombstone(p *pod) {
 	p.t.Helper()
 	for kill := 1; ; kill++ {
-		changes, killed := p.del(kill, false)
-		if !killed {
-			p.t.Fatalf("DEL of %d changes writes no record", len(changes))
+		r := p.killed(p.del(Fault{How: Kill, At: kill}))
+		if r.Hit == 0 {
+			p.t.Fatalf("DEL of %d changes writes no record", len(r.Points))
 		}
 		if p.deleted() {
 			return
@@ -108,30 +120,24 @@ func loseAll(p *pod) {
 
 // TestKilledAnywhere kills each scene before its n-th change, for every n in make faults.
 func TestKilledAnywhere(t *testing.T) {
-	stride := defaultStride
-	if text := os.Getenv(strideEnv); text != "" {
-		var err error
-		if stride, err = strconv.Atoi(text); err != nil || stride < 1 {
-			t.Fatalf("%s=%q: want a number above 0", strideEnv, text)
-		}
-	}
+	stride := strideOf(t, strideEnv, defaultStride)
 	for _, s := range scenes {
 		t.Run(s.name, func(t *testing.T) {
 			p := newPod(t)
 			points, leaks := 0, 0
 			for n := 1; ; n += stride {
 				s.prepare(p)
-				changes, killed := s.run(p, n)
-				if !killed {
+				r := s.run(p, Fault{How: Kill, At: n})
+				if r.Hit == 0 {
 					s.finish(p)
-					t.Logf("%d kill points, %d leaks; a run that is not killed makes %d changes", points, leaks, len(changes))
+					t.Logf("%d kill points, %d leaks; a run that is not killed makes %d changes", points, leaks, len(r.Points))
 					break
 				}
 				points++
-				t.Logf("change %d: killed before: %s", n, changes[n-1])
+				t.Logf("change %d: killed before: %s", n, r.hit())
 				for _, leak := range finishAll(p, &s, n) {
 					leaks++
-					t.Errorf("killed before change %d (%s): %s", n, changes[n-1], leak)
+					t.Errorf("killed before change %d (%s): %s", n, r.hit(), leak)
 				}
 				if t.Failed() {
 					break // what is left would spoil all others
@@ -142,6 +148,20 @@ func TestKilledAnywhere(t *testing.T) {
 			}
 		})
 	}
+}
+
+// strideOf is how many cases are passed over after each that is tried.
+func strideOf(t *testing.T, env string, def int) int {
+	t.Helper()
+	text := os.Getenv(env)
+	if text == "" {
+		return def
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		t.Fatalf("%s=%q: want a number above 0", env, text)
+	}
+	return n
 }
 
 // finishAll brings what was killed to its end, each time in another way, and returns what is left then.

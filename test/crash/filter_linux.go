@@ -15,16 +15,28 @@ var calls = []uint32{
 	unix.SYS_UNLINKAT, unix.SYS_LINKAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_SYMLINKAT, unix.SYS_EXECVE,
 }
 
+// callsFor are the system calls at which the tracer must stop a program for a fault. A program that is to be killed stops only at
+// those that outlive it, and what is received matters only if an answer is to be altered.
+func callsFor(f Fault) []uint32 {
+	switch f.How {
+	case Kill:
+		return calls
+	case Refuse, Lose, Interrupt:
+		return append([]uint32{unix.SYS_SETNS, unix.SYS_SOCKET, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_RECVFROM}, calls...)
+	}
+	return append([]uint32{unix.SYS_SETNS, unix.SYS_SOCKET, unix.SYS_FSOPEN, unix.SYS_FSMOUNT}, calls...)
+}
+
 // become turns this process, which is traced, into a program whose changes stop for the tracer. A filter in the kernel chooses
 // the calls, for a stop at each one makes a program in an emulated guest ten times slower.
-func become(path string, args []string) error {
-	if err := filterCalls(); err != nil {
+func become(path string, args []string, f Fault) error {
+	if err := filterCalls(callsFor(f)); err != nil {
 		return fmt.Errorf("install the seccomp filter: %w", err)
 	}
 	return unix.Exec(path, append([]string{path}, args...), os.Environ())
 }
 
-func filterCalls() error {
+func filterCalls(calls []uint32) error {
 	const (
 		number, flags = 0, 16 + 2*8 // offsets of nr and args[2] in struct seccomp_data
 		writes        = unix.O_CREAT | unix.O_WRONLY | unix.O_RDWR

@@ -5,14 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
+	"syscall"
 )
 
 // A program under test is a link to the test binary, which is then its tracer: these variables tell it in which directory the
-// program is, before which change to kill it (0 for none), and where to write the changes.
+// program is, which fault befalls it (as JSON; empty for none), and where to write the report.
 const (
 	BinEnv    = "BONDKEEPER_TEST_BIN"
-	KillEnv   = "BONDKEEPER_TEST_KILL"
+	FaultEnv  = "BONDKEEPER_TEST_FAULT"
 	ReportEnv = "BONDKEEPER_TEST_REPORT"
 )
 
@@ -23,7 +23,11 @@ func Main() (code int, ran bool) {
 	case "bond", "agent":
 		return traced(name), true
 	case stage:
-		fmt.Fprintln(os.Stderr, "tracer:", become(os.Args[1], os.Args[2:]))
+		fault, err := faultOf()
+		if err == nil {
+			err = become(os.Args[1], os.Args[2:], fault)
+		}
+		fmt.Fprintln(os.Stderr, "tracer:", err)
 		return 1, true
 	}
 	return 0, false
@@ -31,11 +35,15 @@ func Main() (code int, ran bool) {
 
 // traced runs the program of that name and returns its exit code.
 func traced(name string) int {
-	kill, _ := strconv.Atoi(os.Getenv(KillEnv))
-	changes, status, err := trace(filepath.Join(os.Getenv(BinEnv), name), os.Args[1:], kill)
+	fault, err := faultOf()
+	var status syscall.WaitStatus
+	var report Report
+	if err == nil {
+		report, status, err = trace(filepath.Join(os.Getenv(BinEnv), name), os.Args[1:], fault)
+	}
 	if err == nil {
 		var text []byte
-		if text, err = json.Marshal(changes); err == nil {
+		if text, err = json.Marshal(report); err == nil {
 			err = os.WriteFile(os.Getenv(ReportEnv), text, 0o600)
 		}
 	}
@@ -47,4 +55,12 @@ func traced(name string) int {
 		return 128 + int(status.Signal())
 	}
 	return status.ExitStatus()
+}
+
+// faultOf reads the fault from the environment.
+func faultOf() (f Fault, err error) {
+	if text := os.Getenv(FaultEnv); text != "" {
+		err = json.Unmarshal([]byte(text), &f)
+	}
+	return f, err
 }

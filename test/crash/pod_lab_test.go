@@ -14,7 +14,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +24,7 @@ import (
 	"github.com/containernetworking/cni/pkg/version"
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
@@ -92,9 +92,9 @@ func newPod(t *testing.T) *pod {
 			t.Fatal(err)
 		}
 	}
-	p.add(0, true) // makes the directories of the state and of the leases
-	p.agent(0, "agent started")
-	p.del(0, true)
+	add(p) // makes the directories of the state and of the leases
+	p.agent(none, "agent started")
+	del(p)
 	p.atRest = p.state()
 	return p
 }
@@ -121,11 +121,11 @@ func (p *pod) ip(args ...string) []byte {
 	return out
 }
 
-// call runs a verb of the plugin, killed before a change unless that is 0. It returns the changes and the error.
-func (p *pod) call(kill int, verb string) ([]string, error) {
+// call runs a verb of the plugin, with a fault. It returns the tracer's report and the verb's error.
+func (p *pod) call(f Fault, verb string) (Report, error) {
 	p.t.Helper()
-	p.traced(kill)
-	dirs := []string{p.links, filepath.Join(p.bin, "cni")}
+	p.traced(f)
+	dirs := []string{p.programs(f), filepath.Join(p.bin, "cni")}
 	exe := &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: io.Discard}, PluginDecoder: version.PluginDecoder{}}
 	cni := libcni.NewCNIConfigWithCacheDir(dirs, p.t.TempDir(), exe)
 	rt := &libcni.RuntimeConf{ContainerID: fmt.Sprint("c", p.number), NetNS: "/run/netns/" + netnsName, IfName: bondName,
@@ -136,57 +136,69 @@ func (p *pod) call(kill int, verb string) ([]string, error) {
 	} else {
 		err = cni.DelNetwork(p.t.Context(), p.conf, rt)
 	}
-	return p.changes(), err
+	return p.reported(f), err
+}
+
+// programs is the directory of the programs to run: those that are traced, which takes several times as long, if there is a fault.
+func (p *pod) programs(f Fault) string {
+	if f == none {
+		return p.bin
+	}
+	return p.links
 }
 
 // traced prepares the environment of the next tracer.
-func (p *pod) traced(kill int) {
+func (p *pod) traced(f Fault) {
+	fault, err := json.Marshal(f)
+	if err != nil {
+		p.t.Fatal(err)
+	}
 	p.t.Setenv(BinEnv, p.bin)
 	p.t.Setenv(ReportEnv, p.report)
-	p.t.Setenv(KillEnv, strconv.Itoa(kill))
+	p.t.Setenv(FaultEnv, string(fault))
 	if err := os.Remove(p.report); err != nil && !errors.Is(err, os.ErrNotExist) {
 		p.t.Fatal(err)
 	}
 }
 
-func (p *pod) changes() (changes []string) {
+func (p *pod) reported(f Fault) Report {
 	p.t.Helper()
-	text, err := os.ReadFile(p.report)
-	if err == nil {
-		err = json.Unmarshal(text, &changes)
+	if f == none {
+		return Report{}
 	}
+	r, err := ReadReport(p.report)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return changes
+	return r
 }
 
-// add calls ADD of a new container. killed says whether it was; otherwise it must have succeeded.
-func (p *pod) add(kill int, must bool) (changes []string, killed bool) {
+// add calls ADD of a new container, which has the same address as the one before.
+func (p *pod) add(f Fault) (Report, error) {
 	p.t.Helper()
 	p.number++
-	return p.verb(kill, "ADD", must)
+	if err := os.Remove(filepath.Join(leases, "last_reserved_ip.0")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		p.t.Fatal(err)
+	}
+	return p.call(f, "ADD")
 }
 
-func (p *pod) del(kill int, must bool) (changes []string, killed bool) {
+func (p *pod) del(f Fault) (Report, error) {
 	p.t.Helper()
-	return p.verb(kill, "DEL", must)
+	return p.call(f, "DEL")
 }
 
-func (p *pod) verb(kill int, verb string, must bool) ([]string, bool) {
+// killed is the result of a verb that was to be killed. The verb may only fail if it was.
+func (p *pod) killed(r Report, err error) Report {
 	p.t.Helper()
-	changes, err := p.call(kill, verb)
-	killed := kill > 0 && len(changes) == kill
-	if must && killed || !killed && err != nil {
-		p.t.Fatalf("%s of container c%d: %v", verb, p.number, err)
+	if r.Hit == 0 && err != nil {
+		p.t.Fatalf("container c%d: %v", p.number, err)
 	}
-	if killed {
-		var coded *types.Error
-		if err == nil || errors.As(err, &coded) && coded.Code != types.ErrInternal && coded.Code != 0 {
-			p.t.Fatalf("%s that was killed before %q: %v", verb, changes[kill-1], err)
-		}
+	var coded *types.Error
+	if r.Hit > 0 && (err == nil || errors.As(err, &coded) && coded.Code != types.ErrInternal && coded.Code != 0) {
+		p.t.Fatalf("killed before %q: %v", r.hit(), err)
 	}
-	return changes, killed
+	return r
 }
 
 // sweep does what a running agent does from time to time: it removes what killed processes
@@ -284,14 +296,20 @@ func (p *pod) leaks() (leaks []string) {
 	return leaks
 }
 
-// agent runs the agent, killed before a change unless that is 0, until it logs a line with all the words. It returns the
-// changes and whether it was killed before.
-func (p *pod) agent(kill int, words ...string) (changes []string, killed bool) {
+// agent runs the agent with a fault, until it logs a line with all the words.
+func (p *pod) agent(f Fault, words ...string) (r Report, ended bool) {
 	p.t.Helper()
-	p.traced(kill)
+	return p.agentUntil(f, func() bool { return true }, words...)
+}
+
+// agentUntil runs the agent with a fault, until it has logged a line with all the words, and done returns true. ended: it has
+// ended before.
+func (p *pod) agentUntil(f Fault, done func() bool, words ...string) (r Report, ended bool) {
+	p.t.Helper()
+	p.traced(f)
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(p.links, "agent"), "run", "-runtime", "none", "-kubeconfig", "none", "-listen", "",
+	cmd := exec.CommandContext(ctx, filepath.Join(p.programs(f), "agent"), "run", "-runtime", "none", "-kubeconfig", "none", "-listen", "",
 		"-grace", "1ms", "-setup-quiet", "100ms", "-log-format", "json")
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
@@ -300,28 +318,58 @@ func (p *pod) agent(kill int, words ...string) (changes []string, killed bool) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	said, lines := false, bufio.NewScanner(stderr)
 	var log []string
-	for lines.Scan() {
-		log = append(log, lines.Text())
-		if !said && !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(lines.Text(), w) }) {
-			said = true
+	said, stopped := false, false
+	again := time.NewTicker(100 * time.Millisecond)
+	defer again.Stop()
+	for lines := linesOf(stderr); lines != nil; {
+		select {
+		case line, open := <-lines:
+			if !open {
+				lines = nil
+				break
+			}
+			log = append(log, line)
+			said = said || !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+		case <-again.C:
+		}
+		if said && !stopped && lines != nil && done() {
+			stopped = true
 			_ = cmd.Process.Signal(unix.SIGTERM)
 		}
 	}
 	err = cmd.Wait()
 	if ctx.Err() != nil {
-		p.t.Fatalf("the agent did not say %q within %s:\n%s", words, patience, strings.Join(log, "\n"))
+		p.t.Fatalf("the agent did not say %q (%t) and do what was expected within %s:\n%s", words, said, patience, strings.Join(log, "\n"))
 	}
-	changes = p.changes()
-	if killed = kill > 0 && len(changes) == kill; !killed && (!said || err != nil) {
+	r, ended = p.reported(f), !stopped || err != nil
+	if ended && r.Hit == 0 {
 		p.t.Fatalf("the agent ended (%v) and did not say %q:\n%s", err, words, strings.Join(log, "\n"))
 	}
-	return changes, killed
+	return r, ended
+}
+
+// linesOf returns the lines of a stream as they come.
+func linesOf(stream io.Reader) <-chan string {
+	lines := make(chan string)
+	go func() {
+		defer close(lines)
+		for s := bufio.NewScanner(stream); s.Scan(); {
+			lines <- s.Text()
+		}
+	}()
+	return lines
 }
 
 // deleted says whether the record on disk is a tombstone.
 func (p *pod) deleted() bool {
+	p.t.Helper()
+	list := p.records()
+	return len(list) == 1 && list[0].Deleted()
+}
+
+// records are those on disk.
+func (p *pod) records() []*bond.Record {
 	p.t.Helper()
 	records, err := store.Open(store.DefaultDir)
 	if err != nil {
@@ -331,5 +379,5 @@ func (p *pod) deleted() bool {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	return len(list) == 1 && list[0].Deleted()
+	return list
 }

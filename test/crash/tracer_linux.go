@@ -19,31 +19,32 @@ import (
 // stage is the name under which the tracer runs this binary to become the program; see become.
 const stage = "stage"
 
-// tracer runs one program and kills it.
+// tracer runs one program, and kills it or has one of its system calls fail.
 type tracer struct {
-	pid  int
-	kill int // before which change; 0 for none
-	// changes are what the program changed, the one before which it was killed included.
-	changes []string
-	own     map[int]bool // by thread: whether it is one of the program's own
+	pid    int
+	fault  Fault
+	report Report
+	own    map[int]bool // by thread: whether it is one of the program's own
+	answer *answer      // that is to be altered; nil if there is none
+	err    error        // of the tracer itself; the first one
 }
 
 // trace runs a program with this process's standard files and environment. It returns when the program and all its children
 // have ended: a child goes on when its parent is killed, as without a tracer.
-func trace(path string, args []string, kill int) (changes []string, status syscall.WaitStatus, err error) {
+func trace(path string, args []string, fault Fault) (report Report, status syscall.WaitStatus, err error) {
 	runtime.LockOSThread()         //nolint:forbidigo // ptrace requests must come from the thread that is the tracer
 	defer runtime.UnlockOSThread() //nolint:forbidigo // as above
 	if err = unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		return nil, status, err
+		return report, status, err
 	}
 	cmd := exec.Command("/proc/self/exe", append([]string{path}, args...)...)
 	cmd.Args[0] = stage
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: true}
 	if err = cmd.Start(); err != nil {
-		return nil, status, err
+		return report, status, err
 	}
-	t := &tracer{pid: cmd.Process.Pid, kill: kill, own: map[int]bool{}}
+	t := &tracer{pid: cmd.Process.Pid, fault: fault, own: map[int]bool{}}
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, unix.SIGTERM)
 	go func() {
@@ -52,17 +53,20 @@ func trace(path string, args []string, kill int) (changes []string, status sysca
 		}
 	}()
 	if _, err = unix.Wait4(t.pid, nil, unix.WALL, nil); err != nil { // stopped behind its execve
-		return nil, status, err
+		return report, status, err
 	}
-	const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
+	const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
 	if err = unix.PtraceSetOptions(t.pid, options); err != nil {
-		return nil, status, err
+		return report, status, err
 	}
 	if err = unix.PtraceCont(t.pid, 0); err != nil {
-		return nil, status, err
+		return report, status, err
 	}
 	status, err = t.loop()
-	return t.changes, status, err
+	if t.answer != nil && !t.answer.altered {
+		t.fail(fmt.Errorf("no answer to the request of point %d", t.report.Hit))
+	}
+	return t.report, status, errors.Join(err, t.err)
 }
 
 // loop handles the stops of all threads until none is left.
@@ -85,40 +89,73 @@ func (t *tracer) loop() (status syscall.WaitStatus, err error) {
 			delete(t.own, tid)
 			continue
 		}
+		deliver, toExit := t.stopped(tid, ws)
+		proceed := unix.PtraceCont
+		if toExit {
+			proceed = unix.PtraceSyscall
+		}
 		// A thread that was killed meanwhile is gone: its end is reported by itself.
-		if err := unix.PtraceCont(tid, t.stopped(tid, ws)); err != nil && !errors.Is(err, unix.ESRCH) {
+		if err := proceed(tid, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
 			return status, fmt.Errorf("continue thread %d: %w", tid, err)
 		}
 	}
 }
 
-// stopped handles one stop and returns the signal that the thread is to get.
-func (t *tracer) stopped(tid int, ws unix.WaitStatus) (deliver int) {
+// stopped handles one stop. It returns the signal that the thread is to get, and whether it stops again at the end of its system call.
+func (t *tracer) stopped(tid int, ws unix.WaitStatus) (deliver int, toExit bool) {
+	const atExit = unix.SIGTRAP | 0x80 // PTRACE_O_TRACESYSGOOD
 	switch s := ws.StopSignal(); {
 	case s == unix.SIGTRAP && ws.TrapCause() == unix.PTRACE_EVENT_SECCOMP:
-		t.call(tid)
+		return 0, t.call(tid)
+	case s == atExit:
+		t.fail(t.answer.received(tid, t.fault))
 	case s == unix.SIGTRAP, s == unix.SIGSTOP: // another event of ptrace, and a new thread's first stop
 	default:
-		return int(s)
+		return int(s), false
 	}
-	return 0
+	return 0, false
 }
 
-// call counts a system call that begins, and kills the program if its time has come.
-func (t *tracer) call(tid int) {
+// fail notes an error of the tracer itself, which makes its result worthless.
+func (t *tracer) fail(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// call counts a system call that begins, and brings the fault about if its time has come. It reports whether the call's end
+// is needed, too.
+func (t *tracer) call(tid int) (toExit bool) {
 	own, known := t.own[tid]
 	if !known {
 		own = groupOf(tid) == t.pid
 		t.own[tid] = own
 	}
-	nr, args := callOf(tid)
-	what := describe(tid, own, nr, args)
-	if what == "" || t.kill > 0 && len(t.changes) == t.kill {
-		return
+	c := callOf(tid)
+	if c.nr == unix.SYS_RECVFROM {
+		return own && t.answer.expected(tid, c.args)
 	}
-	if t.changes = append(t.changes, what); len(t.changes) == t.kill {
+	what := describe(tid, own, c.nr, c.args)
+	if what == nil || !t.fault.counts(what.Kind) || t.fault.How == Kill && t.report.Hit > 0 {
+		return false
+	}
+	t.report.Points = append(t.report.Points, *what)
+	n := len(t.report.Points)
+	if t.report.Hit > 0 || !t.fault.due(n, what.Kind) {
+		return false
+	}
+	t.report.Hit = n
+	switch t.fault.How {
+	case Kill:
 		_ = unix.Kill(t.pid, unix.SIGKILL) // the kernel then skips the call (__seccomp_filter)
+	case Fail:
+		t.fail(skip(tid, t.fault.Errno))
+	default:
+		var err error
+		t.answer, err = expect(tid, c.args, t.fault)
+		t.fail(err)
 	}
+	return false
 }
 
 // groupOf is the process of a thread; 0 if it is gone.
@@ -133,18 +170,23 @@ func groupOf(tid int) int {
 	return 0
 }
 
-// callOf asks for the system call before which a thread stopped (struct ptrace_syscall_info).
-func callOf(tid int) (nr uint64, args [6]uint64) {
+// call is a system call at which a thread stopped (struct ptrace_syscall_info).
+type call struct {
+	nr   uint64
+	args [6]uint64
+}
+
+// callOf returns the system call before which a thread stopped.
+func callOf(tid int) call {
 	var info struct {
 		op   uint8
 		_    [3]uint8
 		arch uint32
 		_    [2]uint64 // instruction and stack pointer
-		nr   uint64
-		args [6]uint64
+		call call
 		_    [2]uint64
 	}
-	// For a thread that was killed meanwhile all is zero, which describes no change.
+	// For a thread that was killed meanwhile all is zero, which describes nothing.
 	_, _, _ = unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
-	return info.nr, info.args
+	return info.call
 }

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
@@ -46,7 +45,11 @@ func (n *soakNode) killed(p *soakPod, b *soakBond, change int, verb func(*libcni
 	if err != nil {
 		return "", err
 	}
-	for name, value := range map[string]string{crash.BinEnv: bin, crash.KillEnv: strconv.Itoa(change), crash.ReportEnv: n.report} {
+	fault, err := json.Marshal(crash.Fault{How: crash.Kill, At: change})
+	if err != nil {
+		return "", err
+	}
+	for name, value := range map[string]string{crash.BinEnv: bin, crash.FaultEnv: string(fault), crash.ReportEnv: n.report} {
 		if err = os.Setenv(name, value); err != nil {
 			return "", err
 		}
@@ -57,20 +60,16 @@ func (n *soakNode) killed(p *soakPod, b *soakBond, change int, verb func(*libcni
 	}
 	cni := libcni.NewCNIConfigWithCacheDir([]string{n.traced, filepath.Join(n.bin, "cni")}, "/run/soak-cni-cache", nil)
 	failed := verb(cni, conf, p.runtimeConf(b.name))
-	var changes []string
-	text, err := os.ReadFile(n.report)
-	if err == nil {
-		err = json.Unmarshal(text, &changes)
-	}
+	report, err := crash.ReadReport(n.report)
 	if err != nil {
-		return "", fmt.Errorf("the tracer's report: %w", errors.Join(err, failed))
+		return "", errors.Join(err, failed)
 	}
-	if len(changes) < change {
+	if report.Hit == 0 {
 		return "", failed
 	}
 	n.count.kills++
 	n.sweep = true
-	return changes[change-1], nil
+	return report.Points[change-1].What, nil
 }
 
 // stepAddKilled is an ADD of a pod of which the last bond's is killed. The runtime then deletes the pod.
