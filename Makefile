@@ -95,13 +95,13 @@ soak: deps bin/lab build plugins ## Take random walks over verbs and faults with
 		-env BONDKEEPER_SOAK_SHRINK=$(SHRINK) -run 'TestSoak$$' ./test/heal
 
 .PHONY: faults
-faults: deps bin/lab build plugins ## Fail each action with each error, and kill plugin and agent before each single change in the lab; print counts (half an hour)
+faults: deps bin/lab build plugins ## Fail each action and each system call with each error, and kill plugin and agent before each change in the lab; print counts (two hours)
 	@BONDKEEPER_ALL_ERRORS=1 go test -count 1 -timeout 30m -v -run TestEveryErrorAtEveryAction ./pkg/reconcile | grep --line-buffered -v '^=== '
 	@BONDKEEPER_LIVES=10000 go test -count 1 -timeout 30m -v -run 'TestLivesLeaveNoFiles|TestManyRecords' ./pkg/store | grep --line-buffered -v '^=== '
-	@bin/lab test -cpus 2 -timeout 60m -v -env BONDKEEPER_KILL_STRIDE=1 -env BONDKEEPER_FAIL_STRIDE=1 ./test/crash
+	@bin/lab test -cpus 2 -timeout 240m -v -env BONDKEEPER_KILL_STRIDE=1 -env BONDKEEPER_FAIL_STRIDE=1 ./test/crash
 
 .PHONY: hostile
-hostile: deps bin/lab build plugins ## Attack, storm and obstruct bonds at full length, and print what a hostile pod costs another bond's repair (20 minutes)
+hostile: deps bin/lab build plugins ## Attack, storm and obstruct bonds at full length, and print what a hostile pod costs another bond's repair (half an hour)
 	@bin/lab test -timeout 60m -v -env BONDKEEPER_HOSTILE=1 -run TestHeals ./test/heal
 
 .PHONY: lint

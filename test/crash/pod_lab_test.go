@@ -33,7 +33,7 @@ const (
 	netnsName = "crash"
 	bondName  = "bond0"
 	leases    = "/var/lib/cni/networks/crash"
-	patience  = time.Minute
+	patience  = 3 * time.Minute // the agent repeats a failed release after one
 )
 
 const config = `{"type":"bond","cniVersion":"1.0.0","name":"crash","mode":"active-backup","failOverMac":1,"linksInContainer":true,
