@@ -51,7 +51,7 @@ func probeHandler(probes []probe) http.HandlerFunc {
 }
 
 // stalled answers a check for a piece of work that must go on: it fails once due has been true at every call, and
-// done the same, for longer than limit. done counts the pieces that were finished; due says whether there is
+// done the same, for longer than limit. done counts the pieces that were finished; due reports whether there is
 // any to do. The check only looks when it is asked; a kubelet asks every few seconds.
 func stalled(limit time.Duration, done func() uint64, pending func() bool) func() error {
 	var mu sync.Mutex

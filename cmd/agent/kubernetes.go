@@ -59,7 +59,7 @@ func newReporter(s *settings, stateDir string, networkStatus func(bond.Pod), log
 	})
 }
 
-// apiConfig is how to reach the API server; nil when there is none to reach.
+// apiConfig is how to reach the API server; nil if there is none to reach.
 func apiConfig(kubeconfig string) (*rest.Config, error) {
 	switch kubeconfig {
 	case noKubeconfig:

@@ -45,7 +45,7 @@ func (m MAC) Bytes() net.HardwareAddr {
 	return hw
 }
 
-// IsZero says that m is empty or 00:00:00:00:00:00, with which a PF says that no
+// IsZero reports whether m is empty or 00:00:00:00:00:00, with which a PF says that no
 // administrative MAC was set for a VF.
 func (m MAC) IsZero() bool { return m == "" || m == "00:00:00:00:00:00" }
 

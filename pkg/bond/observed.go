@@ -109,7 +109,7 @@ type ObservedMember struct {
 	// ForeignClaim is the netns path that another plugin's claim on the VF names, when
 	// that is a living netns other than the record's; empty otherwise.
 	ForeignClaim string
-	// Ownership says whether the VF's own plugin still assigns the VF to this pod.
+	// Ownership reports whether the VF's own plugin still assigns the VF to this pod.
 	Ownership Ownership
 	// OwnershipReason names the file that Released or Unreadable comes from.
 	OwnershipReason string

@@ -120,7 +120,7 @@ type Def struct {
 	About string
 }
 
-// In says whether the kernel takes the option in mode m.
+// In reports whether the kernel takes the option in mode m.
 func (d *Def) In(m Mode) bool { return len(d.Modes) == 0 || slices.Contains(d.Modes, m) }
 
 // Lookup finds the description of an option; nil when there is no such option.
@@ -173,11 +173,11 @@ func (o Options) Mode() Mode {
 	return Mode(max(0, slices.Index(modeNames, o[OptMode]))) //nolint:gosec // an index into seven names
 }
 
-// HasActive says that a bond of this mode has one active member (bond_uses_primary): it knows
+// HasActive reports whether a bond of this mode has one active member (bond_uses_primary): it knows
 // a primary, and its members have priorities.
 func (m Mode) HasActive() bool { return slices.Contains(withFirst, m) }
 
-// MACFollowsActive says that the kernel gives the bond the MAC of its active member
+// MACFollowsActive reports whether the kernel gives the bond the MAC of its active member
 // and leaves each member its own: active-backup with failOverMac=active.
 func (o Options) MACFollowsActive() bool {
 	return o.Mode() == ModeActiveBackup && o[OptFailOverMac] == "active"
@@ -189,7 +189,7 @@ func (o Options) TradesMACs() bool {
 	return mode == ModeTLB || mode == ModeALB || !o.OneMAC() && !o.MACFollowsActive()
 }
 
-// OneMAC says that the kernel puts the bond's MAC on its members: every mode but
+// OneMAC reports whether the kernel puts the bond's MAC on its members: every mode but
 // active-backup with failOverMac active or follow.
 func (o Options) OneMAC() bool {
 	return o.Mode() != ModeActiveBackup || o[OptFailOverMac] == "" || o[OptFailOverMac] == "none"

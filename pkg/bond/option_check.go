@@ -30,7 +30,7 @@ func (o Options) Validate() error {
 }
 
 // validateMonitors: a bond has one monitor. The kernel would switch the first one off
-// without a word when it gets the second (bond_option_arp_interval_set).
+// silently when it gets the second (bond_option_arp_interval_set).
 func (o Options) validateMonitors() error {
 	mii, arp := o.number(OptMiimon) > 0, o.number(OptArpInterval) > 0
 	if mii && arp {

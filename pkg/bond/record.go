@@ -139,7 +139,7 @@ type Member struct {
 	// than its name. It is told of and never taken.
 	Unidentified bool `json:"unidentified,omitempty"`
 	// QueueID and Prio are the bonding driver's settings of this member
-	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil when nobody asked.
+	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil if not requested.
 	QueueID *uint16 `json:"queueId,omitempty"`
 	Prio    *int32  `json:"prio,omitempty"`
 	Before  Before  `json:"before"`
@@ -311,7 +311,7 @@ func (r *Record) BondName() string {
 	return r.Key.IfName
 }
 
-// Deleted says that the record is a tombstone.
+// Deleted reports whether the record is a tombstone.
 func (r *Record) Deleted() bool { return r.Phase == PhaseDeleting }
 
 // SameAdd reports whether the same ADD wrote both records.

@@ -74,5 +74,5 @@ func (m *Member) validate() error {
 	return nil
 }
 
-// canonical says that m is empty or an Ethernet address in the text that MACOf gives.
+// canonical reports whether m is empty or an Ethernet address in the text that MACOf gives.
 func (m MAC) canonical() bool { return m == "" || MACOf(m.Bytes()) == m }

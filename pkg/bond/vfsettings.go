@@ -26,7 +26,7 @@ func unlessSame[T comparable](want, have *T) *T {
 	return want
 }
 
-// Empty says that no setting is named.
+// Empty reports whether no setting is named.
 func (s VFSettings) Empty() bool { return s == VFSettings{} }
 
 // String lists the settings that are named, as ip-link(8) calls them.

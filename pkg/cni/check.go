@@ -17,7 +17,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// Check says whether the bond is as ADD left it. A member without carrier is not for CHECK
+// Check reports whether the bond is as ADD left it. A member without carrier is not for CHECK
 // to complain of: a runtime answers a failure by taking the pod down.
 func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 	k, _, c, err := parse(args)

@@ -52,7 +52,7 @@ type Config struct {
 	// IPs: the runtime asks for certain addresses; which ones is for the IPAM plugin to read.
 	IPs bool
 	DNS types.DNS
-	// Prev is the result of the plugin before this one in a chain; nil when there is none.
+	// Prev is the result of the plugin before this one in a chain; nil if there is none.
 	Prev *current.Result
 }
 
@@ -261,7 +261,7 @@ func (o object) fromRuntime() ([]object, error) {
 	return []object{runtimeConfig, cniArgs}, err
 }
 
-// asksForIPs says whether certain addresses are asked for.
+// asksForIPs reports whether certain addresses are asked for.
 func (o object) asksForIPs() (bool, error) {
 	fromRuntime, err := o.fromRuntime()
 	if err != nil {

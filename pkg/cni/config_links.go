@@ -16,7 +16,7 @@ import (
 // Link is one entry of links.
 type Link struct {
 	Name string
-	// QueueID and Prio are nil when nobody asked.
+	// QueueID and Prio are nil if not requested.
 	QueueID *uint16
 	Prio    *int32
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// prevResult reads the result of the plugin before; nil when there is none.
+// prevResult reads the result of the plugin before; nil if there is none.
 func (o object) prevResult(cniVersion string) (*current.Result, error) {
 	raw, found := o.raw("prevResult")
 	if !found {

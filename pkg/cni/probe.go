@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// ProbeBonding says whether the kernel of release, whose files are below root ("/" but in
+// ProbeBonding reports whether the kernel of release, whose files are below root ("/" but in
 // tests), can make bonds: nil when the bonding driver is there or is a module that the kernel
 // loads with the first bond.
 func ProbeBonding(root, release string) error {
@@ -29,7 +29,7 @@ func ProbeBonding(root, release string) error {
 	return fmt.Errorf("kernel %s has no bonding driver and no such module: %w", release, bond.ErrUnsupported)
 }
 
-// lists says whether a line of a file begins with the path of a module; a missing file lists nothing.
+// lists reports whether a line of a file begins with the path of a module; a missing file lists nothing.
 func lists(path, module string) (bool, error) {
 	f, err := os.Open(path) //nolint:gosec // a path of the system
 	if errors.Is(err, fs.ErrNotExist) {

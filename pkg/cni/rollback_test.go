@@ -134,7 +134,7 @@ func TestAddBusy(t *testing.T) {
 	pod := n.pod("p1", 0)
 	refusals := 2
 	n.FailApplyIf(func(a plan.Action) error {
-		if _, ok := a.(plan.Enslave); ok && a.On() == 1 && refusals > 0 {
+		if _, ok := a.(plan.Enslave); ok && a.Subject() == 1 && refusals > 0 {
 			refusals--
 			return fmt.Errorf("set MAC: %w", bond.ErrBusy)
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // Apply makes one change. Where the action names a link, that link is read first, and
-// the error matches bond.ErrStale when it is another one by now, bond.ErrGone when there is none.
+// the error matches bond.ErrStale when it is another one by now, bond.ErrGone if there is none.
 func (k *Kernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	if err := k.apply(ctx, r, a); err != nil {
 		return fmt.Errorf("%s: %w", a, classify(err))
@@ -64,7 +64,7 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 
 // applyToLink makes the changes that every kind of link takes.
 func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action) error {
-	var ref plan.Ref
+	var ref plan.LinkRef
 	var change func(*conn, *device) error
 	switch a := a.(type) {
 	case plan.Rename:
@@ -86,7 +86,7 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	default:
 		return fmt.Errorf("%w: the kernel has no action %T", bond.ErrUnsupported, a)
 	}
-	if a.On() == plan.OnBond {
+	if a.Subject() == plan.OnBond {
 		return k.onBond(ctx, r, ref, change)
 	}
 	locked := func() error { return k.onLink(ctx, r, ref, change) }
@@ -96,7 +96,7 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	return k.withVFLockInPod(ref.PCI, locked)
 }
 
-func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {
+func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.LinkRef, change func(*conn, *device) error) error {
 	c, err := k.open(ctx, r, ref.Place)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.Ref, chang
 	return change(c, d)
 }
 
-func (k *Kernel) onBond(ctx context.Context, r *bond.Record, ref plan.Ref, change func(*conn, *device) error) error {
+func (k *Kernel) onBond(ctx context.Context, r *bond.Record, ref plan.LinkRef, change func(*conn, *device) error) error {
 	return k.onLink(ctx, r, ref, func(c *conn, b *device) error {
 		if err := isBond(b); err != nil {
 			return err
@@ -118,7 +118,7 @@ func (k *Kernel) onBond(ctx context.Context, r *bond.Record, ref plan.Ref, chang
 	})
 }
 
-func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.Ref, change func(c *conn, d, b *device) error) error {
+func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.LinkRef, change func(c *conn, d, b *device) error) error {
 	return k.onBond(ctx, r, to, func(c *conn, b *device) error {
 		d, err := c.verified(ref)
 		if err != nil {
@@ -129,7 +129,7 @@ func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.Ref, c
 }
 
 // verified reads the link that ref names and refuses it unless it is that link.
-func (c *conn) verified(ref plan.Ref) (*device, error) {
+func (c *conn) verified(ref plan.LinkRef) (*device, error) {
 	if ref.Place != c.place {
 		return nil, fmt.Errorf("%w: %s is to be found %s, not %s", bond.ErrStale, ref.Name, ref.Place, c.place)
 	}

@@ -31,7 +31,7 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 		bond.OptMode: "active-backup", bond.OptMiimon: "50", bond.OptUpdelay: "100", bond.OptFailOverMac: "active",
 		bond.OptPrimary: "net2", bond.OptPrimaryReselect: "better", bond.OptResendIgmp: "3", bond.OptXmitHashPolicy: "layer2+3",
 	}
-	g.apply(plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: options, MTU: 1450})
+	g.apply(plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: options, MTU: 1450})
 	g.in(g.pod, "link", "set", "bond0", "up")
 	for _, name := range []string{"net1", "net2"} {
 		g.apply(plan.Enslave{Link: g.ref(g.pod, name), Bond: g.ref(g.pod, "bond0")})
@@ -64,7 +64,7 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 // TestCreateBondWithoutItsPrimary: the primary's VF may be lost when the bond is made anew.
 func TestCreateBondWithoutItsPrimary(t *testing.T) {
 	g := newRig(t)
-	g.apply(plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: bond.Options{
+	g.apply(plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{
 		bond.OptMode: "active-backup", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1",
 	}})
 	if b := g.see().Bond; b == nil || b.Options[bond.OptMode] != "active-backup" {
@@ -81,7 +81,7 @@ func BenchmarkObserve(b *testing.B) {
 	g := newRig(b)
 	g.member("net1")
 	g.member("net2")
-	g.apply(plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "50"}})
+	g.apply(plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "50"}})
 	g.in(g.pod, "link", "set", "bond0", "up")
 	for _, name := range []string{"net1", "net2"} {
 		g.apply(plan.Enslave{Link: g.ref(g.pod, name), Bond: g.ref(g.pod, "bond0")})
@@ -99,7 +99,7 @@ func BenchmarkObserve(b *testing.B) {
 // made, and is not kept.
 func TestUnknownOption(t *testing.T) {
 	g := newRig(t)
-	create := plan.CreateBond{Member: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptNumPeerNotif: "7"}}
+	create := plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptNumPeerNotif: "7"}}
 	d := bond.Lookup(bond.OptNumPeerNotif)
 	known := d.Attr
 	t.Cleanup(func() { d.Attr = known })

@@ -61,7 +61,7 @@ func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBo
 }
 
 // keepIfTaken reads a bond that was just made and deletes it again if it is not as asked: a
-// kernel takes an option that it does not know without a word.
+// kernel takes an option that it does not know silently.
 func (c *conn) keepIfTaken(a plan.CreateBond) error {
 	b, err := c.byName(a.Name, false)
 	if err != nil {

@@ -39,7 +39,7 @@ type device struct {
 	vfList []byte
 }
 
-// named says whether the name is the device's own or an alternative one; the kernel gives neither twice.
+// named reports whether the name is the device's own or an alternative one; the kernel gives neither twice.
 func (d *device) named(name string) bool { return d.Name == name || slices.Contains(d.altNames, name) }
 
 // devices are some links of one netns.
@@ -95,7 +95,7 @@ func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
 	return req
 }
 
-// byIndex reads one link; bond.ErrGone when there is none.
+// byIndex reads one link; bond.ErrGone if there is none.
 func (c *conn) byIndex(index int, withVFs bool) (*device, error) {
 	if index <= 0 {
 		return nil, fmt.Errorf("%w: there is no ifindex %d", bond.ErrStale, index)

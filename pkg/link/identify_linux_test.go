@@ -211,8 +211,8 @@ func TestVFLock(t *testing.T) {
 	}
 	actions := []plan.Action{
 		plan.RestoreVF{PCI: vf, VF: bond.VF{PF: "0000:01:00.0"}},
-		plan.MoveToPod{Link: plan.Ref{Place: bond.InHost, Index: 900, PCI: vf}, Name: "net1"},
-		plan.MoveToHost{Link: plan.Ref{Place: bond.InPod, Index: 900, PCI: vf}, Name: "eth7"},
+		plan.MoveToPod{Link: plan.LinkRef{Place: bond.InHost, Index: 900, PCI: vf}, Name: "net1"},
+		plan.MoveToHost{Link: plan.LinkRef{Place: bond.InPod, Index: 900, PCI: vf}, Name: "eth7"},
 	}
 	for _, a := range actions {
 		if err := g.k.Apply(t.Context(), g.r, a); !errors.Is(err, bond.ErrInUse) {

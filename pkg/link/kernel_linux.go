@@ -102,7 +102,7 @@ func identity(s bond.Sandbox) netns.Identity {
 	return netns.Identity{ID: netns.ID{Dev: s.Dev, Inode: s.Inode}, Boot: s.Boot, Cookie: s.Cookie}
 }
 
-// SandboxAlive says whether the sandbox's path still leads to its netns. An error says nothing
+// SandboxAlive reports whether the sandbox's path still leads to its netns. An error says nothing
 // about it.
 func (k *Kernel) SandboxAlive(s bond.Sandbox) (bool, error) {
 	ns, err := netns.OpenVerified(s.Path, identity(s))

@@ -80,8 +80,8 @@ func TestNothingHoldsThePod(t *testing.T) {
 	for range 20 {
 		g.see()
 		g.apply(plan.SetUp{Link: g.ref(g.pod, "net1")})
-		_ = g.k.Apply(t.Context(), g.r, plan.SetUp{Link: plan.Ref{Place: bond.InPod, Index: 4711}})
-		_ = g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: plan.Ref{Place: bond.InHost, Index: 4711}, Name: "x"})
+		_ = g.k.Apply(t.Context(), g.r, plan.SetUp{Link: plan.LinkRef{Place: bond.InPod, Index: 4711}})
+		_ = g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: plan.LinkRef{Place: bond.InHost, Index: 4711}, Name: "x"})
 		_ = g.k.Apply(t.Context(), g.r, plan.MoveToHost{Link: g.ref(g.pod, "net2"), Name: "bad/name"})
 	}
 	if after := openFiles(t); after > before {

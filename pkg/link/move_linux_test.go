@@ -103,21 +103,21 @@ func TestActionsCheckTheirLink(t *testing.T) {
 	g.member("net1")
 	g.veth(g.host, "ext0")
 	in, out := g.ref(g.pod, "net1"), g.ref(g.host, "ext0")
-	with := func(r plan.Ref, change func(*plan.Ref)) plan.Ref { change(&r); return r }
+	with := func(r plan.LinkRef, change func(*plan.LinkRef)) plan.LinkRef { change(&r); return r }
 	for _, tc := range []struct {
 		name  string
 		a     plan.Action
 		class error
 	}{
-		{"no such index", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Index = 4711 })}, bond.ErrGone},
-		{"no index", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Index = 0 })}, bond.ErrStale},
-		{"no VF", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.PCI = someVF })}, bond.ErrStale},
-		{"another serial", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Serial++ })}, bond.ErrStale},
-		{"another permanent MAC", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.PermMAC = "02:00:00:00:00:01" })}, bond.ErrStale},
-		{"lost", plan.SetUp{Link: with(in, func(r *plan.Ref) { r.Place = bond.Lost })}, bond.ErrStale},
+		{"no such index", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Index = 4711 })}, bond.ErrGone},
+		{"no index", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Index = 0 })}, bond.ErrStale},
+		{"no VF", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.PCI = someVF })}, bond.ErrStale},
+		{"another serial", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Serial++ })}, bond.ErrStale},
+		{"another permanent MAC", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.PermMAC = "02:00:00:00:00:01" })}, bond.ErrStale},
+		{"lost", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Place = bond.Lost })}, bond.ErrStale},
 		{"into the pod from the pod", plan.MoveToPod{Link: in, Name: "x"}, bond.ErrStale},
 		{"to the host from the host", plan.MoveToHost{Link: out, Name: "x"}, bond.ErrStale},
-		{"bond's own action on a veth", plan.SetUp{Member: plan.OnBond, Link: in}, bond.ErrStale},
+		{"bond's own action on a veth", plan.SetUp{MemberIndex: plan.OnBond, Link: in}, bond.ErrStale},
 		{"options of a veth", plan.SetOptions{Bond: in, Options: bond.Options{bond.OptMiimon: "1"}}, bond.ErrStale},
 		{"delete a veth", plan.DeleteBond{Bond: in}, bond.ErrStale},
 		{"address on a veth", plan.AddAddress{Bond: in}, bond.ErrStale},
@@ -134,6 +134,6 @@ func TestActionsCheckTheirLink(t *testing.T) {
 	}
 }
 
-type stranger struct{ plan.Member }
+type stranger struct{ plan.MemberIndex }
 
 func (stranger) String() string { return "something" }

@@ -253,7 +253,7 @@ func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond
 	return o, err
 }
 
-// pfDevice finds the netdev of a VF's PF in the host; bond.ErrGone when there is none.
+// pfDevice finds the netdev of a VF's PF in the host; bond.ErrGone if there is none.
 func (k *Kernel) pfDevice(host *conn, vf bond.PCIAddress, withVFs bool) (bond.PCIAddress, *device, error) {
 	pf, err := k.sysfs.pfOf(vf)
 	if err != nil {

@@ -135,7 +135,7 @@ func (g *rig) see() bond.Observed {
 }
 
 // ref names a link as it is now.
-func (g *rig) ref(path, name string) plan.Ref {
+func (g *rig) ref(path, name string) plan.LinkRef {
 	g.Helper()
 	l := g.show(path, name)
 	if l.Index == 0 {
@@ -145,7 +145,7 @@ func (g *rig) ref(path, name string) plan.Ref {
 	if path == g.host {
 		place = bond.InHost
 	}
-	return plan.Ref{Place: place, Index: l.Index, Name: name, Serial: g.serial(path, name)}
+	return plan.LinkRef{Place: place, Index: l.Index, Name: name, Serial: g.serial(path, name)}
 }
 
 // serial is the link's number as a shell in the netns reads it.

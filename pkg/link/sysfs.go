@@ -23,7 +23,7 @@ func (s sysfs) pfOf(vf bond.PCIAddress) (bond.PCIAddress, error) {
 	return s.linked(vf, "physfn")
 }
 
-// vfOf is the PF's virtual function of that number; bond.ErrGone when there is none.
+// vfOf is the PF's virtual function of that number; bond.ErrGone if there is none.
 func (s sysfs) vfOf(pf bond.PCIAddress, number int) (bond.PCIAddress, error) {
 	return s.linked(pf, "virtfn"+strconv.Itoa(number))
 }
@@ -64,7 +64,7 @@ var uplink = regexp.MustCompile(`^p\d+(s\d+)?$`)
 // errAmbiguous: a PCI function has several netdevs, and nothing shows which one is meant.
 var errAmbiguous = errors.New("ambiguous")
 
-// netdevOf is the name in the host's netns of a PCI function's own netdev; bond.ErrGone when it has none there. Of
+// netdevOf is the name in the host's netns of a PCI function's own netdev; bond.ErrGone if it has none there. Of
 // several, as cards with several ports on one function have, it is the only uplink, or none: errAmbiguous.
 func (s sysfs) netdevOf(dev bond.PCIAddress) (string, error) {
 	all, err := s.netdevsOf(dev)

@@ -39,7 +39,7 @@ func (m *membership) parse(data []byte) error {
 }
 
 // tune sets a member's settings and reads them again: a kernel takes what it does not know
-// without a word.
+// silently.
 func (c *conn) tune(d, b *device, a plan.TuneMember) error {
 	if d.Master != b.Index {
 		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)

@@ -86,13 +86,13 @@ func (g *vfRig) vfSet(args ...string) {
 	g.in(g.host, append([]string{"link", "set", g.netdev(g.pf), "vf", "0"}, args...)...)
 }
 
-func (g *vfRig) vfRef() plan.Ref {
+func (g *vfRig) vfRef() plan.LinkRef {
 	g.Helper()
 	m := g.see().Members[0]
 	if m.Place == bond.Lost {
 		g.Fatal("the VF is lost")
 	}
-	return plan.RefOf(m.Place, &m.Link)
+	return plan.LinkRefOf(m.Place, &m.Link)
 }
 
 // carries says whether the VF in the pod exchanges packets with its neighbour.

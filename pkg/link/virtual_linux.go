@@ -42,7 +42,7 @@ func (c *conn) virtual(slaves devices, m *bond.Member, master int) (*device, err
 	return c.virtualInPod(d, m, master)
 }
 
-// virtualInPod says whether the link with a member's ifindex is that virtual link, by what it has in the pod. A record
+// virtualInPod reports whether the link with a member's ifindex is that virtual link, by what it has in the pod. A record
 // without its serial is of an older version, or of an ADD that could not read it. If such a link came from the host, its
 // ifindex may be that of another link of the pod: then it is taken for the member only while it is in the bond.
 func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, error) {
@@ -87,7 +87,7 @@ func looksLike(d *device, m *bond.Member) bool {
 	return d.PCI == "" && (m.Kind == "" || d.Kind == m.Kind) && (m.PermMAC == "" || d.PermMAC == m.PermMAC)
 }
 
-// proven returns d if its serial is the member's, and notes it in d. unread says whether d is returned, without its serial,
+// proven returns d if its serial is the member's, and notes it in d. unread reports whether d is returned, without its serial,
 // if that cannot be read.
 func (c *conn) proven(d *device, m *bond.Member, unread bool) (*device, error) {
 	serial, err := c.serialOf(d)

@@ -19,7 +19,7 @@ var boot = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(id)), nil
 })
 
-// verifyCookie says whether the calling thread is in the netns that was asked for.
+// verifyCookie reports whether the calling thread is in the netns that was asked for.
 func (ns *NS) verifyCookie() error {
 	if ns.cookie == 0 {
 		return nil

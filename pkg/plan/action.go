@@ -7,17 +7,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Action is one change of the kernel. It is applied to just the link that it names, or not at all.
+// Action is one change in the kernel. It is applied to exactly the link that it names, or not at all.
 type Action interface {
 	fmt.Stringer
-	// On is the index of the record's member that the action is about, or OnBond.
-	On() int
+	// On is the index of the record's member that the action concerns, or OnBond.
+	Subject() int
 }
 
-// Ref names a link so that it cannot be mistaken for another: where it is, its ifindex
-// there, and its identity. What applies an action checks all of them first and answers
-// bond.ErrStale when they no longer belong together.
-type Ref struct {
+// LinkRef identifies a link: its location, its ifindex there, and its identity. All of them are checked before an action is
+// applied; the error is bond.ErrStale if they no longer belong to one link.
+type LinkRef struct {
 	Place bond.Place
 	Index int
 	// PCI is empty for a virtual link, which must then have PermMAC and Serial (those that are set).
@@ -25,34 +24,33 @@ type Ref struct {
 	PermMAC bond.MAC
 	// Serial is bond.Link.Serial. A virtual link is moved to another netns only with it.
 	Serial uint64
-	// Name is for messages; it identifies nothing.
+	// Name is for messages only.
 	Name string
 }
 
-// String names the link for people: "net1 (0000:01:10.0, ifindex 4, in pod)".
-func (r Ref) String() string {
+// String describes the link: "net1 (0000:01:10.0, ifindex 4, in pod)".
+func (r LinkRef) String() string {
 	if r.PCI == "" {
 		return fmt.Sprintf("%s (ifindex %d, %s)", r.Name, r.Index, r.Place)
 	}
 	return fmt.Sprintf("%s (%s, ifindex %d, %s)", r.Name, r.PCI, r.Index, r.Place)
 }
 
-// RefOf names an observed link.
-func RefOf(place bond.Place, l *bond.Link) Ref {
-	return Ref{Place: place, Index: l.Index, PCI: l.PCI, PermMAC: l.PermMAC, Serial: l.Serial, Name: l.Name}
+// LinkRefOf returns the reference of an observed link.
+func LinkRefOf(place bond.Place, l *bond.Link) LinkRef {
+	return LinkRef{Place: place, Index: l.Index, PCI: l.PCI, PermMAC: l.PermMAC, Serial: l.Serial, Name: l.Name}
 }
 
-// Member is embedded in every action: the index in the record of the member that the
-// action is about, or OnBond.
-type Member int
+// MemberIndex is embedded in every action: the index of the record's member that the action concerns, or OnBond.
+type MemberIndex int
 
-// On implements Action.
-func (m Member) On() int { return int(m) }
+// Subject implements Action.
+func (m MemberIndex) Subject() int { return int(m) }
 
 // CreateBond makes the bond in the pod, down and without members, with Options, MAC
 // and MTU (MAC "" and MTU 0: the kernel's choice). A link of that name must not exist.
 type CreateBond struct {
-	Member
+	MemberIndex
 	Name    string
 	Options bond.Options
 	MAC     bond.MAC
@@ -73,8 +71,8 @@ func (a CreateBond) String() string { return fmt.Sprintf("create bond %s: %s", a
 
 // SetOptions sets options of the bond, in the order of bond.Defs.
 type SetOptions struct {
-	Member
-	Bond    Ref
+	MemberIndex
+	Bond    LinkRef
 	Options bond.Options
 }
 
@@ -82,16 +80,16 @@ func (a SetOptions) String() string { return fmt.Sprintf("set %s on %s", a.Optio
 
 // DeleteBond deletes the bond; the kernel releases what members it has.
 type DeleteBond struct {
-	Member
-	Bond Ref
+	MemberIndex
+	Bond LinkRef
 }
 
 func (a DeleteBond) String() string { return "delete bond " + a.Bond.String() }
 
 // Rename gives a link another name, where it is.
 type Rename struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 	To   string
 }
 
@@ -99,8 +97,8 @@ func (a Rename) String() string { return fmt.Sprintf("rename %s to %s", a.Link, 
 
 // SetMAC sets a link's address. A bond's active member keeps its own, because the bond has the same: bond.ErrStale.
 type SetMAC struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 	MAC  bond.MAC
 }
 
@@ -108,8 +106,8 @@ func (a SetMAC) String() string { return fmt.Sprintf("set MAC %s on %s", a.MAC, 
 
 // SetMTU sets a link's MTU.
 type SetMTU struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 	MTU  int
 }
 
@@ -117,50 +115,50 @@ func (a SetMTU) String() string { return fmt.Sprintf("set MTU %d on %s", a.MTU, 
 
 // SetUp sets a link administratively up.
 type SetUp struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 }
 
 func (a SetUp) String() string { return "set up " + a.Link.String() }
 
 // SetDown sets a link administratively down.
 type SetDown struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 }
 
 func (a SetDown) String() string { return "set down " + a.Link.String() }
 
 // Bounce sets a member down and up again.
 type Bounce struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 }
 
 func (a Bounce) String() string { return "bounce " + a.Link.String() }
 
 // Enslave makes a link, which is down, a member of the bond. Both are in the pod.
 type Enslave struct {
-	Member
-	Link Ref
-	Bond Ref
+	MemberIndex
+	Link LinkRef
+	Bond LinkRef
 }
 
 func (a Enslave) String() string { return fmt.Sprintf("enslave %s to %s", a.Link, a.Bond.Name) }
 
 // Release takes a link out of whatever master it has.
 type Release struct {
-	Member
-	Link Ref
+	MemberIndex
+	Link LinkRef
 }
 
 func (a Release) String() string { return "release " + a.Link.String() }
 
 // TuneMember sets the bonding driver's settings of a member; nil ones are left alone.
 type TuneMember struct {
-	Member
-	Link    Ref
-	Bond    Ref
+	MemberIndex
+	Link    LinkRef
+	Bond    LinkRef
 	QueueID *uint16
 	Prio    *int32
 }
@@ -178,16 +176,16 @@ func (a TuneMember) String() string {
 
 // SetActive makes a member the active one.
 type SetActive struct {
-	Member
-	Link Ref
-	Bond Ref
+	MemberIndex
+	Link LinkRef
+	Bond LinkRef
 }
 
 func (a SetActive) String() string { return fmt.Sprintf("make %s the active member", a.Link) }
 
 // RestoreVF puts settings of a VF back on its PF. Nil fields of Settings are not touched.
 type RestoreVF struct {
-	Member
+	MemberIndex
 	PCI      bond.PCIAddress
 	VF       bond.VF
 	Settings bond.VFSettings
@@ -200,8 +198,8 @@ func (a RestoreVF) String() string {
 // MoveToPod moves a link from the host's netns into the pod's, with its MAC, MTU, alias ("",
 // 0 and "": as it is) and name there, a virtual link under the ifindex Index.
 type MoveToPod struct {
-	Member
-	Link  Ref
+	MemberIndex
+	Link  LinkRef
 	Name  string
 	MAC   bond.MAC
 	MTU   int
@@ -214,8 +212,8 @@ func (a MoveToPod) String() string { return fmt.Sprintf("move %s into the pod as
 // MoveToHost moves a link from the pod's netns to the host's, under Name, and a virtual link under the ifindex Index. Where
 // the host has a link of that name or ifindex already, the executor lets the kernel choose one.
 type MoveToHost struct {
-	Member
-	Link  Ref
+	MemberIndex
+	Link  LinkRef
 	Name  string
 	Index int
 }
@@ -224,8 +222,8 @@ func (a MoveToHost) String() string { return fmt.Sprintf("move %s to the host as
 
 // SetLinkSettings sets queue length, flags and sysctls of a link.
 type SetLinkSettings struct {
-	Member
-	Link   Ref
+	MemberIndex
+	Link   LinkRef
 	Change bond.SettingsChange
 }
 
@@ -233,8 +231,8 @@ func (a SetLinkSettings) String() string { return fmt.Sprintf("set %s on %s", a.
 
 // SetUpper enslaves the bond to a link of the pod, as a VRF.
 type SetUpper struct {
-	Member
-	Bond  Ref
+	MemberIndex
+	Bond  LinkRef
 	Upper bond.Upper
 }
 
@@ -246,8 +244,8 @@ func (a SetUpper) String() string {
 // (IPv6). With DAD an IPv6 address is used after duplicate
 // address detection only.
 type AddAddress struct {
-	Member
-	Bond   Ref
+	MemberIndex
+	Bond   LinkRef
 	Prefix netip.Prefix
 	DAD    bool
 }
@@ -256,8 +254,8 @@ func (a AddAddress) String() string { return fmt.Sprintf("add %s to %s", a.Prefi
 
 // DelAddress removes an address from the bond; if the bond does not have it, that is success.
 type DelAddress struct {
-	Member
-	Bond   Ref
+	MemberIndex
+	Bond   LinkRef
 	Prefix netip.Prefix
 }
 
@@ -265,8 +263,8 @@ func (a DelAddress) String() string { return fmt.Sprintf("remove %s from %s", a.
 
 // AddRoute adds a route through the bond; to have it already is success, to have it with other attributes is not (IPv6).
 type AddRoute struct {
-	Member
-	Bond  Ref
+	MemberIndex
+	Bond  LinkRef
 	Route bond.Route
 }
 
@@ -274,8 +272,8 @@ func (a AddRoute) String() string { return fmt.Sprintf("add route %s on %s", a.R
 
 // DeleteRoute deletes a route through the bond; to find none is success.
 type DeleteRoute struct {
-	Member
-	Bond  Ref
+	MemberIndex
+	Bond  LinkRef
 	Route bond.Route
 }
 
@@ -286,8 +284,8 @@ func (a DeleteRoute) String() string {
 // Announce tells the neighbours where the addresses are (gratuitous ARP, unsolicited
 // NA). It is a courtesy: a failure is logged and nothing else.
 type Announce struct {
-	Member
-	Bond      Ref
+	MemberIndex
+	Bond      LinkRef
 	Addresses []netip.Addr
 }
 

@@ -17,11 +17,11 @@ func Contestable(a Action) string {
 	case AddRoute:
 		return "route " + a.Route.String()
 	case SetMTU:
-		if a.On() == OnBond {
+		if a.Subject() == OnBond {
 			return "the MTU"
 		}
 	case SetMAC:
-		if a.On() == OnBond {
+		if a.Subject() == OnBond {
 			return "the MAC"
 		}
 	}

@@ -4,51 +4,51 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// bondSettings brings name, options, MAC and MTU of the bond itself in line.
-func (b *builder) bondSettings() {
+// planBondSettings brings name, options, MAC and MTU of the bond itself in line.
+func (b *builder) planBondSettings() {
 	o, spec := b.obs.Bond, &b.rec.Spec
-	b.bondName()
-	b.options()
+	b.planBondName()
+	b.planOptions()
 	if spec.Options.OneMAC() && !b.macUnknown && spec.MAC != "" && o.MAC != spec.MAC {
-		b.find(OnBond, SettingsChanged, "the bond has MAC %s, not %s", o.MAC, spec.MAC)
-		b.do(SetMAC{Member: OnBond, Link: b.bondRef(), MAC: spec.MAC})
+		b.report(OnBond, SettingsChanged, "the bond has MAC %s, not %s", o.MAC, spec.MAC)
+		b.add(SetMAC{MemberIndex: OnBond, Link: b.bondRef(), MAC: spec.MAC})
 		b.announceLater()
 	}
-	if b.follow() && !b.macUnknown && o.HasMembers && spec.MAC != "" && o.MAC != spec.MAC {
+	if b.macFollowsActive() && !b.macUnknown && o.HasMembers && spec.MAC != "" && o.MAC != spec.MAC {
 		// Somebody set a MAC on the empty bond: the kernel took note of that and of no address.
-		b.find(OnBond, OptionDrift, "the bond has MAC %s, not %s, and with failOverMac=follow the kernel cannot change it while there are members: delete the pod", o.MAC, spec.MAC)
+		b.report(OnBond, OptionDrift, "the bond has MAC %s, not %s, and with failOverMac=follow the kernel cannot change it while there are members: delete the pod", o.MAC, spec.MAC)
 	}
 	if spec.MTU != 0 && o.MTU != spec.MTU {
-		b.find(OnBond, MTUDiffers, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
-		b.do(SetMTU{Member: OnBond, Link: b.bondRef(), MTU: spec.MTU})
+		b.report(OnBond, MTUDiffers, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
+		b.add(SetMTU{MemberIndex: OnBond, Link: b.bondRef(), MTU: spec.MTU})
 	}
 	for i := range b.obs.Strangers {
 		s := &b.obs.Strangers[i]
-		b.find(OnBond, Stranger, "%s (ifindex %d) is enslaved to the bond and not on record; it is left alone", s.Name, s.Index)
+		b.report(OnBond, Stranger, "%s (ifindex %d) is enslaved to the bond and not on record; it is left alone", s.Name, s.Index)
 	}
 }
 
-// follow says that the active member has the bond's MAC, whichever member it is.
-func (b *builder) follow() bool {
+// macFollowsActive reports whether the active member has the bond's MAC, whichever member it is.
+func (b *builder) macFollowsActive() bool {
 	return !b.rec.Spec.Options.OneMAC() && !b.rec.Spec.Options.MACFollowsActive()
 }
 
-func (b *builder) bondName() {
+func (b *builder) planBondName() {
 	o, name := b.obs.Bond, b.rec.BondName()
 	if o.Name == name {
 		return
 	}
 	if s := b.obs.Squatter; s != nil {
-		b.nameTaken(OnBond, o.Link, name, s)
+		b.resolveNameConflict(OnBond, o.Link, name, s)
 		return
 	}
-	b.find(OnBond, Renamed, "the bond is called %s, not %s", o.Name, name)
-	b.do(Rename{Member: OnBond, Link: b.bondRef(), To: name})
+	b.report(OnBond, Renamed, "the bond is called %s, not %s", o.Name, name)
+	b.add(Rename{MemberIndex: OnBond, Link: b.bondRef(), To: name})
 }
 
-// options puts back what the kernel takes now and reports the rest. An option that
+// planOptions puts back what the kernel takes now and reports the rest. An option that
 // the kernel does not tell is no drift.
-func (b *builder) options() {
+func (b *builder) planOptions() {
 	o := b.obs.Bond
 	wanted := b.rec.Spec.Options.Effective()
 	for _, name := range wanted.Names() {
@@ -59,18 +59,18 @@ func (b *builder) options() {
 		}
 		if def := bond.Lookup(name); !b.takesNow(def.When) {
 			b.macUnknown = b.macUnknown || name == bond.OptMode || name == bond.OptFailOverMac
-			b.find(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the bond, which is then made anew, or the pod", name, have, want)
+			b.report(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the bond, which is then made anew, or the pod", name, have, want)
 			if name == bond.OptMode {
 				return // what else differs may only follow from the mode
 			}
 			continue
 		}
-		b.find(OnBond, SettingsChanged, "%s is %q, not %q", name, have, want)
-		b.do(SetOptions{Member: OnBond, Bond: b.bondRef(), Options: bond.Options{name: want}}) // one each: they fail one by one
+		b.report(OnBond, SettingsChanged, "%s is %q, not %q", name, have, want)
+		b.add(SetOptions{MemberIndex: OnBond, Bond: b.bondRef(), Options: bond.Options{name: want}}) // one each: they fail one by one
 	}
 }
 
-// comparable says whether a differing value means anything. The active member is only
+// comparable reports whether a differing value means anything. The active member is only
 // wished for at first; failover changes it rightly. The primary reads as empty while
 // its member is not enslaved under its own name: the kernel keeps the name.
 func (b *builder) comparable(name bond.Option, known bool) bool {
@@ -98,11 +98,11 @@ func (b *builder) takesNow(w bond.When) bool {
 	return (w&bond.BondDown == 0 || !o.Up) && (w&bond.NoMembers == 0 || !o.HasMembers)
 }
 
-// bondUp comes before the members, which may have to wait for their cards.
-func (b *builder) bondUp() {
+// planBondUp comes before the members, which may have to wait for their cards.
+func (b *builder) planBondUp() {
 	if b.obs.Bond.Up {
 		return
 	}
-	b.find(OnBond, LinkDown, "the bond is administratively down")
-	b.do(SetUp{Member: OnBond, Link: b.bondRef()})
+	b.report(OnBond, LinkDown, "the bond is administratively down")
+	b.add(SetUp{MemberIndex: OnBond, Link: b.bondRef()})
 }

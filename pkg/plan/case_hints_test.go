@@ -63,7 +63,7 @@ func (h *caseHints) due(rec *bond.Record, p *plan.Plan) (string, error) {
 	if len(h.Failed) == 0 {
 		return "", nil
 	}
-	name := func(a plan.Action) string { return subjectOf(rec, a.On()) + " " + plan.Kind(a) }
+	name := func(a plan.Action) string { return subjectOf(rec, a.Subject()) + " " + plan.Kind(a) }
 	for _, failed := range h.Failed {
 		if !slices.ContainsFunc(p.Actions, func(a plan.Action) bool { return name(a) == failed }) {
 			return "", fmt.Errorf("no action %q is planned", failed)

@@ -201,7 +201,7 @@ func findingsText(rec *bond.Record, p *plan.Plan) string {
 func actionsText(rec *bond.Record, p *plan.Plan) string {
 	var all []string
 	for i, a := range p.Actions {
-		line := fmt.Sprintf("%s: %s%s", subjectOf(rec, a.On()), a, details(a))
+		line := fmt.Sprintf("%s: %s%s", subjectOf(rec, a.Subject()), a, details(a))
 		for _, f := range p.Findings {
 			if cause := p.Cause(i); cause != "" && f.Text == cause {
 				line += ", because " + string(f.Code)

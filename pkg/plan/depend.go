@@ -30,9 +30,9 @@ func Kind(a Action) string {
 // dependsOn reports whether an action makes no sense, or does harm, without an earlier one of the same plan that failed
 // or was left out.
 func dependsOn(a, failed Action) bool {
-	if a.On() != failed.On() {
+	if a.Subject() != failed.Subject() {
 		_, enslaves := a.(Enslave)
-		return enslaves && failed.On() == OnBond && blocksMembers(failed)
+		return enslaves && failed.Subject() == OnBond && blocksMembers(failed)
 	}
 	switch a := a.(type) {
 	case MoveToPod:
@@ -99,7 +99,7 @@ func routeNeeds(r bond.Route, failed Action) bool {
 
 // announced reports whether an action gives neighbours something new, so that an Announce may follow.
 func announced(a Action) bool {
-	return is[AddAddress](a) || is[SetMAC](a) && a.On() == OnBond
+	return is[AddAddress](a) || is[SetMAC](a) && a.Subject() == OnBond
 }
 
 // Unblocked are the actions that may be tried: those that are not skipped by skip, and do not depend on one that is left out.

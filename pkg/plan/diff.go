@@ -13,19 +13,19 @@ func Diff(in Input) Plan {
 	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints, firstDEL: in.FirstDEL, stopping: in.Stopping, assignedMACs: map[bond.MAC]bool{}}
 	switch {
 	case in.Record.Deleted():
-		b.absence()
+		b.planTeardown()
 	case !in.Observed.SandboxAlive:
-		b.wait(OnBond, SandboxGone, "the pod's netns %s is gone; the record waits for DEL", in.Record.Sandbox.Path)
+		b.reportWaiting(OnBond, SandboxGone, "the pod's netns %s is gone; the record waits for DEL", in.Record.Sandbox.Path)
 	case in.Observed.Bond == nil:
-		b.create()
+		b.planCreate()
 	default:
-		b.bondSettings()
-		b.lease()
-		b.restoreBond()
-		b.bondUp()
-		b.members()
-		b.network()
-		b.settle()
+		b.planBondSettings()
+		b.planLease()
+		b.planBondExtras()
+		b.planBondUp()
+		b.planMembers()
+		b.planNetwork()
+		b.planActive()
 	}
 	return b.verdict()
 }
@@ -49,10 +49,10 @@ type builder struct {
 	assignedMACs map[bond.MAC]bool
 }
 
-// do adds an action that follows from the last finding of the same member.
-func (b *builder) do(a Action) { b.doBecause(b.lastFinding(a.On()), a) }
+// add adds an action that follows from the last finding of the same member.
+func (b *builder) add(a Action) { b.addBecause(b.lastFinding(a.Subject()), a) }
 
-func (b *builder) doBecause(cause int, a Action) {
+func (b *builder) addBecause(cause int, a Action) {
 	b.plan.Actions, b.plan.causes = append(b.plan.Actions, a), append(b.plan.causes, cause)
 }
 
@@ -72,13 +72,13 @@ func (b *builder) announceLater() {
 	}
 }
 
-func (b *builder) find(member int, code Code, format string, args ...any) {
+func (b *builder) report(member int, code Code, format string, args ...any) {
 	b.plan.Findings = append(b.plan.Findings, Finding{Member: member, Code: code, Text: fmt.Sprintf(format, args...)})
 }
 
-// wait is a finding that an event will resolve, not we.
-func (b *builder) wait(member int, code Code, format string, args ...any) {
-	b.find(member, code, format, args...)
+// reportWaiting is a finding that an event will resolve, not we.
+func (b *builder) reportWaiting(member int, code Code, format string, args ...any) {
+	b.report(member, code, format, args...)
 	b.waiting = true
 }
 
@@ -88,7 +88,7 @@ func (b *builder) verdict() Plan {
 		b.plan.Verdict = Wait
 	}
 	for _, f := range b.plan.Findings {
-		if f.Code.needsPerson() || f.Code == OwnerUnreadable && b.obs.Members[f.Member].Place == bond.InHost {
+		if f.Code.needsManualAction() || f.Code == OwnerUnreadable && b.obs.Members[f.Member].Place == bond.InHost {
 			b.plan.Verdict = Stuck
 		}
 	}
@@ -98,25 +98,25 @@ func (b *builder) verdict() Plan {
 	return b.plan
 }
 
-func (b *builder) bondRef() Ref { return RefOf(bond.InPod, &b.obs.Bond.Link) }
+func (b *builder) bondRef() LinkRef { return LinkRefOf(bond.InPod, &b.obs.Bond.Link) }
 
-func (b *builder) create() {
+func (b *builder) planCreate() {
 	name := b.rec.BondName()
 	if s := b.obs.Squatter; s != nil && !b.oursMisnamed(s.Index) {
-		b.find(OnBond, NameTaken, "the pod has a link %s (ifindex %d, kind %q) where the bond belongs; rename or delete it", s.Name, s.Index, s.Kind)
+		b.report(OnBond, NameTaken, "the pod has a link %s (ifindex %d, kind %q) where the bond belongs; rename or delete it", s.Name, s.Index, s.Kind)
 		return
 	}
-	b.find(OnBond, BondMissing, "the pod has no bond %s; making it", name)
+	b.report(OnBond, BondMissing, "the pod has no bond %s; making it", name)
 	if b.obs.Squatter != nil {
 		// A member bears the bond's name: its own name first, the bond in the next round.
 		for i := range b.obs.Members {
 			if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Ownership != bond.Released {
-				b.memberName(i, m)
+				b.planMemberName(i, m)
 			}
 		}
 		return
 	}
-	b.do(CreateBond{Member: OnBond, Name: name, Options: b.rec.Spec.Options.Effective(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
+	b.add(CreateBond{MemberIndex: OnBond, Name: name, Options: b.rec.Spec.Options.Effective(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
 }
 
 // oursMisnamed reports whether the link is one of ours under a name that is not its own, so that this name will come

@@ -123,11 +123,11 @@ func (s *story) converge() (plan.Plan, []error) {
 		var errs []error
 		failed := map[int]bool{}
 		for _, a := range p.Actions {
-			if failed[a.On()] {
+			if failed[a.Subject()] {
 				continue
 			}
 			if err := s.w.Apply(s.t.Context(), s.w.Record, a); err != nil {
-				failed[a.On()] = true
+				failed[a.Subject()] = true
 				errs = append(errs, fmt.Errorf("%s: %w", a, err))
 			}
 		}
@@ -155,7 +155,7 @@ func (s *story) check(p plan.Plan, obs *bond.Observed) {
 			s.checkRef(a, ref, obs)
 		}
 		if r, is := a.(plan.RestoreVF); is {
-			s.checkOwned(a, &obs.Members[r.On()])
+			s.checkOwned(a, &obs.Members[r.Subject()])
 		}
 		if !s.w.Record.Deleted() {
 			s.checkHarmless(a, obs)
@@ -164,18 +164,18 @@ func (s *story) check(p plan.Plan, obs *bond.Observed) {
 }
 
 // refsOf finds the links that an action names, whatever its type.
-func refsOf(a plan.Action) []plan.Ref {
-	var refs []plan.Ref
+func refsOf(a plan.Action) []plan.LinkRef {
+	var refs []plan.LinkRef
 	v := reflect.ValueOf(a)
 	for i := range v.NumField() {
-		if r, ok := v.Field(i).Interface().(plan.Ref); ok {
+		if r, ok := v.Field(i).Interface().(plan.LinkRef); ok {
 			refs = append(refs, r)
 		}
 	}
 	return refs
 }
 
-func (s *story) checkRef(a plan.Action, ref plan.Ref, obs *bond.Observed) {
+func (s *story) checkRef(a plan.Action, ref plan.LinkRef, obs *bond.Observed) {
 	s.t.Helper()
 	if obs.Bond != nil && ref.Place == bond.InPod && ref.Index == obs.Bond.Index {
 		return
@@ -206,7 +206,7 @@ func (s *story) checkHarmless(a plan.Action, obs *bond.Observed) {
 	default:
 		return
 	}
-	m := obs.Members[a.On()]
+	m := obs.Members[a.Subject()]
 	if obs.Bond != nil && m.Link.Master == obs.Bond.Index && m.Link.Carrier && m.Link.Up {
 		s.fatalf("%s takes a member away that carries traffic", a)
 	}

@@ -6,24 +6,24 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// lease removes addresses whose lease nobody is known to maintain, before the bond is set up. The DHCP daemon sets the
+// planLease removes addresses whose lease nobody is known to maintain, before the bond is set up. The DHCP daemon sets the
 // bond down, with its address, when a lease has expired.
-func (b *builder) lease() {
+func (b *builder) planLease() {
 	if !b.rec.WithoutLease() {
 		return
 	}
 	l := b.rec.Lease
 	switch {
 	case l.State == bond.LeaseUnconfirmed:
-		b.wait(OnBond, LeaseUnconfirmed, "the bond gets its address when the DHCP daemon has confirmed the lease")
+		b.reportWaiting(OnBond, LeaseUnconfirmed, "the bond gets its address when the DHCP daemon has confirmed the lease")
 	case l.Attempts == 0:
-		b.wait(OnBond, LeaseUnconfirmed, "the bond gets its address when the DHCP daemon has acquired the lease again: %s", l.Reason)
+		b.reportWaiting(OnBond, LeaseUnconfirmed, "the bond gets its address when the DHCP daemon has acquired the lease again: %s", l.Reason)
 	default:
-		b.find(OnBond, LeaseLost, "the bond has no address: %s", l.Reason)
+		b.report(OnBond, LeaseLost, "the bond has no address: %s", l.Reason)
 	}
 	for _, a := range b.rec.Addresses {
 		if slices.Contains(b.obs.Bond.Addresses, a.Prefix) {
-			b.do(DelAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix})
+			b.add(DelAddress{MemberIndex: OnBond, Bond: b.bondRef(), Prefix: a.Prefix})
 		}
 	}
 }

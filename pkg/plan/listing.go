@@ -126,12 +126,12 @@ func NewRouteList(rec *bond.Record, o *bond.ObservedBond) *RouteList {
 }
 
 func (l *RouteList) name(r bond.Route) {
-	l.named[placeOf(r)] = sameKey
+	l.named[keyOfRoute(r)] = sameKey
 	l.dsts[r.Dst.Masked()] = true
 }
 
-// placeOf is equal for routes of which one replaces the other.
-func placeOf(r bond.Route) routeKey {
+// keyOfRoute is equal for routes of which one replaces the other.
+func keyOfRoute(r bond.Route) routeKey {
 	return routeKey{dst: r.Dst.Masked(), gateway: r.Gateway, table: table(r), priority: priority(r)}
 }
 
@@ -146,7 +146,7 @@ func (l *RouteList) wanted(r bond.Route) bool {
 	if l.dsts[r.Dst] {
 		requested, first := l.request(r)
 		switch {
-		case first, madeByKernel(r) && take(l.prefixes, routeKey{dst: r.Dst}), take(l.named, placeOf(r)):
+		case first, madeByKernel(r) && takeSlot(l.prefixes, routeKey{dst: r.Dst}), takeSlot(l.named, keyOfRoute(r)):
 			return true
 		case requested: // one is enough
 			return false
@@ -174,7 +174,7 @@ func (l *RouteList) request(r bond.Route) (requested, first bool) {
 	return requested, first
 }
 
-func take(room map[routeKey]int, k routeKey) bool {
+func takeSlot(room map[routeKey]int, k routeKey) bool {
 	if room[k] == 0 {
 		return false
 	}

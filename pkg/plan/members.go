@@ -2,16 +2,16 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// members brings every member home, in an order that gives an empty bond its recorded
+// planMembers brings every member home, in an order that gives an empty bond its recorded
 // MAC: the kernel takes it from the first member.
-func (b *builder) members() {
+func (b *builder) planMembers() {
 	owner := b.macOwner()
 	if owner >= 0 {
-		b.member(owner)
+		b.planMember(owner)
 	}
 	for i := range b.rec.Members {
 		if i != owner {
-			b.member(i)
+			b.planMember(i)
 		}
 	}
 }
@@ -30,50 +30,50 @@ func (b *builder) enslaved(m *bond.ObservedMember) bool {
 	return m.Place == bond.InPod && b.obs.Bond != nil && m.Link.Master == b.obs.Bond.Index
 }
 
-func (b *builder) member(i int) {
+func (b *builder) planMember(i int) {
 	rec, m := &b.rec.Members[i], &b.obs.Members[i]
 	if rec.Unidentified {
-		b.find(i, Unidentified, "%s was not there when the bond was made, and nobody knows which link it is; recreate the pod to have it in the bond", rec)
+		b.report(i, Unidentified, "%s was not there when the bond was made, and it is not known which link it is; recreate the pod to have it in the bond", rec)
 		return
 	}
 	switch {
 	case m.Ambiguous != "":
-		b.find(i, Ambiguous, "%s: its PCI function has several links: %s; which one is the member is not known, none is touched. Recreate the pod", rec, m.Ambiguous)
+		b.report(i, Ambiguous, "%s: its PCI function has several links: %s; which one is the member is not known, none is touched. Recreate the pod", rec, m.Ambiguous)
 		return
 	case m.Ownership == bond.Released:
-		b.released(i, m)
+		b.reportReleased(i, m)
 		return
 	case m.Ownership == bond.Unreadable && m.Place != bond.InHost: // there it is said once
-		b.find(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read, so it would not be taken back: %s", rec, m.OwnershipReason)
+		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read, so it would not be taken back: %s", rec, m.OwnershipReason)
 	}
 	switch m.Place {
 	case bond.InHost:
-		b.inHost(i, m)
+		b.planFromHost(i, m)
 	case bond.InPod:
 		quiet := !b.enslaved(m) && b.wouldPreempt(rec)
 		if !quiet {
-			b.memberName(i, m)
+			b.planMemberName(i, m)
 		}
 		if b.enslaved(m) {
-			b.attached(i, m)
+			b.planEnslaved(i, m)
 		} else {
-			b.attach(i, m, quiet)
+			b.planEnslave(i, m, quiet)
 		}
 	default:
-		b.lost(i, rec)
+		b.reportLost(i, rec)
 		if t := m.NameTaken; t != nil {
-			b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) stands in the pod and is not %s; it is not touched", t.Name, t.Index, t.Kind, rec)
+			b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) stands in the pod and is not %s; it is not touched", t.Name, t.Index, t.Kind, rec)
 		}
 	}
 }
 
-// lost reports a member that is nowhere. Only a device comes back by itself.
-func (b *builder) lost(i int, rec *bond.Member) {
+// reportLost reports a member that is nowhere. Only a device comes back by itself.
+func (b *builder) reportLost(i int, rec *bond.Member) {
 	if rec.PCI != "" {
-		b.wait(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
+		b.reportWaiting(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
 		return
 	}
-	b.wait(i, MemberLost, "%s (%s) is not in the pod any more; recreate the pod to have it in the bond again", rec, kindOf(rec))
+	b.reportWaiting(i, MemberLost, "%s (%s) is not in the pod any more; recreate the pod to have it in the bond again", rec, kindOf(rec))
 }
 
 func kindOf(m *bond.Member) string {
@@ -83,23 +83,23 @@ func kindOf(m *bond.Member) string {
 	return m.Kind
 }
 
-// inHost brings a member that was thrown out of the pod back into it. What its PF
+// planFromHost brings a member that was thrown out of the pod back into it. What its PF
 // forgot is put back first, so that it never carries traffic with other settings.
-func (b *builder) inHost(i int, m *bond.ObservedMember) {
+func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
-	b.wait(i, MemberInHost, "%s is in the host's netns as %s", rec, m.Link.Name)
+	b.reportWaiting(i, MemberInHost, "%s is in the host's netns as %s", rec, m.Link.Name)
 	if !b.mayTake(i, m) {
 		return
 	}
 	if rec.VF != nil {
 		want := b.pfSettings(rec)
 		if m.PF == nil && !want.Empty() {
-			b.find(i, MemberInHost, "%s: its PF %s has no usable network link, or does not report the VF yet, so its settings cannot be verified (%s); not attached", rec, rec.VF.PF, want)
+			b.report(i, MemberInHost, "%s: its PF %s has no usable network link, or does not report the VF yet, so its settings cannot be verified (%s); not attached", rec, rec.VF.PF, want)
 			return
 		}
 		if m.PF != nil {
 			if d := want.Differs(m.PF.VF); !d.Empty() {
-				b.do(RestoreVF{Member: Member(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
+				b.add(RestoreVF{MemberIndex: MemberIndex(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
 			}
 		}
 	}
@@ -107,13 +107,13 @@ func (b *builder) inHost(i int, m *bond.ObservedMember) {
 	if t := m.NameTaken; t != nil {
 		name = rec.SpareName()
 		if spare := m.SpareTaken; spare != nil {
-			b.find(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its spare name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
+			b.report(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its spare name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
 				rec, t.Name, t.Index, t.Kind, name, spare.Name, spare.Index, spare.Kind)
 			return
 		}
-		b.find(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
+		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
 	}
-	b.do(MoveToPod{Member: Member(i), Link: RefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias, Index: rec.Index})
+	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias, Index: rec.Index})
 }
 
 // pfSettings are those to put back on the PF. Where the member has another MAC in the bond, the
@@ -132,48 +132,48 @@ func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 	return s
 }
 
-// mayTake refuses a link of the host that is not the pod's any more, or that somebody else uses or claims.
+// mayTake refuses a link of the host that is not the pod's any more, or that has another user or claim.
 func (b *builder) mayTake(i int, m *bond.ObservedMember) bool {
 	rec := &b.rec.Members[i]
 	switch {
 	case m.Ownership == bond.Released:
-		b.released(i, m)
+		b.reportReleased(i, m)
 	case m.Ownership == bond.Unreadable:
-		b.find(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read; not taken: %s", rec, m.OwnershipReason)
+		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read; not taken: %s", rec, m.OwnershipReason)
 	case m.ForeignClaim != "":
-		b.find(i, Claimed, "%s is claimed for netns %s by another plugin; not taken. If that claim is stale, remove it", rec, m.ForeignClaim)
+		b.report(i, Claimed, "%s is claimed for netns %s by another plugin; not taken. If that claim is stale, remove it", rec, m.ForeignClaim)
 	case m.Link.Master != 0:
-		b.find(i, Claimed, "%s is enslaved in the host (to ifindex %d); not taken. Release it there", rec, m.Link.Master)
-	case !weakEvidence(rec, m):
+		b.report(i, Claimed, "%s is enslaved in the host (to ifindex %d); not taken. Release it there", rec, m.Link.Master)
+	case !lacksClaim(rec, m):
 		return true
 	case m.OtherRecord != "":
-		b.find(i, Claimed, "%s is also recorded for bond %s; not taken", rec, m.OtherRecord)
+		b.report(i, Claimed, "%s is also recorded for bond %s; not taken", rec, m.OtherRecord)
 	case b.rec.Deleted() && !b.firstDEL:
-		b.wait(i, Released, "%s is in the host, and the plugin that attached it may have returned it to its owner since the first DEL; left alone", rec)
+		b.reportWaiting(i, Released, "%s is in the host, and the plugin that attached it may have returned it to its owner since the first DEL; left alone", rec)
 	case b.stopping && !b.rec.Deleted():
-		b.wait(i, Released, "%s is in the host, and the container runtime is stopping the pod; left alone", rec)
+		b.reportWaiting(i, Released, "%s is in the host, and the container runtime is stopping the pod; left alone", rec)
 	default:
 		return true
 	}
 	return false
 }
 
-// weakEvidence reports that no file of the VF's plugin shows whether it is still the pod's (host-device, and
+// lacksClaim reports that no file of the VF's plugin shows whether it is still the pod's (host-device, and
 // releases of sriov-cni that wrote no claim).
-func weakEvidence(rec *bond.Member, m *bond.ObservedMember) bool {
+func lacksClaim(rec *bond.Member, m *bond.ObservedMember) bool {
 	return rec.PCI != "" && (m.Ownership == bond.OwnerUnknown || rec.SriovCNI != nil && rec.SriovCNI.Claim == "")
 }
 
-// released reports a VF that is not the pod's any more. Nothing is changed on it or for it.
-func (b *builder) released(i int, m *bond.ObservedMember) {
+// reportReleased reports a VF that is not the pod's any more. Nothing is changed on it or for it.
+func (b *builder) reportReleased(i int, m *bond.ObservedMember) {
 	remedy := ". Recreate the pod to have it in the bond"
 	if b.rec.Deleted() {
 		remedy = ""
 	}
-	b.wait(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Place, remedy)
+	b.reportWaiting(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Place, remedy)
 }
 
-// wouldPreempt says that enslaving the member takes the traffic from the active one though
+// wouldPreempt reports whether enslaving the member takes the traffic from the active one though
 // the wish is not to: bond_enslave forces a link with the primary's name to be active,
 // whatever primary_reselect says. A link that gets that name once it is in does not.
 func (b *builder) wouldPreempt(rec *bond.Member) bool {
@@ -181,40 +181,40 @@ func (b *builder) wouldPreempt(rec *bond.Member) bool {
 	return o[bond.OptPrimary] == rec.Name && staysAway(o) && b.obs.Bond.Active != 0
 }
 
-// staysAway says that a primary which comes back is to leave the traffic where it is.
+// staysAway reports whether a primary which comes back is to leave the traffic where it is.
 func staysAway(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 
-// attach enslaves a member that is in the pod; quietly means under a spare name, which the
+// planEnslave enslaves a member that is in the pod; quietly means under a spare name, which the
 // next round puts right.
-func (b *builder) attach(i int, m *bond.ObservedMember, quietly bool) {
-	rec, ref := &b.rec.Members[i], RefOf(bond.InPod, &m.Link)
-	b.wait(i, NotEnslaved, "%s is in the pod and not in the bond", rec)
+func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
+	rec, ref := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link)
+	b.reportWaiting(i, NotEnslaved, "%s is in the pod and not in the bond", rec)
 	if m.Link.Master != 0 {
-		b.do(Release{Member: Member(i), Link: ref})
+		b.add(Release{MemberIndex: MemberIndex(i), Link: ref})
 	}
 	if m.Link.Up {
-		b.do(SetDown{Member: Member(i), Link: ref})
+		b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
 	}
 	if spare := rec.SpareName(); quietly && m.Link.Name != spare {
-		b.do(Rename{Member: Member(i), Link: ref, To: spare})
+		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: spare})
 	}
-	if mac := b.attachMAC(i); mac != "" && mac != m.Link.MAC {
-		b.do(SetMAC{Member: Member(i), Link: ref, MAC: mac})
+	if mac := b.enslaveMAC(i); mac != "" && mac != m.Link.MAC {
+		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: mac})
 	}
-	b.do(Enslave{Member: Member(i), Link: ref, Bond: b.bondRef()})
-	b.do(SetUp{Member: Member(i), Link: ref})
-	b.tuneNew(i, ref)
+	b.add(Enslave{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()})
+	b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
+	b.planNewMemberOptions(i, ref)
 }
 
-// attachMAC is the address to enslave member i with. With fail_over_mac=follow the bond takes its
+// enslaveMAC is the address to enslave member i with. With fail_over_mac=follow the bond takes its
 // MAC from the first member and cannot be given one (bond_set_mac_address ignores it), so
 // the first back brings the recorded one. In the modes in which members trade MACs the active member may have that of a member
 // that was away. The latter then gets one that is free: the kernel would give it a random one.
-func (b *builder) attachMAC(i int) bond.MAC {
+func (b *builder) enslaveMAC(i int) bond.MAC {
 	mac := b.rec.Members[i].MAC
-	if mac == "" || !b.follow() {
+	if mac == "" || !b.macFollowsActive() {
 		return mac
 	}
 	spec, o := &b.rec.Spec, b.obs.Bond
@@ -251,30 +251,30 @@ func (b *builder) takenMACs() map[bond.MAC]bool {
 	return taken
 }
 
-// attached looks after a member that is in the bond.
-func (b *builder) attached(i int, m *bond.ObservedMember) {
-	rec, ref, spec := &b.rec.Members[i], RefOf(bond.InPod, &m.Link), &b.rec.Spec
+// planEnslaved looks after a member that is in the bond.
+func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
+	rec, ref, spec := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link), &b.rec.Spec
 	if spec.MTU != 0 && m.Link.MTU != spec.MTU {
-		b.find(i, MTUDiffers, "%s has MTU %d, not %d", rec, m.Link.MTU, spec.MTU)
-		b.do(SetMTU{Member: Member(i), Link: ref, MTU: spec.MTU})
+		b.report(i, MTUDiffers, "%s has MTU %d, not %d", rec, m.Link.MTU, spec.MTU)
+		b.add(SetMTU{MemberIndex: MemberIndex(i), Link: ref, MTU: spec.MTU})
 	}
 	if spec.Options.MACFollowsActive() && !b.macUnknown && rec.MAC != "" && m.Link.MAC != rec.MAC {
-		b.find(i, MACDiffers, "%s has MAC %s, not %s", rec, m.Link.MAC, rec.MAC)
+		b.report(i, MACDiffers, "%s has MAC %s, not %s", rec, m.Link.MAC, rec.MAC)
 		if m.Link.Index != b.obs.Bond.Active {
-			b.do(SetMAC{Member: Member(i), Link: ref, MAC: rec.MAC})
+			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC})
 		}
 	}
 	if spec.Options.TradesMACs() && !b.macUnknown {
 		b.separateMACs(i, m)
 	}
-	b.tune(i, m)
-	b.restoreMember(i, m)
+	b.planMemberOptions(i, m)
+	b.planMemberExtras(i, m)
 	if !m.Link.Up {
-		b.find(i, LinkDown, "%s is administratively down", rec)
-		b.do(SetUp{Member: Member(i), Link: ref})
+		b.report(i, LinkDown, "%s is administratively down", rec)
+		b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
 		return
 	}
-	b.carrier(i, m)
+	b.planCarrier(i, m)
 }
 
 // separateMACs gives a member another MAC if one before it in the bond has the same. In the modes in which members exchange MACs no two
@@ -287,7 +287,7 @@ func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 	if other < 0 {
 		return
 	}
-	b.find(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
+	b.report(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
 	taken := b.takenMACs()
 	taken[b.obs.Bond.MAC], taken[""] = true, true
 	for j := range b.obs.Strangers {
@@ -295,7 +295,7 @@ func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 	}
 	if mac := b.freeMAC(rec.MAC, taken); !taken[mac] {
 		b.assignedMACs[mac] = true
-		b.do(SetMAC{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), MAC: mac})
+		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: mac})
 	}
 }
 
@@ -315,21 +315,21 @@ func (b *builder) sameMAC(i int) int {
 	return -1
 }
 
-// carrier answers a member that is up and hears nothing. While its PF hears nothing
+// planCarrier handles a member that is up without carrier. While its PF has no carrier
 // either there is nothing to do; else the VF itself may be stuck.
-func (b *builder) carrier(i int, m *bond.ObservedMember) {
+func (b *builder) planCarrier(i int, m *bond.ObservedMember) {
 	rec, hint := &b.rec.Members[i], b.hint(i)
 	switch {
 	case m.Link.Carrier:
 	case m.PF == nil || !m.PF.Carrier:
-		b.wait(i, NoCarrier, "%s has no carrier%s; look at the cable, the switch port or the PF", rec, pfState(m.PF))
+		b.reportWaiting(i, NoCarrier, "%s has no carrier%s; look at the cable, the switch port or the PF", rec, pfState(m.PF))
 	case hint.Bounced:
-		b.wait(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up did not help: reset the VF or its PF", rec, m.PF.Name)
+		b.reportWaiting(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up did not help: reset the VF or its PF", rec, m.PF.Name)
 	case hint.Overdue:
-		b.wait(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up", rec, m.PF.Name)
-		b.do(Bounce{Member: Member(i), Link: RefOf(bond.InPod, &m.Link)})
+		b.reportWaiting(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up", rec, m.PF.Name)
+		b.add(Bounce{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link)})
 	default:
-		b.wait(i, NoCarrier, "%s has no carrier yet, its PF %s has", rec, m.PF.Name)
+		b.reportWaiting(i, NoCarrier, "%s has no carrier yet, its PF %s has", rec, m.PF.Name)
 	}
 }
 
@@ -344,30 +344,30 @@ func pfState(pf *bond.ObservedPF) string {
 	}
 }
 
-// memberName gives a member in the pod its own name back.
-func (b *builder) memberName(i int, m *bond.ObservedMember) {
+// planMemberName gives a member in the pod its own name back.
+func (b *builder) planMemberName(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	if m.Link.Name == rec.Name {
 		return
 	}
 	if t := m.NameTaken; t != nil {
-		b.nameTaken(i, m.Link, rec.Name, t)
+		b.resolveNameConflict(i, m.Link, rec.Name, t)
 		return
 	}
-	b.find(i, Renamed, "%s is called %s in the pod", rec, m.Link.Name)
-	b.do(Rename{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), To: rec.Name})
+	b.report(i, Renamed, "%s is called %s in the pod", rec, m.Link.Name)
+	b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), To: rec.Name})
 }
 
-// nameTaken answers a name that another link bears. When that is one of ours which is itself
+// resolveNameConflict answers a name that another link bears. When that is one of ours which is itself
 // misnamed the two may stand on each other's names: this one steps aside.
-func (b *builder) nameTaken(i int, l bond.Link, name string, by *bond.Link) {
+func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.Link) {
 	if !b.oursMisnamed(by.Index) {
-		b.find(i, NameTaken, "%s should be called %s, but the pod has another link of that name (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)
+		b.report(i, NameTaken, "%s should be called %s, but the pod has another link of that name (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)
 		return
 	}
-	b.find(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
+	b.report(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
 	spare := bond.SpareName(l.PCI, l.Name)
 	if l.Name != spare {
-		b.do(Rename{Member: Member(i), Link: RefOf(bond.InPod, &l), To: spare})
+		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &l), To: spare})
 	}
 }

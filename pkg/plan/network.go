@@ -7,31 +7,31 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// network restores addresses and routes that were requested and are missing, and after a loss those of other writers.
-func (b *builder) network() {
+// planNetwork restores addresses and routes that were requested and are missing, and after a loss those of other writers.
+func (b *builder) planNetwork() {
 	if b.rec.WithoutLease() {
 		return
 	}
 	o := b.obs.Bond
 	if o.Unread != "" {
-		b.wait(OnBond, Unread, "%s", o.Unread)
+		b.reportWaiting(OnBond, Unread, "%s", o.Unread)
 		return
 	}
-	b.prepareIPv6()
+	b.planIPv6()
 	for _, a := range b.rec.Addresses {
 		if slices.Contains(o.Duplicates, a.Prefix) {
-			b.find(OnBond, DuplicateAddress, "address %s is in use by another host (duplicate address detection failed) and does not work; release it there, then recreate the pod", a.Prefix)
+			b.report(OnBond, DuplicateAddress, "address %s is in use by another host (duplicate address detection failed) and does not work; release it there, then recreate the pod", a.Prefix)
 		}
 		if slices.Contains(o.Addresses, a.Prefix) {
 			continue
 		}
 		if have, found := otherPrefix(o, a.Prefix); found {
-			b.find(OnBond, SettingsChanged, "the bond has address %s with prefix length %d, not %d", a.Prefix.Addr(), have.Bits(), a.Prefix.Bits())
-			b.do(DelAddress{Member: OnBond, Bond: b.bondRef(), Prefix: have})
+			b.report(OnBond, SettingsChanged, "the bond has address %s with prefix length %d, not %d", a.Prefix.Addr(), have.Bits(), a.Prefix.Bits())
+			b.add(DelAddress{MemberIndex: OnBond, Bond: b.bondRef(), Prefix: have})
 		} else {
-			b.find(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
+			b.report(OnBond, SettingsChanged, "the bond lacks address %s", a.Prefix)
 		}
-		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: a.Prefix, DAD: b.detectsDuplicates(a.Prefix)})
+		b.add(AddAddress{MemberIndex: OnBond, Bond: b.bondRef(), Prefix: a.Prefix, DAD: b.detectsDuplicates(a.Prefix)})
 		b.announceLater()
 	}
 	for _, r := range b.rec.Routes {
@@ -39,17 +39,17 @@ func (b *builder) network() {
 			continue
 		}
 		if i := slices.IndexFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) && !(have.Shared && r.Dst.Addr().Is4()) }); i >= 0 {
-			b.find(OnBond, SettingsChanged, "the bond has route %s with other attributes (MTU %d, advertised MSS %d)", r, o.Routes[i].MTU, o.Routes[i].AdvMSS)
-			b.do(DeleteRoute{Member: OnBond, Bond: b.bondRef(), Route: o.Routes[i]})
+			b.report(OnBond, SettingsChanged, "the bond has route %s with other attributes (MTU %d, advertised MSS %d)", r, o.Routes[i].MTU, o.Routes[i].AdvMSS)
+			b.add(DeleteRoute{MemberIndex: OnBond, Bond: b.bondRef(), Route: o.Routes[i]})
 		} else {
-			b.find(OnBond, SettingsChanged, "the bond lacks route %s", r)
+			b.report(OnBond, SettingsChanged, "the bond lacks route %s", r)
 		}
-		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
+		b.add(AddRoute{MemberIndex: OnBond, Bond: b.bondRef(), Route: r})
 	}
-	b.restoreNetwork()
-	b.dropPrefixRoutes()
+	b.planNetworkExtras()
+	b.planPrefixRoutes()
 	if all := b.announceable(); b.announce && len(all) > 0 {
-		b.doBecause(b.announceCause, Announce{Member: OnBond, Bond: b.bondRef(), Addresses: all})
+		b.addBecause(b.announceCause, Announce{MemberIndex: OnBond, Bond: b.bondRef(), Addresses: all})
 	}
 }
 
@@ -69,9 +69,9 @@ func (b *builder) detectsDuplicates(p netip.Prefix) bool {
 	return p.Addr().Is6() && b.rec.Phase == bond.PhaseAdding && !b.rec.Spec.NoDAD
 }
 
-// prepareIPv6 makes IPv6 addresses survive that the bond goes down, as the reference plugins do at ADD, and has the kernel
+// planIPv6 makes IPv6 addresses survive that the bond goes down, as the reference plugins do at ADD, and has the kernel
 // announce each to the neighbours when its detection has ended, for which ADD need not wait.
-func (b *builder) prepareIPv6() {
+func (b *builder) planIPv6() {
 	if b.rec.Phase != bond.PhaseAdding || !slices.ContainsFunc(b.rec.Addresses, func(a bond.Address) bool { return a.Prefix.Addr().Is6() }) {
 		return
 	}
@@ -82,7 +82,7 @@ func (b *builder) prepareIPv6() {
 		}
 	}
 	if !change.Empty() {
-		b.do(SetLinkSettings{Member: OnBond, Link: b.bondRef(), Change: change})
+		b.add(SetLinkSettings{MemberIndex: OnBond, Link: b.bondRef(), Change: change})
 	}
 }
 
@@ -112,7 +112,7 @@ func (b *builder) announceable() []netip.Addr {
 // mainTable is RT_TABLE_MAIN (linux/rtnetlink.h).
 const mainTable = 254
 
-// satisfies says that a route in the kernel is the wanted one. What the wish leaves
+// satisfies reports whether a route in the kernel is the wanted one. What the wish leaves
 // open (metric, MTU, scope) may be anything. IPv6 routes have no scope. The next hops of a shared IPv6 route have metrics
 // of their own, of which the kernel sends only those of the first.
 func satisfies(have, want bond.Route) bool {

@@ -103,7 +103,7 @@ const (
 	Ambiguous Code = "Ambiguous"
 	// OwnerUnreadable: a file that shows whether the VF is still the pod's cannot be read. It is not taken.
 	OwnerUnreadable Code = "OwnerUnreadable"
-	// Unidentified: nobody knows which link the member is, so it is never taken.
+	// Unidentified: it is not known which link the member is, so it is never attached.
 	Unidentified Code = "Unidentified"
 	// SettingsChanged: the bond's MAC, options, addresses or routes are not as recorded and are put back.
 	SettingsChanged Code = "SettingsChanged"
@@ -119,7 +119,7 @@ const (
 	LeaseLost Code = "LeaseLost"
 )
 
-// needsPerson says that a finding stands until somebody acts.
-func (c Code) needsPerson() bool {
+// needsManualAction reports whether a finding remains until a user acts.
+func (c Code) needsManualAction() bool {
 	return c == NameTaken || c == Claimed || c == OptionDrift || c == DuplicateAddress || c == Ambiguous || c == NotRestored || c == NotKept || c == LeaseLost
 }

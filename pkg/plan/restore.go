@@ -6,51 +6,51 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// restoreBond gives a bond that was lost or down the settings and the master that other writers gave it. It comes
+// planBondExtras gives a bond that was lost or down the settings and the master that other writers gave it. It comes
 // before members and addresses: enslaving the bond to a VRF sets it down and up (cycle_netdev), and settings such as
 // disable_ipv6 decide which addresses it takes.
-func (b *builder) restoreBond() {
+func (b *builder) planBondExtras() {
 	l := b.rec.Learned
 	if !b.rec.Restoring || l == nil {
 		return
 	}
 	if d := l.Settings.Diff(b.obs.Bond.Settings); !d.Empty() {
-		b.find(OnBond, NotRestored, "the bond lacks settings of other writers: %s", d)
-		b.do(SetLinkSettings{Member: OnBond, Link: b.bondRef(), Change: d})
+		b.report(OnBond, NotRestored, "the bond lacks settings of other writers: %s", d)
+		b.add(SetLinkSettings{MemberIndex: OnBond, Link: b.bondRef(), Change: d})
 	}
-	b.restoreUpper(l.Upper)
-	b.findNotKept(l)
+	b.planUpper(l.Upper)
+	b.reportNotKept(l)
 }
 
-// findNotKept reports addresses and routes of other writers that were too many to be kept and are not back.
-func (b *builder) findNotKept(l *bond.Learned) {
+// reportNotKept reports addresses and routes of other writers that were too many to be kept and are not back.
+func (b *builder) reportNotKept(l *bond.Learned) {
 	now := &learner{rec: b.rec, obs: b.obs}
 	if b.obs.Bond.Unread != "" {
 		return
 	}
 	if _, have := now.extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)+b.obs.Bond.RoutesLeft) {
-		b.find(OnBond, NotKept, "other writers had %d routes on the bond; more than %d are not kept, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
+		b.report(OnBond, NotKept, "other writers had %d routes on the bond; more than %d are not kept, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
 	}
 	if _, have := now.extraAddresses(); l.AddressesLeft > have {
-		b.find(OnBond, NotKept, "other writers had %d addresses on the bond; more than %d are not kept, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
+		b.report(OnBond, NotKept, "other writers had %d addresses on the bond; more than %d are not kept, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
 	}
 }
 
-func (b *builder) restoreUpper(want *bond.Upper) {
+func (b *builder) planUpper(want *bond.Upper) {
 	if want == nil || b.obs.Bond.Upper != nil {
 		return
 	}
 	u := b.obs.Upper
 	if u == nil {
-		b.find(OnBond, NotRestored, "the bond was enslaved to %s (%s), which the pod does not have any more; make it again or recreate the pod", want.Name, want.Kind)
+		b.report(OnBond, NotRestored, "the bond was enslaved to %s (%s), which the pod does not have any more; make it again or recreate the pod", want.Name, want.Kind)
 		return
 	}
-	b.find(OnBond, NotRestored, "the bond is not enslaved to %s (%s) any more", want.Name, want.Kind)
-	b.do(SetUpper{Member: OnBond, Bond: b.bondRef(), Upper: bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}})
+	b.report(OnBond, NotRestored, "the bond is not enslaved to %s (%s) any more", want.Name, want.Kind)
+	b.add(SetUpper{MemberIndex: OnBond, Bond: b.bondRef(), Upper: bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}})
 }
 
-// restoreNetwork puts back addresses and routes of other writers on a bond that was lost or down.
-func (b *builder) restoreNetwork() {
+// planNetworkExtras puts back addresses and routes of other writers on a bond that was lost or down.
+func (b *builder) planNetworkExtras() {
 	l, o := b.rec.Learned, b.obs.Bond
 	if !b.rec.Restoring || l == nil {
 		return
@@ -59,8 +59,8 @@ func (b *builder) restoreNetwork() {
 		if _, changed := otherPrefix(o, p); changed || slices.Contains(o.Addresses, p) {
 			continue
 		}
-		b.find(OnBond, NotRestored, "the bond lacks address %s, which another writer had added", p)
-		b.do(AddAddress{Member: OnBond, Bond: b.bondRef(), Prefix: p})
+		b.report(OnBond, NotRestored, "the bond lacks address %s, which another writer had added", p)
+		b.add(AddAddress{MemberIndex: OnBond, Bond: b.bondRef(), Prefix: p})
 		b.announceLater()
 	}
 	for _, r := range routesByDependency(l.Routes) {
@@ -68,22 +68,22 @@ func (b *builder) restoreNetwork() {
 		if changed || hasRoute(o, r) {
 			continue
 		}
-		b.find(OnBond, NotRestored, "the bond lacks route %s, which another writer had added", r)
-		b.do(AddRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
+		b.report(OnBond, NotRestored, "the bond lacks route %s, which another writer had added", r)
+		b.add(AddRoute{MemberIndex: OnBond, Bond: b.bondRef(), Route: r})
 	}
 }
 
-// dropPrefixRoutes deletes routes of the kernel's that set-up deleted. It comes a round after the addresses, when the
+// planPrefixRoutes deletes routes of the kernel's that set-up deleted. It comes a round after the addresses, when the
 // routes that need them are there.
-func (b *builder) dropPrefixRoutes() {
+func (b *builder) planPrefixRoutes() {
 	l, o := b.rec.Learned, b.obs.Bond
 	if !b.rec.Restoring || l == nil || len(b.plan.Actions) > 0 {
 		return
 	}
 	for _, p := range l.NoPrefixRoute {
 		if r, found := prefixRoute(o, p); found && hasPrefixRoute(o, p) {
-			b.find(OnBond, NotRestored, "the bond has the kernel's route %s, which another writer had deleted", r)
-			b.do(DeleteRoute{Member: OnBond, Bond: b.bondRef(), Route: r})
+			b.report(OnBond, NotRestored, "the bond has the kernel's route %s, which another writer had deleted", r)
+			b.add(DeleteRoute{MemberIndex: OnBond, Bond: b.bondRef(), Route: r})
 		}
 	}
 }
@@ -104,15 +104,15 @@ func routesByDependency(routes []bond.Route) []bond.Route {
 	return out
 }
 
-// restoreMember gives a member that was lost the settings that sriov-cni or tuning gave it.
-func (b *builder) restoreMember(i int, m *bond.ObservedMember) {
+// planMemberExtras gives a member that was lost the settings that sriov-cni or tuning gave it.
+func (b *builder) planMemberExtras(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	if !rec.Restoring || rec.Settings == nil {
 		return
 	}
 	if d := rec.Settings.Diff(m.Settings); !d.Empty() {
-		b.find(i, NotRestored, "%s lacks settings of other writers: %s", rec, d)
-		b.do(SetLinkSettings{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Change: d})
+		b.report(i, NotRestored, "%s lacks settings of other writers: %s", rec, d)
+		b.add(SetLinkSettings{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Change: d})
 	}
 }
 

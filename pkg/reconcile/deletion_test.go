@@ -121,7 +121,7 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	must(t, r.UnbindVF(r.VFs[0]))
 	r.patient()
 	r.FailApplyIf(func(a plan.Action) error {
-		if a.On() == 0 {
+		if a.Subject() == 0 {
 			return fmt.Errorf("another worker has the PF: %w", bond.ErrInUse)
 		}
 		return nil
@@ -141,8 +141,8 @@ func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
 	r := newRig(t, scenario.OKD())
 	busy := map[int]bool{}
 	r.FailApplyIf(func(a plan.Action) error {
-		if _, enslave := a.(plan.Enslave); enslave && !busy[a.On()] {
-			busy[a.On()] = true
+		if _, enslave := a.(plan.Enslave); enslave && !busy[a.Subject()] {
+			busy[a.Subject()] = true
 			return fmt.Errorf("another worker has the PF: %w", bond.ErrInUse)
 		}
 		return nil

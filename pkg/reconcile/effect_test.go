@@ -22,9 +22,9 @@ import (
 func TestAddressWithAnotherPrefixLength(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	want := netip.MustParsePrefix("fd00::66/64")
-	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
-	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: want}))
-	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/80")}))
+	ref := plan.LinkRefOf(bond.InPod, &r.observedBond().Link)
+	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{MemberIndex: plan.OnBond, Bond: ref, Prefix: want}))
+	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{MemberIndex: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/80")}))
 	changes := r.Changes()
 	var announced []netip.Addr
 	r.FailApplyIf(func(a plan.Action) error {
@@ -46,14 +46,14 @@ func TestAddressWithAnotherPrefixLength(t *testing.T) {
 func TestNothingIsRemovedInVain(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.clock.turn(2 * time.Minute) // since ADD
-	ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
+	ref := plan.LinkRefOf(bond.InPod, &r.observedBond().Link)
 	for _, p := range []string{"fd00::66/64", "10.56.217.66/24", "fd00::66/64"} {
-		must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix(p)}))
+		must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{MemberIndex: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix(p)}))
 		_, _ = r.converge()
 	}
-	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{Member: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/64")}))
+	must(t, r.Apply(t.Context(), r.Record, plan.DelAddress{MemberIndex: plan.OnBond, Bond: ref, Prefix: netip.MustParsePrefix("fd00::66/64")}))
 	other := netip.MustParsePrefix("fd00::66/80")
-	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{Member: plan.OnBond, Bond: ref, Prefix: other}))
+	must(t, r.Apply(t.Context(), r.Record, plan.AddAddress{MemberIndex: plan.OnBond, Bond: ref, Prefix: other}))
 	out, _ := r.converge()
 	if got := r.observedBond().Addresses; !slices.Contains(got, other) || out.RetryAfter == 0 {
 		t.Errorf("addresses %v, retry after %s", got, out.RetryAfter)
@@ -74,7 +74,7 @@ func TestRouteWithAnotherMTU(t *testing.T) {
 			return nil
 		}))
 		r.wantState(bond.StateReady)
-		ref := plan.RefOf(bond.InPod, &r.observedBond().Link)
+		ref := plan.LinkRefOf(bond.InPod, &r.observedBond().Link)
 		other := want
 		other.MTU = 1250
 		find := func() (found []bond.Route) {
@@ -85,8 +85,8 @@ func TestRouteWithAnotherMTU(t *testing.T) {
 			}
 			return found
 		}
-		must(t, r.Apply(t.Context(), r.Record, plan.DeleteRoute{Member: plan.OnBond, Bond: ref, Route: find()[0]}))
-		must(t, r.Apply(t.Context(), r.Record, plan.AddRoute{Member: plan.OnBond, Bond: ref, Route: other}))
+		must(t, r.Apply(t.Context(), r.Record, plan.DeleteRoute{MemberIndex: plan.OnBond, Bond: ref, Route: find()[0]}))
+		must(t, r.Apply(t.Context(), r.Record, plan.AddRoute{MemberIndex: plan.OnBond, Bond: ref, Route: other}))
 		r.wantState(bond.StateReady)
 		if got := find(); len(got) != 1 || got[0].MTU != 1300 {
 			t.Errorf("routes to %s: %+v", dst, got)

@@ -284,7 +284,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			done = append(done, a)
 			state.applied(a, rec.Restoring, e.now())
 			state.charge(repair, a, e.now())
-			log.Log(state.actionLevel(a.On()), "applied", zap.Stringer("action", a))
+			log.Log(state.actionLevel(a.Subject()), "applied", zap.Stringer("action", a))
 			continue
 		}
 		left = append(left, a)

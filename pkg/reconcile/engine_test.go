@@ -277,7 +277,7 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 	}
 	refused := fmt.Errorf("the PF says no: %w", bond.ErrUnsupported)
 	r.FailApplyIf(func(a plan.Action) error {
-		if _, ok := a.(plan.RestoreVF); ok && a.On() == 0 {
+		if _, ok := a.(plan.RestoreVF); ok && a.Subject() == 0 {
 			return refused
 		}
 		return nil
@@ -509,7 +509,7 @@ func TestReleaseOfARecordThatWasReplaced(t *testing.T) {
 func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.FailApplyIf(func(a plan.Action) error {
-		if m, ok := a.(plan.SetUp); ok && m.On() == 1 {
+		if m, ok := a.(plan.SetUp); ok && m.Subject() == 1 {
 			return fmt.Errorf("driver: %w", bond.ErrBusy)
 		}
 		return nil

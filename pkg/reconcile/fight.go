@@ -54,7 +54,7 @@ func (r *repairRun) budgetOf(a plan.Action) (s actionKey, limited bool) {
 	if plan.Contestable(a) != "" && r.rec.Restoring {
 		kind += " after a loss"
 	}
-	s = actionKey{member: a.On(), kind: kind}
+	s = actionKey{member: a.Subject(), kind: kind}
 	if _, follows := a.(plan.SetActive); follows {
 		s.repair = r.rec.Repairs.Count + 1
 	}
@@ -97,7 +97,7 @@ func (b *bondRepairState) charge(r *repairRun, a plan.Action, now time.Time) {
 	exempt := !limited || r.exempt(s)
 	switch a.(type) {
 	case plan.MoveToPod, plan.Enslave, plan.CreateBond:
-		r.exempted[a.On()] = true
+		r.exempted[a.Subject()] = true
 	}
 	if exempt {
 		return

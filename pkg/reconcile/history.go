@@ -88,7 +88,7 @@ func lossesOf(rec *bond.Record, p plan.Plan) map[string]lossState {
 	}
 	for _, a := range p.Actions {
 		if b, ok := a.(plan.Bounce); ok {
-			states[subjectName(rec, b.On())] = lossState{code: plan.NoCarrier, text: b.String(), broken: true}
+			states[subjectName(rec, b.Subject())] = lossState{code: plan.NoCarrier, text: b.String(), broken: true}
 		}
 	}
 	return states

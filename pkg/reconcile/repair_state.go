@@ -210,7 +210,7 @@ func (b *bondRepairState) retryAfter(r *repairRun, p plan.Plan, now time.Time) t
 			consider(now.Add(min(max(now.Sub(part.vfInfoMissingSince), b.timing.MinBackoff), b.timing.MaxBackoff)))
 		}
 		// A planned bounce has its own hold. To reconcile at once until that ends would be a busy loop.
-		bouncing := slices.ContainsFunc(p.Actions, func(a plan.Action) bool { _, ok := a.(plan.Bounce); return ok && a.On() == i })
+		bouncing := slices.ContainsFunc(p.Actions, func(a plan.Action) bool { _, ok := a.(plan.Bounce); return ok && a.Subject() == i })
 		noCarrierEnd := part.noCarrierSince.Add(b.timing.NoCarrierWait)
 		if !part.noCarrierSince.IsZero() && (now.Before(noCarrierEnd) || !part.bounced && !bouncing) {
 			consider(noCarrierEnd)

@@ -20,7 +20,7 @@ type actionKey struct {
 	repair int // which repair of the bond it follows; 0 where that makes no difference
 }
 
-func keyOf(a plan.Action) actionKey { return actionKey{member: a.On(), kind: plan.Kind(a)} }
+func keyOf(a plan.Action) actionKey { return actionKey{member: a.Subject(), kind: plan.Kind(a)} }
 
 // retryState is the state of an action that failed.
 type retryState struct {
@@ -49,7 +49,7 @@ func (b *bondRepairState) retry(a plan.Action) *retryState {
 
 // retryTime returns when an action may be tried: when its member is not held back, after its own pause, and within its budget.
 func (b *bondRepairState) retryTime(r *repairRun, a plan.Action, now time.Time) time.Time {
-	hold := b.member(a.On()).retryAt
+	hold := b.member(a.Subject()).retryAt
 	if at := b.budgetTime(r, a, now); at.After(hold) {
 		hold = at
 	}
@@ -81,7 +81,7 @@ func (b *bondRepairState) applied(a plan.Action, afterLoss bool, now time.Time) 
 	}
 	if _, ok := a.(plan.Bounce); ok {
 		// It gets as long again to help: a driver needs some time.
-		p := b.member(a.On())
+		p := b.member(a.Subject())
 		p.bounced, p.noCarrierSince = true, time.Time{}
 	}
 }
@@ -204,7 +204,7 @@ func (b *bondRepairState) lastError(actions []plan.Action, i int) string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, a := range actions {
-		if t := b.retries[keyOf(a)]; a.On() == i && t != nil && t.err != nil {
+		if t := b.retries[keyOf(a)]; a.Subject() == i && t != nil && t.err != nil {
 			return t.err.Error()
 		}
 	}

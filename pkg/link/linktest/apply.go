@@ -98,7 +98,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 // applyToLink does the actions that are about one link of any kind.
 func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 	on := f.onLink
-	if a.On() == plan.OnBond {
+	if a.Subject() == plan.OnBond {
 		on = f.onBond
 	}
 	switch a := a.(type) {
@@ -140,7 +140,7 @@ func (f *Fake) pod(r *bond.Record) (*space, error) {
 func earlierBoot(s bond.Sandbox) bool { return s.Boot != "" && s.Boot != boot }
 
 // resolve finds the link that a Ref names and refuses another that stands in its place.
-func (f *Fake) resolve(pod *space, ref plan.Ref) (*netdev, error) {
+func (f *Fake) resolve(pod *space, ref plan.LinkRef) (*netdev, error) {
 	var s *space
 	switch ref.Place {
 	case bond.InPod:
@@ -164,7 +164,7 @@ func (f *Fake) resolve(pod *space, ref plan.Ref) (*netdev, error) {
 	return d, nil
 }
 
-func (f *Fake) onLink(pod *space, ref plan.Ref, do func(*netdev) error) error {
+func (f *Fake) onLink(pod *space, ref plan.LinkRef, do func(*netdev) error) error {
 	d, err := f.resolve(pod, ref)
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (f *Fake) onLink(pod *space, ref plan.Ref, do func(*netdev) error) error {
 	return do(d)
 }
 
-func (f *Fake) resolveBond(pod *space, ref plan.Ref) (*netdev, error) {
+func (f *Fake) resolveBond(pod *space, ref plan.LinkRef) (*netdev, error) {
 	d, err := f.resolve(pod, ref)
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func (f *Fake) resolveBond(pod *space, ref plan.Ref) (*netdev, error) {
 	return d, nil
 }
 
-func (f *Fake) onBond(pod *space, ref plan.Ref, do func(*netdev) error) error {
+func (f *Fake) onBond(pod *space, ref plan.LinkRef, do func(*netdev) error) error {
 	d, err := f.resolveBond(pod, ref)
 	if err != nil {
 		return err
@@ -261,7 +261,7 @@ func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 }
 
 // mayMove: a virtual link changes its netns only when its serial was checked.
-func mayMove(l plan.Ref) error {
+func mayMove(l plan.LinkRef) error {
 	if l.PCI == "" && l.Serial == 0 {
 		return fmt.Errorf("%s is not proven to be the recorded link: %w", l, bond.ErrStale)
 	}
@@ -269,7 +269,7 @@ func mayMove(l plan.Ref) error {
 }
 
 // indexFor: devices get the ifindex that the kernel chooses.
-func indexFor(l plan.Ref, index int) int {
+func indexFor(l plan.LinkRef, index int) int {
 	if l.PCI != "" {
 		return 0
 	}

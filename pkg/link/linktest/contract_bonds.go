@@ -207,7 +207,7 @@ func noBondRef(s *stage) {
 	for _, a := range []plan.Action{
 		plan.DeleteBond{Bond: not}, plan.SetOptions{Bond: not, Options: bond.Options{bond.OptMiimon: "60"}},
 		plan.Enslave{Link: s.link(0), Bond: not}, plan.SetActive{Link: s.link(0), Bond: not},
-		plan.SetUp{Member: plan.OnBond, Link: not}, plan.SetMTU{Member: plan.OnBond, Link: not, MTU: 1400},
+		plan.SetUp{MemberIndex: plan.OnBond, Link: not}, plan.SetMTU{MemberIndex: plan.OnBond, Link: not, MTU: 1400},
 		plan.AddAddress{Bond: not, Prefix: addr("192.0.2.1/24")}, plan.AddRoute{Bond: not, Route: bond.Route{Dst: addr("198.51.100.0/24")}},
 	} {
 		s.refused(a, bond.ErrStale)

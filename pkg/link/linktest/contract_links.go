@@ -129,7 +129,7 @@ func memberDecoy(s *stage) {
 }
 
 // onLink are all actions that are about one link.
-func onLink(l plan.Ref) []plan.Action {
+func onLink(l plan.LinkRef) []plan.Action {
 	return []plan.Action{
 		plan.Rename{Link: l, To: "other"}, plan.SetMAC{Link: l, MAC: otherMAC(3)}, plan.SetMTU{Link: l, MTU: 1300},
 		plan.SetUp{Link: l}, plan.SetDown{Link: l}, plan.Bounce{Link: l}, plan.Release{Link: l},
@@ -158,7 +158,7 @@ func refStale(s *stage) {
 	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
 	// A device that stands where a virtual link was planned for.
 	if other.PCI != "" {
-		s.refused(plan.SetUp{Link: plan.Ref{Place: bond.InPod, Index: other.Index}}, bond.ErrStale)
+		s.refused(plan.SetUp{Link: plan.LinkRef{Place: bond.InPod, Index: other.Index}}, bond.ErrStale)
 	}
 }
 

@@ -15,14 +15,14 @@ var netnsCases = []contractCase{
 }
 
 // inHost finds member i in the host under name by the world's own eyes.
-func (s *stage) inHost(i int, name string) plan.Ref {
+func (s *stage) inHost(i int, name string) plan.LinkRef {
 	s.Helper()
 	l, found := s.w.Link(Host, name)
 	if !found {
 		s.Fatalf("the host has no link %s", name)
 	}
 	l.PCI, l.Serial = s.r.Members[i].PCI, s.r.Members[i].Serial
-	return plan.RefOf(bond.InHost, &l)
+	return plan.LinkRefOf(bond.InHost, &l)
 }
 
 func moveAndBack(s *stage) {

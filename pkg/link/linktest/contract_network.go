@@ -296,7 +296,7 @@ func deleteRoutes(s *stage) {
 
 func networkKept(s *stage) {
 	s.networked()
-	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: bond.SettingsChange{Sysctls: []bond.Sysctl{{Family: "ipv6", Name: "keep_addr_on_down", Value: 1}}}})
+	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: bond.SettingsChange{Sysctls: []bond.Sysctl{{Family: "ipv6", Name: "keep_addr_on_down", Value: 1}}}})
 	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")
 	s.equal("addresses of the bond set down", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
 	s.apply(plan.SetUp{Link: s.bond()})

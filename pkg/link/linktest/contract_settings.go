@@ -54,11 +54,11 @@ func setSettings(s *stage) {
 	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
-	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: change})
+	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: change})
 	if lacks := has(s.see().Bond.Settings, change); lacks != "" {
 		s.Errorf("the bond was given %s and has not %s: %+v", change, lacks, s.see().Bond.Settings)
 	}
-	s.apply(plan.SetLinkSettings{Member: 0, Link: s.link(0), Change: change})
+	s.apply(plan.SetLinkSettings{MemberIndex: 0, Link: s.link(0), Change: change})
 	if lacks := has(s.see().Members[0].Settings, change); lacks != "" {
 		s.Errorf("member 0 was given %s and has not %s", change, lacks)
 	}
@@ -83,7 +83,7 @@ func settingsLost(s *stage) {
 	s.create(activeBackup())
 	before := s.see().Bond.Settings
 	change := someSettings()
-	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: change})
+	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: change})
 	learned := s.see().Bond.Settings
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 	s.create(activeBackup())
@@ -91,7 +91,7 @@ func settingsLost(s *stage) {
 	if d := before.Diff(fresh); !d.Empty() {
 		s.Errorf("two new bonds differ: %s", d)
 	}
-	s.apply(plan.SetLinkSettings{Member: plan.OnBond, Link: s.bond(), Change: learned.Diff(fresh)})
+	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: learned.Diff(fresh)})
 	if d := learned.Diff(s.see().Bond.Settings); !d.Empty() {
 		s.Errorf("not restored: %s", d)
 	}
@@ -102,17 +102,17 @@ func memberSettingsLost(s *stage) {
 	s.bonded(activeBackup())
 	m := &s.r.Members[0]
 	change := bond.SettingsChange{Sysctls: someSettings().Sysctls}
-	s.apply(plan.SetLinkSettings{Member: 0, Link: s.link(0), Change: change})
+	s.apply(plan.SetLinkSettings{MemberIndex: 0, Link: s.link(0), Change: change})
 	learned := s.see().Members[0].Settings
 	s.must(s.w.UnbindVF(m.PCI), "unbind %s", m)
 	s.must(s.w.BindVF(m.PCI), "bind %s", m)
 	s.until("the VF is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
-	s.apply(plan.MoveToPod{Member: 0, Link: s.link(0), Name: m.Name})
+	s.apply(plan.MoveToPod{MemberIndex: 0, Link: s.link(0), Name: m.Name})
 	d := learned.Diff(s.see().Members[0].Settings)
 	if len(d.Sysctls) != len(change.Sysctls) {
 		s.Errorf("a VF that came back lacks %s of %s", d, change)
 	}
-	s.apply(plan.SetLinkSettings{Member: 0, Link: s.link(0), Change: d})
+	s.apply(plan.SetLinkSettings{MemberIndex: 0, Link: s.link(0), Change: d})
 	if d := learned.Diff(s.see().Members[0].Settings); !d.Empty() {
 		s.Errorf("not restored: %s", d)
 	}
@@ -127,9 +127,9 @@ func joinVRF(s *stage) {
 		s.Fatalf("the bond's master is %v, the VRF is %v", o.Bond.Upper, o.Upper)
 	}
 	upper := bond.Upper{Index: o.Upper.Index, Name: o.Upper.Name, Kind: o.Upper.Kind}
-	s.apply(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: upper})
+	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper})
 	s.equal("the bond's master", s.see().Bond.Upper, &upper)
-	s.refused(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: upper}, bond.ErrStale)
+	s.refused(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper}, bond.ErrStale)
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 	s.create(activeBackup())
 	if o = s.see(); o.Bond.Upper != nil || o.Upper == nil {
@@ -142,6 +142,6 @@ func joinWrongVRF(s *stage) {
 	s.create(activeBackup())
 	s.r.Learned = &bond.Learned{Upper: &bond.Upper{Name: "vrf9", Kind: "vrf"}}
 	u := s.see().Upper
-	s.refused(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf8", Kind: "vrf"}}, bond.ErrStale)
-	s.refused(plan.SetUpper{Member: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: 4711, Name: "vrf9", Kind: "vrf"}}, bond.ErrGone)
+	s.refused(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf8", Kind: "vrf"}}, bond.ErrStale)
+	s.refused(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: 4711, Name: "vrf9", Kind: "vrf"}}, bond.ErrGone)
 }

@@ -120,23 +120,23 @@ func still(o bond.Observed) bond.Observed {
 }
 
 // link is the Ref of a member, where it is now.
-func (s *stage) link(i int) plan.Ref {
+func (s *stage) link(i int) plan.LinkRef {
 	s.Helper()
 	m := s.see().Members[i]
 	if m.Place == bond.Lost {
 		s.Fatalf("member %s is lost", &s.r.Members[i])
 	}
-	return plan.RefOf(m.Place, &m.Link)
+	return plan.LinkRefOf(m.Place, &m.Link)
 }
 
 // bond is the Ref of the bond.
-func (s *stage) bond() plan.Ref {
+func (s *stage) bond() plan.LinkRef {
 	s.Helper()
 	o := s.see()
 	if o.Bond == nil {
 		s.Fatal("there is no bond")
 	}
-	return plan.RefOf(bond.InPod, &o.Bond.Link)
+	return plan.LinkRefOf(bond.InPod, &o.Bond.Link)
 }
 
 // create makes the bond and records it as the engine does.

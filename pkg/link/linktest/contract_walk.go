@@ -175,14 +175,14 @@ func (w *walker) create(o bond.Options) error {
 	return w.apply(plan.CreateBond{Name: w.r.Key.IfName, Options: o})
 }
 
-func (w *walker) link(i int) plan.Ref { return plan.RefOf(bond.InPod, &w.now.Members[i].Link) }
+func (w *walker) link(i int) plan.LinkRef { return plan.LinkRefOf(bond.InPod, &w.now.Members[i].Link) }
 
 // onBond does something to the bond, if there is one.
-func (w *walker) onBond(make func(plan.Ref) plan.Action) error {
+func (w *walker) onBond(make func(plan.LinkRef) plan.Action) error {
 	if w.now.Bond == nil {
 		return errNothing
 	}
-	return w.apply(make(plan.RefOf(bond.InPod, &w.now.Bond.Link)))
+	return w.apply(make(plan.LinkRefOf(bond.InPod, &w.now.Bond.Link)))
 }
 
 type walkStep func(*walker) error
@@ -215,7 +215,7 @@ func memberSteps(i int, name string, n int) []named {
 				return err
 			}
 		}
-		return w.onBond(func(b plan.Ref) plan.Action { return plan.Enslave{Link: w.link(i), Bond: b} })
+		return w.onBond(func(b plan.LinkRef) plan.Action { return plan.Enslave{Link: w.link(i), Bond: b} })
 	}}
 	return []named{
 		enslave, enslave, enslave, // or the bond would mostly be empty
@@ -227,7 +227,7 @@ func memberSteps(i int, name string, n int) []named {
 		{"hide " + name, func(w *walker) error { return w.apply(plan.Rename{Link: w.link(i), To: "hidden"}) }},
 		{"show " + name, func(w *walker) error { return w.apply(plan.Rename{Link: w.link(i), To: name}) }},
 		{"make active " + name, func(w *walker) error {
-			return w.onBond(func(b plan.Ref) plan.Action { return plan.SetActive{Link: w.link(i), Bond: b} })
+			return w.onBond(func(b plan.LinkRef) plan.Action { return plan.SetActive{Link: w.link(i), Bond: b} })
 		}},
 	}
 }
@@ -235,20 +235,20 @@ func memberSteps(i int, name string, n int) []named {
 func bondSteps(i int, name string, n int, options bond.Options) []named {
 	set := func(o bond.Option, value string) named {
 		return named{fmt.Sprintf("set %s=%s", o, value), func(w *walker) error {
-			return w.onBond(func(b plan.Ref) plan.Action { return plan.SetOptions{Bond: b, Options: bond.Options{o: value}} })
+			return w.onBond(func(b plan.LinkRef) plan.Action { return plan.SetOptions{Bond: b, Options: bond.Options{o: value}} })
 		}}
 	}
-	on := func(name string, make func(plan.Ref) plan.Action) named {
+	on := func(name string, make func(plan.LinkRef) plan.Action) named {
 		return named{name, func(w *walker) error { return w.onBond(make) }}
 	}
-	up := on("set the bond up", func(b plan.Ref) plan.Action { return plan.SetUp{Link: b} })
+	up := on("set the bond up", func(b plan.LinkRef) plan.Action { return plan.SetUp{Link: b} })
 	return []named{
 		up, up, up,
-		on("set the bond down", func(b plan.Ref) plan.Action { return plan.SetDown{Link: b} }),
-		on(fmt.Sprintf("set MAC %d of the bond", n+8), func(b plan.Ref) plan.Action { return plan.SetMAC{Link: b, MAC: otherMAC(n + 8)} }),
-		on(fmt.Sprintf("set MTU %d of the bond", 1400+n), func(b plan.Ref) plan.Action { return plan.SetMTU{Link: b, MTU: 1400 + n} }),
-		on("add addresses", func(b plan.Ref) plan.Action { return plan.AddAddress{Bond: b, Prefix: []netip.Prefix{v4, v6}[i]} }),
-		on("add a route", func(b plan.Ref) plan.Action {
+		on("set the bond down", func(b plan.LinkRef) plan.Action { return plan.SetDown{Link: b} }),
+		on(fmt.Sprintf("set MAC %d of the bond", n+8), func(b plan.LinkRef) plan.Action { return plan.SetMAC{Link: b, MAC: otherMAC(n + 8)} }),
+		on(fmt.Sprintf("set MTU %d of the bond", 1400+n), func(b plan.LinkRef) plan.Action { return plan.SetMTU{Link: b, MTU: 1400 + n} }),
+		on("add addresses", func(b plan.LinkRef) plan.Action { return plan.AddAddress{Bond: b, Prefix: []netip.Prefix{v4, v6}[i]} }),
+		on("add a route", func(b plan.LinkRef) plan.Action {
 			return plan.AddRoute{Bond: b, Route: []bond.Route{{Dst: dst4, Gateway: gw4}, {Dst: dst6, Gateway: gw6}}[i]}
 		}),
 		{"flush addresses", func(w *walker) error {
@@ -263,7 +263,7 @@ func bondSteps(i int, name string, n int, options bond.Options) []named {
 		set(bond.OptUpdelay, "0"),
 		{"make the bond anew", func(w *walker) error {
 			if w.now.Bond != nil {
-				return w.onBond(func(b plan.Ref) plan.Action { return plan.DeleteBond{Bond: b} })
+				return w.onBond(func(b plan.LinkRef) plan.Action { return plan.DeleteBond{Bond: b} })
 			}
 			return w.create(options)
 		}},

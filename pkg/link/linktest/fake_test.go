@@ -24,9 +24,9 @@ func TestStory(t *testing.T) {
 	do(plan.CreateBond{Name: "bond0", Options: bond.Options{"mode": "active-backup", "miimon": "100", "failOverMac": "active"}})
 	o, err := f.Observe(t.Context(), r)
 	must(t, err)
-	b := plan.RefOf(bond.InPod, &o.Bond.Link)
+	b := plan.LinkRefOf(bond.InPod, &o.Bond.Link)
 	for i := range o.Members {
-		do(plan.Enslave{Link: plan.RefOf(bond.InPod, &o.Members[i].Link), Bond: b})
+		do(plan.Enslave{Link: plan.LinkRefOf(bond.InPod, &o.Members[i].Link), Bond: b})
 	}
 	do(plan.SetUp{Link: b})
 	must(t, f.UnbindVF(vfs[0]))

@@ -26,11 +26,11 @@ func pair(t *testing.T) (*Fake, *bond.Record) {
 	return f, r
 }
 
-func linkRef(t *testing.T, f *Fake, r *bond.Record, i int) plan.Ref {
+func linkRef(t *testing.T, f *Fake, r *bond.Record, i int) plan.LinkRef {
 	t.Helper()
 	o, err := f.Observe(t.Context(), r)
 	must(t, err)
-	return plan.RefOf(o.Members[i].Place, &o.Members[i].Link)
+	return plan.LinkRefOf(o.Members[i].Place, &o.Members[i].Link)
 }
 
 func TestInjectedFailuresChangeNothing(t *testing.T) {

@@ -149,7 +149,7 @@ func (f *Fake) mustOwn(r *bond.Record, pci bond.PCIAddress) error {
 
 // vfOf is the VF that an action may only change while it is the pod's.
 func vfOf(a plan.Action) bond.PCIAddress {
-	var ref plan.Ref
+	var ref plan.LinkRef
 	switch a := a.(type) {
 	case plan.RestoreVF:
 		return a.PCI

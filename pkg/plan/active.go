@@ -2,47 +2,47 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// settle makes the right member the active one in a bond that was made or repaired. A settled
+// planActive makes the right member the active one in a bond that was made or repaired. A settled
 // bond keeps whichever member the kernel chose: that was a failover. Where a primary or
 // priorities prefer another member it is left to them.
-func (b *builder) settle() {
+func (b *builder) planActive() {
 	o := b.rec.Spec.Options
 	switch {
 	case b.rec.Settled || b.macUnknown:
 	case o.MACFollowsActive():
-		b.settleMAC()
+		b.planActiveMAC()
 	case o[bond.OptActiveSlave] != "" && o.Mode().HasActive():
-		b.settleActive()
+		b.planActiveSlave()
 	}
 }
 
-// settleMAC gives a bond whose MAC follows its active member the recorded one back, by making that
+// planActiveMAC gives a bond whose MAC follows its active member the recorded one back, by making that
 // MAC's owner the active member.
-func (b *builder) settleMAC() {
+func (b *builder) planActiveMAC() {
 	o, spec := b.obs.Bond, &b.rec.Spec
 	if spec.MAC == "" || o.MAC == spec.MAC {
 		return
 	}
 	owner := b.macOwner()
-	if owner < 0 || b.outweighed(owner) {
+	if owner < 0 || b.otherPreferred(owner) {
 		return
 	}
 	rec := &b.rec.Members[owner]
 	if !b.activate(owner, MACAway, "the bond has MAC %s, not %s; making %s the active member", o.MAC, spec.MAC, rec) {
-		b.wait(OnBond, MACAway, "the bond has MAC %s until %s carries again", o.MAC, rec)
+		b.reportWaiting(OnBond, MACAway, "the bond has MAC %s until %s carries again", o.MAC, rec)
 	}
 }
 
-// settleActive makes the member active that is to be so at first.
-func (b *builder) settleActive() {
+// planActiveSlave makes the member active that is to be so at first.
+func (b *builder) planActiveSlave() {
 	name := b.rec.Spec.Options[bond.OptActiveSlave]
 	for i := range b.rec.Members {
 		rec, m := &b.rec.Members[i], &b.obs.Members[i]
-		if rec.Name != name || b.outweighed(i) || b.enslaved(m) && m.Link.Index == b.obs.Bond.Active {
+		if rec.Name != name || b.otherPreferred(i) || b.enslaved(m) && m.Link.Index == b.obs.Bond.Active {
 			continue
 		}
 		if !b.activate(i, NotActive, "%s is to be the active member at first; making it so", rec) {
-			b.wait(OnBond, NotActive, "%s is to be the active member at first, and does not carry yet", rec)
+			b.reportWaiting(OnBond, NotActive, "%s is to be the active member at first, and does not carry yet", rec)
 		}
 	}
 }
@@ -53,14 +53,14 @@ func (b *builder) activate(i int, code Code, format string, args ...any) bool {
 	if !b.enslaved(m) || !m.MIIUp || b.obs.Bond.Active == 0 || b.obs.Bond.Active == m.Link.Index {
 		return false
 	}
-	b.find(OnBond, code, format, args...)
-	b.do(SetActive{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Bond: b.bondRef()})
+	b.report(OnBond, code, format, args...)
+	b.add(SetActive{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Bond: b.bondRef()})
 	return true
 }
 
-// outweighed says that the kernel is told to prefer another member than i, or to leave a primary
+// otherPreferred reports whether the kernel is told to prefer another member than i, or to leave a primary
 // that comes back alone.
-func (b *builder) outweighed(i int) bool {
+func (b *builder) otherPreferred(i int) bool {
 	o := b.rec.Spec.Options
 	if p, set := o[bond.OptPrimary]; set {
 		return p != b.rec.Members[i].Name || staysAway(o)

@@ -2,10 +2,10 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// tuneNew gives a member that was just enslaved its settings: the kernel begins with 0.
-func (b *builder) tuneNew(i int, ref Ref) {
+// planNewMemberOptions gives a member that was just enslaved its settings: the kernel begins with 0.
+func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	rec := &b.rec.Members[i]
-	a := TuneMember{Member: Member(i), Link: ref, Bond: b.bondRef()}
+	a := TuneMember{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()}
 	if q := rec.QueueID; q != nil && *q != 0 && !b.queueTaken(i) {
 		a.QueueID = q
 	}
@@ -13,16 +13,16 @@ func (b *builder) tuneNew(i int, ref Ref) {
 		a.Prio = p
 	}
 	if a.QueueID != nil || a.Prio != nil {
-		b.do(a)
+		b.add(a)
 	}
 }
 
-// tune puts back the settings of a member that is in the bond. What this kernel does not tell is no drift.
-func (b *builder) tune(i int, m *bond.ObservedMember) {
+// planMemberOptions puts back the settings of a member that is in the bond. What this kernel does not tell is no drift.
+func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
-	a := TuneMember{Member: Member(i), Link: RefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
+	a := TuneMember{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
 	if want, have := rec.QueueID, m.QueueID; want != nil && have != nil && *want != *have {
-		b.find(i, SettingsChanged, "%s has queueId %d, not %d", rec, *have, *want)
+		b.report(i, SettingsChanged, "%s has queueId %d, not %d", rec, *have, *want)
 		switch {
 		case !b.queueTaken(i):
 			a.QueueID = want
@@ -31,15 +31,15 @@ func (b *builder) tune(i int, m *bond.ObservedMember) {
 		}
 	}
 	if want, have := rec.Prio, m.Prio; want != nil && have != nil && *want != *have {
-		b.find(i, SettingsChanged, "%s has prio %d, not %d", rec, *have, *want)
+		b.report(i, SettingsChanged, "%s has prio %d, not %d", rec, *have, *want)
 		a.Prio = want
 	}
 	if a.QueueID != nil || a.Prio != nil {
-		b.do(a)
+		b.add(a)
 	}
 }
 
-// queueTaken says that another member has the queue ID that member i is to have; the kernel
+// queueTaken reports whether another member has the queue ID that member i is to have; the kernel
 // gives none twice.
 func (b *builder) queueTaken(i int) bool {
 	want := *b.rec.Members[i].QueueID

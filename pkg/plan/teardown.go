@@ -1,0 +1,89 @@
+package plan
+
+import (
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// planTeardown takes the bond down and gives its members back: first out of the bond, then
+// the bond itself, then what each had before. It does so once: while only the addresses remain allocated, the members may have
+// other users.
+func (b *builder) planTeardown() {
+	if b.rec.Returned {
+		return
+	}
+	if b.obs.Bond != nil {
+		for i := range b.obs.Members {
+			if m := &b.obs.Members[i]; b.enslaved(m) {
+				b.add(Release{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link)})
+			}
+		}
+		b.add(DeleteBond{MemberIndex: OnBond, Bond: b.bondRef()})
+		return // the kernel gives MAC and MTU back on release: look again before doing it too
+	}
+	for i := range b.obs.Members {
+		b.planReturn(i, &b.obs.Members[i])
+	}
+}
+
+func (b *builder) planReturn(i int, m *bond.ObservedMember) {
+	before := &b.rec.Members[i].Before
+	switch {
+	case !b.proven(i, m):
+		b.report(i, NotProven, "%s came from the host, and nothing proves that this link is in the pod or in the host; none is moved to the host", &b.rec.Members[i])
+	case m.Place == bond.InPod:
+		b.planRestore(i, m, bond.InPod)
+		if before.InHost {
+			b.add(MoveToHost{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Name: before.Name, Index: b.rec.Members[i].HostIndex})
+		}
+	case m.Place == bond.InHost && before.InHost:
+		b.planRestore(i, m, bond.InHost)
+	case m.Place == bond.InHost && b.obs.SandboxAlive && b.mayTake(i, m):
+		// The plugin that made it looks for it in the pod, under this name, on its own DEL.
+		b.planReturnToPod(i, m)
+	}
+}
+
+// proven is false for a virtual link from the host that was not found, or whose serial was not read.
+func (b *builder) proven(i int, m *bond.ObservedMember) bool {
+	rec := &b.rec.Members[i]
+	return rec.PCI != "" || !rec.Before.InHost || m.Place != bond.Lost && m.Link.Serial != 0 && m.Link.Serial == rec.Serial
+}
+
+func (b *builder) planReturnToPod(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	if t := m.NameTaken; t != nil {
+		b.report(i, NameTaken, "%s cannot go back into the pod: a link %s (ifindex %d) stands there", rec, t.Name, t.Index)
+		return
+	}
+	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: rec.Before.Name, MAC: rec.Before.MAC, MTU: rec.Before.MTU, Alias: rec.Before.Alias})
+}
+
+// planRestore puts MAC, MTU, administrative state and name back where the link is.
+func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Place) {
+	before, ref := &b.rec.Members[i].Before, LinkRefOf(place, &m.Link)
+	if place == bond.InHost && (b.foreign(m) || !m.Ownership.MayChange()) {
+		return
+	}
+	if before.MAC != "" && m.Link.MAC != before.MAC {
+		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: before.MAC})
+	}
+	if before.MTU != 0 && m.Link.MTU != before.MTU {
+		b.add(SetMTU{MemberIndex: MemberIndex(i), Link: ref, MTU: before.MTU})
+	}
+	if place == bond.InPod && !before.InHost && before.Up != m.Link.Up {
+		if before.Up {
+			b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
+		} else {
+			b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
+		}
+	}
+	if m.Link.Name == before.Name || place == bond.InPod && (before.InHost || m.NameTaken != nil) {
+		return
+	}
+	b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: before.Name})
+}
+
+// foreign reports whether somebody else has taken the link meanwhile: it is not ours to change.
+func (b *builder) foreign(m *bond.ObservedMember) bool {
+	return m.ForeignClaim != "" || m.OtherRecord != "" || m.Link.Master != 0
+}
