@@ -44,7 +44,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer unlock()
-	if err = s.clear(ctx, k, sandbox); err != nil {
+	if err = s.clearLeftovers(ctx, k, sandbox); err != nil {
 		return err
 	}
 	rec, err := s.prepare(ctx, k, sandbox, c, a, args)
@@ -54,10 +54,10 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	for _, w := range rec.Warnings {
 		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod))
 	}
-	if err = s.claim(ctx, rec); err != nil {
+	if err = s.writeRecord(ctx, rec); err != nil {
 		return err
 	}
-	result, err := s.build(ctx, rec, c)
+	result, err := s.makeBond(ctx, rec, c)
 	if err == nil {
 		err = s.print(result, c)
 	}
@@ -140,9 +140,9 @@ func (s *session) lockAdd(ctx context.Context, k bond.Key) (unlock func(), err e
 	return s.Store.Lock(ctx, k)
 }
 
-// clear brings what an ADD that was killed left on this bond's name to its end. It comes before
+// clearLeftovers brings what an ADD that was killed left on this bond's name to its end. It comes before
 // the members are looked at, which are in that ADD's bond.
-func (s *session) clear(ctx context.Context, k bond.Key, sandbox bond.Sandbox) error {
+func (s *session) clearLeftovers(ctx context.Context, k bond.Key, sandbox bond.Sandbox) error {
 	old, err := s.Store.Load(k)
 	switch {
 	case errors.Is(err, bond.ErrNotFound):
@@ -159,8 +159,8 @@ func (s *session) clear(ctx context.Context, k bond.Key, sandbox bond.Sandbox) e
 	return nil
 }
 
-// claim writes the record on its name, if that and all that it names is free.
-func (s *session) claim(ctx context.Context, rec *bond.Record) error {
+// writeRecord writes the record on its name, if that and all that it names is free.
+func (s *session) writeRecord(ctx context.Context, rec *bond.Record) error {
 	unlock, err := s.Store.Lock(ctx, rec.Key)
 	if err != nil {
 		return err
@@ -206,8 +206,8 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 	return nil
 }
 
-// build makes the bond with its addresses and answers what ADD returns.
-func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*current.Result, error) {
+// makeBond makes the bond with its addresses and answers what ADD returns.
+func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config) (*current.Result, error) {
 	if _, err := s.converge(ctx, rec, c); err != nil {
 		return nil, err
 	}
@@ -215,7 +215,7 @@ func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*curr
 	if err != nil {
 		return nil, err
 	}
-	if err = s.note(ctx, rec, c, given); err != nil {
+	if err = s.recordIPAM(ctx, rec, c, given); err != nil {
 		return nil, err
 	}
 	out, err := s.converge(ctx, rec, c)
@@ -225,7 +225,7 @@ func (s *session) build(ctx context.Context, rec *bond.Record, c *Config) (*curr
 	if err := s.awaitDAD(ctx, rec, &out); err != nil {
 		return nil, err
 	}
-	if err := s.finish(ctx, rec, &out); err != nil {
+	if err := s.markReady(ctx, rec, &out); err != nil {
 		return nil, err
 	}
 	return resultOf(rec, &out.Observed, c, given), nil
@@ -247,8 +247,8 @@ func (s *session) allocate(ctx context.Context, rec *bond.Record, c *Config) (gi
 	return given, err
 }
 
-// note puts what IPAM gave into the record.
-func (s *session) note(ctx context.Context, rec *bond.Record, c *Config, given *current.Result) error {
+// recordIPAM puts what IPAM gave into the record.
+func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, given *current.Result) error {
 	if c.IPAM != "" && len(given.IPs) == 0 {
 		return types.NewError(types.ErrInternal, fmt.Sprintf("IPAM %s ADD: no address in its answer", c.IPAM), "")
 	}
@@ -268,10 +268,10 @@ func (s *session) note(ctx context.Context, rec *bond.Record, c *Config, given *
 	})
 }
 
-// finish closes the ADD. Where the bond's MAC is its active member's, the one that it has
+// markReady closes the ADD. Where the bond's MAC is its active member's, the one that it has
 // now is what ADD returns and what is kept from here on. What sriov-cni and tuning have set on the members is learned
 // here: without an agent nobody else would before the first loss.
-func (s *session) finish(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
+func (s *session) markReady(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
 	mac := rec.Spec.MAC
 	if active := activeMember(out); rec.Spec.Options.MACFollowsActive() && active >= 0 {
 		mac = out.Record.Members[active].MAC
@@ -313,7 +313,7 @@ func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bon
 // converge brings the bond as far as ADD promises: it is there, it is up, all members are in
 // it, or those that are not lost where that is enough. Carrier is not waited for. What the kernel refuses as busy is tried again for a while.
 func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (reconcile.Outcome, error) {
-	giveUp := time.Now().Add(settleTimeout)
+	giveUp := time.Now().Add(busyTimeout)
 	for {
 		out, err := s.engine.Converge(ctx, rec.Key)
 		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !out.Record.SameAdd(rec)) {

@@ -25,7 +25,7 @@ func ParseArgs(text string) (Args, error) {
 		}
 		key, value, found := strings.Cut(entry, "=")
 		if !found {
-			return Args{}, badEnv("CNI_ARGS: entry %q: want KEY=VALUE", shown(entry))
+			return Args{}, badEnv("CNI_ARGS: entry %q: want KEY=VALUE", quoteValue(entry))
 		}
 		switch strings.TrimSpace(key) {
 		case "K8S_POD_NAMESPACE":

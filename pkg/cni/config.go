@@ -27,7 +27,7 @@ const (
 // Config is a network config that was read and checked.
 type Config struct {
 	// Basics are what DEL needs, which must work however odd the rest is.
-	Basics
+	BaseConfig
 	// IgnoredIfName is the value of ifname as text, for a warning; the bond is named CNI_IFNAME.
 	IgnoredIfName string
 	// LinksInContainer: the members are in the pod already. Otherwise they are in the
@@ -56,8 +56,8 @@ type Config struct {
 	Prev *current.Result
 }
 
-// Basics are the parts of a network config that every verb needs.
-type Basics struct {
+// BaseConfig are the parts of a network config that every verb needs.
+type BaseConfig struct {
 	// Version is the CNI version that the runtime speaks, "0.1.0" when it does not say.
 	Version string
 	// Network is the network's name.
@@ -69,10 +69,10 @@ type Basics struct {
 }
 
 // ParseBasics reads only what DEL needs. Errors are *types.Error.
-func ParseBasics(stdin []byte) (Basics, error) {
+func ParseBasics(stdin []byte) (BaseConfig, error) {
 	o, err := parseConfigObject(stdin)
 	if err != nil {
-		return Basics{}, err
+		return BaseConfig{}, err
 	}
 	return o.basics(stdin)
 }
@@ -86,7 +86,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 		return nil, err
 	}
 	c := &Config{IgnoredIfName: o.ifName()}
-	if c.Basics, err = o.basics(stdin); err != nil {
+	if c.BaseConfig, err = o.basics(stdin); err != nil {
 		return nil, err
 	}
 	if err = c.parseLinks(o); err != nil {
@@ -107,7 +107,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if c.IPs, err = o.asksForIPs(); err != nil {
 		return nil, err
 	}
-	if _, err = o.decode(fieldDNS, wanted(fieldDNS), &c.DNS); err != nil {
+	if _, err = o.decode(fieldDNS, allowedValues(fieldDNS), &c.DNS); err != nil {
 		return nil, err
 	}
 	c.Prev, err = o.prevResult(c.Version)
@@ -115,7 +115,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 }
 
 // parseLinks reads the links and the bonding options, which speak of each other.
-func (c *Config) parseLinks(o object) (err error) {
+func (c *Config) parseLinks(o jsonObject) (err error) {
 	if c.LinksInContainer, err = o.boolean(fieldInPod); err != nil {
 		return err
 	}
@@ -134,16 +134,16 @@ func (c *Config) parseLinks(o object) (err error) {
 	return c.checkPrios()
 }
 
-func parseConfigObject(stdin []byte) (object, error) {
+func parseConfigObject(stdin []byte) (jsonObject, error) {
 	o, err := parseObject("", stdin)
 	if err != nil {
-		return object{}, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network config: not a JSON object: %v", err), "")
+		return jsonObject{}, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network config: not a JSON object: %v", err), "")
 	}
 	return o, nil
 }
 
-func (o object) basics(stdin []byte) (Basics, error) {
-	b := Basics{}
+func (o jsonObject) basics(stdin []byte) (BaseConfig, error) {
+	b := BaseConfig{}
 	var err error
 	if b.Version, err = (&version.ConfigDecoder{}).Decode(stdin); err != nil {
 		return b, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("cniVersion: %v", err), "")
@@ -164,27 +164,27 @@ func (o object) basics(stdin []byte) (Basics, error) {
 }
 
 // ifName returns the value of ifname as text, or "" if it is absent or empty. Any value is accepted: nothing depends on it.
-func (o object) ifName() string {
+func (o jsonObject) ifName() string {
 	value, found := o.raw(fieldIfName)
 	var name string
 	if err := json.Unmarshal(value, &name); found && err != nil {
-		return shown(string(value))
+		return quoteValue(string(value))
 	}
 	return name
 }
 
-func (o object) stateDir() (string, error) {
-	dir, found, err := o.str(fieldStateDir, wanted(fieldStateDir))
+func (o jsonObject) stateDir() (string, error) {
+	dir, found, err := o.str(fieldStateDir, allowedValues(fieldStateDir))
 	switch {
 	case err != nil || !found:
 		return store.DefaultDir, err
 	case !filepath.IsAbs(dir):
-		return "", o.invalid(fieldStateDir, wanted(fieldStateDir))
+		return "", o.invalid(fieldStateDir, allowedValues(fieldStateDir))
 	}
 	return filepath.Clean(dir), nil
 }
 
-func (o object) ipamType() (string, error) {
+func (o jsonObject) ipamType() (string, error) {
 	section, err := o.object("ipam")
 	if err != nil {
 		return "", err
@@ -199,8 +199,8 @@ func (o object) ipamType() (string, error) {
 	return plugin, nil
 }
 
-func (o object) enforce() (bond.Enforce, error) {
-	text, found, err := o.str(fieldEnforce, wanted(fieldEnforce))
+func (o jsonObject) enforce() (bond.Enforce, error) {
+	text, found, err := o.str(fieldEnforce, allowedValues(fieldEnforce))
 	switch e := bond.Enforce(text); {
 	case err != nil:
 		return "", err
@@ -209,21 +209,21 @@ func (o object) enforce() (bond.Enforce, error) {
 	case e == bond.EnforceAll, e == bond.EnforceLinks:
 		return e, nil
 	}
-	return "", o.invalid(fieldEnforce, wanted(fieldEnforce))
+	return "", o.invalid(fieldEnforce, allowedValues(fieldEnforce))
 }
 
-func (o object) mtu() (int, error) {
-	n, _, err := o.integer(fieldMTU, wanted(fieldMTU), 0, maxMTU)
+func (o jsonObject) mtu() (int, error) {
+	n, _, err := o.integer(fieldMTU, allowedValues(fieldMTU), 0, maxMTU)
 	if err == nil && n != 0 && n < minMTU {
-		return 0, o.invalid(fieldMTU, wanted(fieldMTU))
+		return 0, o.invalid(fieldMTU, allowedValues(fieldMTU))
 	}
 	return int(n), err
 }
 
 // mac is the address asked for, by whoever is closest to the pod: CNI's conventions let
 // runtimeConfig win over args, args over CNI_ARGS, and those over the network's own.
-func (o object) mac(args Args) (bond.MAC, error) {
-	want := wanted(fieldMAC)
+func (o jsonObject) mac(args Args) (bond.MAC, error) {
+	want := allowedValues(fieldMAC)
 	fromRuntime, err := o.fromRuntime()
 	if err != nil {
 		return "", err
@@ -248,7 +248,7 @@ func (o object) mac(args Args) (bond.MAC, error) {
 
 // fromRuntime are the two places in which a runtime puts what a pod asks for, the stronger first
 // (CNI's conventions: capabilities, and args).
-func (o object) fromRuntime() ([]object, error) {
+func (o jsonObject) fromRuntime() ([]jsonObject, error) {
 	runtimeConfig, err := o.object("runtimeConfig")
 	if err != nil {
 		return nil, err
@@ -258,11 +258,11 @@ func (o object) fromRuntime() ([]object, error) {
 		return nil, err
 	}
 	cniArgs, err := args.object("cni")
-	return []object{runtimeConfig, cniArgs}, err
+	return []jsonObject{runtimeConfig, cniArgs}, err
 }
 
 // asksForIPs reports whether certain addresses are asked for.
-func (o object) asksForIPs() (bool, error) {
+func (o jsonObject) asksForIPs() (bool, error) {
 	fromRuntime, err := o.fromRuntime()
 	if err != nil {
 		return false, err

@@ -31,8 +31,8 @@ func (c *Config) LinkNames() []string {
 }
 
 // links reads the members. What else stands in an entry is ignored.
-func (o object) links() ([]Link, error) {
-	least, want := 2, wanted(fieldLinks)
+func (o jsonObject) links() ([]Link, error) {
+	least, want := 2, allowedValues(fieldLinks)
 	switch single, err := o.boolean(fieldSingle); {
 	case err != nil:
 		return nil, err
@@ -65,13 +65,13 @@ func (o object) links() ([]Link, error) {
 }
 
 // link reads one entry; before are those that went before it.
-func (o object) link(before []Link) (l Link, err error) {
-	name, found, err := o.str("name", wanted(fieldName))
+func (o jsonObject) link(before []Link) (l Link, err error) {
+	name, found, err := o.str("name", allowedValues(fieldName))
 	if err != nil {
 		return l, err
 	}
 	if !found {
-		return l, o.invalid("name", wanted(fieldName))
+		return l, o.invalid("name", allowedValues(fieldName))
 	}
 	if err := bond.ValidateIfName(name); err != nil {
 		return l, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%sname: %v", o.path, err), "")
@@ -80,7 +80,7 @@ func (o object) link(before []Link) (l Link, err error) {
 		return l, invalid(o.path+"name", fmt.Sprintf("%q a second time", name), "each link once")
 	}
 	l.Name = name
-	if n, found, err := o.integer("queueId", wanted(fieldQueueID), 0, maxQueueID); err != nil {
+	if n, found, err := o.integer("queueId", allowedValues(fieldQueueID), 0, maxQueueID); err != nil {
 		return l, err
 	} else if found {
 		l.QueueID = new(uint16(n))
@@ -90,7 +90,7 @@ func (o object) link(before []Link) (l Link, err error) {
 			return l, invalid(o.path+"queueId", fmt.Sprintf("%d, which is that of %s", *l.QueueID, b.Name), "another for each link")
 		}
 	}
-	if n, found, err := o.integer("prio", wanted(fieldPrio), -1<<31, 1<<31-1); err != nil {
+	if n, found, err := o.integer("prio", allowedValues(fieldPrio), -1<<31, 1<<31-1); err != nil {
 		return l, err
 	} else if found {
 		l.Prio = new(int32(n))
@@ -99,7 +99,7 @@ func (o object) link(before []Link) (l Link, err error) {
 }
 
 // integer is a number, or the same in quotes; absent is false.
-func (o object) integer(name, want string, low, high int64) (int64, bool, error) {
+func (o jsonObject) integer(name, want string, low, high int64) (int64, bool, error) {
 	text, found, err := o.scalar(name, want)
 	if err != nil || !found {
 		return 0, false, err
@@ -126,7 +126,7 @@ func (c *Config) checkPrios() error {
 }
 
 // linkTimeout is how long ADD may wait for links.
-func (o object) linkTimeout() (time.Duration, error) {
-	n, _, err := o.integer(fieldTimeout, wanted(fieldTimeout), 0, int64(maxLinkTimeout.Seconds()))
+func (o jsonObject) linkTimeout() (time.Duration, error) {
+	n, _, err := o.integer(fieldTimeout, allowedValues(fieldTimeout), 0, int64(maxLinkTimeout.Seconds()))
 	return time.Duration(n) * time.Second, err
 }

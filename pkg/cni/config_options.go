@@ -13,7 +13,7 @@ import (
 
 // options reads every bonding option, each as a string, a number or a boolean, and lists of
 // addresses also as a list of strings. links are the members' names.
-func (o object) options(links []string) (bond.Options, error) {
+func (o jsonObject) options(links []string) (bond.Options, error) {
 	opts := bond.Options{}
 	for _, d := range bond.Defs() {
 		text, found, err := o.option(&d)
@@ -45,7 +45,7 @@ func (o object) options(links []string) (bond.Options, error) {
 }
 
 // option is the text of one option as bond.Def.Parse takes it.
-func (o object) option(d *bond.Def) (text string, found bool, err error) {
+func (o jsonObject) option(d *bond.Def) (text string, found bool, err error) {
 	name := string(d.Name)
 	value, found := o.raw(name)
 	if found && value[0] == '[' && (d.Kind == bond.KindIPv4s || d.Kind == bond.KindIPv6s) {

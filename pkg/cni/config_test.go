@@ -44,7 +44,7 @@ func TestParseConfigOKD(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := &Config{
-				Basics:           Basics{Version: "0.3.1", Network: "bond-net1", StateDir: store.DefaultDir, IPAM: "host-local"},
+				BaseConfig:       BaseConfig{Version: "0.3.1", Network: "bond-net1", StateDir: store.DefaultDir, IPAM: "host-local"},
 				LinksInContainer: true,
 				Links:            []Link{{Name: "net1"}, {Name: "net2"}},
 				Options:          bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active", bond.OptMiimon: "100"},

@@ -56,7 +56,7 @@ func unrecorded(dir string, k bond.Key) bool {
 }
 
 // del tries twice, for between the two steps an ADD may write a record.
-func (s *session) del(ctx context.Context, k bond.Key, b Basics, args *skel.CmdArgs) error {
+func (s *session) del(ctx context.Context, k bond.Key, b BaseConfig, args *skel.CmdArgs) error {
 	for range 2 {
 		err := s.engine.Delete(ctx, k)
 		if !errors.Is(err, bond.ErrNotFound) {
@@ -80,7 +80,7 @@ func (s *session) del(ctx context.Context, k bond.Key, b Basics, args *skel.CmdA
 }
 
 // lenientBasics returns what can be read, defaults for the rest, and why an ADD with this config fails.
-func (o object) lenientBasics() (b Basics, rejected error) {
+func (o jsonObject) lenientBasics() (b BaseConfig, rejected error) {
 	name, found, err := o.str("name", "the network's name")
 	if err == nil && (!found || name == "") {
 		err = invalid("name", "nothing", "the network's name")
@@ -90,7 +90,7 @@ func (o object) lenientBasics() (b Basics, rejected error) {
 		dir = store.DefaultDir
 	}
 	ipam, ipamErr := o.ipamType()
-	return Basics{Network: name, StateDir: dir, IPAM: ipam}, errors.Join(err, dirErr, ipamErr)
+	return BaseConfig{Network: name, StateDir: dir, IPAM: ipam}, errors.Join(err, dirErr, ipamErr)
 }
 
 // MainDel is what skel.PluginMainFuncs does for DEL, without its checks. They reject what ADD rejects: a network without a

@@ -269,7 +269,7 @@ func TestLateRelease(t *testing.T) {
 	short := func(verb func(context.Context, *skel.CmdArgs) error) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+300*time.Millisecond)
 		defer cancel()
-		return coded(verb(ctx, args))
+		return withCNICode(verb(ctx, args))
 	}
 	cnitest.WantError(t, short(n.plugin.Del), types.ErrTryAgainLater, "another call of the IPAM plugin")
 	cnitest.WantError(t, short(n.plugin.Add), types.ErrTryAgainLater, "another call of the IPAM plugin")

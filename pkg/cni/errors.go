@@ -11,9 +11,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// coded gives an error the code of the CNI specification that tells the runtime what to do
+// withCNICode gives an error the code of the CNI specification that tells the runtime what to do
 // about it. An error that has one keeps it.
-func coded(err error) error {
+func withCNICode(err error) error {
 	var coded *types.Error
 	if err == nil || errors.As(err, &coded) {
 		return err

@@ -68,8 +68,8 @@ var fields = []Field{
 // Fields are the descriptions of all fields. The slice must not be changed.
 func Fields() []Field { return fields }
 
-// wanted is what a field may be, for errors.
-func wanted(field string) string {
+// allowedValues is what a field may be, for errors.
+func allowedValues(field string) string {
 	for i := range fields {
 		if fields[i].Name == field {
 			return fields[i].Values

@@ -87,7 +87,7 @@ func FuzzPrevResult(f *testing.F) {
 			return
 		}
 		before := len(result.Interfaces)
-		c := &Config{Basics: Basics{Version: version}, Prev: result}
+		c := &Config{BaseConfig: BaseConfig{Version: version}, Prev: result}
 		all := resultOf(rec, obs, c, &current.Result{})
 		if len(all.Interfaces) != before+1 || len(result.Interfaces) != before {
 			t.Fatalf("%d interfaces passed on as %d", before, len(all.Interfaces))

@@ -90,7 +90,7 @@ func TestAddDuringAdd(t *testing.T) {
 	waitFor(t, "IPAM", g.entered)
 	impatient, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
-	cnitest.WantError(t, coded(n.plugin.Add(impatient, args)), types.ErrTryAgainLater, "c1")
+	cnitest.WantError(t, withCNICode(n.plugin.Add(impatient, args)), types.ErrTryAgainLater, "c1")
 	again := n.adding(args)
 	g.touch(t, "open")
 	n.must(<-added)

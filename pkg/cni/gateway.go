@@ -20,8 +20,8 @@ func checkGateways(routes []bond.Route, addresses []bond.Address) error {
 		if !r.Gateway.IsValid() {
 			continue
 		}
-		if why := unreachable(r, routes, addresses); why != "" {
-			return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("IPAM ADD: route %s: gateway %s %s", r, r.Gateway, why), "")
+		if reason := unreachable(r, routes, addresses); reason != "" {
+			return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("IPAM ADD: route %s: gateway %s %s", r, r.Gateway, reason), "")
 		}
 	}
 	return nil

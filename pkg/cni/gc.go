@@ -88,7 +88,7 @@ func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 }
 
 // networkOnly is a record as far as IPAM needs one for a verb that is about no container.
-func networkOnly(b Basics, args *skel.CmdArgs) *bond.Record {
+func networkOnly(b BaseConfig, args *skel.CmdArgs) *bond.Record {
 	return &bond.Record{Network: b.Network, CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path}}
 }
 

@@ -99,7 +99,7 @@ func TestErrorsPrint(t *testing.T) {
 		fmt.Errorf("wrapped: %w", types.NewError(types.ErrInvalidNetNS, "gone", "")),
 	} {
 		var e *types.Error
-		if !errors.As(coded(err), &e) {
+		if !errors.As(withCNICode(err), &e) {
 			t.Fatalf("%v has no code", err)
 		}
 		text, mErr := json.Marshal(e)
@@ -107,7 +107,7 @@ func TestErrorsPrint(t *testing.T) {
 			t.Errorf("%v prints as %s, %v", err, text, mErr)
 		}
 	}
-	if coded(nil) != nil {
+	if withCNICode(nil) != nil {
 		t.Error("no error has a code")
 	}
 }

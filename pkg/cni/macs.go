@@ -7,14 +7,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// giveMACs decides which MAC the bond has and which each member; asked is the one wanted for the
+// assignMACs decides which MAC the bond has and which each member; asked is the one wanted for the
 // bond, empty for none. What a member had before stays in Before and is given back on DEL (but see separateMACs).
 //
 // Where the bond has its active member's MAC it cannot be given one: the member that the
 // kernel prefers gets it. Where members trade MACs on a failover, two alike cannot be: the
 // kernel refuses the second in balance-tlb and -alb, and gives it one of its own choice with each
 // enslaving with failOverMac=follow. All other modes have one MAC on all, or leave them alone.
-func giveMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
+func assignMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
 	first := preferred(r, found)
 	if first < 0 {
 		r.Spec.MAC = asked

@@ -74,7 +74,7 @@ func TestGiveMACs(t *testing.T) {
 			if tc.away {
 				found.Links[0].Missing = bond.ErrGone
 			}
-			giveMACs(r, tc.asked, found)
+			assignMACs(r, tc.asked, found)
 			got := make([]bond.MAC, len(r.Members))
 			for i, m := range r.Members {
 				if got[i] = m.MAC; tc.each[i] == fresh {

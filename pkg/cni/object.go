@@ -16,24 +16,24 @@ import (
 // maxShown bounds how much of a bad value is repeated in an error, in bytes.
 const maxShown = 80
 
-// object is a JSON object, read field by field so that an error can name the field,
+// jsonObject is a JSON object, read field by field so that an error can name the field,
 // the value and the values allowed.
-type object struct {
+type jsonObject struct {
 	// path goes before a field's name in messages: "ipam." or empty.
 	path   string
 	fields map[string]json.RawMessage
 }
 
 // parseObject takes apart a JSON object. path is what goes before its fields' names.
-func parseObject(path string, data []byte) (object, error) {
-	o := object{path: path}
+func parseObject(path string, data []byte) (jsonObject, error) {
+	o := jsonObject{path: path}
 	err := json.Unmarshal(data, &o.fields)
 	return o, err
 }
 
 // raw finds a field. As with encoding/json, which plugins are written with, the letter
 // case of names does not matter, but an exact match is preferred. Null counts as absent.
-func (o object) raw(name string) (json.RawMessage, bool) {
+func (o jsonObject) raw(name string) (json.RawMessage, bool) {
 	value, found := o.fields[name]
 	if !found {
 		for _, k := range slices.Sorted(maps.Keys(o.fields)) {
@@ -47,7 +47,7 @@ func (o object) raw(name string) (json.RawMessage, bool) {
 }
 
 // scalar is a string, number or boolean as text; absent is false.
-func (o object) scalar(name, want string) (string, bool, error) {
+func (o jsonObject) scalar(name, want string) (string, bool, error) {
 	value, found := o.raw(name)
 	if !found {
 		return "", false, nil
@@ -62,7 +62,7 @@ func (o object) scalar(name, want string) (string, bool, error) {
 }
 
 // str is a string; absent is false.
-func (o object) str(name, want string) (string, bool, error) {
+func (o jsonObject) str(name, want string) (string, bool, error) {
 	value, found := o.raw(name)
 	if !found {
 		return "", false, nil
@@ -75,9 +75,9 @@ func (o object) str(name, want string) (string, bool, error) {
 }
 
 // boolean is true, false or, as other plugins write it, the same in quotes; absent is false.
-func (o object) boolean(name string) (bool, error) { return o.booleanOr(name, false) }
+func (o jsonObject) boolean(name string) (bool, error) { return o.booleanOr(name, false) }
 
-func (o object) booleanOr(name string, absent bool) (bool, error) {
+func (o jsonObject) booleanOr(name string, absent bool) (bool, error) {
 	switch s, found, err := o.scalar(name, trueOrFalse); {
 	case err != nil || !found:
 		return absent && err == nil, err
@@ -90,20 +90,20 @@ func (o object) booleanOr(name string, absent bool) (bool, error) {
 }
 
 // object is a nested object; absent is one without fields.
-func (o object) object(name string) (object, error) {
+func (o jsonObject) object(name string) (jsonObject, error) {
 	value, found := o.raw(name)
 	if !found {
-		return object{path: o.path + name + "."}, nil
+		return jsonObject{path: o.path + name + "."}, nil
 	}
 	inner, err := parseObject(o.path+name+".", value)
 	if err != nil {
-		return object{}, o.invalid(name, "an object")
+		return jsonObject{}, o.invalid(name, "an object")
 	}
 	return inner, nil
 }
 
 // decode reads a field into what v points to, in the shape that is wanted.
-func (o object) decode(name, want string, v any) (bool, error) {
+func (o jsonObject) decode(name, want string, v any) (bool, error) {
 	value, found := o.raw(name)
 	if !found {
 		return false, nil
@@ -115,9 +115,9 @@ func (o object) decode(name, want string, v any) (bool, error) {
 }
 
 // invalid is the error for a field whose value is not one of those wanted.
-func (o object) invalid(name, want string) *types.Error {
+func (o jsonObject) invalid(name, want string) *types.Error {
 	value, _ := o.raw(name)
-	return invalid(o.path+name, shown(string(value)), want)
+	return invalid(o.path+name, quoteValue(string(value)), want)
 }
 
 // invalid is CNI's error for a network config that asks for something impossible: which
@@ -126,8 +126,8 @@ func invalid(field, found, want string) *types.Error {
 	return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: found %s, want %s", field, found, want), "")
 }
 
-// shown is a value from outside, fit for a message: bounded, and with '?' for what does not print.
-func shown(value string) string {
+// quoteValue is a value from outside, fit for a message: bounded, and with '?' for what does not print.
+func quoteValue(value string) string {
 	if value == "" || value == "null" {
 		return "nothing"
 	}

@@ -23,8 +23,8 @@ const (
 	addTimeout = 80 * time.Second
 	// delTimeout bounds every other verb, and what an ADD that failed gives back.
 	delTimeout = 30 * time.Second
-	// settleTimeout is how long an ADD keeps trying what the kernel refuses as busy.
-	settleTimeout = 10 * time.Second
+	// busyTimeout is how long an ADD keeps trying what the kernel refuses as busy.
+	busyTimeout = 10 * time.Second
 )
 
 // Store is what the plugin needs of the store beyond what the engine does.
@@ -66,7 +66,7 @@ func (p *Plugin) Funcs() skel.CNIFuncs {
 		return func(args *skel.CmdArgs) error {
 			ctx, cancel := context.WithTimeout(context.Background(), timeout)
 			defer cancel()
-			return coded(f(ctx, args))
+			return withCNICode(f(ctx, args))
 		}
 	}
 	return skel.CNIFuncs{

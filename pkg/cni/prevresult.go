@@ -12,7 +12,7 @@ import (
 )
 
 // prevResult reads the result of the plugin before; nil if there is none.
-func (o object) prevResult(cniVersion string) (*current.Result, error) {
+func (o jsonObject) prevResult(cniVersion string) (*current.Result, error) {
 	raw, found := o.raw("prevResult")
 	if !found {
 		return nil, nil

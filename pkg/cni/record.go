@@ -27,7 +27,7 @@ func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.S
 		m.QueueID, m.Prio = c.Links[i].QueueID, c.Links[i].Prio
 		r.Members = append(r.Members, m)
 	}
-	giveMACs(r, c.MAC, found)
+	assignMACs(r, c.MAC, found)
 	r.Warnings = warnings(c, r, found)
 	return r, nil
 }

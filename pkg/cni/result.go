@@ -81,12 +81,12 @@ func addressesOf(given *current.Result) ([]bond.Address, error) {
 	for i, ip := range given.IPs {
 		prefix, ok := ipam.Prefix(ip.Address)
 		if !ok {
-			return nil, badAnswer("ips[%d]: %s is not an address with a prefix length", i, ip.Address.String())
+			return nil, badResult("ips[%d]: %s is not an address with a prefix length", i, ip.Address.String())
 		}
 		a := bond.Address{Prefix: prefix}
 		if ip.Gateway != nil {
 			if a.Gateway, ok = ipam.Addr(ip.Gateway); !ok {
-				return nil, badAnswer("ips[%d]: gateway %s is not an address", i, ip.Gateway)
+				return nil, badResult("ips[%d]: gateway %s is not an address", i, ip.Gateway)
 			}
 		}
 		out = append(out, a)
@@ -101,7 +101,7 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 	for i, r := range given.Routes {
 		dst, ok := ipam.Prefix(r.Dst)
 		if !ok {
-			return nil, badAnswer("routes[%d]: %s is not a prefix", i, r.Dst.String())
+			return nil, badResult("routes[%d]: %s is not a prefix", i, r.Dst.String())
 		}
 		if err := checkRoute(i, r); err != nil {
 			return nil, err
@@ -109,7 +109,7 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 		route := bond.Route{Dst: dst.Masked(), MTU: r.MTU, AdvMSS: r.AdvMSS, Priority: r.Priority, Table: r.Table, Scope: r.Scope}
 		if r.GW != nil {
 			if route.Gateway, ok = ipam.Addr(r.GW); !ok {
-				return nil, badAnswer("routes[%d]: gateway %s is not an address", i, r.GW)
+				return nil, badResult("routes[%d]: gateway %s is not an address", i, r.GW)
 			}
 			if route.Gateway.IsUnspecified() {
 				route.Gateway = netip.Addr{} // to the kernel 0.0.0.0 and :: are no gateway
@@ -139,7 +139,7 @@ func checkRoute(i int, r *types.Route) error {
 		{"advmss", int64(r.AdvMSS), maxMTU - 40}, {"priority", int64(r.Priority), math.MaxUint32},
 	} {
 		if f.value < 0 || f.value > f.most {
-			return badAnswer("routes[%d]: %s: found %d, want 0 to %d", i, f.name, f.value, f.most)
+			return badResult("routes[%d]: %s: found %d, want 0 to %d", i, f.name, f.value, f.most)
 		}
 	}
 	return nil
@@ -154,6 +154,6 @@ func gatewayFor(dst netip.Addr, addresses []bond.Address) netip.Addr {
 	return netip.Addr{}
 }
 
-func badAnswer(format string, args ...any) *types.Error {
+func badResult(format string, args ...any) *types.Error {
 	return types.NewError(types.ErrDecodingFailure, "IPAM ADD: "+fmt.Sprintf(format, args...), "")
 }

@@ -12,9 +12,9 @@ func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
 	if name := c.IgnoredIfName; name != "" && name != r.Key.IfName {
-		w = append(w, fmt.Sprintf("%s: %q is ignored: the bond has the name that the runtime gives, %s (CNI_IFNAME)", fieldIfName, shown(name), r.Key.IfName))
+		w = append(w, fmt.Sprintf("%s: %q is ignored: the bond has the name that the runtime gives, %s (CNI_IFNAME)", fieldIfName, quoteValue(name), r.Key.IfName))
 	}
-	if s := passedOver(r, found); s != "" {
+	if s := activeSlaveOverridden(r, found); s != "" {
 		w = append(w, s)
 	}
 	w = append(w, onOnePF(r, found)...)
@@ -30,12 +30,12 @@ func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 	return w
 }
 
-// passedOver: a primary or priorities outweigh the wish for an active member.
-func passedOver(r *bond.Record, found *bond.Found) string {
-	wish, i := r.Spec.Options[bond.OptActiveSlave], preferred(r, found)
+// activeSlaveOverridden: a primary or priorities outweigh the wish for an active member.
+func activeSlaveOverridden(r *bond.Record, found *bond.Found) string {
+	active, i := r.Spec.Options[bond.OptActiveSlave], preferred(r, found)
 	for j := range r.Members {
-		if m := &r.Members[j]; m.Name == wish && found.Links[j].Missing == nil && i >= 0 && i != j {
-			return fmt.Sprintf("%s: %s: %s is preferred to it, as primary or by its prio", bond.OptActiveSlave, wish, r.Members[i].Name)
+		if m := &r.Members[j]; m.Name == active && found.Links[j].Missing == nil && i >= 0 && i != j {
+			return fmt.Sprintf("%s: %s: %s is preferred to it, as primary or by its prio", bond.OptActiveSlave, active, r.Members[i].Name)
 		}
 	}
 	return ""
@@ -55,13 +55,13 @@ func names(r *bond.Record, is func(i int) bool) string {
 // onOnePF: a bond is for the case that one of its legs fails.
 func onOnePF(r *bond.Record, found *bond.Found) []string {
 	var w []string
-	told := map[bond.PCIAddress]bool{}
+	warned := map[bond.PCIAddress]bool{}
 	for i := range r.Members {
 		vf := r.Members[i].VF
-		if vf == nil || told[vf.PF] {
+		if vf == nil || warned[vf.PF] {
 			continue
 		}
-		told[vf.PF] = true
+		warned[vf.PF] = true
 		same := names(r, func(j int) bool { return r.Members[j].VF != nil && r.Members[j].VF.PF == vf.PF })
 		if !strings.Contains(same, ",") {
 			continue

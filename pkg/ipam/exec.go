@@ -79,12 +79,12 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 	case cmd.Process == nil:
 		return nil, fmt.Errorf("start the plugin: %w", err)
 	default:
-		return nil, pluginError(err, stdout.kept, stderr.kept)
+		return nil, pluginError(err, stdout.head, stderr.head)
 	}
-	if e.stderr != nil && len(stderr.kept) > 0 {
-		_, _ = e.stderr.Write(stderr.kept)
+	if e.stderr != nil && len(stderr.head) > 0 {
+		_, _ = e.stderr.Write(stderr.head)
 	}
-	return stdout.kept, nil
+	return stdout.head, nil
 }
 
 // pluginError is the error that a plugin printed, or what is known if it printed none.
@@ -118,11 +118,11 @@ func shorten(text string) string {
 }
 
 // boundedBuffer keeps the first maxOutput bytes. It takes the rest, so that the writer is not stopped.
-type boundedBuffer struct{ kept []byte }
+type boundedBuffer struct{ head []byte }
 
 // Write implements io.Writer.
 func (b *boundedBuffer) Write(p []byte) (int, error) {
-	room := maxOutput - len(b.kept)
-	b.kept = append(b.kept, p[:min(len(p), room)]...)
+	free := maxOutput - len(b.head)
+	b.head = append(b.head, p[:min(len(p), free)]...)
 	return len(p), nil
 }

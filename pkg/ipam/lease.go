@@ -12,9 +12,9 @@ import (
 
 var _ reconcile.LeaseMaintainer = (*Client)(nil)
 
-// leasePatience is how long the DHCP daemon may take to confirm a lease that it maintains. It answers at once, unless it
+// leaseGrace is how long the DHCP daemon may take to confirm a lease that it maintains. It answers at once, unless it
 // is renewing the lease.
-const leasePatience = 10 * time.Second
+const leaseGrace = 10 * time.Second
 
 // Obtain implements reconcile.LeaseKeeper for the reference dhcp plugin, whose daemon knows a lease by container ID,
 // network and CNI_IFNAME.
@@ -27,7 +27,7 @@ func (c *Client) Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, er
 	if r.Lease != nil && r.Lease.State == bond.LeaseLost {
 		return c.leased(ctx, r)
 	}
-	quick, cancel := context.WithTimeout(ctx, leasePatience)
+	quick, cancel := context.WithTimeout(ctx, leaseGrace)
 	got, err := c.leased(quick, r)
 	gaveUp := quick.Err() != nil && ctx.Err() == nil
 	cancel()

@@ -10,7 +10,7 @@ import (
 
 // absent is a link that is not where it was looked for. What sriov-cni noted of it says which
 // VF it is, and what that had in the pod; without that nothing but its name is known.
-func (l *lookout) absent(i int) (bond.FoundLink, error) {
+func (l *memberSearch) absent(i int) (bond.FoundLink, error) {
 	name, a := l.Names[i], l.attached[i]
 	if a == nil {
 		return bond.FoundLink{
@@ -48,7 +48,7 @@ func (l *lookout) absent(i int) (bond.FoundLink, error) {
 }
 
 // inHost is the netdev of a VF that its driver left in the host; nil when it is not there.
-func (l *lookout) inHost(a *sriovcni.Attachment) (*device, error) {
+func (l *memberSearch) inHost(a *sriovcni.Attachment) (*device, error) {
 	name, err := l.k.sysfs.netdevOf(a.PCI)
 	if err == nil {
 		var d *device
@@ -65,7 +65,7 @@ func (l *lookout) inHost(a *sriovcni.Attachment) (*device, error) {
 // noted is the place of a VF that is not there, as sriov-cni knew it. Only the PF's name
 // is known, so this may be another card by now: before anything is told to it, the VF's
 // place is compared with what sysfs shows then.
-func (l *lookout) noted(a *sriovcni.Attachment) *bond.VF {
+func (l *memberSearch) noted(a *sriovcni.Attachment) *bond.VF {
 	d, err := l.host.byName(a.PFName, false)
 	if err != nil || d.PCI == "" {
 		l.warn("VF %s: neither it nor its PF %s is there; its settings on the PF cannot be put back when it returns", a.PCI, a.PFName)

@@ -53,7 +53,7 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 // hasAddress is nil if a link that has p's address has it with p's length: IPv6 has an address once per link.
 func (c *conn) hasAddress(d *device, p netip.Prefix) error {
 	var other netip.Prefix
-	err := c.untilWhole(func() error {
+	err := c.retryInterruptedDump(func() error {
 		return c.addresses(d.Index, func(a linkAddress) {
 			if a.Prefix.Addr() == p.Addr() && a.Prefix != p {
 				other = a.Prefix
@@ -121,7 +121,7 @@ func (c *conn) hasRoute(d *device, r bond.Route) error {
 		return nil
 	}
 	found := false
-	err := c.untilWhole(func() error {
+	err := c.retryInterruptedDump(func() error {
 		return c.routes(d.Index, func(have bond.Route) {
 			found = found || have.Dst == r.Dst.Masked() && have.Gateway == r.Gateway && have.String() == r.String() &&
 				(r.MTU == 0 || have.MTU == r.MTU) && (r.AdvMSS == 0 || have.AdvMSS == r.AdvMSS)

@@ -31,7 +31,7 @@ type linkAddress struct {
 // observeAddresses fills in the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless the
 // record has them.
 func (c *conn) observeAddresses(r *bond.Record, o *bond.ObservedBond) error {
-	err := c.untilWhole(func() error {
+	err := c.retryInterruptedDump(func() error {
 		list := plan.NewAddressList(r, o)
 		return c.addresses(o.Index, func(a linkAddress) {
 			if p := a.Prefix; p.Addr().Is4() || !p.Addr().IsLinkLocalUnicast() || recorded(r, p) {
@@ -70,7 +70,7 @@ func (c *conn) addresses(index int, each func(linkAddress)) error {
 
 // observeRoutes fills in the routes of a link.
 func (c *conn) observeRoutes(r *bond.Record, o *bond.ObservedBond) error {
-	err := c.untilWhole(func() error { return c.routes(o.Index, plan.NewRouteList(r, o).Add) })
+	err := c.retryInterruptedDump(func() error { return c.routes(o.Index, plan.NewRouteList(r, o).Add) })
 	if err != nil {
 		return classify(fmt.Errorf("list the bond's routes: %w", err))
 	}

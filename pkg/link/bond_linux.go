@@ -57,19 +57,19 @@ func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBo
 	if err != nil {
 		return err
 	}
-	return c.keepIfTaken(a)
+	return c.verifyOrDelete(a)
 }
 
-// keepIfTaken reads a bond that was just made and deletes it again if it is not as asked: a
+// verifyOrDelete reads a bond that was just made and deletes it again if it is not as asked: a
 // kernel takes an option that it does not know silently.
-func (c *conn) keepIfTaken(a plan.CreateBond) error {
+func (c *conn) verifyOrDelete(a plan.CreateBond) error {
 	b, err := c.byName(a.Name, false)
 	if err != nil {
 		return err
 	}
 	have, err := decodeOptions(b.data, func(int) string { return "" })
 	if err == nil {
-		err = notAsAsked(a.Options.Effective(), have)
+		err = optionMismatch(a.Options.Effective(), have)
 	}
 	if err == nil || b.Kind != "bond" {
 		return err
@@ -77,17 +77,17 @@ func (c *conn) keepIfTaken(a plan.CreateBond) error {
 	return errors.Join(err, c.deleteBond(b))
 }
 
-// notAsAsked is the error for options that the kernel does not tell as they were asked for, each
+// optionMismatch is the error for options that the kernel does not tell as they were asked for, each
 // with its name; nil when there are none. Options that name a link are told only when it is enslaved.
-func notAsAsked(asked, have bond.Options) error {
+func optionMismatch(asked, have bond.Options) error {
 	var errs []error
 	asked = asked.Effective()
 	for _, name := range asked.Names() {
 		d := bond.Lookup(name)
-		value, told := have[name]
+		value, reported := have[name]
 		switch {
-		case d.Kind == bond.KindLink || told && value == asked[name]:
-		case !told || d.Kind == bond.KindIPv6s && value == "": // an empty list looks like none
+		case d.Kind == bond.KindLink || reported && value == asked[name]:
+		case !reported || d.Kind == bond.KindIPv6s && value == "": // an empty list looks like none
 			errs = append(errs, fmt.Errorf("%w: %s: this kernel does not know it; it came with Linux %s", bond.ErrUnsupported, name, d.Since))
 		default:
 			errs = append(errs, fmt.Errorf("%w: %s: the kernel took %q and has %q", bond.ErrUnsupported, name, asked[name], value))

@@ -87,11 +87,11 @@ func decodeOptions(data []byte, nameOf func(index int) string) (bond.Options, er
 		if d == nil {
 			return nil
 		}
-		value, told, err := decodeOption(d, v, nameOf)
+		value, reported, err := decodeOption(d, v, nameOf)
 		if err != nil {
 			return fmt.Errorf("bonding option %s: %w", d.Name, err)
 		}
-		if told {
+		if reported {
 			o[d.Name] = value
 		}
 		return nil
@@ -107,7 +107,7 @@ func defByAttr(attr uint16) *bond.Def {
 	return nil
 }
 
-func decodeOption(d *bond.Def, v []byte, nameOf func(int) string) (value string, told bool, err error) {
+func decodeOption(d *bond.Def, v []byte, nameOf func(int) string) (value string, reported bool, err error) {
 	switch d.Kind {
 	case bond.KindIPv4s, bond.KindIPv6s:
 		value, err = decodeTargets(v)

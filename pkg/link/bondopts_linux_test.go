@@ -64,8 +64,8 @@ func TestOptionsRoundTrip(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				if v, told := got[d.Name]; !told || v != value {
-					t.Errorf("encoded and decoded it is %q (told: %t)", v, told)
+				if v, reported := got[d.Name]; !reported || v != value {
+					t.Errorf("encoded and decoded it is %q (told: %t)", v, reported)
 				}
 			})
 		}
@@ -227,7 +227,7 @@ func TestNotAsAsked(t *testing.T) {
 		wanted := asked.Clone()
 		maps.Copy(wanted, tc.asked)
 		maps.Copy(have, tc.have)
-		err := notAsAsked(wanted, have)
+		err := optionMismatch(wanted, have)
 		if (err != nil) != (len(tc.says) > 0) || err != nil && !errors.Is(err, bond.ErrUnsupported) {
 			t.Errorf("%s: %v", tc.name, err)
 		}

@@ -16,9 +16,9 @@ import (
 )
 
 const (
-	// answerWithin bounds a single request: drivers hold the RTNL lock for seconds while
+	// replyTimeout bounds a single request: drivers hold the RTNL lock for seconds while
 	// a VF is reset (iavf waits 2.5 s for its PF), and many may stand in line.
-	answerWithin = 30 * time.Second
+	replyTimeout = 30 * time.Second
 	// dumpTries bounds how often a dump that the kernel marked as inconsistent is repeated.
 	dumpTries = 10
 )
@@ -90,7 +90,7 @@ func (c *conn) inTime() error {
 }
 
 func (c *conn) left() (time.Duration, error) {
-	left := answerWithin
+	left := replyTimeout
 	if deadline, set := c.ctx.Deadline(); set {
 		left = max(time.Millisecond, min(left, time.Until(deadline)))
 	}
@@ -122,9 +122,9 @@ func (c *conn) do(req *nl.NetlinkRequest, want uint16) (answers [][]byte, err er
 	return answers, c.exchange(req, want, keep, func() error { return nil })
 }
 
-// untilWhole repeats a dump that was interrupted by a change: a partial list would look like a lost member. After
+// retryInterruptedDump repeats a dump that was interrupted by a change: a partial list would look like a lost member. After
 // dumpTries it returns netlink.ErrDumpInterrupted.
-func (c *conn) untilWhole(dump func() error) error {
+func (c *conn) retryInterruptedDump(dump func() error) error {
 	for try := 1; ; try++ {
 		err := dump()
 		if !errors.Is(err, netlink.ErrDumpInterrupted) || try == dumpTries {

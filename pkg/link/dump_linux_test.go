@@ -92,7 +92,7 @@ func TestInterruptedDumpsAreRepeated(t *testing.T) {
 		fine              bool
 	}{{0, 1, true}, {3, 4, true}, {dumpTries - 1, dumpTries, true}, {1000, dumpTries, false}} {
 		n := 0
-		err := c.untilWhole(func() error {
+		err := c.retryInterruptedDump(func() error {
 			if n++; n <= tc.interrupted {
 				return netlink.ErrDumpInterrupted
 			}

@@ -39,7 +39,7 @@ func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*
 // A link that is missing is no error. The error has one line a link that cannot be a
 // member; it matches bond.ErrGone when the sandbox is gone.
 func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, error) {
-	l := &lookout{k: k, Search: s, place: bond.InPod, chosen: map[int]bool{}}
+	l := &memberSearch{k: k, Search: s, place: bond.InPod, chosen: map[int]bool{}}
 	if s.InHost {
 		l.place = bond.InHost
 	}
@@ -56,7 +56,7 @@ func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, er
 		defer events.close()
 	}
 	for {
-		found, err := l.look()
+		found, err := l.searchOnce()
 		if err != nil || len(found.Missing()) == 0 || events == nil {
 			return found, err
 		}
@@ -66,8 +66,8 @@ func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, er
 	}
 }
 
-// lookout is one search.
-type lookout struct {
+// memberSearch is one search.
+type memberSearch struct {
 	k *Kernel
 	bond.Search
 	place    bond.Place
@@ -78,7 +78,7 @@ type lookout struct {
 	chosen   map[int]bool // ifindexes in the pod that were given to host links
 }
 
-func (l *lookout) open(ctx context.Context) (err error) {
+func (l *memberSearch) open(ctx context.Context) (err error) {
 	if l.in, err = l.k.open(ctx, &bond.Record{Sandbox: l.Sandbox}, l.place); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func (l *lookout) open(ctx context.Context) (err error) {
 	return err
 }
 
-func (l *lookout) close() {
+func (l *memberSearch) close() {
 	if l.host != nil && l.host != l.in {
 		l.host.close()
 	}
@@ -106,18 +106,18 @@ func (l *lookout) close() {
 	}
 }
 
-func (l *lookout) warn(format string, args ...any) {
+func (l *memberSearch) warn(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// look looks once.
-func (l *lookout) look() (bond.Found, error) {
-	told := len(l.warnings)
+// searchOnce looks once.
+func (l *memberSearch) searchOnce() (bond.Found, error) {
+	before := len(l.warnings)
 	found := bond.Found{Links: make([]bond.FoundLink, len(l.Names))}
 	var errs []error
 	for i := range l.Names {
 		var err error
-		if found.Links[i], err = l.lookFor(i); err != nil {
+		if found.Links[i], err = l.search(i); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -125,14 +125,14 @@ func (l *lookout) look() (bond.Found, error) {
 		return bond.Found{}, err
 	}
 	found.Warnings = l.warnings
-	l.warnings = l.warnings[:told:told] // what is said of a look is said again by the next
+	l.warnings = l.warnings[:before:before] // what is said of a look is said again by the next
 	return found, nil
 }
 
-// lookFor finds one link by its name, or by what sriov-cni noted.
-func (l *lookout) lookFor(i int) (bond.FoundLink, error) {
+// search finds one link by its name, or by what sriov-cni noted.
+func (l *memberSearch) search(i int) (bond.FoundLink, error) {
 	name, a := l.Names[i], l.attached[i]
-	d, err := l.in.lookUpName(name)
+	d, err := l.in.deviceByName(name)
 	if err == nil && d == nil && a != nil {
 		var all devices
 		all, err = l.in.linksOf(a.PCI)
@@ -169,7 +169,7 @@ func (l *lookout) lookFor(i int) (bond.FoundLink, error) {
 }
 
 // unambiguous refuses a link that its PCI address does not identify: a lost one could not be told from another.
-func (l *lookout) unambiguous(d *device, name string) error {
+func (l *memberSearch) unambiguous(d *device, name string) error {
 	if d.PCI == "" {
 		return nil
 	}
@@ -191,7 +191,7 @@ func (l *lookout) unambiguous(d *device, name string) error {
 }
 
 // hasAddress refuses a VF whose PCI address the kernel does not tell, and warns of a device that has none.
-func (l *lookout) hasAddress(d *device, name string) error {
+func (l *memberSearch) hasAddress(d *device, name string) error {
 	if d.PCI != "" {
 		return nil
 	}
@@ -208,7 +208,7 @@ func (l *lookout) hasAddress(d *device, name string) error {
 
 // withPF adds what is known of a VF's place and settings. A link that is no VF has none, and
 // neither has a VF whose PF is out of sight.
-func (l *lookout) withPF(m bond.Member, a *sriovcni.Attachment) (bond.FoundLink, error) {
+func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.FoundLink, error) {
 	vf, pf, err := l.k.vfState(l.host, m.PCI)
 	if vf != nil && pf == nil && l.k.sysfs.withoutNetdev(vf.PF, err) {
 		l.warn("link %s (%s): its PF %s has no usable network link (driver %s): %v; settings on the PF can be neither verified nor restored", m.Name, m.PCI, vf.PF, l.k.sysfs.driverOf(vf.PF), err)

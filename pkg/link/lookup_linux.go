@@ -15,16 +15,16 @@ import (
 // Every link is asked for by itself: a netns can have thousands of others, of which a message takes more than a KiB. All
 // links are listed only where nothing else shows which one belongs to a PCI function.
 
-// lookUp reads one link by its ifindex; nil if there is none.
-func (c *conn) lookUp(index int) (*device, error) {
+// deviceByIndex reads one link by its ifindex; nil if there is none.
+func (c *conn) deviceByIndex(index int) (*device, error) {
 	if index == 0 {
 		return nil, nil
 	}
 	return orNil(c.byIndex(index, false))
 }
 
-// lookUpName reads one link by its name or an alternative one; nil if there is none.
-func (c *conn) lookUpName(name string) (*device, error) { return orNil(c.byName(name, false)) }
+// deviceByName reads one link by its name or an alternative one; nil if there is none.
+func (c *conn) deviceByName(name string) (*device, error) { return orNil(c.byName(name, false)) }
 
 func orNil(d *device, err error) (*device, error) {
 	if errors.Is(err, bond.ErrGone) {
@@ -35,7 +35,7 @@ func orNil(d *device, err error) (*device, error) {
 
 // nameOf is the name of a link; empty if there is none.
 func (c *conn) nameOf(index int) string {
-	if d, err := c.lookUp(index); err == nil && d != nil {
+	if d, err := c.deviceByIndex(index); err == nil && d != nil {
 		return d.Name
 	}
 	return ""
@@ -57,7 +57,7 @@ func allLinks() *nl.NetlinkRequest { return linkRequest(unix.NLM_F_DUMP, 0, fals
 // list dumps links of the netns and keeps those that match.
 func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool) (devices, error) {
 	var out devices
-	err := c.untilWhole(func() error {
+	err := c.retryInterruptedDump(func() error {
 		out = nil
 		return c.stream(request(), unix.RTM_NEWLINK, func(m []byte) error {
 			d, err := parseDevice(m)
@@ -97,7 +97,7 @@ func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
 // named are those of the links that belong to the PCI function.
 func (c *conn) named(names []string, pci bond.PCIAddress) (out devices, err error) {
 	for _, name := range names {
-		d, err := c.lookUpName(name)
+		d, err := c.deviceByName(name)
 		if err != nil {
 			return nil, err
 		}

@@ -47,7 +47,7 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 			return err
 		}
 	}
-	if err := host.dress(d, &a); err != nil {
+	if err := host.setAttrs(d, &a); err != nil {
 		return err
 	}
 	if err := host.dropAltNamesTaken(d, a.Name, pod); err != nil {
@@ -81,10 +81,10 @@ func (c *conn) nameFree(name string) error {
 	}
 }
 
-// dress gives a link MAC, MTU and alias; what is empty or 0 stays as it is.
-func (c *conn) dress(d *device, a *plan.MoveToPod) error {
+// setAttrs gives a link MAC, MTU and alias; what is empty or 0 stays as it is.
+func (c *conn) setAttrs(d *device, a *plan.MoveToPod) error {
 	if a.MAC != "" {
-		if err := c.giveMAC(d, a.MAC); err != nil {
+		if err := c.ensureMAC(d, a.MAC); err != nil {
 			return fmt.Errorf("set MAC %s (it has %s): %w", a.MAC, d.MAC, err)
 		}
 	}

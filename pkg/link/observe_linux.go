@@ -115,7 +115,7 @@ func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
 	if owner != nil && owner.named(name) {
 		return nil, nil
 	}
-	d, err := c.lookUpName(name)
+	d, err := c.deviceByName(name)
 	if err != nil || d == nil || owner != nil && owner.Index == d.Index {
 		return nil, err
 	}
@@ -125,11 +125,11 @@ func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
 // findBond is the record's bond: by ifindex where one is known and is a bond's, by name otherwise. It is nil if there is
 // none.
 func (c *conn) findBond(r *bond.Record) (*device, error) {
-	b, err := c.lookUp(r.BondIndex)
+	b, err := c.deviceByIndex(r.BondIndex)
 	if err != nil || b != nil && b.Kind == "bond" {
 		return b, err
 	}
-	b, err = c.lookUpName(r.BondName())
+	b, err = c.deviceByName(r.BondName())
 	if err != nil || b == nil || b.Kind != "bond" || b.Name != r.BondName() {
 		return nil, err
 	}

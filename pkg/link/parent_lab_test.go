@@ -22,7 +22,7 @@ func TestVFWithoutAddress(t *testing.T) {
 	if bus, parent, err := pod.parentOf(d); bus != "pci" || parent != string(g.vf) || err != nil {
 		t.Errorf("bus %q, device %q, error %v; want %s on the bus pci", bus, parent, err, g.vf)
 	}
-	l := &lookout{k: g.k, in: pod}
+	l := &memberSearch{k: g.k, in: pod}
 	if err := l.hasAddress(d, "net1"); err != nil {
 		t.Errorf("with its address: %v", err)
 	}

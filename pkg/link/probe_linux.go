@@ -39,10 +39,10 @@ func Probe(ctx context.Context) (unknown []bond.Option, err error) {
 	if err != nil {
 		return nil, err
 	}
-	told, err := decodeOptions(b.data, func(int) string { return "" })
+	reported, err := decodeOptions(b.data, func(int) string { return "" })
 	for _, d := range bond.Defs() {
 		needsMore := slices.Contains([]bond.Kind{bond.KindLink, bond.KindIPv4s, bond.KindIPv6s}, d.Kind)
-		if _, known := told[d.Name]; !known && !needsMore {
+		if _, known := reported[d.Name]; !known && !needsMore {
 			unknown = append(unknown, d.Name)
 		}
 	}

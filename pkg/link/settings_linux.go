@@ -173,7 +173,7 @@ func upperOf(u *device) *bond.Upper {
 // observeUpper fills in what the bond is enslaved to, and the link that it was enslaved to when that was learned.
 func (c *conn) observeUpper(b *device, r *bond.Record, o *bond.Observed) error {
 	if b.Master != 0 {
-		u, err := c.lookUp(b.Master)
+		u, err := c.deviceByIndex(b.Master)
 		if err != nil {
 			return err
 		}
@@ -185,7 +185,7 @@ func (c *conn) observeUpper(b *device, r *bond.Record, o *bond.Observed) error {
 		return nil
 	}
 	want := r.Learned.Upper
-	u, err := c.lookUpName(want.Name)
+	u, err := c.deviceByName(want.Name)
 	if err == nil && u != nil && u.Kind == want.Kind && u.Name == want.Name {
 		o.Upper = &u.Link
 	}

@@ -62,8 +62,8 @@ func (c *conn) mayGoOn() error {
 // receive fills the buffer with the next part of a dump.
 func (c *conn) receive() (int, error) {
 	fd := c.raw.Socket.GetFd()
-	_, patience := c.raw.Socket.GetTimeouts()
-	for end := time.Now().Add(patience); ; {
+	_, timeout := c.raw.Socket.GetTimeouts()
+	for end := time.Now().Add(timeout); ; {
 		n, from, err := unix.Recvfrom(fd, c.buffer, 0)
 		switch {
 		case errors.Is(err, unix.EINTR):

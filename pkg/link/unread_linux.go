@@ -21,8 +21,8 @@ const (
 	slowRead = 50 * time.Millisecond
 	// maxPutOff bounds how often in a row: a member that cannot be repaired must not hide a missing route.
 	maxPutOff = 3
-	// lookShare bounds the time for looking at links during a read: a look's own time, so many times, is the pause after it.
-	lookShare = 10
+	// slowShare bounds the time for looking at links during a read: a look's own time, so many times, is the pause after it.
+	slowShare = 10
 	// slowFor is how long a slow read is remembered: longer than any pause between two.
 	slowFor = 10 * time.Minute
 )
@@ -51,23 +51,23 @@ func (s *slowReads) postpone(k bond.Key, begun bool) bool {
 		return false
 	}
 	b.putOff++
-	s.keep(k, b)
+	s.remember(k, b)
 	return true
 }
 
-// note is called after a read.
-func (s *slowReads) note(k bond.Key, took time.Duration) {
+// record is called after a read.
+func (s *slowReads) record(k bond.Key, took time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if took < slowRead {
 		delete(s.bonds, k)
 		return
 	}
-	s.keep(k, slowBond{})
+	s.remember(k, slowBond{})
 }
 
-// keep also drops the bonds that were not read for long, because they are gone.
-func (s *slowReads) keep(k bond.Key, b slowBond) {
+// remember also drops the bonds that were not read for long, because they are gone.
+func (s *slowReads) remember(k bond.Key, b slowBond) {
 	if s.bonds == nil {
 		s.bonds = map[bond.Key]slowBond{}
 	}
@@ -80,7 +80,7 @@ func (s *slowReads) keep(k bond.Key, b slowBond) {
 // meanwhile, o has them as they are then.
 func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, o *bond.Observed) error {
 	if r.Deleted() {
-		k.slow.note(r.Key, 0)
+		k.slow.record(r.Key, 0)
 	}
 	if o.Bond == nil || r.Deleted() {
 		return nil
@@ -97,7 +97,7 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	if errors.Is(err, errLinksDiffer) {
 		return nil
 	}
-	k.slow.note(r.Key, time.Since(began))
+	k.slow.record(r.Key, time.Since(began))
 	return err
 }
 
@@ -113,7 +113,7 @@ func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Ob
 			return nil
 		}
 		now, err := k.linksChanged(ctx, r, o)
-		next = time.Now().Add(max(k.lookAgain, lookShare*time.Since(began)))
+		next = time.Now().Add(max(k.lookAgain, slowShare*time.Since(began)))
 		if err != nil || now == nil || !linksDiffer(now) || !k.slow.postpone(r.Key, true) {
 			return err
 		}
@@ -138,10 +138,10 @@ func (k *Kernel) linksChanged(ctx context.Context, r *bond.Record, o *bond.Obser
 func (k *Kernel) allEnslaved(ctx context.Context, r *bond.Record, o *bond.Observed) (bool, error) {
 	pod, err := k.openPod(ctx, r.Sandbox)
 	if err != nil {
-		return false, ignoreGone(err)
+		return false, ignoreMissing(err)
 	}
 	defer pod.close()
-	d, err := pod.lookUp(o.Bond.Index)
+	d, err := pod.deviceByIndex(o.Bond.Index)
 	if err != nil || d == nil || !d.Up {
 		return false, err
 	}
@@ -149,7 +149,7 @@ func (k *Kernel) allEnslaved(ctx context.Context, r *bond.Record, o *bond.Observ
 		if o.Members[i].Place != bond.InPod {
 			return false, nil
 		}
-		d, err := pod.lookUp(o.Members[i].Link.Index)
+		d, err := pod.deviceByIndex(o.Members[i].Link.Index)
 		if err != nil || d == nil || d.Master != o.Bond.Index {
 			return false, err
 		}
@@ -157,7 +157,7 @@ func (k *Kernel) allEnslaved(ctx context.Context, r *bond.Record, o *bond.Observ
 	return true, nil
 }
 
-func ignoreGone(err error) error {
+func ignoreMissing(err error) error {
 	if errors.Is(err, bond.ErrGone) {
 		return nil
 	}
@@ -200,7 +200,7 @@ func (c *conn) observeNetwork(r *bond.Record, o *bond.ObservedBond) error {
 // confirmUp reads the bond's state again. If it went down after its link was read, it took its routes along, and nobody
 // may take that for another writer's wish.
 func (c *conn) confirmUp(o *bond.ObservedBond) error {
-	now, err := c.lookUp(o.Index)
+	now, err := c.deviceByIndex(o.Index)
 	switch {
 	case err != nil:
 		return err

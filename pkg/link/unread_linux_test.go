@@ -14,9 +14,9 @@ func TestSlowReadsArePutOff(t *testing.T) {
 	if s.postpone(slow, false) {
 		t.Error("put off before anything is known")
 	}
-	s.note(fast, slowRead-1)
+	s.record(fast, slowRead-1)
 	for _, begun := range []bool{false, true} { // while a read is under way it is known to be slow
-		s.note(slow, slowRead)
+		s.record(slow, slowRead)
 		n := 0
 		for s.postpone(slow, begun) {
 			n++
@@ -25,7 +25,7 @@ func TestSlowReadsArePutOff(t *testing.T) {
 			t.Errorf("begun %t: put off %d times, want %d", begun, n, maxPutOff)
 		}
 	}
-	if s.note(slow, 0); len(s.bonds) > 0 {
+	if s.record(slow, 0); len(s.bonds) > 0 {
 		t.Errorf("kept: %v", s.bonds)
 	}
 	if !s.postpone(fast, true) || !s.postpone(fast, false) {
@@ -36,7 +36,7 @@ func TestSlowReadsArePutOff(t *testing.T) {
 // TestSlowReadsAreForgotten when the bond is not read any more.
 func TestSlowReadsAreForgotten(t *testing.T) {
 	s := slowReads{bonds: map[bond.Key]slowBond{{ContainerID: "gone"}: {at: time.Now().Add(-slowFor - time.Second)}}}
-	s.note(bond.Key{ContainerID: "slow"}, slowRead)
+	s.record(bond.Key{ContainerID: "slow"}, slowRead)
 	if len(s.bonds) != 1 || s.postpone(bond.Key{ContainerID: "gone"}, false) {
 		t.Errorf("kept: %v", s.bonds)
 	}

@@ -56,7 +56,7 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	if pf != a.VF.PF {
 		return fmt.Errorf("%w: %s is a VF of PF %s, not of %s", bond.ErrStale, a.PCI, pf, a.VF.PF)
 	}
-	vf, err := k.vfToTell(host, a)
+	vf, err := k.primeVFMAC(host, a)
 	if err != nil {
 		return err
 	}
@@ -69,14 +69,14 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	if vf, err = host.byIndex(vf.Index, false); err != nil {
 		return err
 	}
-	return host.giveMAC(vf, *a.Settings.MAC)
+	return host.ensureMAC(vf, *a.Settings.MAC)
 }
 
-// vfToTell gives the VF's own netdev, set down, its MAC before the PF is told of it. Once a PF has set a MAC
+// primeVFMAC gives the VF's own netdev, set down, its MAC before the PF is told of it. Once a PF has set a MAC
 // the VF's driver is refused every other, and igbvf even that one until it is reset: the VF then sends with
 // an address that the PF drops. That the VF is refused now, because its PF has set another MAC before, is no
 // error. Nil when there is no MAC to set or no netdev in the host.
-func (k *Kernel) vfToTell(host *conn, a plan.RestoreVF) (*device, error) {
+func (k *Kernel) primeVFMAC(host *conn, a plan.RestoreVF) (*device, error) {
 	if a.Settings.MAC == nil || a.Settings.MAC.IsZero() {
 		return nil, nil
 	}
@@ -120,13 +120,13 @@ func (c *conn) giveInactiveMAC(d *device, mac bond.MAC) error {
 			return fmt.Errorf("%w: %s is the active member of %s now", bond.ErrStale, d.Name, b.Name)
 		}
 	}
-	return c.giveMAC(d, mac)
+	return c.ensureMAC(d, mac)
 }
 
-// giveMAC sets a link's MAC, a VF's only when it has another: it might be refused even its own. A VF that
+// ensureMAC sets a link's MAC, a VF's only when it has another: it might be refused even its own. A VF that
 // is refused because its PF has set one learns that one when it is reset, which going up and down
 // does. What it has afterwards decides.
-func (c *conn) giveMAC(d *device, mac bond.MAC) error {
+func (c *conn) ensureMAC(d *device, mac bond.MAC) error {
 	if d.PCI != "" && d.MAC == mac {
 		return nil
 	}
@@ -179,14 +179,14 @@ func (c *conn) verifyVF(pf *device, a plan.RestoreVF) error {
 	if err != nil {
 		return err
 	}
-	if wrong := notTaken(a.Settings, have); !wrong.Empty() {
+	if wrong := notApplied(a.Settings, have); !wrong.Empty() {
 		return fmt.Errorf("PF %s accepted the settings of VF %d without keeping them: want %s, it has %s", pf.Name, a.VF.Number, wrong, have)
 	}
 	return nil
 }
 
-// notTaken is what of want the PF says is otherwise.
-func notTaken(want, have bond.VFSettings) bond.VFSettings {
+// notApplied is what of want the PF says is otherwise.
+func notApplied(want, have bond.VFSettings) bond.VFSettings {
 	wrong := want.Differs(have)
 	if have.MAC == nil {
 		wrong.MAC = nil

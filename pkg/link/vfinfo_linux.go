@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// notTold is what the kernel sends for a flag that the driver said nothing of (rtnl_fill_vfinfo).
-const notTold = 1<<32 - 1
+// notReported is what the kernel sends for a flag that the driver said nothing of (rtnl_fill_vfinfo).
+const notReported = 1<<32 - 1
 
 // vfSettings reads what the PF says of one VF. The netlink library takes a flag that the
 // driver does not tell for one that is set, which is why this is read here.
@@ -56,9 +56,9 @@ func parseVF(info []byte) (s bond.VFSettings, vf int, err error) {
 			s.VLAN = &bond.VLAN{ID: int(n[1]), QoS: int(n[2])}
 		case typ == nl.IFLA_VF_RATE && len(n) >= 3:
 			s.Rate = &bond.VFRate{Min: n[1], Max: n[2]}
-		case typ == nl.IFLA_VF_SPOOFCHK && len(n) >= 2 && n[1] != notTold:
+		case typ == nl.IFLA_VF_SPOOFCHK && len(n) >= 2 && n[1] != notReported:
 			s.SpoofChk = new(n[1] != 0)
-		case typ == nl.IFLA_VF_TRUST && len(n) >= 2 && n[1] != notTold:
+		case typ == nl.IFLA_VF_TRUST && len(n) >= 2 && n[1] != notReported:
 			s.Trust = new(n[1] != 0)
 		case typ == nl.IFLA_VF_LINK_STATE && len(n) >= 2:
 			s.LinkState = new(n[1])

@@ -56,8 +56,8 @@ func TestVFSettingsNotTold(t *testing.T) {
 	list := nl.NewRtAttr(nl.IFLA_VF_INFO, nil)
 	info := list.AddRtAttr(nl.IFLA_VF_INFO, nil)
 	info.AddRtAttr(nl.IFLA_VF_MAC, (&nl.VfMac{}).Serialize())
-	info.AddRtAttr(nl.IFLA_VF_SPOOFCHK, (&nl.VfSpoofchk{Setting: notTold}).Serialize())
-	info.AddRtAttr(nl.IFLA_VF_TRUST, (&nl.VfTrust{Setting: notTold}).Serialize())
+	info.AddRtAttr(nl.IFLA_VF_SPOOFCHK, (&nl.VfSpoofchk{Setting: notReported}).Serialize())
+	info.AddRtAttr(nl.IFLA_VF_TRUST, (&nl.VfTrust{Setting: notReported}).Serialize())
 	d := &device{vfList: list.Serialize()[4:]}
 	got, err := d.vfSettings(0)
 	if err != nil || got.SpoofChk != nil || got.Trust != nil {
@@ -96,7 +96,7 @@ func TestNotTaken(t *testing.T) {
 		{"rate", bond.VFSettings{Rate: &bond.VFRate{Max: 5}}, bond.VFSettings{Rate: &bond.VFRate{}}, false},
 		{"link state", bond.VFSettings{LinkState: new(uint32(2))}, bond.VFSettings{LinkState: new(uint32(0))}, false},
 	} {
-		if wrong := notTaken(tc.want, tc.have); wrong.Empty() != tc.fine {
+		if wrong := notApplied(tc.want, tc.have); wrong.Empty() != tc.fine {
 			t.Errorf("%s: not taken is %q", tc.name, wrong)
 		}
 	}

@@ -35,7 +35,7 @@ func (c *conn) virtual(slaves devices, m *bond.Member, master int) (*device, err
 	d := slaves.byIndex(m.Index)
 	if d == nil {
 		var err error
-		if d, err = c.lookUp(m.Index); err != nil {
+		if d, err = c.deviceByIndex(m.Index); err != nil {
 			return nil, err
 		}
 	}
@@ -46,7 +46,7 @@ func (c *conn) virtual(slaves devices, m *bond.Member, master int) (*device, err
 // without its serial is of an older version, or of an ADD that could not read it. If such a link came from the host, its
 // ifindex may be that of another link of the pod: then it is taken for the member only while it is in the bond.
 func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, error) {
-	if d == nil || !looksLike(d, m) {
+	if d == nil || !similar(d, m) {
 		return nil, nil
 	}
 	if m.Serial == 0 {
@@ -64,15 +64,15 @@ func (c *conn) virtualInHost(m *bond.Member) (*device, error) {
 		return nil, nil
 	}
 	for _, look := range []func() (*device, error){
-		func() (*device, error) { return c.lookUp(m.HostIndex) },
-		func() (*device, error) { return c.lookUp(m.Index) },
-		func() (*device, error) { return c.lookUpName(m.Before.Name) },
+		func() (*device, error) { return c.deviceByIndex(m.HostIndex) },
+		func() (*device, error) { return c.deviceByIndex(m.Index) },
+		func() (*device, error) { return c.deviceByName(m.Before.Name) },
 	} {
 		d, err := look()
 		if err != nil {
 			return nil, err
 		}
-		if d == nil || !looksLike(d, m) {
+		if d == nil || !similar(d, m) {
 			continue
 		}
 		if found, err := c.proven(d, m, false); found != nil || err != nil {
@@ -82,8 +82,8 @@ func (c *conn) virtualInHost(m *bond.Member) (*device, error) {
 	return nil, nil
 }
 
-// looksLike is the part of the identity that a listing has.
-func looksLike(d *device, m *bond.Member) bool {
+// similar is the part of the identity that a listing has.
+func similar(d *device, m *bond.Member) bool {
 	return d.PCI == "" && (m.Kind == "" || d.Kind == m.Kind) && (m.PermMAC == "" || d.PermMAC == m.PermMAC)
 }
 
@@ -109,7 +109,7 @@ const chosenIndex = 1 << 24
 
 // identify completes the identity of a virtual link. One that is taken from the host gets the ifindex that it is to have in
 // the pod: it is recorded before the link is moved.
-func (l *lookout) identify(m *bond.Member, d *device) (err error) {
+func (l *memberSearch) identify(m *bond.Member, d *device) (err error) {
 	if m.PCI != "" {
 		return nil
 	}
@@ -126,7 +126,7 @@ func (l *lookout) identify(m *bond.Member, d *device) (err error) {
 }
 
 // chooseIndex is an ifindex that no link of the sandbox has.
-func (l *lookout) chooseIndex() (int, error) {
+func (l *memberSearch) chooseIndex() (int, error) {
 	pod, err := l.k.openPod(l.in.ctx, l.Sandbox)
 	if err != nil {
 		return 0, err
@@ -134,7 +134,7 @@ func (l *lookout) chooseIndex() (int, error) {
 	defer pod.close()
 	for {
 		index := chosenIndex + rand.IntN(chosenIndex) //nolint:gosec // it need not be secret: the serial is the proof
-		taken, err := pod.lookUp(index)
+		taken, err := pod.deviceByIndex(index)
 		if err != nil {
 			return 0, err
 		}

@@ -50,10 +50,10 @@ func (b *builder) planBondName() {
 // the kernel does not tell is no drift.
 func (b *builder) planOptions() {
 	o := b.obs.Bond
-	wanted := b.rec.Spec.Options.Effective()
-	for _, name := range wanted.Names() {
+	desired := b.rec.Spec.Options.Effective()
+	for _, name := range desired.Names() {
 		have, known := o.Options[name]
-		want := wanted[name]
+		want := desired[name]
 		if have == want || !b.comparable(name, known) {
 			continue
 		}

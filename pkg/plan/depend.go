@@ -44,7 +44,7 @@ func dependsOn(a, failed Action) bool {
 	case SetMAC:
 		return is[Release](failed) || is[SetDown](failed)
 	case Enslave:
-		return is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || stepsAside(failed)
+		return is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || takesTempName(failed)
 	case SetUp, TuneMember:
 		return is[Enslave](failed)
 	case AddAddress:
@@ -77,8 +77,8 @@ func blocksMembers(failed Action) bool {
 	return false
 }
 
-// stepsAside: a primary that must not take the traffic back is enslaved under another name.
-func stepsAside(failed Action) bool {
+// takesTempName: a primary that must not take the traffic back is enslaved under another name.
+func takesTempName(failed Action) bool {
 	r, ok := failed.(Rename)
 	return ok && strings.HasPrefix(r.To, bond.SparePrefix)
 }

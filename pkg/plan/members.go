@@ -106,9 +106,9 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 	name := rec.Name
 	if t := m.NameTaken; t != nil {
 		name = rec.SpareName()
-		if spare := m.SpareTaken; spare != nil {
+		if temp := m.SpareTaken; temp != nil {
 			b.report(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its spare name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
-				rec, t.Name, t.Index, t.Kind, name, spare.Name, spare.Index, spare.Kind)
+				rec, t.Name, t.Index, t.Kind, name, temp.Name, temp.Index, temp.Kind)
 			return
 		}
 		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
@@ -197,8 +197,8 @@ func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
 	if m.Link.Up {
 		b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
 	}
-	if spare := rec.SpareName(); quietly && m.Link.Name != spare {
-		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: spare})
+	if temp := rec.SpareName(); quietly && m.Link.Name != temp {
+		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: temp})
 	}
 	if mac := b.enslaveMAC(i); mac != "" && mac != m.Link.MAC {
 		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: mac})
@@ -366,8 +366,8 @@ func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.
 		return
 	}
 	b.report(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
-	spare := bond.SpareName(l.PCI, l.Name)
-	if l.Name != spare {
-		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &l), To: spare})
+	temp := bond.SpareName(l.PCI, l.Name)
+	if l.Name != temp {
+		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &l), To: temp})
 	}
 }

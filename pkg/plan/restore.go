@@ -122,20 +122,20 @@ func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 		return false
 	}
 	changed := false
-	if rec.Restoring && !lacks(p, OnBond) {
+	if rec.Restoring && !hasFinding(p, OnBond) {
 		rec.Restoring, changed = false, true
 	}
 	for i := range rec.Members {
 		m, o := &rec.Members[i], &obs.Members[i]
-		if m.Restoring && o.Place == bond.InPod && o.Link.Master == obs.Bond.Index && !lacks(p, i) {
+		if m.Restoring && o.Place == bond.InPod && o.Link.Master == obs.Bond.Index && !hasFinding(p, i) {
 			m.Restoring, changed = false, true
 		}
 	}
 	return changed
 }
 
-// lacks reports whether the plan found that something of a member or of the bond is not back.
-func lacks(p Plan, member int) bool {
+// hasFinding reports whether the plan found that something of a member or of the bond is not back.
+func hasFinding(p Plan, member int) bool {
 	return slices.ContainsFunc(p.Findings, func(f Finding) bool {
 		if f.Member != member {
 			return false

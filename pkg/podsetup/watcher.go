@@ -21,12 +21,12 @@ const (
 	// pollEach is how often the runtime is asked while a pod is in set-up; after a failure the pause doubles up to maxPause.
 	pollEach = time.Second
 	maxPause = 30 * time.Second
-	// answerWithin bounds one question.
-	answerWithin = 5 * time.Second
+	// listTimeout bounds one question.
+	listTimeout = 5 * time.Second
 	// forgetAfter is how long a pod is remembered that nobody asked about.
 	forgetAfter = 2 * time.Minute
 	// believe is how long an answer of the runtime counts as current.
-	believe = 3*pollEach + answerWithin
+	believe = 3*pollEach + listTimeout
 )
 
 // Watcher gathers the evidence. Its methods are safe for concurrent use; Evidence and NetworkStatus never block.
@@ -34,8 +34,8 @@ type Watcher struct {
 	runtime Runtime
 	log     *zap.Logger
 	now     func() time.Time
-	// wanted wakes Run when somebody asks about a pod.
-	wanted chan struct{}
+	// requested wakes Run when somebody asks about a pod.
+	requested chan struct{}
 
 	mu sync.Mutex
 	// asked has the sandboxes of pods in set-up, by container ID.
@@ -57,7 +57,7 @@ func New(r Runtime, log *zap.Logger) *Watcher {
 		log = zap.NewNop()
 	}
 	return &Watcher{
-		runtime: r, log: log, now: time.Now, wanted: make(chan struct{}, 1),
+		runtime: r, log: log, now: time.Now, requested: make(chan struct{}, 1),
 		asked: map[string]*sandbox{}, written: map[string]time.Time{},
 	}
 }
@@ -75,7 +75,7 @@ func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	}
 	s.asked = now
 	select {
-	case w.wanted <- struct{}{}:
+	case w.requested <- struct{}{}:
 	default:
 	}
 	if s.populated {
@@ -104,7 +104,7 @@ func (w *Watcher) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-w.wanted:
+		case <-w.requested:
 		}
 		err := w.poll(ctx)
 		switch {
@@ -128,7 +128,7 @@ func (w *Watcher) Run(ctx context.Context) {
 
 // poll asks once. A container that is there was created after ADD, whenever the question was sent.
 func (w *Watcher) poll(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	sent := w.now()
 	ids, err := w.runtime.Populated(ctx)

@@ -144,8 +144,8 @@ func (b *bondRepairState) hints(rec *bond.Record, obs *bond.Observed, now time.T
 // appears only when the last VF has been probed, without a link event.
 func vfInfoMissing(rec *bond.Record, obs *bond.Observed, i int) bool {
 	m := &obs.Members[i]
-	wanted := obs.SandboxAlive && !rec.Deleted()
-	return wanted && rec.Members[i].VF != nil && m.Place == bond.InHost && m.PF == nil
+	desired := obs.SandboxAlive && !rec.Deleted()
+	return desired && rec.Members[i].VF != nil && m.Place == bond.InHost && m.PF == nil
 }
 
 // contestLimit is how often within contestWindow a requested setting is restored before its change is adopted.

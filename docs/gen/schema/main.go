@@ -26,7 +26,7 @@ func write(w io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("schema of the annotation: %w", err)
 	}
-	settle(list)
+	finalize(list)
 	list.Schema = "https://json-schema.org/draft/2020-12/schema"
 	list.Title = v1.Annotation
 	list.Description = "The pod's bonds, an entry a bond, sorted by interface"
@@ -45,9 +45,9 @@ func write(w io.Writer) error {
 	return err
 }
 
-// settle takes out what the Go types leave open and the format does not: nothing is ever null, and a field that this
+// finalize takes out what the Go types leave open and the format does not: nothing is ever null, and a field that this
 // version does not know is allowed, for it may come.
-func settle(s *jsonschema.Schema) {
+func finalize(s *jsonschema.Schema) {
 	if s == nil {
 		return
 	}
@@ -55,8 +55,8 @@ func settle(s *jsonschema.Schema) {
 		s.Type, s.Types = kinds[0], nil
 	}
 	s.AdditionalProperties = nil
-	settle(s.Items)
+	finalize(s.Items)
 	for _, p := range s.Properties {
-		settle(p)
+		finalize(p)
 	}
 }
