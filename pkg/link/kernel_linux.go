@@ -41,8 +41,8 @@ type Kernel struct {
 	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
 	slow   slowReads
-	// lookAgain is how often the links are observed while addresses and routes are read.
-	lookAgain time.Duration
+	// searchAgain is how often the links are observed while addresses and routes are read.
+	searchAgain time.Duration
 }
 
 // New checks that the host's netns can be opened and that SysctlNet is there. Nothing stays open.
@@ -63,7 +63,7 @@ func New(o Options) (*Kernel, error) {
 	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
-		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, lookAgain: 100 * time.Millisecond,
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, searchAgain: 100 * time.Millisecond,
 	}
 	ns, err := k.hostNS()
 	if err != nil {

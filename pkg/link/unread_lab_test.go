@@ -49,7 +49,7 @@ func TestLinksAreObservedDuringALongRead(t *testing.T) {
 	g.in(g.pod, "link", "set", "net1", "master", "bond0")
 	g.in(g.pod, "link", "set", "bond0", "up")
 	g.r.Phase = bond.PhaseReady
-	g.k.lookAgain = 0
+	g.k.searchAgain = 0
 	read := func() bond.Observed {
 		t.Helper()
 		pod, o, err := g.k.observeLinks(t.Context(), g.r)

@@ -106,14 +106,14 @@ const unreadLater = "addresses and routes are checked after the links, for the p
 // whileLinksAgree returns a function that is called from time to time during a long read. It looks at the links again, and
 // ends the read if one must be repaired now: a member that is lost or returns does not wait for all routes to be read.
 func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Observed) func() error {
-	next := time.Now().Add(k.lookAgain)
+	next := time.Now().Add(k.searchAgain)
 	return func() error {
 		began := time.Now()
 		if began.Before(next) {
 			return nil
 		}
 		now, err := k.linksChanged(ctx, r, o)
-		next = time.Now().Add(max(k.lookAgain, slowShare*time.Since(began)))
+		next = time.Now().Add(max(k.searchAgain, slowShare*time.Since(began)))
 		if err != nil || now == nil || !linksDiffer(now) || !k.slow.postpone(r.Key, true) {
 			return err
 		}

@@ -63,12 +63,12 @@ func (c *conn) virtualInHost(m *bond.Member) (*device, error) {
 	if !m.Before.InHost || m.Serial == 0 {
 		return nil, nil
 	}
-	for _, look := range []func() (*device, error){
+	for _, try := range []func() (*device, error){
 		func() (*device, error) { return c.deviceByIndex(m.HostIndex) },
 		func() (*device, error) { return c.deviceByIndex(m.Index) },
 		func() (*device, error) { return c.deviceByName(m.Before.Name) },
 	} {
-		d, err := look()
+		d, err := try()
 		if err != nil {
 			return nil, err
 		}

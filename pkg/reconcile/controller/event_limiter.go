@@ -32,8 +32,8 @@ func (p *eventLimiter) wait(k bond.Key, now time.Time) time.Duration {
 	if limiter == nil {
 		return 0
 	}
-	lacking := 1 - limiter.TokensAt(now)
-	return max(0, time.Duration(lacking*float64(time.Second)/eventRate))
+	missing := 1 - limiter.TokensAt(now)
+	return max(0, time.Duration(missing*float64(time.Second)/eventRate))
 }
 
 // count counts a reconcile.
