@@ -19,7 +19,7 @@ const leasesDir = "/var/lib/cni/networks"
 const maxAttempts = 3
 
 // Ends are the attacks again, with the DEL of the attacked pod in the midst of each. The DEL must end, the pod's VFs must come
-// back to the host, and nothing may be left. All but two are played in make hostile only.
+// back to the host, and nothing may be left. All but one are played in make hostile only.
 func Ends(long bool) []Fault {
 	var faults []Fault
 	for _, a := range attacks() {

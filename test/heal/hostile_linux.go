@@ -55,7 +55,7 @@ func attacks() []attack {
 		{name: "members under a bridge and another bond", do: stackedMembers, repaired: true},
 		{name: "macvlan on a released member", do: macvlanOnMember, reports: []string{"macvlan9"}, long: true},
 		{name: "bond under a bridge, a VRF and another bond", do: stackedBond, repaired: true},
-		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}, onB: true, endsShort: true},
+		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}, onB: true},
 		{name: "VF moved to a netns without a name", do: vfToUnnamed, reports: []string{"neither the pod nor the host"}},
 		{name: "netns file covered by another pod's, VF lost", do: coveredByPod, reports: []string{"netns"}},
 		{name: "netns file covered by a nested netns with impostors", do: coveredByNested, reports: []string{"netns"}, long: true},
