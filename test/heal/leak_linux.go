@@ -90,15 +90,19 @@ func (a *agent) leaks(ctx context.Context) error {
 	}
 	ticks := time.NewTicker(sampleEach)
 	defer ticks.Stop()
+	var last resources
 	for {
 		now, err := a.resources(ctx)
+		if ctx.Err() != nil {
+			return fmt.Errorf("the agent has more open than at its start: %+v, then %+v", last, a.atStart)
+		}
 		if err != nil || now.within(a.atStart) {
 			return err
 		}
+		last = now
 		select {
 		case <-ticks.C:
 		case <-ctx.Done():
-			return fmt.Errorf("the agent has more open than at its start: %+v, then %+v", now, a.atStart)
 		}
 	}
 }
