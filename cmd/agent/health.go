@@ -11,12 +11,12 @@ import (
 	"time"
 )
 
-// defaultListen is where the agent answers probes and tells its metrics. It runs in the host's network namespace:
-// only the node itself can ask there.
+// defaultListen is the address of probes and metrics. The agent is in the host's network namespace: only the node itself
+// can connect to it.
 const defaultListen = "127.0.0.1:9719"
 
 // probe is one thing that must hold. Its check is called by several goroutines at once, must not block, and
-// answers what is wrong, or nil.
+// returns what is wrong, or nil.
 type probe struct {
 	name  string
 	check func() error

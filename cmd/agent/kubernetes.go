@@ -17,7 +17,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// noKubeconfig is the -kubeconfig of an agent that is to tell the API server nothing.
+// noKubeconfig is the -kubeconfig of an agent without API server.
 const noKubeconfig = "none"
 
 // kubeconfigFlag defines -kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
@@ -31,7 +31,7 @@ func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
 // checkpointDir is the reporter's directory below the directory of the records; previousCheckpointDir is its earlier name.
 const checkpointDir, previousCheckpointDir = "reported", "told"
 
-// reporter tells the API server; *status.Reporter is one.
+// reporter reports to the API server; *status.Reporter is one.
 type reporter interface {
 	Report(bond.Status)
 	Forget(bond.Key)
@@ -39,8 +39,8 @@ type reporter interface {
 	Register(prometheus.Registerer) error
 }
 
-// newReporter is the one that the flags ask for. A pod without a usable service account is no reason to keep
-// no bonds; a -kubeconfig that somebody named and that cannot be read is an error.
+// newReporter returns the reporter that the flags configure. Without a usable service account bonds are repaired but not
+// reported; an unreadable -kubeconfig is an error.
 func newReporter(s *settings, stateDir string, networkStatus func(bond.Pod), log *zap.Logger) (reporter, error) {
 	api, err := apiConfig(s.kubeconfig)
 	switch {

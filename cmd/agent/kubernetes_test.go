@@ -13,7 +13,7 @@ import (
 )
 
 // What the API server is reached by decides whom bonds are told to, and never whether they are kept.
-func TestWhomToTell(t *testing.T) {
+func TestReporterByKubeconfig(t *testing.T) {
 	const kubeconfig = `{"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
 		"contexts": [{"name": "c", "context": {"cluster": "c"}}], "current-context": "c"}`
 	good := filepath.Join(t.TempDir(), "kubeconfig")

@@ -18,7 +18,7 @@ import (
 // stallLimit is longer than any piece of work takes, and than three of the resync's own periods.
 const stallLimit = 3 * time.Minute
 
-// health answers probes and tells the metrics. Until keeping is called the agent is alive and not ready: it
+// health serves probes and metrics. Until keeping is called the agent is alive and not ready: it
 // waits for another one to end.
 type health struct{ handler atomic.Pointer[http.Handler] }
 
@@ -53,7 +53,7 @@ func (h *health) started(monitor *watch.Monitor, worker *controller.Controller, 
 	h.set(newHealthHandler(live, ready, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{})))
 }
 
-// newMetrics gathers what the rooms count.
+// newMetrics collects the metrics of all packages.
 func newMetrics(transitions *status.TransitionLogger, reporter reporter, monitor *watch.Monitor, worker *controller.Controller) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
 	errs := []error{
