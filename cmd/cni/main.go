@@ -41,13 +41,8 @@ func open(stateDir string) (*cni.Backend, error) {
 	}
 	return &cni.Backend{
 		Kernel: kernel, Store: records, FindMembers: kernel.FindMembers,
-		Sandbox: sandbox, HostSandbox: hostSandbox, SandboxAlive: kernel.SandboxAlive, Probe: probe,
+		Sandbox: netns.SandboxAt, HostSandbox: hostSandbox, SandboxAlive: kernel.SandboxAlive, Probe: probe,
 	}, nil
-}
-
-func sandbox(path string) (bond.Sandbox, error) {
-	id, err := netns.IdentityOf(path)
-	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode, Boot: id.Boot, Cookie: id.Cookie}, err
 }
 
 func hostSandbox() (bond.Sandbox, error) {

@@ -83,11 +83,11 @@ func (h *hands) AddPod(path string) bond.Sandbox {
 	if err := add(path); err != nil {
 		h.t.Fatal(err)
 	}
-	id, err := netns.IdentityOf(path)
+	sandbox, err := netns.SandboxAt(path)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode, Boot: id.Boot, Cookie: id.Cookie}
+	return sandbox
 }
 
 func (h *hands) makeNetns(path string) error {

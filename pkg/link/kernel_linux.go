@@ -91,21 +91,17 @@ func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
 // openPod opens the sandbox for a piece of work; the caller closes it. The error
 // matches bond.ErrGone when the path no longer leads to that netns.
 func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
-	ns, err := netns.OpenVerified(s.Path, identity(s))
+	ns, err := netns.OpenSandbox(s)
 	if err != nil {
 		return nil, classify(err)
 	}
 	return k.dial(ctx, ns, bond.InPod)
 }
 
-func identity(s bond.Sandbox) netns.Identity {
-	return netns.Identity{ID: netns.ID{Dev: s.Dev, Inode: s.Inode}, Boot: s.Boot, Cookie: s.Cookie}
-}
-
 // SandboxAlive reports whether the sandbox's path still leads to its netns. An error says nothing
 // about it.
 func (k *Kernel) SandboxAlive(s bond.Sandbox) (bool, error) {
-	ns, err := netns.OpenVerified(s.Path, identity(s))
+	ns, err := netns.OpenSandbox(s)
 	if err == nil {
 		err = ns.Do(func() error { return nil }) // to go in is what proves it
 		_ = ns.Close()

@@ -15,11 +15,11 @@ import (
 
 func sandboxAt(t testing.TB, path string) bond.Sandbox {
 	t.Helper()
-	id, err := netns.IdentityOf(path)
+	sandbox, err := netns.SandboxAt(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return bond.Sandbox{Path: path, Dev: id.Dev, Inode: id.Inode, Boot: id.Boot, Cookie: id.Cookie}
+	return sandbox
 }
 
 func TestForeignClaim(t *testing.T) {

@@ -14,7 +14,7 @@ var errNoReturn = errors.New("the function ended its goroutine instead of return
 // Do runs fn in the netns and returns fn's error, or why the netns could not be entered.
 // fn runs on a goroutine and a thread of its own; the caller's are not changed, and Do
 // returns after fn has. There is nothing to cancel here: fn has to watch its own context.
-// A netns that was opened by OpenVerified and has another cookie than was asked for is not
+// A netns that was opened by OpenSandbox and has another cookie than was asked for is not
 // the one: fn does not run and the error matches ErrGone.
 //
 // Only what fn does itself is in the netns: sockets that it opens, files under

@@ -228,12 +228,11 @@ func TestDoLeaksNothing(t *testing.T) {
 }
 
 func BenchmarkDo(b *testing.B) {
-	path := netnstest.New(b)
-	id, err := netns.IdentityOf(path)
+	sandbox, err := netns.SandboxAt(netnstest.New(b))
 	if err != nil {
 		b.Fatal(err)
 	}
-	ns, err := netns.OpenVerified(path, id)
+	ns, err := netns.OpenSandbox(sandbox)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -246,15 +245,14 @@ func BenchmarkDo(b *testing.B) {
 	}
 }
 
-func BenchmarkOpenVerified(b *testing.B) {
-	path := netnstest.New(b)
-	id, err := netns.IdentityOf(path)
+func BenchmarkOpenSandbox(b *testing.B) {
+	sandbox, err := netns.SandboxAt(netnstest.New(b))
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		ns, err := netns.OpenVerified(path, id)
+		ns, err := netns.OpenSandbox(sandbox)
 		if err != nil {
 			b.Fatal(err)
 		}

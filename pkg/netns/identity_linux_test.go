@@ -4,22 +4,23 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 )
 
-func identityOf(t *testing.T, path string) netns.Identity {
+func sandboxAt(t *testing.T, path string) bond.Sandbox {
 	t.Helper()
-	id, err := netns.IdentityOf(path)
+	s, err := netns.SandboxAt(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return id
+	return s
 }
 
-// enter opens path as want and goes in.
-func enter(path string, want netns.Identity) error {
-	ns, err := netns.OpenVerified(path, want)
+// enter opens the sandbox's netns and enters it.
+func enter(s bond.Sandbox) error {
+	ns, err := netns.OpenSandbox(s)
 	if err != nil {
 		return err
 	}
@@ -27,16 +28,16 @@ func enter(path string, want netns.Identity) error {
 	return ns.Do(func() error { return nil })
 }
 
-func TestIdentityIsWhole(t *testing.T) {
+func TestIdentityIsComplete(t *testing.T) {
 	path := netnstest.New(t)
-	id := identityOf(t, path)
-	if short, err := netns.Identify(path); err != nil || id.ID != short || id.Boot == "" || id.Cookie == 0 {
+	id := sandboxAt(t, path)
+	if short, err := netns.Identify(path); err != nil || id.Path != path || id.Dev != short.Dev || id.Inode != short.Inode || id.Boot == "" || id.Cookie == 0 {
 		t.Errorf("identity %+v, ID %v (%v): want the same ID, a boot and a cookie", id, short, err)
 	}
-	if other := identityOf(t, netnstest.New(t)); other.Boot != id.Boot || other.Cookie == id.Cookie {
+	if other := sandboxAt(t, netnstest.New(t)); other.Boot != id.Boot || other.Cookie == id.Cookie {
 		t.Errorf("of two netns: %+v and %+v", id, other)
 	}
-	if err := enter(path, id); err != nil {
+	if err := enter(id); err != nil {
 		t.Error(err)
 	}
 }
@@ -45,28 +46,29 @@ func TestIdentityIsWhole(t *testing.T) {
 // be those of a netns that has ended.
 func TestSameIDAgain(t *testing.T) {
 	path := netnstest.New(t)
-	first := identityOf(t, path)
+	first := sandboxAt(t, path)
 	netnstest.Delete(t, path)
 	netnstest.NewAt(t, path)
-	first.ID = identityOf(t, path).ID // as luck would have it
-	if err := enter(path, first); !errors.Is(err, netns.ErrGone) {
-		t.Errorf("a later netns with the path and %s of the first: got %v, want ErrGone", first.ID, err)
+	now := sandboxAt(t, path)
+	first.Dev, first.Inode = now.Dev, now.Inode // as luck would have it
+	if err := enter(first); !errors.Is(err, netns.ErrGone) {
+		t.Errorf("a later netns with the path and inode %d of the first: got %v, want ErrGone", first.Inode, err)
 	}
 	first.Cookie = 0
-	if err := enter(path, first); err != nil {
+	if err := enter(first); err != nil {
 		t.Errorf("the cookie was not noted: %v", err)
 	}
 }
 
 func TestEarlierBoot(t *testing.T) {
 	path := netnstest.New(t)
-	id := identityOf(t, path)
+	id := sandboxAt(t, path)
 	id.Boot = "00000000-0000-0000-0000-000000000000"
-	if err := enter(path, id); !errors.Is(err, netns.ErrEarlierBoot) || !errors.Is(err, netns.ErrGone) {
+	if err := enter(id); !errors.Is(err, netns.ErrEarlierBoot) || !errors.Is(err, netns.ErrGone) {
 		t.Errorf("of another boot: got %v, want ErrEarlierBoot, which is ErrGone", err)
 	}
 	id.Boot = ""
-	if err := enter(path, id); err != nil {
+	if err := enter(id); err != nil {
 		t.Errorf("of a boot that was not noted: %v", err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 )
@@ -87,7 +88,7 @@ func TestOpenWithoutDescriptors(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
 		t.Fatal(err)
 	}
-	_, err := netns.OpenVerified(path, netns.Identity{ID: netns.ID{Dev: 1, Inode: 1}})
+	_, err := netns.OpenSandbox(bond.Sandbox{Path: path, Dev: 1, Inode: 1})
 	if limitErr := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); limitErr != nil {
 		t.Fatal(limitErr)
 	}
@@ -126,12 +127,12 @@ func TestIdentityIsTheSameByEveryPath(t *testing.T) {
 	}
 }
 
-// TestOpenVerified is invariant 5: not the path but what it leads to is the sandbox.
-func TestOpenVerified(t *testing.T) {
+// TestOpenSandbox is invariant 5: not the path but what it leads to is the sandbox.
+func TestOpenSandbox(t *testing.T) {
 	path := netnstest.New(t)
 	want := open(t, path).ID() // held open, so that its inode number is not given away
 	verified := func() error {
-		ns, err := netns.OpenVerified(path, netns.Identity{ID: want})
+		ns, err := netns.OpenSandbox(bond.Sandbox{Path: path, Dev: want.Dev, Inode: want.Inode})
 		if err == nil {
 			defer func() { _ = ns.Close() }()
 			if ns.ID() != want || ns.Path() != path {

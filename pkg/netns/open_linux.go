@@ -7,6 +7,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // NS is an open network namespace. While it is open the netns stays alive, even after
@@ -44,29 +46,30 @@ func Open(path string) (*NS, error) {
 	return &NS{path: path, file: f, id: id}, nil
 }
 
-// OpenVerified opens the netns at path if it is still the one that want identifies.
-// The error matches ErrGone when the path is gone, is no netns or leads to another one, and
-// ErrEarlierBoot when want is of an earlier boot. The cookie can be asked for only inside:
-// that is done by Do, which then fails with ErrGone.
-func OpenVerified(path string, want Identity) (*NS, error) {
-	if want.Boot != "" {
+// OpenSandbox opens the netns at the sandbox's path if it is still that sandbox's. Of its identity, empty fields are not
+// compared: records of older versions and older kernels have none.
+//
+// The error matches ErrGone if the path is gone, is no netns or leads to another one, and ErrEarlierBoot if the sandbox is
+// of an earlier boot. The cookie can be read only inside: Do compares it, and fails with ErrGone.
+func OpenSandbox(s bond.Sandbox) (*NS, error) {
+	if s.Boot != "" {
 		now, err := boot()
 		if err != nil {
-			return nil, fmt.Errorf("open network namespace %s: %w", path, err)
+			return nil, fmt.Errorf("open network namespace %s: %w", s.Path, err)
 		}
-		if now != want.Boot {
-			return nil, fmt.Errorf("%w: %s was noted in boot %s, this is %s", ErrEarlierBoot, path, want.Boot, now)
+		if now != s.Boot {
+			return nil, fmt.Errorf("%w: %s was noted in boot %s, this is %s", ErrEarlierBoot, s.Path, s.Boot, now)
 		}
 	}
-	ns, err := Open(path)
+	ns, err := Open(s.Path)
 	if err != nil {
 		return nil, err
 	}
-	if ns.id != want.ID {
+	if want := (ID{Dev: s.Dev, Inode: s.Inode}); ns.id != want {
 		_ = ns.Close()
-		return nil, fmt.Errorf("%w: %s leads to %s now, it was %s", ErrGone, path, ns.id, want.ID)
+		return nil, fmt.Errorf("%w: %s leads to %s now, it was %s", ErrGone, s.Path, ns.id, want)
 	}
-	ns.cookie = want.Cookie
+	ns.cookie = s.Cookie
 	return ns, nil
 }
 
@@ -79,22 +82,22 @@ func Identify(path string) (ID, error) {
 	return ns.id, ns.Close()
 }
 
-// IdentityOf is all that tells the netns at path from others. Errors are those of Open.
-func IdentityOf(path string) (Identity, error) {
+// SandboxAt returns the complete identity of the netns at path. Errors are those of Open.
+func SandboxAt(path string) (bond.Sandbox, error) {
 	ns, err := Open(path)
 	if err != nil {
-		return Identity{}, err
+		return bond.Sandbox{}, err
 	}
 	defer func() { _ = ns.Close() }()
-	i := Identity{ID: ns.id}
-	if i.Boot, err = boot(); err != nil {
-		return Identity{}, err
+	s := bond.Sandbox{Path: path, Dev: ns.id.Dev, Inode: ns.id.Inode}
+	if s.Boot, err = boot(); err != nil {
+		return bond.Sandbox{}, err
 	}
 	err = ns.Do(func() error {
-		i.Cookie, err = ownCookie()
+		s.Cookie, err = ownCookie()
 		return err
 	})
-	return i, err
+	return s, err
 }
 
 // Current opens the netns of the calling thread: inside Do that which Do entered, anywhere

@@ -46,8 +46,7 @@ func (k kernelNSIDs) self() (int32, error) {
 }
 
 func (k kernelNSIDs) assign(s bond.Sandbox) (int32, error) {
-	// The cookie is not compared: events of another netns in its place do no harm.
-	ns, err := netns.OpenVerified(s.Path, netns.Identity{ID: netns.ID{Dev: s.Dev, Inode: s.Inode}, Boot: s.Boot})
+	ns, err := netns.OpenSandbox(s) // the cookie is not compared: events of another netns in its place do no harm
 	if err != nil {
 		return noNSID, err
 	}

@@ -113,7 +113,12 @@ func TestDirComesBack(t *testing.T) {
 	}
 	r.put(t, known)
 	start(t, r, sink)
-	if err := os.RemoveAll(r.dir); err != nil {
+	// One by one: a key that has changed before all are listed is enqueued once, with its own cause.
+	if err := os.Remove(filepath.Join(r.dir, known.Key.String()+".json")); err != nil {
+		t.Fatal(err)
+	}
+	sink.until(t, known.Key, CauseRecord)
+	if err := os.Remove(r.dir); err != nil {
 		t.Fatal(err)
 	}
 	sink.until(t, known.Key, CauseRelist)

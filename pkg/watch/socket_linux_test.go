@@ -24,7 +24,7 @@ func open(t *testing.T) *socket {
 // until reads until a message that is wanted; nothing in between is kept.
 func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
 	t.Helper()
-	if err := s.file.SetReadDeadline(time.Now().Add(3 * patience)); err != nil {
+	if err := s.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
 	for {
