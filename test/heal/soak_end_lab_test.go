@@ -96,7 +96,7 @@ func (n *soakNode) detach(ctx context.Context, p *soakPod, b *soakBond, vf *soak
 		}
 	}
 	// A PF that is down does not learn that the VF has its own MAC again.
-	if vf.lost || p.state == podDead || n.cards[vf.card].down && b.options["failOverMac"] != "1" {
+	if vf.lost || n.cards[vf.card].gone || p.state == podDead || n.cards[vf.card].down && b.options["failOverMac"] != "1" {
 		vf.dirty = true
 	}
 	if err == nil || vf.dirty || p.state == podBroken {
