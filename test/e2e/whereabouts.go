@@ -68,7 +68,7 @@ func whereaboutsPods(t *testing.T, c *cluster) {
 func abandonedAddress(t *testing.T, c *cluster) {
 	c.await(t, "the release by the agent", func() bool { return c.allocated(t) == "" })
 	c.await(t, "the end of the record", func() bool { return !strings.Contains(c.sh(t, "bin/agent status"), "demo/abandoned ") })
-	released := c.sh(t, "grep -h 'ended without a DEL' /var/log/pods/bondkeeper_*/agent/*.log || true")
+	released := c.sh(t, "grep -h 'ended without DEL' /var/log/pods/bondkeeper_*/agent/*.log || true")
 	if !strings.Contains(released, "demo/abandoned") {
 		t.Errorf("the agent has not released the address: %q%s", released, c.nodeTrouble())
 	}
