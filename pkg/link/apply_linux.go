@@ -70,7 +70,14 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	case plan.Rename:
 		ref, change = a.Link, func(c *conn, d *device) error { return c.rename(d, a.To) }
 	case plan.SetMAC:
-		ref, change = a.Link, func(c *conn, d *device) error { return c.giveInactiveMAC(d, a.MAC) }
+		ref, change = a.Link, func(c *conn, d *device) error {
+			if a.Inactive {
+				if err := c.checkInactive(d); err != nil {
+					return err
+				}
+			}
+			return c.ensureMAC(d, a.MAC)
+		}
 	case plan.SetMTU:
 		ref, change = a.Link, func(c *conn, d *device) error { return c.setMTU(d, a.MTU) }
 	case plan.SetUp:

@@ -108,19 +108,16 @@ func (k *Kernel) primeVFMAC(host *conn, a plan.RestoreVF) (*device, error) {
 	return d, nil
 }
 
-// giveInactiveMAC sets the MAC of a link that is not the active member of a bond. The kernel may have chosen another active member
-// since the observation and have exchanged MACs.
-func (c *conn) giveInactiveMAC(d *device, mac bond.MAC) error {
-	if d.Master != 0 {
-		b, err := c.byIndex(d.Master, false)
-		if err != nil {
-			return err
-		}
-		if b.Kind == "bond" && activeMember(b) == d.Index {
-			return fmt.Errorf("%w: %s is the active member of %s now", bond.ErrStale, d.Name, b.Name)
-		}
+// checkInactive returns bond.ErrStale if the link is the active member of a bond.
+func (c *conn) checkInactive(d *device) error {
+	if d.Master == 0 {
+		return nil
 	}
-	return c.ensureMAC(d, mac)
+	b, err := c.byIndex(d.Master, false)
+	if err == nil && b.Kind == "bond" && activeMember(b) == d.Index {
+		err = fmt.Errorf("%w: %s is the active member of %s now", bond.ErrStale, d.Name, b.Name)
+	}
+	return err
 }
 
 // ensureMAC sets a link's MAC, a VF's only when it has another: it might be refused even its own. A VF that

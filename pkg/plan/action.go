@@ -95,11 +95,14 @@ type Rename struct {
 
 func (a Rename) String() string { return fmt.Sprintf("rename %s to %s", a.Link, a.To) }
 
-// SetMAC sets a link's address. A bond's active member keeps its own, because the bond has the same: bond.ErrStale.
+// SetMAC sets a link's MAC.
 type SetMAC struct {
 	MemberIndex
 	Link LinkRef
 	MAC  bond.MAC
+	// Inactive fails with bond.ErrStale if the link is the active member of a bond by then, whose MAC is the bond's: the
+	// kernel may have chosen another member since the observation, and have exchanged MACs.
+	Inactive bool
 }
 
 func (a SetMAC) String() string { return fmt.Sprintf("set MAC %s on %s", a.MAC, a.Link) }

@@ -261,7 +261,7 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	if spec.Options.MACFollowsActive() && !b.macUnknown && rec.MAC != "" && m.Link.MAC != rec.MAC {
 		b.report(i, MACDiffers, "%s has MAC %s, not %s", rec, m.Link.MAC, rec.MAC)
 		if m.Link.Index != b.obs.Bond.Active {
-			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC})
+			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC, Inactive: true})
 		}
 	}
 	if spec.Options.TradesMACs() && !b.macUnknown {
@@ -295,7 +295,7 @@ func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 	}
 	if mac := b.freeMAC(rec.MAC, taken); !taken[mac] {
 		b.assignedMACs[mac] = true
-		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: mac})
+		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: mac, Inactive: true})
 	}
 }
 

@@ -174,3 +174,17 @@ func TestLockedBondOccupiesNoWorker(t *testing.T) {
 		}
 	})
 }
+
+// TestDelWithAMemberOfThePodsOwnBond: the pod has put a member into a bond of its own, where it is active and has another MAC.
+func TestDelWithAMemberOfThePodsOwnBond(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	own := r.Record.Members[0].Before.MAC
+	must(t, r.AddBond(r.Path(), "pod0", bond.Options{bond.OptMode: "active-backup"}))
+	must(t, r.Fake.Release(r.Path(), "net1"))
+	must(t, r.Enslave(r.Path(), "net1", "pod0"))
+	must(t, r.SetMAC(r.Path(), "net1", "02:00:00:00:00:99"))
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+	if l, found := r.Link(r.Path(), "net1"); !found || l.MAC != own {
+		t.Errorf("net1 after DEL: %+v, want MAC %s\n%s", l, own, r.Node)
+	}
+}

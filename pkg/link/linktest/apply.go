@@ -105,7 +105,12 @@ func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 	case plan.Rename:
 		return on(pod, a.Link, func(d *netdev) error { return d.rename(a.To) })
 	case plan.SetMAC:
-		return on(pod, a.Link, func(d *netdev) error { return d.setInactiveMAC(a.MAC) })
+		return on(pod, a.Link, func(d *netdev) error {
+			if a.Inactive && d.master != nil && d.master.bond != nil && d.master.bond.active == d {
+				return fmt.Errorf("%s is the active member of %s: %w", d.name, d.master.name, bond.ErrStale)
+			}
+			return d.setAnyMAC(a.MAC)
+		})
 	case plan.SetMTU:
 		return on(pod, a.Link, func(d *netdev) error { return d.setMTU(a.MTU) })
 	case plan.SetUp:
@@ -308,14 +313,6 @@ func (f *Fake) addAddress(d *netdev, a plan.AddAddress) error {
 		d.failed[a.Prefix] = true
 	}
 	return nil
-}
-
-// setInactiveMAC sets the MAC of a link that is not the active member of a bond.
-func (d *netdev) setInactiveMAC(m bond.MAC) error {
-	if d.master != nil && d.master.bond != nil && d.master.bond.active == d {
-		return fmt.Errorf("%s is the active member of %s: %w", d.name, d.master.name, bond.ErrStale)
-	}
-	return d.setAnyMAC(m)
 }
 
 // setAnyMAC sets the MAC of a link or of a bond.
