@@ -62,19 +62,14 @@ func (s *Store) removeMark(r *bond.Record) { _ = os.Remove(filepath.Join(s.delet
 
 // sweepMarks removes marks without records, which killed processes left.
 func (s *Store) sweepMarks() {
-	entries, err := os.ReadDir(s.deletions)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		info, err := e.Info()
-		if err != nil || !old(info) || len(e.Name()) <= len(createdFormat) {
-			continue
+	eachOld(s.deletions, func(name string) {
+		if len(name) <= len(createdFormat) {
+			return
 		}
-		key := strings.TrimSuffix(e.Name()[:len(e.Name())-len(createdFormat)], ".")
+		key := strings.TrimSuffix(name[:len(name)-len(createdFormat)], ".")
 		r, err := s.read(key + recordSuffix)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && markName(r) != e.Name() {
-			_ = os.Remove(filepath.Join(s.deletions, e.Name()))
+		if errors.Is(err, fs.ErrNotExist) || err == nil && markName(r) != name {
+			_ = os.Remove(filepath.Join(s.deletions, name))
 		}
-	}
+	})
 }

@@ -129,13 +129,18 @@ func (s *Store) reviewQuarantined(name, original string) *BadRecord {
 
 // sweep removes temporary files whose writers were killed. Failures are ignored: the next List tries again.
 func (s *Store) sweep() {
-	entries, err := os.ReadDir(s.tmp)
+	eachOld(s.tmp, func(name string) { _ = os.Remove(filepath.Join(s.tmp, name)) })
+}
+
+// eachOld calls f with the name of each file in dir that is old. A directory that cannot be read has none.
+func eachOld(dir string, f func(name string)) {
+	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return
 	}
 	for _, e := range entries {
 		if info, err := e.Info(); err == nil && old(info) {
-			_ = os.Remove(filepath.Join(s.tmp, e.Name()))
+			f(e.Name())
 		}
 	}
 }

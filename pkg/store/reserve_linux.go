@@ -57,16 +57,11 @@ func (s *Store) putTombstone(name string, data []byte) error {
 
 // sweepReserve frees the reserves of missing records, which killed writers left.
 func (s *Store) sweepReserve() {
-	entries, err := os.ReadDir(s.reserved)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		_, missing := os.Lstat(filepath.Join(s.dir, e.Name()))
-		if info, err := e.Info(); err == nil && errors.Is(missing, fs.ErrNotExist) && old(info) {
-			s.releaseReserve(e.Name())
+	eachOld(s.reserved, func(name string) {
+		if _, err := os.Lstat(filepath.Join(s.dir, name)); errors.Is(err, fs.ErrNotExist) {
+			s.releaseReserve(name)
 		}
-	}
+	})
 }
 
 // migrateReserve moves the reserves of an earlier version, and removes their directory once that version does not use it.

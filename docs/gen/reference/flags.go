@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/types"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -90,11 +91,7 @@ func flagOf(info *types.Info, call *ast.CallExpr, kind string) (aFlag, bool) {
 
 func (s *source) writeFlags(w io.Writer) {
 	byCommand := s.flags()
-	names := make([]string, 0, len(byCommand))
-	for name := range byCommand {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	names := slices.Sorted(maps.Keys(byCommand))
 	slices.SortStableFunc(names, func(a, b string) int { // the agent itself comes first
 		return strings.Compare(strings.ReplaceAll(a, "agent run", ""), strings.ReplaceAll(b, "agent run", ""))
 	})

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/types"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 
@@ -78,12 +79,7 @@ func texts(info *types.Info, lit *ast.CompositeLit) (all []string) {
 
 func (s *source) writeMetrics(w io.Writer) {
 	byName := s.metrics()
-	names := make([]string, 0, len(byName))
-	for name := range byName {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		m, kind := byName[name], "gauge"
 		if strings.HasSuffix(name, "_total") {
 			kind = "counter"
