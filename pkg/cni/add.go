@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
@@ -28,7 +29,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	if slices.Contains(c.LinkNames(), k.IfName) {
-		return invalid("links", k.IfName, "links other than the bond itself, which has this name (CNI_IFNAME)")
+		return netconf.Invalid("links", k.IfName, "links other than the bond itself, which has this name (CNI_IFNAME)")
 	}
 	s, err := p.open(c.StateDir)
 	if err != nil {
@@ -196,11 +197,11 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 		m, name := &obs.Members[i], rec.Members[i].String()
 		switch {
 		case m.Link.Master != 0:
-			return invalid("links", fmt.Sprintf("%s, which is enslaved to ifindex %d", name, m.Link.Master), "links that are free")
+			return netconf.Invalid("links", fmt.Sprintf("%s, which is enslaved to ifindex %d", name, m.Link.Master), "links that are free")
 		case m.NameTaken != nil:
-			return invalid("links", name, fmt.Sprintf("links whose names are free in the pod; ifindex %d there has this one", m.NameTaken.Index))
+			return netconf.Invalid("links", name, fmt.Sprintf("links whose names are free in the pod; ifindex %d there has this one", m.NameTaken.Index))
 		case m.ForeignClaim != "" && m.Place == bond.InHost:
-			return invalid("links", name, "links that are free; another plugin holds this one for netns "+m.ForeignClaim)
+			return netconf.Invalid("links", name, "links that are free; another plugin holds this one for netns "+m.ForeignClaim)
 		}
 	}
 	return nil

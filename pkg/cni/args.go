@@ -7,6 +7,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // Args are the entries of CNI_ARGS that mean something here.
@@ -25,7 +26,7 @@ func ParseArgs(text string) (Args, error) {
 		}
 		key, value, found := strings.Cut(entry, "=")
 		if !found {
-			return Args{}, badEnv("CNI_ARGS: entry %q: want KEY=VALUE", quoteValue(entry))
+			return Args{}, badEnv("CNI_ARGS: entry %q: want KEY=VALUE", netconf.Excerpt(entry))
 		}
 		switch strings.TrimSpace(key) {
 		case "K8S_POD_NAMESPACE":

@@ -14,6 +14,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/ipam"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
@@ -25,7 +26,7 @@ func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	if c.Prev == nil {
-		return invalid("prevResult", "nothing", "the result of ADD")
+		return netconf.Invalid("prevResult", "nothing", "the result of ADD")
 	}
 	s, err := p.open(c.StateDir)
 	if err != nil {
@@ -77,7 +78,7 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 		return i.Name == rec.BondName() && i.Sandbox == netns
 	})
 	if index < 0 {
-		return invalid("prevResult.interfaces", "no "+rec.BondName(), "the bond "+rec.BondName()+" in "+netns)
+		return netconf.Invalid("prevResult.interfaces", "no "+rec.BondName(), "the bond "+rec.BondName()+" in "+netns)
 	}
 	iface := prev.Interfaces[index]
 	var wrong []string

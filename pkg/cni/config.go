@@ -12,6 +12,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/ipam"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
@@ -98,7 +99,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if c.MAC, err = o.mac(args); err != nil {
 		return nil, err
 	}
-	if c.DAD, err = o.booleanOr(fieldDAD, true); err != nil {
+	if c.DAD, err = o.BooleanOr(fieldDAD, true); err != nil {
 		return nil, err
 	}
 	if c.Enforce, err = o.enforce(); err != nil {
@@ -107,7 +108,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if c.IPs, err = o.asksForIPs(); err != nil {
 		return nil, err
 	}
-	if _, err = o.decode(fieldDNS, allowedValues(fieldDNS), &c.DNS); err != nil {
+	if _, err = o.Decode(fieldDNS, allowedValues(fieldDNS), &c.DNS); err != nil {
 		return nil, err
 	}
 	c.Prev, err = o.prevResult(c.Version)
@@ -115,11 +116,11 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 }
 
 // parseLinks reads the links and the bonding options, which speak of each other.
-func (c *Config) parseLinks(o jsonObject) (err error) {
-	if c.LinksInContainer, err = o.boolean(fieldInPod); err != nil {
+func (c *Config) parseLinks(o object) (err error) {
+	if c.LinksInContainer, err = o.Boolean(fieldInPod); err != nil {
 		return err
 	}
-	if c.StartDegraded, err = o.boolean(fieldDegraded); err != nil {
+	if c.StartDegraded, err = o.Boolean(fieldDegraded); err != nil {
 		return err
 	}
 	if c.LinkTimeout, err = o.linkTimeout(); err != nil {
@@ -134,73 +135,61 @@ func (c *Config) parseLinks(o jsonObject) (err error) {
 	return c.checkPrios()
 }
 
-func parseConfigObject(stdin []byte) (jsonObject, error) {
-	o, err := parseObject("", stdin)
+// object is a network config or an entry of its links, with the fields that this plugin reads.
+type object struct{ netconf.Object }
+
+func parseConfigObject(stdin []byte) (object, error) {
+	o, err := netconf.Parse("", stdin)
 	if err != nil {
-		return jsonObject{}, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network config: not a JSON object: %v", err), "")
+		return object{}, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network config: not a JSON object: %v", err), "")
 	}
-	return o, nil
+	return object{o}, nil
 }
 
-func (o jsonObject) basics(stdin []byte) (BaseConfig, error) {
+func (o object) basics(stdin []byte) (BaseConfig, error) {
 	b := BaseConfig{}
 	var err error
 	if b.Version, err = (&version.ConfigDecoder{}).Decode(stdin); err != nil {
 		return b, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("cniVersion: %v", err), "")
 	}
-	name, found, err := o.str("name", "the network's name")
+	name, found, err := o.Str("name", "the network's name")
 	if err != nil {
 		return b, err
 	}
 	if !found || name == "" {
-		return b, invalid("name", "nothing", "the network's name")
+		return b, netconf.Invalid("name", "nothing", "the network's name")
 	}
 	b.Network = name
 	if b.StateDir, err = o.stateDir(); err != nil {
 		return b, err
 	}
-	b.IPAM, err = o.ipamType()
+	b.IPAM, err = ipam.Type(o.Object)
 	return b, err
 }
 
 // ifName returns the value of ifname as text, or "" if it is absent or empty. Any value is accepted: nothing depends on it.
-func (o jsonObject) ifName() string {
-	value, found := o.raw(fieldIfName)
+func (o object) ifName() string {
+	value, found := o.Raw(fieldIfName)
 	var name string
 	if err := json.Unmarshal(value, &name); found && err != nil {
-		return quoteValue(string(value))
+		return netconf.Excerpt(string(value))
 	}
 	return name
 }
 
-func (o jsonObject) stateDir() (string, error) {
-	dir, found, err := o.str(fieldStateDir, allowedValues(fieldStateDir))
+func (o object) stateDir() (string, error) {
+	dir, found, err := o.Str(fieldStateDir, allowedValues(fieldStateDir))
 	switch {
 	case err != nil || !found:
 		return store.DefaultDir, err
 	case !filepath.IsAbs(dir):
-		return "", o.invalid(fieldStateDir, allowedValues(fieldStateDir))
+		return "", o.Invalid(fieldStateDir, allowedValues(fieldStateDir))
 	}
 	return filepath.Clean(dir), nil
 }
 
-func (o jsonObject) ipamType() (string, error) {
-	section, err := o.object("ipam")
-	if err != nil {
-		return "", err
-	}
-	plugin, _, err := section.str("type", ipam.TypeWanted)
-	if err == nil && !ipam.ValidType(plugin) {
-		err = section.invalid("type", ipam.TypeWanted)
-	}
-	if err != nil {
-		return "", err
-	}
-	return plugin, nil
-}
-
-func (o jsonObject) enforce() (bond.Enforce, error) {
-	text, found, err := o.str(fieldEnforce, allowedValues(fieldEnforce))
+func (o object) enforce() (bond.Enforce, error) {
+	text, found, err := o.Str(fieldEnforce, allowedValues(fieldEnforce))
 	switch e := bond.Enforce(text); {
 	case err != nil:
 		return "", err
@@ -209,37 +198,37 @@ func (o jsonObject) enforce() (bond.Enforce, error) {
 	case e == bond.EnforceAll, e == bond.EnforceLinks:
 		return e, nil
 	}
-	return "", o.invalid(fieldEnforce, allowedValues(fieldEnforce))
+	return "", o.Invalid(fieldEnforce, allowedValues(fieldEnforce))
 }
 
-func (o jsonObject) mtu() (int, error) {
+func (o object) mtu() (int, error) {
 	n, _, err := o.integer(fieldMTU, allowedValues(fieldMTU), 0, maxMTU)
 	if err == nil && n != 0 && n < minMTU {
-		return 0, o.invalid(fieldMTU, allowedValues(fieldMTU))
+		return 0, o.Invalid(fieldMTU, allowedValues(fieldMTU))
 	}
 	return int(n), err
 }
 
 // mac is the address asked for, by whoever is closest to the pod: CNI's conventions let
 // runtimeConfig win over args, args over CNI_ARGS, and those over the network's own.
-func (o jsonObject) mac(args Args) (bond.MAC, error) {
+func (o object) mac(args Args) (bond.MAC, error) {
 	want := allowedValues(fieldMAC)
 	fromRuntime, err := o.fromRuntime()
 	if err != nil {
 		return "", err
 	}
 	asked := args.MAC
-	for _, in := range append(fromRuntime, o) {
-		text, found, err := in.str("mac", want)
+	for _, in := range append(fromRuntime, o.Object) {
+		text, found, err := in.Str("mac", want)
 		if err != nil {
 			return "", err
 		}
-		if !found || text == "" || in.path == "" && asked != "" {
+		if !found || text == "" || in.Path == "" && asked != "" {
 			continue
 		}
 		mac, err := bond.ParseMAC(text)
 		if err != nil {
-			return "", in.invalid("mac", want)
+			return "", in.Invalid("mac", want)
 		}
 		return mac, nil
 	}
@@ -248,21 +237,21 @@ func (o jsonObject) mac(args Args) (bond.MAC, error) {
 
 // fromRuntime are the two places in which a runtime puts what a pod asks for, the stronger first
 // (CNI's conventions: capabilities, and args).
-func (o jsonObject) fromRuntime() ([]jsonObject, error) {
-	runtimeConfig, err := o.object("runtimeConfig")
+func (o object) fromRuntime() ([]netconf.Object, error) {
+	runtimeConfig, err := o.Section("runtimeConfig")
 	if err != nil {
 		return nil, err
 	}
-	args, err := o.object("args")
+	args, err := o.Section("args")
 	if err != nil {
 		return nil, err
 	}
-	cniArgs, err := args.object("cni")
-	return []jsonObject{runtimeConfig, cniArgs}, err
+	cniArgs, err := args.Section("cni")
+	return []netconf.Object{runtimeConfig, cniArgs}, err
 }
 
 // asksForIPs reports whether certain addresses are asked for.
-func (o jsonObject) asksForIPs() (bool, error) {
+func (o object) asksForIPs() (bool, error) {
 	fromRuntime, err := o.fromRuntime()
 	if err != nil {
 		return false, err
@@ -270,7 +259,7 @@ func (o jsonObject) asksForIPs() (bool, error) {
 	asked := false
 	for _, in := range fromRuntime {
 		var ips []string
-		if _, err := in.decode("ips", "a list of addresses, e.g. [\"10.0.0.7/24\"]", &ips); err != nil {
+		if _, err := in.Decode("ips", "a list of addresses, e.g. [\"10.0.0.7/24\"]", &ips); err != nil {
 			return false, err
 		}
 		asked = asked || len(ips) > 0

@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // Link is one entry of links.
@@ -31,31 +32,31 @@ func (c *Config) LinkNames() []string {
 }
 
 // links reads the members. What else stands in an entry is ignored.
-func (o jsonObject) links() ([]Link, error) {
+func (o object) links() ([]Link, error) {
 	least, want := 2, allowedValues(fieldLinks)
-	switch single, err := o.boolean(fieldSingle); {
+	switch single, err := o.Boolean(fieldSingle); {
 	case err != nil:
 		return nil, err
 	case single:
 		least, want = 1, wantSingleLink
 	}
 	var entries []json.RawMessage
-	if _, err := o.decode(fieldLinks, want, &entries); err != nil {
+	if _, err := o.Decode(fieldLinks, want, &entries); err != nil {
 		return nil, err
 	}
 	if len(entries) < least {
 		if len(entries) == 1 {
 			want += "; one link only with " + fieldSingle + ": true"
 		}
-		return nil, o.invalid(fieldLinks, want)
+		return nil, o.Invalid(fieldLinks, want)
 	}
 	links := make([]Link, 0, len(entries))
 	for i, entry := range entries {
-		inner, err := parseObject(fmt.Sprintf("links[%d].", i), entry)
-		if err != nil || inner.fields == nil {
-			return nil, o.invalid(fieldLinks, want)
+		inner, err := netconf.Parse(fmt.Sprintf("links[%d].", i), entry)
+		if err != nil || string(entry) == "null" {
+			return nil, o.Invalid(fieldLinks, want)
 		}
-		l, err := inner.link(links)
+		l, err := object{inner}.link(links)
 		if err != nil {
 			return nil, err
 		}
@@ -65,19 +66,19 @@ func (o jsonObject) links() ([]Link, error) {
 }
 
 // link reads one entry; before are those that went before it.
-func (o jsonObject) link(before []Link) (l Link, err error) {
-	name, found, err := o.str("name", allowedValues(fieldName))
+func (o object) link(before []Link) (l Link, err error) {
+	name, found, err := o.Str("name", allowedValues(fieldName))
 	if err != nil {
 		return l, err
 	}
 	if !found {
-		return l, o.invalid("name", allowedValues(fieldName))
+		return l, o.Invalid("name", allowedValues(fieldName))
 	}
 	if err := bond.ValidateIfName(name); err != nil {
-		return l, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%sname: %v", o.path, err), "")
+		return l, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%sname: %v", o.Path, err), "")
 	}
 	if slices.ContainsFunc(before, func(b Link) bool { return b.Name == name }) {
-		return l, invalid(o.path+"name", fmt.Sprintf("%q a second time", name), "each link once")
+		return l, netconf.Invalid(o.Path+"name", fmt.Sprintf("%q a second time", name), "each link once")
 	}
 	l.Name = name
 	if n, found, err := o.integer("queueId", allowedValues(fieldQueueID), 0, maxQueueID); err != nil {
@@ -87,7 +88,7 @@ func (o jsonObject) link(before []Link) (l Link, err error) {
 	}
 	for _, b := range before {
 		if l.QueueID != nil && *l.QueueID != 0 && b.QueueID != nil && *b.QueueID == *l.QueueID {
-			return l, invalid(o.path+"queueId", fmt.Sprintf("%d, which is that of %s", *l.QueueID, b.Name), "another for each link")
+			return l, netconf.Invalid(o.Path+"queueId", fmt.Sprintf("%d, which is that of %s", *l.QueueID, b.Name), "another for each link")
 		}
 	}
 	if n, found, err := o.integer("prio", allowedValues(fieldPrio), -1<<31, 1<<31-1); err != nil {
@@ -99,14 +100,14 @@ func (o jsonObject) link(before []Link) (l Link, err error) {
 }
 
 // integer is a number, or the same in quotes; absent is false.
-func (o jsonObject) integer(name, want string, low, high int64) (int64, bool, error) {
-	text, found, err := o.scalar(name, want)
+func (o object) integer(name, want string, low, high int64) (int64, bool, error) {
+	text, found, err := o.Scalar(name, want)
 	if err != nil || !found {
 		return 0, false, err
 	}
 	n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
 	if err != nil || n < low || n > high {
-		return 0, false, o.invalid(name, want)
+		return 0, false, o.Invalid(name, want)
 	}
 	return n, true, nil
 }
@@ -118,7 +119,7 @@ func (c *Config) checkPrios() error {
 	}
 	for i, l := range c.Links {
 		if l.Prio != nil {
-			return invalid(fmt.Sprintf("links[%d].prio", i), strconv.Itoa(int(*l.Prio)),
+			return netconf.Invalid(fmt.Sprintf("links[%d].prio", i), strconv.Itoa(int(*l.Prio)),
 				fmt.Sprintf("none in mode %s; the kernel takes it in active-backup, balance-tlb, balance-alb", c.Options.Mode()))
 		}
 	}
@@ -126,7 +127,7 @@ func (c *Config) checkPrios() error {
 }
 
 // linkTimeout is how long ADD may wait for links.
-func (o jsonObject) linkTimeout() (time.Duration, error) {
+func (o object) linkTimeout() (time.Duration, error) {
 	n, _, err := o.integer(fieldTimeout, allowedValues(fieldTimeout), 0, int64(maxLinkTimeout.Seconds()))
 	return time.Duration(n) * time.Second, err
 }

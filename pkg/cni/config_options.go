@@ -9,11 +9,12 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // options reads every bonding option, each as a string, a number or a boolean, and lists of
 // addresses also as a list of strings. links are the members' names.
-func (o jsonObject) options(links []string) (bond.Options, error) {
+func (o object) options(links []string) (bond.Options, error) {
 	opts := bond.Options{}
 	for _, d := range bond.Defs() {
 		text, found, err := o.option(&d)
@@ -25,15 +26,15 @@ func (o jsonObject) options(links []string) (bond.Options, error) {
 		}
 		value, err := d.Parse(text)
 		if err != nil {
-			return nil, o.invalid(string(d.Name), d.Allowed())
+			return nil, o.Invalid(string(d.Name), d.Allowed())
 		}
 		if d.Kind == bond.KindLink && !slices.Contains(links, value) {
-			return nil, invalid(string(d.Name), strconv.Quote(value), "one of the links: "+strings.Join(links, ", "))
+			return nil, netconf.Invalid(string(d.Name), strconv.Quote(value), "one of the links: "+strings.Join(links, ", "))
 		}
 		opts[d.Name] = value
 	}
 	if _, asked := opts[bond.OptMode]; !asked {
-		return nil, invalid(string(bond.OptMode), "nothing", bond.Lookup(bond.OptMode).Allowed())
+		return nil, netconf.Invalid(string(bond.OptMode), "nothing", bond.Lookup(bond.OptMode).Allowed())
 	}
 	if opts[bond.OptMiimon] == "" && isZero(opts[bond.OptArpInterval]) {
 		opts[bond.OptMiimon] = defaultMiimon
@@ -45,22 +46,22 @@ func (o jsonObject) options(links []string) (bond.Options, error) {
 }
 
 // option is the text of one option as bond.Def.Parse takes it.
-func (o jsonObject) option(d *bond.Def) (text string, found bool, err error) {
+func (o object) option(d *bond.Def) (text string, found bool, err error) {
 	name := string(d.Name)
-	value, found := o.raw(name)
+	value, found := o.Raw(name)
 	if found && value[0] == '[' && (d.Kind == bond.KindIPv4s || d.Kind == bond.KindIPv6s) {
 		var list []string
 		if json.Unmarshal(value, &list) != nil {
-			return "", false, o.invalid(name, d.Allowed())
+			return "", false, o.Invalid(name, d.Allowed())
 		}
 		if slices.ContainsFunc(list, func(s string) bool { return strings.TrimSpace(s) == "" || strings.Contains(s, ",") }) {
-			return "", false, o.invalid(name, d.Allowed())
+			return "", false, o.Invalid(name, d.Allowed())
 		}
 		return strings.Join(list, ","), true, nil
 	}
-	text, found, err = o.scalar(name, d.Allowed())
+	text, found, err = o.Scalar(name, d.Allowed())
 	if err == nil && found && text == "" && d.Kind != bond.KindIPv4s && d.Kind != bond.KindIPv6s {
-		return "", false, invalid(name, "an empty string", d.Allowed())
+		return "", false, netconf.Invalid(name, "an empty string", d.Allowed())
 	}
 	return text, found, err
 }

@@ -11,6 +11,8 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
@@ -80,17 +82,17 @@ func (s *session) del(ctx context.Context, k bond.Key, b BaseConfig, args *skel.
 }
 
 // lenientBasics returns what can be read, defaults for the rest, and why an ADD with this config fails.
-func (o jsonObject) lenientBasics() (b BaseConfig, rejected error) {
-	name, found, err := o.str("name", "the network's name")
+func (o object) lenientBasics() (b BaseConfig, rejected error) {
+	name, found, err := o.Str("name", "the network's name")
 	if err == nil && (!found || name == "") {
-		err = invalid("name", "nothing", "the network's name")
+		err = netconf.Invalid("name", "nothing", "the network's name")
 	}
 	dir, dirErr := o.stateDir()
 	if dirErr != nil {
 		dir = store.DefaultDir
 	}
-	ipam, ipamErr := o.ipamType()
-	return BaseConfig{Network: name, StateDir: dir, IPAM: ipam}, errors.Join(err, dirErr, ipamErr)
+	plugin, ipamErr := ipam.Type(o.Object)
+	return BaseConfig{Network: name, StateDir: dir, IPAM: plugin}, errors.Join(err, dirErr, ipamErr)
 }
 
 // MainDel is what skel.PluginMainFuncs does for DEL, without its checks. They reject what ADD rejects: a network without a

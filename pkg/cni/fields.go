@@ -3,6 +3,8 @@ package cni
 import (
 	"fmt"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // Field describes one field of the network config that is the plugin's own; the bonding options are
@@ -42,7 +44,6 @@ const (
 	fieldDAD       = "dad"
 	fieldIPAM      = "ipam"
 	fieldDNS       = "dns"
-	trueOrFalse    = "true or false"
 	wantSingleLink = `a list of one or more links, e.g. [{"name": "net1"}]`
 )
 
@@ -51,14 +52,14 @@ var fields = []Field{
 	{fieldName, "the name of a link, as a string", "–", "Name of the link in the pod or, with linksInContainer false, in the host. Other fields of an entry are ignored."},
 	{fieldQueueID, fmt.Sprintf("a number from 0 to %d", maxQueueID), "0", "Transmit queue of the bond that uses only this link (tc-skbedit(8) queue_mapping). Two links cannot have the same, except 0."},
 	{fieldPrio, "a number from -2147483648 to 2147483647", "0", "In active-backup, balance-tlb and balance-alb: the link with the highest priority is active whenever primaryReselect allows it. A primary has precedence. Since kernel 6.0."},
-	{fieldInPod, trueOrFalse, "false", "Whether the links are already in the pod. Otherwise they are moved there from the host, and back on DEL."},
-	{fieldSingle, trueOrFalse, "false", "Whether links may have a single entry."},
-	{fieldDegraded, trueOrFalse, "false", "Whether ADD and CHECK accept missing links, if at least one is present. A link that is missing at ADD joins later if sriov-cni has recorded which VF it is. Otherwise it is reported as unidentified and never attached."},
+	{fieldInPod, netconf.TrueOrFalse, "false", "Whether the links are already in the pod. Otherwise they are moved there from the host, and back on DEL."},
+	{fieldSingle, netconf.TrueOrFalse, "false", "Whether links may have a single entry."},
+	{fieldDegraded, netconf.TrueOrFalse, "false", "Whether ADD and CHECK accept missing links, if at least one is present. A link that is missing at ADD joins later if sriov-cni has recorded which VF it is. Otherwise it is reported as unidentified and never attached."},
 	{fieldTimeout, fmt.Sprintf("a number of seconds from 0 to %d", int(maxLinkTimeout.Seconds())), "0", "How long ADD waits for missing links."},
 	{fieldIfName, "ignored", "–", "The bond has the name that the runtime gives (CNI_IFNAME), which the next plugins of a chain use. Another name here causes a warning."},
 	{fieldMTU, fmt.Sprintf("a number from %d to %d, or 0 to take the members' least", minMTU, maxMTU), "0", "MTU of the bond, which the kernel also sets on its members. It cannot exceed the MTU of a link or of the PF that owns it."},
 	{fieldMAC, "a unicast MAC address, e.g. 02:00:00:00:00:01", "the first link's", "MAC of the bond. With failOverMac=active the bond has its active member's MAC, so the preferred link (the primary, the highest prio, or the first) gets this MAC until DEL, unless a link already has it. runtimeConfig.mac, args.cni.mac and MAC in CNI_ARGS have precedence, in this order."},
-	{fieldDAD, trueOrFalse, "true", "Whether ADD adds IPv6 addresses with duplicate address detection. With an IPv6 gateway ADD waits for it, 5 s at most. It fails if an address is in use, or still tentative although the bond has carrier. Otherwise a duplicate is reported later. false: addresses work at once and duplicates are not detected. Repairs never run the detection."},
+	{fieldDAD, netconf.TrueOrFalse, "true", "Whether ADD adds IPv6 addresses with duplicate address detection. With an IPv6 gateway ADD waits for it, 5 s at most. It fails if an address is in use, or still tentative although the bond has carrier. Otherwise a duplicate is reported later. false: addresses work at once and duplicates are not detected. Repairs never run the detection."},
 	{fieldEnforce, `"all" or "links"`, "all", "What the agent enforces once the pod's set-up is complete. links: only the bond, its members, options, names and admin state; other changes are learned. all: also the MTU, MAC, addresses and routes that were requested and that set-up kept. After a loss everything is restored in both cases."},
 	{fieldIPAM, "an object with the type of an IPAM plugin, e.g. host-local", "none", "IPAM plugin that assigns addresses. It gets the whole network config, including runtimeConfig.ips and args.cni.ips."},
 	{fieldDNS, "an object with nameservers, domain, search and options", "IPAM's result", "DNS settings in the result."},

@@ -73,7 +73,7 @@ func FuzzPrevResult(f *testing.F) {
 		if err != nil {
 			return // it is no JSON, which would not come so far
 		}
-		o, err := parseObject("", stdin)
+		o, err := parseConfigObject(stdin)
 		if err != nil {
 			t.Fatal(err)
 		}

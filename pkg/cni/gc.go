@@ -10,6 +10,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // GC releases every bond of the network that the runtime does not know any more, and has the
@@ -25,13 +26,13 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	const field, want = "cni.dev/valid-attachments", "a list of objects with containerID and ifname"
 	var valid []types.GCAttachment
-	found, err := o.decode(field, want, &valid)
+	found, err := o.Decode(field, want, &valid)
 	if err != nil {
 		return err
 	}
 	if !found {
 		// Without the list every bond of the network would be taken for garbage.
-		return invalid(field, "nothing", want)
+		return netconf.Invalid(field, "nothing", want)
 	}
 	s, err := p.open(b.StateDir)
 	if err != nil {

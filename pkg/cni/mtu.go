@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // chooseMTU is the MTU that is asked for, if every link and the PF that owns it can have it; the
@@ -27,7 +28,7 @@ func chooseMTU(asked int, found *bond.Found) (int, error) {
 	case asked == 0:
 		return least, nil
 	case least != 0 && asked > least:
-		return 0, invalid(fieldMTU, strconv.Itoa(asked), fmt.Sprintf("at most %d, which is the MTU of %s", least, whose))
+		return 0, netconf.Invalid(fieldMTU, strconv.Itoa(asked), fmt.Sprintf("at most %d, which is the MTU of %s", least, whose))
 	}
 	return asked, nil
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // prevResult reads the result of the plugin before; nil if there is none.
-func (o jsonObject) prevResult(cniVersion string) (*current.Result, error) {
-	raw, found := o.raw("prevResult")
+func (o object) prevResult(cniVersion string) (*current.Result, error) {
+	raw, found := o.Raw("prevResult")
 	if !found {
 		return nil, nil
 	}

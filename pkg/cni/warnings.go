@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 // warnings are what is allowed and probably not meant, one sentence each.
@@ -12,7 +13,7 @@ func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
 	if name := c.IgnoredIfName; name != "" && name != r.Key.IfName {
-		w = append(w, fmt.Sprintf("%s: %q is ignored: the bond has the name that the runtime gives, %s (CNI_IFNAME)", fieldIfName, quoteValue(name), r.Key.IfName))
+		w = append(w, fmt.Sprintf("%s: %q is ignored: the bond has the name that the runtime gives, %s (CNI_IFNAME)", fieldIfName, netconf.Excerpt(name), r.Key.IfName))
 	}
 	if s := activeSlaveOverridden(r, found); s != "" {
 		w = append(w, s)

@@ -13,6 +13,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
@@ -97,7 +98,11 @@ func (c *Client) run(ctx context.Context, r *bond.Record, verb string, config []
 
 // find returns the name and the path of the record's IPAM plugin, both empty if it has none.
 func find(r *bond.Record) (plugin, path string, err error) {
-	plugin, err = Type(r.CNI.Config)
+	config, err := netconf.Parse("", r.CNI.Config)
+	if err != nil {
+		return "", "", types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network config: not a JSON object: %v", err), "")
+	}
+	plugin, err = Type(config)
 	if err != nil || plugin == "" {
 		return "", "", err
 	}

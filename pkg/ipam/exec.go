@@ -17,7 +17,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
 const (
@@ -94,17 +94,7 @@ func pluginError(err error, stdout, stderr []byte) error {
 		printed.Msg, printed.Details = shorten(printed.Msg), shorten(printed.Details)
 		return &printed
 	}
-	return fmt.Errorf("%w (standard output: %s; standard error: %s)", err, printable(stdout), printable(stderr))
-}
-
-// maxShown bounds how much of a plugin's output an error contains, in bytes.
-const maxShown = 80
-
-func printable(output []byte) string {
-	if len(output) == 0 {
-		return "nothing"
-	}
-	return bond.Printable(strings.Join(strings.Fields(string(output)), " "), maxShown)
+	return fmt.Errorf("%w (standard output: %s; standard error: %s)", err, netconf.Excerpt(string(stdout)), netconf.Excerpt(string(stderr)))
 }
 
 // maxError bounds the error of a plugin, which the record keeps, in bytes.

@@ -1,0 +1,139 @@
+package netconf
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/containernetworking/cni/pkg/types"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// maxExcerpt bounds how much of a bad value is repeated in an error, in bytes.
+const maxExcerpt = 80
+
+// TrueOrFalse describes the allowed values of a boolean, for errors.
+const TrueOrFalse = "true or false"
+
+// Object is a JSON object, read field by field so that an error can name the field,
+// the value and the values allowed. Errors are of type *types.Error.
+type Object struct {
+	// Path is what errors put before a field's name: "ipam." or empty.
+	Path   string
+	fields map[string]json.RawMessage
+}
+
+// Parse takes apart a JSON object. path is what goes before its fields' names.
+func Parse(path string, data []byte) (Object, error) {
+	o := Object{Path: path}
+	err := json.Unmarshal(data, &o.fields)
+	return o, err
+}
+
+// Raw finds a field. As with encoding/json, which plugins are written with, the letter
+// case of names does not matter, but an exact match is preferred. Null counts as absent.
+func (o Object) Raw(name string) (json.RawMessage, bool) {
+	value, found := o.fields[name]
+	if !found {
+		for _, k := range slices.Sorted(maps.Keys(o.fields)) {
+			if strings.EqualFold(k, name) {
+				value, found = o.fields[k], true
+				break
+			}
+		}
+	}
+	return value, found && !bytes.Equal(value, []byte("null"))
+}
+
+// Scalar is a string, number or boolean as text; absent is false.
+func (o Object) Scalar(name, want string) (string, bool, error) {
+	value, found := o.Raw(name)
+	if !found {
+		return "", false, nil
+	}
+	switch value[0] {
+	case '{', '[':
+		return "", false, o.Invalid(name, want)
+	case '"':
+		return o.Str(name, want)
+	}
+	return string(value), true, nil
+}
+
+// Str is a string; absent is false.
+func (o Object) Str(name, want string) (string, bool, error) {
+	value, found := o.Raw(name)
+	if !found {
+		return "", false, nil
+	}
+	var s string
+	if json.Unmarshal(value, &s) != nil {
+		return "", false, o.Invalid(name, want)
+	}
+	return s, true, nil
+}
+
+// Boolean is true, false or, as other plugins write it, the same in quotes; absent is false.
+func (o Object) Boolean(name string) (bool, error) { return o.BooleanOr(name, false) }
+
+// BooleanOr is Boolean with another value for an absent field.
+func (o Object) BooleanOr(name string, absent bool) (bool, error) {
+	switch s, found, err := o.Scalar(name, TrueOrFalse); {
+	case err != nil || !found:
+		return absent && err == nil, err
+	case s == "true":
+		return true, nil
+	case s == "false":
+		return false, nil
+	}
+	return false, o.Invalid(name, TrueOrFalse)
+}
+
+// Section returns a nested object; absent is one without fields.
+func (o Object) Section(name string) (Object, error) {
+	value, found := o.Raw(name)
+	if !found {
+		return Object{Path: o.Path + name + "."}, nil
+	}
+	inner, err := Parse(o.Path+name+".", value)
+	if err != nil {
+		return Object{}, o.Invalid(name, "an object")
+	}
+	return inner, nil
+}
+
+// Decode reads a field into what v points to, in the shape that is wanted.
+func (o Object) Decode(name, want string, v any) (bool, error) {
+	value, found := o.Raw(name)
+	if !found {
+		return false, nil
+	}
+	if json.Unmarshal(value, v) != nil {
+		return false, o.Invalid(name, want)
+	}
+	return true, nil
+}
+
+// Invalid is the error for a field whose value is not one of those wanted.
+func (o Object) Invalid(name, want string) *types.Error {
+	value, _ := o.Raw(name)
+	return Invalid(o.Path+name, Excerpt(string(value)), want)
+}
+
+// Invalid is CNI's error for a network config that asks for something impossible: which
+// field, what stands there, what is wanted.
+func Invalid(field, found, want string) *types.Error {
+	return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: found %s, want %s", field, found, want), "")
+}
+
+// Excerpt is a value from outside, fit for a message: bounded, and with '?' for what does not print.
+func Excerpt(value string) string {
+	if value == "" || value == "null" {
+		return "nothing"
+	}
+	return bond.Printable(strings.Join(strings.Fields(value), " "), maxExcerpt)
+}
