@@ -12,6 +12,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 
+	"github.com/bondkeeper/bondkeeper/pkg/atomicfile"
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
@@ -91,25 +92,12 @@ func (l checkpoints) load(p bond.Pod) (podCheckpoint, error) {
 }
 
 // save replaces the pod's file. No fsync is needed: after a crash of the machine there are other pods.
-func (l checkpoints) save(s podCheckpoint) (err error) {
+func (l checkpoints) save(s podCheckpoint) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(l.dir, s.Pod.UID+".*.tmp") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), l.path(s.Pod))
+	return atomicfile.Replace(l.path(s.Pod), l.dir, s.Pod.UID+".*.tmp", data)
 }
 
 // remove deletes the pod's file, if there is one.

@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/pkg/atomicfile"
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
@@ -99,23 +100,10 @@ func (s *Store) prepareReplace(name string) error {
 	}
 }
 
-// put writes a file and renames it. There is no fsync: the directory is on tmpfs, and other processes see what a process
+// put replaces a file. There is no fsync: the directory is on tmpfs, and other processes see what a process
 // has written even if it is killed.
-func (s *Store) put(name string, data []byte) (err error) {
-	f, err := os.CreateTemp(s.tmp, name+".*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer func() {
-		if err != nil {
-			_ = os.Remove(f.Name())
-		}
-	}()
-	_, err = f.Write(data)
-	if err = errors.Join(err, f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(f.Name(), filepath.Join(s.dir, name))
+func (s *Store) put(name string, data []byte) error {
+	return atomicfile.Replace(filepath.Join(s.dir, name), s.tmp, name+".*", data)
 }
 
 // read returns the record in the file name. Errors match fs.ErrNotExist, ErrDamaged or ErrNewer; any other error says
