@@ -130,7 +130,12 @@ func loseAgain(p *pod) {
 // repairAs runs the agent until the bond is configured as wanted.
 func repairAs(p *pod, f Fault, want string) (Report, bool) {
 	p.t.Helper()
-	r, ended := p.agentUntil(f, func() bool { return want == "" || p.configured() == want }, ready...)
+	r, ended := p.agentUntil(f, func() string {
+		if now := p.configured(); want != "" && now != want {
+			return "the bond is\n" + now + "and not\n" + want
+		}
+		return ""
+	}, ready...)
 	return r, !ended
 }
 

@@ -299,12 +299,12 @@ func (p *pod) leaks() (leaks []string) {
 // agent runs the agent with a fault, until it logs a line with all the words.
 func (p *pod) agent(f Fault, words ...string) (r Report, ended bool) {
 	p.t.Helper()
-	return p.agentUntil(f, func() bool { return true }, words...)
+	return p.agentUntil(f, func() string { return "" }, words...)
 }
 
-// agentUntil runs the agent with a fault, until it has logged a line with all the words, and done returns true. ended: it has
+// agentUntil runs the agent with a fault, until it has logged a line with all the words, and missing returns "". ended: it has
 // ended before.
-func (p *pod) agentUntil(f Fault, done func() bool, words ...string) (r Report, ended bool) {
+func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Report, ended bool) {
 	p.t.Helper()
 	p.traced(f)
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
@@ -319,7 +319,7 @@ func (p *pod) agentUntil(f Fault, done func() bool, words ...string) (r Report, 
 		p.t.Fatal(err)
 	}
 	var log []string
-	said, stopped := false, false
+	said, stopped, left := false, false, ""
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for lines := linesOf(stderr); lines != nil; {
@@ -333,14 +333,17 @@ func (p *pod) agentUntil(f Fault, done func() bool, words ...string) (r Report, 
 			said = said || !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
 		case <-again.C:
 		}
-		if said && !stopped && lines != nil && done() {
+		if !said || stopped || lines == nil {
+			continue
+		}
+		if left = missing(); left == "" {
 			stopped = true
 			_ = cmd.Process.Signal(unix.SIGTERM)
 		}
 	}
 	err = cmd.Wait()
 	if ctx.Err() != nil {
-		p.t.Fatalf("the agent did not say %q (%t) and do what was expected within %s:\n%s", words, said, patience, strings.Join(log, "\n"))
+		p.t.Fatalf("within %s the agent did not log %q (%t), or did not do what was expected: %s\n%s", patience, words, said, left, strings.Join(log, "\n"))
 	}
 	r, ended = p.reported(f), !stopped || err != nil
 	if ended && r.Hit == 0 {
