@@ -44,7 +44,7 @@ func TestStatusWithoutAgent(t *testing.T) {
 		Key: bond.Key{ContainerID: "c0ffee", IfName: "bond0"}, Phase: bond.PhaseReady, Network: "n",
 		Sandbox: bond.Sandbox{Path: "/nonexistent", Dev: 1, Inode: 1},
 		Spec:    bond.Spec{Options: bond.Options{bond.OptMode: "active-backup"}},
-		Members: []bond.Member{{Name: "net1", PCI: "ffff:01:10.0", Before: bond.Before{Name: "net1"}}},
+		Members: []bond.Member{{Name: "net1", PCI: "ffff:01:10.0", Original: bond.Original{Name: "net1"}}},
 	}
 	if err = s.Save(rec); err != nil {
 		t.Fatal(err)
@@ -70,7 +70,7 @@ func TestStatusOfUnreleasedAddresses(t *testing.T) {
 		Key: bond.Key{ContainerID: "c0ffee", IfName: "bond0"}, Phase: bond.PhaseDeleting, Network: "n",
 		Sandbox: bond.Sandbox{Path: "/nonexistent", Dev: 1, Inode: 1},
 		Spec:    bond.Spec{Options: bond.Options{bond.OptMode: "active-backup"}},
-		Members: []bond.Member{{Name: "net1", PCI: "ffff:01:10.0", Before: bond.Before{Name: "net1"}}},
+		Members: []bond.Member{{Name: "net1", PCI: "ffff:01:10.0", Original: bond.Original{Name: "net1"}}},
 		CNI:     bond.CNI{IPAMAttempts: 3, IPAMError: "IPAM dhcp DEL: no daemon"},
 	})
 	if err != nil {

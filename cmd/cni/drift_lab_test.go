@@ -28,10 +28,10 @@ func TestOptionDrift(t *testing.T) {
 				d.add()
 				live, down := bond.Options{}, bond.Options{}
 				for _, o := range wanted.Names() {
-					def := bond.Lookup(o)
+					def := bond.LookupOption(o)
 					switch {
-					case others[o].ip == "" || def.When&bond.NoMembers != 0:
-					case def.When == bond.Live:
+					case others[o].ip == "" || def.Changeable&bond.NoMembers != 0:
+					case def.Changeable == bond.Live:
 						live[o] = otherwise(def)
 					default:
 						down[o] = otherwise(def)
@@ -58,7 +58,7 @@ func (d *direct) hand(o bond.Options) {
 	d.t.Helper()
 	args := []string{"-n", d.name, "link", "set", "bond0", "type", "bond"}
 	for _, name := range o.Names() {
-		args = append(args, others[name].ip, ipWord(bond.Lookup(name), o[name]))
+		args = append(args, others[name].ip, ipWord(bond.LookupOption(name), o[name]))
 	}
 	d.ip(args...)
 }

@@ -19,7 +19,7 @@ import (
 var specVersions = []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
 
 // unlike is a value that an option does not have by default.
-func unlike(d *bond.Def) string {
+func unlike(d *bond.OptionDef) string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
 		for _, v := range d.Values {
@@ -40,7 +40,7 @@ func unlike(d *bond.Def) string {
 }
 
 // otherwise is another value than unlike, if there is one beside the default the last of them.
-func otherwise(d *bond.Def) string {
+func otherwise(d *bond.OptionDef) string {
 	value := d.Default
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
@@ -73,19 +73,19 @@ const (
 
 // monitors are those that a mode has.
 func monitors(m bond.Mode) []monitor {
-	if bond.Lookup(bond.OptArpInterval).In(m) {
+	if bond.LookupOption(bond.OptArpInterval).ValidIn(m) {
 		return []monitor{mii, arp}
 	}
 	return []monitor{mii}
 }
 
 // bundle are all options that go together in a mode with one kind of monitor, each with a value of value's.
-func bundle(mode bond.Mode, by monitor, value func(*bond.Def) string) bond.Options {
+func bundle(mode bond.Mode, by monitor, value func(*bond.OptionDef) string) bond.Options {
 	o := bond.Options{bond.OptMode: mode.String()}
 	if by == mii {
 		o[bond.OptMiimon] = "100"
 	}
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		only := mii + arp
 		switch d.Name {
 		case bond.OptArpInterval, bond.OptArpValidate, bond.OptArpIPTargets, bond.OptNsIP6Targets, bond.OptArpMissedMax:
@@ -94,7 +94,7 @@ func bundle(mode bond.Mode, by monitor, value func(*bond.Def) string) bond.Optio
 			only = mii
 		}
 		_, set := o[d.Name]
-		if set || !d.In(mode) || d.Name == bond.OptActiveSlave || !strings.Contains(string(only), string(by)) {
+		if set || !d.ValidIn(mode) || d.Name == bond.OptActiveSlave || !strings.Contains(string(only), string(by)) {
 			continue
 		}
 		o[d.Name] = value(&d)
@@ -127,7 +127,7 @@ func TestMatrix(t *testing.T) {
 				}
 				t.Run(fmt.Sprintf("%s, %s, %s", mode, by, version), func(t *testing.T) {
 					p := whole.in(t)
-					wanted := bundle(mode, by, []func(*bond.Def) string{unlike, otherwise}[i%2])
+					wanted := bundle(mode, by, []func(*bond.OptionDef) string{unlike, otherwise}[i%2])
 					d := p.direct(version, fieldsOf(wanted))
 					d.add()
 					told := p.told("bond0")
@@ -164,8 +164,8 @@ func TestRefusedOptions(t *testing.T) {
 	before := p.links()
 	tried, byIP := 0, 0
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
-		for _, def := range bond.Defs() {
-			if def.In(mode) {
+		for _, def := range bond.OptionDefs() {
+			if def.ValidIn(mode) {
 				continue
 			}
 			tried++

@@ -59,7 +59,7 @@ var others = map[bond.Option]names{
 }
 
 // ipWord is a value as ip takes it: some switches by number alone.
-func ipWord(d *bond.Def, value string) string {
+func ipWord(d *bond.OptionDef, value string) string {
 	switch d.Name {
 	case bond.OptUseCarrier, bond.OptAllSlavesActive, bond.OptTlbDynamicLb:
 		return strconv.Itoa(slices.Index(d.Values, value))
@@ -80,7 +80,7 @@ func (p *pod) told(ifName string) told {
 	}
 	files := p.sysfs(ifName)
 	raw := p.raw(ifName)
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		n := others[d.Name]
 		if v, ok := links[ifName].LinkInfo.Data[n.json]; ok {
 			put(t.ip, &d, jsonText(v))
@@ -95,7 +95,7 @@ func (p *pod) told(ifName string) told {
 	return t
 }
 
-func put(o bond.Options, d *bond.Def, text string) {
+func put(o bond.Options, d *bond.OptionDef, text string) {
 	if text == "" {
 		return
 	}
@@ -117,7 +117,7 @@ func jsonText(v any) string {
 }
 
 // fileText: files have an enumeration as "active-backup 1" and addresses with blanks between.
-func fileText(d *bond.Def, v string) string {
+func fileText(d *bond.OptionDef, v string) string {
 	fields := strings.Fields(v)
 	switch {
 	case len(fields) == 0:

@@ -45,9 +45,9 @@ a live bond: a change of them is reported and the bond is left alone.
 func write(w io.Writer) error {
 	var b strings.Builder
 	b.WriteString(head)
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s | %s |\n",
-			d.Name, values(&d), dash(d.Default), modes(&d), live(d.When), d.Since, d.About)
+			d.Name, values(&d), dash(d.Default), modes(&d), live(d.Changeable), d.Since, d.About)
 	}
 	b.WriteString("\n*In effect*: the kernel accepts the option in every mode, but it has an effect only in these; otherwise ADD warns.\n")
 	b.WriteString(fieldsHead)
@@ -58,7 +58,7 @@ func write(w io.Writer) error {
 	return err
 }
 
-func values(d *bond.Def) string {
+func values(d *bond.OptionDef) string {
 	if len(d.Values) > 0 {
 		return strings.Join(d.Values, ", ")
 	}
@@ -66,14 +66,14 @@ func values(d *bond.Def) string {
 	case bond.KindUint8, bond.KindUint16, bond.KindUint32:
 		return fmt.Sprintf("%d–%d", d.Min, d.Max)
 	default:
-		return d.Allowed()
+		return d.AllowedValues()
 	}
 }
 
-func modes(d *bond.Def) string {
+func modes(d *bond.OptionDef) string {
 	list, mark := d.Modes, ""
 	if len(list) == 0 {
-		list, mark = d.Acts, "in effect: "
+		list, mark = d.EffectiveModes, "in effect: "
 	}
 	if len(list) == 0 {
 		return "all"
@@ -85,7 +85,7 @@ func modes(d *bond.Def) string {
 	return mark + strings.Join(names, ", ")
 }
 
-func live(w bond.When) string {
+func live(w bond.Changeable) string {
 	switch {
 	case w&bond.NoMembers != 0 && w&bond.BondDown != 0:
 		return "no: bond down, without members"

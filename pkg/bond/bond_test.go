@@ -90,7 +90,7 @@ func TestOptionValues(t *testing.T) {
 		{bond.OptLpInterval, "0", ""},
 		{bond.OptNumPeerNotif, "256", ""},
 	} {
-		got, err := bond.Lookup(tt.option).Parse(tt.text)
+		got, err := bond.LookupOption(tt.option).Parse(tt.text)
 		if (err == nil) != (tt.want != "") || err == nil && got != tt.want {
 			t.Errorf("%s %q: got %q, %v; want %q", tt.option, tt.text, got, err, tt.want)
 		}
@@ -102,9 +102,9 @@ func TestOptionValues(t *testing.T) {
 
 // Each option's own canonical text must be read back as itself: records are made of it.
 func TestCanonicalIsStable(t *testing.T) {
-	sample := map[bond.Kind]string{bond.KindIPv4s: "10.0.0.1,10.0.0.2", bond.KindIPv6s: "fd00::1", bond.KindMAC: "02:00:00:00:00:01", bond.KindLink: "net1"}
+	sample := map[bond.ValueKind]string{bond.KindIPv4s: "10.0.0.1,10.0.0.2", bond.KindIPv6s: "fd00::1", bond.KindMAC: "02:00:00:00:00:01", bond.KindLink: "net1"}
 	attrs := map[uint16]bond.Option{}
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		values := d.Values
 		if values == nil {
 			values = []string{"1"}
@@ -188,14 +188,14 @@ func TestVFSettingsDiffers(t *testing.T) {
 	want := bond.VFSettings{MAC: &mac, VLAN: vlan, Trust: &yes}
 	same := mac
 	have := bond.VFSettings{MAC: &same, VLAN: &bond.VLAN{ID: 5, QoS: 2, Proto: 0x8100}, SpoofChk: &no}
-	d := want.Differs(have)
+	d := want.Diff(have)
 	if d.MAC != nil || d.SpoofChk != nil {
 		t.Errorf("a setting that is right, or that nobody asked for, is written: %v", d)
 	}
 	if d.VLAN == nil || d.Trust == nil {
 		t.Errorf("a setting that differs or is not known is not written: %v", d)
 	}
-	if !(bond.VFSettings{}).Differs(have).Empty() {
+	if !(bond.VFSettings{}).Diff(have).Empty() {
 		t.Error("nothing asked for, something written")
 	}
 }

@@ -15,8 +15,8 @@ const (
 	FlagPromisc   LinkFlags = 0x100
 	FlagAllMulti  LinkFlags = 0x200
 	FlagMulticast LinkFlags = 0x1000
-	// LinkFlagsKept is the mask of all of them.
-	LinkFlagsKept = FlagNoARP | FlagPromisc | FlagAllMulti | FlagMulticast
+	// LinkFlagsLearned is the mask of all of them.
+	LinkFlagsLearned = FlagNoARP | FlagPromisc | FlagAllMulti | FlagMulticast
 )
 
 // String lists the flags in the manner of ip-link(8); "none" if none is set.

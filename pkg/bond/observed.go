@@ -2,14 +2,14 @@ package bond
 
 import "net/netip"
 
-// Place is where a member's netdev is.
-type Place string
+// Location is where a member's netdev is.
+type Location string
 
 // The places where a member can be.
 const (
-	Lost   Place = "lost"    // in neither the pod nor the host
-	InPod  Place = "in pod"  // in the record's sandbox
-	InHost Place = "in host" // in the host's netns
+	Lost   Location = "lost"    // in neither the pod nor the host
+	InPod  Location = "in pod"  // in the record's sandbox
+	InHost Location = "in host" // in the host's netns
 )
 
 // Observed is what the kernel says now of one record's bond. It is a value: read
@@ -20,12 +20,12 @@ type Observed struct {
 	SandboxAlive bool
 	// Bond is nil when the pod has no such bond.
 	Bond *ObservedBond
-	// Squatter is a link in the pod that has the bond's name and is not the bond; nil when none.
-	Squatter *Link
+	// NameHolder is a link in the pod that has the bond's name and is not the bond; nil when none.
+	NameHolder *Link
 	// Members has an entry for each of the record's members, in the same order.
 	Members []ObservedMember
-	// Strangers are members of the bond that the record does not name.
-	Strangers []Link
+	// UnknownMembers are members of the bond that the record does not name.
+	UnknownMembers []Link
 	// Upper is the link in the pod that the record's learned Upper names, whether or not the bond is enslaved to it;
 	// nil if there is none.
 	Upper *Link
@@ -87,8 +87,8 @@ type ObservedBond struct {
 
 // ObservedMember is one member of the record, found by its identity.
 type ObservedMember struct {
-	Place Place
-	// Link is meaningful unless Place is Lost.
+	Location Location
+	// Link is meaningful unless Location is Lost.
 	Link Link
 	// MIIUp: the bonding driver counts it as up (IFLA_BOND_SLAVE_MII_STATUS); it trails the
 	// carrier by up to miimon, and only then can the member be made the active one.
@@ -98,11 +98,11 @@ type ObservedMember struct {
 	Prio    *int32
 	// Settings are those of a link in the pod.
 	Settings LinkSettings
-	// NameTaken is a link in the pod which bears the member's name and is not the member; nil when none.
-	NameTaken *Link
-	// SpareTaken is a link in the pod that has the member's SpareName and is not the member. It is looked for only while
-	// NameTaken is set.
-	SpareTaken *Link
+	// NameHolder is a link in the pod which bears the member's name and is not the member; nil when none.
+	NameHolder *Link
+	// TempNameHolder is a link in the pod that has the member's TempName and is not the member. It is looked for only while
+	// NameHolder is set.
+	TempNameHolder *Link
 	// PF is what the VF's PF says. It is read only where it decides something: for a VF
 	// in the host or without carrier. Nil otherwise, or when there is no PF.
 	PF *ObservedPF
@@ -117,7 +117,7 @@ type ObservedMember struct {
 	// that did not record them. Nil otherwise.
 	SriovCNI *SriovCNI
 	// Ambiguous names the links of the member's PCI function if it has several in one place: which one is the member
-	// is not known, and Place is Lost.
+	// is not known, and Location is Lost.
 	Ambiguous string
 	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it, where
 	// no file shows who owns the VF.

@@ -67,50 +67,50 @@ func (m Mode) String() string {
 	return fmt.Sprintf("mode %d", uint8(m))
 }
 
-// When says in which state of the bond the kernel takes a new value
+// Changeable says in which state of the bond the kernel takes a new value
 // (bond_options.c, BOND_OPTFLAG_*).
-type When uint8
+type Changeable uint8
 
 const (
 	// Live: at any time.
-	Live When = 0
+	Live Changeable = 0
 	// BondDown: only while the bond is administratively down.
-	BondDown When = 1 << 0
+	BondDown Changeable = 1 << 0
 	// NoMembers: only while the bond has no member.
-	NoMembers When = 1 << 1
+	NoMembers Changeable = 1 << 1
 )
 
-// Kind says how an option's value is written in a config and held by the kernel.
-type Kind uint8
+// ValueKind says how an option's value is written in a config and held by the kernel.
+type ValueKind uint8
 
 // The kinds of value.
 const (
-	KindUint8 Kind = iota
+	KindUint8 ValueKind = iota
 	KindUint16
 	KindUint32
-	KindEnum8  // one of Def.Values, an 8-bit number in the kernel
-	KindEnum32 // one of Def.Values, a 32-bit number in the kernel
+	KindEnum8  // one of OptionDef.Values, an 8-bit number in the kernel
+	KindEnum32 // one of OptionDef.Values, a 32-bit number in the kernel
 	KindIPv4s  // up to 16 addresses, joined by commas
 	KindIPv6s  // up to 16 addresses, joined by commas
 	KindMAC
 	KindLink // name of a member in the pod; the kernel holds its ifindex
 )
 
-// Def describes one option.
-type Def struct {
+// OptionDef describes one option.
+type OptionDef struct {
 	Name Option
 	// Attr is the option's number in the kernel's netlink interface (IFLA_BOND_*).
 	Attr uint16
-	Kind Kind
+	Kind ValueKind
 	// Values are the names of an enumeration, by number. Empty names are not allowed values.
 	Values []string
 	// Min and Max bound a number, both included.
 	Min, Max uint32
 	// Modes are those in which the kernel takes the option; none means all.
 	Modes []Mode
-	// Acts are those in which it also means something; none means all of Modes.
-	Acts []Mode
-	When When
+	// EffectiveModes are those in which it also means something; none means all of Modes.
+	EffectiveModes []Mode
+	Changeable     Changeable
 	// Default is the kernel's value where none is asked; empty for none. Miimon alone has
 	// one of the plugin's, as today's plugin has.
 	Default string
@@ -120,22 +120,22 @@ type Def struct {
 	About string
 }
 
-// In reports whether the kernel takes the option in mode m.
-func (d *Def) In(m Mode) bool { return len(d.Modes) == 0 || slices.Contains(d.Modes, m) }
+// ValidIn reports whether the kernel takes the option in mode m.
+func (d *OptionDef) ValidIn(m Mode) bool { return len(d.Modes) == 0 || slices.Contains(d.Modes, m) }
 
-// Lookup finds the description of an option; nil when there is no such option.
-func Lookup(name Option) *Def {
-	for i := range defs {
-		if defs[i].Name == name {
-			return &defs[i]
+// LookupOption finds the description of an option; nil when there is no such option.
+func LookupOption(name Option) *OptionDef {
+	for i := range optionDefs {
+		if optionDefs[i].Name == name {
+			return &optionDefs[i]
 		}
 	}
 	return nil
 }
 
-// Defs are the descriptions of all options in the order in which the kernel wants
+// OptionDefs are the descriptions of all options in the order in which the kernel wants
 // them set: mode first, members' names last. The slice must not be changed.
-func Defs() []Def { return defs }
+func OptionDefs() []OptionDef { return optionDefs }
 
 // Options are values of bonding options in their canonical text: a number in
 // decimal, an enumeration by name, addresses joined by commas, a link by name. An
@@ -145,18 +145,18 @@ type Options map[Option]string
 // Clone is a copy that shares nothing with o.
 func (o Options) Clone() Options { return maps.Clone(o) }
 
-// Names are the options that have a value, in the order of Defs.
+// Names are the options that have a value, in the order of OptionDefs.
 func (o Options) Names() []Option {
 	names := make([]Option, 0, len(o))
-	for i := range defs {
-		if _, set := o[defs[i].Name]; set {
-			names = append(names, defs[i].Name)
+	for i := range optionDefs {
+		if _, set := o[optionDefs[i].Name]; set {
+			names = append(names, optionDefs[i].Name)
 		}
 	}
 	return names
 }
 
-// String lists the options as "mode=active-backup miimon=100", in the order of Defs.
+// String lists the options as "mode=active-backup miimon=100", in the order of OptionDefs.
 func (o Options) String() string {
 	var b strings.Builder
 	for i, n := range o.Names() {
@@ -173,9 +173,9 @@ func (o Options) Mode() Mode {
 	return Mode(max(0, slices.Index(modeNames, o[OptMode]))) //nolint:gosec // an index into seven names
 }
 
-// HasActive reports whether a bond of this mode has one active member (bond_uses_primary): it knows
+// UsesPrimary reports whether a bond of this mode has one active member (bond_uses_primary): it knows
 // a primary, and its members have priorities.
-func (m Mode) HasActive() bool { return slices.Contains(withFirst, m) }
+func (m Mode) UsesPrimary() bool { return slices.Contains(modesWithPrimary, m) }
 
 // MACFollowsActive reports whether the kernel gives the bond the MAC of its active member
 // and leaves each member its own: active-backup with failOverMac=active.
@@ -183,14 +183,14 @@ func (o Options) MACFollowsActive() bool {
 	return o.Mode() == ModeActiveBackup && o[OptFailOverMac] == "active"
 }
 
-// TradesMACs reports whether members exchange their MACs when the active one changes.
-func (o Options) TradesMACs() bool {
+// SwapsMACs reports whether members exchange their MACs when the active one changes.
+func (o Options) SwapsMACs() bool {
 	mode := o.Mode()
-	return mode == ModeTLB || mode == ModeALB || !o.OneMAC() && !o.MACFollowsActive()
+	return mode == ModeTLB || mode == ModeALB || !o.SharesMAC() && !o.MACFollowsActive()
 }
 
-// OneMAC reports whether the kernel puts the bond's MAC on its members: every mode but
+// SharesMAC reports whether the kernel puts the bond's MAC on its members: every mode but
 // active-backup with failOverMac active or follow.
-func (o Options) OneMAC() bool {
+func (o Options) SharesMAC() bool {
 	return o.Mode() != ModeActiveBackup || o[OptFailOverMac] == "" || o[OptFailOverMac] == "none"
 }

@@ -11,7 +11,7 @@ import (
 func (o Options) Validate() error {
 	mode := o.Mode()
 	for _, name := range o.sortedNames() {
-		d := Lookup(name)
+		d := LookupOption(name)
 		if d == nil {
 			return fmt.Errorf("%.64q: no such bonding option", name)
 		}
@@ -22,7 +22,7 @@ func (o Options) Validate() error {
 		if canonical != o[name] {
 			return fmt.Errorf("%s: %.64q is not canonical; want %.64q", name, o[name], canonical)
 		}
-		if !d.In(mode) {
+		if !d.ValidIn(mode) {
 			return fmt.Errorf("%s: not an option of mode %s; the kernel takes it in %s", name, mode, modeList(d.Modes))
 		}
 	}
@@ -51,14 +51,14 @@ func (o Options) validateMonitors() error {
 }
 
 // Warnings are what the kernel takes and which will not do what its name says, one
-// sentence each, in the order of Defs.
+// sentence each, in the order of OptionDefs.
 func (o Options) Warnings() []string {
 	var w []string
 	mode := o.Mode()
 	for _, name := range o.Names() {
-		d := Lookup(name)
-		if len(d.Acts) > 0 && !slices.Contains(d.Acts, mode) && o[name] != d.Default {
-			w = append(w, fmt.Sprintf("%s: %s means nothing in mode %s; the kernel heeds it in %s", name, o[name], mode, modeList(d.Acts)))
+		d := LookupOption(name)
+		if len(d.EffectiveModes) > 0 && !slices.Contains(d.EffectiveModes, mode) && o[name] != d.Default {
+			w = append(w, fmt.Sprintf("%s: %s means nothing in mode %s; the kernel heeds it in %s", name, o[name], mode, modeList(d.EffectiveModes)))
 		}
 	}
 	mii := o.number(OptMiimon)
@@ -101,7 +101,7 @@ func (o Options) number(name Option) uint64 {
 func (o Options) sortedNames() []Option {
 	var unknown []Option
 	for name := range o {
-		if Lookup(name) == nil {
+		if LookupOption(name) == nil {
 			unknown = append(unknown, name)
 		}
 	}

@@ -3,11 +3,11 @@ package bond
 var modeNames = []string{"balance-rr", "active-backup", "balance-xor", "broadcast", "802.3ad", "balance-tlb", "balance-alb"}
 
 var (
-	offOn      = []string{"off", "on"}
-	withArp    = []Mode{ModeRoundRobin, ModeActiveBackup, ModeXOR, ModeBroadcast}
-	withFirst  = []Mode{ModeActiveBackup, ModeTLB, ModeALB}
-	onlyLACP   = []Mode{Mode8023AD}
-	onlyBackup = []Mode{ModeActiveBackup}
+	offOn            = []string{"off", "on"}
+	withArp          = []Mode{ModeRoundRobin, ModeActiveBackup, ModeXOR, ModeBroadcast}
+	modesWithPrimary = []Mode{ModeActiveBackup, ModeTLB, ModeALB}
+	onlyLACP         = []Mode{Mode8023AD}
+	onlyBackup       = []Mode{ModeActiveBackup}
 )
 
 const (
@@ -15,12 +15,12 @@ const (
 	maxByte = 1<<8 - 1
 )
 
-// defs is the option table. Attr: linux/if_link.h; ranges, modes and When:
+// optionDefs is the option table. Attr: linux/if_link.h; ranges, modes and Changeable:
 // drivers/net/bonding/bond_options.c of Linux 6.12, tried in the lab. It is ordered as
 // bond_changelink applies them: monitors before their details, what needs a link last.
-var defs = []Def{
+var optionDefs = []OptionDef{
 	{
-		Name: OptMode, Attr: 1, Kind: KindEnum8, Values: modeNames, When: BondDown | NoMembers, Default: "balance-rr", Since: "3.14",
+		Name: OptMode, Attr: 1, Kind: KindEnum8, Values: modeNames, Changeable: BondDown | NoMembers, Default: "balance-rr", Since: "3.14",
 		About: "How traffic is distributed over the members.",
 	},
 	{
@@ -60,7 +60,7 @@ var defs = []Def{
 		About: "On which members ARP monitoring accepts only valid ARP requests and replies.",
 	},
 	{
-		Name: OptArpAllTargets, Attr: 10, Kind: KindEnum32, Values: []string{"any", "all"}, Acts: onlyBackup, Default: "any", Since: "3.14",
+		Name: OptArpAllTargets, Attr: 10, Kind: KindEnum32, Values: []string{"any", "all"}, EffectiveModes: onlyBackup, Default: "any", Since: "3.14",
 		About: "Whether a member is up if any target replies, or only if all do.",
 	},
 	{
@@ -68,23 +68,23 @@ var defs = []Def{
 		About: "Number of intervals without a reply after which a member is down.",
 	},
 	{
-		Name: OptPrimaryReselect, Attr: 12, Kind: KindEnum8, Values: []string{"always", "better", "failure"}, Acts: withFirst, Default: "always", Since: "3.14",
+		Name: OptPrimaryReselect, Attr: 12, Kind: KindEnum8, Values: []string{"always", "better", "failure"}, EffectiveModes: modesWithPrimary, Default: "always", Since: "3.14",
 		About: "When the primary becomes the active member again after it has recovered.",
 	},
 	{
-		Name: OptFailOverMac, Attr: 13, Kind: KindEnum8, Values: []string{"none", "active", "follow"}, Acts: onlyBackup, When: NoMembers, Default: "none", Since: "3.14",
+		Name: OptFailOverMac, Attr: 13, Kind: KindEnum8, Values: []string{"none", "active", "follow"}, EffectiveModes: onlyBackup, Changeable: NoMembers, Default: "none", Since: "3.14",
 		About: "Which MAC the bond and its members use: the same on all; the bond has its active member's; or the active member has the bond's.",
 	},
 	{
-		Name: OptXmitHashPolicy, Attr: 14, Kind: KindEnum8, Values: []string{"layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"}, Acts: []Mode{ModeXOR, Mode8023AD, ModeTLB, ModeALB}, Default: "layer2", Since: "3.14",
+		Name: OptXmitHashPolicy, Attr: 14, Kind: KindEnum8, Values: []string{"layer2", "layer3+4", "layer2+3", "encap2+3", "encap3+4", "vlan+srcmac"}, EffectiveModes: []Mode{ModeXOR, Mode8023AD, ModeTLB, ModeALB}, Default: "layer2", Since: "3.14",
 		About: "Which packet fields select the member; vlan+srcmac since 5.12.",
 	},
 	{
-		Name: OptResendIgmp, Attr: 15, Kind: KindUint32, Max: maxByte, Acts: []Mode{ModeRoundRobin, ModeActiveBackup, ModeTLB, ModeALB}, Default: "1", Since: "3.14",
+		Name: OptResendIgmp, Attr: 15, Kind: KindUint32, Max: maxByte, EffectiveModes: []Mode{ModeRoundRobin, ModeActiveBackup, ModeTLB, ModeALB}, Default: "1", Since: "3.14",
 		About: "Number of IGMP membership reports after a failover, 200 ms apart.",
 	},
 	{
-		Name: OptNumPeerNotif, Attr: 16, Kind: KindUint8, Max: maxByte, Acts: onlyBackup, Default: "1", Since: "3.14",
+		Name: OptNumPeerNotif, Attr: 16, Kind: KindUint8, Max: maxByte, EffectiveModes: onlyBackup, Default: "1", Since: "3.14",
 		About: "Number of peer notifications (gratuitous ARP, neighbour advertisements) after a failover.",
 	},
 	{
@@ -92,11 +92,11 @@ var defs = []Def{
 		About: "Whether frames received on a backup member are accepted.",
 	},
 	{
-		Name: OptMinLinks, Attr: 18, Kind: KindUint32, Max: maxInt, Acts: onlyLACP, Default: "0", Since: "3.14",
+		Name: OptMinLinks, Attr: 18, Kind: KindUint32, Max: maxInt, EffectiveModes: onlyLACP, Default: "0", Since: "3.14",
 		About: "Minimum number of members that must be up for the bond to have carrier.",
 	},
 	{
-		Name: OptLpInterval, Attr: 19, Kind: KindUint32, Min: 1, Max: maxInt, Acts: []Mode{ModeTLB, ModeALB}, Default: "1", Since: "3.14",
+		Name: OptLpInterval, Attr: 19, Kind: KindUint32, Min: 1, Max: maxInt, EffectiveModes: []Mode{ModeTLB, ModeALB}, Default: "1", Since: "3.14",
 		About: "Interval between learning packets to the members' switches, in s.",
 	},
 	{
@@ -104,15 +104,15 @@ var defs = []Def{
 		About: "Number of packets sent through a member before the next one is used; 0 selects members at random.",
 	},
 	{
-		Name: OptLacpActive, Attr: 29, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, When: BondDown, Default: "on", Since: "5.15",
+		Name: OptLacpActive, Attr: 29, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, Changeable: BondDown, Default: "on", Since: "5.15",
 		About: "Whether LACP frames are sent periodically.",
 	},
 	{
-		Name: OptLacpRate, Attr: 21, Kind: KindEnum8, Values: []string{"slow", "fast"}, Modes: onlyLACP, When: BondDown, Default: "slow", Since: "3.14",
+		Name: OptLacpRate, Attr: 21, Kind: KindEnum8, Values: []string{"slow", "fast"}, Modes: onlyLACP, Changeable: BondDown, Default: "slow", Since: "3.14",
 		About: "Rate at which the partner is requested to send LACP frames: every 30 s or every second.",
 	},
 	{
-		Name: OptAdSelect, Attr: 22, Kind: KindEnum8, Values: []string{"stable", "bandwidth", "count"}, Acts: onlyLACP, When: BondDown, Default: "stable", Since: "3.14",
+		Name: OptAdSelect, Attr: 22, Kind: KindEnum8, Values: []string{"stable", "bandwidth", "count"}, EffectiveModes: onlyLACP, Changeable: BondDown, Default: "stable", Since: "3.14",
 		About: "Aggregator selection policy.",
 	},
 	{
@@ -120,7 +120,7 @@ var defs = []Def{
 		About: "LACP system priority.",
 	},
 	{
-		Name: OptAdUserPortKey, Attr: 25, Kind: KindUint16, Max: 1023, Modes: onlyLACP, When: BondDown, Default: "0", Since: "4.2",
+		Name: OptAdUserPortKey, Attr: 25, Kind: KindUint16, Max: 1023, Modes: onlyLACP, Changeable: BondDown, Default: "0", Since: "4.2",
 		About: "Upper ten bits of the LACP port key.",
 	},
 	{
@@ -128,19 +128,19 @@ var defs = []Def{
 		About: "LACP system MAC; the bond's own if not set.",
 	},
 	{
-		Name: OptTlbDynamicLb, Attr: 27, Kind: KindEnum8, Values: offOn, Modes: []Mode{ModeTLB, ModeALB}, When: BondDown, Default: "on", Since: "3.19",
+		Name: OptTlbDynamicLb, Attr: 27, Kind: KindEnum8, Values: offOn, Modes: []Mode{ModeTLB, ModeALB}, Changeable: BondDown, Default: "on", Since: "3.19",
 		About: "Whether flows are moved between members by load (on) or distributed by hash (off).",
 	},
 	{
-		Name: OptCoupledControl, Attr: 32, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, When: BondDown, Default: "on", Since: "6.9",
+		Name: OptCoupledControl, Attr: 32, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, Changeable: BondDown, Default: "on", Since: "6.9",
 		About: "Whether the LACP states collecting and distributing change together.",
 	},
 	{
-		Name: OptPrimary, Attr: 11, Kind: KindLink, Modes: withFirst, Since: "3.14",
+		Name: OptPrimary, Attr: 11, Kind: KindLink, Modes: modesWithPrimary, Since: "3.14",
 		About: "Link that is the active member whenever it is up.",
 	},
 	{
-		Name: OptActiveSlave, Attr: 2, Kind: KindLink, Modes: withFirst, Since: "3.14",
+		Name: OptActiveSlave, Attr: 2, Kind: KindLink, Modes: modesWithPrimary, Since: "3.14",
 		About: "Link that is active at first. Once the bond has settled, the kernel chooses.",
 	},
 }

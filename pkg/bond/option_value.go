@@ -13,16 +13,16 @@ const maxTargets = 16
 
 // Parse turns text as a user writes it (an enumeration by name or by number) into
 // the canonical text. The error names the option, the value and the values allowed.
-func (d *Def) Parse(text string) (string, error) {
+func (d *OptionDef) Parse(text string) (string, error) {
 	text = strings.TrimSpace(text)
 	canonical, ok := d.parse(text)
 	if !ok {
-		return "", fmt.Errorf("%s: %.64q is not a value; want %s", d.Name, text, d.Allowed())
+		return "", fmt.Errorf("%s: %.64q is not a value; want %s", d.Name, text, d.AllowedValues())
 	}
 	return canonical, nil
 }
 
-func (d *Def) parse(text string) (string, bool) {
+func (d *OptionDef) parse(text string) (string, bool) {
 	switch d.Kind {
 	case KindEnum8, KindEnum32:
 		return d.parseEnum(text)
@@ -39,7 +39,7 @@ func (d *Def) parse(text string) (string, bool) {
 	}
 }
 
-func (d *Def) parseEnum(text string) (string, bool) {
+func (d *OptionDef) parseEnum(text string) (string, bool) {
 	if n, err := strconv.Atoi(text); err == nil {
 		if n < 0 || n >= len(d.Values) {
 			return "", false
@@ -74,8 +74,8 @@ func parseTargets(text string, v4 bool) (string, bool) {
 	return strings.Join(slices.Compact(out), ","), len(out) <= maxTargets
 }
 
-// Allowed tells a person which values the option has.
-func (d *Def) Allowed() string {
+// AllowedValues describes which values the option has.
+func (d *OptionDef) AllowedValues() string {
 	switch d.Kind {
 	case KindEnum8, KindEnum32:
 		return strings.Join(d.Values, ", ") + fmt.Sprintf(" or 0 to %d", len(d.Values)-1)

@@ -140,9 +140,9 @@ type Member struct {
 	Unidentified bool `json:"unidentified,omitempty"`
 	// QueueID and Prio are the bonding driver's settings of this member
 	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil if not requested.
-	QueueID *uint16 `json:"queueId,omitempty"`
-	Prio    *int32  `json:"prio,omitempty"`
-	Before  Before  `json:"before"`
+	QueueID  *uint16  `json:"queueId,omitempty"`
+	Prio     *int32   `json:"prio,omitempty"`
+	Original Original `json:"before"`
 	// SriovCNI are sriov-cni's files about a VF that it attached to this pod; nil for other links.
 	SriovCNI *SriovCNI `json:"sriovCNI,omitempty"`
 	// Settings are what other writers set on the link; nil before it was first observed in the bond.
@@ -151,8 +151,8 @@ type Member struct {
 	Restoring bool `json:"restoring,omitempty"`
 }
 
-// Rank is the member's priority; 0 where none was asked, as in the kernel.
-func (m *Member) Rank() int32 {
+// Priority is the member's priority; 0 where none was asked, as in the kernel.
+func (m *Member) Priority() int32 {
 	if m.Prio == nil {
 		return 0
 	}
@@ -167,8 +167,8 @@ func (m *Member) String() string {
 	return fmt.Sprintf("%s (%s)", m.Name, m.PCI)
 }
 
-// Before is what DEL gives back.
-type Before struct {
+// Original is what DEL gives back.
+type Original struct {
 	Name string `json:"name"`
 	MAC  MAC    `json:"mac,omitempty"`
 	MTU  int    `json:"mtu,omitempty"`
@@ -176,9 +176,9 @@ type Before struct {
 	// Alias is the link's IFLA_IFALIAS. It is lost with the netdev and given back with every
 	// return, because host-device needs it on its own DEL.
 	Alias string `json:"alias,omitempty"`
-	// InHost: the link was taken from the host's netns and goes back there
+	// FromHost: the link was taken from the host's netns and goes back there
 	// (linksInContainer false).
-	InHost bool `json:"inHost,omitempty"`
+	FromHost bool `json:"inHost,omitempty"`
 }
 
 // VF is a virtual function's place on its PF and the settings that the PF keeps for it.

@@ -50,7 +50,7 @@ func (m *Member) validate() error {
 		}
 		return fmt.Errorf("%s: neither PCI address nor ifindex", m.Name)
 	}
-	if m.HostIndex != 0 && (m.PCI != "" || !m.Before.InHost) {
+	if m.HostIndex != 0 && (m.PCI != "" || !m.Original.FromHost) {
 		return fmt.Errorf("%s: it has an ifindex in the host (%d) and is not a virtual link from there", m.Name, m.HostIndex)
 	}
 	if m.PCI != "" && !pciAddress.MatchString(string(m.PCI)) {
@@ -59,7 +59,7 @@ func (m *Member) validate() error {
 	if m.VF != nil && !pciAddress.MatchString(string(m.VF.PF)) {
 		return fmt.Errorf("%s: PCI address %.64q of the PF: want domain:bus:device.function, e.g. 0000:01:00.0", m.Name, m.VF.PF)
 	}
-	macs := []MAC{m.MAC, m.PermMAC, m.Before.MAC}
+	macs := []MAC{m.MAC, m.PermMAC, m.Original.MAC}
 	if m.VF != nil && m.VF.Settings.MAC != nil {
 		macs = append(macs, *m.VF.Settings.MAC)
 	}
@@ -68,8 +68,8 @@ func (m *Member) validate() error {
 			return fmt.Errorf("%s: MAC address %.64q: want lower case, e.g. 02:00:00:00:00:01, or nothing", m.Name, mac)
 		}
 	}
-	if m.Before.Name != "" {
-		return ValidateIfName(m.Before.Name)
+	if m.Original.Name != "" {
+		return ValidateIfName(m.Original.Name)
 	}
 	return nil
 }

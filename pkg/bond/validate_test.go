@@ -14,7 +14,7 @@ func TestRecordValidate(t *testing.T) {
 		Spec:    Spec{MAC: "02:00:00:00:00:01", Options: Options{"anOptionOfLater": "x"}},
 		Members: []Member{
 			{Name: "net1", PCI: "0000:01:10.0", MAC: "02:00:00:00:00:01", VF: &VF{PF: "0000:01:00.0", Settings: VFSettings{MAC: &zero}}},
-			{Name: "net2", Index: 4, PermMAC: "02:00:00:00:00:02", Before: Before{Name: "v0", MAC: "02:00:00:00:00:02"}},
+			{Name: "net2", Index: 4, PermMAC: "02:00:00:00:00:02", Original: Original{Name: "v0", MAC: "02:00:00:00:00:02"}},
 		},
 	}
 	for _, tc := range []struct {
@@ -39,8 +39,8 @@ func TestRecordValidate(t *testing.T) {
 		{"member's MAC", func(r *Record) { r.Members[0].MAC = "x" }, "MAC address"},
 		{"permanent MAC", func(r *Record) { r.Members[1].PermMAC = "02-00-00-00-00-01" }, "MAC address"},
 		{"MAC on the PF", func(r *Record) { bad := MAC("1"); r.Members[0].VF.Settings.MAC = &bad }, "MAC address"},
-		{"MAC before", func(r *Record) { r.Members[1].Before.MAC = "1" }, "MAC address"},
-		{"name before", func(r *Record) { r.Members[1].Before.Name = "a b" }, "interface name"},
+		{"MAC before", func(r *Record) { r.Members[1].Original.MAC = "1" }, "MAC address"},
+		{"name before", func(r *Record) { r.Members[1].Original.Name = "a b" }, "interface name"},
 		{"no identity", func(r *Record) { r.Members[1].Index = 0 }, "neither"},
 		{"unidentified", func(r *Record) { r.Members[1] = Member{Name: "net2", Unidentified: true} }, ""},
 		{"unidentified VF", func(r *Record) { r.Members[0].Unidentified = true }, "unidentified"},

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// Differs is what of want is not so in have: the settings that must be written. What
+// Diff is what of want is not so in have: the settings that must be written. What
 // want leaves open and what have does not know differ like this: the first is never
 // written, the second always.
-func (want VFSettings) Differs(have VFSettings) VFSettings {
+func (want VFSettings) Diff(have VFSettings) VFSettings {
 	return VFSettings{
 		MAC:       unlessSame(want.MAC, have.MAC),
 		VLAN:      unlessSame(want.VLAN, have.VLAN),

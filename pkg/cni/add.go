@@ -70,7 +70,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 
 // prepare finds everything out that the record needs, and touches nothing.
 func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
-	found, err := s.FindMembers(ctx, bond.Search{
+	found, err := s.FindMembers(ctx, bond.MemberQuery{
 		Key: k, Sandbox: sandbox, Names: c.LinkNames(), InHost: !c.LinksInContainer, Wait: c.LinkTimeout,
 	})
 	if err == nil {
@@ -97,7 +97,7 @@ func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox,
 }
 
 // missing is the error for links that are not there; nil when those that are there will do.
-func missing(found *bond.Found, c *Config) error {
+func missing(found *bond.MemberResult, c *Config) error {
 	var errs []error
 	for _, i := range found.Missing() {
 		errs = append(errs, found.Links[i].Missing)
@@ -186,7 +186,7 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 	if err != nil {
 		return fmt.Errorf("look at the pod of bond %s: %w", rec.Key, err)
 	}
-	taken := obs.Squatter
+	taken := obs.NameHolder
 	if obs.Bond != nil {
 		taken = &obs.Bond.Link
 	}
@@ -198,9 +198,9 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 		switch {
 		case m.Link.Master != 0:
 			return netconf.Invalid("links", fmt.Sprintf("%s, which is enslaved to ifindex %d", name, m.Link.Master), "links that are free")
-		case m.NameTaken != nil:
-			return netconf.Invalid("links", name, fmt.Sprintf("links whose names are free in the pod; ifindex %d there has this one", m.NameTaken.Index))
-		case m.ForeignClaim != "" && m.Place == bond.InHost:
+		case m.NameHolder != nil:
+			return netconf.Invalid("links", name, fmt.Sprintf("links whose names are free in the pod; ifindex %d there has this one", m.NameHolder.Index))
+		case m.ForeignClaim != "" && m.Location == bond.InHost:
 			return netconf.Invalid("links", name, "links that are free; another plugin holds this one for netns "+m.ForeignClaim)
 		}
 	}
@@ -290,7 +290,7 @@ func activeMember(out *reconcile.Outcome) int {
 		return -1
 	}
 	return slices.IndexFunc(out.Observed.Members, func(m bond.ObservedMember) bool {
-		return m.Place == bond.InPod && m.Link.Index == out.Observed.Bond.Active
+		return m.Location == bond.InPod && m.Link.Index == out.Observed.Bond.Active
 	})
 }
 
@@ -343,7 +343,7 @@ func complete(out *reconcile.Outcome, c *Config) bool {
 	if !c.StartDegraded {
 		return len(away) == 0
 	}
-	lost := slices.DeleteFunc(slices.Clone(away), func(i int) bool { return out.Observed.Members[i].Place != bond.Lost })
+	lost := slices.DeleteFunc(slices.Clone(away), func(i int) bool { return out.Observed.Members[i].Location != bond.Lost })
 	return len(lost) == len(away) && len(away) < len(out.Observed.Members)
 }
 

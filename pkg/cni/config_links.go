@@ -114,7 +114,7 @@ func (o object) integer(name, want string, low, high int64) (int64, bool, error)
 
 // checkPrios: only modes with one active member have priorities.
 func (c *Config) checkPrios() error {
-	if c.Options.Mode().HasActive() {
+	if c.Options.Mode().UsesPrimary() {
 		return nil
 	}
 	for i, l := range c.Links {

@@ -16,7 +16,7 @@ import (
 // addresses also as a list of strings. links are the members' names.
 func (o object) options(links []string) (bond.Options, error) {
 	opts := bond.Options{}
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		text, found, err := o.option(&d)
 		if err != nil {
 			return nil, err
@@ -26,7 +26,7 @@ func (o object) options(links []string) (bond.Options, error) {
 		}
 		value, err := d.Parse(text)
 		if err != nil {
-			return nil, o.Invalid(string(d.Name), d.Allowed())
+			return nil, o.Invalid(string(d.Name), d.AllowedValues())
 		}
 		if d.Kind == bond.KindLink && !slices.Contains(links, value) {
 			return nil, netconf.Invalid(string(d.Name), strconv.Quote(value), "one of the links: "+strings.Join(links, ", "))
@@ -34,7 +34,7 @@ func (o object) options(links []string) (bond.Options, error) {
 		opts[d.Name] = value
 	}
 	if _, asked := opts[bond.OptMode]; !asked {
-		return nil, netconf.Invalid(string(bond.OptMode), "nothing", bond.Lookup(bond.OptMode).Allowed())
+		return nil, netconf.Invalid(string(bond.OptMode), "nothing", bond.LookupOption(bond.OptMode).AllowedValues())
 	}
 	if opts[bond.OptMiimon] == "" && isZero(opts[bond.OptArpInterval]) {
 		opts[bond.OptMiimon] = defaultMiimon
@@ -45,23 +45,23 @@ func (o object) options(links []string) (bond.Options, error) {
 	return opts, nil
 }
 
-// option is the text of one option as bond.Def.Parse takes it.
-func (o object) option(d *bond.Def) (text string, found bool, err error) {
+// option is the text of one option as bond.OptionDef.Parse takes it.
+func (o object) option(d *bond.OptionDef) (text string, found bool, err error) {
 	name := string(d.Name)
 	value, found := o.Raw(name)
 	if found && value[0] == '[' && (d.Kind == bond.KindIPv4s || d.Kind == bond.KindIPv6s) {
 		var list []string
 		if json.Unmarshal(value, &list) != nil {
-			return "", false, o.Invalid(name, d.Allowed())
+			return "", false, o.Invalid(name, d.AllowedValues())
 		}
 		if slices.ContainsFunc(list, func(s string) bool { return strings.TrimSpace(s) == "" || strings.Contains(s, ",") }) {
-			return "", false, o.Invalid(name, d.Allowed())
+			return "", false, o.Invalid(name, d.AllowedValues())
 		}
 		return strings.Join(list, ","), true, nil
 	}
-	text, found, err = o.Scalar(name, d.Allowed())
+	text, found, err = o.Scalar(name, d.AllowedValues())
 	if err == nil && found && text == "" && d.Kind != bond.KindIPv4s && d.Kind != bond.KindIPv6s {
-		return "", false, netconf.Invalid(name, "an empty string", d.Allowed())
+		return "", false, netconf.Invalid(name, "an empty string", d.AllowedValues())
 	}
 	return text, found, err
 }

@@ -51,7 +51,7 @@ func FuzzParseConfig(f *testing.F) {
 			t.Fatalf("accepted %+v", c)
 		}
 		for _, l := range c.Links {
-			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().HasActive() {
+			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().UsesPrimary() {
 				t.Fatalf("accepted link %+v", l)
 			}
 		}

@@ -8,13 +8,13 @@ import (
 )
 
 // assignMACs decides which MAC the bond has and which each member; asked is the one wanted for the
-// bond, empty for none. What a member had before stays in Before and is given back on DEL (but see separateMACs).
+// bond, empty for none. What a member had before stays in Original and is given back on DEL (but see separateMACs).
 //
 // Where the bond has its active member's MAC it cannot be given one: the member that the
 // kernel prefers gets it. Where members trade MACs on a failover, two alike cannot be: the
 // kernel refuses the second in balance-tlb and -alb, and gives it one of its own choice with each
 // enslaving with failOverMac=follow. All other modes have one MAC on all, or leave them alone.
-func assignMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
+func assignMACs(r *bond.Record, asked bond.MAC, found *bond.MemberResult) {
 	first := preferred(r, found)
 	if first < 0 {
 		r.Spec.MAC = asked
@@ -28,7 +28,7 @@ func assignMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
 		if !ownedBy(r.Members, r.Spec.MAC) {
 			r.Members[first].MAC = r.Spec.MAC
 		}
-	case r.Spec.Options.TradesMACs():
+	case r.Spec.Options.SwapsMACs():
 		for i := range r.Members {
 			if m := &r.Members[i]; m.MAC != "" && ownedBy(r.Members[:i], m.MAC) {
 				m.MAC = freshMAC(r.Members)
@@ -44,21 +44,21 @@ func assignMACs(r *bond.Record, asked bond.MAC, found *bond.Found) {
 func separateMACs(r *bond.Record) {
 	for i := range r.Members {
 		m := &r.Members[i]
-		same := func(other bond.Member) bool { return other.Before.MAC == m.Before.MAC }
-		if m.VF != nil || m.Kind == "vlan" || m.Before.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
+		same := func(other bond.Member) bool { return other.Original.MAC == m.Original.MAC }
+		if m.VF != nil || m.Kind == "vlan" || m.Original.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
 			continue
 		}
-		if m.MAC != "" && m.MAC != m.Before.MAC && m.MAC != r.Spec.MAC {
-			m.Before.MAC = m.MAC // it was given one of its own
+		if m.MAC != "" && m.MAC != m.Original.MAC && m.MAC != r.Spec.MAC {
+			m.Original.MAC = m.MAC // it was given one of its own
 		} else {
-			m.Before.MAC = freshMAC(r.Members)
+			m.Original.MAC = freshMAC(r.Members)
 		}
 	}
 }
 
 // preferred is the member that the kernel makes the active one when all are alike: the primary, or
 // of the highest priority the one that is to be active at first, or just the first. -1 when none is there.
-func preferred(r *bond.Record, found *bond.Found) int {
+func preferred(r *bond.Record, found *bond.MemberResult) int {
 	best, o := -1, r.Spec.Options
 	for i := range r.Members {
 		m := &r.Members[i]
@@ -66,8 +66,8 @@ func preferred(r *bond.Record, found *bond.Found) int {
 		case m.MAC == "" || found.Links[i].Missing != nil:
 		case m.Name == o[bond.OptPrimary]:
 			return i
-		case best < 0 || m.Rank() > r.Members[best].Rank(),
-			m.Rank() == r.Members[best].Rank() && m.Name == o[bond.OptActiveSlave]:
+		case best < 0 || m.Priority() > r.Members[best].Priority(),
+			m.Priority() == r.Members[best].Priority() && m.Name == o[bond.OptActiveSlave]:
 			best = i
 		}
 	}

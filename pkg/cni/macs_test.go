@@ -70,7 +70,7 @@ func TestGiveMACs(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := &bond.Record{Spec: bond.Spec{Options: tc.options}, Members: append([]bond.Member(nil), tc.members...)}
-			found := &bond.Found{Links: make([]bond.FoundLink, len(r.Members))}
+			found := &bond.MemberResult{Links: make([]bond.MemberLink, len(r.Members))}
 			if tc.away {
 				found.Links[0].Missing = bond.ErrGone
 			}
@@ -158,17 +158,17 @@ func TestSameMACsOfVLANs(t *testing.T) {
 	const mac = "02:00:00:00:00:aa"
 	r := &bond.Record{}
 	for _, kind := range []string{"vlan", "vlan", "veth", "veth"} {
-		r.Members = append(r.Members, bond.Member{Kind: kind, MAC: mac, Before: bond.Before{MAC: mac}})
+		r.Members = append(r.Members, bond.Member{Kind: kind, MAC: mac, Original: bond.Original{MAC: mac}})
 	}
-	r.Members = append(r.Members, bond.Member{VF: &bond.VF{}, MAC: mac, Before: bond.Before{MAC: mac}})
+	r.Members = append(r.Members, bond.Member{VF: &bond.VF{}, MAC: mac, Original: bond.Original{MAC: mac}})
 	separateMACs(r)
 	for i, same := range []bool{true, true, false, false, true} {
-		if (r.Members[i].Before.MAC == mac) != same {
+		if (r.Members[i].Original.MAC == mac) != same {
 			t.Errorf("member %d: %+v", i, r.Members[i])
 		}
 	}
-	if r.Members[2].Before.MAC == r.Members[3].Before.MAC {
-		t.Errorf("two have %s", r.Members[2].Before.MAC)
+	if r.Members[2].Original.MAC == r.Members[3].Original.MAC {
+		t.Errorf("two have %s", r.Members[2].Original.MAC)
 	}
 }
 

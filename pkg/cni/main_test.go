@@ -115,7 +115,7 @@ func (n *node) engine() *reconcile.Engine {
 }
 
 // findMembers is what link.Kernel does, on the fake.
-func (n *node) findMembers(ctx context.Context, s bond.Search) (bond.Found, error) {
+func (n *node) findMembers(ctx context.Context, s bond.MemberQuery) (bond.MemberResult, error) {
 	giveUp := time.After(s.Wait)
 	for {
 		found := n.findNow(s)
@@ -133,12 +133,12 @@ func (n *node) findMembers(ctx context.Context, s bond.Search) (bond.Found, erro
 	}
 }
 
-func (n *node) findNow(s bond.Search) bond.Found {
+func (n *node) findNow(s bond.MemberQuery) bond.MemberResult {
 	path := s.Sandbox.Path
 	if s.InHost {
 		path = linktest.Host
 	}
-	var found bond.Found
+	var found bond.MemberResult
 	for _, name := range s.Names {
 		l, there := n.Link(path, name)
 		if !there {
@@ -146,7 +146,7 @@ func (n *node) findNow(s bond.Search) bond.Found {
 			if !noted {
 				m = bond.Member{Name: name, Unidentified: true}
 			}
-			found.Links = append(found.Links, bond.FoundLink{Member: m, Missing: fmt.Errorf("no link %s: %w", name, bond.ErrGone)})
+			found.Links = append(found.Links, bond.MemberLink{Member: m, Missing: fmt.Errorf("no link %s: %w", name, bond.ErrGone)})
 			continue
 		}
 		found.Links = append(found.Links, n.foundLink(path, l, s.InHost))
@@ -154,9 +154,9 @@ func (n *node) findNow(s bond.Search) bond.Found {
 	return found
 }
 
-func (n *node) foundLink(path string, l bond.Link, inHost bool) bond.FoundLink {
-	f := bond.FoundLink{Member: bond.Member{
-		Name: l.Name, PCI: l.PCI, MAC: l.MAC, Before: bond.Before{Name: l.Name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, InHost: inHost},
+func (n *node) foundLink(path string, l bond.Link, inHost bool) bond.MemberLink {
+	f := bond.MemberLink{Member: bond.Member{
+		Name: l.Name, PCI: l.PCI, MAC: l.MAC, Original: bond.Original{Name: l.Name, MAC: l.MAC, MTU: l.MTU, Up: l.Up, FromHost: inHost},
 	}}
 	if vf, is := n.VF(l.PCI); is {
 		f.Member.VF, f.PF = &vf, n.pfOf(&vf)

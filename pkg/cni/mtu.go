@@ -10,7 +10,7 @@ import (
 
 // chooseMTU is the MTU that is asked for, if every link and the PF that owns it can have it; the
 // greatest that all can have where none is asked, 0 where nothing is known of any.
-func chooseMTU(asked int, found *bond.Found) (int, error) {
+func chooseMTU(asked int, found *bond.MemberResult) (int, error) {
 	least, whose := 0, ""
 	bound := func(mtu int, of string) {
 		if mtu != 0 && (least == 0 || mtu < least) {
@@ -19,7 +19,7 @@ func chooseMTU(asked int, found *bond.Found) (int, error) {
 	}
 	for i := range found.Links {
 		l := &found.Links[i]
-		bound(l.Member.Before.MTU, "the link "+l.Member.String())
+		bound(l.Member.Original.MTU, "the link "+l.Member.String())
 		if l.PF != nil {
 			bound(l.PF.MTU, fmt.Sprintf("PF %s, which owns the link %s", l.PF.Name, &l.Member))
 		}

@@ -41,7 +41,7 @@ type Backend struct {
 	// FindMembers finds links by name, in the pod or in the host's netns, and notes their
 	// identity and what they have now. One that is not there is no error, one that cannot be a
 	// member is. Nothing is changed.
-	FindMembers func(context.Context, bond.Search) (bond.Found, error)
+	FindMembers func(context.Context, bond.MemberQuery) (bond.MemberResult, error)
 	// Sandbox is the identity of the netns at path; the error says why there is none.
 	Sandbox func(path string) (bond.Sandbox, error)
 	// HostSandbox is the identity of the netns that the plugin itself runs in.

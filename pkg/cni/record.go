@@ -10,7 +10,7 @@ import (
 
 // newRecord is the wish that an ADD writes down before it touches anything. Members are as
 // found. The error is about an MTU that they cannot carry.
-func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.Sandbox, found *bond.Found) (*bond.Record, error) {
+func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.Sandbox, found *bond.MemberResult) (*bond.Record, error) {
 	mtu, err := chooseMTU(c.MTU, found)
 	if err != nil {
 		return nil, err

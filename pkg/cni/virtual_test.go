@@ -122,7 +122,7 @@ func TestVirtualLinkReplacedInThePod(t *testing.T) {
 	n.must(n.AddTwin(pod, "net1", l.Index))
 	out, err := n.engine().Converge(t.Context(), n.record("c1").Key)
 	n.must(err)
-	if m := out.Observed.Members[0]; m.Place != bond.Lost || n.link(pod, "net1").Master != 0 {
+	if m := out.Observed.Members[0]; m.Location != bond.Lost || n.link(pod, "net1").Master != 0 {
 		t.Errorf("the twin is taken for the member: %+v", m)
 	}
 	n.mustDel(args)

@@ -9,7 +9,7 @@ import (
 )
 
 // warnings are what is allowed and probably not meant, one sentence each.
-func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
+func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
 	if name := c.IgnoredIfName; name != "" && name != r.Key.IfName {
@@ -32,7 +32,7 @@ func warnings(c *Config, r *bond.Record, found *bond.Found) []string {
 }
 
 // activeSlaveOverridden: a primary or priorities outweigh the wish for an active member.
-func activeSlaveOverridden(r *bond.Record, found *bond.Found) string {
+func activeSlaveOverridden(r *bond.Record, found *bond.MemberResult) string {
 	active, i := r.Spec.Options[bond.OptActiveSlave], preferred(r, found)
 	for j := range r.Members {
 		if m := &r.Members[j]; m.Name == active && found.Links[j].Missing == nil && i >= 0 && i != j {
@@ -54,7 +54,7 @@ func names(r *bond.Record, is func(i int) bool) string {
 }
 
 // onOnePF: a bond is for the case that one of its legs fails.
-func onOnePF(r *bond.Record, found *bond.Found) []string {
+func onOnePF(r *bond.Record, found *bond.MemberResult) []string {
 	var w []string
 	warned := map[bond.PCIAddress]bool{}
 	for i := range r.Members {
@@ -77,15 +77,15 @@ func onOnePF(r *bond.Record, found *bond.Found) []string {
 }
 
 // untrusted: an untrusted VF may only send with the MAC that its PF has for it.
-func untrusted(r *bond.Record, found *bond.Found) string {
+func untrusted(r *bond.Record, found *bond.MemberResult) string {
 	o := r.Spec.Options
 	if o.MACFollowsActive() {
 		return ""
 	}
-	trades := o.TradesMACs() && len(r.Members) > 1
+	trades := o.SwapsMACs() && len(r.Members) > 1
 	list := names(r, func(i int) bool {
 		pf := found.Links[i].PF
-		changes := trades || !o.TradesMACs() && r.Members[i].MAC != r.Spec.MAC
+		changes := trades || !o.SwapsMACs() && r.Members[i].MAC != r.Spec.MAC
 		return changes && pf != nil && pf.VF.Trust != nil && !*pf.VF.Trust
 	})
 	if list == "" {

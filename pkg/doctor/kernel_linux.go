@@ -52,7 +52,7 @@ func bonding(ctx context.Context, c *Config) Finding {
 	case len(unknown) > 0:
 		var names []string
 		for _, o := range unknown {
-			names = append(names, fmt.Sprintf("%s (Linux %s)", o, bond.Lookup(o).Since))
+			names = append(names, fmt.Sprintf("%s (Linux %s)", o, bond.LookupOption(o).Since))
 		}
 		return finding(Warn, "an ADD with one of them fails: leave them out of the network configs, or use a newer kernel", "bonds can be made; options that this kernel does not know: %s", strings.Join(names, ", "))
 	}

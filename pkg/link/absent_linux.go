@@ -10,17 +10,17 @@ import (
 
 // absent is a link that is not where it was looked for. What sriov-cni noted of it says which
 // VF it is, and what that had in the pod; without that nothing but its name is known.
-func (l *memberSearch) absent(i int) (bond.FoundLink, error) {
+func (l *memberSearch) absent(i int) (bond.MemberLink, error) {
 	name, a := l.Names[i], l.attached[i]
 	if a == nil {
-		return bond.FoundLink{
+		return bond.MemberLink{
 			Member:  bond.Member{Name: name, Unidentified: true},
 			Missing: fmt.Errorf("%w: link %s: there is none %s; check links in the network config and the pod's other attachments", bond.ErrGone, name, l.place),
 		}, nil
 	}
-	f := bond.FoundLink{Member: bond.Member{
+	f := bond.MemberLink{Member: bond.Member{
 		Name: name, PCI: a.PCI, MAC: a.MAC,
-		Before:   bond.Before{Name: name, MAC: a.MAC, MTU: a.MTU, Up: true},
+		Original: bond.Original{Name: name, MAC: a.MAC, MTU: a.MTU, Up: true},
 		SriovCNI: l.k.sriovFiles(l.Key, name, a.PCI, l.Sandbox),
 	}}
 	switch with, err := l.withPF(f.Member, a); {
@@ -39,10 +39,10 @@ func (l *memberSearch) absent(i int) (bond.FoundLink, error) {
 		return f, err
 	}
 	if m.MAC == "" {
-		m.MAC, m.Before.MAC = d.MAC, d.MAC
+		m.MAC, m.Original.MAC = d.MAC, d.MAC
 	}
-	if m.Before.MTU == 0 {
-		m.Before.MTU = d.MTU
+	if m.Original.MTU == 0 {
+		m.Original.MTU = d.MTU
 	}
 	return f, nil
 }

@@ -97,14 +97,14 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 		return k.onBond(ctx, r, ref, change)
 	}
 	locked := func() error { return k.onLink(ctx, r, ref, change) }
-	if ref.Place == bond.InHost {
+	if ref.Location == bond.InHost {
 		return k.whileOwned(r, ref.PCI, locked)
 	}
 	return k.withVFLockInPod(ref.PCI, locked)
 }
 
 func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.LinkRef, change func(*conn, *device) error) error {
-	c, err := k.open(ctx, r, ref.Place)
+	c, err := k.open(ctx, r, ref.Location)
 	if err != nil {
 		return err
 	}
@@ -137,8 +137,8 @@ func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.LinkRe
 
 // verified reads the link that ref names and refuses it unless it is that link.
 func (c *conn) verified(ref plan.LinkRef) (*device, error) {
-	if ref.Place != c.place {
-		return nil, fmt.Errorf("%w: %s is to be found %s, not %s", bond.ErrStale, ref.Name, ref.Place, c.place)
+	if ref.Location != c.place {
+		return nil, fmt.Errorf("%w: %s is to be found %s, not %s", bond.ErrStale, ref.Name, ref.Location, c.place)
 	}
 	d, err := c.byIndex(ref.Index, false)
 	if err != nil {

@@ -100,7 +100,7 @@ func BenchmarkObserve(b *testing.B) {
 func TestUnknownOption(t *testing.T) {
 	g := newRig(t)
 	create := plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptNumPeerNotif: "7"}}
-	d := bond.Lookup(bond.OptNumPeerNotif)
+	d := bond.LookupOption(bond.OptNumPeerNotif)
 	known := d.Attr
 	t.Cleanup(func() { d.Attr = known })
 	d.Attr = 200 // which no kernel knows

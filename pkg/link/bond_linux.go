@@ -83,7 +83,7 @@ func optionMismatch(asked, have bond.Options) error {
 	var errs []error
 	asked = asked.Effective()
 	for _, name := range asked.Names() {
-		d := bond.Lookup(name)
+		d := bond.LookupOption(name)
 		value, reported := have[name]
 		switch {
 		case d.Kind == bond.KindLink || reported && value == asked[name]:
@@ -104,7 +104,7 @@ func (c *conn) initialOptions(all bond.Options) ([]*nl.RtAttr, error) {
 		if name == bond.OptActiveSlave {
 			continue
 		}
-		o, err := encodeOption(bond.Lookup(name), all[name], c.indexOf)
+		o, err := encodeOption(bond.LookupOption(name), all[name], c.indexOf)
 		if name == bond.OptPrimary && errors.Is(err, bond.ErrGone) {
 			continue
 		}
@@ -129,7 +129,7 @@ func (c *conn) indexOf(name string) (int, error) {
 func (c *conn) setOptions(b *device, options bond.Options) error {
 	var errs []error
 	for _, name := range options.Names() {
-		o, err := encodeOption(bond.Lookup(name), options[name], c.indexOf)
+		o, err := encodeOption(bond.LookupOption(name), options[name], c.indexOf)
 		if err == nil {
 			_, err = c.do(bondRequest(0, b.Index, o), 0)
 		}
@@ -191,7 +191,7 @@ func (c *conn) setActive(d, b *device) error {
 	if d.Master != b.Index {
 		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)
 	}
-	attr := nl.NewRtAttr(int(bond.Lookup(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index)))
+	attr := nl.NewRtAttr(int(bond.LookupOption(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index)))
 	_, err := c.do(bondRequest(0, b.Index, attr), 0)
 	if errors.Is(err, unix.EINVAL) { // bond_option_active_slave_set says so of a member that does not carry
 		return fmt.Errorf("%w: %s or its link is down: %w", bond.ErrBusy, d.Name, err)

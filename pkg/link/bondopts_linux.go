@@ -14,7 +14,7 @@ import (
 
 // encodeOption is the IFLA_BOND_* attribute that gives an option a value in canonical text.
 // indexOf finds a link in the bond's netns by name; it is asked for options that name one.
-func encodeOption(d *bond.Def, value string, indexOf func(name string) (int, error)) (*nl.RtAttr, error) {
+func encodeOption(d *bond.OptionDef, value string, indexOf func(name string) (int, error)) (*nl.RtAttr, error) {
 	if d.Kind == bond.KindLink {
 		if value == "" { // ifindex 0 clears it (bond_changelink)
 			return nl.NewRtAttr(int(d.Attr), nl.Uint32Attr(0)), nil
@@ -26,7 +26,7 @@ func encodeOption(d *bond.Def, value string, indexOf func(name string) (int, err
 		return nl.NewRtAttr(int(d.Attr), nl.Uint32Attr(uint32(index))), nil
 	}
 	if canonical, err := d.Parse(value); err != nil || canonical != value {
-		return nil, fmt.Errorf("%s: %q is not canonical; want %s", d.Name, value, d.Allowed())
+		return nil, fmt.Errorf("%s: %q is not canonical; want %s", d.Name, value, d.AllowedValues())
 	}
 	a := nl.NewRtAttr(int(d.Attr), nil)
 	switch d.Kind {
@@ -51,7 +51,7 @@ func encodeOption(d *bond.Def, value string, indexOf func(name string) (int, err
 }
 
 // sized is a number in the width that the kernel's policy asks for.
-func sized(k bond.Kind, n uint32) []byte {
+func sized(k bond.ValueKind, n uint32) []byte {
 	switch k {
 	case bond.KindUint8:
 		return []byte{byte(n)}
@@ -99,15 +99,15 @@ func decodeOptions(data []byte, nameOf func(index int) string) (bond.Options, er
 	return o, err
 }
 
-func defByAttr(attr uint16) *bond.Def {
-	defs := bond.Defs()
-	if i := slices.IndexFunc(defs, func(d bond.Def) bool { return d.Attr == attr }); i >= 0 {
+func defByAttr(attr uint16) *bond.OptionDef {
+	defs := bond.OptionDefs()
+	if i := slices.IndexFunc(defs, func(d bond.OptionDef) bool { return d.Attr == attr }); i >= 0 {
 		return &defs[i]
 	}
 	return nil
 }
 
-func decodeOption(d *bond.Def, v []byte, nameOf func(int) string) (value string, reported bool, err error) {
+func decodeOption(d *bond.OptionDef, v []byte, nameOf func(int) string) (value string, reported bool, err error) {
 	switch d.Kind {
 	case bond.KindIPv4s, bond.KindIPv6s:
 		value, err = decodeTargets(v)

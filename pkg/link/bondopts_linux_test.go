@@ -34,7 +34,7 @@ func nameOfSome(index int) string {
 }
 
 // values are canonical values of an option: each name of an enumeration, both bounds of a number.
-func values(d *bond.Def) []string {
+func values(d *bond.OptionDef) []string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
 		return d.Values
@@ -52,8 +52,8 @@ func values(d *bond.Def) []string {
 }
 
 func TestOptionsRoundTrip(t *testing.T) {
-	for i := range bond.Defs() {
-		d := &bond.Defs()[i]
+	for i := range bond.OptionDefs() {
+		d := &bond.OptionDefs()[i]
 		for _, value := range values(d) {
 			t.Run(fmt.Sprintf("%s=%s", d.Name, value), func(t *testing.T) {
 				attr, err := encodeOption(d, value, indexOfSome)
@@ -97,12 +97,12 @@ func TestOptionsOnTheWire(t *testing.T) {
 		{bond.OptArpIPTargets, "192.0.2.1,192.0.2.2", append(
 			nl.NewRtAttr(0, []byte{192, 0, 2, 1}).Serialize(), nl.NewRtAttr(1, []byte{192, 0, 2, 2}).Serialize()...)},
 	} {
-		attr, err := encodeOption(bond.Lookup(tc.name), tc.value, indexOfSome)
+		attr, err := encodeOption(bond.LookupOption(tc.name), tc.value, indexOfSome)
 		if err != nil {
 			t.Errorf("%s=%s: %v", tc.name, tc.value, err)
 			continue
 		}
-		want := nl.NewRtAttr(int(bond.Lookup(tc.name).Attr), tc.want).Serialize()
+		want := nl.NewRtAttr(int(bond.LookupOption(tc.name).Attr), tc.want).Serialize()
 		if got := attr.Serialize(); string(got) != string(want) {
 			t.Errorf("%s=%s: % x, want % x", tc.name, tc.value, got, want)
 		}
@@ -122,7 +122,7 @@ func TestOptionsRefused(t *testing.T) {
 		{bond.OptArpIPTargets, "192.0.2.2,192.0.2.1", nil},
 		{bond.OptPrimary, "net3", bond.ErrGone},
 	} {
-		_, err := encodeOption(bond.Lookup(tc.name), tc.value, indexOfSome)
+		_, err := encodeOption(bond.LookupOption(tc.name), tc.value, indexOfSome)
 		if err == nil || tc.class != nil && !errors.Is(err, tc.class) {
 			t.Errorf("%s=%s: got %v", tc.name, tc.value, err)
 		}
@@ -131,7 +131,7 @@ func TestOptionsRefused(t *testing.T) {
 
 func TestDecodeOptions(t *testing.T) {
 	attr := func(name bond.Option, data []byte) []byte {
-		return nl.NewRtAttr(int(bond.Lookup(name).Attr), data).Serialize()
+		return nl.NewRtAttr(int(bond.LookupOption(name).Attr), data).Serialize()
 	}
 	for _, tc := range []struct {
 		name string
@@ -165,8 +165,8 @@ func TestDecodeOptions(t *testing.T) {
 // FuzzDecodeOptions: no bytes make it panic, and what it reads of a value that we can
 // write is what we would write.
 func FuzzDecodeOptions(f *testing.F) {
-	for i := range bond.Defs() {
-		d := &bond.Defs()[i]
+	for i := range bond.OptionDefs() {
+		d := &bond.OptionDefs()[i]
 		for _, value := range values(d) {
 			if attr, err := encodeOption(d, value, indexOfSome); err == nil {
 				f.Add(attr.Serialize())
@@ -179,7 +179,7 @@ func FuzzDecodeOptions(f *testing.F) {
 			return
 		}
 		for _, name := range got.Names() {
-			d := bond.Lookup(name)
+			d := bond.LookupOption(name)
 			if c, err := d.Parse(got[name]); err != nil || c != got[name] {
 				continue // not ours to write
 			}
@@ -201,7 +201,7 @@ func TestTargetsAreTakenApart(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) || len(targets("")) != 0 {
 		t.Errorf("got %v, want %v", got, want)
 	}
-	if _, ok := bond.Lookup(bond.OptArpIPTargets).Parse(strings.Repeat("192.0.2.1,", 3)); ok == nil {
+	if _, ok := bond.LookupOption(bond.OptArpIPTargets).Parse(strings.Repeat("192.0.2.1,", 3)); ok == nil {
 		t.Error("a list that ends with a comma has parsed")
 	}
 }

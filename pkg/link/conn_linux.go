@@ -27,7 +27,7 @@ const (
 type conn struct {
 	ctx    context.Context
 	ns     *netns.NS
-	place  bond.Place
+	place  bond.Location
 	raw    *nl.SocketHandle
 	handle *netlink.Handle // for changes of addresses and routes; nil until one is made
 	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
@@ -39,7 +39,7 @@ type conn struct {
 
 // dial takes ns over and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
 // other families make the kernel load modules.
-func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Place) (*conn, error) {
+func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*conn, error) {
 	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl}
 	err := ns.Do(func() error {
 		s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: just a socket in this netns

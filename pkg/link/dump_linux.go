@@ -145,7 +145,7 @@ func parseDevice(m []byte) (*device, error) {
 		Carrier: info.Flags&unix.IFF_LOWER_UP != 0,
 	}}
 	d.loopback = info.Flags&unix.IFF_LOOPBACK != 0
-	d.settings.Flags = bond.LinkFlags(info.Flags) & bond.LinkFlagsKept
+	d.settings.Flags = bond.LinkFlags(info.Flags) & bond.LinkFlagsLearned
 	var bus, parent string
 	elsewhere := false
 	err := eachAttr(m[info.Len():], func(typ uint16, v []byte) error {

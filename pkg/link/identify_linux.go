@@ -38,20 +38,20 @@ func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*
 //
 // A link that is missing is no error. The error has one line a link that cannot be a
 // member; it matches bond.ErrGone when the sandbox is gone.
-func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, error) {
-	l := &memberSearch{k: k, Search: s, place: bond.InPod, chosen: map[int]bool{}}
+func (k *Kernel) FindMembers(ctx context.Context, s bond.MemberQuery) (bond.MemberResult, error) {
+	l := &memberSearch{k: k, MemberQuery: s, place: bond.InPod, chosen: map[int]bool{}}
 	if s.InHost {
 		l.place = bond.InHost
 	}
 	defer l.close()
 	if err := l.open(ctx); err != nil {
-		return bond.Found{}, err
+		return bond.MemberResult{}, err
 	}
 	var events *linkEvents
 	if s.Wait > 0 {
 		var err error
 		if events, err = listen(ctx, s.Wait, l.in, l.host); err != nil {
-			return bond.Found{}, err
+			return bond.MemberResult{}, err
 		}
 		defer events.close()
 	}
@@ -69,8 +69,8 @@ func (k *Kernel) FindMembers(ctx context.Context, s bond.Search) (bond.Found, er
 // memberSearch is one search.
 type memberSearch struct {
 	k *Kernel
-	bond.Search
-	place    bond.Place
+	bond.MemberQuery
+	place    bond.Location
 	in, host *conn // host is in when the links are there
 	// attached is what sriov-cni noted of each link; nil where it knows none.
 	attached []*sriovcni.Attachment
@@ -111,9 +111,9 @@ func (l *memberSearch) warn(format string, args ...any) {
 }
 
 // searchOnce looks once.
-func (l *memberSearch) searchOnce() (bond.Found, error) {
+func (l *memberSearch) searchOnce() (bond.MemberResult, error) {
 	before := len(l.warnings)
-	found := bond.Found{Links: make([]bond.FoundLink, len(l.Names))}
+	found := bond.MemberResult{Links: make([]bond.MemberLink, len(l.Names))}
 	var errs []error
 	for i := range l.Names {
 		var err error
@@ -122,7 +122,7 @@ func (l *memberSearch) searchOnce() (bond.Found, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return bond.Found{}, err
+		return bond.MemberResult{}, err
 	}
 	found.Warnings = l.warnings
 	l.warnings = l.warnings[:before:before] // what is said of a look is said again by the next
@@ -130,7 +130,7 @@ func (l *memberSearch) searchOnce() (bond.Found, error) {
 }
 
 // search finds one link by its name, or by what sriov-cni noted.
-func (l *memberSearch) search(i int) (bond.FoundLink, error) {
+func (l *memberSearch) search(i int) (bond.MemberLink, error) {
 	name, a := l.Names[i], l.attached[i]
 	d, err := l.in.deviceByName(name)
 	if err == nil && d == nil && a != nil {
@@ -139,19 +139,19 @@ func (l *memberSearch) search(i int) (bond.FoundLink, error) {
 		d, _ = all.ofPCI(a.PCI)
 	}
 	if err != nil {
-		return bond.FoundLink{}, err
+		return bond.MemberLink{}, err
 	}
 	if d == nil {
 		return l.absent(i)
 	}
 	if err := l.in.canBeMember(d, name); err != nil {
-		return bond.FoundLink{}, err
+		return bond.MemberLink{}, err
 	}
 	if err := l.unambiguous(d, name); err != nil {
-		return bond.FoundLink{}, err
+		return bond.MemberLink{}, err
 	}
 	if err := l.hasAddress(d, name); err != nil {
-		return bond.FoundLink{}, err
+		return bond.MemberLink{}, err
 	}
 	if a != nil && a.PCI != d.PCI {
 		l.warn("link %s: sriov-cni noted that it is VF %s, and it is %q; what its PF shows now is taken for what was asked", name, a.PCI, d.PCI)
@@ -159,10 +159,10 @@ func (l *memberSearch) search(i int) (bond.FoundLink, error) {
 	}
 	m := memberOf(d, l.place)
 	if err := l.identify(&m, d); err != nil {
-		return bond.FoundLink{}, err
+		return bond.MemberLink{}, err
 	}
 	if a != nil { // its name may have been changed since
-		m.Name, m.Before.Name = name, name
+		m.Name, m.Original.Name = name, name
 		m.SriovCNI = l.k.sriovFiles(l.Key, name, m.PCI, l.Sandbox)
 	}
 	return l.withPF(m, a)
@@ -208,19 +208,19 @@ func (l *memberSearch) hasAddress(d *device, name string) error {
 
 // withPF adds what is known of a VF's place and settings. A link that is no VF has none, and
 // neither has a VF whose PF is out of sight.
-func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.FoundLink, error) {
+func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.MemberLink, error) {
 	vf, pf, err := l.k.vfState(l.host, m.PCI)
 	if vf != nil && pf == nil && l.k.sysfs.withoutNetdev(vf.PF, err) {
 		l.warn("link %s (%s): its PF %s has no usable network link (driver %s): %v; settings on the PF can be neither verified nor restored", m.Name, m.PCI, vf.PF, l.k.sysfs.driverOf(vf.PF), err)
 		err = nil
 	}
 	if err != nil {
-		return bond.FoundLink{}, fmt.Errorf("link %s (%s): %w", m.Name, m.PCI, err)
+		return bond.MemberLink{}, fmt.Errorf("link %s (%s): %w", m.Name, m.PCI, err)
 	}
 	if m.VF = vf; vf != nil && a != nil {
 		vf.Settings = a.Asked
 	}
-	return bond.FoundLink{Member: m, PF: pf}, nil
+	return bond.MemberLink{Member: m, PF: pf}, nil
 }
 
 func (c *conn) canBeMember(d *device, name string) error {
@@ -238,10 +238,10 @@ func (c *conn) canBeMember(d *device, name string) error {
 	return nil
 }
 
-func memberOf(d *device, place bond.Place) bond.Member {
+func memberOf(d *device, place bond.Location) bond.Member {
 	return bond.Member{
 		Name: d.Name, PCI: d.PCI, Index: d.Index, PermMAC: d.PermMAC, MAC: d.MAC,
-		Before: bond.Before{Name: d.Name, MAC: d.MAC, MTU: d.MTU, Up: d.Up, Alias: d.Alias, InHost: place == bond.InHost},
+		Original: bond.Original{Name: d.Name, MAC: d.MAC, MTU: d.MTU, Up: d.Up, Alias: d.Alias, FromHost: place == bond.InHost},
 	}
 }
 

@@ -15,12 +15,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-func (g *rig) search(inHost bool, names ...string) bond.Search {
-	return bond.Search{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: names, InHost: inHost}
+func (g *rig) search(inHost bool, names ...string) bond.MemberQuery {
+	return bond.MemberQuery{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: names, InHost: inHost}
 }
 
 // find searches for what must be found without a warning.
-func (g *rig) find(s bond.Search) bond.Found {
+func (g *rig) find(s bond.MemberQuery) bond.MemberResult {
 	g.Helper()
 	found, err := g.k.FindMembers(g.Context(), s)
 	if err != nil || len(found.Links) != len(s.Names) || len(found.Warnings) > 0 {
@@ -35,7 +35,7 @@ func TestFindMembers(t *testing.T) {
 	l := g.show(g.pod, "net1")
 	g.in(g.pod, "link", "set", "net1", "mtu", "1400", "up")
 	got := g.find(g.search(false, "net1")).Links[0]
-	want := bond.Member{Name: "net1", Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, "net1"), MAC: l.MAC, Before: bond.Before{Name: "net1", MAC: l.MAC, MTU: 1400, Up: true}}
+	want := bond.Member{Name: "net1", Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, "net1"), MAC: l.MAC, Original: bond.Original{Name: "net1", MAC: l.MAC, MTU: 1400, Up: true}}
 	if got.Member != want || got.Missing != nil || got.PF != nil {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -48,7 +48,7 @@ func TestFindMembersInTheHost(t *testing.T) {
 	g.veth(g.host, "ext1")
 	found := g.find(g.search(true, "ext0", "ext1"))
 	got := found.Links[0]
-	want := bond.Member{Name: "ext0", HostIndex: e.Index, Index: got.Member.Index, Kind: "veth", Serial: g.serial(g.host, "ext0"), MAC: e.MAC, Before: bond.Before{Name: "ext0", MAC: e.MAC, MTU: 1500, InHost: true}}
+	want := bond.Member{Name: "ext0", HostIndex: e.Index, Index: got.Member.Index, Kind: "veth", Serial: g.serial(g.host, "ext0"), MAC: e.MAC, Original: bond.Original{Name: "ext0", MAC: e.MAC, MTU: 1500, FromHost: true}}
 	if got.Member != want || got.Missing != nil {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -112,7 +112,7 @@ func TestFindMembersWaits(t *testing.T) {
 	s.Wait = time.Minute
 	began := time.Now()
 	came := make(chan error, 1)
-	found := make(chan bond.Found, 1)
+	found := make(chan bond.MemberResult, 1)
 	go func() {
 		f, err := g.k.FindMembers(t.Context(), s)
 		found <- f
@@ -170,7 +170,7 @@ func TestFindMembersNoted(t *testing.T) {
 	if err != nil || len(found.Links) != 1 || len(found.Warnings) != 1 || !strings.Contains(found.Warnings[0], "ens1") {
 		t.Fatalf("found %+v (%v); want a warning that there is no PF", found, err)
 	}
-	want := bond.Member{Name: "net1", PCI: "0000:01:10.0", MAC: "02:00:00:00:00:01", Before: bond.Before{Name: "net1", MAC: "02:00:00:00:00:01", MTU: 9000, Up: true},
+	want := bond.Member{Name: "net1", PCI: "0000:01:10.0", MAC: "02:00:00:00:00:01", Original: bond.Original{Name: "net1", MAC: "02:00:00:00:00:01", MTU: 9000, Up: true},
 		SriovCNI: &bond.SriovCNI{Cache: filepath.Join(g.k.sriov, g.r.Key.ContainerID+"-net1")}} // there is no claim
 	if l := found.Links[0]; !reflect.DeepEqual(l.Member, want) || !errors.Is(l.Missing, bond.ErrGone) || !strings.Contains(l.Missing.Error(), "0000:01:10.0") {
 		t.Errorf("got %+v, want %+v, missing", l, want)
@@ -211,8 +211,8 @@ func TestVFLock(t *testing.T) {
 	}
 	actions := []plan.Action{
 		plan.RestoreVF{PCI: vf, VF: bond.VF{PF: "0000:01:00.0"}},
-		plan.MoveToPod{Link: plan.LinkRef{Place: bond.InHost, Index: 900, PCI: vf}, Name: "net1"},
-		plan.MoveToHost{Link: plan.LinkRef{Place: bond.InPod, Index: 900, PCI: vf}, Name: "eth7"},
+		plan.MoveToPod{Link: plan.LinkRef{Location: bond.InHost, Index: 900, PCI: vf}, Name: "net1"},
+		plan.MoveToHost{Link: plan.LinkRef{Location: bond.InPod, Index: 900, PCI: vf}, Name: "eth7"},
 	}
 	for _, a := range actions {
 		if err := g.k.Apply(t.Context(), g.r, a); !errors.Is(err, bond.ErrInUse) {

@@ -113,7 +113,7 @@ func (k *Kernel) SandboxAlive(s bond.Sandbox) (bool, error) {
 }
 
 // open opens the netns that place means for the record.
-func (k *Kernel) open(ctx context.Context, r *bond.Record, place bond.Place) (*conn, error) {
+func (k *Kernel) open(ctx context.Context, r *bond.Record, place bond.Location) (*conn, error) {
 	switch place {
 	case bond.InHost:
 		return k.openHost(ctx)

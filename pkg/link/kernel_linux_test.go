@@ -34,24 +34,24 @@ func TestObserveKnowsMembersByIdentity(t *testing.T) {
 	g.in(g.pod, "link", "add", "bond0", "type", "bridge")
 	o := g.see()
 	switch m := o.Members[0]; {
-	case m.Place != bond.InPod || m.Link.Name != "hidden" || m.Link.Kind != "veth":
+	case m.Location != bond.InPod || m.Link.Name != "hidden" || m.Link.Kind != "veth":
 		t.Errorf("renamed member: %+v", m)
-	case m.NameTaken == nil || m.NameTaken.Name != "net2":
-		t.Errorf("its name is another's alternative one: %+v", m.NameTaken)
+	case m.NameHolder == nil || m.NameHolder.Name != "net2":
+		t.Errorf("its name is another's alternative one: %+v", m.NameHolder)
 	}
-	if m := o.Members[1]; !m.Link.Up || !m.Link.Carrier || m.NameTaken != nil || m.Link.MTU != 1500 {
+	if m := o.Members[1]; !m.Link.Up || !m.Link.Carrier || m.NameHolder != nil || m.Link.MTU != 1500 {
 		t.Errorf("member that is up: %+v", m)
 	}
-	if o.Bond != nil || o.Squatter == nil || o.Squatter.Kind != "bridge" {
-		t.Errorf("bond %+v, squatter %+v; want no bond and the bridge", o.Bond, o.Squatter)
+	if o.Bond != nil || o.NameHolder == nil || o.NameHolder.Kind != "bridge" {
+		t.Errorf("bond %+v, squatter %+v; want no bond and the bridge", o.Bond, o.NameHolder)
 	}
 	g.in(g.pod, "link", "del", "bond0")
 	g.in(g.pod, "link", "property", "add", "dev", "net2", "altname", "bond0")
-	if s := g.see().Squatter; s == nil || s.Name != "net2" {
+	if s := g.see().NameHolder; s == nil || s.Name != "net2" {
 		t.Errorf("a link with the bond's name as its alternative one is no squatter: %+v", s)
 	}
 	g.in(g.pod, "link", "del", "hidden")
-	if m := g.see().Members[0]; m.Place != bond.Lost || m.NameTaken == nil {
+	if m := g.see().Members[0]; m.Location != bond.Lost || m.NameHolder == nil {
 		t.Errorf("deleted member: %+v", m)
 	}
 }
@@ -61,7 +61,7 @@ func TestObserveDeadSandbox(t *testing.T) {
 	g.member("net1")
 	netnstest.Delete(t, g.pod)
 	o := g.see()
-	if o.SandboxAlive || o.Members[0].Place != bond.Lost {
+	if o.SandboxAlive || o.Members[0].Location != bond.Lost {
 		t.Errorf("dead sandbox: %+v", o)
 	}
 	err := g.k.Apply(t.Context(), g.r, plan.CreateBond{Name: "bond0"})
@@ -80,8 +80,8 @@ func TestNothingHoldsThePod(t *testing.T) {
 	for range 20 {
 		g.see()
 		g.apply(plan.SetUp{Link: g.ref(g.pod, "net1")})
-		_ = g.k.Apply(t.Context(), g.r, plan.SetUp{Link: plan.LinkRef{Place: bond.InPod, Index: 4711}})
-		_ = g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: plan.LinkRef{Place: bond.InHost, Index: 4711}, Name: "x"})
+		_ = g.k.Apply(t.Context(), g.r, plan.SetUp{Link: plan.LinkRef{Location: bond.InPod, Index: 4711}})
+		_ = g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: plan.LinkRef{Location: bond.InHost, Index: 4711}, Name: "x"})
 		_ = g.k.Apply(t.Context(), g.r, plan.MoveToHost{Link: g.ref(g.pod, "net2"), Name: "bad/name"})
 	}
 	if after := openFiles(t); after > before {

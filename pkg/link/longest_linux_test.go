@@ -62,7 +62,7 @@ func TestLongestLinkMessage(t *testing.T) {
 	check("by master", all.byIndex(member.Index), err)
 	all, err = c.list(allLinks, func(*device) bool { return true })
 	check("in a list", all.byIndex(member.Index), err)
-	if o := g.see(); o.Members[0].Place != bond.InPod {
+	if o := g.see(); o.Members[0].Location != bond.InPod {
 		t.Errorf("observed: %+v", o.Members[0])
 	}
 }

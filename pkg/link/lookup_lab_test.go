@@ -16,7 +16,7 @@ func TestLinksOfAFunction(t *testing.T) {
 		if inPod {
 			g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod)
 		}
-		for place, want := range map[bond.Place]bool{bond.InHost: !inPod, bond.InPod: inPod} {
+		for place, want := range map[bond.Location]bool{bond.InHost: !inPod, bond.InPod: inPod} {
 			for _, without := range []bool{false, true} {
 				c, err := g.k.open(t.Context(), g.r, place)
 				if err != nil {

@@ -140,8 +140,8 @@ const anyName = "eth%d"
 // moveToHost takes a link back to the host, under the kernel's choice of name when its own is
 // taken there: a VF under another name is better than one that dies with the pod.
 func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHost) error {
-	if a.Link.Place != bond.InPod {
-		return fmt.Errorf("%w: it is not in the pod but %s", bond.ErrStale, a.Link.Place)
+	if a.Link.Location != bond.InPod {
+		return fmt.Errorf("%w: it is not in the pod but %s", bond.ErrStale, a.Link.Location)
 	}
 	return k.onLink(ctx, r, a.Link, func(pod *conn, d *device) error {
 		if err := mayMove(d); err != nil {

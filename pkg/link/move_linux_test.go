@@ -114,7 +114,7 @@ func TestActionsCheckTheirLink(t *testing.T) {
 		{"no VF", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.PCI = someVF })}, bond.ErrStale},
 		{"another serial", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Serial++ })}, bond.ErrStale},
 		{"another permanent MAC", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.PermMAC = "02:00:00:00:00:01" })}, bond.ErrStale},
-		{"lost", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Place = bond.Lost })}, bond.ErrStale},
+		{"lost", plan.SetUp{Link: with(in, func(r *plan.LinkRef) { r.Location = bond.Lost })}, bond.ErrStale},
 		{"into the pod from the pod", plan.MoveToPod{Link: in, Name: "x"}, bond.ErrStale},
 		{"to the host from the host", plan.MoveToHost{Link: out, Name: "x"}, bond.ErrStale},
 		{"bond's own action on a veth", plan.SetUp{MemberIndex: plan.OnBond, Link: in}, bond.ErrStale},

@@ -31,7 +31,7 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o bond.Observed, err error) {
 	o.Members = make([]bond.ObservedMember, len(r.Members))
 	for i := range o.Members {
-		o.Members[i].Place = bond.Lost
+		o.Members[i].Location = bond.Lost
 	}
 	pod, err = k.openPod(ctx, r.Sandbox)
 	switch {
@@ -53,7 +53,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	if err != nil {
 		return err
 	}
-	if o.Squatter, err = c.holderOf(r.BondName(), b); err != nil {
+	if o.NameHolder, err = c.holderOf(r.BondName(), b); err != nil {
 		return err
 	}
 	var slaves devices
@@ -80,7 +80,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	o.Bond = &bond.ObservedBond{Link: b.Link, HasMembers: len(slaves) > 0}
 	for _, d := range slaves {
 		if !found[d.Index] {
-			o.Strangers = append(o.Strangers, d.Link)
+			o.UnknownMembers = append(o.UnknownMembers, d.Link)
 		}
 	}
 	if err := c.observeUpper(b, r, o); err != nil {
@@ -98,14 +98,14 @@ func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, 
 	}
 	om.Ambiguous = ambiguous
 	if d != nil {
-		om.Place, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
+		om.Location, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
 		om.QueueID, om.Prio = d.member.queueID, d.member.prio
 		if om.Settings, err = c.settingsOf(d, r.InSetup() || r.Phase == bond.PhaseAdding || m.Restoring); err != nil {
 			return nil, err
 		}
 	}
-	if om.NameTaken, err = c.holderOf(m.Name, d); err == nil && om.NameTaken != nil {
-		om.SpareTaken, err = c.holderOf(m.SpareName(), d)
+	if om.NameHolder, err = c.holderOf(m.Name, d); err == nil && om.NameHolder != nil {
+		om.TempNameHolder, err = c.holderOf(m.TempName(), d)
 	}
 	return d, err
 }
@@ -160,7 +160,7 @@ func (c *conn) settingsOf(d *device, withNeigh bool) (bond.LinkSettings, error) 
 
 func activeMember(b *device) int {
 	active := 0
-	attr := bond.Lookup(bond.OptActiveSlave).Attr
+	attr := bond.LookupOption(bond.OptActiveSlave).Attr
 	_ = eachAttr(b.data, func(typ uint16, v []byte) error { // decodeOptions has read it without an error
 		if typ == attr {
 			active = int(number(v))
@@ -176,7 +176,7 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	missing, silent := false, false
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		missing = missing || om.Place == bond.Lost && om.Ambiguous == "" && mayBeInHost(m)
+		missing = missing || om.Location == bond.Lost && om.Ambiguous == "" && mayBeInHost(m)
 		silent = silent || noCarrier(m, om)
 	}
 	if !missing && !silent {
@@ -194,7 +194,7 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	}
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		inHost := m.PCI != "" && om.Place == bond.InHost
+		inHost := m.PCI != "" && om.Location == bond.InHost
 		if !inHost && !noCarrier(m, om) {
 			continue
 		}
@@ -205,17 +205,17 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	return nil
 }
 
-func mayBeInHost(m *bond.Member) bool { return m.PCI != "" || m.Before.InHost && m.Serial != 0 }
+func mayBeInHost(m *bond.Member) bool { return m.PCI != "" || m.Original.FromHost && m.Serial != 0 }
 
 func noCarrier(m *bond.Member, om *bond.ObservedMember) bool {
-	return m.PCI != "" && om.Place == bond.InPod && om.Link.Up && !om.Link.Carrier
+	return m.PCI != "" && om.Location == bond.InPod && om.Link.Up && !om.Link.Carrier
 }
 
 // findIn finds lost members in the host.
 func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		if om.Place != bond.Lost || om.Ambiguous != "" || !mayBeInHost(m) {
+		if om.Location != bond.Lost || om.Ambiguous != "" || !mayBeInHost(m) {
 			continue
 		}
 		d, ambiguous, err := c.member(nil, m, 0)
@@ -223,7 +223,7 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 			return err
 		}
 		if om.Ambiguous = ambiguous; d != nil {
-			om.Place, om.Link = bond.InHost, d.Link
+			om.Location, om.Link = bond.InHost, d.Link
 		}
 	}
 	return nil

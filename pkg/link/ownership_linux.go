@@ -145,7 +145,7 @@ func (k *Kernel) observeOwnership(r *bond.Record, o *bond.Observed) {
 		}
 		is := k.ownershipOf(m, r.Sandbox)
 		om.Ownership, om.OwnershipReason, om.ForeignClaim = is.state, is.reason, is.foreign
-		if m.SriovCNI == nil && om.Place == bond.InPod && !m.Before.InHost {
+		if m.SriovCNI == nil && om.Location == bond.InPod && !m.Original.FromHost {
 			om.SriovCNI = k.sriovFiles(r.Key, m.Name, m.PCI, r.Sandbox)
 		}
 	}

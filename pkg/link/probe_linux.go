@@ -26,7 +26,7 @@ func Probe(ctx context.Context) (unknown []bond.Option, err error) {
 	}
 	defer c.close()
 	const name = "probe"
-	mode, err := encodeOption(bond.Lookup(bond.OptMode), bond.Mode8023AD.String(), nil)
+	mode, err := encodeOption(bond.LookupOption(bond.OptMode), bond.Mode8023AD.String(), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -40,8 +40,8 @@ func Probe(ctx context.Context) (unknown []bond.Option, err error) {
 		return nil, err
 	}
 	reported, err := decodeOptions(b.data, func(int) string { return "" })
-	for _, d := range bond.Defs() {
-		needsMore := slices.Contains([]bond.Kind{bond.KindLink, bond.KindIPv4s, bond.KindIPv6s}, d.Kind)
+	for _, d := range bond.OptionDefs() {
+		needsMore := slices.Contains([]bond.ValueKind{bond.KindLink, bond.KindIPv4s, bond.KindIPv6s}, d.Kind)
 		if _, known := reported[d.Name]; !known && !needsMore {
 			unknown = append(unknown, d.Name)
 		}

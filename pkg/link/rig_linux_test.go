@@ -110,7 +110,7 @@ func (g *rig) veth(path, name string) shown {
 func (g *rig) member(name string) {
 	g.Helper()
 	l := g.veth(g.pod, name)
-	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, name), MAC: l.MAC, Before: bond.Before{Name: name}})
+	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, name), MAC: l.MAC, Original: bond.Original{Name: name}})
 }
 
 // until looks again and again; what it is for has no events.
@@ -145,7 +145,7 @@ func (g *rig) ref(path, name string) plan.LinkRef {
 	if path == g.host {
 		place = bond.InHost
 	}
-	return plan.LinkRef{Place: place, Index: l.Index, Name: name, Serial: g.serial(path, name)}
+	return plan.LinkRef{Location: place, Index: l.Index, Name: name, Serial: g.serial(path, name)}
 }
 
 // serial is the link's number as a shell in the netns reads it.

@@ -82,7 +82,7 @@ func (c *conn) setLinkSettings(d *device, change bond.SettingsChange) error {
 func (c *conn) setFlags(d *device, flags bond.LinkFlags) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index, msg.Change, msg.Flags = int32(d.Index), uint32(bond.LinkFlagsKept), uint32(flags)
+	msg.Index, msg.Change, msg.Flags = int32(d.Index), uint32(bond.LinkFlagsLearned), uint32(flags)
 	req.AddData(msg)
 	_, err := c.do(req, 0)
 	return err

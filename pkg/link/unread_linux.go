@@ -146,7 +146,7 @@ func (k *Kernel) allEnslaved(ctx context.Context, r *bond.Record, o *bond.Observ
 		return false, err
 	}
 	for i := range o.Members {
-		if o.Members[i].Place != bond.InPod {
+		if o.Members[i].Location != bond.InPod {
 			return false, nil
 		}
 		d, err := pod.deviceByIndex(o.Members[i].Link.Index)
@@ -171,7 +171,7 @@ func linksDiffer(o *bond.Observed) bool {
 		return true
 	}
 	for i := range o.Members {
-		if m := &o.Members[i]; m.Place == bond.InHost || m.Place == bond.InPod && m.Link.Master != o.Bond.Index {
+		if m := &o.Members[i]; m.Location == bond.InHost || m.Location == bond.InPod && m.Link.Master != o.Bond.Index {
 			return true
 		}
 	}

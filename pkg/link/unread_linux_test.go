@@ -43,7 +43,7 @@ func TestSlowReadsAreForgotten(t *testing.T) {
 }
 
 func TestLinksDiffer(t *testing.T) {
-	in := bond.ObservedMember{Place: bond.InPod, Link: bond.Link{Master: 7}}
+	in := bond.ObservedMember{Location: bond.InPod, Link: bond.Link{Master: 7}}
 	for name, tc := range map[string]struct {
 		up    bool
 		other bond.ObservedMember
@@ -51,11 +51,11 @@ func TestLinksDiffer(t *testing.T) {
 	}{
 		"complete":     {true, in, false},
 		"down":         {false, in, true},
-		"lost":         {true, bond.ObservedMember{Place: bond.Lost}, false},
-		"in the host":  {true, bond.ObservedMember{Place: bond.InHost}, true},
-		"not enslaved": {true, bond.ObservedMember{Place: bond.InPod}, true},
-		"somewhere":    {true, bond.ObservedMember{Place: bond.InPod, Link: bond.Link{Master: 8}}, true},
-		"all but down": {false, bond.ObservedMember{Place: bond.Lost}, true},
+		"lost":         {true, bond.ObservedMember{Location: bond.Lost}, false},
+		"in the host":  {true, bond.ObservedMember{Location: bond.InHost}, true},
+		"not enslaved": {true, bond.ObservedMember{Location: bond.InPod}, true},
+		"somewhere":    {true, bond.ObservedMember{Location: bond.InPod, Link: bond.Link{Master: 8}}, true},
+		"all but down": {false, bond.ObservedMember{Location: bond.Lost}, true},
 	} {
 		o := bond.Observed{Bond: &bond.ObservedBond{Link: bond.Link{Index: 7, Up: tc.up}}, Members: []bond.ObservedMember{in, tc.other}}
 		if got := linksDiffer(&o); got != tc.want {

@@ -89,10 +89,10 @@ func (g *vfRig) vfSet(args ...string) {
 func (g *vfRig) vfRef() plan.LinkRef {
 	g.Helper()
 	m := g.see().Members[0]
-	if m.Place == bond.Lost {
+	if m.Location == bond.Lost {
 		g.Fatal("the VF is lost")
 	}
-	return plan.LinkRefOf(m.Place, &m.Link)
+	return plan.LinkRefOf(m.Location, &m.Link)
 }
 
 // carries says whether the VF in the pod exchanges packets with its neighbour.
@@ -165,7 +165,7 @@ func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 		t.Errorf("got %v, want ErrBusy", err)
 	}
 	t.Log(err)
-	if m := g.see().Members[0]; m.Place != bond.InHost || m.Link.Up {
+	if m := g.see().Members[0]; m.Location != bond.InHost || m.Link.Up {
 		t.Errorf("it is %+v", m)
 	}
 }
@@ -177,7 +177,7 @@ func TestFindMembersOfVFs(t *testing.T) {
 	g.vfSet("trust", "on")
 	find := func(inHost bool, name string) bond.Member {
 		t.Helper()
-		found, err := g.k.FindMembers(t.Context(), bond.Search{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: []string{name}, InHost: inHost})
+		found, err := g.k.FindMembers(t.Context(), bond.MemberQuery{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: []string{name}, InHost: inHost})
 		if err != nil || len(found.Missing()) > 0 || len(found.Warnings) > 0 {
 			t.Fatalf("%+v, %v", found, err)
 		}

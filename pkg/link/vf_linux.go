@@ -184,7 +184,7 @@ func (c *conn) verifyVF(pf *device, a plan.RestoreVF) error {
 
 // notApplied is what of want the PF says is otherwise.
 func notApplied(want, have bond.VFSettings) bond.VFSettings {
-	wrong := want.Differs(have)
+	wrong := want.Diff(have)
 	if have.MAC == nil {
 		wrong.MAC = nil
 	}

@@ -50,7 +50,7 @@ func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, err
 		return nil, nil
 	}
 	if m.Serial == 0 {
-		if m.Before.InHost && (master == 0 || d.Master != master) {
+		if m.Original.FromHost && (master == 0 || d.Master != master) {
 			return nil, nil
 		}
 		return d, nil
@@ -60,13 +60,13 @@ func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, err
 
 // virtualInHost finds a virtual link that came from the host, and only with proof: the host's links have other owners.
 func (c *conn) virtualInHost(m *bond.Member) (*device, error) {
-	if !m.Before.InHost || m.Serial == 0 {
+	if !m.Original.FromHost || m.Serial == 0 {
 		return nil, nil
 	}
 	for _, try := range []func() (*device, error){
 		func() (*device, error) { return c.deviceByIndex(m.HostIndex) },
 		func() (*device, error) { return c.deviceByIndex(m.Index) },
-		func() (*device, error) { return c.deviceByName(m.Before.Name) },
+		func() (*device, error) { return c.deviceByName(m.Original.Name) },
 	} {
 		d, err := try()
 		if err != nil {

@@ -17,8 +17,8 @@ type Action interface {
 // LinkRef identifies a link: its location, its ifindex there, and its identity. All of them are checked before an action is
 // applied; the error is bond.ErrStale if they no longer belong to one link.
 type LinkRef struct {
-	Place bond.Place
-	Index int
+	Location bond.Location
+	Index    int
 	// PCI is empty for a virtual link, which must then have PermMAC and Serial (those that are set).
 	PCI     bond.PCIAddress
 	PermMAC bond.MAC
@@ -31,14 +31,14 @@ type LinkRef struct {
 // String describes the link: "net1 (0000:01:10.0, ifindex 4, in pod)".
 func (r LinkRef) String() string {
 	if r.PCI == "" {
-		return fmt.Sprintf("%s (ifindex %d, %s)", r.Name, r.Index, r.Place)
+		return fmt.Sprintf("%s (ifindex %d, %s)", r.Name, r.Index, r.Location)
 	}
-	return fmt.Sprintf("%s (%s, ifindex %d, %s)", r.Name, r.PCI, r.Index, r.Place)
+	return fmt.Sprintf("%s (%s, ifindex %d, %s)", r.Name, r.PCI, r.Index, r.Location)
 }
 
 // LinkRefOf returns the reference of an observed link.
-func LinkRefOf(place bond.Place, l *bond.Link) LinkRef {
-	return LinkRef{Place: place, Index: l.Index, PCI: l.PCI, PermMAC: l.PermMAC, Serial: l.Serial, Name: l.Name}
+func LinkRefOf(place bond.Location, l *bond.Link) LinkRef {
+	return LinkRef{Location: place, Index: l.Index, PCI: l.PCI, PermMAC: l.PermMAC, Serial: l.Serial, Name: l.Name}
 }
 
 // MemberIndex is embedded in every action: the index of the record's member that the action concerns, or OnBond.
@@ -69,7 +69,7 @@ func (a CreateBond) ModeOnly() CreateBond {
 
 func (a CreateBond) String() string { return fmt.Sprintf("create bond %s: %s", a.Name, a.Options) }
 
-// SetOptions sets options of the bond, in the order of bond.Defs.
+// SetOptions sets options of the bond, in the order of bond.OptionDefs.
 type SetOptions struct {
 	MemberIndex
 	Bond    LinkRef

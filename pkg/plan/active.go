@@ -11,7 +11,7 @@ func (b *builder) planActive() {
 	case b.rec.Settled || b.macUnknown:
 	case o.MACFollowsActive():
 		b.planActiveMAC()
-	case o[bond.OptActiveSlave] != "" && o.Mode().HasActive():
+	case o[bond.OptActiveSlave] != "" && o.Mode().UsesPrimary():
 		b.planActiveSlave()
 	}
 }
@@ -66,7 +66,7 @@ func (b *builder) otherPreferred(i int) bool {
 		return p != b.rec.Members[i].Name || staysAway(o)
 	}
 	for j := range b.rec.Members {
-		if b.rec.Members[j].Rank() > b.rec.Members[i].Rank() {
+		if b.rec.Members[j].Priority() > b.rec.Members[i].Priority() {
 			return true
 		}
 	}

@@ -9,7 +9,7 @@ func (b *builder) planBondSettings() {
 	o, spec := b.obs.Bond, &b.rec.Spec
 	b.planBondName()
 	b.planOptions()
-	if spec.Options.OneMAC() && !b.macUnknown && spec.MAC != "" && o.MAC != spec.MAC {
+	if spec.Options.SharesMAC() && !b.macUnknown && spec.MAC != "" && o.MAC != spec.MAC {
 		b.report(OnBond, SettingsChanged, "the bond has MAC %s, not %s", o.MAC, spec.MAC)
 		b.add(SetMAC{MemberIndex: OnBond, Link: b.bondRef(), MAC: spec.MAC})
 		b.announceLater()
@@ -22,15 +22,15 @@ func (b *builder) planBondSettings() {
 		b.report(OnBond, MTUDiffers, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
 		b.add(SetMTU{MemberIndex: OnBond, Link: b.bondRef(), MTU: spec.MTU})
 	}
-	for i := range b.obs.Strangers {
-		s := &b.obs.Strangers[i]
+	for i := range b.obs.UnknownMembers {
+		s := &b.obs.UnknownMembers[i]
 		b.report(OnBond, Stranger, "%s (ifindex %d) is enslaved to the bond and not on record; it is left alone", s.Name, s.Index)
 	}
 }
 
 // macFollowsActive reports whether the active member has the bond's MAC, whichever member it is.
 func (b *builder) macFollowsActive() bool {
-	return !b.rec.Spec.Options.OneMAC() && !b.rec.Spec.Options.MACFollowsActive()
+	return !b.rec.Spec.Options.SharesMAC() && !b.rec.Spec.Options.MACFollowsActive()
 }
 
 func (b *builder) planBondName() {
@@ -38,7 +38,7 @@ func (b *builder) planBondName() {
 	if o.Name == name {
 		return
 	}
-	if s := b.obs.Squatter; s != nil {
+	if s := b.obs.NameHolder; s != nil {
 		b.resolveNameConflict(OnBond, o.Link, name, s)
 		return
 	}
@@ -57,7 +57,7 @@ func (b *builder) planOptions() {
 		if have == want || !b.comparable(name, known) {
 			continue
 		}
-		if def := bond.Lookup(name); !b.takesNow(def.When) {
+		if def := bond.LookupOption(name); !b.takesNow(def.Changeable) {
 			b.macUnknown = b.macUnknown || name == bond.OptMode || name == bond.OptFailOverMac
 			b.report(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the bond, which is then made anew, or the pod", name, have, want)
 			if name == bond.OptMode {
@@ -93,7 +93,7 @@ func (b *builder) enslavedAs(name string) bool {
 	return false
 }
 
-func (b *builder) takesNow(w bond.When) bool {
+func (b *builder) takesNow(w bond.Changeable) bool {
 	o := b.obs.Bond
 	return (w&bond.BondDown == 0 || !o.Up) && (w&bond.NoMembers == 0 || !o.HasMembers)
 }

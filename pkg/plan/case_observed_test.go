@@ -83,7 +83,7 @@ func readObserved(text []byte, rec *bond.Record) (obs bond.Observed, listed stri
 	if err = decode(text, c); err != nil {
 		return obs, "", err
 	}
-	obs = bond.Observed{SandboxAlive: c.Sandbox == "alive", Squatter: c.NameHolder, Strangers: c.UnknownMembers, Upper: c.Master}
+	obs = bond.Observed{SandboxAlive: c.Sandbox == "alive", NameHolder: c.NameHolder, UnknownMembers: c.UnknownMembers, Upper: c.Master}
 	if c.Sandbox != "alive" && c.Sandbox != "gone" {
 		return obs, "", fmt.Errorf("sandbox is %q, not alive or gone", c.Sandbox)
 	}
@@ -115,8 +115,8 @@ func healthyBond(rec *bond.Record) *caseBond {
 func healthyMember(rec *bond.Record, i int, location string, enslaved bool) *caseObservedMember {
 	r := &rec.Members[i]
 	m := &caseObservedMember{Location: location, Ownership: bond.Owned, Link: bond.Link{
-		Index: 11 + i, Name: r.Name, Kind: r.Kind, PCI: r.PCI, PermMAC: r.PermMAC, Serial: r.Serial, Alias: r.Before.Alias,
-		MAC: r.Before.MAC, MTU: r.Before.MTU,
+		Index: 11 + i, Name: r.Name, Kind: r.Kind, PCI: r.PCI, PermMAC: r.PermMAC, Serial: r.Serial, Alias: r.Original.Alias,
+		MAC: r.Original.MAC, MTU: r.Original.MTU,
 	}}
 	if r.SriovCNI == nil {
 		m.Ownership = bond.OwnerUnknown
@@ -130,10 +130,10 @@ func healthyMember(rec *bond.Record, i int, location string, enslaved bool) *cas
 	case location == "pod" && enslaved:
 		m.MTU, m.Up, m.Carrier, m.Master = rec.Spec.MTU, true, true, 5
 		m.MAC = r.MAC
-		if rec.Spec.Options.OneMAC() && !rec.Spec.Options.TradesMACs() {
+		if rec.Spec.Options.SharesMAC() && !rec.Spec.Options.SwapsMACs() {
 			m.MAC = rec.Spec.MAC
 		}
-		m.QueueID, m.Prio = new(uint16), new(r.Rank())
+		m.QueueID, m.Prio = new(uint16), new(r.Priority())
 		if r.QueueID != nil {
 			*m.QueueID = *r.QueueID
 		}
@@ -142,13 +142,13 @@ func healthyMember(rec *bond.Record, i int, location string, enslaved bool) *cas
 }
 
 func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
-	place, known := map[string]bond.Place{"pod": bond.InPod, "host": bond.InHost, "lost": bond.Lost}[c.Location]
+	place, known := map[string]bond.Location{"pod": bond.InPod, "host": bond.InHost, "lost": bond.Lost}[c.Location]
 	if !known {
 		return bond.ObservedMember{}, fmt.Errorf("location is %q, not pod, host or lost", c.Location)
 	}
 	m := bond.ObservedMember{
-		Place: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
-		NameTaken: c.NameHolder, SpareTaken: c.TempNameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
+		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
+		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
 		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord,
 	}
 	if c.MIIUp != nil {
@@ -163,7 +163,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 func (c *caseBond) observed(rec *bond.Record, obs *bond.Observed) (o *bond.ObservedBond, listed string, err error) {
 	for name, value := range c.Options {
 		switch {
-		case bond.Lookup(name) == nil:
+		case bond.LookupOption(name) == nil:
 			return nil, "", fmt.Errorf("no bonding option %q", name)
 		case value == "":
 			delete(c.Options, name)
@@ -173,10 +173,10 @@ func (c *caseBond) observed(rec *bond.Record, obs *bond.Observed) (o *bond.Obser
 	if err = c.Settings.apply(&o.Settings); err != nil {
 		return nil, "", err
 	}
-	o.HasMembers = len(obs.Strangers) > 0
+	o.HasMembers = len(obs.UnknownMembers) > 0
 	for i := range obs.Members {
 		m := &obs.Members[i]
-		if m.Place != bond.InPod || m.Link.Master != o.Index {
+		if m.Location != bond.InPod || m.Link.Master != o.Index {
 			continue
 		}
 		o.HasMembers = true

@@ -121,7 +121,7 @@ func (c *caseRecord) record() (*bond.Record, error) {
 	rec := c.Record
 	maps.DeleteFunc(rec.Spec.Options, func(_ bond.Option, v string) bool { return v == "" })
 	for name := range rec.Spec.Options {
-		if bond.Lookup(name) == nil {
+		if bond.LookupOption(name) == nil {
 			return nil, fmt.Errorf("no bonding option %q", name)
 		}
 	}

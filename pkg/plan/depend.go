@@ -70,7 +70,7 @@ func blocksMembers(failed Action) bool {
 		return false
 	}
 	for name := range o.Options {
-		if bond.Lookup(name).When&bond.NoMembers != 0 {
+		if bond.LookupOption(name).Changeable&bond.NoMembers != 0 {
 			return true
 		}
 	}
@@ -80,7 +80,7 @@ func blocksMembers(failed Action) bool {
 // takesTempName: a primary that must not take the traffic back is enslaved under another name.
 func takesTempName(failed Action) bool {
 	r, ok := failed.(Rename)
-	return ok && strings.HasPrefix(r.To, bond.SparePrefix)
+	return ok && strings.HasPrefix(r.To, bond.TempNamePrefix)
 }
 
 // routeNeeds: a route needs the address or the route that makes its gateway reachable, its own source address, and the

@@ -88,7 +88,7 @@ func (b *builder) verdict() Plan {
 		b.plan.Verdict = Wait
 	}
 	for _, f := range b.plan.Findings {
-		if f.Code.needsManualAction() || f.Code == OwnerUnreadable && b.obs.Members[f.Member].Place == bond.InHost {
+		if f.Code.needsManualAction() || f.Code == OwnerUnreadable && b.obs.Members[f.Member].Location == bond.InHost {
 			b.plan.Verdict = Stuck
 		}
 	}
@@ -102,15 +102,15 @@ func (b *builder) bondRef() LinkRef { return LinkRefOf(bond.InPod, &b.obs.Bond.L
 
 func (b *builder) planCreate() {
 	name := b.rec.BondName()
-	if s := b.obs.Squatter; s != nil && !b.oursMisnamed(s.Index) {
+	if s := b.obs.NameHolder; s != nil && !b.oursMisnamed(s.Index) {
 		b.report(OnBond, NameTaken, "the pod has a link %s (ifindex %d, kind %q) where the bond belongs; rename or delete it", s.Name, s.Index, s.Kind)
 		return
 	}
 	b.report(OnBond, BondMissing, "the pod has no bond %s; making it", name)
-	if b.obs.Squatter != nil {
+	if b.obs.NameHolder != nil {
 		// A member bears the bond's name: its own name first, the bond in the next round.
 		for i := range b.obs.Members {
-			if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Ownership != bond.Released {
+			if m := &b.obs.Members[i]; m.Location == bond.InPod && m.Ownership != bond.Released {
 				b.planMemberName(i, m)
 			}
 		}
@@ -126,7 +126,7 @@ func (b *builder) oursMisnamed(index int) bool {
 		return o.Name != b.rec.BondName()
 	}
 	for i := range b.obs.Members {
-		if m := &b.obs.Members[i]; m.Place == bond.InPod && m.Link.Index == index {
+		if m := &b.obs.Members[i]; m.Location == bond.InPod && m.Link.Index == index {
 			return m.Link.Name != b.rec.Members[i].Name && m.Ownership != bond.Released
 		}
 	}

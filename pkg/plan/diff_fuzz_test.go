@@ -79,7 +79,7 @@ func (s *story) tune() {
 	for i := range s.w.Record.Members {
 		m := &s.w.Record.Members[i]
 		m.QueueID = new(uint16(2 - i))
-		if s.w.Record.Spec.Options.Mode().HasActive() {
+		if s.w.Record.Spec.Options.Mode().UsesPrimary() {
 			m.Prio = new(int32(20 - 10*i))
 		}
 	}
@@ -177,13 +177,13 @@ func refsOf(a plan.Action) []plan.LinkRef {
 
 func (s *story) checkRef(a plan.Action, ref plan.LinkRef, obs *bond.Observed) {
 	s.t.Helper()
-	if obs.Bond != nil && ref.Place == bond.InPod && ref.Index == obs.Bond.Index {
+	if obs.Bond != nil && ref.Location == bond.InPod && ref.Index == obs.Bond.Index {
 		return
 	}
 	if s.w.Record.MemberByPCI(ref.PCI) < 0 {
 		s.fatalf("%s touches %s, which the record does not name", a, ref)
 	}
-	if ref.Place == bond.InHost {
+	if ref.Location == bond.InHost {
 		s.checkOwned(a, &obs.Members[s.w.Record.MemberByPCI(ref.PCI)])
 	}
 }
@@ -253,17 +253,17 @@ func (s *story) checkWhole(obs *bond.Observed) {
 		s.fatalf("addresses %v, routes %v", b.Addresses, b.Routes)
 	}
 	for i, m := range obs.Members {
-		if m.Place != bond.InPod || m.Link.Master != b.Index || m.Link.Name != rec.Members[i].Name || !m.Link.Up || m.Link.MTU != rec.Spec.MTU {
+		if m.Location != bond.InPod || m.Link.Master != b.Index || m.Link.Name != rec.Members[i].Name || !m.Link.Up || m.Link.MTU != rec.Spec.MTU {
 			s.fatalf("member %d is %+v", i, m)
 		}
-		if want := rec.Members[i]; want.QueueID != nil && *want.QueueID != *m.QueueID || want.Rank() != *m.Prio && want.Prio != nil {
+		if want := rec.Members[i]; want.QueueID != nil && *want.QueueID != *m.QueueID || want.Priority() != *m.Prio && want.Prio != nil {
 			s.fatalf("%s has queueId %d and prio %d", want.Name, *m.QueueID, *m.Prio)
 		}
-		if rec.Spec.Options.TradesMACs() && slices.ContainsFunc(obs.Members[:i], func(o bond.ObservedMember) bool { return o.Link.MAC == m.Link.MAC }) {
+		if rec.Spec.Options.SwapsMACs() && slices.ContainsFunc(obs.Members[:i], func(o bond.ObservedMember) bool { return o.Link.MAC == m.Link.MAC }) {
 			s.fatalf("%s has the MAC %s of another member", rec.Members[i].Name, m.Link.MAC)
 		}
 		vf, _ := s.w.VF(rec.Members[i].PCI)
-		if d := rec.Members[i].VF.Settings.Differs(vf.Settings); !d.Empty() {
+		if d := rec.Members[i].VF.Settings.Diff(vf.Settings); !d.Empty() {
 			s.fatalf("%s is attached without its PF-side settings: %s", rec.Members[i].Name, d)
 		}
 	}
@@ -281,8 +281,8 @@ func (s *story) checkAbsence() {
 		s.fatalf("the bond is still there")
 	}
 	for i, m := range obs.Members {
-		want := s.w.Record.Members[i].Before
-		if m.Place != bond.InPod || m.Link.Master != 0 || m.Link.Name != want.Name || m.Link.MAC != want.MAC || m.Link.MTU != want.MTU || m.Link.Up != want.Up {
+		want := s.w.Record.Members[i].Original
+		if m.Location != bond.InPod || m.Link.Master != 0 || m.Link.Name != want.Name || m.Link.MAC != want.MAC || m.Link.MTU != want.MTU || m.Link.Up != want.Up {
 			s.fatalf("member %d is given back as %+v, want %+v", i, m.Link, want)
 		}
 	}

@@ -22,7 +22,7 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 		rec.Restoring, changed = true, true
 	}
 	for i := range rec.Members {
-		if m := &rec.Members[i]; !m.Restoring && !m.Unidentified && obs.Members[i].Place != bond.InPod {
+		if m := &rec.Members[i]; !m.Restoring && !m.Unidentified && obs.Members[i].Location != bond.InPod {
 			m.Restoring, changed = true, true
 		}
 	}
@@ -71,11 +71,11 @@ func (l *learner) mtu() {
 // mac is learned in modes with one MAC only, from a bond with all its members: an empty one has a random MAC.
 func (l *learner) mac() {
 	spec, b := &l.rec.Spec, l.obs.Bond
-	if !spec.Options.OneMAC() || spec.MAC == "" || b.MAC == spec.MAC || b.Options.Mode() != spec.Options.Mode() {
+	if !spec.Options.SharesMAC() || spec.MAC == "" || b.MAC == spec.MAC || b.Options.Mode() != spec.Options.Mode() {
 		return
 	}
 	for i := range l.obs.Members {
-		if m := &l.obs.Members[i]; m.Place != bond.InPod || m.Link.Master != b.Index {
+		if m := &l.obs.Members[i]; m.Location != bond.InPod || m.Link.Master != b.Index {
 			return
 		}
 	}
@@ -223,7 +223,7 @@ func (l *learner) extraRoutes() (routes []bond.Route, left int) {
 func (l *learner) members() {
 	for i := range l.rec.Members {
 		m, o := &l.rec.Members[i], &l.obs.Members[i]
-		if m.Restoring || o.Place != bond.InPod || o.Link.Master != l.obs.Bond.Index {
+		if m.Restoring || o.Location != bond.InPod || o.Link.Master != l.obs.Bond.Index {
 			continue
 		}
 		if m.Settings == nil {

@@ -27,7 +27,7 @@ func (b *builder) macOwner() int {
 }
 
 func (b *builder) enslaved(m *bond.ObservedMember) bool {
-	return m.Place == bond.InPod && b.obs.Bond != nil && m.Link.Master == b.obs.Bond.Index
+	return m.Location == bond.InPod && b.obs.Bond != nil && m.Link.Master == b.obs.Bond.Index
 }
 
 func (b *builder) planMember(i int) {
@@ -43,10 +43,10 @@ func (b *builder) planMember(i int) {
 	case m.Ownership == bond.Released:
 		b.reportReleased(i, m)
 		return
-	case m.Ownership == bond.Unreadable && m.Place != bond.InHost: // there it is said once
+	case m.Ownership == bond.Unreadable && m.Location != bond.InHost: // there it is said once
 		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read, so it would not be taken back: %s", rec, m.OwnershipReason)
 	}
-	switch m.Place {
+	switch m.Location {
 	case bond.InHost:
 		b.planFromHost(i, m)
 	case bond.InPod:
@@ -61,7 +61,7 @@ func (b *builder) planMember(i int) {
 		}
 	default:
 		b.reportLost(i, rec)
-		if t := m.NameTaken; t != nil {
+		if t := m.NameHolder; t != nil {
 			b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) stands in the pod and is not %s; it is not touched", t.Name, t.Index, t.Kind, rec)
 		}
 	}
@@ -98,22 +98,22 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 			return
 		}
 		if m.PF != nil {
-			if d := want.Differs(m.PF.VF); !d.Empty() {
+			if d := want.Diff(m.PF.VF); !d.Empty() {
 				b.add(RestoreVF{MemberIndex: MemberIndex(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
 			}
 		}
 	}
 	name := rec.Name
-	if t := m.NameTaken; t != nil {
-		name = rec.SpareName()
-		if temp := m.SpareTaken; temp != nil {
+	if t := m.NameHolder; t != nil {
+		name = rec.TempName()
+		if temp := m.TempNameHolder; temp != nil {
 			b.report(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its spare name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
 				rec, t.Name, t.Index, t.Kind, name, temp.Name, temp.Index, temp.Kind)
 			return
 		}
 		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
 	}
-	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Before.Alias, Index: rec.Index})
+	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Original.Alias, Index: rec.Index})
 }
 
 // pfSettings are those to put back on the PF. Where the member has another MAC in the bond, the
@@ -170,7 +170,7 @@ func (b *builder) reportReleased(i int, m *bond.ObservedMember) {
 	if b.rec.Deleted() {
 		remedy = ""
 	}
-	b.reportWaiting(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Place, remedy)
+	b.reportWaiting(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Location, remedy)
 }
 
 // wouldPreempt reports whether enslaving the member takes the traffic from the active one though
@@ -197,7 +197,7 @@ func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
 	if m.Link.Up {
 		b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
 	}
-	if temp := rec.SpareName(); quietly && m.Link.Name != temp {
+	if temp := rec.TempName(); quietly && m.Link.Name != temp {
 		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: temp})
 	}
 	if mac := b.enslaveMAC(i); mac != "" && mac != m.Link.MAC {
@@ -264,7 +264,7 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC, Inactive: true})
 		}
 	}
-	if spec.Options.TradesMACs() && !b.macUnknown {
+	if spec.Options.SwapsMACs() && !b.macUnknown {
 		b.separateMACs(i, m)
 	}
 	b.planMemberOptions(i, m)
@@ -290,8 +290,8 @@ func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 	b.report(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
 	taken := b.takenMACs()
 	taken[b.obs.Bond.MAC], taken[""] = true, true
-	for j := range b.obs.Strangers {
-		taken[b.obs.Strangers[j].MAC] = true
+	for j := range b.obs.UnknownMembers {
+		taken[b.obs.UnknownMembers[j].MAC] = true
 	}
 	if mac := b.freeMAC(rec.MAC, taken); !taken[mac] {
 		b.assignedMACs[mac] = true
@@ -350,7 +350,7 @@ func (b *builder) planMemberName(i int, m *bond.ObservedMember) {
 	if m.Link.Name == rec.Name {
 		return
 	}
-	if t := m.NameTaken; t != nil {
+	if t := m.NameHolder; t != nil {
 		b.resolveNameConflict(i, m.Link, rec.Name, t)
 		return
 	}
@@ -366,7 +366,7 @@ func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.
 		return
 	}
 	b.report(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
-	temp := bond.SpareName(l.PCI, l.Name)
+	temp := bond.TempName(l.PCI, l.Name)
 	if l.Name != temp {
 		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &l), To: temp})
 	}

@@ -127,7 +127,7 @@ func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 	}
 	for i := range rec.Members {
 		m, o := &rec.Members[i], &obs.Members[i]
-		if m.Restoring && o.Place == bond.InPod && o.Link.Master == obs.Bond.Index && !hasFinding(p, i) {
+		if m.Restoring && o.Location == bond.InPod && o.Link.Master == obs.Bond.Index && !hasFinding(p, i) {
 			m.Restoring, changed = false, true
 		}
 	}

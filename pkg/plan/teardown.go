@@ -26,18 +26,18 @@ func (b *builder) planTeardown() {
 }
 
 func (b *builder) planReturn(i int, m *bond.ObservedMember) {
-	before := &b.rec.Members[i].Before
+	before := &b.rec.Members[i].Original
 	switch {
 	case !b.proven(i, m):
 		b.report(i, NotProven, "%s came from the host, and nothing proves that this link is in the pod or in the host; none is moved to the host", &b.rec.Members[i])
-	case m.Place == bond.InPod:
+	case m.Location == bond.InPod:
 		b.planRestore(i, m, bond.InPod)
-		if before.InHost {
+		if before.FromHost {
 			b.add(MoveToHost{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Name: before.Name, Index: b.rec.Members[i].HostIndex})
 		}
-	case m.Place == bond.InHost && before.InHost:
+	case m.Location == bond.InHost && before.FromHost:
 		b.planRestore(i, m, bond.InHost)
-	case m.Place == bond.InHost && b.obs.SandboxAlive && b.mayTake(i, m):
+	case m.Location == bond.InHost && b.obs.SandboxAlive && b.mayTake(i, m):
 		// The plugin that made it looks for it in the pod, under this name, on its own DEL.
 		b.planReturnToPod(i, m)
 	}
@@ -46,21 +46,21 @@ func (b *builder) planReturn(i int, m *bond.ObservedMember) {
 // proven is false for a virtual link from the host that was not found, or whose serial was not read.
 func (b *builder) proven(i int, m *bond.ObservedMember) bool {
 	rec := &b.rec.Members[i]
-	return rec.PCI != "" || !rec.Before.InHost || m.Place != bond.Lost && m.Link.Serial != 0 && m.Link.Serial == rec.Serial
+	return rec.PCI != "" || !rec.Original.FromHost || m.Location != bond.Lost && m.Link.Serial != 0 && m.Link.Serial == rec.Serial
 }
 
 func (b *builder) planReturnToPod(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
-	if t := m.NameTaken; t != nil {
+	if t := m.NameHolder; t != nil {
 		b.report(i, NameTaken, "%s cannot go back into the pod: a link %s (ifindex %d) stands there", rec, t.Name, t.Index)
 		return
 	}
-	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: rec.Before.Name, MAC: rec.Before.MAC, MTU: rec.Before.MTU, Alias: rec.Before.Alias})
+	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: rec.Original.Name, MAC: rec.Original.MAC, MTU: rec.Original.MTU, Alias: rec.Original.Alias})
 }
 
 // planRestore puts MAC, MTU, administrative state and name back where the link is.
-func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Place) {
-	before, ref := &b.rec.Members[i].Before, LinkRefOf(place, &m.Link)
+func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Location) {
+	before, ref := &b.rec.Members[i].Original, LinkRefOf(place, &m.Link)
 	if place == bond.InHost && (b.foreign(m) || !m.Ownership.MayChange()) {
 		return
 	}
@@ -70,14 +70,14 @@ func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Place) {
 	if before.MTU != 0 && m.Link.MTU != before.MTU {
 		b.add(SetMTU{MemberIndex: MemberIndex(i), Link: ref, MTU: before.MTU})
 	}
-	if place == bond.InPod && !before.InHost && before.Up != m.Link.Up {
+	if place == bond.InPod && !before.FromHost && before.Up != m.Link.Up {
 		if before.Up {
 			b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
 		} else {
 			b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
 		}
 	}
-	if m.Link.Name == before.Name || place == bond.InPod && (before.InHost || m.NameTaken != nil) {
+	if m.Link.Name == before.Name || place == bond.InPod && (before.FromHost || m.NameHolder != nil) {
 		return
 	}
 	b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: before.Name})

@@ -19,7 +19,7 @@ func TestEarlierBoot(t *testing.T) {
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		rec.Sandbox.Boot = "an earlier one"
 		for i := range rec.Members {
-			rec.Members[i].Before = bond.Before{Name: "was", MAC: "02:00:00:00:00:77", MTU: 1280, InHost: true}
+			rec.Members[i].Original = bond.Original{Name: "was", MAC: "02:00:00:00:00:77", MTU: 1280, FromHost: true}
 		}
 		return nil
 	}))

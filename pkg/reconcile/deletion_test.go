@@ -178,7 +178,7 @@ func TestLockedBondOccupiesNoWorker(t *testing.T) {
 // TestDelWithAMemberOfThePodsOwnBond: the pod has put a member into a bond of its own, where it is active and has another MAC.
 func TestDelWithAMemberOfThePodsOwnBond(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	own := r.Record.Members[0].Before.MAC
+	own := r.Record.Members[0].Original.MAC
 	must(t, r.AddBond(r.Path(), "pod0", bond.Options{bond.OptMode: "active-backup"}))
 	must(t, r.Fake.Release(r.Path(), "net1"))
 	must(t, r.Enslave(r.Path(), "net1", "pod0"))

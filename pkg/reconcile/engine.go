@@ -330,5 +330,5 @@ func (e *Engine) logFor(rec *bond.Record) *zap.Logger {
 
 func enslaved(obs *bond.Observed, i int) bool {
 	m := &obs.Members[i]
-	return m.Place == bond.InPod && obs.Bond != nil && m.Link.Master == obs.Bond.Index
+	return m.Location == bond.InPod && obs.Bond != nil && m.Link.Master == obs.Bond.Index
 }

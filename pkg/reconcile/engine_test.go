@@ -392,9 +392,9 @@ func checkAbsent(t *testing.T, r *rig) {
 		t.Fatalf("bond is still there\n%s", r.Node)
 	}
 	for _, m := range r.Record.Members {
-		l, ok := r.Link(scenario.PodPath, m.Before.Name)
-		if !ok || l.PCI != m.PCI || l.MAC != m.Before.MAC || l.MTU != m.Before.MTU || l.Master != 0 {
-			t.Fatalf("%s is given back as %+v, want %+v", m.Name, l, m.Before)
+		l, ok := r.Link(scenario.PodPath, m.Original.Name)
+		if !ok || l.PCI != m.PCI || l.MAC != m.Original.MAC || l.MTU != m.Original.MTU || l.Master != 0 {
+			t.Fatalf("%s is given back as %+v, want %+v", m.Name, l, m.Original)
 		}
 	}
 }
@@ -405,7 +405,7 @@ func TestReleasePutsALostVFBackForItsOwnPlugin(t *testing.T) {
 	must(t, r.BindVF(r.VFs[0])) // lies in the host now
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
 	l, ok := r.Link(scenario.PodPath, "net1")
-	if !ok || l.PCI != r.VFs[0] || l.Master != 0 || l.MAC != r.Record.Members[0].Before.MAC {
+	if !ok || l.PCI != r.VFs[0] || l.Master != 0 || l.MAC != r.Record.Members[0].Original.MAC {
 		t.Fatalf("net1 is %+v in the pod\n%s", l, r.Node)
 	}
 }
@@ -444,7 +444,7 @@ func TestReturnedMembersAreLeftAlone(t *testing.T) {
 		r := ready(t, scenario.OKD())
 		r.update(func(rec *bond.Record) {
 			for i := range rec.Members {
-				rec.Members[i].SriovCNI, rec.Members[i].Before.InHost = nil, inHost
+				rec.Members[i].SriovCNI, rec.Members[i].Original.FromHost = nil, inHost
 			}
 		})
 		for i := range r.Record.Members {

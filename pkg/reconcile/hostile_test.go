@@ -21,7 +21,7 @@ import (
 // as soon as one of them is gone.
 func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	spare := r.Record.Members[0].SpareName()
+	spare := r.Record.Members[0].TempName()
 	must(t, r.UnbindVF(r.VFs[0]))
 	for _, name := range []string{"net1", spare} {
 		_, err := r.AddDecoy(scenario.PodPath, name)

@@ -41,7 +41,7 @@ func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, 
 // lacksClaim reports whether a VF in the host would be taken without a claim for this pod.
 func lacksClaim(m *bond.Member, om *bond.ObservedMember) bool {
 	claimed := m.SriovCNI != nil && m.SriovCNI.Claim != ""
-	return m.PCI != "" && om.Place == bond.InHost && !claimed && om.Ownership.MayChange()
+	return m.PCI != "" && om.Location == bond.InHost && !claimed && om.Ownership.MayChange()
 }
 
 // otherRecord describes another live record with the PCI function; empty if there is none. A record whose netns is gone

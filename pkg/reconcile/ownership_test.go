@@ -95,7 +95,7 @@ func TestNextTenantKeepsItsSettings(t *testing.T) {
 	if out.Status.State != bond.StateDegraded || out.Status.Members[0].State != "released" || !strings.Contains(out.Status.Reason, "net1 (0000:01:10.0) was returned to its owner by sriov-cni") {
 		t.Errorf("state %s, member %s: %s", out.Status.State, out.Status.Members[0].State, out.Status.Reason)
 	}
-	if vf, _ := r.VF(r.VFs[0]); !want.Differs(vf.Settings).Empty() {
+	if vf, _ := r.VF(r.VFs[0]); !want.Diff(vf.Settings).Empty() {
 		t.Errorf("the PF has %s, the next tenant's settings are %s", vf.Settings, want)
 	}
 	// In the next tenant's pod.

@@ -145,7 +145,7 @@ func (b *bondRepairState) hints(rec *bond.Record, obs *bond.Observed, now time.T
 func vfInfoMissing(rec *bond.Record, obs *bond.Observed, i int) bool {
 	m := &obs.Members[i]
 	desired := obs.SandboxAlive && !rec.Deleted()
-	return desired && rec.Members[i].VF != nil && m.Place == bond.InHost && m.PF == nil
+	return desired && rec.Members[i].VF != nil && m.Location == bond.InHost && m.PF == nil
 }
 
 // contestLimit is how often within contestWindow a requested setting is restored before its change is adopted.

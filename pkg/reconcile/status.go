@@ -135,11 +135,11 @@ func memberState(rec *bond.Record, obs *bond.Observed, i int) bond.MemberState {
 	switch {
 	case rec.Members[i].Unidentified:
 		return bond.MemberUnidentified
-	case m.Ownership == bond.Released && m.Place != bond.InPod:
+	case m.Ownership == bond.Released && m.Location != bond.InPod:
 		return bond.MemberReleased
-	case m.Place == bond.InHost:
+	case m.Location == bond.InHost:
 		return bond.MemberInHost
-	case m.Place != bond.InPod:
+	case m.Location != bond.InPod:
 		return bond.MemberLost
 	case !enslaved(obs, i):
 		return bond.MemberNotEnslaved

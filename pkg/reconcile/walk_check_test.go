@@ -140,7 +140,7 @@ func (w *walker) checkBond(ctx context.Context, b *walkBond) error {
 		switch {
 		case m.Spec.Options.MACFollowsActive():
 			want(member.Name+" MAC", l.MAC, member.MAC)
-		case m.Spec.Options.TradesMACs():
+		case m.Spec.Options.SwapsMACs():
 			want("members with MAC "+string(member.MAC), membersWith(out.Observed, member.MAC), 1)
 		default:
 			want(member.Name+" MAC", l.MAC, o.MAC)

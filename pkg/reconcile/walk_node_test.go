@@ -214,8 +214,8 @@ func (w *walker) checkReleased(b *walkBond) error {
 		if other, is := w.fake.Link(path, "odd0"); is && l.Master == other.Index {
 			continue // the pod has put it into a bond of its own
 		}
-		if found && path == b.Path() && (l.Master != 0 || l.MAC != m.Before.MAC || l.MTU != m.Before.MTU) {
-			return fmt.Errorf("%s: DEL gave %s back as %+v, want %+v", b.Record.Key, m.Name, l, m.Before)
+		if found && path == b.Path() && (l.Master != 0 || l.MAC != m.Original.MAC || l.MTU != m.Original.MTU) {
+			return fmt.Errorf("%s: DEL gave %s back as %+v, want %+v", b.Record.Key, m.Name, l, m.Original)
 		}
 	}
 	return nil

@@ -139,7 +139,7 @@ func brokenNode(t *testing.T, p bond.Pod) (*linktest.Fake, *bond.Record) {
 		vf, _ := node.VF(pci)
 		l, _ := node.Link(path, name)
 		rec.Members = append(rec.Members, bond.Member{
-			Name: name, PCI: pci, MAC: l.MAC, VF: &vf, Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: true},
+			Name: name, PCI: pci, MAC: l.MAC, VF: &vf, Original: bond.Original{Name: name, MAC: l.MAC, MTU: l.MTU, Up: true},
 		})
 	}
 	rec.Spec.MAC = rec.Members[0].MAC

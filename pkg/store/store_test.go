@@ -48,10 +48,10 @@ func sample(k bond.Key) *bond.Record {
 		Members: []bond.Member{
 			{
 				Name: "net1", PCI: "0000:01:10.0", MAC: "02:00:00:00:00:01",
-				VF:     &bond.VF{PF: "0000:01:00.0", Number: 3, Settings: bond.VFSettings{VLAN: &vlan, SpoofChk: &yes}},
-				Before: bond.Before{Name: "net1", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true},
+				VF:       &bond.VF{PF: "0000:01:00.0", Number: 3, Settings: bond.VFSettings{VLAN: &vlan, SpoofChk: &yes}},
+				Original: bond.Original{Name: "net1", MAC: "02:00:00:00:00:01", MTU: 1500, Up: true},
 			},
-			{Name: "net2", Index: 5, PermMAC: "02:00:00:00:00:02", Before: bond.Before{Name: "v0", InHost: true}},
+			{Name: "net2", Index: 5, PermMAC: "02:00:00:00:00:02", Original: bond.Original{Name: "v0", FromHost: true}},
 		},
 		Addresses: []bond.Address{{Prefix: netip.MustParsePrefix("10.0.0.2/24"), Gateway: netip.MustParseAddr("10.0.0.1")}},
 		Routes:    []bond.Route{{Dst: netip.MustParsePrefix("2001:db8::/32"), Table: &table}},

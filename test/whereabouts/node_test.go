@@ -112,16 +112,16 @@ func (n *node) release(k bond.Key) error {
 	return n.engine().ReleaseRecord(n.t.Context(), rec)
 }
 
-func (n *node) findMembers(_ context.Context, s bond.Search) (bond.Found, error) {
-	var found bond.Found
+func (n *node) findMembers(_ context.Context, s bond.MemberQuery) (bond.MemberResult, error) {
+	var found bond.MemberResult
 	for _, name := range s.Names {
 		l, there := n.Link(podPath, name)
 		vf, is := n.VF(l.PCI)
 		if !there || !is {
 			return found, errors.New("no VF " + name)
 		}
-		found.Links = append(found.Links, bond.FoundLink{Member: bond.Member{
-			Name: name, PCI: l.PCI, MAC: l.MAC, VF: &vf, Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: l.Up},
+		found.Links = append(found.Links, bond.MemberLink{Member: bond.Member{
+			Name: name, PCI: l.PCI, MAC: l.MAC, VF: &vf, Original: bond.Original{Name: name, MAC: l.MAC, MTU: l.MTU, Up: l.Up},
 		}})
 	}
 	return found, nil

@@ -147,7 +147,7 @@ func earlierBoot(s bond.Sandbox) bool { return s.Boot != "" && s.Boot != boot }
 // resolve finds the link that a Ref names and refuses another that stands in its place.
 func (f *Fake) resolve(pod *space, ref plan.LinkRef) (*netdev, error) {
 	var s *space
-	switch ref.Place {
+	switch ref.Location {
 	case bond.InPod:
 		s = pod
 	case bond.InHost:
@@ -237,7 +237,7 @@ func (f *Fake) restoreVF(a plan.RestoreVF) error {
 }
 
 func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
-	if a.Link.Place != bond.InHost {
+	if a.Link.Location != bond.InHost {
 		return fmt.Errorf("%s is not in the host: %w", a.Link, bond.ErrStale)
 	}
 	return f.onLink(pod, a.Link, func(d *netdev) error {
@@ -282,7 +282,7 @@ func indexFor(l plan.LinkRef, index int) int {
 }
 
 func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
-	if a.Link.Place != bond.InPod {
+	if a.Link.Location != bond.InPod {
 		return fmt.Errorf("%s is not in the pod: %w", a.Link, bond.ErrStale)
 	}
 	host := f.spaces[Host]

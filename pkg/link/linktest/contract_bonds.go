@@ -47,7 +47,7 @@ func activeBackup(extra ...string) bond.Options {
 func bondCreated(s *stage) {
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1), MTU: 1400})
 	o := s.see()
-	if o.Bond == nil || o.Squatter != nil {
+	if o.Bond == nil || o.NameHolder != nil {
 		s.Fatalf("observed %s", oneLine(o))
 	}
 	b := o.Bond
@@ -84,17 +84,17 @@ func bondRenamed(s *stage) {
 	s.create(activeBackup())
 	s.must(s.w.Rename(s.path, "bond0", "hidden"), "rename by hand")
 	o := s.see()
-	if o.Bond == nil || o.Bond.Name != "hidden" || o.Squatter != nil {
+	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder != nil {
 		s.Fatalf("renamed bond: %s", oneLine(o))
 	}
 	decoy, err := s.w.AddDecoy(s.path, "bond0")
 	s.must(err, "make a squatter")
 	o = s.see()
-	if o.Bond == nil || o.Bond.Name != "hidden" || o.Squatter == nil || o.Squatter.Index != decoy.Index {
+	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder == nil || o.NameHolder.Index != decoy.Index {
 		s.Errorf("renamed bond with a squatter: %s", oneLine(o))
 	}
 	s.r.BondIndex = decoy.Index // an index that now is another link's is no proof
-	if o = s.see(); o.Bond != nil || o.Squatter == nil {
+	if o = s.see(); o.Bond != nil || o.NameHolder == nil {
 		s.Errorf("a dummy taken for the bond: %s", oneLine(o))
 	}
 }
@@ -102,11 +102,11 @@ func bondRenamed(s *stage) {
 func bondRemade(s *stage) {
 	s.create(activeBackup())
 	s.r.BondIndex += 500
-	if o := s.see(); o.Bond == nil || o.Squatter != nil {
+	if o := s.see(); o.Bond == nil || o.NameHolder != nil {
 		s.Errorf("observed %s", oneLine(o))
 	}
 	s.r.BondIndex = 0
-	if o := s.see(); o.Bond == nil || o.Squatter != nil {
+	if o := s.see(); o.Bond == nil || o.NameHolder != nil {
 		s.Errorf("observed %s", oneLine(o))
 	}
 }
@@ -157,7 +157,7 @@ func enslaveForcesMTU(s *stage) {
 	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
 	o := s.see()
 	l := o.Members[0].Link
-	if l.MTU != 1400 || !l.Up || l.Master != o.Bond.Index || !o.Bond.HasMembers || len(o.Strangers) != 0 {
+	if l.MTU != 1400 || !l.Up || l.Master != o.Bond.Index || !o.Bond.HasMembers || len(o.UnknownMembers) != 0 {
 		s.Errorf("enslaved: %s, bond %s", oneLine(l), oneLine(o.Bond))
 	}
 	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()}) // it is a member already
@@ -195,7 +195,7 @@ func stranger(s *stage) {
 	s.must(err, "make a link")
 	s.must(s.w.Enslave(s.path, "other", "bond0"), "enslave by hand")
 	o := s.see()
-	if !o.Bond.HasMembers || len(o.Strangers) != 1 || o.Strangers[0].Index != d.Index {
+	if !o.Bond.HasMembers || len(o.UnknownMembers) != 1 || o.UnknownMembers[0].Index != d.Index {
 		s.Errorf("a stranger: %s", oneLine(o))
 	}
 }
@@ -218,7 +218,7 @@ func moveReleases(s *stage) {
 	s.bonded(activeBackup())
 	s.must(s.w.MoveToHost(s.path, "net1"), "move by hand")
 	o := s.activeIs(1)
-	if o.Members[0].Place == bond.InPod {
+	if o.Members[0].Location == bond.InPod {
 		s.Errorf("moved: %s", oneLine(o.Members[0]))
 	}
 	l, found := s.w.Link(Host, "net1")
@@ -352,5 +352,5 @@ func downUnmonitored(s *stage) {
 	s.activeStays(0)
 	s.apply(plan.SetUp{Link: s.bond()})
 	o = s.activeIs(1)
-	s.equal("strangers", len(slices.Clone(o.Strangers)), 0)
+	s.equal("strangers", len(slices.Clone(o.UnknownMembers)), 0)
 }

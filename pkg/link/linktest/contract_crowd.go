@@ -112,6 +112,6 @@ func deletedNetwork(s *stage) {
 		s.Errorf("bond %s", oneLine(b))
 	}
 	for i, m := range o.Members {
-		s.equal("place of "+s.r.Members[i].Name, m.Place, bond.InPod)
+		s.equal("place of "+s.r.Members[i].Name, m.Location, bond.InPod)
 	}
 }

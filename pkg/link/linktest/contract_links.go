@@ -26,12 +26,12 @@ var linkCases = []contractCase{
 
 func linksObserved(s *stage) {
 	o := s.see()
-	if !o.SandboxAlive || o.Bond != nil || o.Squatter != nil || len(o.Strangers) != 0 {
+	if !o.SandboxAlive || o.Bond != nil || o.NameHolder != nil || len(o.UnknownMembers) != 0 {
 		s.Errorf("a pod without bond: %s", oneLine(o))
 	}
 	for i, m := range o.Members {
 		want := &s.r.Members[i]
-		if m.Place != bond.InPod || m.NameTaken != nil || m.ForeignClaim != "" {
+		if m.Location != bond.InPod || m.NameHolder != nil || m.ForeignClaim != "" {
 			s.Errorf("%s: %s", want, oneLine(m))
 		}
 		l := m.Link
@@ -101,7 +101,7 @@ func memberRenamed(s *stage) {
 	index := s.link(0).Index
 	s.must(s.w.Rename(s.path, "net1", "hidden"), "rename by hand")
 	m := s.see().Members[0]
-	if m.Place != bond.InPod || m.Link.Index != index || m.Link.Name != "hidden" || m.NameTaken != nil {
+	if m.Location != bond.InPod || m.Link.Index != index || m.Link.Name != "hidden" || m.NameHolder != nil {
 		s.Errorf("renamed member: %s", oneLine(m))
 	}
 }
@@ -112,18 +112,18 @@ func memberDecoy(s *stage) {
 	decoy, err := s.w.AddDecoy(s.path, "net1")
 	s.must(err, "make a decoy")
 	m := s.see().Members[0]
-	if m.Place != bond.InPod || m.Link.Index != index || m.NameTaken == nil || m.NameTaken.Index != decoy.Index {
+	if m.Location != bond.InPod || m.Link.Index != index || m.NameHolder == nil || m.NameHolder.Index != decoy.Index {
 		s.Errorf("member with a decoy: %s", oneLine(m))
 	}
-	spare, err := s.w.AddDecoy(s.path, s.r.Members[0].SpareName())
+	spare, err := s.w.AddDecoy(s.path, s.r.Members[0].TempName())
 	s.must(err, "make a decoy with the spare name")
-	if taken := s.see().Members[0].SpareTaken; m.SpareTaken != nil || taken == nil || taken.Index != spare.Index {
-		s.Errorf("spare name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(spare), oneLine(m.SpareTaken))
+	if taken := s.see().Members[0].TempNameHolder; m.TempNameHolder != nil || taken == nil || taken.Index != spare.Index {
+		s.Errorf("spare name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(spare), oneLine(m.TempNameHolder))
 	}
 	// Gone altogether, the decoy must not stand in for it.
 	s.must(s.w.MoveToNetns(s.path, "hidden", s.w.AddPod(s.path+"x").Path, "hidden"), "move by hand")
 	m = s.see().Members[0]
-	if m.Place != bond.Lost || m.NameTaken == nil || m.NameTaken.Index != decoy.Index {
+	if m.Location != bond.Lost || m.NameHolder == nil || m.NameHolder.Index != decoy.Index {
 		s.Errorf("lost member with a decoy: %s", oneLine(m))
 	}
 }
@@ -158,7 +158,7 @@ func refStale(s *stage) {
 	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
 	// A device that stands where a virtual link was planned for.
 	if other.PCI != "" {
-		s.refused(plan.SetUp{Link: plan.LinkRef{Place: bond.InPod, Index: other.Index}}, bond.ErrStale)
+		s.refused(plan.SetUp{Link: plan.LinkRef{Location: bond.InPod, Index: other.Index}}, bond.ErrStale)
 	}
 }
 
@@ -166,9 +166,9 @@ func refStale(s *stage) {
 func refMisplaced(s *stage) {
 	l := s.link(0)
 	s.refused(plan.MoveToPod{Link: l, Name: "net9"}, bond.ErrStale)
-	l.Place = bond.InHost
+	l.Location = bond.InHost
 	s.refused(plan.MoveToHost{Link: l, Name: "net9"}, bond.ErrStale)
-	l.Place = bond.Lost
+	l.Location = bond.Lost
 	s.refused(plan.SetUp{Link: l}, bond.ErrStale)
 }
 

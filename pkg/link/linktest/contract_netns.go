@@ -33,7 +33,7 @@ func moveAndBack(s *stage) {
 		want = bond.Lost // a virtual link is looked for in the host only if it came from there
 	}
 	m := s.see().Members[0]
-	s.equal("place", m.Place, want)
+	s.equal("place", m.Location, want)
 	if want == bond.InHost && (m.Link.Name != "bkmoved" || m.Link.Up) {
 		s.Errorf("in the host: %s", oneLine(m.Link))
 	}
@@ -45,7 +45,7 @@ func moveAndBack(s *stage) {
 	if _, found := s.w.Link(Host, "bkmoved"); found {
 		s.Error("the host still has it")
 	}
-	s.equal("place", s.see().Members[0].Place, bond.InPod)
+	s.equal("place", s.see().Members[0].Location, bond.InPod)
 }
 
 func moveToTakenName(s *stage) {
@@ -56,7 +56,7 @@ func moveToTakenName(s *stage) {
 	}
 	if s.r.Members[1].PCI != "" {
 		m := s.see().Members[1]
-		if m.Place != bond.InHost || m.Link.Name == "bkmoved" || m.Link.Name == "" {
+		if m.Location != bond.InHost || m.Link.Name == "bkmoved" || m.Link.Name == "" {
 			s.Errorf("the second one: %s", oneLine(m))
 		}
 	}
@@ -71,11 +71,11 @@ func moveToPodTaken(s *stage) {
 func (s *stage) dead() {
 	s.Helper()
 	o := s.see()
-	if o.SandboxAlive || o.Bond != nil || o.Squatter != nil || len(o.Strangers) != 0 {
+	if o.SandboxAlive || o.Bond != nil || o.NameHolder != nil || len(o.UnknownMembers) != 0 {
 		s.Errorf("a dead sandbox: %s", oneLine(o))
 	}
 	for _, m := range o.Members {
-		if m.Place == bond.InPod || m.NameTaken != nil {
+		if m.Location == bond.InPod || m.NameHolder != nil {
 			s.Errorf("a member of a dead sandbox: %s", oneLine(m))
 		}
 	}
@@ -105,7 +105,7 @@ func (s *stage) vfsReturn() bond.Observed {
 		return s.see()
 	}
 	return s.until("both VFs are in the host", func(o bond.Observed) bool {
-		return o.Members[0].Place == bond.InHost && o.Members[1].Place == bond.InHost
+		return o.Members[0].Location == bond.InHost && o.Members[1].Location == bond.InHost
 	})
 }
 
@@ -125,7 +125,7 @@ func sandboxOfEarlierBoot(s *stage) {
 	s.r.Sandbox.Boot = "00000000-0000-0000-0000-000000000000"
 	s.dead()
 	for i, m := range s.see().Members {
-		if m.Place != bond.Lost || m.ForeignClaim != "" || m.PF != nil {
+		if m.Location != bond.Lost || m.ForeignClaim != "" || m.PF != nil {
 			s.Errorf("member %d: %s", i, oneLine(m))
 		}
 	}

@@ -23,9 +23,9 @@ var optionCases = []contractCase{
 }
 
 // beside are the options that must stand for an option to be tried: its mode, and what it depends on.
-func beside(d *bond.Def) bond.Options {
+func beside(d *bond.OptionDef) bond.Options {
 	o := bond.Options{bond.OptMode: "active-backup"}
-	if len(d.Modes) > 0 && !d.In(bond.ModeActiveBackup) {
+	if len(d.Modes) > 0 && !d.ValidIn(bond.ModeActiveBackup) {
 		o[bond.OptMode] = d.Modes[0].String()
 	}
 	switch d.Name {
@@ -38,7 +38,7 @@ func beside(d *bond.Def) bond.Options {
 }
 
 // samples are values to try: all names of an enumeration, the bounds of a number.
-func samples(d *bond.Def) []string {
+func samples(d *bond.OptionDef) []string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
 		return slices.DeleteFunc(slices.Clone(d.Values), func(v string) bool { return v == "" })
@@ -83,7 +83,7 @@ func (s *stage) told(name bond.Option, want string) {
 
 // optionValues creates a bond with the first value and then sets the others.
 func optionValues(s *stage) {
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		values := samples(&d)
 		if len(values) == 0 {
 			continue
@@ -99,7 +99,7 @@ func optionValues(s *stage) {
 }
 
 // different is a value that is neither the kernel's default nor in the way of the test.
-func different(d *bond.Def) string {
+func different(d *bond.OptionDef) string {
 	v := samples(d)
 	if d.Name == bond.OptMode {
 		return "balance-xor"
@@ -111,7 +111,7 @@ func different(d *bond.Def) string {
 // each state of the bond.
 func optionWhen(s *stage) {
 	for _, mode := range []string{"", "balance-rr", "active-backup", "802.3ad", "balance-tlb"} {
-		for _, state := range []bond.When{bond.Live, bond.BondDown, bond.NoMembers} {
+		for _, state := range []bond.Changeable{bond.Live, bond.BondDown, bond.NoMembers} {
 			o := bond.Options{bond.OptMiimon: "50"}
 			if mode != "" { // the mode itself is tried on a bond that has the kernel's
 				o[bond.OptMode] = mode
@@ -130,15 +130,15 @@ func optionWhen(s *stage) {
 }
 
 // setEach sets the options of a mode, which must be refused where the state is what they need not to be.
-func (s *stage) setEach(mode string, state bond.When) {
+func (s *stage) setEach(mode string, state bond.Changeable) {
 	s.Helper()
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		if d.Kind == bond.KindLink || beside(&d)[bond.OptMode] != mode {
 			continue
 		}
 		value := different(&d)
 		a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: value}}
-		if d.When&state != 0 {
+		if d.Changeable&state != 0 {
 			s.refused(a, nil)
 			continue
 		}
@@ -151,13 +151,13 @@ func (s *stage) setEach(mode string, state bond.When) {
 func optionModes(s *stage) {
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String(), bond.OptMiimon: "50"}, func() {
-			for _, d := range bond.Defs() {
+			for _, d := range bond.OptionDefs() {
 				if d.Kind == bond.KindLink || d.Name == bond.OptMode {
 					continue
 				}
 				a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: different(&d)}}
 				err := s.w.Apply(s.Context(), s.r, a)
-				if want := d.In(mode) || takenInAnyMode(d.Name); (err == nil) != want {
+				if want := d.ValidIn(mode) || takenInAnyMode(d.Name); (err == nil) != want {
 					s.Errorf("%s in mode %s: the table says %t, the kernel %v", d.Name, mode, want, err)
 				}
 			}
@@ -170,7 +170,7 @@ func optionsTold(s *stage) {
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String()}, func() {
 			have := s.see().Bond.Options
-			for _, d := range bond.Defs() {
+			for _, d := range bond.OptionDefs() {
 				want := d.Kind != bond.KindLink && (!inMode[d.Name] || mode == bond.Mode8023AD)
 				if value, told := have[d.Name]; told != want {
 					s.Errorf("%s in mode %s: told %t (%q), want %t", d.Name, mode, told, value, want)

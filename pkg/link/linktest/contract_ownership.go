@@ -104,7 +104,7 @@ func vfUnreadable(s *stage) {
 		s.w.BreakClaim(s.r.Members[0].PCI)
 		s.ownership(bond.Unreadable)
 		o := s.see()
-		s.equal("place of the other VF", o.Members[1].Place, bond.InPod)
+		s.equal("place of the other VF", o.Members[1].Location, bond.InPod)
 		if why := o.Members[0].OwnershipReason; !strings.Contains(why, string(s.r.Members[0].PCI)) {
 			s.Errorf("the reason does not name the file: %s", why)
 		}

@@ -106,7 +106,7 @@ func memberSettingsLost(s *stage) {
 	learned := s.see().Members[0].Settings
 	s.must(s.w.UnbindVF(m.PCI), "unbind %s", m)
 	s.must(s.w.BindVF(m.PCI), "bind %s", m)
-	s.until("the VF is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.until("the VF is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	s.apply(plan.MoveToPod{MemberIndex: 0, Link: s.link(0), Name: m.Name})
 	d := learned.Diff(s.see().Members[0].Settings)
 	if len(d.Sysctls) != len(change.Sysctls) {

@@ -123,10 +123,10 @@ func still(o bond.Observed) bond.Observed {
 func (s *stage) link(i int) plan.LinkRef {
 	s.Helper()
 	m := s.see().Members[i]
-	if m.Place == bond.Lost {
+	if m.Location == bond.Lost {
 		s.Fatalf("member %s is lost", &s.r.Members[i])
 	}
-	return plan.LinkRefOf(m.Place, &m.Link)
+	return plan.LinkRefOf(m.Location, &m.Link)
 }
 
 // bond is the Ref of the bond.
@@ -190,7 +190,7 @@ func (s *stage) carrying() bond.Observed {
 func (s *stage) activeIs(i int) bond.Observed {
 	s.Helper()
 	return s.until("member "+s.r.Members[i].Name+" is active", func(o bond.Observed) bool {
-		return o.Bond != nil && o.Members[i].Place == bond.InPod && o.Bond.Active == o.Members[i].Link.Index
+		return o.Bond != nil && o.Members[i].Location == bond.InPod && o.Bond.Active == o.Members[i].Link.Index
 	})
 }
 

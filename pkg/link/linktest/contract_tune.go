@@ -51,7 +51,7 @@ func tunePrio(s *stage) {
 		s.try(bond.Options{bond.OptMode: mode.String(), bond.OptMiimon: "50"}, func() {
 			s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
 			a := s.tune(0, nil, new(int32(-1<<31)))
-			if !mode.HasActive() {
+			if !mode.UsesPrimary() {
 				s.refused(a, nil)
 				return
 			}

@@ -30,14 +30,14 @@ func vfUnbound(s *stage) {
 	was := s.link(0)
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
 	o := s.see()
-	if o.Members[0].Place != bond.Lost || o.Members[1].Place != bond.InPod {
+	if o.Members[0].Location != bond.Lost || o.Members[1].Location != bond.InPod {
 		s.Errorf("unbound: %s", oneLine(o.Members))
 	}
 	s.refused(plan.SetUp{Link: was}, bond.ErrGone)
 	s.must(s.w.BindVF(m.PCI), "bind")
-	o = s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	o = s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	om := o.Members[0]
-	if om.Link.PCI != m.PCI || om.Link.Up || om.Link.Master != 0 || om.Link.Name == m.Name || om.NameTaken != nil {
+	if om.Link.PCI != m.PCI || om.Link.Up || om.Link.Master != 0 || om.Link.Name == m.Name || om.NameHolder != nil {
 		s.Errorf("in the host: %s", oneLine(om))
 	}
 	if om.PF == nil || om.PF.Name == "" || om.PF.Index == 0 || !om.PF.Up {
@@ -56,7 +56,7 @@ func vfUnbound(s *stage) {
 	om = s.see().Members[0]
 	s.equal("the ifindex, which is free in the pod", om.Link.Index, there.Index)
 	s.equal("its alias", om.Link.Alias, "enp1s0v0")
-	if om.Place != bond.InPod || om.Link.Name != m.Name || om.Link.MAC != m.MAC || om.Link.MTU != 1400 || om.Link.Up {
+	if om.Location != bond.InPod || om.Link.Name != m.Name || om.Link.MAC != m.MAC || om.Link.MTU != 1400 || om.Link.Up {
 		s.Errorf("back in the pod: %s", oneLine(om))
 	}
 	s.apply(plan.SetUp{Link: s.link(0)})
@@ -69,25 +69,25 @@ func vfAwayFromBond(s *stage) {
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
 	s.activeIs(1)
 	s.must(s.w.BindVF(m.PCI), "bind")
-	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: m.Name, MAC: m.MAC})
 	s.join(0)
 	o := s.see()
 	s.activeStays(1)
-	s.equal("strangers", len(o.Strangers), 0)
+	s.equal("strangers", len(o.UnknownMembers), 0)
 }
 
 func vfElsewhere(s *stage) {
 	other := s.w.AddPod(s.path + "x")
 	s.must(s.w.MoveToNetns(s.path, "net1", other.Path, "net1"), "move by hand")
-	s.equal("place", s.see().Members[0].Place, bond.Lost)
+	s.equal("place", s.see().Members[0].Location, bond.Lost)
 }
 
 func vfRenamedInHost(s *stage) {
 	s.must(s.w.MoveToHost(s.path, "net1"), "move by hand")
 	s.must(s.w.Rename(Host, "net1", "bkhidden"), "rename by hand")
 	m := s.see().Members[0]
-	if m.Place != bond.InHost || m.Link.Name != "bkhidden" || m.Link.PCI != s.r.Members[0].PCI {
+	if m.Location != bond.InHost || m.Link.Name != "bkhidden" || m.Link.PCI != s.r.Members[0].PCI {
 		s.Errorf("in the host: %s", oneLine(m))
 	}
 }
@@ -120,7 +120,7 @@ func vfRestored(s *stage) {
 		if have.VLAN != nil && have.VLAN.Proto == 0x8100 {
 			have.VLAN.Proto = want.VLAN.Proto // a driver may tell the protocol that is the default
 		}
-		if d := want.Differs(have); !d.Empty() {
+		if d := want.Diff(have); !d.Empty() {
 			s.Errorf("after %s: want %s, have %s", step, want, have)
 		}
 	}
@@ -142,7 +142,7 @@ func vfAdminMAC(s *stage) {
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(7))})) // while it is in the pod
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
 	s.must(s.w.BindVF(m.PCI), "bind")
-	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	s.equal("MAC", o.Members[0].Link.MAC, otherMAC(7))
 	s.equal("permanent MAC", o.Members[0].Link.PermMAC, otherMAC(7))
 }
@@ -203,10 +203,10 @@ func vfsRemade(s *stage) {
 	m := s.r.Members[0]
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(1)), VLAN: &bond.VLAN{ID: 7}, Trust: new(true), SpoofChk: new(false)}))
 	s.must(s.w.SetNumVFs(string(m.VF.PF), 0), "no VFs")
-	s.equal("place", s.see().Members[0].Place, bond.Lost)
+	s.equal("place", s.see().Members[0].Location, bond.Lost)
 	s.refused(s.restore(0, bond.VFSettings{Trust: new(true)}), bond.ErrGone)
 	s.must(s.w.SetNumVFs(string(m.VF.PF), s.env.NumVFs), "VFs again")
-	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	v := o.Members[0].PF.VF
 	if v.VLAN.ID != 0 || *v.Trust || !*v.SpoofChk || *v.MAC == otherMAC(1) || o.Members[0].Link.MAC == otherMAC(1) {
 		s.Errorf("after the VFs were made again: %s, MAC %s", v, o.Members[0].Link.MAC)
@@ -218,13 +218,13 @@ func pfUnbound(s *stage) {
 	pf := string(m.VF.PF)
 	s.must(s.w.UnbindPF(pf), "unbind the PF")
 	om := s.see().Members[0]
-	if om.Place != bond.Lost || om.PF != nil {
+	if om.Location != bond.Lost || om.PF != nil {
 		s.Errorf("without its PF: %s", oneLine(om))
 	}
 	s.must(s.w.BindPF(pf), "bind the PF")
-	s.equal("place", s.see().Members[0].Place, bond.Lost)
+	s.equal("place", s.see().Members[0].Location, bond.Lost)
 	s.must(s.w.SetNumVFs(pf, s.env.NumVFs), "VFs again")
-	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 }
 
 func pfSilent(s *stage) {
@@ -249,12 +249,12 @@ func vfWithoutCarrier(s *stage) {
 	s.must(s.w.LoseCarrier(m.PCI), "reset the VF")
 	o := s.until("no carrier, but the PF's", func(o bond.Observed) bool {
 		om := o.Members[0]
-		return om.Place == bond.InPod && !om.Link.Carrier && om.PF != nil && om.PF.Carrier
+		return om.Location == bond.InPod && !om.Link.Carrier && om.PF != nil && om.PF.Carrier
 	})
 	s.equal("up", o.Members[0].Link.Up, true)
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
 	s.must(s.w.BindVF(m.PCI), "bind")
-	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Place == bond.InHost })
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })

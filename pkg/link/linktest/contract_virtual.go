@@ -19,15 +19,15 @@ func twin(s *stage) {
 	s.must(s.w.DeleteBond(s.path, "net1"), "delete by hand")
 	s.must(s.w.AddTwin(s.path, "net1", l.Index), "make a twin")
 	m := s.see().Members[0]
-	if m.Place != bond.Lost || m.NameTaken == nil || m.NameTaken.Index != l.Index {
+	if m.Location != bond.Lost || m.NameHolder == nil || m.NameHolder.Index != l.Index {
 		s.Errorf("member with a twin: %s", oneLine(m))
 	}
 	for _, a := range onLink(l) {
 		s.refused(a, bond.ErrStale)
 	}
 	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
-	s.r.Members[0].Before = bond.Before{Name: "net1", InHost: true} // a link from the host has no other rule
-	s.equal("place", s.see().Members[0].Place, bond.Lost)
+	s.r.Members[0].Original = bond.Original{Name: "net1", FromHost: true} // a link from the host has no other rule
+	s.equal("place", s.see().Members[0].Location, bond.Lost)
 }
 
 // podIndex is an ifindex that no netns counts up to.
@@ -40,37 +40,37 @@ func (s *stage) fromHost() {
 	s.must(s.w.MoveToHost(s.path, "bkhost"), "move by hand")
 	l, _ := s.w.Link(Host, "bkhost")
 	m := &s.r.Members[0]
-	m.HostIndex, m.Index, m.Before = l.Index, podIndex, bond.Before{Name: "bkhost", InHost: true}
-	s.equal("place", s.see().Members[0].Place, bond.InHost)
+	m.HostIndex, m.Index, m.Original = l.Index, podIndex, bond.Original{Name: "bkhost", FromHost: true}
+	s.equal("place", s.see().Members[0].Location, bond.InHost)
 }
 
 func hostLink(s *stage) {
 	s.fromHost()
 	hostIndex := s.r.Members[0].HostIndex
 	s.must(s.w.Rename(Host, "bkhost", "bkother"), "rename by hand")
-	s.equal("place of one that was renamed", s.see().Members[0].Place, bond.InHost)
+	s.equal("place of one that was renamed", s.see().Members[0].Location, bond.InHost)
 	s.must(s.w.Rename(Host, "bkother", "bkhost"), "rename by hand")
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex})
 	m := s.see().Members[0]
-	if m.Place != bond.InPod || m.Link.Index != podIndex || m.Link.Name != "net1" || m.Link.Serial != s.r.Members[0].Serial {
+	if m.Location != bond.InPod || m.Link.Index != podIndex || m.Link.Name != "net1" || m.Link.Serial != s.r.Members[0].Serial {
 		s.Errorf("in the pod: %s", oneLine(m))
 	}
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkhost", Index: hostIndex})
 	if l, _ := s.w.Link(Host, "bkhost"); l.Index != hostIndex {
 		s.Errorf("back in the host: %s; it had ifindex %d", oneLine(l), hostIndex)
 	}
-	s.equal("place", s.see().Members[0].Place, bond.InHost)
+	s.equal("place", s.see().Members[0].Location, bond.InHost)
 	// Another link of the same kind, name and ifindex is nobody's business.
 	s.must(s.w.DeleteBond(Host, "bkhost"), "delete by hand")
 	s.must(s.w.AddTwin(Host, "bkhost", hostIndex), "make a twin")
-	s.equal("place of the twin", s.see().Members[0].Place, bond.Lost)
+	s.equal("place of the twin", s.see().Members[0].Location, bond.Lost)
 }
 
 func indexTaken(s *stage) {
 	s.fromHost()
 	s.must(s.w.AddTwin(s.path, "bktaken", podIndex), "take the ifindex")
 	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex}, bond.ErrBusy)
-	s.equal("place", s.see().Members[0].Place, bond.InHost)
+	s.equal("place", s.see().Members[0].Location, bond.InHost)
 }
 
 func hostIndexTaken(s *stage) {
@@ -80,7 +80,7 @@ func hostIndexTaken(s *stage) {
 	s.must(s.w.AddTwin(Host, "bktaken", hostIndex), "take the ifindex")
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkhost", Index: hostIndex})
 	m := s.see().Members[0]
-	if m.Place != bond.InHost || m.Link.Name != "bkhost" || m.Link.Index == hostIndex {
+	if m.Location != bond.InHost || m.Link.Name != "bkhost" || m.Link.Index == hostIndex {
 		s.Errorf("in the host: %s", oneLine(m))
 	}
 }
@@ -103,11 +103,11 @@ func notProven(s *stage) {
 func olderRecord(s *stage) {
 	m := &s.r.Members[0]
 	m.Serial, m.Kind = 0, ""
-	s.equal("place of a link of the pod", s.see().Members[0].Place, bond.InPod)
-	m.Before = bond.Before{Name: "bkhost", InHost: true}
-	s.equal("place of a link from the host", s.see().Members[0].Place, bond.Lost)
+	s.equal("place of a link of the pod", s.see().Members[0].Location, bond.InPod)
+	m.Original = bond.Original{Name: "bkhost", FromHost: true}
+	s.equal("place of a link from the host", s.see().Members[0].Location, bond.Lost)
 	s.create(activeBackup())
-	s.equal("place beside a bond", s.see().Members[0].Place, bond.Lost)
+	s.equal("place beside a bond", s.see().Members[0].Location, bond.Lost)
 	s.must(s.w.Enslave(s.path, "net1", "bond0"), "enslave by hand")
-	s.equal("place in the bond", s.see().Members[0].Place, bond.InPod)
+	s.equal("place in the bond", s.see().Members[0].Location, bond.InPod)
 }

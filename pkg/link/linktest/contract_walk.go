@@ -155,7 +155,7 @@ func (w *walker) look() string {
 	}
 	for _, m := range w.now.Members {
 		l := m.Link
-		fmt.Fprintf(&b, "  %s %s up %t carrier %t (%t) mac %s mtu %d enslaved %t\n", l.Name, m.Place, l.Up, l.Carrier, m.MIIUp, mac(l.MAC), l.MTU, l.Master != 0)
+		fmt.Fprintf(&b, "  %s %s up %t carrier %t (%t) mac %s mtu %d enslaved %t\n", l.Name, m.Location, l.Up, l.Carrier, m.MIIUp, mac(l.MAC), l.MTU, l.Master != 0)
 	}
 	return b.String()
 }

@@ -30,7 +30,7 @@ func linkRef(t *testing.T, f *Fake, r *bond.Record, i int) plan.LinkRef {
 	t.Helper()
 	o, err := f.Observe(t.Context(), r)
 	must(t, err)
-	return plan.LinkRefOf(o.Members[i].Place, &o.Members[i].Link)
+	return plan.LinkRefOf(o.Members[i].Location, &o.Members[i].Link)
 }
 
 func TestInjectedFailuresChangeNothing(t *testing.T) {

@@ -19,7 +19,7 @@ func (f *Fake) Lack(options ...bond.Option) {
 func (b *bonding) asAsked(asked bond.Options) error {
 	told, asked := b.tell(), asked.Effective()
 	for _, name := range asked.Names() {
-		d := bond.Lookup(name)
+		d := bond.LookupOption(name)
 		value, known := told[name]
 		switch {
 		case d.Kind == bond.KindLink || known && value == asked[name]:

@@ -36,7 +36,7 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 		o.Members = append(o.Members, f.observeMember(pod, r, &r.Members[i]))
 	}
 	if b != nil {
-		o.Strangers = strangers(b, o.Members)
+		o.UnknownMembers = strangers(b, o.Members)
 	}
 	return o, nil
 }
@@ -55,7 +55,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 		}
 	}
 	if named != nil && named != b {
-		o.Squatter = new(named.describe())
+		o.NameHolder = new(named.describe())
 	}
 	if b == nil {
 		return nil
@@ -76,7 +76,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 }
 
 func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.ObservedMember {
-	om := bond.ObservedMember{Place: bond.Lost}
+	om := bond.ObservedMember{Location: bond.Lost}
 	if earlierBoot(r.Sandbox) {
 		return om
 	}
@@ -90,16 +90,16 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		if d.master != nil {
 			om.QueueID, om.Prio = new(d.queueID), new(d.prio)
 		}
-		om.Place = bond.InHost
+		om.Location = bond.InHost
 		if d.space == pod {
-			om.Place, om.Settings = bond.InPod, d.settings.Clone()
+			om.Location, om.Settings = bond.InPod, d.settings.Clone()
 		}
 	}
 	if pod != nil {
 		if named := pod.byName(m.Name); named != nil && named != d {
-			om.NameTaken = new(named.describe())
-			if spare := pod.byName(m.SpareName()); spare != nil && spare != d {
-				om.SpareTaken = new(spare.describe())
+			om.NameHolder = new(named.describe())
+			if spare := pod.byName(m.TempName()); spare != nil && spare != d {
+				om.TempNameHolder = new(spare.describe())
 			}
 		}
 	}
@@ -108,9 +108,9 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	}
 	f.observeOwnership(r, m, &om)
 	switch {
-	case om.Place == bond.InHost:
+	case om.Location == bond.InHost:
 		om.PF = f.observePF(m.PCI)
-	case om.Place == bond.InPod && om.Link.Up && !om.Link.Carrier:
+	case om.Location == bond.InPod && om.Link.Up && !om.Link.Carrier:
 		if om.PF = f.observePF(m.PCI); om.PF != nil {
 			om.PF.VF = bond.VFSettings{} // asked only for a VF that is about to be moved
 		}
@@ -139,15 +139,15 @@ func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
 	}
 	if pod != nil && pod.links[m.Index] != nil && looks(pod.links[m.Index]) {
 		d := pod.links[m.Index]
-		if m.Serial != 0 || !m.Before.InHost || d.master != nil && d.master.index == r.BondIndex {
+		if m.Serial != 0 || !m.Original.FromHost || d.master != nil && d.master.index == r.BondIndex {
 			return d
 		}
 	}
-	if m.Serial == 0 || !m.Before.InHost {
+	if m.Serial == 0 || !m.Original.FromHost {
 		return nil
 	}
 	for _, d := range f.spaces[Host].sorted() {
-		if looks(d) && (d.index == m.HostIndex || d.index == m.Index || d.name == m.Before.Name) {
+		if looks(d) && (d.index == m.HostIndex || d.index == m.Index || d.name == m.Original.Name) {
 			return d
 		}
 	}
@@ -166,7 +166,7 @@ func (f *Fake) observePF(pci bond.PCIAddress) *bond.ObservedPF {
 func strangers(b *netdev, members []bond.ObservedMember) []bond.Link {
 	var out []bond.Link
 	for _, d := range b.bond.members {
-		ours := func(m bond.ObservedMember) bool { return m.Place == bond.InPod && m.Link.Index == d.index }
+		ours := func(m bond.ObservedMember) bool { return m.Location == bond.InPod && m.Link.Index == d.index }
 		if !slices.ContainsFunc(members, ours) {
 			out = append(out, d.describe())
 		}

@@ -12,7 +12,7 @@ import (
 // Delays stand in units of miimon, as the kernel keeps them.
 func kernelDefaults() bond.Options {
 	o := bond.Options{}
-	for _, d := range bond.Defs() {
+	for _, d := range bond.OptionDefs() {
 		if d.Kind != bond.KindLink {
 			o[d.Name] = d.Default
 		}
@@ -67,7 +67,7 @@ func (d *netdev) setOptions(opts bond.Options) error {
 
 // setOption is bond_changelink for one option: a link is looked up before anything else.
 func (d *netdev) setOption(name bond.Option, value string) error {
-	def := bond.Lookup(name)
+	def := bond.LookupOption(name)
 	if def == nil {
 		return bond.ErrUnsupported
 	}
@@ -88,7 +88,7 @@ func (d *netdev) setOption(name bond.Option, value string) error {
 	return err
 }
 
-func (d *netdev) setLinkOption(def *bond.Def, value string) error {
+func (d *netdev) setLinkOption(def *bond.OptionDef, value string) error {
 	link := d.space.byName(value)
 	if link == nil && value != "" {
 		return fmt.Errorf("link %s: %w", value, bond.ErrGone)
@@ -104,14 +104,14 @@ func (d *netdev) setLinkOption(def *bond.Def, value string) error {
 }
 
 // mayChange is bond_opt_check_deps, which is asked even when the value is the one that is set.
-func (d *netdev) mayChange(def *bond.Def) error {
+func (d *netdev) mayChange(def *bond.OptionDef) error {
 	b := d.bond
 	switch {
-	case !def.In(b.opts.Mode()) && !takenInAnyMode(def.Name):
+	case !def.ValidIn(b.opts.Mode()) && !takenInAnyMode(def.Name):
 		return fmt.Errorf("not in mode %s: %w", b.opts.Mode(), bond.ErrUnsupported)
-	case def.When&bond.NoMembers != 0 && len(b.members) > 0:
+	case def.Changeable&bond.NoMembers != 0 && len(b.members) > 0:
 		return fmt.Errorf("not while the bond has members: %w", bond.ErrBusy)
-	case def.When&bond.BondDown != 0 && d.up:
+	case def.Changeable&bond.BondDown != 0 && d.up:
 		return fmt.Errorf("not while the bond is up: %w", bond.ErrBusy)
 	}
 	return nil
@@ -149,7 +149,7 @@ func (b *bonding) store(name bond.Option, value string) error {
 
 // modeChanged is bond_option_mode_set: modes without ARP monitoring get MII monitoring.
 func (b *bonding) modeChanged(mode string) {
-	if !bond.Lookup(bond.OptArpInterval).In(bond.Options{bond.OptMode: mode}.Mode()) {
+	if !bond.LookupOption(bond.OptArpInterval).ValidIn(bond.Options{bond.OptMode: mode}.Mode()) {
 		b.opts[bond.OptArpInterval] = "0"
 		if b.opts[bond.OptMiimon] == "0" {
 			b.opts[bond.OptMiimon] = "100"

@@ -91,7 +91,7 @@ func (f *Fake) observeOwnership(r *bond.Record, m *bond.Member, om *bond.Observe
 	om.Ownership, om.OwnershipReason = f.ownershipOf(r, m)
 	claimed := f.files.claims[m.PCI]
 	cache := "/var/lib/cni/sriov/" + r.Key.ContainerID + "-" + m.Name
-	if m.SriovCNI == nil && om.Place == bond.InPod && !m.Before.InHost && f.files.caches[cache] == m.PCI && (claimed == "" || claimed == r.Sandbox.Path) {
+	if m.SriovCNI == nil && om.Location == bond.InPod && !m.Original.FromHost && f.files.caches[cache] == m.PCI && (claimed == "" || claimed == r.Sandbox.Path) {
 		om.SriovCNI = &bond.SriovCNI{Cache: cache}
 		if claimed != "" {
 			om.SriovCNI.Claim = fakeClaims + string(m.PCI)
@@ -170,7 +170,7 @@ func vfOf(a plan.Action) bond.PCIAddress {
 	case plan.Release:
 		ref = a.Link
 	}
-	if ref.Place != bond.InHost {
+	if ref.Location != bond.InHost {
 		return ""
 	}
 	return ref.PCI

@@ -36,7 +36,7 @@ func Faults() []Fault {
 		add(name+" set down", func(n *Node) { _ = n.SetDown(n.Path(), n.name(i)) })
 		add(name+" gets another MTU", func(n *Node) { _ = n.SetMTU(n.Path(), n.name(i), 1280) })
 		add(name+" has a decoy", func(n *Node) { _, _ = n.AddDecoy(n.Path(), n.name(i)) })
-		add(name+"'s spare name has a decoy", func(n *Node) { _, _ = n.AddDecoy(n.Path(), n.Record.Members[i].SpareName()) })
+		add(name+"'s spare name has a decoy", func(n *Node) { _, _ = n.AddDecoy(n.Path(), n.Record.Members[i].TempName()) })
 		add("decoy "+name+" enslaved", func(n *Node) { _ = n.Enslave(n.Path(), n.name(i), n.Record.BondName()) })
 		add(name+" is claimed", func(n *Node) { n.Claim(n.VFs[i], "/run/netns/elsewhere") })
 		add(name+": claim dropped", func(n *Node) { n.Claim(n.VFs[i], "") })

@@ -95,7 +95,7 @@ func (n *Node) addMember(i, number int) {
 	l, _ := n.Link(path, name)
 	n.Record.Members = append(n.Record.Members, bond.Member{
 		Name: name, PCI: pci, MAC: mac, VF: &vf,
-		Before: bond.Before{Name: name, MAC: l.MAC, MTU: l.MTU, Up: true},
+		Original: bond.Original{Name: name, MAC: l.MAC, MTU: l.MTU, Up: true},
 	})
 	n.Attach(n.Record, i)
 }
@@ -132,7 +132,7 @@ func (n *Node) RestoreHardware() {
 			n.Attach(n.Record, i)
 		}
 	}
-	for _, name := range []string{n.name(0), n.name(1), n.Record.BondName(), "x", "other", "odd0", n.Record.Members[0].SpareName(), n.Record.Members[1].SpareName()} {
+	for _, name := range []string{n.name(0), n.name(1), n.Record.BondName(), "x", "other", "odd0", n.Record.Members[0].TempName(), n.Record.Members[1].TempName()} {
 		if l, ok := n.Link(n.Path(), name); ok && l.Kind == "dummy" {
 			_ = n.DeleteLink(n.Path(), name)
 		}

@@ -2,8 +2,8 @@ package bond
 
 import "time"
 
-// Search says which links are to become members of a bond.
-type Search struct {
+// MemberQuery says which links are to become members of a bond.
+type MemberQuery struct {
 	// Key is the bond's: other plugins keep what they know of a link under its container ID.
 	Key     Key
 	Sandbox Sandbox
@@ -14,16 +14,16 @@ type Search struct {
 	Wait time.Duration
 }
 
-// Found is what a Search came to.
-type Found struct {
+// MemberResult is what a MemberQuery came to.
+type MemberResult struct {
 	// Links has an entry a name, in their order.
-	Links []FoundLink
+	Links []MemberLink
 	// Warnings are what was odd and did not matter, one sentence each.
 	Warnings []string
 }
 
-// FoundLink is one link that was looked for.
-type FoundLink struct {
+// MemberLink is one link that was looked for.
+type MemberLink struct {
 	// Member is its identity and what it has now. Of one that is missing it is what is known
 	// from elsewhere, and at least the name.
 	Member Member
@@ -34,7 +34,7 @@ type FoundLink struct {
 }
 
 // Missing are the links that were not there, by index in Links.
-func (f *Found) Missing() []int {
+func (f *MemberResult) Missing() []int {
 	var missing []int
 	for i := range f.Links {
 		if f.Links[i].Missing != nil {
