@@ -80,7 +80,7 @@ func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 	cost.ready = time.Since(began)
 	var repairs []time.Duration
 	for done := range crowdRepairs {
-		p.wait("the agent's report of the last repair\n"+log.String(), func() bool { return agent.ended() || strings.Count(log.String(), `"repaired"`) == done })
+		p.wait("the agent's report of the last repair\n"+log.String(), func() bool { return agent.ended() || strings.Count(log.String(), `"member recovered"`) == done })
 		began = time.Now()
 		p.ip("-n", p.name, "link", "set", "leg1", "nomaster")
 		p.wait("leg1 back in the bond", func() bool { return agent.ended() || p.isEnslaved("leg1") })

@@ -68,7 +68,8 @@ func TestFightIsBounded(t *testing.T) {
 				r.clock.turn(last.RetryAfter)
 				last, err = r.converge()
 			}
-			if losses, repairs := logs.FilterMessage("loss").Len(), logs.FilterMessage("repaired").Len(); losses == 0 && name != "option" && name != "addresses flushed" || losses != repairs {
+			count := func(message string) int { return logs.FilterMessage(message).Len() }
+			if losses, repairs := count("bond damaged")+count("member lost"), count("bond recovered")+count("member recovered"); losses == 0 && name != "option" && name != "addresses flushed" || losses != repairs {
 				t.Errorf("%d losses and %d repairs are logged (%v)", losses, repairs, err)
 			}
 			contested := len(out.Record.Contested) > 0 // and so the fight is over

@@ -123,7 +123,12 @@ func (e *Engine) openLosses(rec *bond.Record, losses map[string]lossState, state
 			state.lost(i, now)
 		}
 		changed = true
-		e.logFor(rec).Log(state.lossLevel(i, s.code), "loss", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
+		log, level := e.logFor(rec), state.lossLevel(i, s.code)
+		if i == plan.OnBond {
+			log.Log(level, "bond damaged", zap.String("cause", string(s.code)), zap.String("found", s.text))
+		} else {
+			log.Log(level, "member lost", zap.String("member", name), zap.String("cause", string(s.code)), zap.String("found", s.text))
+		}
 	}
 	return changed
 }
@@ -142,7 +147,12 @@ func (e *Engine) closeLosses(rec *bond.Record, losses map[string]lossState, stat
 		rec.Repairs.Last = &bond.Repair{Member: name, Cause: loss.Cause, At: now, Took: took.Milliseconds()}
 		state.returned(i, now)
 		changed = true
-		e.logFor(rec).Log(state.repairLevel(i), "repaired", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
+		log, level := e.logFor(rec), state.repairLevel(i)
+		if i == plan.OnBond {
+			log.Log(level, "bond recovered", zap.String("cause", loss.Cause), zap.Duration("took", took))
+		} else {
+			log.Log(level, "member recovered", zap.String("member", name), zap.String("cause", loss.Cause), zap.Duration("took", took))
+		}
 	}
 	return changed
 }

@@ -36,6 +36,12 @@ type Line struct {
 	Raw string `json:"-"`
 }
 
+// isLoss reports whether a line says that a member or the bond itself is missing or changed.
+func (l Line) isLoss() bool { return l.Msg == "member lost" || l.Msg == "bond damaged" }
+
+// isRecovery reports whether a line says that a member or the bond itself is as recorded again.
+func (l Line) isRecovery() bool { return l.Msg == "member recovered" || l.Msg == "bond recovered" }
+
 // agent is a running agent.
 type agent struct {
 	args []string

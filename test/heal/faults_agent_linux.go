@@ -66,7 +66,7 @@ func storm(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if _, err = s.sees(ctx, "a loss", func(l Line) bool { return l.Msg == "loss" }); err != nil {
+	if _, err = s.sees(ctx, "a loss", Line.isLoss); err != nil {
 		return err
 	}
 	err = s.giveBack("the storm is over", func() error {
@@ -159,7 +159,7 @@ func restart(ctx context.Context, s *scene) error {
 	if len(changes) > 0 {
 		return fmt.Errorf("the kernel changed %d times:\n  %s", len(changes), strings.Join(changes, "\n  "))
 	}
-	if n := s.count(func(l Line) bool { return l.Msg == "applied" || l.Msg == "loss" }); n > 0 {
+	if n := s.count(func(l Line) bool { return l.Msg == "applied" || l.isLoss() }); n > 0 {
 		return fmt.Errorf("the agent wrote %d lines of losses or changes, want none", n)
 	}
 	s.say("it has looked at every bond, twice more by resync; ip monitor shows no change")

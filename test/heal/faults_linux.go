@@ -74,7 +74,7 @@ func (s *scene) unbindAndBind(ctx context.Context, p *Pod, lost, back []int) err
 	}
 	for _, i := range lost {
 		name := p.members[i].name
-		if _, err = s.sees(ctx, "the loss of "+name, func(l Line) bool { return l.Msg == "loss" && p.is(l) && l.Member == name }); err != nil {
+		if _, err = s.sees(ctx, "the loss of "+name, func(l Line) bool { return l.isLoss() && p.is(l) && l.Member == name }); err != nil {
 			return err
 		}
 	}

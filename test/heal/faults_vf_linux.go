@@ -120,7 +120,7 @@ func functionReset(ctx context.Context, s *scene) error {
 	}
 	s.say("the agent sets it down and up")
 	answer, err := s.sees(ctx, "what came of the bounce", func(l Line) bool {
-		return p.is(l) && (l.Msg == "repaired" && l.Member == net1 ||
+		return p.is(l) && (l.isRecovery() && l.Member == net1 ||
 			l.Msg == "bond state changed" && strings.Contains(l.Reason, "did not help"))
 	})
 	if err != nil {

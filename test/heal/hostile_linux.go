@@ -80,7 +80,7 @@ func (a attack) run(ctx context.Context, s *scene) error {
 	if err := s.whole(ctx, s.r.Pods()...); err != nil {
 		return err
 	}
-	lostOnB := func(l Line) bool { return l.Msg == "loss" && s.r.B.is(l) && l.Member != s.r.B.members[1].name }
+	lostOnB := func(l Line) bool { return l.isLoss() && s.r.B.is(l) && l.Member != s.r.B.members[1].name }
 	if n := s.count(lostOnB); n > 0 && !a.onB {
 		return fmt.Errorf("pod %s had %d other losses than that of its second member", s.r.B.Name, n)
 	}
@@ -128,7 +128,7 @@ func (s *scene) repairTime(ctx context.Context, p *Pod, member int) (time.Durati
 	if err := ip(ctx, "-n %s link set %s netns 1", p.Name, name); err != nil {
 		return 0, err
 	}
-	l, _, err := s.r.log.await(ctx, place, func(l Line) bool { return l.Msg == "repaired" && p.is(l) && l.Member == name })
+	l, _, err := s.r.log.await(ctx, place, func(l Line) bool { return l.isRecovery() && p.is(l) && l.Member == name })
 	if err != nil {
 		return 0, errWaited("the repair of "+name+" of pod "+p.Name, err)
 	}

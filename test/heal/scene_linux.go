@@ -142,7 +142,7 @@ func (s *scene) sees(ctx context.Context, what string, match func(Line) bool) (L
 // seesLoss waits until the agent tells of a loss in each of the pods.
 func (s *scene) seesLoss(ctx context.Context, pods ...*Pod) error {
 	for _, p := range pods {
-		l, err := s.sees(ctx, "the loss in pod "+p.Name, func(l Line) bool { return l.Msg == "loss" && p.is(l) })
+		l, err := s.sees(ctx, "the loss in pod "+p.Name, func(l Line) bool { return l.isLoss() && p.is(l) })
 		if err != nil {
 			return err
 		}
@@ -198,9 +198,9 @@ func (s *scene) closed(ctx context.Context, p *Pod) error {
 			place++
 			switch {
 			case !p.is(l):
-			case l.Msg == "loss":
+			case l.isLoss():
 				open[orBond(l.Member)] = true
-			case l.Msg == "repaired":
+			case l.isRecovery():
 				delete(open, orBond(l.Member))
 			}
 		}
