@@ -8,11 +8,11 @@ import (
 )
 
 // MAC is an Ethernet address in its canonical text: six lower-case hexadecimal
-// pairs joined by colons. The empty MAC means "not known" or "nobody asked".
+// pairs joined by colons. The empty MAC means "not known" or "not requested".
 type MAC string
 
-// ParseMAC reads any form that net.ParseMAC takes of a 48-bit address that can
-// stand on an interface: not multicast and not all zero.
+// ParseMAC parses any form that net.ParseMAC accepts of a 48-bit address that an
+// interface can have: not multicast and not all zero.
 func ParseMAC(s string) (MAC, error) {
 	hw, err := net.ParseMAC(s)
 	if err != nil || len(hw) != 6 {
@@ -25,7 +25,7 @@ func ParseMAC(s string) (MAC, error) {
 	return m, nil
 }
 
-// MACOf is the canonical text of hw; empty when hw is not an Ethernet address.
+// MACOf returns the canonical text of hw; empty if hw is not an Ethernet address.
 func MACOf(hw net.HardwareAddr) MAC {
 	if len(hw) != 6 {
 		return ""
@@ -33,7 +33,7 @@ func MACOf(hw net.HardwareAddr) MAC {
 	return MAC(hw.String())
 }
 
-// Bytes is the address as the kernel wants it; nil for the empty MAC.
+// Bytes returns the address in the kernel's form; nil for the empty MAC.
 func (m MAC) Bytes() net.HardwareAddr {
 	if m == "" {
 		return nil
@@ -45,17 +45,17 @@ func (m MAC) Bytes() net.HardwareAddr {
 	return hw
 }
 
-// IsZero reports whether m is empty or 00:00:00:00:00:00, with which a PF says that no
-// administrative MAC was set for a VF.
+// IsZero reports whether m is empty or 00:00:00:00:00:00. With the latter a PF reports that no administrative MAC was set
+// for a VF.
 func (m MAC) IsZero() bool { return m == "" || m == "00:00:00:00:00:00" }
 
-// PCIAddress is a PCI function's address in its full form, "0000:01:10.0". It is
-// what identifies a VF, wherever its netdev is and whatever it is called.
+// PCIAddress is a PCI function's address in its full form, "0000:01:10.0". It identifies a VF in every netns and under
+// every name.
 type PCIAddress string
 
 var pciAddress = regexp.MustCompile(`^[0-9a-f]{4,8}:[0-9a-f]{2}:[0-1][0-9a-f]\.[0-7]$`)
 
-// ParsePCIAddress checks the form domain:bus:device.function; the domain may be left out.
+// ParsePCIAddress checks the form domain:bus:device.function; the domain is optional.
 func ParsePCIAddress(s string) (PCIAddress, error) {
 	full := strings.ToLower(s)
 	if strings.Count(full, ":") == 1 {

@@ -65,7 +65,7 @@ func TestOptionValues(t *testing.T) {
 	for _, tt := range []struct {
 		option bond.Option
 		text   string
-		want   string // "" means refused
+		want   string // "" for rejected
 	}{
 		{bond.OptMode, "1", "active-backup"},
 		{bond.OptMode, "active-backup", "active-backup"},
@@ -100,7 +100,7 @@ func TestOptionValues(t *testing.T) {
 	}
 }
 
-// Each option's own canonical text must be read back as itself: records are made of it.
+// The canonical text of each option must be parsed as itself: records contain it.
 func TestCanonicalIsStable(t *testing.T) {
 	sample := map[bond.ValueKind]string{bond.KindIPv4s: "10.0.0.1,10.0.0.2", bond.KindIPv6s: "fd00::1", bond.KindMAC: "02:00:00:00:00:01", bond.KindLink: "net1"}
 	attrs := map[uint16]bond.Option{}
@@ -160,10 +160,10 @@ func TestOptionsWarnings(t *testing.T) {
 	}{
 		{bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"}, nil},
 		{bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "100", bond.OptFailOverMac: "none"}, nil},
-		{bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "100", bond.OptFailOverMac: "active"}, []string{"failOverMac: active means nothing in mode balance-rr"}},
+		{bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "100", bond.OptFailOverMac: "active"}, []string{"failOverMac: active has no effect in mode balance-rr"}},
 		{bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptMinLinks: "1"}, []string{"minLinks"}},
-		{bond.Options{bond.OptMode: "802.3ad", bond.OptMiimon: "100", bond.OptUpdelay: "250"}, []string{"the kernel makes it 200"}},
-		{bond.Options{bond.OptMode: "802.3ad"}, []string{"no failure of a member"}},
+		{bond.Options{bond.OptMode: "802.3ad", bond.OptMiimon: "100", bond.OptUpdelay: "250"}, []string{"the kernel rounds it to 200"}},
+		{bond.Options{bond.OptMode: "802.3ad"}, []string{"the failure of a member is not detected"}},
 	} {
 		got := tt.options.Warnings()
 		if len(got) != len(tt.want) {
@@ -190,13 +190,13 @@ func TestVFSettingsDiffers(t *testing.T) {
 	have := bond.VFSettings{MAC: &same, VLAN: &bond.VLAN{ID: 5, QoS: 2, Proto: 0x8100}, SpoofChk: &no}
 	d := want.Diff(have)
 	if d.MAC != nil || d.SpoofChk != nil {
-		t.Errorf("a setting that is right, or that nobody asked for, is written: %v", d)
+		t.Errorf("a setting that is right or was not requested is written: %v", d)
 	}
 	if d.VLAN == nil || d.Trust == nil {
-		t.Errorf("a setting that differs or is not known is not written: %v", d)
+		t.Errorf("a setting that differs or is unknown is not written: %v", d)
 	}
 	if !(bond.VFSettings{}).Diff(have).Empty() {
-		t.Error("nothing asked for, something written")
+		t.Error("nothing requested, something written")
 	}
 }
 

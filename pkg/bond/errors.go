@@ -8,14 +8,14 @@ import (
 	"unicode/utf8"
 )
 
-// The classes of error that decide what is done next. What talks to the kernel
-// wraps each of its errors in one of them, once; nobody matches texts.
+// The classes of error that decide what is done next. The code that calls the kernel wraps each of its errors in one of
+// them, once. No code matches texts.
 var (
 	// ErrGone: the link, netns or PF is no longer there.
 	ErrGone = errors.New("gone")
 	// ErrStale: something is there, but not the link that the action names.
 	ErrStale = errors.New("not the link that was planned for")
-	// ErrBusy: the kernel or the driver cannot do it now and may be able to later.
+	// ErrBusy: the kernel or the driver cannot do it now, but may be able to later.
 	ErrBusy = errors.New("busy")
 	// ErrInUse is ErrBusy where another process or worker changes the same card. It is free again soon.
 	ErrInUse = fmt.Errorf("%w: in use", ErrBusy)
@@ -25,18 +25,18 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrNotFound: the store has no record of that key.
 	ErrNotFound = errors.New("no such record")
-	// ErrLocked: somebody else held the bond's lock past the deadline.
+	// ErrLocked: another process or worker held the bond's lock past the deadline.
 	ErrLocked = errors.New("locked by another process")
 )
 
 // maxDecodeError bounds the text of a decoding error, in bytes.
 const maxDecodeError = 200
 
-// DecodeError is an error of a decoder with a bounded text: encoding/json repeats a number of the input, and the CNI library a
-// version, whatever their length.
+// DecodeError returns a decoder's error with a bounded text. encoding/json repeats a number of the input in full, and the
+// CNI library a version.
 func DecodeError(err error) error { return errors.New(Printable(err.Error(), maxDecodeError)) }
 
-// Printable is a text from outside, fit for a message: cut after size bytes, and with '?' for what does not print.
+// Printable makes a text from outside safe for a message: cut after size bytes, with '?' for unprintable characters.
 func Printable(text string, size int) string {
 	cut := ""
 	if len(text) > size {

@@ -7,7 +7,7 @@ import (
 	"unicode"
 )
 
-// MaxIfNameLen is the longest interface name that the kernel takes, in bytes
+// MaxIfNameLen is the longest interface name that the kernel accepts, in bytes
 // (IFNAMSIZ less the terminating NUL, linux/if.h).
 const MaxIfNameLen = 15
 
@@ -17,8 +17,7 @@ const maxContainerIDLen = 200
 // containerID is the form that the CNI specification gives a container ID.
 var containerID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_.\-]*$`)
 
-// Key names one pod bond: one bond interface in one sandbox. It is comparable
-// and safe to use as a map key.
+// Key identifies one pod bond: one bond interface in one sandbox. It is comparable, so it can be a map key.
 type Key struct {
 	// ContainerID is the sandbox's ID as the runtime passes it in CNI_CONTAINERID.
 	ContainerID string `json:"containerID"`
@@ -26,11 +25,11 @@ type Key struct {
 	IfName string `json:"ifName"`
 }
 
-// String is "<containerID>@<ifName>". '@' occurs in no container ID, so
-// ParseKey can take it apart again.
+// String returns "<containerID>@<ifName>". No container ID contains '@', so
+// ParseKey can split it again.
 func (k Key) String() string { return k.ContainerID + "@" + k.IfName }
 
-// ParseKey is the inverse of String. The error says what is wrong with the text.
+// ParseKey is the inverse of String.
 func ParseKey(s string) (Key, error) {
 	id, name, found := strings.Cut(s, "@")
 	if !found {
@@ -40,7 +39,7 @@ func ParseKey(s string) (Key, error) {
 	return k, k.Validate()
 }
 
-// Validate refuses what must not become a file name or an interface name.
+// Validate rejects what must not become a file name or an interface name.
 func (k Key) Validate() error {
 	if !containerID.MatchString(k.ContainerID) || len(k.ContainerID) > maxContainerIDLen {
 		return fmt.Errorf("container ID %.64q: want letters, digits, '_', '.' and '-', beginning with a letter or digit, %d bytes at most", k.ContainerID, maxContainerIDLen)
@@ -55,7 +54,7 @@ func ValidateIfName(name string) error {
 	case name == "":
 		return fmt.Errorf("interface name is empty")
 	case len(name) > MaxIfNameLen:
-		return fmt.Errorf("interface name %.64q has %d bytes, the kernel takes %d at most", name, len(name), MaxIfNameLen)
+		return fmt.Errorf("interface name %.64q has %d bytes, the kernel accepts %d at most", name, len(name), MaxIfNameLen)
 	case name == "." || name == "..":
 		return fmt.Errorf("interface name %.64q is not a name", name)
 	case strings.ContainsFunc(name, func(r rune) bool { return r == '/' || r == ':' || r < ' ' || unicode.IsSpace(r) }):

@@ -5,32 +5,32 @@ import (
 	"time"
 )
 
-// LeaseState says what is known of a DHCP lease.
+// LeaseState is what is known about a DHCP lease.
 type LeaseState string
 
 // The states of a lease.
 const (
-	// LeaseUnconfirmed: the DHCP daemon may have given the lease up while the bond was lost. The addresses are not
-	// added before the daemon confirmed it.
+	// LeaseUnconfirmed: the DHCP daemon may have given up the lease while the bond was lost. The addresses are not
+	// added before the daemon has confirmed it.
 	LeaseUnconfirmed LeaseState = "unconfirmed"
-	// LeaseConfirmed: the daemon maintains it, and the bond is not restored yet.
+	// LeaseConfirmed: the daemon maintains the lease, and the bond is not restored yet.
 	LeaseConfirmed LeaseState = "confirmed"
-	// LeaseLost: the lease could not be obtained again. The bond must not have its addresses.
+	// LeaseLost: the lease could not be acquired again. The bond must not have its addresses.
 	LeaseLost LeaseState = "lost"
 )
 
 // Lease is the state of the lease of a bond's addresses after the bond was lost.
 type Lease struct {
 	State LeaseState `json:"state"`
-	// Reason says why the lease is lost.
+	// Reason is why the lease is lost.
 	Reason string `json:"reason,omitempty"`
-	// Attempts counts those that failed; Next is when to try again.
+	// Attempts is the number of failed attempts; Next is the time of the next one.
 	Attempts int       `json:"attempts,omitempty"`
 	Next     time.Time `json:"next,omitzero"`
 }
 
-// leasingPlugin is the IPAM plugin whose daemon looks for the link by its name at every renewal, and gives the lease
-// up if the link is not there.
+// leasingPlugin is the IPAM plugin whose daemon searches for the link by its name at every renewal, and gives up the
+// lease if the link is missing.
 const leasingPlugin = "dhcp"
 
 // Leased reports whether the addresses are DHCP leases, which end unless a daemon renews them.

@@ -15,11 +15,11 @@ const (
 	FlagPromisc   LinkFlags = 0x100
 	FlagAllMulti  LinkFlags = 0x200
 	FlagMulticast LinkFlags = 0x1000
-	// LinkFlagsLearned is the mask of all of them.
+	// LinkFlagsLearned is the mask of all these flags.
 	LinkFlagsLearned = FlagNoARP | FlagPromisc | FlagAllMulti | FlagMulticast
 )
 
-// String lists the flags in the manner of ip-link(8); "none" if none is set.
+// String lists the flags as ip-link(8) does; "none" if no flag is set.
 func (f LinkFlags) String() string {
 	var names []string
 	for _, n := range []struct {
@@ -51,7 +51,7 @@ type LinkSettings struct {
 	Neigh []Sysctl `json:"neigh,omitempty"`
 }
 
-// Clone is a copy that shares nothing with s.
+// Clone returns a copy that shares no memory with s.
 func (s LinkSettings) Clone() LinkSettings {
 	s.IPv4, s.IPv6, s.Neigh = slices.Clone(s.IPv4), slices.Clone(s.IPv6), slices.Clone(s.Neigh)
 	return s
@@ -62,7 +62,7 @@ func (s LinkSettings) Equal(o LinkSettings) bool {
 	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6) && slices.Equal(s.Neigh, o.Neigh)
 }
 
-// Learn is what was observed now, with what was not read taken from before.
+// Learn returns the settings that were observed now. What was not read is taken from s.
 func (s LinkSettings) Learn(now LinkSettings) LinkSettings {
 	now = now.Clone()
 	if now.Neigh == nil {
@@ -94,7 +94,7 @@ func (s Sysctl) String() string {
 	return fmt.Sprintf("%s.%s.%s=%d", s.Family, s.Dir(), s.Name, s.Value)
 }
 
-// SettingsChange is what makes one LinkSettings of another. Nil fields are not changed.
+// SettingsChange is the difference between two LinkSettings. Nil fields are not changed.
 type SettingsChange struct {
 	TxQLen  *int
 	Flags   *LinkFlags
@@ -119,7 +119,7 @@ func (c SettingsChange) String() string {
 	return strings.Join(all, " ")
 }
 
-// Diff is the change that makes have equal to s. A sysctl that one of them does not list is not compared.
+// Diff returns the change that makes have equal to s. A sysctl that one of them does not list is not compared.
 func (s LinkSettings) Diff(have LinkSettings) SettingsChange {
 	var c SettingsChange
 	if s.TxQLen != have.TxQLen {

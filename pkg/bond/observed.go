@@ -2,32 +2,31 @@ package bond
 
 import "net/netip"
 
-// Location is where a member's netdev is.
+// Location is the place of a member's netdev.
 type Location string
 
-// The places where a member can be.
+// The values of Location.
 const (
 	Lost   Location = "lost"    // in neither the pod nor the host
 	InPod  Location = "in pod"  // in the record's sandbox
 	InHost Location = "in host" // in the host's netns
 )
 
-// Observed is what the kernel says now of one record's bond. It is a value: read
-// once, never updated.
+// Observed is the state of one record's bond in the kernel. It is a value: read once, never updated.
 type Observed struct {
 	// SandboxAlive: the record's path still leads to the record's netns (device and inode).
-	// When false nothing was looked up in the pod.
+	// If false, nothing was read in the pod.
 	SandboxAlive bool
-	// Bond is nil when the pod has no such bond.
+	// Bond is nil if the pod has no such bond.
 	Bond *ObservedBond
-	// NameHolder is a link in the pod that has the bond's name and is not the bond; nil when none.
+	// NameHolder is a link in the pod that has the bond's name and is not the bond; nil if there is no such link.
 	NameHolder *Link
-	// Members has an entry for each of the record's members, in the same order.
+	// Members has one entry per member of the record, in the same order.
 	Members []ObservedMember
-	// UnknownMembers are members of the bond that the record does not name.
+	// UnknownMembers are members of the bond that are not in the record.
 	UnknownMembers []Link
 	// Upper is the link in the pod that the record's learned Upper names, whether or not the bond is enslaved to it;
-	// nil if there is none.
+	// nil if there is no such link.
 	Upper *Link
 }
 
@@ -54,18 +53,17 @@ type Link struct {
 // ObservedBond is the bond interface in the pod.
 type ObservedBond struct {
 	Link
-	// Options are all options that this kernel tells. An option that is absent is unknown
-	// or, for a link, not set.
+	// Options are all options that this kernel reports. An absent option is unknown or, for a link, not set.
 	Options Options
 	// Active is the ifindex of the active member; 0 for none.
 	Active int
-	// HasMembers: some link has the bond as master, ours or not.
+	// HasMembers: any link has the bond as master, in the record or not.
 	HasMembers bool
 	// Addresses are all that the record names, and of the others at most MaxLearnedAddresses that can be learned and as
 	// many that cannot. AddressesLeft is the number of the former that are not listed.
 	Addresses     []netip.Prefix
 	AddressesLeft int
-	// Transient are those of Addresses that somebody else renews or withdraws: with a lifetime, from router
+	// Transient are those of Addresses that another program renews or withdraws: with a lifetime, from router
 	// advertisements, or of a VRRP daemon.
 	Transient []netip.Prefix
 	// Tentative are those of Addresses on which duplicate address detection still runs, or waits for a carrier;
@@ -76,12 +74,12 @@ type ObservedBond struct {
 	// listed.
 	Routes     []Route
 	RoutesLeft int
-	// Unread says why addresses and routes are not known; empty if they are. ReadLater: they are read when the links, which
-	// differ from the record, were repaired, or after a while.
+	// Unread is why addresses and routes are not known; empty if they are. ReadLater: they are read once the links, which
+	// differ from the record, are repaired, or after a while.
 	Unread    string
 	ReadLater bool
 	Settings  LinkSettings
-	// Upper is what the bond is enslaved to; nil if nothing.
+	// Upper is the bond's master; nil if it has no master.
 	Upper *Upper
 }
 
@@ -90,24 +88,24 @@ type ObservedMember struct {
 	Location Location
 	// Link is meaningful unless Location is Lost.
 	Link Link
-	// MIIUp: the bonding driver counts it as up (IFLA_BOND_SLAVE_MII_STATUS); it trails the
-	// carrier by up to miimon, and only then can the member be made the active one.
+	// MIIUp: the bonding driver considers it up (IFLA_BOND_SLAVE_MII_STATUS). It follows the carrier by up to miimon. Only a
+	// member that is up can be made the active one.
 	MIIUp bool
-	// QueueID and Prio are those of an enslaved link; nil where this kernel does not tell.
+	// QueueID and Prio are those of an enslaved link; nil if this kernel does not report them.
 	QueueID *uint16
 	Prio    *int32
 	// Settings are those of a link in the pod.
 	Settings LinkSettings
-	// NameHolder is a link in the pod which bears the member's name and is not the member; nil when none.
+	// NameHolder is a link in the pod that has the member's name and is not the member; nil if there is no such link.
 	NameHolder *Link
-	// TempNameHolder is a link in the pod that has the member's TempName and is not the member. It is looked for only while
+	// TempNameHolder is a link in the pod that has the member's TempName and is not the member. It is searched for only while
 	// NameHolder is set.
 	TempNameHolder *Link
-	// PF is what the VF's PF says. It is read only where it decides something: for a VF
-	// in the host or without carrier. Nil otherwise, or when there is no PF.
+	// PF is the state of the VF's PF. It is read only if it matters: for a VF in the host or without carrier. Nil
+	// otherwise, or if there is no PF.
 	PF *ObservedPF
-	// ForeignClaim is the netns path that another plugin's claim on the VF names, when
-	// that is a living netns other than the record's; empty otherwise.
+	// ForeignClaim is the netns path that another plugin's claim on the VF names, if
+	// that is an existing netns other than the record's; empty otherwise.
 	ForeignClaim string
 	// Ownership reports whether the VF's own plugin still assigns the VF to this pod.
 	Ownership Ownership
@@ -116,11 +114,11 @@ type ObservedMember struct {
 	// SriovCNI are sriov-cni's files about a VF in the pod whose record has none yet: it was made by a version
 	// that did not record them. Nil otherwise.
 	SriovCNI *SriovCNI
-	// Ambiguous names the links of the member's PCI function if it has several in one place: which one is the member
-	// is not known, and Location is Lost.
+	// Ambiguous names the links of the member's PCI function if it has several in one netns. It is not known which one is
+	// the member, and Location is Lost.
 	Ambiguous string
-	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it, where
-	// no file shows who owns the VF.
+	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it if no file
+	// shows which pod owns the VF.
 	OtherRecord string
 }
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Option is the name of a bonding option as it stands in the network config.
+// Option is the name of a bonding option in the network config.
 type Option string
 
 // The options of the kernel's bond netlink interface (IFLA_BOND_*, linux/if_link.h).
@@ -59,7 +59,7 @@ const (
 	ModeALB
 )
 
-// String is the mode's name as the kernel spells it, e.g. "active-backup".
+// String returns the mode's name in the kernel's spelling, e.g. "active-backup".
 func (m Mode) String() string {
 	if int(m) < len(modeNames) {
 		return modeNames[m]
@@ -67,7 +67,7 @@ func (m Mode) String() string {
 	return fmt.Sprintf("mode %d", uint8(m))
 }
 
-// Changeable says in which state of the bond the kernel takes a new value
+// Changeable is in which state of the bond the kernel accepts a new value
 // (bond_options.c, BOND_OPTFLAG_*).
 type Changeable uint8
 
@@ -80,7 +80,7 @@ const (
 	NoMembers Changeable = 1 << 1
 )
 
-// ValueKind says how an option's value is written in a config and held by the kernel.
+// ValueKind is the form of an option's value in a config and in the kernel.
 type ValueKind uint8
 
 // The kinds of value.
@@ -106,24 +106,24 @@ type OptionDef struct {
 	Values []string
 	// Min and Max bound a number, both included.
 	Min, Max uint32
-	// Modes are those in which the kernel takes the option; none means all.
+	// Modes are those in which the kernel accepts the option; empty means all.
 	Modes []Mode
-	// EffectiveModes are those in which it also means something; none means all of Modes.
+	// EffectiveModes are those in which it also has an effect; empty means all of Modes.
 	EffectiveModes []Mode
 	Changeable     Changeable
-	// Default is the kernel's value where none is asked; empty for none. Miimon alone has
-	// one of the plugin's, as today's plugin has.
+	// Default is the kernel's value if none is requested; empty if there is no default. Only miimon has a default of the
+	// plugin's.
 	Default string
 	// Since is the first kernel version with the option in its netlink interface.
 	Since string
-	// About says in a sentence what the option does.
+	// About describes the option in a sentence.
 	About string
 }
 
-// ValidIn reports whether the kernel takes the option in mode m.
+// ValidIn reports whether the kernel accepts the option in mode m.
 func (d *OptionDef) ValidIn(m Mode) bool { return len(d.Modes) == 0 || slices.Contains(d.Modes, m) }
 
-// LookupOption finds the description of an option; nil when there is no such option.
+// LookupOption returns the definition of an option; nil if there is no such option.
 func LookupOption(name Option) *OptionDef {
 	for i := range optionDefs {
 		if optionDefs[i].Name == name {
@@ -133,19 +133,19 @@ func LookupOption(name Option) *OptionDef {
 	return nil
 }
 
-// OptionDefs are the descriptions of all options in the order in which the kernel wants
-// them set: mode first, members' names last. The slice must not be changed.
+// OptionDefs returns the definitions of all options, in the order in which they must be set: mode first, members' names
+// last. The slice must not be changed.
 func OptionDefs() []OptionDef { return optionDefs }
 
 // Options are values of bonding options in their canonical text: a number in
 // decimal, an enumeration by name, addresses joined by commas, a link by name. An
-// option that is absent is one that nobody asked for.
+// absent option is not requested.
 type Options map[Option]string
 
-// Clone is a copy that shares nothing with o.
+// Clone returns a copy that shares no memory with o.
 func (o Options) Clone() Options { return maps.Clone(o) }
 
-// Names are the options that have a value, in the order of OptionDefs.
+// Names returns the options that have a value, in the order of OptionDefs.
 func (o Options) Names() []Option {
 	names := make([]Option, 0, len(o))
 	for i := range optionDefs {
@@ -168,28 +168,28 @@ func (o Options) String() string {
 	return b.String()
 }
 
-// Mode is the wanted mode; balance-rr, the kernel's default, where none is asked.
+// Mode returns the requested mode; balance-rr, the kernel's default, if none is requested.
 func (o Options) Mode() Mode {
 	return Mode(max(0, slices.Index(modeNames, o[OptMode]))) //nolint:gosec // an index into seven names
 }
 
-// UsesPrimary reports whether a bond of this mode has one active member (bond_uses_primary): it knows
-// a primary, and its members have priorities.
+// UsesPrimary reports whether a bond of this mode has one active member (bond_uses_primary). Such a bond can have a
+// primary, and its members have priorities.
 func (m Mode) UsesPrimary() bool { return slices.Contains(modesWithPrimary, m) }
 
-// MACFollowsActive reports whether the kernel gives the bond the MAC of its active member
+// MACFollowsActive reports whether the kernel sets the bond's MAC to that of its active member
 // and leaves each member its own: active-backup with failOverMac=active.
 func (o Options) MACFollowsActive() bool {
 	return o.Mode() == ModeActiveBackup && o[OptFailOverMac] == "active"
 }
 
-// SwapsMACs reports whether members exchange their MACs when the active one changes.
+// SwapsMACs reports whether members swap their MACs when the active one changes.
 func (o Options) SwapsMACs() bool {
 	mode := o.Mode()
 	return mode == ModeTLB || mode == ModeALB || !o.SharesMAC() && !o.MACFollowsActive()
 }
 
-// SharesMAC reports whether the kernel puts the bond's MAC on its members: every mode but
+// SharesMAC reports whether the kernel sets the bond's MAC on its members: every mode but
 // active-backup with failOverMac active or follow.
 func (o Options) SharesMAC() bool {
 	return o.Mode() != ModeActiveBackup || o[OptFailOverMac] == "" || o[OptFailOverMac] == "none"

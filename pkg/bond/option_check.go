@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Validate checks values against each other: that each is canonical, that the kernel takes
-// the option in the mode that is asked for, and that none excludes another.
+// Validate checks that each value is canonical, that the kernel accepts the option in the
+// requested mode, and that no option excludes another.
 func (o Options) Validate() error {
 	mode := o.Mode()
 	for _, name := range o.sortedNames() {
@@ -23,21 +23,21 @@ func (o Options) Validate() error {
 			return fmt.Errorf("%s: %.64q is not canonical; want %.64q", name, o[name], canonical)
 		}
 		if !d.ValidIn(mode) {
-			return fmt.Errorf("%s: not an option of mode %s; the kernel takes it in %s", name, mode, modeList(d.Modes))
+			return fmt.Errorf("%s: not an option of mode %s; the kernel accepts it in %s", name, mode, modeList(d.Modes))
 		}
 	}
 	return o.validateMonitors()
 }
 
-// validateMonitors: a bond has one monitor. The kernel would switch the first one off
-// silently when it gets the second (bond_option_arp_interval_set).
+// validateMonitors: a bond has one monitor. The kernel silently disables the first one
+// when the second is set (bond_option_arp_interval_set).
 func (o Options) validateMonitors() error {
 	mii, arp := o.number(OptMiimon) > 0, o.number(OptArpInterval) > 0
 	if mii && arp {
 		return fmt.Errorf("%s: %s excludes %s: %s; a bond has one monitor, set one of them to 0", OptArpInterval, o[OptArpInterval], OptMiimon, o[OptMiimon])
 	}
 	if arp && o[OptArpIPTargets] == "" && o[OptNsIP6Targets] == "" {
-		return fmt.Errorf("%s: %s without a target to ask; name some in %s or %s", OptArpInterval, o[OptArpInterval], OptArpIPTargets, OptNsIP6Targets)
+		return fmt.Errorf("%s: %s without a target; set %s or %s", OptArpInterval, o[OptArpInterval], OptArpIPTargets, OptNsIP6Targets)
 	}
 	for _, name := range []Option{OptUpdelay, OptDowndelay, OptPeerNotifyDelay} {
 		if o.number(name) > 0 && !mii {
@@ -50,7 +50,7 @@ func (o Options) validateMonitors() error {
 	return nil
 }
 
-// Warnings are what the kernel takes and which will not do what its name says, one
+// Warnings returns what the kernel accepts but what has not the expected effect, one
 // sentence each, in the order of OptionDefs.
 func (o Options) Warnings() []string {
 	var w []string
@@ -58,22 +58,22 @@ func (o Options) Warnings() []string {
 	for _, name := range o.Names() {
 		d := LookupOption(name)
 		if len(d.EffectiveModes) > 0 && !slices.Contains(d.EffectiveModes, mode) && o[name] != d.Default {
-			w = append(w, fmt.Sprintf("%s: %s means nothing in mode %s; the kernel heeds it in %s", name, o[name], mode, modeList(d.EffectiveModes)))
+			w = append(w, fmt.Sprintf("%s: %s has no effect in mode %s; it has one in %s", name, o[name], mode, modeList(d.EffectiveModes)))
 		}
 	}
 	mii := o.number(OptMiimon)
 	for _, name := range []Option{OptUpdelay, OptDowndelay, OptPeerNotifyDelay} {
 		if v := o.number(name); v > 0 && mii > 0 && v%mii != 0 {
-			w = append(w, fmt.Sprintf("%s: %d is no multiple of %s %d; the kernel makes it %d", name, v, OptMiimon, mii, v/mii*mii))
+			w = append(w, fmt.Sprintf("%s: %d is not a multiple of %s %d; the kernel rounds it to %d", name, v, OptMiimon, mii, v/mii*mii))
 		}
 	}
 	if mii == 0 && o.number(OptArpInterval) == 0 {
-		w = append(w, fmt.Sprintf("%s and %s are 0: no failure of a member will ever be noticed", OptMiimon, OptArpInterval))
+		w = append(w, fmt.Sprintf("%s and %s are 0: the failure of a member is not detected", OptMiimon, OptArpInterval))
 	}
 	return w
 }
 
-// Effective is what the kernel will tell of o when it has taken it: the delays are
+// Effective returns what the kernel reports once it has accepted o: it rounds the delays to
 // multiples of miimon.
 func (o Options) Effective() Options {
 	e := o.Clone()
@@ -87,7 +87,7 @@ func (o Options) Effective() Options {
 	return e
 }
 
-// number is the value of a numeric option; 0 when it is not there.
+// number returns the value of a numeric option; 0 if it is not set.
 func (o Options) number(name Option) uint64 {
 	n, err := strconv.ParseUint(o[name], 10, 32)
 	if err != nil {
@@ -96,8 +96,8 @@ func (o Options) number(name Option) uint64 {
 	return n
 }
 
-// sortedNames are all names, the unknown ones first, so that the same wrong options always
-// give the same error.
+// sortedNames returns all names, the unknown ones first, so that the same wrong options always
+// result in the same error.
 func (o Options) sortedNames() []Option {
 	var unknown []Option
 	for name := range o {

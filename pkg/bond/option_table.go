@@ -16,8 +16,8 @@ const (
 )
 
 // optionDefs is the option table. Attr: linux/if_link.h; ranges, modes and Changeable:
-// drivers/net/bonding/bond_options.c of Linux 6.12, tried in the lab. It is ordered as
-// bond_changelink applies them: monitors before their details, what needs a link last.
+// drivers/net/bonding/bond_options.c of Linux 6.12, tested in the lab. It is ordered as
+// bond_changelink applies them: monitors before their details, options with a link last.
 var optionDefs = []OptionDef{
 	{
 		Name: OptMode, Attr: 1, Kind: KindEnum8, Values: modeNames, Changeable: BondDown | NoMembers, Default: "balance-rr", Since: "3.14",

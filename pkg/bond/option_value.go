@@ -74,7 +74,7 @@ func parseTargets(text string, v4 bool) (string, bool) {
 	return strings.Join(slices.Compact(out), ","), len(out) <= maxTargets
 }
 
-// AllowedValues describes which values the option has.
+// AllowedValues describes the values that the option accepts.
 func (d *OptionDef) AllowedValues() string {
 	switch d.Kind {
 	case KindEnum8, KindEnum32:

@@ -1,12 +1,12 @@
 package bond
 
-// SriovCNI are the files in which sriov-cni keeps a VF that it attached to this pod. It removes both when it takes
-// the VF back; each is evidence that it has not done so.
+// SriovCNI are sriov-cni's files about a VF that it attached to this pod. It removes both when it takes the VF back. Each
+// is evidence that it has not done so.
 type SriovCNI struct {
 	// Cache is the path of the cache file of this attachment: container ID and interface name.
 	Cache string `json:"cache"`
-	// Claim is the path of the file that names the netns which has the VF; empty if the release of sriov-cni that
-	// attached it wrote none (before 2.7).
+	// Claim is the path of the file that names the netns which has the VF; empty if the version of sriov-cni that
+	// attached it wrote no such file (before 2.7).
 	Claim string `json:"claim,omitempty"`
 }
 
@@ -25,5 +25,5 @@ const (
 	Unreadable Ownership = "unreadable"
 )
 
-// MayChange reports whether a VF may be moved into the pod, and its settings be written.
+// MayChange reports whether a VF may be moved into the pod and its settings may be written.
 func (o Ownership) MayChange() bool { return o == Owned || o == OwnerUnknown }

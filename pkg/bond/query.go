@@ -2,38 +2,38 @@ package bond
 
 import "time"
 
-// MemberQuery says which links are to become members of a bond.
+// MemberQuery names the links that are to become members of a bond.
 type MemberQuery struct {
-	// Key is the bond's: other plugins keep what they know of a link under its container ID.
+	// Key is the bond's. Other plugins name their files about a link by its container ID.
 	Key     Key
 	Sandbox Sandbox
 	// Names of the links, in the sandbox or (InHost) in the host's netns.
 	Names  []string
 	InHost bool
-	// Wait is how long links that are not there may take to come; 0 is not at all.
+	// Wait is the time in which missing links may appear; 0 for no wait.
 	Wait time.Duration
 }
 
-// MemberResult is what a MemberQuery came to.
+// MemberResult is the result of a MemberQuery.
 type MemberResult struct {
-	// Links has an entry a name, in their order.
+	// Links has one entry per name, in the same order.
 	Links []MemberLink
-	// Warnings are what was odd and did not matter, one sentence each.
+	// Warnings are unexpected but harmless observations, one sentence each.
 	Warnings []string
 }
 
-// MemberLink is one link that was looked for.
+// MemberLink is the result for one link.
 type MemberLink struct {
-	// Member is its identity and what it has now. Of one that is missing it is what is known
-	// from elsewhere, and at least the name.
+	// Member is the link's identity and current settings. If the link is missing, it is what other sources have, and at
+	// least the name.
 	Member Member
-	// Missing says why the link cannot be had now, and matches ErrGone; nil when it is there.
+	// Missing is why the link cannot be used now, and matches ErrGone; nil if it exists.
 	Missing error
-	// PF is what the PF of a VF says; nil for other links, and for a VF whose PF is out of sight.
+	// PF is the state of a VF's PF; nil for other links, and for a VF whose PF is not visible.
 	PF *ObservedPF
 }
 
-// Missing are the links that were not there, by index in Links.
+// Missing returns the indexes in Links of those that are missing.
 func (f *MemberResult) Missing() []int {
 	var missing []int
 	for i := range f.Links {

@@ -8,22 +8,21 @@ import (
 	"time"
 )
 
-// Phase says how far the life of a record has come.
+// Phase is the phase of a record's life.
 type Phase string
 
 // The phases of a record.
 const (
 	// PhaseAdding: the plugin's ADD has not returned yet; addresses may be missing.
 	PhaseAdding Phase = "adding"
-	// PhaseReady: ADD returned. The bond is kept as recorded.
+	// PhaseReady: ADD returned. The bond is maintained as recorded.
 	PhaseReady Phase = "ready"
-	// PhaseDeleting is the tombstone: the wanted state is absence, for good.
+	// PhaseDeleting is the tombstone: the desired state is absence, for ever.
 	PhaseDeleting Phase = "deleting"
 )
 
-// Record is what the store keeps of a pod bond: the wanted state, the members'
-// identities and what to give back at the end. A record that was loaded is the
-// loader's own; nobody else changes it.
+// Record is the store's entry for a pod bond: its desired state, the members' identities, and what to restore at the end.
+// A loaded record belongs to its loader; no other code changes it.
 type Record struct {
 	Key     Key     `json:"key"`
 	Phase   Phase   `json:"phase"`
@@ -31,19 +30,18 @@ type Record struct {
 	Pod     Pod     `json:"pod"`
 	Sandbox Sandbox `json:"sandbox"`
 	Spec    Spec    `json:"spec"`
-	// BondIndex is the bond's ifindex in the pod once it was made; 0 before that.
-	// A pod that renames its bond is found out by it.
+	// BondIndex is the bond's ifindex in the pod once it was created; 0 before that.
+	// A bond that the pod has renamed is recognised by it.
 	BondIndex int      `json:"bondIndex,omitempty"`
 	Members   []Member `json:"members"`
-	// Addresses and Routes are what IPAM gave; empty before it has spoken.
+	// Addresses and Routes are the result of IPAM; empty before its ADD.
 	Addresses []Address `json:"addresses,omitempty"`
 	Routes    []Route   `json:"routes,omitempty"`
 	DNS       *DNS      `json:"dns,omitempty"`
 	CNI       CNI       `json:"cni"`
-	// Settled is true once the bond was seen whole, with all members and its recorded
-	// MAC, since it was made or last lost a member. While it is false the planner gives
-	// the bond its recorded MAC back by changing the active member; after that the choice
-	// of the active member is the kernel's.
+	// Settled: since it was created or last lost a member, the bond was observed complete, with all members and its
+	// recorded MAC. Before that, the planner restores the recorded MAC by changing the active member. After that, the
+	// kernel chooses the active member.
 	Settled bool      `json:"settled,omitempty"`
 	Repairs RepairLog `json:"repairs,omitzero"`
 	Setup   Setup     `json:"setup,omitzero"`
@@ -51,31 +49,31 @@ type Record struct {
 	Learned *Learned `json:"learned,omitempty"`
 	// Restoring: the bond was lost or down, and not everything on it is known to be back. Nothing is learned then.
 	Restoring bool `json:"restoring,omitempty"`
-	// Contested are requested settings that were given up to another writer.
+	// Contested are requested settings for which the value of another writer was adopted.
 	Contested []Contest `json:"contested,omitempty"`
-	// Fights are the repairs that the agent limits, because another writer keeps undoing them. They are here for agent
-	// status, which does not have the agent's memory.
+	// Fights are the repairs that the agent limits, because another writer keeps undoing them. They are recorded for
+	// `agent status`, which is another process.
 	Fights []string `json:"fights,omitempty"`
-	// Lease is nil while the addresses are no lease, or one that is maintained as far as is known.
+	// Lease is nil if the addresses are not leased, or the lease is maintained as far as is known.
 	Lease *Lease `json:"lease,omitempty"`
-	// Warnings are what ADD found allowed and probably not meant, one sentence each.
+	// Warnings are ADD's, about what is allowed but probably not intended, one sentence each.
 	Warnings []string `json:"warnings,omitempty"`
 	// Releases counts the attempts to take a tombstone's bond down.
 	Releases int `json:"releases,omitempty"`
-	// Returned: the bond of a tombstone is gone and its members are given back. They may have other users now.
+	// Returned: the bond of a tombstone is deleted and its members are returned. They may have other users now.
 	Returned bool      `json:"returned,omitempty"`
 	Created  time.Time `json:"created,omitzero"`
 	Updated  time.Time `json:"updated,omitzero"`
 }
 
-// Pod is who the bond belongs to, as Multus says in CNI_ARGS. All fields may be empty.
+// Pod is the bond's pod, from CNI_ARGS. All fields may be empty.
 type Pod struct {
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
 	UID       string `json:"uid,omitempty"`
 }
 
-// String is "namespace/name"; "-" when the plugin was not told.
+// String returns "namespace/name"; "-" if they are not known.
 func (p Pod) String() string {
 	if p.Name == "" {
 		return "-"
@@ -83,27 +81,27 @@ func (p Pod) String() string {
 	return p.Namespace + "/" + p.Name
 }
 
-// Sandbox is the pod's netns: the path that leads to it and the identity that proves it. It
-// is comparable.
+// Sandbox is the pod's netns: its path, and its identity, which shows whether the path still leads to it. It is
+// comparable.
 type Sandbox struct {
 	Path  string `json:"path"`
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
-	// Boot is the kernel's ID of the boot in which the netns was made, Cookie the netns's serial
-	// number in it. Records of older versions have neither: path, device and inode must do then.
+	// Boot is the kernel's ID of the boot in which the netns was created, Cookie the netns's serial number in that boot.
+	// Records of older versions have neither; then path, device and inode identify the netns.
 	Boot   string `json:"boot,omitempty"`
 	Cookie uint64 `json:"cookie,omitempty"`
 }
 
-// Spec is what is wanted of the bond interface itself.
+// Spec is the desired state of the bond interface itself.
 type Spec struct {
 	// Name is the bond's name in the pod if it is not Key.IfName. Only records of older versions have it, whose ADD
-	// obeyed ifname in the network config; their bonds keep that name.
+	// used ifname of the network config; their bonds keep that name.
 	Name    string  `json:"name,omitempty"`
 	Options Options `json:"options"`
-	// MTU in bytes; 0 when nobody asked and none could be derived.
+	// MTU in bytes; 0 if none was requested and none could be derived.
 	MTU int `json:"mtu,omitempty"`
-	// DerivedMTU: nobody asked for the MTU, so another writer's is learned and not reverted.
+	// DerivedMTU: the MTU was not requested, so another writer's is learned and not reverted.
 	DerivedMTU bool `json:"derivedMTU,omitempty"`
 	// Enforce is empty for EnforceAll.
 	Enforce Enforce `json:"enforce,omitempty"`
@@ -114,29 +112,29 @@ type Spec struct {
 	NoDAD bool `json:"noDAD,omitempty"`
 }
 
-// Member is a link that belongs to the bond, by identity, and what it had before us.
+// Member is a link that belongs to the bond: its identity, and its settings before ADD.
 type Member struct {
-	// Name in the pod; kept through every repair so that the plugin which made the link
-	// finds it on its own DEL.
+	// Name in the pod. It stays the same through every repair, so that the plugin that attached the link finds it on its
+	// own DEL.
 	Name string `json:"name"`
 	// PCI identifies a VF. Empty for a virtual link, which is identified by the sandbox, by Index, Kind and PermMAC, and
 	// proven by Serial. Records of older versions have neither Kind nor Serial.
 	PCI PCIAddress `json:"pci,omitempty"`
-	// Index is a virtual link's ifindex in the sandbox. One that is taken from the host is moved there under it.
+	// Index is a virtual link's ifindex in the sandbox. A link from the host is moved there with this ifindex.
 	Index int `json:"index,omitempty"`
 	// HostIndex is the ifindex that a virtual link from the host had there. It means nothing in the sandbox.
 	HostIndex int    `json:"hostIndex,omitempty"`
 	Kind      string `json:"kind,omitempty"`
-	// Serial is a number that the kernel gives to one link in a boot, and that the link keeps in every netns; 0 if it
+	// Serial is a number that the kernel assigns to one link per boot, and that stays the same in every netns; 0 if it
 	// could not be read.
 	Serial  uint64 `json:"serial,omitempty"`
 	PermMAC MAC    `json:"permMAC,omitempty"`
-	// MAC is the member's own, which it has outside the bond.
+	// MAC is the member's own, outside the bond.
 	MAC MAC `json:"mac,omitempty"`
-	// VF is where a VF stands and what its PF applied to it; nil for other links.
+	// VF is a VF's PF and number, and what the PF applied to it; nil for other links.
 	VF *VF `json:"vf,omitempty"`
-	// Unidentified: the link was not there when the bond was made, and nobody knew more of it
-	// than its name. It is told of and never taken.
+	// Unidentified: the link was missing when the bond was created, and only its name was known. It is reported and never
+	// attached.
 	Unidentified bool `json:"unidentified,omitempty"`
 	// QueueID and Prio are the bonding driver's settings of this member
 	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil if not requested.
@@ -151,7 +149,7 @@ type Member struct {
 	Restoring bool `json:"restoring,omitempty"`
 }
 
-// Priority is the member's priority; 0 where none was asked, as in the kernel.
+// Priority returns the member's priority; 0, the kernel's default, if none was requested.
 func (m *Member) Priority() int32 {
 	if m.Prio == nil {
 		return 0
@@ -159,7 +157,7 @@ func (m *Member) Priority() int32 {
 	return *m.Prio
 }
 
-// String names the member in messages: "net1 (0000:01:10.0)".
+// String returns the member's name for messages: "net1 (0000:01:10.0)".
 func (m *Member) String() string {
 	if m.PCI == "" {
 		return m.Name
@@ -167,30 +165,29 @@ func (m *Member) String() string {
 	return fmt.Sprintf("%s (%s)", m.Name, m.PCI)
 }
 
-// Original is what DEL gives back.
+// Original are a link's settings before ADD, which DEL restores.
 type Original struct {
 	Name string `json:"name"`
 	MAC  MAC    `json:"mac,omitempty"`
 	MTU  int    `json:"mtu,omitempty"`
 	Up   bool   `json:"up,omitempty"`
-	// Alias is the link's IFLA_IFALIAS. It is lost with the netdev and given back with every
-	// return, because host-device needs it on its own DEL.
+	// Alias is the link's IFLA_IFALIAS. It is lost with the netdev and restored with every return, because host-device
+	// needs it on its own DEL.
 	Alias string `json:"alias,omitempty"`
-	// FromHost: the link was taken from the host's netns and goes back there
-	// (linksInContainer false).
+	// FromHost: the link was taken from the host's netns and is returned there (linksInContainer false).
 	FromHost bool `json:"inHost,omitempty"`
 }
 
-// VF is a virtual function's place on its PF and the settings that the PF keeps for it.
+// VF is a virtual function's number on its PF and its settings there.
 type VF struct {
 	// PF is the physical function's PCI address; its netdev's name may change.
 	PF     PCIAddress `json:"pf"`
 	Number int        `json:"number"`
-	// Settings are those to put back when the VF was reset.
+	// Settings are restored after the VF was reset.
 	Settings VFSettings `json:"settings"`
 }
 
-// VFSettings are what a PF applies to one of its VFs. Nil means: not known or not asked for.
+// VFSettings are what a PF applies to one of its VFs. Nil means not known or not requested.
 type VFSettings struct {
 	MAC       *MAC    `json:"mac,omitempty"`
 	VLAN      *VLAN   `json:"vlan,omitempty"`
@@ -200,13 +197,13 @@ type VFSettings struct {
 	LinkState *uint32 `json:"linkState,omitempty"` // IFLA_VF_LINK_STATE_*: 0 auto, 1 enable, 2 disable
 }
 
-// VFRate bounds what a VF sends, in Mbit/s; 0 is no bound.
+// VFRate is a VF's transmit rate in Mbit/s; 0 for no limit.
 type VFRate struct {
 	Min uint32 `json:"min"`
 	Max uint32 `json:"max"`
 }
 
-// VLAN is a PF-side VLAN setting; ID 0 is none.
+// VLAN is a PF-side VLAN setting; ID 0 for no VLAN.
 type VLAN struct {
 	ID int `json:"id"`
 	// QoS is the priority, 0 to 7.
@@ -215,7 +212,7 @@ type VLAN struct {
 	Proto uint16 `json:"proto,omitempty"`
 }
 
-// Address is one address of the bond and the gateway that IPAM named with it.
+// Address is one address of the bond, with the gateway of the IPAM result.
 type Address struct {
 	Prefix  netip.Prefix `json:"prefix"`
 	Gateway netip.Addr   `json:"gateway,omitzero"`
@@ -232,17 +229,17 @@ type Route struct {
 	Table *int `json:"table,omitempty"`
 	// Scope is nil for the kernel's choice: global with a gateway, link without.
 	Scope *int `json:"scope,omitempty"`
-	// Src is the preferred source address; OnLink takes the gateway to be reachable without a route to it. Both are
-	// known for learned routes only: CNI has no such fields.
+	// Src is the preferred source address. OnLink: the gateway counts as reachable without a route to it. Both are known
+	// for learned routes only: CNI has no such fields.
 	Src    netip.Addr `json:"src,omitzero"`
 	OnLink bool       `json:"onlink,omitempty"`
-	// Proto is who made the route (RTPROT_*); 0 for one that Bondkeeper is to make, which then is boot.
+	// Proto is the route's origin (RTPROT_*); 0 for one that Bondkeeper adds, which then is boot.
 	Proto int `json:"proto,omitempty"`
 	// Shared: the observed route has further next hops, mostly through other links. It is restored without them.
 	Shared bool `json:"shared,omitempty"`
 }
 
-// String is the route in the manner of ip-route(8).
+// String returns the route in the form of ip-route(8).
 func (r Route) String() string {
 	s := r.Dst.String()
 	if r.Gateway.IsValid() {
@@ -254,7 +251,7 @@ func (r Route) String() string {
 	return s
 }
 
-// DNS is what IPAM said of name resolution; it is only passed on.
+// DNS is the IPAM result's part about name resolution; it is only passed on.
 type DNS struct {
 	Nameservers []string `json:"nameservers,omitempty"`
 	Domain      string   `json:"domain,omitempty"`
@@ -269,7 +266,7 @@ type CNI struct {
 	Args   string          `json:"args,omitempty"`
 	// Path is CNI_PATH.
 	Path string `json:"path,omitempty"`
-	// IPAMDone: the IPAM plugin released what it gave; it must not be asked again.
+	// IPAMDone: the IPAM plugin has released the addresses; it must not be called again.
 	IPAMDone bool `json:"ipamDone,omitempty"`
 	// IPAMError is why the last release by the IPAM plugin failed; the addresses remain allocated.
 	IPAMError string `json:"ipamError,omitempty"`
@@ -282,28 +279,27 @@ type CNI struct {
 // RepairLog counts repairs over the life of the bond.
 type RepairLog struct {
 	Count int `json:"count"`
-	// Open are the losses not yet mended, by the member's name; the bond's own stands
-	// under the empty name.
+	// Open are the losses that are not repaired yet, by the member's name; the bond's own has the empty name.
 	Open map[string]Loss `json:"open,omitempty"`
 	Last *Repair         `json:"last,omitempty"`
 }
 
-// Loss is what was seen missing.
+// Loss is something that was observed missing or changed.
 type Loss struct {
 	Cause string    `json:"cause"`
 	Since time.Time `json:"since"`
 }
 
-// Repair is one that succeeded.
+// Repair is a successful repair.
 type Repair struct {
 	Member string    `json:"member,omitempty"`
 	Cause  string    `json:"cause"`
 	At     time.Time `json:"at"`
-	// Took is from when the loss was seen until the bond was whole, in milliseconds.
+	// Took is the time from the observed loss to the end of the repair, in milliseconds.
 	Took int64 `json:"tookMs"`
 }
 
-// BondName is what the bond is called in the pod.
+// BondName returns the bond's name in the pod.
 func (r *Record) BondName() string {
 	if r.Spec.Name != "" {
 		return r.Spec.Name
@@ -317,12 +313,12 @@ func (r *Record) Deleted() bool { return r.Phase == PhaseDeleting }
 // SameAdd reports whether the same ADD wrote both records.
 func (r *Record) SameAdd(other *Record) bool { return r.Created.Equal(other.Created) }
 
-// MemberByPCI is the index of the member that is the VF pci; -1 when none is.
+// MemberByPCI returns the index of the member with the PCI address pci; -1 if there is none.
 func (r *Record) MemberByPCI(pci PCIAddress) int {
 	return slices.IndexFunc(r.Members, func(m Member) bool { return pci != "" && m.PCI == pci })
 }
 
-// Clone is a deep copy.
+// Clone returns a deep copy.
 func (r *Record) Clone() *Record {
 	data, err := json.Marshal(r)
 	if err != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Enforce says what is enforced once the pod's set-up is complete.
+// Enforce is what is enforced once the pod's set-up is complete.
 type Enforce string
 
 // The values of Enforce. Structure (the bond, its members, options, names and admin state) is enforced always.
@@ -48,15 +48,15 @@ func (r *Record) InSetup() bool {
 // LearnsRequested reports whether a requested value that another writer changes is learned instead of restored.
 func (r *Record) LearnsRequested() bool { return r.InSetup() || r.Spec.Enforce == EnforceLinks }
 
-// Learned is what other writers have put on the bond, beyond what config, runtime and IPAM requested. It is kept
-// through every loss.
+// Learned is what other writers configured on the bond, beyond what config, runtime and IPAM requested. It is restored
+// after every loss.
 type Learned struct {
 	Settings  LinkSettings   `json:"settings"`
 	Addresses []netip.Prefix `json:"addresses,omitempty"`
-	// AddressesLeft is the number of addresses beyond MaxLearnedAddresses, which are not kept.
+	// AddressesLeft is the number of addresses beyond MaxLearnedAddresses, which are not recorded.
 	AddressesLeft int     `json:"addressesLeft,omitempty"`
 	Routes        []Route `json:"routes,omitempty"`
-	// RoutesLeft is the number of routes if there are more than MaxLearnedRoutes; then none is kept.
+	// RoutesLeft is the number of routes if there are more than MaxLearnedRoutes; then no route is recorded.
 	RoutesLeft int `json:"routesLeft,omitempty"`
 	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr moves
 	// it to a table of its own.
@@ -65,7 +65,7 @@ type Learned struct {
 	Upper *Upper `json:"upper,omitempty"`
 }
 
-// MaxLearnedRoutes bounds the routes of other writers that a record keeps; MaxLearnedAddresses the addresses.
+// MaxLearnedRoutes bounds the routes of other writers in a record; MaxLearnedAddresses bounds the addresses.
 const (
 	MaxLearnedRoutes    = 256
 	MaxLearnedAddresses = 64
@@ -87,7 +87,7 @@ type Contest struct {
 	At      time.Time `json:"at"`
 }
 
-// String is a sentence for warnings.
+// String returns a sentence for warnings.
 func (c Contest) String() string {
 	with := "it stays absent"
 	if c.Adopted != "" {

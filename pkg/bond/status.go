@@ -2,51 +2,51 @@ package bond
 
 import "time"
 
-// State is how a pod bond is, in one word.
+// State is the state of a pod bond, in one word.
 type State string
 
 // The states of a pod bond.
 const (
-	// StateReady: everything is as recorded and every member carries.
+	// StateReady: everything is as recorded and every member carries traffic.
 	StateReady State = "Ready"
 	// StateDegraded: it carries traffic on fewer members than recorded.
 	StateDegraded State = "Degraded"
-	// StateDown: no member carries.
+	// StateDown: no member carries traffic.
 	StateDown State = "Down"
-	// StateRepairing: something is being put back just now.
+	// StateRepairing: a repair is in progress.
 	StateRepairing State = "Repairing"
-	// StateStuck: a person is needed; Reason says for what.
+	// StateStuck: manual action is needed; Reason describes it.
 	StateStuck State = "Stuck"
 	// StateDeleting: a tombstone; the bond is being taken down.
 	StateDeleting State = "Deleting"
 )
 
-// Status is what is told of one pod bond.
+// Status is the reported state of one pod bond.
 type Status struct {
 	Key     Key    `json:"key"`
 	Pod     Pod    `json:"pod"`
 	Network string `json:"network"`
 	State   State  `json:"state"`
-	// Reason says in a sentence what is wrong, where, and what to do; empty when Ready.
+	// Reason describes what is wrong, where, and what to do; empty if Ready.
 	Reason string `json:"reason,omitempty"`
-	// Unreleased says why addresses of a bond that is Deleting remain allocated; empty if no release has failed.
+	// Unreleased is why addresses of a bond that is Deleting remain allocated; empty if no release has failed.
 	Unreleased string         `json:"unreleased,omitempty"`
 	Mode       string         `json:"mode"`
 	MAC        MAC            `json:"mac,omitempty"`
 	MTU        int            `json:"mtu,omitempty"`
 	Active     string         `json:"active,omitempty"`
 	Members    []MemberStatus `json:"members"`
-	// Warnings are those of ADD, for as long as the bond lives.
+	// Warnings are those of ADD, for as long as the bond exists.
 	Warnings []string `json:"warnings,omitempty"`
-	// Fighting is how many kinds of repairs another writer keeps undoing, as the agent sees it; Contested is how many
-	// requested settings were given up to one.
+	// Fighting is the number of kinds of repairs that another writer keeps undoing. Contested is the number of requested
+	// settings for which the value of another writer was adopted.
 	Fighting  int     `json:"fighting,omitempty"`
 	Contested int     `json:"contested,omitempty"`
 	Repairs   int     `json:"repairs"`
 	Last      *Repair `json:"lastRepair,omitempty"`
 }
 
-// MemberStatus is what is told of one member.
+// MemberStatus is the reported state of one member.
 type MemberStatus struct {
 	Name string     `json:"name"`
 	PCI  PCIAddress `json:"pci,omitempty"`
@@ -55,7 +55,7 @@ type MemberStatus struct {
 	VF     int         `json:"vf"`
 	State  MemberState `json:"state"`
 	Reason string      `json:"reason,omitempty"`
-	// Since is when the loss was first seen; zero while the member is well.
+	// Since is when the loss was first observed; zero while nothing is lost.
 	Since time.Time `json:"since,omitzero"`
 }
 

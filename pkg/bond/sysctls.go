@@ -2,9 +2,9 @@ package bond
 
 // sysctl is one position in the kernel's list of a link's sysctls.
 type sysctl struct {
-	// name is the file's; empty for what cannot be written or follows from something else.
+	// name is the file's; empty if it cannot be written or follows from another setting.
 	name string
-	// per is how many of the list's units are one of the file's; 0 means 1.
+	// per is the number of the list's units per unit of the file; 0 means 1.
 	per int32
 	// unsigned: the list's 32 bits have no sign.
 	unsigned bool
@@ -12,7 +12,7 @@ type sysctl struct {
 
 func (s *sysctl) unit() int32 { return max(s.per, 1) }
 
-// fromList is the file's value of a position in the list, toList the reverse.
+// fromList converts a value of the list to the file's, toList the reverse.
 func (s *sysctl) fromList(v int32) int64 {
 	if s.unsigned {
 		return int64(uint32(v)) //nolint:gosec // the same bits

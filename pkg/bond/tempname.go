@@ -2,7 +2,7 @@ package bond
 
 import "strings"
 
-// TempNamePrefix begins the name of a link whose own is taken.
+// TempNamePrefix begins the temporary name of a link whose own is taken.
 const TempNamePrefix = "bk-"
 
 // TempName is the name that the member gets in the pod while another link there has its own.

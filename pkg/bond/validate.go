@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// Validate refuses a record that must not be acted on: what identifies the bond, the
+// Validate rejects a record that must not be acted on: what identifies the bond, the
 // sandbox or a member is missing, malformed or ambiguous, or the phase is unknown. PCI
-// addresses and names end in paths and kernel requests, so their form is checked.
+// addresses and names become part of paths and kernel requests, so their form is checked.
 //
-// The bonding options are not looked at (Options.Validate does): one that this program
-// does not know must not cost the bond its record.
+// The bonding options are not checked (Options.Validate does): one that this program
+// does not know must not make the record unusable.
 func (r *Record) Validate() error {
 	if err := r.Key.Validate(); err != nil {
 		return err
@@ -74,5 +74,5 @@ func (m *Member) validate() error {
 	return nil
 }
 
-// canonical reports whether m is empty or an Ethernet address in the text that MACOf gives.
+// canonical reports whether m is empty or an Ethernet address in the form that MACOf returns.
 func (m MAC) canonical() bool { return m == "" || MACOf(m.Bytes()) == m }

@@ -5,9 +5,8 @@ import (
 	"strings"
 )
 
-// Diff is what of want is not so in have: the settings that must be written. What
-// want leaves open and what have does not know differ like this: the first is never
-// written, the second always.
+// Diff returns the settings of want that have does not have: those that must be written. A setting that is nil in want is
+// never written, one that is nil in have only is always written.
 func (want VFSettings) Diff(have VFSettings) VFSettings {
 	return VFSettings{
 		MAC:       unlessSame(want.MAC, have.MAC),
@@ -26,10 +25,10 @@ func unlessSame[T comparable](want, have *T) *T {
 	return want
 }
 
-// Empty reports whether no setting is named.
+// Empty reports whether no setting is set.
 func (s VFSettings) Empty() bool { return s == VFSettings{} }
 
-// String lists the settings that are named, as ip-link(8) calls them.
+// String lists the settings under the names of ip-link(8).
 func (s VFSettings) String() string {
 	var parts []string
 	if s.MAC != nil {

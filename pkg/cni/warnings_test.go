@@ -21,7 +21,7 @@ func TestWarnings(t *testing.T) {
 		says    [][]string // one warning each; none means that ADD is quiet
 	}{
 		{"as the OKD page has it", nil, nil, nil},
-		{"no monitor", map[string]any{"miimon": 0}, nil, [][]string{{"miimon", "no failure"}}},
+		{"no monitor", map[string]any{"miimon": 0}, nil, [][]string{{"miimon", "is not detected"}}},
 		{"delay that is rounded", map[string]any{"updelay": 250}, nil, [][]string{{"updelay: 250", "200"}}},
 		{"policy of another mode", map[string]any{"xmitHashPolicy": "layer3+4"}, nil, [][]string{{"xmitHashPolicy", "active-backup"}}},
 		{"untrusted, balance", balance, nil, [][]string{{"balance-xor", "net2", "trust"}}},
