@@ -12,6 +12,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // onVeth is the pod's net1, up, in place of a bond: this kernel may have no bonding driver,
@@ -64,7 +65,7 @@ func TestAddresses(t *testing.T) {
 
 func TestAddAddressEnablesIPv6(t *testing.T) {
 	g, c, d := onVeth(t)
-	if out, err := inNetns(g.pod, "sysctl", "-w", "net.ipv6.conf.net1.disable_ipv6=1"); err != nil {
+	if out, err := kit.Run(g.pod, "sysctl", "-w", "net.ipv6.conf.net1.disable_ipv6=1"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if err := c.addAddress(d, netip.MustParsePrefix("2001:db8::7/64"), false); err != nil {

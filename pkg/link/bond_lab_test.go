@@ -11,6 +11,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // inIP are the names that ip gives to options in its JSON, for those that it shows in every mode.
@@ -36,7 +37,7 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 	for _, name := range []string{"net1", "net2"} {
 		g.apply(plan.Enslave{Link: g.ref(g.pod, name), Bond: g.ref(g.pod, "bond0")})
 	}
-	g.until("the primary is the active member", func() bool {
+	kit.Eventually(g, "the primary is the active member", func() bool {
 		o := g.see()
 		return o.Members[1].MIIUp && o.Bond.Active == o.Members[1].Link.Index
 	})

@@ -4,13 +4,13 @@ package link_test
 
 import (
 	"fmt"
-	"os"
 	"path/filepath"
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -71,7 +71,7 @@ func (p *pool) remake(t *testing.T, h *hands) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.set(linktest.Host, dev, "up"); err != nil {
+		if err := h.Set(linktest.Host, dev, "up"); err != nil {
 			t.Fatal(err)
 		}
 		if err := h.SetNumVFs(pf, vfsPerCard); err != nil {
@@ -95,14 +95,12 @@ func (p *pool) tidy(h *hands, vf, name string) error {
 	if err != nil {
 		return err
 	}
-	return h.set(linktest.Host, dev, "down", "name", name, "address", string(p.macs[vf]), "mtu", "1500")
+	return h.Set(linktest.Host, dev, "down", "name", name, "address", string(p.macs[vf]), "mtu", "1500")
 }
 
 func vfOf(t *testing.T, pf string, n int) string {
 	t.Helper()
-	vf, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", n)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return filepath.Base(vf)
+	vf, err := kit.VF(pf, n)
+	kit.Must(t, err)
+	return string(vf)
 }

@@ -27,8 +27,8 @@ func hasBonding(t *testing.T) bool {
 // openVeth makes a host of its own, so that nothing of the machine is touched.
 func openVeth(t *testing.T) linktest.World {
 	h := &hands{t: t, sriov: t.TempDir(), peers: map[string]string{}}
-	h.host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
-	k, err := link.New(link.Options{HostNetns: h.host, SysfsPCI: t.TempDir(), SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
+	h.Host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
+	k, err := link.New(link.Options{HostNetns: h.Host, SysfsPCI: t.TempDir(), SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
 	if err != nil {
 		t.Fatal(err)
 	}

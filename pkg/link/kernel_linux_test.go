@@ -13,6 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func TestNewRefusesAHostThatIsNone(t *testing.T) {
@@ -88,7 +89,7 @@ func TestNothingHoldsThePod(t *testing.T) {
 		t.Errorf("%d open files, %d before", after, before)
 	}
 	netnstest.Delete(t, g.pod)
-	g.until("the pod's netns dies", func() bool { return g.show(g.host, "p-net1").Index == 0 })
+	kit.Eventually(g, "the pod's netns dies", func() bool { return g.show(g.host, "p-net1").Index == 0 })
 }
 
 func openFiles(t *testing.T) int {

@@ -2,18 +2,14 @@ package link
 
 import (
 	"encoding/json"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // rig is a kernel whose host and pod are both netns made for the test.
@@ -40,34 +36,15 @@ func newRig(t testing.TB) *rig {
 // in runs ip in a netns and returns what it prints.
 func (g *rig) in(path string, args ...string) []byte {
 	g.Helper()
-	out, err := inNetns(path, "ip", args...)
-	if err != nil {
-		g.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, out)
-	}
+	out, err := kit.IP(path, args...)
+	kit.Must(g, err)
 	return out
 }
 
 // batch runs commands of ip in the pod, in one process.
 func (g *rig) batch(lines string) {
 	g.Helper()
-	file := filepath.Join(g.TempDir(), "batch")
-	if err := os.WriteFile(file, []byte(lines), 0o600); err != nil {
-		g.Fatal(err)
-	}
-	g.in(g.pod, "-batch", file)
-}
-
-func inNetns(path, name string, args ...string) (out []byte, err error) {
-	ns, err := netns.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = ns.Close() }()
-	err = ns.Do(func() (err error) {
-		out, err = exec.Command(name, args...).CombinedOutput()
-		return err
-	})
-	return out, err
+	kit.Must(g, kit.Links{}.Batch(g.pod, lines))
 }
 
 // shown is what ip tells of a link; index 0 when there is none.
@@ -83,7 +60,7 @@ type shown struct {
 
 func (g *rig) show(path, name string) shown {
 	g.Helper()
-	out, err := inNetns(path, "ip", "-d", "-j", "link", "show", "dev", name)
+	out, err := kit.IP(path, "-d", "-j", "link", "show", "dev", name)
 	if err != nil {
 		return shown{}
 	}
@@ -113,18 +90,6 @@ func (g *rig) member(name string) {
 	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, name), MAC: l.MAC, Original: bond.Original{Name: name}})
 }
 
-// until looks again and again; what it is for has no events.
-func (g *rig) until(what string, ok func() bool) {
-	g.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for deadline := time.Now().Add(time.Minute); !ok(); <-tick.C {
-		if time.Now().After(deadline) {
-			g.Fatalf("waited a minute in vain: %s", what)
-		}
-	}
-}
-
 func (g *rig) see() bond.Observed {
 	g.Helper()
 	o, err := g.k.Observe(g.Context(), g.r)
@@ -151,7 +116,7 @@ func (g *rig) ref(path, name string) plan.LinkRef {
 // serial is the link's number as a shell in the netns reads it.
 func (g *rig) serial(path, name string) uint64 {
 	g.Helper()
-	out, err := inNetns(path, "unshare", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys && stat -L -c %i /sys/class/net/"+name)
+	out, err := kit.Run(path, "unshare", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys && stat -L -c %i /sys/class/net/"+name)
 	if err != nil {
 		g.Fatalf("%v: %s", err, out)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -72,7 +73,7 @@ func (g *vfRig) sysfs(path, text string) {
 func (g *vfRig) netdev(pci bond.PCIAddress) string {
 	g.Helper()
 	var name string
-	g.until("a netdev of "+string(pci), func() (ok bool) {
+	kit.Eventually(g, "a netdev of "+string(pci), func() (ok bool) {
 		var err error
 		name, err = g.k.sysfs.netdevOf(pci)
 		return err == nil
@@ -100,11 +101,11 @@ func (g *vfRig) carries() bool {
 	g.Helper()
 	g.in(g.pod, "addr", "replace", "10.0.0.1/24", "dev", "net1")
 	g.in(g.pod, "link", "set", "net1", "up")
-	g.until("a carrier", func() bool { return g.see().Members[0].Link.Carrier })
-	g.until("the neighbour's carrier", func() bool {
+	kit.Eventually(g, "a carrier", func() bool { return g.see().Members[0].Link.Carrier })
+	kit.Eventually(g, "the neighbour's carrier", func() bool {
 		return slices.Contains(g.show(g.neighbour, g.other).Flags, "LOWER_UP")
 	})
-	out, err := inNetns(g.pod, "ping", "-c", "10", "-i", "0.2", "-W", "1", "10.0.0.2")
+	out, err := kit.Run(g.pod, "ping", "-c", "10", "-i", "0.2", "-W", "1", "10.0.0.2")
 	g.Logf("%s", lastLines(out, 2))
 	return err == nil
 }

@@ -1,0 +1,73 @@
+package kit
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// IP runs ip(8) in the netns at path, or in the caller's if path is empty, and returns what it prints.
+func IP(path string, args ...string) ([]byte, error) { return Run(path, "ip", args...) }
+
+// Run runs a program in the netns at path, or in the caller's if path is empty, and returns what it prints.
+func Run(path, program string, args ...string) ([]byte, error) {
+	open := netns.Current
+	if path != "" {
+		open = func() (*netns.NS, error) { return netns.Open(path) }
+	}
+	ns, err := open()
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = ns.Close() }()
+	var out []byte
+	err = ns.Do(func() (err error) {
+		out, err = exec.Command(program, args...).CombinedOutput()
+		return err
+	})
+	if err != nil {
+		return out, fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, out)
+	}
+	return out, nil
+}
+
+// own is this process's netns.
+const own = "/proc/self/ns/net"
+
+// AddNetns makes a netns at path, which is in /run/netns. It replaces one that is there already, by one with another inode.
+func AddNetns(path string) error {
+	if _, err := os.Stat(path); err == nil {
+		return replaceNetns(path)
+	}
+	_, err := IP(own, "netns", "add", filepath.Base(path))
+	return err
+}
+
+// replaceNetns makes the new one before the old one is deleted: the kernel gives the inode number of a dead netns to the next
+// one (proc_alloc_inum takes the lowest that is free).
+func replaceNetns(path string) error {
+	fresh := path + "n"
+	if err := AddNetns(fresh); err != nil {
+		return err
+	}
+	defer func() { _ = DeleteNetns(fresh) }()
+	if err := DeleteNetns(path); err != nil {
+		return err
+	}
+	if err := os.WriteFile(path, nil, 0o400); err != nil {
+		return err
+	}
+	return unix.Mount(fresh, path, "", unix.MS_BIND, "")
+}
+
+// DeleteNetns deletes a netns in /run/netns.
+func DeleteNetns(path string) error {
+	_, err := IP(own, "netns", "del", filepath.Base(path))
+	return err
+}
