@@ -19,10 +19,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// errOvertaken: a DEL of this bond came while its ADD ran. It wins.
-var errOvertaken = errors.New("overtaken by a DEL of this bond")
+// errDELStarted: a DEL of this bond was called while its ADD ran. DEL has precedence.
+var errDELStarted = errors.New("overtaken by a DEL of this bond")
 
-// Add makes the bond, or leaves nothing behind.
+// Add creates the bond, or leaves nothing behind.
 func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	k, a, c, err := parse(args)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	for _, w := range rec.Warnings {
-		s.log.Warn(w, zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod))
+		s.log.Warn("config warning", zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod), zap.String("warning", w))
 	}
 	if err = s.writeRecord(ctx, rec); err != nil {
 		return err
@@ -68,13 +68,13 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	return nil
 }
 
-// prepare finds everything out that the record needs, and touches nothing.
+// prepare collects everything that the record needs, and changes nothing.
 func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
 	found, err := s.FindMembers(ctx, bond.MemberQuery{
 		Key: k, Sandbox: sandbox, Names: c.LinkNames(), InHost: !c.LinksInContainer, Wait: c.LinkTimeout,
 	})
 	if err == nil {
-		err = missing(&found, c)
+		err = missingLinks(&found, c)
 	}
 	switch {
 	case errors.Is(err, bond.ErrBusy), ctx.Err() != nil:
@@ -84,7 +84,7 @@ func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox,
 		if !c.LinksInContainer {
 			where = "the host (linksInContainer is false)"
 		}
-		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: looked for in %s: %v", where, err), "")
+		return nil, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("links: searched in %s: %v", where, err), "")
 	}
 	rec, err := newRecord(k, c, a, args, sandbox, &found)
 	if err != nil {
@@ -93,11 +93,11 @@ func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox,
 	for _, i := range found.Missing() {
 		s.log.Warn("starting without a link", zap.Stringer("bond", k), zap.Stringer("pod", a.Pod), zap.Error(found.Links[i].Missing))
 	}
-	return rec, s.ipam.Installed(rec) // before a bond is made in vain
+	return rec, s.ipam.Installed(rec) // before a bond is created in vain
 }
 
-// missing is the error for links that are not there; nil when those that are there will do.
-func missing(found *bond.MemberResult, c *Config) error {
+// missingLinks returns the error for missing links; nil if the present ones are enough.
+func missingLinks(found *bond.MemberResult, c *Config) error {
 	var errs []error
 	for _, i := range found.Missing() {
 		errs = append(errs, found.Links[i].Missing)
@@ -125,24 +125,24 @@ func (s *session) sandbox(path string) (bond.Sandbox, error) {
 	return sandbox, nil
 }
 
-// sameNetns compares what is known of both. The kernel gives the inode number of a netns that ended to the next one, which
+// sameNetns compares what is known about both. The kernel reuses the inode number of a netns that has ended; the next one
 // has another cookie.
 func sameNetns(a, b bond.Sandbox) bool {
 	return a.Dev == b.Dev && a.Inode == b.Inode &&
 		(a.Cookie == 0 || b.Cookie == 0 || a.Cookie == b.Cookie) && (a.Boot == "" || b.Boot == "" || a.Boot == b.Boot)
 }
 
-// lockAdd keeps two ADDs of one bond apart for as long as they last: they would share one
-// lease. The bond's own lock will not do, for a DEL and the agent need not wait for IPAM. With
-// it, a record that is not ready is surely one of an ADD that was killed, or is being deleted.
+// lockAdd prevents two ADDs of one bond from running at the same time: they would share one lease. The bond's own lock
+// cannot be used, because a DEL and the agent must not wait for IPAM. With this lock held, a record that is not ready is
+// that of a killed ADD, or is being deleted.
 func (s *session) lockAdd(ctx context.Context, k bond.Key) (unlock func(), err error) {
-	const maxID = 190 // bond.Key takes 200 bytes; two IDs that begin alike only wait for each other
+	const maxID = 190 // bond.Key accepts 200 bytes; two IDs with the same beginning only wait for each other
 	k.ContainerID = "add-" + k.ContainerID[:min(len(k.ContainerID), maxID)]
 	return s.Store.Lock(ctx, k)
 }
 
-// clearLeftovers brings what an ADD that was killed left on this bond's name to its end. It comes before
-// the members are looked at, which are in that ADD's bond.
+// clearLeftovers removes what a killed ADD of this bond has left. It runs before the search for the members, because they
+// are in that ADD's bond.
 func (s *session) clearLeftovers(ctx context.Context, k bond.Key, sandbox bond.Sandbox) error {
 	old, err := s.Store.Load(k)
 	switch {
@@ -155,12 +155,12 @@ func (s *session) clearLeftovers(ctx context.Context, k bond.Key, sandbox bond.S
 			k, old.Network, old.Created.Format(time.RFC3339))
 	}
 	if err := s.engine.ReleaseRecord(ctx, old); err != nil {
-		return fmt.Errorf("bond %s: clear away what an earlier ADD left: %w", k, err)
+		return fmt.Errorf("bond %s: remove what an earlier ADD left: %w", k, err)
 	}
 	return nil
 }
 
-// writeRecord writes the record on its name, if that and all that it names is free.
+// writeRecord writes the record, if its key, names and links are free.
 func (s *session) writeRecord(ctx context.Context, rec *bond.Record) error {
 	unlock, err := s.Store.Lock(ctx, rec.Key)
 	if err != nil {
@@ -179,12 +179,11 @@ func (s *session) writeRecord(ctx context.Context, rec *bond.Record) error {
 	return s.Store.Save(rec)
 }
 
-// checkFree refuses names and links that somebody else uses. Once the record is there
-// the engine takes them for its own.
+// checkFree rejects names and links that are in use. Once the record exists, the engine treats them as the bond's.
 func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 	obs, err := s.Kernel.Observe(ctx, rec)
 	if err != nil {
-		return fmt.Errorf("look at the pod of bond %s: %w", rec.Key, err)
+		return fmt.Errorf("observe the pod of bond %s: %w", rec.Key, err)
 	}
 	taken := obs.NameHolder
 	if obs.Bond != nil {
@@ -207,16 +206,16 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 	return nil
 }
 
-// makeBond makes the bond with its addresses and answers what ADD returns.
+// makeBond creates the bond with its addresses and returns the result of ADD.
 func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config) (*current.Result, error) {
 	if _, err := s.converge(ctx, rec, c); err != nil {
 		return nil, err
 	}
-	given, err := s.allocate(ctx, rec, c)
+	ipamResult, err := s.allocate(ctx, rec, c)
 	if err != nil {
 		return nil, err
 	}
-	if err = s.recordIPAM(ctx, rec, c, given); err != nil {
+	if err = s.recordIPAM(ctx, rec, c, ipamResult); err != nil {
 		return nil, err
 	}
 	out, err := s.converge(ctx, rec, c)
@@ -229,35 +228,35 @@ func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config) (*c
 	if err := s.markReady(ctx, rec, &out); err != nil {
 		return nil, err
 	}
-	return resultOf(rec, &out.Observed, c, given), nil
+	return resultOf(rec, &out.Observed, c, ipamResult), nil
 }
 
-// allocate has the IPAM plugin allocate addresses, unless a DEL came meanwhile. A DEL that comes later releases them.
-func (s *session) allocate(ctx context.Context, rec *bond.Record, c *Config) (given *current.Result, err error) {
+// allocate has the IPAM plugin allocate addresses, unless a DEL has started meanwhile. A later DEL releases them.
+func (s *session) allocate(ctx context.Context, rec *bond.Record, c *Config) (ipamResult *current.Result, err error) {
 	if c.IPAM == "" {
 		return &current.Result{}, nil
 	}
 	err = s.engine.WithAddresses(ctx, rec.Key, func(now *bond.Record) (err error) {
 		if now == nil || now.Deleted() || !now.SameAdd(rec) {
-			return errOvertaken
+			return errDELStarted
 		}
-		given, err = s.ipam.Add(ctx, rec)
+		ipamResult, err = s.ipam.Add(ctx, rec)
 		return err
 	})
-	rec.CNI.IPAMRefused = err != nil && ctx.Err() == nil && !errors.Is(err, errOvertaken)
-	return given, err
+	rec.CNI.IPAMRefused = err != nil && ctx.Err() == nil && !errors.Is(err, errDELStarted)
+	return ipamResult, err
 }
 
-// recordIPAM puts what IPAM gave into the record.
-func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, given *current.Result) error {
-	if c.IPAM != "" && len(given.IPs) == 0 {
-		return types.NewError(types.ErrInternal, fmt.Sprintf("IPAM %s ADD: no address in its answer", c.IPAM), "")
+// recordIPAM writes the IPAM result into the record.
+func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, ipamResult *current.Result) error {
+	if c.IPAM != "" && len(ipamResult.IPs) == 0 {
+		return types.NewError(types.ErrInternal, fmt.Sprintf("IPAM %s ADD: no address in its result", c.IPAM), "")
 	}
-	addresses, err := addressesOf(given)
+	addresses, err := addressesOf(ipamResult)
 	if err != nil {
 		return err
 	}
-	routes, err := routesOf(given, addresses)
+	routes, err := routesOf(ipamResult, addresses)
 	if err != nil {
 		return err
 	}
@@ -265,13 +264,13 @@ func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, g
 		return err
 	}
 	return s.update(ctx, rec, func(r *bond.Record) {
-		r.Addresses, r.Routes, r.DNS = addresses, routes, recordDNS(resultDNS(c, given))
+		r.Addresses, r.Routes, r.DNS = addresses, routes, recordDNS(resultDNS(c, ipamResult))
 	})
 }
 
-// markReady closes the ADD. Where the bond's MAC is its active member's, the one that it has
-// now is what ADD returns and what is kept from here on. What sriov-cni and tuning have set on the members is learned
-// here: without an agent nobody else would before the first loss.
+// markReady ends the ADD. If the bond's MAC is that of its active member, ADD returns its current MAC, which is restored
+// from now on. What sriov-cni and tuning have set on the members is learned here, because the agent may not run before the
+// first loss.
 func (s *session) markReady(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
 	mac := rec.Spec.MAC
 	if active := activeMember(out); rec.Spec.Options.MACFollowsActive() && active >= 0 {
@@ -294,11 +293,11 @@ func activeMember(out *reconcile.Outcome) int {
 	})
 }
 
-// update changes this ADD's record, here and in the store, unless somebody overtook us.
+// update changes this ADD's record, here and in the store, unless a DEL has started.
 func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bond.Record)) error {
 	err := s.engine.Update(ctx, rec.Key, func(r *bond.Record) error {
 		if r.Deleted() || !r.SameAdd(rec) {
-			return errOvertaken
+			return errDELStarted
 		}
 		change(r)
 		r.Updated = time.Now().UTC()
@@ -306,25 +305,25 @@ func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bon
 		return nil
 	})
 	if errors.Is(err, bond.ErrNotFound) {
-		return errOvertaken
+		return errDELStarted
 	}
 	return err
 }
 
-// converge brings the bond as far as ADD promises: it is there, it is up, all members are in
-// it, or those that are not lost where that is enough. Carrier is not waited for. What the kernel refuses as busy is tried again for a while.
+// converge reconciles until the bond is as ADD guarantees: it exists, is up, and has all members, or with startDegraded
+// those that are not lost. It does not wait for carrier. What the kernel rejects as busy is retried for busyTimeout.
 func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (reconcile.Outcome, error) {
-	giveUp := time.Now().Add(busyTimeout)
+	deadline := time.Now().Add(busyTimeout)
 	for {
 		out, err := s.engine.Converge(ctx, rec.Key)
 		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !out.Record.SameAdd(rec)) {
-			return out, errOvertaken
+			return out, errDELStarted
 		}
 		if err == nil && complete(&out, c) {
 			return out, nil
 		}
-		again := err == nil && out.Plan.Verdict != plan.Stuck || errors.Is(err, bond.ErrBusy)
-		if !again || out.RetryAfter == 0 || time.Now().Add(out.RetryAfter).After(giveUp) {
+		retry := err == nil && out.Plan.Verdict != plan.Stuck || errors.Is(err, bond.ErrBusy)
+		if !retry || out.RetryAfter == 0 || time.Now().Add(out.RetryAfter).After(deadline) {
 			return out, incomplete(rec, &out, err)
 		}
 		select {
@@ -339,15 +338,15 @@ func complete(out *reconcile.Outcome, c *Config) bool {
 	if out.Observed.Bond == nil || !out.Observed.Bond.Up || len(out.Plan.Actions) > 0 || out.Plan.Verdict == plan.Stuck {
 		return false
 	}
-	away := out.Unattached()
+	unattached := out.Unattached()
 	if !c.StartDegraded {
-		return len(away) == 0
+		return len(unattached) == 0
 	}
-	lost := slices.DeleteFunc(slices.Clone(away), func(i int) bool { return out.Observed.Members[i].Location != bond.Lost })
-	return len(lost) == len(away) && len(away) < len(out.Observed.Members)
+	lost := slices.DeleteFunc(slices.Clone(unattached), func(i int) bool { return out.Observed.Members[i].Location != bond.Lost })
+	return len(lost) == len(unattached) && len(unattached) < len(out.Observed.Members)
 }
 
-// incomplete says why the bond is not as ADD promises: the error, or else what was found.
+// incomplete returns why the bond is not as ADD guarantees: the error, or else the findings.
 func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 	if err != nil {
 		return err
@@ -359,18 +358,18 @@ func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 	return fmt.Errorf("bond %s of pod %s: %s", rec.BondName(), rec.Pod, strings.Join(found, "; "))
 }
 
-// rollback leaves nothing of the ADD behind and returns its first error. It has time of its
-// own: running out of time is one of the reasons for coming here.
+// rollback removes everything of the ADD and returns its first error. It has its own timeout, because ADD may have failed
+// by running out of time.
 func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delTimeout)
 	defer cancel()
 	refused := rec.CNI.IPAMRefused
 	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase, r.CNI.IPAMRefused = bond.PhaseDeleting, refused })
-	if err == nil || errors.Is(err, errOvertaken) { // then a DEL has put the tombstone there
+	if err == nil || errors.Is(err, errDELStarted) { // in the latter case DEL has written the tombstone
 		err = s.engine.ReleaseRecord(ctx, rec)
 	}
 	if err != nil {
-		s.log.Error("not everything could be given back; DEL or the agent will try again", zap.Stringer("bond", rec.Key), zap.Stringer("pod", rec.Pod), zap.Error(err))
+		s.log.Error("failed ADD not undone completely; DEL or the agent retries", zap.Stringer("bond", rec.Key), zap.Stringer("pod", rec.Pod), zap.Error(err))
 	}
 	return cause
 }

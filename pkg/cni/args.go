@@ -10,14 +10,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// Args are the entries of CNI_ARGS that mean something here.
+// Args are the entries of CNI_ARGS that this plugin uses.
 type Args struct {
 	Pod bond.Pod
 	MAC bond.MAC
 }
 
-// ParseArgs reads CNI_ARGS: "KEY=VALUE;KEY=VALUE". Entries of other plugins are ignored
-// whether or not IgnoreUnknown is among them. Errors are *types.Error.
+// ParseArgs parses CNI_ARGS: "KEY=VALUE;KEY=VALUE". Entries of other plugins are ignored, with or without IgnoreUnknown.
+// Errors are *types.Error.
 func ParseArgs(text string) (Args, error) {
 	var a Args
 	for entry := range strings.SplitSeq(text, ";") {
@@ -46,7 +46,7 @@ func ParseArgs(text string) (Args, error) {
 	return a, nil
 }
 
-// badEnv is CNI's error for an environment variable that is missing or wrong.
+// badEnv returns CNI's error for a missing or invalid environment variable.
 func badEnv(format string, args ...any) *types.Error {
 	return types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf(format, args...), "")
 }

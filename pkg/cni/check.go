@@ -18,8 +18,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// Check reports whether the bond is as ADD left it. A member without carrier is not for CHECK
-// to complain of: a runtime answers a failure by taking the pod down.
+// Check reports whether the bond is as ADD left it. A member without carrier is not an error of CHECK, because a runtime
+// reacts to one by stopping the pod.
 func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 	k, _, c, err := parse(args)
 	if err != nil {
@@ -49,12 +49,12 @@ func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 	return s.ipam.Check(ctx, out.Record, args.StdinData)
 }
 
-// checkOutcome wants nothing left to do, and the pod that the record is about.
+// checkOutcome returns an error if something is left to do, or if this is not the record's pod.
 func checkOutcome(out *reconcile.Outcome, netns string, c *Config) error {
 	rec := out.Record
 	switch {
 	case rec.Phase != bond.PhaseReady:
-		return fmt.Errorf("bond %s of pod %s is being %s", rec.BondName(), rec.Pod, gerund(rec.Phase))
+		return fmt.Errorf("bond %s of pod %s is being %s", rec.BondName(), rec.Pod, participle(rec.Phase))
 	case netns != rec.Sandbox.Path:
 		return types.NewError(types.ErrInvalidNetNS, fmt.Sprintf("CNI_NETNS: found %s, want %s, where the bond was added", netns, rec.Sandbox.Path), "")
 	case !complete(out, c):
@@ -63,15 +63,16 @@ func checkOutcome(out *reconcile.Outcome, netns string, c *Config) error {
 	return nil
 }
 
-func gerund(p bond.Phase) string {
+// participle describes what is done to a bond in a phase.
+func participle(p bond.Phase) string {
 	if p == bond.PhaseDeleting {
 		return "deleted"
 	}
 	return "added"
 }
 
-// checkPrev holds what ADD returned against what is there now. Interfaces, addresses and
-// routes of other plugins of the chain are theirs to check.
+// checkPrev compares the result of ADD with the current state. Interfaces, addresses and
+// routes of other plugins of the chain are checked by those.
 func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error {
 	rec, now := out.Record, out.Observed.Bond
 	index := slices.IndexFunc(prev.Interfaces, func(i *current.Interface) bool {
@@ -82,8 +83,8 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 	}
 	iface := prev.Interfaces[index]
 	var wrong []string
-	// A value that another writer changed after set-up, and that was accepted, is no reason to take the pod down. In
-	// set-up a chained plugin that changes one puts it into the result.
+	// A value that another writer changed after set-up, and that was accepted, is no reason to stop the pod. In
+	// set-up a chained plugin that changes one writes it into the result.
 	accepts := !rec.InSetup()
 	if iface.Mac != "" && !sameMAC(rec, iface.Mac, now.MAC) && !(accepts && now.MAC == rec.Spec.MAC) {
 		wrong = append(wrong, fmt.Sprintf("MAC %s, found %s", iface.Mac, now.MAC))
@@ -96,25 +97,25 @@ func checkPrev(prev *current.Result, out *reconcile.Outcome, netns string) error
 			continue
 		}
 		if p, ok := ipam.Prefix(ip.Address); !ok || !slices.Contains(now.Addresses, p) {
-			wrong = append(wrong, fmt.Sprintf("address %s, found %s", ip.Address.String(), texts(now.Addresses)))
+			wrong = append(wrong, fmt.Sprintf("address %s, found %s", ip.Address.String(), joinPrefixes(now.Addresses)))
 		}
 	}
 	if len(wrong) == 0 {
 		return nil
 	}
-	return fmt.Errorf("bond %s of pod %s is not as prevResult says: %s", rec.BondName(), rec.Pod, strings.Join(wrong, "; "))
+	return fmt.Errorf("bond %s of pod %s differs from prevResult: %s", rec.BondName(), rec.Pod, strings.Join(wrong, "; "))
 }
 
-// sameMAC: where the MAC is that of the active member, a failover changes it rightly.
+// sameMAC reports whether the MAC may be the same one: if it is that of the active member, a failover changes it.
 func sameMAC(rec *bond.Record, text string, now bond.MAC) bool {
 	was, err := bond.ParseMAC(text)
 	if err != nil || was == now {
 		return err == nil
 	}
-	return rec.Spec.Options.MACFollowsActive() && ownedBy(rec.Members, was) && ownedBy(rec.Members, now)
+	return rec.Spec.Options.MACFollowsActive() && hasMAC(rec.Members, was) && hasMAC(rec.Members, now)
 }
 
-func texts(prefixes []netip.Prefix) string {
+func joinPrefixes(prefixes []netip.Prefix) string {
 	if len(prefixes) == 0 {
 		return "none"
 	}

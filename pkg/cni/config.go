@@ -17,77 +17,77 @@ import (
 )
 
 const (
-	// defaultMiimon is how often the members' carrier is looked at, in milliseconds, when
-	// the config asks for neither MII nor ARP monitoring. Without any, no failure is ever seen.
+	// defaultMiimon is the interval of carrier checks in milliseconds, if the config requests neither MII nor ARP
+	// monitoring. Without any monitoring no failure is detected.
 	defaultMiimon = "100"
 
-	// minMTU is the least MTU that IPv4 works with (RFC 791); maxMTU the kernel's for a bond.
+	// minMTU is the smallest MTU for IPv4 (RFC 791); maxMTU is the kernel's for a bond.
 	minMTU, maxMTU = 68, 65535
 )
 
-// Config is a network config that was read and checked.
+// Config is a parsed and checked network config.
 type Config struct {
-	// Basics are what DEL needs, which must work however odd the rest is.
+	// BaseConfig is what DEL needs, which must work with any error in the rest.
 	BaseConfig
 	// IgnoredIfName is the value of ifname as text, for a warning; the bond is named CNI_IFNAME.
 	IgnoredIfName string
-	// LinksInContainer: the members are in the pod already. Otherwise they are in the
+	// LinksInContainer: the members are already in the pod. Otherwise they are in the
 	// host and are moved into the pod.
 	LinksInContainer bool
-	// Links are the members, each once, by the names that they have where they are now.
+	// Links are the members, each once, by their present names.
 	Links []Link
 	// StartDegraded: some of the links are enough.
 	StartDegraded bool
 	// LinkTimeout is how long ADD may wait for links.
 	LinkTimeout time.Duration
-	// Options are canonical and valid in their mode; mode and a monitor are among them.
+	// Options are canonical and valid in their mode; they include the mode and a monitor.
 	Options bond.Options
-	// MTU in bytes; 0 when nobody asked.
+	// MTU in bytes; 0 if not requested.
 	MTU int
 	// DAD: ADD adds IPv6 addresses with duplicate address detection.
 	DAD bool
-	// Enforce is what the agent enforces after set-up; EnforceAll if the config does not say.
+	// Enforce is what the agent enforces after set-up; EnforceAll by default.
 	Enforce bond.Enforce
-	// MAC is empty when nobody asked.
+	// MAC is empty if not requested.
 	MAC bond.MAC
-	// IPs: the runtime asks for certain addresses; which ones is for the IPAM plugin to read.
+	// IPs: the runtime requests certain addresses, which the IPAM plugin reads.
 	IPs bool
 	DNS types.DNS
-	// Prev is the result of the plugin before this one in a chain; nil if there is none.
+	// Prev is the result of the previous plugin in a chain; nil if there is none.
 	Prev *current.Result
 }
 
 // BaseConfig are the parts of a network config that every verb needs.
 type BaseConfig struct {
-	// Version is the CNI version that the runtime speaks, "0.1.0" when it does not say.
+	// Version is the runtime's CNI version, "0.1.0" if the config has none.
 	Version string
 	// Network is the network's name.
 	Network string
-	// StateDir is where the records are; store.DefaultDir when the config does not say.
+	// StateDir is the directory of the records; store.DefaultDir by default.
 	StateDir string
-	// IPAM is the name of the IPAM plugin; empty for none.
+	// IPAM is the name of the IPAM plugin; empty if there is none.
 	IPAM string
 }
 
-// ParseBasics reads only what DEL needs. Errors are *types.Error.
-func ParseBasics(stdin []byte) (BaseConfig, error) {
+// ParseBaseConfig parses only what every verb needs. Errors are *types.Error.
+func ParseBaseConfig(stdin []byte) (BaseConfig, error) {
 	o, err := parseConfigObject(stdin)
 	if err != nil {
 		return BaseConfig{}, err
 	}
-	return o.basics(stdin)
+	return o.baseConfig(stdin)
 }
 
-// ParseConfig reads and checks a network config and the CNI_ARGS that came with it. It
-// touches nothing. Errors are *types.Error with CNI's code; they name the field, what was
-// found and what is wanted. Unknown fields are ignored, as the CNI specification says.
+// ParseConfig parses and checks a network config and its CNI_ARGS. It changes nothing. Errors are *types.Error with CNI's
+// code; they name the field, its value and the allowed values. Unknown fields are ignored, as the CNI specification
+// requires.
 func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	o, err := parseConfigObject(stdin)
 	if err != nil {
 		return nil, err
 	}
 	c := &Config{IgnoredIfName: o.ifName()}
-	if c.BaseConfig, err = o.basics(stdin); err != nil {
+	if c.BaseConfig, err = o.baseConfig(stdin); err != nil {
 		return nil, err
 	}
 	if err = c.parseLinks(o); err != nil {
@@ -105,7 +105,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	if c.Enforce, err = o.enforce(); err != nil {
 		return nil, err
 	}
-	if c.IPs, err = o.asksForIPs(); err != nil {
+	if c.IPs, err = o.requestsIPs(); err != nil {
 		return nil, err
 	}
 	if _, err = o.Decode(fieldDNS, allowedValues(fieldDNS), &c.DNS); err != nil {
@@ -115,7 +115,7 @@ func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	return c, err
 }
 
-// parseLinks reads the links and the bonding options, which speak of each other.
+// parseLinks reads the links and the bonding options, which refer to each other.
 func (c *Config) parseLinks(o object) (err error) {
 	if c.LinksInContainer, err = o.Boolean(fieldInPod); err != nil {
 		return err
@@ -146,7 +146,7 @@ func parseConfigObject(stdin []byte) (object, error) {
 	return object{o}, nil
 }
 
-func (o object) basics(stdin []byte) (BaseConfig, error) {
+func (o object) baseConfig(stdin []byte) (BaseConfig, error) {
 	b := BaseConfig{}
 	var err error
 	if b.Version, err = (&version.ConfigDecoder{}).Decode(stdin); err != nil {
@@ -209,21 +209,21 @@ func (o object) mtu() (int, error) {
 	return int(n), err
 }
 
-// mac is the address asked for, by whoever is closest to the pod: CNI's conventions let
-// runtimeConfig win over args, args over CNI_ARGS, and those over the network's own.
+// mac returns the requested address. By CNI's conventions runtimeConfig has precedence over args, args over CNI_ARGS, and
+// those over the network's own.
 func (o object) mac(args Args) (bond.MAC, error) {
 	want := allowedValues(fieldMAC)
-	fromRuntime, err := o.fromRuntime()
+	fromRuntime, err := o.runtimeSections()
 	if err != nil {
 		return "", err
 	}
-	asked := args.MAC
+	requested := args.MAC
 	for _, in := range append(fromRuntime, o.Object) {
 		text, found, err := in.Str("mac", want)
 		if err != nil {
 			return "", err
 		}
-		if !found || text == "" || in.Path == "" && asked != "" {
+		if !found || text == "" || in.Path == "" && requested != "" {
 			continue
 		}
 		mac, err := bond.ParseMAC(text)
@@ -232,12 +232,12 @@ func (o object) mac(args Args) (bond.MAC, error) {
 		}
 		return mac, nil
 	}
-	return asked, nil
+	return requested, nil
 }
 
-// fromRuntime are the two places in which a runtime puts what a pod asks for, the stronger first
+// runtimeSections returns the two sections in which a runtime passes what a pod requests, in order of precedence
 // (CNI's conventions: capabilities, and args).
-func (o object) fromRuntime() ([]netconf.Object, error) {
+func (o object) runtimeSections() ([]netconf.Object, error) {
 	runtimeConfig, err := o.Section("runtimeConfig")
 	if err != nil {
 		return nil, err
@@ -250,19 +250,19 @@ func (o object) fromRuntime() ([]netconf.Object, error) {
 	return []netconf.Object{runtimeConfig, cniArgs}, err
 }
 
-// asksForIPs reports whether certain addresses are asked for.
-func (o object) asksForIPs() (bool, error) {
-	fromRuntime, err := o.fromRuntime()
+// requestsIPs reports whether certain addresses are requested.
+func (o object) requestsIPs() (bool, error) {
+	fromRuntime, err := o.runtimeSections()
 	if err != nil {
 		return false, err
 	}
-	asked := false
+	requested := false
 	for _, in := range fromRuntime {
 		var ips []string
 		if _, err := in.Decode("ips", "a list of addresses, e.g. [\"10.0.0.7/24\"]", &ips); err != nil {
 			return false, err
 		}
-		asked = asked || len(ips) > 0
+		requested = requested || len(ips) > 0
 	}
-	return asked, nil
+	return requested, nil
 }

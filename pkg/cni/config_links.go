@@ -22,7 +22,7 @@ type Link struct {
 	Prio    *int32
 }
 
-// LinkNames are the names of the links, in their order.
+// LinkNames returns the names of the links, in their order.
 func (c *Config) LinkNames() []string {
 	names := make([]string, len(c.Links))
 	for i := range c.Links {
@@ -31,7 +31,7 @@ func (c *Config) LinkNames() []string {
 	return names
 }
 
-// links reads the members. What else stands in an entry is ignored.
+// links reads the members. Other fields of an entry are ignored.
 func (o object) links() ([]Link, error) {
 	least, want := 2, allowedValues(fieldLinks)
 	switch single, err := o.Boolean(fieldSingle); {
@@ -65,7 +65,7 @@ func (o object) links() ([]Link, error) {
 	return links, nil
 }
 
-// link reads one entry; before are those that went before it.
+// link reads one entry; before are the previous ones.
 func (o object) link(before []Link) (l Link, err error) {
 	name, found, err := o.Str("name", allowedValues(fieldName))
 	if err != nil {
@@ -99,7 +99,7 @@ func (o object) link(before []Link) (l Link, err error) {
 	return l, nil
 }
 
-// integer is a number, or the same in quotes; absent is false.
+// integer reads a number, with or without quotes; false if it is absent.
 func (o object) integer(name, want string, low, high int64) (int64, bool, error) {
 	text, found, err := o.Scalar(name, want)
 	if err != nil || !found {
@@ -120,7 +120,7 @@ func (c *Config) checkPrios() error {
 	for i, l := range c.Links {
 		if l.Prio != nil {
 			return netconf.Invalid(fmt.Sprintf("links[%d].prio", i), strconv.Itoa(int(*l.Prio)),
-				fmt.Sprintf("none in mode %s; the kernel takes it in active-backup, balance-tlb, balance-alb", c.Options.Mode()))
+				fmt.Sprintf("none in mode %s; the kernel accepts it in active-backup, balance-tlb, balance-alb", c.Options.Mode()))
 		}
 	}
 	return nil

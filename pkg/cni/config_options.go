@@ -33,7 +33,7 @@ func (o object) options(links []string) (bond.Options, error) {
 		}
 		opts[d.Name] = value
 	}
-	if _, asked := opts[bond.OptMode]; !asked {
+	if _, requested := opts[bond.OptMode]; !requested {
 		return nil, netconf.Invalid(string(bond.OptMode), "nothing", bond.LookupOption(bond.OptMode).AllowedValues())
 	}
 	if opts[bond.OptMiimon] == "" && isZero(opts[bond.OptArpInterval]) {
@@ -45,7 +45,7 @@ func (o object) options(links []string) (bond.Options, error) {
 	return opts, nil
 }
 
-// option is the text of one option as bond.OptionDef.Parse takes it.
+// option returns the text of one option in the form that bond.OptionDef.Parse accepts.
 func (o object) option(d *bond.OptionDef) (text string, found bool, err error) {
 	name := string(d.Name)
 	value, found := o.Raw(name)

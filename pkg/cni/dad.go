@@ -12,15 +12,15 @@ import (
 )
 
 const (
-	// dadTimeout is how long the reference plugins wait for duplicate address detection.
+	// dadTimeout is the time that the reference plugins wait for duplicate address detection.
 	dadTimeout = 5 * time.Second
-	// dadPoll is how often it is looked at: no event tells that an address is no longer tentative.
+	// dadPoll is the interval of checks: no event reports that an address is no longer tentative.
 	dadPoll = 50 * time.Millisecond
 )
 
-// awaitDAD waits, as the reference plugins do, until the kernel has found no duplicate of any IPv6 address; they wait only
-// if IPAM names an IPv6 gateway, because routes depend on the addresses then. A bond without carrier cannot detect anything:
-// its addresses stay tentative, the kernel detects when the carrier comes, and ADD succeeds.
+// awaitDAD waits for duplicate address detection of all IPv6 addresses. Like the reference plugins it does so only if the
+// IPAM result has an IPv6 gateway, because then routes depend on the addresses. A bond without carrier cannot detect
+// anything. Its addresses stay tentative until the carrier appears, and ADD succeeds.
 func (s *session) awaitDAD(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
 	if rec.Spec.NoDAD || !slices.ContainsFunc(rec.Addresses, func(a bond.Address) bool { return a.Gateway.Is6() }) {
 		return nil
@@ -38,11 +38,11 @@ func (s *session) awaitDAD(ctx context.Context, rec *bond.Record, out *reconcile
 		}
 		switch duplicates, tentative := own(b.Duplicates), own(b.Tentative); {
 		case len(duplicates) > 0:
-			return fmt.Errorf("bond %s of pod %s: another host has %s (duplicate address detection failed)", rec.BondName(), rec.Pod, texts(duplicates))
+			return fmt.Errorf("bond %s of pod %s: another host has %s (duplicate address detection failed)", rec.BondName(), rec.Pod, joinPrefixes(duplicates))
 		case len(tentative) == 0:
 			return nil
 		case time.Now().After(deadline) && b.Carrier:
-			return fmt.Errorf("bond %s of pod %s: %s: duplicate address detection has not ended after %s though the bond carries", rec.BondName(), rec.Pod, texts(tentative), dadTimeout)
+			return fmt.Errorf("bond %s of pod %s: %s: duplicate address detection has not ended after %s although the bond has carrier", rec.BondName(), rec.Pod, joinPrefixes(tentative), dadTimeout)
 		case time.Now().After(deadline):
 			return nil
 		}

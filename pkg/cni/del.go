@@ -16,11 +16,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// Del takes the bond down and gives back all that it had. It can be called any number of
-// times, with the pod's netns, the bond or the record there or not.
+// Del removes the bond and returns its members and addresses. It can be called any number of times, with or without the
+// pod's netns, the bond or the record.
 //
-// Every DEL ends. What ADD rejects has left no record, so Del logs it and succeeds. Only a config that is no JSON object is
-// an error.
+// Every DEL ends. What ADD rejects has left no record, so Del logs it and succeeds. Only a config that is not a JSON object
+// is an error.
 func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
 	o, err := parseConfigObject(args.StdinData)
 	if err != nil {
@@ -28,7 +28,7 @@ func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	log := stderrLog(p.stderr()).With(zap.String("containerID", args.ContainerID), zap.String("ifName", args.IfName))
 	defer func() { _ = log.Sync() }()
-	b, rejected := o.lenientBasics()
+	b, rejected := o.lenientBaseConfig()
 	if rejected != nil {
 		log.Warn("DEL with a config that ADD rejects", zap.Error(rejected))
 	}
@@ -37,35 +37,35 @@ func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
 		log.Warn("DEL of a bond that ADD rejects; nothing to do", zap.Error(err))
 		return nil
 	}
-	if rejected != nil && unrecorded(b.StateDir, k) {
+	if rejected != nil && hasNoRecord(b.StateDir, k) {
 		return nil
 	}
 	s, err := p.open(b.StateDir)
 	if err == nil {
 		err = s.del(ctx, k, b, args)
 	}
-	if err != nil && !errors.Is(err, bond.ErrLocked) && unrecorded(b.StateDir, k) {
+	if err != nil && !errors.Is(err, bond.ErrLocked) && hasNoRecord(b.StateDir, k) {
 		log.Warn("DEL of a bond without a record, with a state directory that cannot be used; nothing to do", zap.Error(err))
 		return nil
 	}
 	return err
 }
 
-// unrecorded reports whether it is certain that the bond has no record.
-func unrecorded(dir string, k bond.Key) bool {
+// hasNoRecord reports whether the bond certainly has no record.
+func hasNoRecord(dir string, k bond.Key) bool {
 	found, err := store.Recorded(dir, k)
 	return err == nil && !found
 }
 
-// del tries twice, for between the two steps an ADD may write a record.
+// del tries twice, because an ADD may write a record between the two steps.
 func (s *session) del(ctx context.Context, k bond.Key, b BaseConfig, args *skel.CmdArgs) error {
 	for range 2 {
 		err := s.engine.Delete(ctx, k)
 		if !errors.Is(err, bond.ErrNotFound) {
 			return err
 		}
-		// ADD never came so far, or the agent was here first. IPAM is asked all the same: the
-		// specification wants it, and an address of an older version may outlive a record.
+		// ADD failed earlier, or the agent has released the bond. IPAM is called nevertheless: the
+		// specification requires it, and an address of an older version may outlive its record.
 		err = s.engine.ReleaseUnrecorded(ctx, &bond.Record{
 			Key: k, Network: b.Network, Sandbox: bond.Sandbox{Path: args.Netns},
 			CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path},
@@ -81,8 +81,8 @@ func (s *session) del(ctx context.Context, k bond.Key, b BaseConfig, args *skel.
 	return fmt.Errorf("bond %s: an ADD of it is running: %w", k, bond.ErrLocked)
 }
 
-// lenientBasics returns what can be read, defaults for the rest, and why an ADD with this config fails.
-func (o object) lenientBasics() (b BaseConfig, rejected error) {
+// lenientBaseConfig returns what can be read, defaults for the rest, and why an ADD with this config fails.
+func (o object) lenientBaseConfig() (b BaseConfig, rejected error) {
 	name, found, err := o.Str("name", "the network's name")
 	if err == nil && (!found || name == "") {
 		err = netconf.Invalid("name", "nothing", "the network's name")

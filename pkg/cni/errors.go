@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// withCNICode gives an error the code of the CNI specification that tells the runtime what to do
-// about it. An error that has one keeps it.
+// withCNICode adds the code of the CNI specification, by which the runtime decides what to do. An error that already has a
+// code keeps it.
 func withCNICode(err error) error {
 	var coded *types.Error
 	if err == nil || errors.As(err, &coded) {
@@ -24,7 +24,7 @@ func withCNICode(err error) error {
 func codeOf(err error) uint {
 	var pathErr *fs.PathError
 	switch {
-	case errors.Is(err, errOvertaken), errors.Is(err, bond.ErrLocked), errors.Is(err, bond.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+	case errors.Is(err, errDELStarted), errors.Is(err, bond.ErrLocked), errors.Is(err, bond.ErrBusy), errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return types.ErrTryAgainLater
 	case errors.Is(err, bond.ErrInvalid):
 		return types.ErrInvalidNetworkConfig

@@ -7,23 +7,22 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// Field describes one field of the network config that is the plugin's own; the bonding options are
-// in package bond.
+// Field describes one of the plugin's own fields of the network config; package bond describes the bonding options.
 type Field struct {
 	Name string
-	// Values are those allowed, as errors tell them.
+	// Values describes the allowed values, also in errors.
 	Values string
-	// Default is what the field is taken for where it is not there.
+	// Default is the value of an absent field.
 	Default string
-	// About says in a sentence or two what the field does.
+	// About describes the field in a sentence or two.
 	About string
 }
 
 const (
-	// maxLinkTimeout leaves an ADD, which has addTimeout, time for the rest.
+	// maxLinkTimeout leaves an ADD time for the rest of its addTimeout.
 	maxLinkTimeout = 60 * time.Second
-	// maxQueueID is the kernel's bound for a bond with the 16 transmit queues that it has unless
-	// the module was told otherwise (bond_option_queue_id_set).
+	// maxQueueID is the kernel's limit for a bond with 16 transmit queues, the module's default
+	// (bond_option_queue_id_set).
 	maxQueueID = 16
 )
 
@@ -66,10 +65,10 @@ var fields = []Field{
 	{fieldStateDir, "an absolute path", "/run/bondkeeper", "Directory of the records; the agent's -state-dir must be the same."},
 }
 
-// Fields are the descriptions of all fields. The slice must not be changed.
+// Fields returns the descriptions of all fields. The slice must not be changed.
 func Fields() []Field { return fields }
 
-// allowedValues is what a field may be, for errors.
+// allowedValues describes a field's values, for errors.
 func allowedValues(field string) string {
 	for i := range fields {
 		if fields[i].Name == field {

@@ -55,7 +55,7 @@ func FuzzParseConfig(f *testing.F) {
 				t.Fatalf("accepted link %+v", l)
 			}
 		}
-		if _, err := ParseBasics(stdin); err != nil {
+		if _, err := ParseBaseConfig(stdin); err != nil {
 			t.Fatalf("DEL would refuse what ADD takes: %v", err)
 		}
 	})

@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// checkGateways returns an error for a route whose gateway the kernel would reject, which it would do however often it is
-// asked. It puts the routes in an order in which the kernel takes them: those that make gateways reachable go first.
+// checkGateways returns an error for a route whose gateway the kernel would reject permanently. It sorts the routes so that
+// the kernel accepts them: those that make gateways reachable come first.
 func checkGateways(routes []bond.Route, addresses []bond.Address) error {
 	slices.SortStableFunc(routes, func(a, b bond.Route) int { return cmp.Compare(hasGateway(a), hasGateway(b)) })
 	for i := range routes {
@@ -34,9 +34,9 @@ func hasGateway(r bond.Route) int {
 	return 0
 }
 
-// unreachable says why a route's gateway cannot be used, or returns "". The kernel wants a neighbour: an address in the
-// subnet of one of the link's addresses or behind a route without a gateway. That route is looked for in the main table and
-// in the route's own (fib_check_nh, ip6_route_check_nh). Any IPv6 link-local address is a neighbour.
+// unreachable returns why a route's gateway cannot be used, or "". The kernel requires a neighbour: an address in the
+// subnet of one of the link's addresses or behind a route without a gateway. It searches for that route in the main table
+// and in the route's own (fib_check_nh, ip6_route_check_nh). Any IPv6 link-local address is a neighbour.
 func unreachable(r *bond.Route, routes []bond.Route, addresses []bond.Address) string {
 	if r.Dst.Addr().Is4() && !r.Gateway.Is4() {
 		return "is not an IPv4 address"
@@ -61,7 +61,7 @@ func unreachable(r *bond.Route, routes []bond.Route, addresses []bond.Address) s
 	for i, a := range addresses {
 		prefixes[i] = a.Prefix
 	}
-	return fmt.Sprintf("is not in the subnet of one of the bond's addresses (%s); change the subnet, the gateway or the route", texts(prefixes))
+	return fmt.Sprintf("is not in the subnet of one of the bond's addresses (%s); change the subnet, the gateway or the route", joinPrefixes(prefixes))
 }
 
 // mainTable is RT_TABLE_MAIN (linux/rtnetlink.h).

@@ -13,14 +13,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// GC releases every bond of the network that the runtime does not know any more, and has the
-// IPAM plugin do the same. One that cannot be released does not keep the others from it.
+// GC releases every bond of the network that the runtime no longer has, and calls the IPAM plugin's GC. A failed release
+// does not prevent the others.
 func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 	o, err := parseConfigObject(args.StdinData)
 	if err != nil {
 		return err
 	}
-	b, err := o.basics(args.StdinData)
+	b, err := o.baseConfig(args.StdinData)
 	if err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	if !found {
-		// Without the list every bond of the network would be taken for garbage.
+		// Without the list every bond of the network would count as garbage.
 		return netconf.Invalid(field, "nothing", want)
 	}
 	s, err := p.open(b.StateDir)
@@ -45,13 +45,13 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 	}
 	var errs []error
 	for _, k := range keys {
-		errs = append(errs, s.collect(ctx, k, b.Network, valid))
+		errs = append(errs, s.releaseUnlessValid(ctx, k, b.Network, valid))
 	}
 	errs = append(errs, s.ipam.GC(ctx, networkOnly(b, args)))
 	return errors.Join(errs...)
 }
 
-func (s *session) collect(ctx context.Context, k bond.Key, network string, valid []types.GCAttachment) error {
+func (s *session) releaseUnlessValid(ctx context.Context, k bond.Key, network string, valid []types.GCAttachment) error {
 	if slices.Contains(valid, types.GCAttachment{ContainerID: k.ContainerID, IfName: k.IfName}) {
 		return nil
 	}
@@ -62,15 +62,15 @@ func (s *session) collect(ctx context.Context, k bond.Key, network string, valid
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, delTimeout) // one whose IPAM plugin hangs leaves time for others
+	ctx, cancel := context.WithTimeout(ctx, delTimeout) // a hanging IPAM plugin leaves time for the others
 	defer cancel()
 	return s.engine.ReleaseRecord(ctx, rec)
 }
 
-// Status returns an error if an ADD cannot work: the kernel cannot make bonds, the state directory cannot be used, or the
-// IPAM plugin is missing or fails its own STATUS. Its code is the one that the CNI specification has for this.
+// Status returns an error if an ADD cannot succeed: the kernel has no bonding, the state directory cannot be used, or the
+// IPAM plugin is missing or fails its own STATUS. Its code is the CNI specification's for this.
 func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
-	b, err := ParseBasics(args.StdinData)
+	b, err := ParseBaseConfig(args.StdinData)
 	if err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	return nil
 }
 
-// networkOnly is a record as far as IPAM needs one for a verb that is about no container.
+// networkOnly returns the part of a record that IPAM needs for a verb without a container.
 func networkOnly(b BaseConfig, args *skel.CmdArgs) *bond.Record {
 	return &bond.Record{Network: b.Network, CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path}}
 }
 
-// unavailable is the error of STATUS. An IPAM plugin that reports limited connectivity of existing pods keeps that code.
+// unavailable returns the error of STATUS. An IPAM plugin that reports limited connectivity of existing pods keeps that code.
 func unavailable(err error) *types.Error {
 	code, details := types.ErrPluginNotAvailable, ""
 	var coded *types.Error
@@ -103,5 +103,5 @@ func unavailable(err error) *types.Error {
 			code = coded.Code
 		}
 	}
-	return types.NewError(code, fmt.Sprintf("no bond can be made on this node: %v", err), details)
+	return types.NewError(code, fmt.Sprintf("no bond can be created on this node: %v", err), details)
 }

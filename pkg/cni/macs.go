@@ -7,40 +7,39 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// assignMACs decides which MAC the bond has and which each member; asked is the one wanted for the
-// bond, empty for none. What a member had before stays in Original and is given back on DEL (but see separateMACs).
+// assignMACs sets the MACs of the bond and its members; requested is the bond's, empty if not requested. A member's previous
+// MAC stays in Original and is restored on DEL (but see separateMACs).
 //
-// Where the bond has its active member's MAC it cannot be given one: the member that the
-// kernel prefers gets it. Where members trade MACs on a failover, two alike cannot be: the
-// kernel refuses the second in balance-tlb and -alb, and gives it one of its own choice with each
-// enslaving with failOverMac=follow. All other modes have one MAC on all, or leave them alone.
-func assignMACs(r *bond.Record, asked bond.MAC, found *bond.MemberResult) {
-	first := preferred(r, found)
+// If the bond has its active member's MAC, it cannot be set: the member that the kernel prefers gets it. If members swap
+// MACs on a failover, no two can have the same. The kernel rejects the second in balance-tlb and -alb. With
+// failOverMac=follow it assigns a random one at each enslaving. All other modes have one MAC on all members, or change
+// none.
+func assignMACs(r *bond.Record, requested bond.MAC, found *bond.MemberResult) {
+	first := preferredMember(r, found)
 	if first < 0 {
-		r.Spec.MAC = asked
+		r.Spec.MAC = requested
 		return
 	}
-	if r.Spec.MAC = asked; asked == "" {
+	if r.Spec.MAC = requested; requested == "" {
 		r.Spec.MAC = r.Members[first].MAC
 	}
 	switch {
 	case r.Spec.Options.MACFollowsActive():
-		if !ownedBy(r.Members, r.Spec.MAC) {
+		if !hasMAC(r.Members, r.Spec.MAC) {
 			r.Members[first].MAC = r.Spec.MAC
 		}
 	case r.Spec.Options.SwapsMACs():
 		for i := range r.Members {
-			if m := &r.Members[i]; m.MAC != "" && ownedBy(r.Members[:i], m.MAC) {
-				m.MAC = freshMAC(r.Members)
+			if m := &r.Members[i]; m.MAC != "" && hasMAC(r.Members[:i], m.MAC) {
+				m.MAC = randomMAC(r.Members)
 			}
 		}
 	}
 }
 
-// separateMACs gives links that had the MAC of an earlier one another MAC to have after DEL: two links with one MAC are only
-// right in a bond. A VF keeps what it had: its PF may allow no other, and the plugin that attached it resets it. So does a
-// VLAN, which has the MAC of the link below it. It is called when ADD has succeeded, so that a failed one leaves every
-// MAC as it was.
+// separateMACs changes the original MAC of links that had the MAC of an earlier one: outside a bond no two links may have
+// the same. A VF keeps its own: its PF may allow no other, and the plugin that attached it resets it. So does a VLAN, which
+// has the MAC of the link below it. It is called once ADD has succeeded, so that a failed ADD changes no MAC.
 func separateMACs(r *bond.Record) {
 	for i := range r.Members {
 		m := &r.Members[i]
@@ -49,16 +48,16 @@ func separateMACs(r *bond.Record) {
 			continue
 		}
 		if m.MAC != "" && m.MAC != m.Original.MAC && m.MAC != r.Spec.MAC {
-			m.Original.MAC = m.MAC // it was given one of its own
+			m.Original.MAC = m.MAC // assignMACs chose one for it
 		} else {
-			m.Original.MAC = freshMAC(r.Members)
+			m.Original.MAC = randomMAC(r.Members)
 		}
 	}
 }
 
-// preferred is the member that the kernel makes the active one when all are alike: the primary, or
-// of the highest priority the one that is to be active at first, or just the first. -1 when none is there.
-func preferred(r *bond.Record, found *bond.MemberResult) int {
+// preferredMember returns the member that the kernel makes the active one if all are equal: the primary, or among those of
+// the highest priority activeSlave, or the first one. It returns -1 if all are missing.
+func preferredMember(r *bond.Record, found *bond.MemberResult) int {
 	best, o := -1, r.Spec.Options
 	for i := range r.Members {
 		m := &r.Members[i]
@@ -74,17 +73,17 @@ func preferred(r *bond.Record, found *bond.MemberResult) int {
 	return best
 }
 
-func ownedBy(members []bond.Member, mac bond.MAC) bool {
+func hasMAC(members []bond.Member, mac bond.MAC) bool {
 	return slices.ContainsFunc(members, func(m bond.Member) bool { return m.MAC == mac })
 }
 
-// freshMAC is a random one, unicast and locally administered, that no member has.
-func freshMAC(members []bond.Member) bond.MAC {
+// randomMAC returns a random MAC, unicast and locally administered, that no member has.
+func randomMAC(members []bond.Member) bond.MAC {
 	for {
 		var hw [6]byte
 		_, _ = rand.Read(hw[:]) // it never fails
 		hw[0] = hw[0]&^1 | 2
-		if mac := bond.MACOf(hw[:]); !ownedBy(members, mac) {
+		if mac := bond.MACOf(hw[:]); !hasMAC(members, mac) {
 			return mac
 		}
 	}

@@ -8,13 +8,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// chooseMTU is the MTU that is asked for, if every link and the PF that owns it can have it; the
-// greatest that all can have where none is asked, 0 where nothing is known of any.
-func chooseMTU(asked int, found *bond.MemberResult) (int, error) {
-	least, whose := 0, ""
+// chooseMTU returns the requested MTU, if every link and its PF can have it. If none is requested, it returns the largest
+// that all can have, or 0 if none is known.
+func chooseMTU(requested int, found *bond.MemberResult) (int, error) {
+	least, owner := 0, ""
 	bound := func(mtu int, of string) {
 		if mtu != 0 && (least == 0 || mtu < least) {
-			least, whose = mtu, of
+			least, owner = mtu, of
 		}
 	}
 	for i := range found.Links {
@@ -25,10 +25,10 @@ func chooseMTU(asked int, found *bond.MemberResult) (int, error) {
 		}
 	}
 	switch {
-	case asked == 0:
+	case requested == 0:
 		return least, nil
-	case least != 0 && asked > least:
-		return 0, netconf.Invalid(fieldMTU, strconv.Itoa(asked), fmt.Sprintf("at most %d, which is the MTU of %s", least, whose))
+	case least != 0 && requested > least:
+		return 0, netconf.Invalid(fieldMTU, strconv.Itoa(requested), fmt.Sprintf("at most %d, which is the MTU of %s", least, owner))
 	}
-	return asked, nil
+	return requested, nil
 }

@@ -19,48 +19,47 @@ import (
 
 const (
 	// addTimeout bounds an ADD. It is less than the two minutes that a kubelet waits for a sandbox,
-	// so that there is time to give everything back.
+	// so that there is time for the rollback.
 	addTimeout = 80 * time.Second
-	// delTimeout bounds every other verb, and what an ADD that failed gives back.
+	// delTimeout bounds every other verb, and the rollback of a failed ADD.
 	delTimeout = 30 * time.Second
-	// busyTimeout is how long an ADD keeps trying what the kernel refuses as busy.
+	// busyTimeout bounds the time in which an ADD retries what the kernel rejects as busy.
 	busyTimeout = 10 * time.Second
 )
 
-// Store is what the plugin needs of the store beyond what the engine does.
+// Store has the store's methods that plugin and engine need.
 type Store interface {
 	reconcile.Store
-	// Keys names all records there are, readable or not.
+	// Keys returns the keys of all records, readable or not.
 	Keys() ([]bond.Key, error)
 }
 
-// Backend is what the plugin needs of the machine. Its functions are safe for concurrent use.
+// Backend is the plugin's access to the machine. Its functions are safe for concurrent use.
 type Backend struct {
 	Kernel reconcile.Kernel
 	Store  Store
-	// FindMembers finds links by name, in the pod or in the host's netns, and notes their
-	// identity and what they have now. One that is not there is no error, one that cannot be a
-	// member is. Nothing is changed.
+	// FindMembers searches for links by name, in the pod or in the host's netns, and returns their identity and current
+	// settings. A missing link is not an error, one that cannot be a member is. It changes nothing.
 	FindMembers func(context.Context, bond.MemberQuery) (bond.MemberResult, error)
-	// Sandbox is the identity of the netns at path; the error says why there is none.
+	// Sandbox returns the identity of the netns at path.
 	Sandbox func(path string) (bond.Sandbox, error)
-	// HostSandbox is the identity of the netns that the plugin itself runs in.
+	// HostSandbox returns the identity of the plugin's own netns.
 	HostSandbox func() (bond.Sandbox, error)
-	// SandboxAlive reports whether a sandbox still exists; nil counts each as alive.
+	// SandboxAlive reports whether a sandbox still exists; if it is nil, all count as alive.
 	SandboxAlive func(bond.Sandbox) (bool, error)
-	// Probe is nil when the kernel can make bonds and records can be written, else why not.
+	// Probe returns an error if the kernel has no bonding or records cannot be written.
 	Probe func(ctx context.Context) error
 }
 
-// Plugin is the CNI plugin. It keeps nothing between calls and is safe for concurrent use.
+// Plugin is the CNI plugin. It has no state between calls and is safe for concurrent use.
 type Plugin struct {
-	// Open makes the backend whose records are kept in stateDir.
+	// Open returns the backend with the records in stateDir.
 	Open func(stateDir string) (*Backend, error)
-	// Stdout is where results go, Stderr where problems are told.
+	// Stdout gets results, Stderr log lines.
 	Stdout, Stderr io.Writer
 }
 
-// Funcs are the verbs, as skel.PluginMainFuncs takes them.
+// Funcs returns the verbs for skel.PluginMainFuncs.
 func (p *Plugin) Funcs() skel.CNIFuncs {
 	verb := func(f func(context.Context, *skel.CmdArgs) error, timeout time.Duration) func(*skel.CmdArgs) error {
 		return func(args *skel.CmdArgs) error {
@@ -78,7 +77,7 @@ func (p *Plugin) Funcs() skel.CNIFuncs {
 	}
 }
 
-// Versions are the versions of the CNI specification that the plugin speaks.
+// Versions returns the supported versions of the CNI specification.
 func Versions() version.PluginInfo { return version.All }
 
 // session is one call of one verb.
@@ -106,7 +105,7 @@ func (p *Plugin) open(stateDir string) (*session, error) {
 	return s, nil
 }
 
-// records are all that can be read; the agent reports the others.
+// records returns all readable records; the agent reports the others.
 func (s *session) records(context.Context) ([]*bond.Record, error) {
 	keys, err := s.Store.Keys()
 	if err != nil {
@@ -128,15 +127,14 @@ func (p *Plugin) stderr() io.Writer {
 	return os.Stderr
 }
 
-// stderrLog tells of problems only: what a plugin writes to standard error ends up in the
-// runtime's log, for every pod.
+// stderrLog logs warnings and errors only: what a plugin writes to standard error is in the runtime's log, for every pod.
 func stderrLog(w io.Writer) *zap.Logger {
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.ISO8601TimeEncoder
 	return zap.New(zapcore.NewCore(zapcore.NewConsoleEncoder(c), zapcore.Lock(zapcore.AddSync(w)), zapcore.WarnLevel))
 }
 
-// key is the bond that the call is about.
+// key returns the key of the call's bond.
 func key(args *skel.CmdArgs) (bond.Key, error) {
 	k := bond.Key{ContainerID: args.ContainerID, IfName: args.IfName}
 	if err := k.Validate(); err != nil {
@@ -145,7 +143,7 @@ func key(args *skel.CmdArgs) (bond.Key, error) {
 	return k, nil
 }
 
-// parse reads all that a call of ADD or CHECK came with.
+// parse parses the input of an ADD or CHECK.
 func parse(args *skel.CmdArgs) (k bond.Key, a Args, c *Config, err error) {
 	if k, err = key(args); err != nil {
 		return k, a, nil, err

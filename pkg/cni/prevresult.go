@@ -11,13 +11,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// prevResult reads the result of the plugin before; nil if there is none.
+// prevResult reads the previous plugin's result; nil if there is none.
 func (o object) prevResult(cniVersion string) (*current.Result, error) {
 	raw, found := o.Raw("prevResult")
 	if !found {
 		return nil, nil
 	}
-	if err := refuseNulls(raw); err != nil {
+	if err := rejectNulls(raw); err != nil {
 		return nil, types.NewError(types.ErrDecodingFailure, fmt.Sprintf("prevResult: %v", bond.DecodeError(err)), "")
 	}
 	result, err := createResult(cniVersion, raw)
@@ -31,7 +31,7 @@ func (o object) prevResult(cniVersion string) (*current.Result, error) {
 	return prev, nil
 }
 
-// createResult reads a result in the version that it bears, or else in the config's.
+// createResult parses a result in its own version, or else in the config's.
 func createResult(cniVersion string, raw json.RawMessage) (types.Result, error) {
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
@@ -44,9 +44,9 @@ func createResult(cniVersion string, raw json.RawMessage) (types.Result, error) 
 	return create.CreateFromBytes(raw)
 }
 
-// refuseNulls looks for null where a result has a list of objects: the CNI library follows
+// rejectNulls returns an error if a list of objects in a result has a null: the CNI library follows
 // such a pointer when it converts between versions.
-func refuseNulls(raw json.RawMessage) error {
+func rejectNulls(raw json.RawMessage) error {
 	var lists struct {
 		Interfaces, IPs, Routes []json.RawMessage
 	}

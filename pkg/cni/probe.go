@@ -12,16 +12,15 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// ProbeBonding reports whether the kernel of release, whose files are below root ("/" but in
-// tests), can make bonds: nil when the bonding driver is there or is a module that the kernel
-// loads with the first bond.
+// ProbeBonding returns an error if the kernel of release has no bonding: neither the driver nor a module, which the kernel
+// loads with the first bond. The kernel's files are below root, which is "/" except in tests.
 func ProbeBonding(root, release string) error {
 	_, err := os.Stat(filepath.Join(root, "sys/class/net/bonding_masters"))
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, list := range []string{"modules.dep", "modules.builtin"} {
-		found, err := lists(filepath.Join(root, "lib/modules", release, list), "/bonding.ko")
+		found, err := fileLists(filepath.Join(root, "lib/modules", release, list), "/bonding.ko")
 		if found || err != nil {
 			return err
 		}
@@ -29,8 +28,8 @@ func ProbeBonding(root, release string) error {
 	return fmt.Errorf("kernel %s has no bonding driver and no such module: %w", release, bond.ErrUnsupported)
 }
 
-// lists reports whether a line of a file begins with the path of a module; a missing file lists nothing.
-func lists(path, module string) (bool, error) {
+// fileLists reports whether a line of a file begins with the path of a module; a missing file lists nothing.
+func fileLists(path, module string) (bool, error) {
 	f, err := os.Open(path) //nolint:gosec // a path of the system
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil

@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// newRecord is the wish that an ADD writes down before it touches anything. Members are as
-// found. The error is about an MTU that they cannot carry.
+// newRecord returns the record that an ADD writes before it changes anything. Members are as found. It returns an error if
+// they cannot have the MTU.
 func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.Sandbox, found *bond.MemberResult) (*bond.Record, error) {
 	mtu, err := chooseMTU(c.MTU, found)
 	if err != nil {

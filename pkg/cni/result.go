@@ -13,9 +13,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 )
 
-// resultOf is what ADD returns: the results of the plugins before it in the chain, the
-// bond, and what IPAM gave.
-func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, given *current.Result) *current.Result {
+// resultOf returns the result of ADD: that of the previous plugins in the chain, the bond, and the IPAM result.
+func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, ipamResult *current.Result) *current.Result {
 	result := &current.Result{CNIVersion: current.ImplementedSpecVersion}
 	if c.Prev != nil {
 		*result = *c.Prev
@@ -24,19 +23,19 @@ func resultOf(rec *bond.Record, obs *bond.Observed, c *Config, given *current.Re
 	result.Interfaces = append(result.Interfaces, &current.Interface{
 		Name: rec.BondName(), Mac: string(obs.Bond.MAC), Mtu: obs.Bond.MTU, Sandbox: rec.Sandbox.Path, PciID: pciID(rec),
 	})
-	for _, ip := range given.IPs {
+	for _, ip := range ipamResult.IPs {
 		ip.Interface = current.Int(index)
 		result.IPs = append(result.IPs, ip)
 	}
-	result.Routes = append(result.Routes, given.Routes...)
-	if dns := resultDNS(c, given); !dns.IsEmpty() {
+	result.Routes = append(result.Routes, ipamResult.Routes...)
+	if dns := resultDNS(c, ipamResult); !dns.IsEmpty() {
 		result.DNS = dns
 	}
 	return result
 }
 
-// pciID is the device behind a bond of a single VF. A bond of several has none to name: the result
-// has one for an interface.
+// pciID returns the PCI address of the VF of a bond with a single member. A result has one per interface, so a bond of
+// several members has none.
 func pciID(rec *bond.Record) string {
 	if len(rec.Members) != 1 {
 		return ""
@@ -44,12 +43,12 @@ func pciID(rec *bond.Record) string {
 	return string(rec.Members[0].PCI)
 }
 
-// resultDNS is the network config's own DNS, or what IPAM said where the config is silent.
-func resultDNS(c *Config, given *current.Result) types.DNS {
+// resultDNS returns the network config's DNS or, if it has none, the IPAM result's.
+func resultDNS(c *Config, ipamResult *current.Result) types.DNS {
 	if !c.DNS.IsEmpty() {
 		return c.DNS
 	}
-	return given.DNS
+	return ipamResult.DNS
 }
 
 func recordDNS(d types.DNS) *bond.DNS {
@@ -59,11 +58,11 @@ func recordDNS(d types.DNS) *bond.DNS {
 	return &bond.DNS{Nameservers: d.Nameservers, Domain: d.Domain, Search: d.Search, Options: d.Options}
 }
 
-// print writes the result in the version that the runtime speaks.
+// print writes the result in the runtime's version.
 func (s *session) print(result *current.Result, c *Config) error {
 	versioned, err := result.GetAsVersion(c.Version)
 	if len(result.IPs) == 0 && (c.Version == "0.1.0" || c.Version == "0.2.0") {
-		// The library knows no result of these versions without addresses; the specification does.
+		// The library does not support a result of these versions without addresses, which the specification allows.
 		versioned, err = &types020.Result{CNIVersion: c.Version, DNS: result.DNS}, nil
 	}
 	if err != nil {
@@ -75,10 +74,10 @@ func (s *session) print(result *current.Result, c *Config) error {
 	return nil
 }
 
-// addressesOf are the addresses in an IPAM plugin's answer.
-func addressesOf(given *current.Result) ([]bond.Address, error) {
+// addressesOf returns the addresses of an IPAM result.
+func addressesOf(ipamResult *current.Result) ([]bond.Address, error) {
 	var out []bond.Address
-	for i, ip := range given.IPs {
+	for i, ip := range ipamResult.IPs {
 		prefix, ok := ipam.Prefix(ip.Address)
 		if !ok {
 			return nil, badResult("ips[%d]: %s is not an address with a prefix length", i, ip.Address.String())
@@ -94,11 +93,11 @@ func addressesOf(given *current.Result) ([]bond.Address, error) {
 	return out, nil
 }
 
-// routesOf are the routes in an IPAM plugin's answer. One without a gateway goes through that of
-// the first address of its family which has one, as with the reference plugins.
-func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, error) {
+// routesOf returns the routes of an IPAM result. A route without a gateway gets that of the first address of its family
+// with a gateway, as with the reference plugins.
+func routesOf(ipamResult *current.Result, addresses []bond.Address) ([]bond.Route, error) {
 	var out []bond.Route
-	for i, r := range given.Routes {
+	for i, r := range ipamResult.Routes {
 		dst, ok := ipam.Prefix(r.Dst)
 		if !ok {
 			return nil, badResult("routes[%d]: %s is not a prefix", i, r.Dst.String())
@@ -112,7 +111,7 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 				return nil, badResult("routes[%d]: gateway %s is not an address", i, r.GW)
 			}
 			if route.Gateway.IsUnspecified() {
-				route.Gateway = netip.Addr{} // to the kernel 0.0.0.0 and :: are no gateway
+				route.Gateway = netip.Addr{} // for the kernel 0.0.0.0 and :: mean no gateway
 			}
 		} else {
 			route.Gateway = gatewayFor(dst.Addr(), addresses)
@@ -122,8 +121,8 @@ func routesOf(given *current.Result, addresses []bond.Address) ([]bond.Route, er
 	return out, nil
 }
 
-// checkRoute: a number too large for the kernel's field would lose its upper bits there, or be lessened without a
-// word (struct rtmsg, RTA_*, ip_metrics_convert); the route would never be found as it was asked for.
+// checkRoute rejects a number that is too large for the kernel's field. The kernel would silently truncate or reduce it
+// (struct rtmsg, RTA_*, ip_metrics_convert), and the requested route would never be observed.
 func checkRoute(i int, r *types.Route) error {
 	optional := func(n *int) int64 {
 		if n == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// warnings are what is allowed and probably not meant, one sentence each.
+// warnings returns what is allowed but probably not intended, one sentence each.
 func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
@@ -18,22 +18,22 @@ func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 	if s := activeSlaveOverridden(r, found); s != "" {
 		w = append(w, s)
 	}
-	w = append(w, onOnePF(r, found)...)
+	w = append(w, sharedPFs(r, found)...)
 	if vfs := names(r, func(i int) bool { return r.Members[i].VF != nil }); r.Spec.Options.Mode() == bond.Mode8023AD && vfs != "" {
-		w = append(w, fmt.Sprintf("mode 802.3ad: %s: LACP is spoken with a card's port, not with a VF; at best one pod a PF gets its answers", vfs))
+		w = append(w, fmt.Sprintf("mode 802.3ad: %s: LACP runs with a card's port, not with a VF; at most one pod per PF receives the switch's frames", vfs))
 	}
-	if s := untrusted(r, found); s != "" {
+	if s := untrustedVFs(r, found); s != "" {
 		w = append(w, s)
 	}
 	if c.IPs && c.IPAM == "" {
-		w = append(w, "ips: addresses are asked for and there is no IPAM plugin to give them")
+		w = append(w, "ips: addresses are requested, but there is no IPAM plugin")
 	}
 	return w
 }
 
-// activeSlaveOverridden: a primary or priorities outweigh the wish for an active member.
+// activeSlaveOverridden returns a warning if a primary or priorities have precedence over activeSlave.
 func activeSlaveOverridden(r *bond.Record, found *bond.MemberResult) string {
-	active, i := r.Spec.Options[bond.OptActiveSlave], preferred(r, found)
+	active, i := r.Spec.Options[bond.OptActiveSlave], preferredMember(r, found)
 	for j := range r.Members {
 		if m := &r.Members[j]; m.Name == active && found.Links[j].Missing == nil && i >= 0 && i != j {
 			return fmt.Sprintf("%s: %s: %s is preferred to it, as primary or by its prio", bond.OptActiveSlave, active, r.Members[i].Name)
@@ -42,7 +42,7 @@ func activeSlaveOverridden(r *bond.Record, found *bond.MemberResult) string {
 	return ""
 }
 
-// names are the members for which is says so.
+// names lists the members for which is returns true.
 func names(r *bond.Record, is func(i int) bool) string {
 	var list []string
 	for i := range r.Members {
@@ -53,8 +53,8 @@ func names(r *bond.Record, is func(i int) bool) string {
 	return strings.Join(list, ", ")
 }
 
-// onOnePF: a bond is for the case that one of its legs fails.
-func onOnePF(r *bond.Record, found *bond.MemberResult) []string {
+// sharedPFs returns a warning per PF with several members: a bond is meant to survive the failure of one.
+func sharedPFs(r *bond.Record, found *bond.MemberResult) []string {
 	var w []string
 	warned := map[bond.PCIAddress]bool{}
 	for i := range r.Members {
@@ -71,13 +71,13 @@ func onOnePF(r *bond.Record, found *bond.MemberResult) []string {
 		if pf := found.Links[i].PF; pf != nil {
 			name = fmt.Sprintf("%s (%s)", pf.Name, vf.PF)
 		}
-		w = append(w, fmt.Sprintf("links: %s are VFs of one PF, %s: when it fails, all of them do", same, name))
+		w = append(w, fmt.Sprintf("links: %s are VFs of one PF, %s: if it fails, all of them fail", same, name))
 	}
 	return w
 }
 
-// untrusted: an untrusted VF may only send with the MAC that its PF has for it.
-func untrusted(r *bond.Record, found *bond.MemberResult) string {
+// untrustedVFs returns a warning about untrusted VFs, which may only send with the MAC that the PF has for them.
+func untrustedVFs(r *bond.Record, found *bond.MemberResult) string {
 	o := r.Spec.Options
 	if o.MACFollowsActive() {
 		return ""
@@ -99,7 +99,7 @@ func untrusted(r *bond.Record, found *bond.MemberResult) string {
 	if o.Mode() == bond.ModeActiveBackup {
 		what += fmt.Sprintf(" with failOverMac=%s", orNone(o[bond.OptFailOverMac]))
 	}
-	return fmt.Sprintf("%s %s, and the PF of %s does not trust it with another MAC: it may refuse that, or drop the traffic without a word; set trust on for it, or use active-backup with failOverMac=active", what, how, list)
+	return fmt.Sprintf("%s %s, but the PF of %s does not allow it another MAC: it may reject the change or silently drop the traffic; set trust on, or use active-backup with failOverMac=active", what, how, list)
 }
 
 func orNone(s string) string {
