@@ -46,7 +46,7 @@ func FuzzCheckpoint(f *testing.F) {
 			}
 			return
 		}
-		_ = (&podState{lastReported: s}).bondsRestored()
+		_ = (&podEntry{report: podReport{lastReported: s}}).restored()
 		if err = l.save(s); err != nil {
 			t.Fatal(err)
 		}

@@ -51,7 +51,7 @@ func (g *circuitBreaker) done(now time.Time, available bool, retryAfter time.Dur
 	}
 	g.failed++
 	g.probing = false
-	pause := jitter(backoff(g.minPause, g.maxPause, g.failed))
+	pause := jitter(backoff(g.minPause, g.maxPause, g.failed), rand.Float64())
 	if asked := min(retryAfter, maxRetryAfter); asked > 0 {
 		// Never sooner than requested, and not all nodes at once.
 		pause = max(pause, asked+time.Duration(rand.Float64()*float64(asked)))
@@ -86,7 +86,7 @@ func backoff(minimum, maximum time.Duration, failures int) time.Duration {
 	return min(d, maximum)
 }
 
-// jitter returns d, changed by up to half of it.
-func jitter(d time.Duration) time.Duration {
-	return d/2 + time.Duration(rand.Float64()*float64(d))
+// jitter returns d, changed by up to half of it; chance is between 0 and 1.
+func jitter(d time.Duration, chance float64) time.Duration {
+	return d/2 + time.Duration(chance*float64(d))
 }

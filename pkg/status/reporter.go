@@ -55,8 +55,6 @@ const (
 	// podEndDelay is how long a pod's other bonds wait after one was forgotten. When a pod ends all its bonds go one by one,
 	// and nothing needs to be reported.
 	podEndDelay = 10 * time.Second
-	// restoreTimeout is how long a restarted agent waits for the bonds that were reported before.
-	restoreTimeout = 30 * time.Second
 	// sweepDelay is when checkpoints of pods without bonds are deleted.
 	sweepDelay = 10 * time.Minute
 )
@@ -74,7 +72,7 @@ type Reporter struct {
 	metrics     metrics
 
 	mu   sync.Mutex
-	pods map[bond.Pod]*podState
+	pods map[bond.Pod]*podEntry
 	// owner maps a bond to its pod, or to an empty one if the pod is not known.
 	owner map[bond.Key]bond.Pod
 	// unreleased has the bonds with an event that their addresses remain allocated; unreleasedQueue has the events to send.
@@ -98,7 +96,7 @@ func NewReporter(c Config) (*Reporter, error) {
 		c: c, api: api, limiter: limiter, metrics: newMetrics(), checkpoints: checkpoints{c.Dir},
 		breaker: circuitBreaker{minPause: time.Second, maxPause: time.Minute},
 		queue:   workqueue.NewTypedDelayingQueue[bond.Pod](),
-		pods:    map[bond.Pod]*podState{}, owner: map[bond.Key]bond.Pod{},
+		pods:    map[bond.Pod]*podEntry{}, owner: map[bond.Key]bond.Pod{},
 		unreleased: map[bond.Key]bool{}, unreleasedQueue: make(chan unreleased, maxUnreleased),
 	}, nil
 }
@@ -177,7 +175,7 @@ func (r *Reporter) Report(s bond.Status) {
 	}
 	p := r.pods[pod]
 	if p == nil {
-		p = &podState{pod: pod, since: time.Now(), bonds: map[bond.Key]*bondEntry{}}
+		p = &podEntry{pod: pod, bonds: map[bond.Key]*bondEntry{}, report: podReport{state: starting, since: time.Now()}}
 		r.pods[pod] = p
 	}
 	h := p.bonds[s.Key]
@@ -210,7 +208,7 @@ func (r *Reporter) forget(k bond.Key) {
 	}
 	delete(p.bonds, k)
 	p.version++
-	p.notBefore = laterOf(p.notBefore, time.Now().Add(podEndDelay))
+	p.notBefore = time.Now().Add(podEndDelay)
 	if len(p.bonds) == 0 {
 		delete(r.pods, pod)
 	}
