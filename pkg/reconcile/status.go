@@ -51,7 +51,18 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, state *bondRepa
 		s.Members = append(s.Members, m)
 	}
 	s.State = stateOf(rec, obs, p, carrying, state)
+	if s.State == bond.StateDown && s.Reason == "" && obs.SandboxAlive {
+		s.Reason = noCarrierReason(rec, obs, carrying)
+	}
 	return s
+}
+
+// noCarrierReason is the reason why a bond is down that has nothing to repair.
+func noCarrierReason(rec *bond.Record, obs *bond.Observed, carrying int) string {
+	if carrying == 0 || !obs.Bond.Up {
+		return ""
+	}
+	return fmt.Sprintf("%s has no carrier though %d of its members have: the kernel's MII or ARP monitor does not count them as up (yet)", rec.BondName(), carrying)
 }
 
 // releaseReason is the reason why a tombstone remains.
@@ -74,9 +85,9 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, st
 		return bond.StateStuck
 	case p.Verdict == plan.Act, rec.WithoutLease():
 		return bond.StateRepairing
-	case carrying == 0 || !obs.Bond.Up:
+	case carrying == 0 || !obs.Bond.Carrier:
 		return bond.StateDown
-	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread):
+	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread), finds(p, plan.MACAway):
 		return bond.StateDegraded
 	default:
 		return bond.StateReady
@@ -84,7 +95,7 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, st
 }
 
 // finds reports whether a plan has a finding that keeps a bond from being Ready though all its members carry: a VF that is
-// not the pod's any more, or addresses and routes that are not known.
+// not the pod's any more, addresses and routes that are not known, or another MAC than the recorded one.
 func finds(p plan.Plan, code plan.Code) bool {
 	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == code })
 }

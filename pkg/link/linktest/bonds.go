@@ -203,7 +203,7 @@ func (d *netdev) undress(mac bool) {
 // taken for the same: all targets of a member that carries answer.
 func (d *netdev) monitor() {
 	b := d.bond
-	if !d.up || !b.monitored() {
+	if !d.up || !b.monitored() || b.fake.monitorsPaused {
 		return
 	}
 	failover := false

@@ -32,6 +32,8 @@ type Fake struct {
 	otherHosts map[netip.Addr]bool
 
 	lacks []bond.Option
+	// monitorsPaused: the time until a bond's monitor runs again has not passed.
+	monitorsPaused bool
 
 	observeErrs []error
 	hidden      int // observations that leave the network unread
@@ -186,7 +188,23 @@ func (f *Fake) randomMAC() bond.MAC {
 		byte(h>>56)&^1|2, byte(h>>48), byte(h>>40), byte(h>>32), byte(h>>24), byte(f.macs)))
 }
 
-// settle lets every bond's monitor look once; each change of the world ends with it.
+// PauseMonitors stops the monitors of all bonds: members that get or lose their carrier are as they were until ResumeMonitors.
+// With the kernel this is so for up to miimon milliseconds, and then for updelay or downdelay.
+func (f *Fake) PauseMonitors() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.monitorsPaused = true
+}
+
+// ResumeMonitors runs the monitors of all bonds, once now and from now on after each change.
+func (f *Fake) ResumeMonitors() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.monitorsPaused = false
+	f.settle()
+}
+
+// settle runs every bond's monitor once; each external event and each change ends with it.
 func (f *Fake) settle() {
 	for _, s := range f.spaces {
 		for _, d := range s.links {

@@ -1,0 +1,42 @@
+package reconcile_test
+
+import (
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+)
+
+// With failOverMac=active a bond that was made again has its recorded MAC until the kernel's monitor has found a member and made it
+// the active one, which takes up to miimon. Until then nothing is settled: the monitor may find another member than before first,
+// and its MAC would stay. Nor is the bond Ready, because it carries nothing.
+func TestBondWithoutActiveMemberIsNotSettled(t *testing.T) {
+	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"})
+	r.PauseMonitors()
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
+	must(t, r.MoveToHost(scenario.PodPath, "net1"))
+	out := r.wantState(bond.StateDown)
+	if len(out.Unattached()) > 0 || out.Status.MAC != r.Record.Spec.MAC || out.Status.Reason == "" || out.Record.Settled {
+		t.Fatalf("not attached: %v, MAC %s, reason %q, settled %t; want all attached, MAC %s, a reason, and not settled\n%s",
+			out.Unattached(), out.Status.MAC, out.Status.Reason, out.Record.Settled, r.Record.Spec.MAC, r.Node)
+	}
+	r.ResumeMonitors()
+	if out = r.wantState(bond.StateReady); out.Status.Active != "net1" || out.Status.MAC != r.Record.Spec.MAC {
+		t.Fatalf("active %s with MAC %s, want net1 with %s\n%s", out.Status.Active, out.Status.MAC, r.Record.Spec.MAC, r.Node)
+	}
+}
+
+// A bond that has the MAC of another member, until the one that has the recorded MAC can be made active, is not Ready.
+func TestBondWithAnotherMACIsDegraded(t *testing.T) {
+	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"})
+	must(t, r.MoveToHost(scenario.PodPath, "net1"))
+	r.PauseMonitors()
+	if out := r.wantState(bond.StateDegraded); len(out.Unattached()) > 0 || out.Status.MAC == r.Record.Spec.MAC || out.Status.Reason == "" {
+		t.Fatalf("not attached: %v, MAC %s, reason %q; want all attached, the MAC of net2 and a reason\n%s",
+			out.Unattached(), out.Status.MAC, out.Status.Reason, r.Node)
+	}
+	r.ResumeMonitors()
+	if out := r.wantState(bond.StateReady); out.Status.Active != "net1" || out.Status.MAC != r.Record.Spec.MAC {
+		t.Fatalf("active %s with MAC %s, want net1 with %s\n%s", out.Status.Active, out.Status.MAC, r.Record.Spec.MAC, r.Node)
+	}
+}
