@@ -1,6 +1,10 @@
 package plan
 
-import "github.com/bondkeeper/bondkeeper/pkg/bond"
+import (
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
 
 // planMembers brings every member home, in an order that gives an empty bond its recorded
 // MAC: the kernel takes it from the first member.
@@ -277,26 +281,38 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	b.planCarrier(i, m)
 }
 
-// separateMACs gives a member another MAC if one before it in the bond has the same. In the modes in which members exchange MACs no two
-// may have the same one, because the next exchange would lose the other for good. Two have it after the driver of one reset its card:
-// in balance-tlb the kernel exchanges MACs without telling the cards (alb_set_slave_mac_addr). The active member comes first, because
-// its MAC is the bond's, and the bond's MAC is not assigned to another.
+// separateMACs gives an inactive member another MAC if one before it in the bond has the same, or if no member has it recorded. In the
+// modes in which members exchange MACs no two may have the same one, because the next exchange would lose the other for good. Two have it
+// after the driver of one reset its card: in balance-tlb the kernel exchanges MACs without telling the cards (alb_set_slave_mac_addr).
+// One that nobody recorded is that of a member which another process enslaved before it got its own, or whose card was reset. The active
+// member comes first, because its MAC is the bond's, and the bond's MAC is not assigned to another.
 func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
-	rec := &b.rec.Members[i]
-	other := b.sameMAC(i)
-	if other < 0 {
+	rec, other := &b.rec.Members[i], b.sameMAC(i)
+	if other < 0 && (m.Link.Index == b.obs.Bond.Active || b.recordedMAC(m.Link.MAC)) {
 		return
 	}
-	b.report(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
+	if other >= 0 {
+		b.report(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
+	}
 	taken := b.takenMACs()
-	taken[b.obs.Bond.MAC], taken[""] = true, true
+	taken[b.obs.Bond.MAC], taken[b.rec.Spec.MAC], taken[""] = true, true, true
 	for j := range b.obs.UnknownMembers {
 		taken[b.obs.UnknownMembers[j].MAC] = true
 	}
-	if mac := b.freeMAC(rec.MAC, taken); !taken[mac] {
-		b.assignedMACs[mac] = true
-		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: mac, Inactive: true})
+	mac := b.freeMAC(rec.MAC, taken)
+	if taken[mac] {
+		return
 	}
+	if other < 0 {
+		b.report(i, MACDiffers, "%s has MAC %s, which is recorded for no member", rec, m.Link.MAC)
+	}
+	b.assignedMACs[mac] = true
+	b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: mac, Inactive: true})
+}
+
+// recordedMAC reports whether a MAC is a member's recorded one, or may be that of a member whose MAC is not recorded.
+func (b *builder) recordedMAC(mac bond.MAC) bool {
+	return slices.ContainsFunc(b.rec.Members, func(m bond.Member) bool { return m.MAC == mac || m.MAC == "" })
 }
 
 // sameMAC is a member in the bond that has the MAC of member i and comes before it: the active one or one of a lower index; -1 if
