@@ -136,7 +136,7 @@ func sriovCNI(_ context.Context, c *Config) Finding {
 		err = readable(filepath.Join(c.SriovDir, "pci", "vf_lock"))
 	}
 	if err != nil {
-		return finding(Fail, "give the agent CAP_DAC_READ_SEARCH, as manifests/base does: sriov-cni makes its directories with mode 0600", "VFs that are lost are not taken back: %v", err)
+		return finding(Fail, "give the agent CAP_DAC_READ_SEARCH, as manifests/base does: sriov-cni makes its directories with mode 0600", "lost VFs are not attached again: %v", err)
 	}
 	return ok("%s, %d entries", c.SriovDir, len(entries))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Action is one change in the kernel. It is applied to exactly the link that it names, or not at all.
+// Action is one change in the kernel. It is applied to exactly the link in its LinkRef, or not at all.
 type Action interface {
 	fmt.Stringer
 	// On is the index of the record's member that the action concerns, or OnBond.
@@ -47,7 +47,7 @@ type MemberIndex int
 // Subject implements Action.
 func (m MemberIndex) Subject() int { return int(m) }
 
-// CreateBond makes the bond in the pod, down and without members, with Options, MAC
+// CreateBond creates the bond in the pod, down and without members, with Options, MAC
 // and MTU (MAC "" and MTU 0: the kernel's choice). A link of that name must not exist.
 type CreateBond struct {
 	MemberIndex
@@ -57,7 +57,7 @@ type CreateBond struct {
 	MTU     int
 }
 
-// ModeOnly makes the same bond without the options that can be set later, before it has members. The mode cannot.
+// ModeOnly returns the same bond without the options that can be set later, before it has members. The mode cannot.
 func (a CreateBond) ModeOnly() CreateBond {
 	mode := bond.Options{}
 	if m, ok := a.Options[bond.OptMode]; ok {
@@ -78,7 +78,7 @@ type SetOptions struct {
 
 func (a SetOptions) String() string { return fmt.Sprintf("set %s on %s", a.Options, a.Bond) }
 
-// DeleteBond deletes the bond; the kernel releases what members it has.
+// DeleteBond deletes the bond; the kernel releases its members.
 type DeleteBond struct {
 	MemberIndex
 	Bond LinkRef
@@ -86,7 +86,7 @@ type DeleteBond struct {
 
 func (a DeleteBond) String() string { return "delete bond " + a.Bond.String() }
 
-// Rename gives a link another name, where it is.
+// Rename changes a link's name in its netns.
 type Rename struct {
 	MemberIndex
 	Link LinkRef
@@ -100,8 +100,8 @@ type SetMAC struct {
 	MemberIndex
 	Link LinkRef
 	MAC  bond.MAC
-	// Inactive fails with bond.ErrStale if the link is the active member of a bond by then, whose MAC is the bond's: the
-	// kernel may have chosen another member since the observation, and have exchanged MACs.
+	// Inactive: the action fails with bond.ErrStale if the link is now the active member of a bond, whose MAC is the bond's.
+	// The kernel may have chosen another member since the observation, and have swapped MACs.
 	Inactive bool
 }
 
@@ -140,7 +140,7 @@ type Bounce struct {
 
 func (a Bounce) String() string { return "bounce " + a.Link.String() }
 
-// Enslave makes a link, which is down, a member of the bond. Both are in the pod.
+// Enslave makes a link that is down a member of the bond. Both are in the pod.
 type Enslave struct {
 	MemberIndex
 	Link LinkRef
@@ -149,7 +149,7 @@ type Enslave struct {
 
 func (a Enslave) String() string { return fmt.Sprintf("enslave %s to %s", a.Link, a.Bond.Name) }
 
-// Release takes a link out of whatever master it has.
+// Release removes a link from its master.
 type Release struct {
 	MemberIndex
 	Link LinkRef
@@ -157,7 +157,7 @@ type Release struct {
 
 func (a Release) String() string { return "release " + a.Link.String() }
 
-// TuneMember sets the bonding driver's settings of a member; nil ones are left alone.
+// TuneMember sets the bonding driver's settings of a member; nil fields are not changed.
 type TuneMember struct {
 	MemberIndex
 	Link    LinkRef
@@ -186,7 +186,7 @@ type SetActive struct {
 
 func (a SetActive) String() string { return fmt.Sprintf("make %s the active member", a.Link) }
 
-// RestoreVF puts settings of a VF back on its PF. Nil fields of Settings are not touched.
+// RestoreVF restores settings of a VF on its PF. Nil fields of Settings are not changed.
 type RestoreVF struct {
 	MemberIndex
 	PCI      bond.PCIAddress
@@ -195,11 +195,11 @@ type RestoreVF struct {
 }
 
 func (a RestoreVF) String() string {
-	return fmt.Sprintf("put back the settings of VF %d (%s) on PF %s: %s", a.VF.Number, a.PCI, a.VF.PF, a.Settings)
+	return fmt.Sprintf("restore the settings of VF %d (%s) on PF %s: %s", a.VF.Number, a.PCI, a.VF.PF, a.Settings)
 }
 
-// MoveToPod moves a link from the host's netns into the pod's, with its MAC, MTU, alias ("",
-// 0 and "": as it is) and name there, a virtual link under the ifindex Index.
+// MoveToPod moves a link from the host's netns into the pod's, with MAC, MTU and alias ("",
+// 0 and "" for no change) and the name there. A virtual link gets the ifindex Index.
 type MoveToPod struct {
 	MemberIndex
 	Link  LinkRef
@@ -212,8 +212,8 @@ type MoveToPod struct {
 
 func (a MoveToPod) String() string { return fmt.Sprintf("move %s into the pod as %s", a.Link, a.Name) }
 
-// MoveToHost moves a link from the pod's netns to the host's, under Name, and a virtual link under the ifindex Index. Where
-// the host has a link of that name or ifindex already, the executor lets the kernel choose one.
+// MoveToHost moves a link from the pod's netns to the host's, with the name Name, and a virtual link with the ifindex
+// Index. If the host already has a link with that name or ifindex, the executor lets the kernel choose one.
 type MoveToHost struct {
 	MemberIndex
 	Link  LinkRef
@@ -243,9 +243,8 @@ func (a SetUpper) String() string {
 	return fmt.Sprintf("enslave %s to %s (%s)", a.Bond, a.Upper.Name, a.Upper.Kind)
 }
 
-// AddAddress adds an address to the bond; to have it already is success, to have it with another prefix length is not
-// (IPv6). With DAD an IPv6 address is used after duplicate
-// address detection only.
+// AddAddress adds an address to the bond. It succeeds if the bond already has it, but not with another prefix length
+// (IPv6). With DAD an IPv6 address is used only after duplicate address detection.
 type AddAddress struct {
 	MemberIndex
 	Bond   LinkRef
@@ -255,7 +254,7 @@ type AddAddress struct {
 
 func (a AddAddress) String() string { return fmt.Sprintf("add %s to %s", a.Prefix, a.Bond.Name) }
 
-// DelAddress removes an address from the bond; if the bond does not have it, that is success.
+// DelAddress removes an address from the bond. It succeeds if the bond does not have it.
 type DelAddress struct {
 	MemberIndex
 	Bond   LinkRef
@@ -264,7 +263,7 @@ type DelAddress struct {
 
 func (a DelAddress) String() string { return fmt.Sprintf("remove %s from %s", a.Prefix, a.Bond.Name) }
 
-// AddRoute adds a route through the bond; to have it already is success, to have it with other attributes is not (IPv6).
+// AddRoute adds a route through the bond. It succeeds if the route exists, but not with other attributes (IPv6).
 type AddRoute struct {
 	MemberIndex
 	Bond  LinkRef
@@ -273,7 +272,7 @@ type AddRoute struct {
 
 func (a AddRoute) String() string { return fmt.Sprintf("add route %s on %s", a.Route, a.Bond.Name) }
 
-// DeleteRoute deletes a route through the bond; to find none is success.
+// DeleteRoute deletes a route through the bond. It succeeds if there is none.
 type DeleteRoute struct {
 	MemberIndex
 	Bond  LinkRef
@@ -284,8 +283,8 @@ func (a DeleteRoute) String() string {
 	return fmt.Sprintf("delete route %s on %s", a.Route, a.Bond.Name)
 }
 
-// Announce tells the neighbours where the addresses are (gratuitous ARP, unsolicited
-// NA). It is a courtesy: a failure is logged and nothing else.
+// Announce announces the addresses to the neighbours (gratuitous ARP, unsolicited NA). It is best effort: a failure is only
+// logged.
 type Announce struct {
 	MemberIndex
 	Bond      LinkRef

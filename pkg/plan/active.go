@@ -2,9 +2,8 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// planActive makes the right member the active one in a bond that was made or repaired. A settled
-// bond keeps whichever member the kernel chose: that was a failover. Where a primary or
-// priorities prefer another member it is left to them.
+// planActive makes the desired member the active one in a bond that was created or repaired. Once the bond has settled, the
+// active member is the kernel's choice (failover) and is left alone. A primary or priorities have precedence.
 func (b *builder) planActive() {
 	o := b.rec.Spec.Options
 	switch {
@@ -16,8 +15,8 @@ func (b *builder) planActive() {
 	}
 }
 
-// planActiveMAC gives a bond whose MAC follows its active member the recorded one back, by making that
-// MAC's owner the active member.
+// planActiveMAC restores the recorded MAC of a bond whose MAC follows its active member, by making the owner of that MAC
+// the active member.
 func (b *builder) planActiveMAC() {
 	o, spec := b.obs.Bond, &b.rec.Spec
 	if spec.MAC == "" || o.MAC == spec.MAC {
@@ -29,11 +28,11 @@ func (b *builder) planActiveMAC() {
 	}
 	rec := &b.rec.Members[owner]
 	if !b.activate(owner, MACAway, "the bond has MAC %s, not %s; making %s the active member", o.MAC, spec.MAC, rec) {
-		b.reportWaiting(OnBond, MACAway, "the bond has MAC %s until %s carries again", o.MAC, rec)
+		b.reportWaiting(OnBond, MACAway, "the bond has MAC %s until %s carries traffic again", o.MAC, rec)
 	}
 }
 
-// planActiveSlave makes the member active that is to be so at first.
+// planActiveSlave makes activeSlave the active member.
 func (b *builder) planActiveSlave() {
 	name := b.rec.Spec.Options[bond.OptActiveSlave]
 	for i := range b.rec.Members {
@@ -42,12 +41,12 @@ func (b *builder) planActiveSlave() {
 			continue
 		}
 		if !b.activate(i, NotActive, "%s is to be the active member at first; making it so", rec) {
-			b.reportWaiting(OnBond, NotActive, "%s is to be the active member at first, and does not carry yet", rec)
+			b.reportWaiting(OnBond, NotActive, "activeSlave %s does not carry traffic yet", rec)
 		}
 	}
 }
 
-// activate makes a member the active one, if the kernel takes that now.
+// activate makes a member the active one, if the kernel accepts that now.
 func (b *builder) activate(i int, code Code, format string, args ...any) bool {
 	m := &b.obs.Members[i]
 	if !b.enslaved(m) || !m.MIIUp || b.obs.Bond.Active == 0 || b.obs.Bond.Active == m.Link.Index {
@@ -58,8 +57,8 @@ func (b *builder) activate(i int, code Code, format string, args ...any) bool {
 	return true
 }
 
-// otherPreferred reports whether the kernel is told to prefer another member than i, or to leave a primary
-// that comes back alone.
+// otherPreferred reports whether the options make the kernel prefer another member than i, or not make a returning primary
+// active.
 func (b *builder) otherPreferred(i int) bool {
 	o := b.rec.Spec.Options
 	if p, set := o[bond.OptPrimary]; set {

@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Contestable names the requested setting that an action restores; empty for an action about structure, which is
-// enforced always.
+// Contestable returns the name of the requested setting that an action restores. It is empty for an action about structure,
+// which is always enforced.
 func Contestable(a Action) string {
 	switch a := a.(type) {
 	case AddAddress:
@@ -28,8 +28,8 @@ func Contestable(a Action) string {
 	return ""
 }
 
-// Adopt makes what another writer insists on the desired state, in place of what the action would restore. It
-// returns the value that was adopted, empty for "absent".
+// Adopt makes the value on which another writer insists the desired one, instead of what the action would restore. It
+// returns the adopted value, empty for "absent".
 func Adopt(rec *bond.Record, obs *bond.Observed, a Action) string {
 	switch a := a.(type) {
 	case AddAddress:

@@ -4,7 +4,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planBondSettings brings name, options, MAC and MTU of the bond itself in line.
+// planBondSettings restores name, options, MAC and MTU of the bond itself.
 func (b *builder) planBondSettings() {
 	o, spec := b.obs.Bond, &b.rec.Spec
 	b.planBondName()
@@ -15,8 +15,8 @@ func (b *builder) planBondSettings() {
 		b.announceLater()
 	}
 	if b.macFollowsActive() && !b.macUnknown && o.HasMembers && spec.MAC != "" && o.MAC != spec.MAC {
-		// Somebody set a MAC on the empty bond: the kernel took note of that and of no address.
-		b.report(OnBond, OptionDrift, "the bond has MAC %s, not %s, and with failOverMac=follow the kernel cannot change it while there are members: delete the pod", o.MAC, spec.MAC)
+		// Another writer set a MAC on the empty bond: the kernel notes that an address was set, but sets none.
+		b.report(OnBond, OptionDrift, "the bond has MAC %s, not %s; with failOverMac=follow the kernel cannot change it while the bond has members: delete the pod", o.MAC, spec.MAC)
 	}
 	if spec.MTU != 0 && o.MTU != spec.MTU {
 		b.report(OnBond, MTUDiffers, "the bond has MTU %d, not %d", o.MTU, spec.MTU)
@@ -24,7 +24,7 @@ func (b *builder) planBondSettings() {
 	}
 	for i := range b.obs.UnknownMembers {
 		s := &b.obs.UnknownMembers[i]
-		b.report(OnBond, Stranger, "%s (ifindex %d) is enslaved to the bond and not on record; it is left alone", s.Name, s.Index)
+		b.report(OnBond, UnknownMember, "%s (ifindex %d) is enslaved to the bond but not in the record; it is left alone", s.Name, s.Index)
 	}
 }
 
@@ -42,12 +42,12 @@ func (b *builder) planBondName() {
 		b.resolveNameConflict(OnBond, o.Link, name, s)
 		return
 	}
-	b.report(OnBond, Renamed, "the bond is called %s, not %s", o.Name, name)
+	b.report(OnBond, Renamed, "the bond has the name %s, not %s", o.Name, name)
 	b.add(Rename{MemberIndex: OnBond, Link: b.bondRef(), To: name})
 }
 
-// planOptions puts back what the kernel takes now and reports the rest. An option that
-// the kernel does not tell is no drift.
+// planOptions restores the options that the kernel accepts now and reports the others. An option that
+// the kernel does not report counts as unchanged.
 func (b *builder) planOptions() {
 	o := b.obs.Bond
 	desired := b.rec.Spec.Options.Effective()
@@ -59,20 +59,20 @@ func (b *builder) planOptions() {
 		}
 		if def := bond.LookupOption(name); !b.takesNow(def.Changeable) {
 			b.macUnknown = b.macUnknown || name == bond.OptMode || name == bond.OptFailOverMac
-			b.report(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond with members or that is up: delete the bond, which is then made anew, or the pod", name, have, want)
+			b.report(OnBond, OptionDrift, "%s is %q, not %q; the kernel cannot change it on a bond that has members or is up: delete the bond, which is then recreated, or the pod", name, have, want)
 			if name == bond.OptMode {
-				return // what else differs may only follow from the mode
+				return // other differences may follow from the mode
 			}
 			continue
 		}
 		b.report(OnBond, SettingsChanged, "%s is %q, not %q", name, have, want)
-		b.add(SetOptions{MemberIndex: OnBond, Bond: b.bondRef(), Options: bond.Options{name: want}}) // one each: they fail one by one
+		b.add(SetOptions{MemberIndex: OnBond, Bond: b.bondRef(), Options: bond.Options{name: want}}) // one action each: they fail independently
 	}
 }
 
-// comparable reports whether a differing value means anything. The active member is only
-// wished for at first; failover changes it rightly. The primary reads as empty while
-// its member is not enslaved under its own name: the kernel keeps the name.
+// comparable reports whether a different value is a drift. activeSlave applies only until the bond has first settled; then
+// a failover may change the active member. The primary reads as empty while its member is not enslaved under its own name:
+// the kernel stores the name.
 func (b *builder) comparable(name bond.Option, known bool) bool {
 	switch name {
 	case bond.OptActiveSlave:
@@ -98,7 +98,7 @@ func (b *builder) takesNow(w bond.Changeable) bool {
 	return (w&bond.BondDown == 0 || !o.Up) && (w&bond.NoMembers == 0 || !o.HasMembers)
 }
 
-// planBondUp comes before the members, which may have to wait for their cards.
+// planBondUp precedes the members, which may have to wait for their cards.
 func (b *builder) planBondUp() {
 	if b.obs.Bond.Up {
 		return

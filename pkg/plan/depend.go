@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Kind names what an action changes on its member or on the bond, for retries: an action that fails holds back only actions
-// of the same kind, and those that depend on it. Each option, address and route is a kind of its own.
+// Kind returns what an action changes on its member or on the bond, for retries: a failed action delays only actions of the
+// same kind, and those that depend on it. Each option, address and route has a kind of its own.
 func Kind(a Action) string {
 	switch a := a.(type) {
 	case SetOptions:
@@ -27,8 +27,8 @@ func Kind(a Action) string {
 	}
 }
 
-// dependsOn reports whether an action makes no sense, or does harm, without an earlier one of the same plan that failed
-// or was left out.
+// dependsOn reports whether an action is useless or harmful without an earlier one of the same plan that failed or was left
+// out.
 func dependsOn(a, failed Action) bool {
 	if a.Subject() != failed.Subject() {
 		_, enslaves := a.(Enslave)
@@ -36,7 +36,7 @@ func dependsOn(a, failed Action) bool {
 	}
 	switch a := a.(type) {
 	case MoveToPod:
-		return is[RestoreVF](failed) // a VF whose settings are not back is not attached
+		return is[RestoreVF](failed) // a VF whose settings are not restored is not attached
 	case MoveToHost:
 		return is[SetMAC](failed) || is[SetMTU](failed)
 	case SetDown:
@@ -77,7 +77,7 @@ func blocksMembers(failed Action) bool {
 	return false
 }
 
-// takesTempName: a primary that must not take the traffic back is enslaved under another name.
+// takesTempName: a primary that must not become active again is enslaved under another name.
 func takesTempName(failed Action) bool {
 	r, ok := failed.(Rename)
 	return ok && strings.HasPrefix(r.To, bond.TempNamePrefix)
@@ -97,12 +97,12 @@ func routeNeeds(r bond.Route, failed Action) bool {
 	return false
 }
 
-// announced reports whether an action gives neighbours something new, so that an Announce may follow.
-func announced(a Action) bool {
+// isNews reports whether an action changes something for neighbours, so that an Announce may follow.
+func isNews(a Action) bool {
 	return is[AddAddress](a) || is[SetMAC](a) && a.Subject() == OnBond
 }
 
-// Unblocked are the actions that may be tried: those that are not skipped by skip, and do not depend on one that is left out.
+// Unblocked returns the actions that may be tried: those that skip does not skip, and that do not depend on a skipped one.
 func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	var due, left []Action
 	for i, a := range actions {
@@ -117,7 +117,7 @@ func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	return due
 }
 
-// removes: nothing is removed to be replaced unless what replaces it may be added.
+// removes: nothing is removed unless its replacement may be added.
 func removes(a Action) bool { return is[DelAddress](a) || is[DeleteRoute](a) }
 
 // Blocked reports whether an action depends on one of those that failed or were left out.
@@ -125,7 +125,7 @@ func Blocked(a Action, left []Action) bool {
 	return slices.ContainsFunc(left, func(f Action) bool { return dependsOn(a, f) })
 }
 
-// Pointless reports whether an action is an Announce, and none of the actions before it gives neighbours something new.
+// Pointless reports whether an action is an Announce, and no action before it changes something for neighbours.
 func Pointless(a Action, before []Action) bool {
-	return is[Announce](a) && !slices.ContainsFunc(before, announced)
+	return is[Announce](a) && !slices.ContainsFunc(before, isNews)
 }

@@ -6,9 +6,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Diff says what is to be done now. It never names a link that the record does not
-// name, and never takes a member that carries traffic out of its bond, unless the record is
-// a tombstone.
+// Diff returns what is to be done now. It never changes a link that is not in the record, and never releases a member that
+// carries traffic from its bond, unless the record is a tombstone.
 func Diff(in Input) Plan {
 	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints, firstDEL: in.FirstDEL, stopping: in.Stopping, assignedMACs: map[bond.MAC]bool{}}
 	switch {
@@ -30,7 +29,7 @@ func Diff(in Input) Plan {
 	return b.verdict()
 }
 
-// builder gathers one plan.
+// builder builds one plan.
 type builder struct {
 	rec     *bond.Record
 	obs     *bond.Observed
@@ -41,11 +40,11 @@ type builder struct {
 	firstDEL, stopping bool
 	// macUnknown: mode or failOverMac are not as recorded, so nothing about MACs can be concluded.
 	macUnknown bool
-	// announce: the neighbours must be told, because an address or MAC of the bond changes.
+	// announce: the addresses must be announced, because an address or MAC of the bond changes.
 	announce bool
 	// announceCause is the finding that the first such change follows from.
 	announceCause int
-	// assignedMACs are those that this plan gives to members.
+	// assignedMACs are those that this plan assigns to members.
 	assignedMACs map[bond.MAC]bool
 }
 
@@ -56,7 +55,7 @@ func (b *builder) addBecause(cause int, a Action) {
 	b.plan.Actions, b.plan.causes = append(b.plan.Actions, a), append(b.plan.causes, cause)
 }
 
-// lastFinding is the index of the last finding of a member; -1 if it has none.
+// lastFinding returns the index of the last finding of a member; -1 if it has none.
 func (b *builder) lastFinding(member int) int {
 	last := len(b.plan.Findings) - 1
 	for last >= 0 && b.plan.Findings[last].Member != member {
@@ -76,7 +75,7 @@ func (b *builder) report(member int, code Code, format string, args ...any) {
 	b.plan.Findings = append(b.plan.Findings, Finding{Member: member, Code: code, Text: fmt.Sprintf(format, args...)})
 }
 
-// reportWaiting is a finding that an event will resolve, not we.
+// reportWaiting reports a finding that an external event resolves.
 func (b *builder) reportWaiting(member int, code Code, format string, args ...any) {
 	b.report(member, code, format, args...)
 	b.waiting = true
@@ -102,13 +101,13 @@ func (b *builder) bondRef() LinkRef { return LinkRefOf(bond.InPod, &b.obs.Bond.L
 
 func (b *builder) planCreate() {
 	name := b.rec.BondName()
-	if s := b.obs.NameHolder; s != nil && !b.oursMisnamed(s.Index) {
-		b.report(OnBond, NameTaken, "the pod has a link %s (ifindex %d, kind %q) where the bond belongs; rename or delete it", s.Name, s.Index, s.Kind)
+	if s := b.obs.NameHolder; s != nil && !b.isMisnamed(s.Index) {
+		b.report(OnBond, NameTaken, "another link in the pod has the bond's name %s (ifindex %d, kind %q); rename or delete it", s.Name, s.Index, s.Kind)
 		return
 	}
-	b.report(OnBond, BondMissing, "the pod has no bond %s; making it", name)
+	b.report(OnBond, BondMissing, "the pod has no bond %s; creating it", name)
 	if b.obs.NameHolder != nil {
-		// A member bears the bond's name: its own name first, the bond in the next round.
+		// A member has the bond's name: it gets its own name first, the bond follows in the next round.
 		for i := range b.obs.Members {
 			if m := &b.obs.Members[i]; m.Location == bond.InPod && m.Ownership != bond.Released {
 				b.planMemberName(i, m)
@@ -119,9 +118,9 @@ func (b *builder) planCreate() {
 	b.add(CreateBond{MemberIndex: OnBond, Name: name, Options: b.rec.Spec.Options.Effective(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
 }
 
-// oursMisnamed reports whether the link is one of ours under a name that is not its own, so that this name will come
-// free. A VF that was returned to its owner keeps the name that it has.
-func (b *builder) oursMisnamed(index int) bool {
+// isMisnamed reports whether the link is one of the bond's under a wrong name, so that this name will become free. A VF
+// that was returned to its owner keeps its name.
+func (b *builder) isMisnamed(index int) bool {
 	if o := b.obs.Bond; o != nil && o.Index == index {
 		return o.Name != b.rec.BondName()
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// MarkLosses notes in the record what must be restored before anything is learned again: a bond that is gone, new or
-// down has lost routes and settings, and a member outside the pod its settings. It reports whether the record changed.
+// MarkLosses marks in the record what must be restored before anything is learned again. A bond that is missing, new or
+// down has lost routes and settings, and a member outside the pod has lost its settings. It reports whether the record
+// changed.
 func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive {
 		return false
@@ -29,9 +30,9 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 	return changed
 }
 
-// Learn takes over what other writers configured on the bond and its members, and returns what changed, for the log.
-// Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only as long as
-// set-up lasts, or where only links are enforced.
+// Learn records what other writers configured on the bond and its members, and returns what changed, for the log.
+// Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only during set-up, or
+// if only links are enforced.
 func Learn(rec *bond.Record, obs *bond.Observed) []string {
 	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil || !obs.Bond.Up || obs.Bond.Unread != "" {
 		return nil
@@ -68,7 +69,7 @@ func (l *learner) mtu() {
 	}
 }
 
-// mac is learned in modes with one MAC only, from a bond with all its members: an empty one has a random MAC.
+// mac is learned only in modes with one MAC, from a bond with all its members: an empty one has a random MAC.
 func (l *learner) mac() {
 	spec, b := &l.rec.Spec, l.obs.Bond
 	if !spec.Options.SharesMAC() || spec.MAC == "" || b.MAC == spec.MAC || b.Options.Mode() != spec.Options.Mode() {
@@ -113,7 +114,7 @@ func hasRoute(b *bond.ObservedBond, r bond.Route) bool {
 	return slices.ContainsFunc(b.Routes, func(have bond.Route) bool { return satisfies(have, r) })
 }
 
-// extras learns what nobody requested: settings, a master, and more addresses and routes.
+// extras learns what was not requested: settings, a master, and more addresses and routes.
 func (l *learner) extras() {
 	b := l.obs.Bond
 	var before bond.LinkSettings
@@ -176,18 +177,18 @@ func (l *learner) noteExtras(old, now *bond.Learned) {
 	}
 }
 
-// Route protocols of linux/rtnetlink.h. Those above static are of daemons, which put their routes back themselves.
+// Route protocols of linux/rtnetlink.h. Those above static belong to daemons, which restore their routes themselves.
 const (
 	protoRedirect, protoKernel, protoStatic = 1, 2, 4
 )
 
-// hasPrefixRoute reports whether the kernel makes a route in the main table for an address of the bond. In a VRF it is
-// in the VRF's table.
+// hasPrefixRoute reports whether the kernel adds a route to the main table for an address of the bond. In a VRF it is in
+// the VRF's table.
 func hasPrefixRoute(b *bond.ObservedBond, p netip.Prefix) bool {
 	return !p.IsSingleIP() && (b.Upper == nil || b.Upper.Kind != "vrf")
 }
 
-// prefixRoute is the route in the main table that the kernel made for an address.
+// prefixRoute returns the route in the main table that the kernel added for an address.
 func prefixRoute(b *bond.ObservedBond, p netip.Prefix) (bond.Route, bool) {
 	i := slices.IndexFunc(b.Routes, func(r bond.Route) bool {
 		return madeByKernel(r) && r.Dst == p.Masked()
@@ -198,7 +199,7 @@ func prefixRoute(b *bond.ObservedBond, p netip.Prefix) (bond.Route, bool) {
 	return b.Routes[i], true
 }
 
-// extraRoutes are the static routes that nobody requested; none, but their number, if there are too many.
+// extraRoutes returns the static routes that were not requested; if there are too many, only their number.
 func (l *learner) extraRoutes() (routes []bond.Route, left int) {
 	for _, r := range l.obs.Bond.Routes {
 		if !learnable(r) {

@@ -7,18 +7,18 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// A pod may put any number of addresses and routes on its bond. An observation lists those that the record names and
-// those that the kernel made for listed addresses. Of the others it lists as many as are kept, and counts the rest.
+// A pod may add any number of addresses and routes to its bond. An observation lists those in the record and those that the
+// kernel added for listed addresses. Of the others it lists as many as can be recorded, and counts the rest.
 
-// AddressList fills in the addresses of an observed bond.
+// AddressList collects the addresses of an observed bond.
 type AddressList struct {
 	o                  *bond.ObservedBond
 	named              map[netip.Prefix]bool
-	namedIPv6          map[netip.Addr]bool // whatever their prefix length: a link has an IPv6 address once
+	namedIPv6          map[netip.Addr]bool // with any prefix length: a link has an IPv6 address once
 	further, transient int
 }
 
-// NewAddressList begins a list; an earlier one in o is dropped.
+// NewAddressList begins a list and discards an earlier one in o.
 func NewAddressList(rec *bond.Record, o *bond.ObservedBond) *AddressList {
 	o.Addresses, o.Transient, o.Tentative, o.Duplicates, o.AddressesLeft = nil, nil, nil, nil, 0
 	l := &AddressList{o: o, named: map[netip.Prefix]bool{}, namedIPv6: map[netip.Addr]bool{}}
@@ -40,13 +40,13 @@ func (l *AddressList) name(p netip.Prefix) {
 	}
 }
 
-// ObservedAddress is one address of the bond, with the flags that decide in which lists of ObservedBond it is.
+// ObservedAddress is one address of the bond, with the flags that decide to which lists of ObservedBond it belongs.
 type ObservedAddress struct {
 	Prefix                          netip.Prefix
 	Transient, Tentative, Duplicate bool
 }
 
-// Add takes the next address.
+// Add adds an address.
 func (l *AddressList) Add(a ObservedAddress) {
 	o := l.o
 	if !l.named[a.Prefix] && !l.namedIPv6[a.Prefix.Addr()] && l.full(a) {
@@ -64,7 +64,7 @@ func (l *AddressList) Add(a ObservedAddress) {
 	}
 }
 
-// full counts an address that the record does not name. Transient ones are never kept, so their number is of no interest.
+// full counts an address that is not in the record. Transient ones are never recorded, so their number does not matter.
 func (l *AddressList) full(a ObservedAddress) bool {
 	if a.Transient {
 		l.transient++
@@ -77,14 +77,14 @@ func (l *AddressList) full(a ObservedAddress) bool {
 	return true
 }
 
-// RouteList fills in the routes of an observed bond, after its addresses.
+// RouteList collects the routes of an observed bond, after its addresses.
 type RouteList struct {
 	o         *bond.ObservedBond
 	requested map[routeKey][]*requestedRoute
-	// prefixes and named are how many more routes are listed of those that the kernel made for an address, and of those
-	// that are in the place of a route of the record, with whatever attributes.
+	// prefixes and named are the numbers of routes still to list: those that the kernel added for an address, and those that
+	// have the place of a route of the record, with any attributes.
 	prefixes, named map[routeKey]int
-	// dsts are the destinations in these three. Most routes have another one, which is found out first.
+	// dsts are the destinations in these three. Most routes have another one, which is checked first.
 	dsts                 map[netip.Prefix]bool
 	learnable, unlearned int
 }
@@ -101,10 +101,10 @@ type requestedRoute struct {
 	found bool
 }
 
-// sameKey is how many routes are listed that differ in nothing but what the key leaves out.
+// sameKey is the number of listed routes that differ only in what the key leaves out.
 const sameKey = 4
 
-// NewRouteList begins a list; an earlier one in o is dropped.
+// NewRouteList begins a list and discards an earlier one in o.
 func NewRouteList(rec *bond.Record, o *bond.ObservedBond) *RouteList {
 	o.Routes, o.RoutesLeft = nil, 0
 	l := &RouteList{o: o, requested: map[routeKey][]*requestedRoute{}, prefixes: map[routeKey]int{}, named: map[routeKey]int{}, dsts: map[netip.Prefix]bool{}}
@@ -130,12 +130,12 @@ func (l *RouteList) name(r bond.Route) {
 	l.dsts[r.Dst.Masked()] = true
 }
 
-// keyOfRoute is equal for routes of which one replaces the other.
+// keyOfRoute returns the same key for routes of which one replaces the other.
 func keyOfRoute(r bond.Route) routeKey {
 	return routeKey{dst: r.Dst.Masked(), gateway: r.Gateway, table: table(r), priority: priority(r)}
 }
 
-// Add takes the next route.
+// Add adds a route.
 func (l *RouteList) Add(r bond.Route) {
 	if l.wanted(r) {
 		l.o.Routes = append(l.o.Routes, r)
@@ -184,14 +184,14 @@ func takeSlot(room map[routeKey]int, k routeKey) bool {
 
 func madeByKernel(r bond.Route) bool { return r.Proto == protoKernel && table(r) == mainTable }
 
-// learnable reports whether a route is kept if nobody requested it. Those of the kernel and of routing daemons are put
-// back by whoever made them.
+// learnable reports whether a route that was not requested is recorded. The kernel and routing daemons restore theirs
+// themselves.
 func learnable(r bond.Route) bool {
 	return !madeByKernel(r) && r.Proto != protoRedirect && r.Proto <= protoStatic
 }
 
-// extraAddresses are the addresses to keep that nobody requested, those that were kept before first, and how many more
-// there are.
+// extraAddresses returns the addresses to record that were not requested, those recorded before first, and the number of
+// the others.
 func (l *learner) extraAddresses() (kept []netip.Prefix, left int) {
 	b := l.obs.Bond
 	var before []netip.Prefix

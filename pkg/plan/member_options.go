@@ -2,7 +2,7 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// planNewMemberOptions gives a member that was just enslaved its settings: the kernel begins with 0.
+// planNewMemberOptions sets the options of a member that was just enslaved: the kernel's defaults are 0.
 func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	rec := &b.rec.Members[i]
 	a := TuneMember{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()}
@@ -17,7 +17,7 @@ func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	}
 }
 
-// planMemberOptions puts back the settings of a member that is in the bond. What this kernel does not tell is no drift.
+// planMemberOptions restores the options of a member in the bond. What this kernel does not report counts as unchanged.
 func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	a := TuneMember{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
@@ -27,7 +27,7 @@ func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 		case !b.queueTaken(i):
 			a.QueueID = want
 		case *have != 0:
-			a.QueueID = new(uint16) // whoever has ours may be waiting for this one
+			a.QueueID = new(uint16) // the member that has ours may wait for this one
 		}
 	}
 	if want, have := rec.Prio, m.Prio; want != nil && have != nil && *want != *have {
@@ -39,8 +39,7 @@ func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 	}
 }
 
-// queueTaken reports whether another member has the queue ID that member i is to have; the kernel
-// gives none twice.
+// queueTaken reports whether another member has the queue ID of member i; the kernel assigns none twice.
 func (b *builder) queueTaken(i int) bool {
 	want := *b.rec.Members[i].QueueID
 	for j := range b.obs.Members {

@@ -6,7 +6,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planMembers brings every member home, in an order that gives an empty bond its recorded
+// planMembers returns every member to the bond, in an order that gives an empty bond its recorded
 // MAC: the kernel takes it from the first member.
 func (b *builder) planMembers() {
 	owner := b.macOwner()
@@ -20,7 +20,7 @@ func (b *builder) planMembers() {
 	}
 }
 
-// macOwner is the member whose own MAC is the bond's recorded one; -1 when none is.
+// macOwner returns the member whose own MAC is the bond's recorded one; -1 if there is none.
 func (b *builder) macOwner() int {
 	for i := range b.rec.Members {
 		if mac := b.rec.Members[i].MAC; mac != "" && mac == b.rec.Spec.MAC {
@@ -37,18 +37,18 @@ func (b *builder) enslaved(m *bond.ObservedMember) bool {
 func (b *builder) planMember(i int) {
 	rec, m := &b.rec.Members[i], &b.obs.Members[i]
 	if rec.Unidentified {
-		b.report(i, Unidentified, "%s was not there when the bond was made, and it is not known which link it is; recreate the pod to have it in the bond", rec)
+		b.report(i, Unidentified, "%s was missing when the bond was created, and it is not known which link it is; recreate the pod to attach it", rec)
 		return
 	}
 	switch {
 	case m.Ambiguous != "":
-		b.report(i, Ambiguous, "%s: its PCI function has several links: %s; which one is the member is not known, none is touched. Recreate the pod", rec, m.Ambiguous)
+		b.report(i, Ambiguous, "%s: its PCI function has several links: %s; it is not known which one is the member, and none is changed. Recreate the pod", rec, m.Ambiguous)
 		return
 	case m.Ownership == bond.Released:
 		b.reportReleased(i, m)
 		return
-	case m.Ownership == bond.Unreadable && m.Location != bond.InHost: // there it is said once
-		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read, so it would not be taken back: %s", rec, m.OwnershipReason)
+	case m.Ownership == bond.Unreadable && m.Location != bond.InHost: // there it is reported once
+		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read, so it would not be attached again: %s", rec, m.OwnershipReason)
 	}
 	switch m.Location {
 	case bond.InHost:
@@ -66,18 +66,18 @@ func (b *builder) planMember(i int) {
 	default:
 		b.reportLost(i, rec)
 		if t := m.NameHolder; t != nil {
-			b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) stands in the pod and is not %s; it is not touched", t.Name, t.Index, t.Kind, rec)
+			b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s but is another link; it is left alone", t.Name, t.Index, t.Kind, rec)
 		}
 	}
 }
 
-// reportLost reports a member that is nowhere. Only a device comes back by itself.
+// reportLost reports a member that is in neither netns. Only a device can return by itself.
 func (b *builder) reportLost(i int, rec *bond.Member) {
 	if rec.PCI != "" {
 		b.reportWaiting(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
 		return
 	}
-	b.reportWaiting(i, MemberLost, "%s (%s) is not in the pod any more; recreate the pod to have it in the bond again", rec, kindOf(rec))
+	b.reportWaiting(i, MemberLost, "%s (%s) is no longer in the pod; recreate the pod to attach it again", rec, kindOf(rec))
 }
 
 func kindOf(m *bond.Member) string {
@@ -87,8 +87,8 @@ func kindOf(m *bond.Member) string {
 	return m.Kind
 }
 
-// planFromHost brings a member that was thrown out of the pod back into it. What its PF
-// forgot is put back first, so that it never carries traffic with other settings.
+// planFromHost returns a member to the pod. The settings that its PF has lost are restored first, so that it never carries
+// traffic with other settings.
 func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	b.reportWaiting(i, MemberInHost, "%s is in the host's netns as %s", rec, m.Link.Name)
@@ -111,18 +111,18 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 	if t := m.NameHolder; t != nil {
 		name = rec.TempName()
 		if temp := m.TempNameHolder; temp != nil {
-			b.report(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its spare name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
+			b.report(i, NameTaken, "links in the pod have the name of %s (%s, ifindex %d, kind %q) and its temporary name %s (%s, ifindex %d, kind %q); not attached. Rename or delete one of them",
 				rec, t.Name, t.Index, t.Kind, name, temp.Name, temp.Index, temp.Kind)
 			return
 		}
-		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which comes back as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
+		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which is attached as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
 	}
 	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Original.Alias, Index: rec.Index})
 }
 
-// pfSettings are those to put back on the PF. Where the member has another MAC in the bond, the
-// bond's or one that it trades with others, an untrusted VF may only take it while its PF has
-// set none: to set one that nobody asked for would shut the member out (igb, i40e, ice).
+// pfSettings returns the settings to restore on the PF. In the bond the member may have another MAC: the bond's, or one
+// swapped with other members. An untrusted VF can have it only while its PF has set no MAC. To set one that was not
+// requested would exclude the member (igb, i40e, ice).
 func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 	s := rec.VF.Settings
 	if s.MAC == nil {
@@ -136,22 +136,23 @@ func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 	return s
 }
 
-// mayTake refuses a link of the host that is not the pod's any more, or that has another user or claim.
+// mayTake rejects a link of the host that no longer belongs to the pod, or that has another user or claim. The executor
+// checks it again.
 func (b *builder) mayTake(i int, m *bond.ObservedMember) bool {
 	rec := &b.rec.Members[i]
 	switch {
 	case m.Ownership == bond.Released:
 		b.reportReleased(i, m)
 	case m.Ownership == bond.Unreadable:
-		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read; not taken: %s", rec, m.OwnershipReason)
+		b.report(i, OwnerUnreadable, "%s: whether it still belongs to this pod cannot be read; not attached: %s", rec, m.OwnershipReason)
 	case m.ForeignClaim != "":
-		b.report(i, Claimed, "%s is claimed for netns %s by another plugin; not taken. If that claim is stale, remove it", rec, m.ForeignClaim)
+		b.report(i, Claimed, "%s is claimed for netns %s by another plugin; not attached. If that claim is stale, remove it", rec, m.ForeignClaim)
 	case m.Link.Master != 0:
-		b.report(i, Claimed, "%s is enslaved in the host (to ifindex %d); not taken. Release it there", rec, m.Link.Master)
-	case !lacksClaim(rec, m):
+		b.report(i, Claimed, "%s is enslaved in the host (to ifindex %d); not attached. Release it there", rec, m.Link.Master)
+	case !hasNoClaim(rec, m):
 		return true
 	case m.OtherRecord != "":
-		b.report(i, Claimed, "%s is also recorded for bond %s; not taken", rec, m.OtherRecord)
+		b.report(i, Claimed, "%s is also recorded for bond %s; not attached", rec, m.OtherRecord)
 	case b.rec.Deleted() && !b.firstDEL:
 		b.reportWaiting(i, Released, "%s is in the host, and the plugin that attached it may have returned it to its owner since the first DEL; left alone", rec)
 	case b.stopping && !b.rec.Deleted():
@@ -162,13 +163,13 @@ func (b *builder) mayTake(i int, m *bond.ObservedMember) bool {
 	return false
 }
 
-// lacksClaim reports that no file of the VF's plugin shows whether it is still the pod's (host-device, and
-// releases of sriov-cni that wrote no claim).
-func lacksClaim(rec *bond.Member, m *bond.ObservedMember) bool {
+// hasNoClaim reports whether no file of the VF's plugin shows to which pod it belongs (host-device, and versions of
+// sriov-cni that write no claim).
+func hasNoClaim(rec *bond.Member, m *bond.ObservedMember) bool {
 	return rec.PCI != "" && (m.Ownership == bond.OwnerUnknown || rec.SriovCNI != nil && rec.SriovCNI.Claim == "")
 }
 
-// reportReleased reports a VF that is not the pod's any more. Nothing is changed on it or for it.
+// reportReleased reports a VF that no longer belongs to the pod. Nothing is changed on it or for it.
 func (b *builder) reportReleased(i int, m *bond.ObservedMember) {
 	remedy := ". Recreate the pod to have it in the bond"
 	if b.rec.Deleted() {
@@ -177,24 +178,23 @@ func (b *builder) reportReleased(i int, m *bond.ObservedMember) {
 	b.reportWaiting(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Location, remedy)
 }
 
-// wouldPreempt reports whether enslaving the member takes the traffic from the active one though
-// the wish is not to: bond_enslave forces a link with the primary's name to be active,
-// whatever primary_reselect says. A link that gets that name once it is in does not.
+// wouldPreempt reports whether enslaving the member would make it active against primary_reselect: bond_enslave makes a link
+// with the primary's name active regardless of that option. A link that gets the name afterwards does not become active.
 func (b *builder) wouldPreempt(rec *bond.Member) bool {
 	o := b.rec.Spec.Options
 	return o[bond.OptPrimary] == rec.Name && staysAway(o) && b.obs.Bond.Active != 0
 }
 
-// staysAway reports whether a primary which comes back is to leave the traffic where it is.
+// staysAway reports whether a returning primary must not become active.
 func staysAway(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 
-// planEnslave enslaves a member that is in the pod; quietly means under a spare name, which the
-// next round puts right.
+// planEnslave enslaves a member that is in the pod; quietly means under a temporary name, which the
+// next round corrects.
 func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
 	rec, ref := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link)
-	b.reportWaiting(i, NotEnslaved, "%s is in the pod and not in the bond", rec)
+	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", rec)
 	if m.Link.Master != 0 {
 		b.add(Release{MemberIndex: MemberIndex(i), Link: ref})
 	}
@@ -212,10 +212,10 @@ func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
 	b.planNewMemberOptions(i, ref)
 }
 
-// enslaveMAC is the address to enslave member i with. With fail_over_mac=follow the bond takes its
-// MAC from the first member and cannot be given one (bond_set_mac_address ignores it), so
-// the first back brings the recorded one. In the modes in which members trade MACs the active member may have that of a member
-// that was away. The latter then gets one that is free: the kernel would give it a random one.
+// enslaveMAC returns the MAC with which member i is enslaved. With fail_over_mac=follow the bond takes its MAC from the
+// first member and cannot be given one (bond_set_mac_address ignores it), so the first to return has the recorded one. If
+// members swap MACs, the active member may have that of a member that was lost. The latter then gets a free one: the kernel
+// would assign a random one.
 func (b *builder) enslaveMAC(i int) bond.MAC {
 	mac := b.rec.Members[i].MAC
 	if mac == "" || !b.macFollowsActive() {
@@ -231,7 +231,7 @@ func (b *builder) enslaveMAC(i int) bond.MAC {
 	return mac
 }
 
-// freeMAC returns mac, or if it is taken a member's recorded one that is not; mac if all are taken.
+// freeMAC returns mac, or if it is taken a member's recorded one that is free; mac if all are taken.
 func (b *builder) freeMAC(mac bond.MAC, taken map[bond.MAC]bool) bond.MAC {
 	for j := 0; taken[mac] && j < len(b.rec.Members); j++ {
 		if free := b.rec.Members[j].MAC; free != "" && !taken[free] {
@@ -241,7 +241,7 @@ func (b *builder) freeMAC(mac bond.MAC, taken map[bond.MAC]bool) bond.MAC {
 	return mac
 }
 
-// takenMACs are those of the members in the bond, and those that this plan assigns.
+// takenMACs returns the MACs of the members in the bond, and those that this plan assigns.
 func (b *builder) takenMACs() map[bond.MAC]bool {
 	taken := map[bond.MAC]bool{}
 	for mac := range b.assignedMACs {
@@ -255,7 +255,7 @@ func (b *builder) takenMACs() map[bond.MAC]bool {
 	return taken
 }
 
-// planEnslaved looks after a member that is in the bond.
+// planEnslaved restores the settings of a member that is in the bond.
 func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	rec, ref, spec := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link), &b.rec.Spec
 	if spec.MTU != 0 && m.Link.MTU != spec.MTU {
@@ -281,18 +281,19 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	b.planCarrier(i, m)
 }
 
-// separateMACs gives an inactive member another MAC if one before it in the bond has the same, or if no member has it recorded. In the
-// modes in which members exchange MACs no two may have the same one, because the next exchange would lose the other for good. Two have it
-// after the driver of one reset its card: in balance-tlb the kernel exchanges MACs without telling the cards (alb_set_slave_mac_addr).
-// One that nobody recorded is that of a member which another process enslaved before it got its own, or whose card was reset. The active
-// member comes first, because its MAC is the bond's, and the bond's MAC is not assigned to another.
+// separateMACs assigns an inactive member another MAC if one before it in the bond has the same, or if no member has it
+// recorded. If members swap MACs, no two may have the same, because the next swap would lose the other for ever. Two have
+// the same after the driver of one reset its card: in balance-tlb the kernel swaps MACs without informing the cards
+// (alb_set_slave_mac_addr). One that is not recorded is that of a member which another process enslaved before it got its
+// own, or whose card was reset. The active member comes first, because its MAC is the bond's, and the bond's MAC is not
+// assigned to another.
 func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 	rec, other := &b.rec.Members[i], b.sameMAC(i)
 	if other < 0 && (m.Link.Index == b.obs.Bond.Active || b.recordedMAC(m.Link.MAC)) {
 		return
 	}
 	if other >= 0 {
-		b.report(i, MACDiffers, "%s has MAC %s, which %s has, too", rec, m.Link.MAC, &b.rec.Members[other])
+		b.report(i, MACDiffers, "%s has the same MAC %s as %s", rec, m.Link.MAC, &b.rec.Members[other])
 	}
 	taken := b.takenMACs()
 	taken[b.obs.Bond.MAC], taken[b.rec.Spec.MAC], taken[""] = true, true, true
@@ -304,7 +305,7 @@ func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 		return
 	}
 	if other < 0 {
-		b.report(i, MACDiffers, "%s has MAC %s, which is recorded for no member", rec, m.Link.MAC)
+		b.report(i, MACDiffers, "%s has MAC %s, which is not recorded for any member", rec, m.Link.MAC)
 	}
 	b.assignedMACs[mac] = true
 	b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: mac, Inactive: true})
@@ -315,8 +316,8 @@ func (b *builder) recordedMAC(mac bond.MAC) bool {
 	return slices.ContainsFunc(b.rec.Members, func(m bond.Member) bool { return m.MAC == mac || m.MAC == "" })
 }
 
-// sameMAC is a member in the bond that has the MAC of member i and comes before it: the active one or one of a lower index; -1 if
-// there is none.
+// sameMAC returns a member in the bond that has the MAC of member i and comes before it: the active one or one of a lower
+// index; -1 if there is none.
 func (b *builder) sameMAC(i int) int {
 	active := b.obs.Bond.Active
 	if b.obs.Members[i].Link.Index == active {
@@ -332,20 +333,20 @@ func (b *builder) sameMAC(i int) int {
 }
 
 // planCarrier handles a member that is up without carrier. While its PF has no carrier
-// either there is nothing to do; else the VF itself may be stuck.
+// either, there is nothing to do; otherwise the VF itself may be stuck.
 func (b *builder) planCarrier(i int, m *bond.ObservedMember) {
 	rec, hint := &b.rec.Members[i], b.hint(i)
 	switch {
 	case m.Link.Carrier:
 	case m.PF == nil || !m.PF.Carrier:
-		b.reportWaiting(i, NoCarrier, "%s has no carrier%s; look at the cable, the switch port or the PF", rec, pfState(m.PF))
+		b.reportWaiting(i, NoCarrier, "%s has no carrier%s; check the cable, the switch port and the PF", rec, pfState(m.PF))
 	case hint.Bounced:
-		b.reportWaiting(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up did not help: reset the VF or its PF", rec, m.PF.Name)
+		b.reportWaiting(i, NoCarrier, "%s has no carrier although its PF %s has; setting it down and up did not help: reset the VF or its PF", rec, m.PF.Name)
 	case hint.Overdue:
-		b.reportWaiting(i, NoCarrier, "%s has no carrier though its PF %s has; setting it down and up", rec, m.PF.Name)
+		b.reportWaiting(i, NoCarrier, "%s has no carrier although its PF %s has; setting it down and up", rec, m.PF.Name)
 		b.add(Bounce{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link)})
 	default:
-		b.reportWaiting(i, NoCarrier, "%s has no carrier yet, its PF %s has", rec, m.PF.Name)
+		b.reportWaiting(i, NoCarrier, "%s has no carrier yet, but its PF %s has", rec, m.PF.Name)
 	}
 }
 
@@ -360,7 +361,7 @@ func pfState(pf *bond.ObservedPF) string {
 	}
 }
 
-// planMemberName gives a member in the pod its own name back.
+// planMemberName restores the name of a member in the pod.
 func (b *builder) planMemberName(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	if m.Link.Name == rec.Name {
@@ -370,18 +371,18 @@ func (b *builder) planMemberName(i int, m *bond.ObservedMember) {
 		b.resolveNameConflict(i, m.Link, rec.Name, t)
 		return
 	}
-	b.report(i, Renamed, "%s is called %s in the pod", rec, m.Link.Name)
+	b.report(i, Renamed, "%s has the name %s in the pod", rec, m.Link.Name)
 	b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), To: rec.Name})
 }
 
-// resolveNameConflict answers a name that another link bears. When that is one of ours which is itself
-// misnamed the two may stand on each other's names: this one steps aside.
+// resolveNameConflict handles a name that another link has. If that link is one of the bond's under a wrong name, the two
+// may have each other's names; this one then takes a temporary name.
 func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.Link) {
-	if !b.oursMisnamed(by.Index) {
-		b.report(i, NameTaken, "%s should be called %s, but the pod has another link of that name (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)
+	if !b.isMisnamed(by.Index) {
+		b.report(i, NameTaken, "%s should have the name %s, but another link in the pod has it (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)
 		return
 	}
-	b.report(i, Renamed, "%s should be called %s, which %s comes free for", l.Name, name, by.Name)
+	b.report(i, Renamed, "%s should have the name %s, which another link of the bond still has", l.Name, name)
 	temp := bond.TempName(l.PCI, l.Name)
 	if l.Name != temp {
 		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &l), To: temp})

@@ -20,7 +20,7 @@ func (b *builder) planNetwork() {
 	b.planIPv6()
 	for _, a := range b.rec.Addresses {
 		if slices.Contains(o.Duplicates, a.Prefix) {
-			b.report(OnBond, DuplicateAddress, "address %s is in use by another host (duplicate address detection failed) and does not work; release it there, then recreate the pod", a.Prefix)
+			b.report(OnBond, DuplicateAddress, "address %s is in use by another host (duplicate address detection failed), so the kernel does not use it; release it there, then recreate the pod", a.Prefix)
 		}
 		if slices.Contains(o.Addresses, a.Prefix) {
 			continue
@@ -53,8 +53,8 @@ func (b *builder) planNetwork() {
 	}
 }
 
-// otherPrefix is the IPv6 address of p with another prefix length. A link has an IPv6 address once, and the kernel reports
-// that it exists when p is added.
+// otherPrefix returns the IPv6 address of p with another prefix length. A link has an IPv6 address once, and the kernel
+// reports that it exists when p is added.
 func otherPrefix(o *bond.ObservedBond, p netip.Prefix) (netip.Prefix, bool) {
 	i := slices.IndexFunc(o.Addresses, func(have netip.Prefix) bool { return p.Addr().Is6() && have.Addr() == p.Addr() && have != p })
 	if i < 0 {
@@ -69,8 +69,8 @@ func (b *builder) detectsDuplicates(p netip.Prefix) bool {
 	return p.Addr().Is6() && b.rec.Phase == bond.PhaseAdding && !b.rec.Spec.NoDAD
 }
 
-// planIPv6 makes IPv6 addresses survive that the bond goes down, as the reference plugins do at ADD, and has the kernel
-// announce each to the neighbours when its detection has ended, for which ADD need not wait.
+// planIPv6 makes IPv6 addresses survive when the bond is set down, as the reference plugins do at ADD. It also has the
+// kernel announce each to the neighbours once its detection has ended, so that ADD need not wait.
 func (b *builder) planIPv6() {
 	if b.rec.Phase != bond.PhaseAdding || !slices.ContainsFunc(b.rec.Addresses, func(a bond.Address) bool { return a.Prefix.Addr().Is6() }) {
 		return
@@ -86,8 +86,8 @@ func (b *builder) planIPv6() {
 	}
 }
 
-// announceable are the addresses that were requested and those that other writers added, without those that the bond does
-// not have for itself yet.
+// announceable returns the addresses that were requested and those that other writers added, without those that are still
+// tentative or duplicates.
 func (b *builder) announceable() []netip.Addr {
 	var all []netip.Prefix
 	for _, a := range b.rec.Addresses {
@@ -112,9 +112,9 @@ func (b *builder) announceable() []netip.Addr {
 // mainTable is RT_TABLE_MAIN (linux/rtnetlink.h).
 const mainTable = 254
 
-// satisfies reports whether a route in the kernel is the wanted one. What the wish leaves
-// open (metric, MTU, scope) may be anything. IPv6 routes have no scope. The next hops of a shared IPv6 route have metrics
-// of their own, of which the kernel sends only those of the first.
+// satisfies reports whether a route in the kernel is the desired one. Attributes that the latter does not have (metric, MTU,
+// scope) may have any value. IPv6 routes have no scope. The next hops of a shared IPv6 route have metrics of their own, of
+// which the kernel reports only those of the first.
 func satisfies(have, want bond.Route) bool {
 	unknown := have.Shared && want.Dst.Addr().Is6()
 	return have.Dst == want.Dst.Masked() &&
@@ -126,13 +126,13 @@ func satisfies(have, want bond.Route) bool {
 		(want.Scope == nil || want.Dst.Addr().Is6() || scope(have) == *want.Scope)
 }
 
-// replaces reports whether both routes have the same place: destination, table, metric and next hop, whatever their MTU and
+// replaces reports whether both routes have the same place: destination, table, metric and next hop, with any MTU and
 // other attributes. The kernel has one IPv6 route per place, and any number of IPv4 routes, of which it uses the newest.
 func replaces(want, have bond.Route) bool {
 	return have.Dst == want.Dst.Masked() && have.Gateway == want.Gateway && table(have) == table(want) && priority(have) == priority(want)
 }
 
-// priority is the metric of a route; IPv6 routes without one get the kernel's (IP6_RT_PRIO_USER).
+// priority returns the metric of a route; IPv6 routes without one get the kernel's (IP6_RT_PRIO_USER).
 func priority(r bond.Route) int {
 	if r.Priority == 0 && r.Dst.Addr().Is6() {
 		return 1024
@@ -140,7 +140,7 @@ func priority(r bond.Route) int {
 	return r.Priority
 }
 
-// scope is that of an IPv4 route; the kernel's choice is global with a gateway, link without.
+// scope returns the scope of an IPv4 route; the kernel's default is global with a gateway, link without.
 func scope(r bond.Route) int {
 	const global, link = 0, 253 // RT_SCOPE_UNIVERSE, RT_SCOPE_LINK
 	switch {

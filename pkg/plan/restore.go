@@ -6,9 +6,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planBondExtras gives a bond that was lost or down the settings and the master that other writers gave it. It comes
-// before members and addresses: enslaving the bond to a VRF sets it down and up (cycle_netdev), and settings such as
-// disable_ipv6 decide which addresses it takes.
+// planBondExtras restores the settings and the master that other writers gave a bond that was lost or down. It precedes
+// members and addresses: enslaving the bond to a VRF sets it down and up (cycle_netdev), and settings such as
+// disable_ipv6 decide which addresses it accepts.
 func (b *builder) planBondExtras() {
 	l := b.rec.Learned
 	if !b.rec.Restoring || l == nil {
@@ -19,20 +19,20 @@ func (b *builder) planBondExtras() {
 		b.add(SetLinkSettings{MemberIndex: OnBond, Link: b.bondRef(), Change: d})
 	}
 	b.planUpper(l.Upper)
-	b.reportNotKept(l)
+	b.reportNotRecorded(l)
 }
 
-// reportNotKept reports addresses and routes of other writers that were too many to be kept and are not back.
-func (b *builder) reportNotKept(l *bond.Learned) {
+// reportNotRecorded reports that other writers had more addresses and routes than are recorded, and that they are missing.
+func (b *builder) reportNotRecorded(l *bond.Learned) {
 	now := &learner{rec: b.rec, obs: b.obs}
 	if b.obs.Bond.Unread != "" {
 		return
 	}
 	if _, have := now.extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)+b.obs.Bond.RoutesLeft) {
-		b.report(OnBond, NotKept, "other writers had %d routes on the bond; more than %d are not kept, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
+		b.report(OnBond, NotRecorded, "other writers had %d routes on the bond; more than %d are not recorded, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
 	}
 	if _, have := now.extraAddresses(); l.AddressesLeft > have {
-		b.report(OnBond, NotKept, "other writers had %d addresses on the bond; more than %d are not kept, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
+		b.report(OnBond, NotRecorded, "other writers had %d addresses on the bond; more than %d are not recorded, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
 	}
 }
 
@@ -42,14 +42,14 @@ func (b *builder) planUpper(want *bond.Upper) {
 	}
 	u := b.obs.Upper
 	if u == nil {
-		b.report(OnBond, NotRestored, "the bond was enslaved to %s (%s), which the pod does not have any more; make it again or recreate the pod", want.Name, want.Kind)
+		b.report(OnBond, NotRestored, "the bond was enslaved to %s (%s), which the pod no longer has; recreate it or the pod", want.Name, want.Kind)
 		return
 	}
-	b.report(OnBond, NotRestored, "the bond is not enslaved to %s (%s) any more", want.Name, want.Kind)
+	b.report(OnBond, NotRestored, "the bond is no longer enslaved to %s (%s)", want.Name, want.Kind)
 	b.add(SetUpper{MemberIndex: OnBond, Bond: b.bondRef(), Upper: bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}})
 }
 
-// planNetworkExtras puts back addresses and routes of other writers on a bond that was lost or down.
+// planNetworkExtras restores addresses and routes of other writers on a bond that was lost or down.
 func (b *builder) planNetworkExtras() {
 	l, o := b.rec.Learned, b.obs.Bond
 	if !b.rec.Restoring || l == nil {
@@ -73,8 +73,8 @@ func (b *builder) planNetworkExtras() {
 	}
 }
 
-// planPrefixRoutes deletes routes of the kernel's that set-up deleted. It comes a round after the addresses, when the
-// routes that need them are there.
+// planPrefixRoutes deletes routes of the kernel's that set-up had deleted. It runs a round after the addresses, when the
+// routes that need them exist.
 func (b *builder) planPrefixRoutes() {
 	l, o := b.rec.Learned, b.obs.Bond
 	if !b.rec.Restoring || l == nil || len(b.plan.Actions) > 0 {
@@ -88,8 +88,8 @@ func (b *builder) planPrefixRoutes() {
 	}
 }
 
-// routesByDependency are routes in an order in which the kernel takes them: a gateway must be reachable before it is
-// used, so those without one come first.
+// routesByDependency sorts routes so that the kernel accepts them: a gateway must be reachable before it is used, so those
+// without one come first.
 func routesByDependency(routes []bond.Route) []bond.Route {
 	out := slices.Clone(routes)
 	slices.SortStableFunc(out, func(x, y bond.Route) int {
@@ -104,7 +104,7 @@ func routesByDependency(routes []bond.Route) []bond.Route {
 	return out
 }
 
-// planMemberExtras gives a member that was lost the settings that sriov-cni or tuning gave it.
+// planMemberExtras restores the settings that sriov-cni or tuning gave a member that was lost.
 func (b *builder) planMemberExtras(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	if !rec.Restoring || rec.Settings == nil {
@@ -116,7 +116,7 @@ func (b *builder) planMemberExtras(i int, m *bond.ObservedMember) {
 	}
 }
 
-// Restored clears the marks of losses that the plan has nothing left to restore of. It reports whether the record changed.
+// Restored clears the marks of losses for which nothing is left to restore. It reports whether the record changed.
 func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive || obs.Bond == nil || !obs.Bond.Up {
 		return false
@@ -134,14 +134,14 @@ func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 	return changed
 }
 
-// hasFinding reports whether the plan found that something of a member or of the bond is not back.
+// hasFinding reports whether the plan has a finding that something of a member or of the bond is not restored.
 func hasFinding(p Plan, member int) bool {
 	return slices.ContainsFunc(p.Findings, func(f Finding) bool {
 		if f.Member != member {
 			return false
 		}
 		switch f.Code {
-		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotKept, Unread, NotEnslaved, LeaseUnconfirmed, LeaseLost:
+		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotRecorded, Unread, NotEnslaved, LeaseUnconfirmed, LeaseLost:
 			return true
 		}
 		return false

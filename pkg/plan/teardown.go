@@ -4,9 +4,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planTeardown takes the bond down and gives its members back: first out of the bond, then
-// the bond itself, then what each had before. It does so once: while only the addresses remain allocated, the members may have
-// other users.
+// planTeardown removes the bond and returns its members. It releases them, deletes the bond, and then restores each
+// member's original settings. It does so once: while only the addresses remain allocated, the members may have other users.
 func (b *builder) planTeardown() {
 	if b.rec.Returned {
 		return
@@ -18,7 +17,7 @@ func (b *builder) planTeardown() {
 			}
 		}
 		b.add(DeleteBond{MemberIndex: OnBond, Bond: b.bondRef()})
-		return // the kernel gives MAC and MTU back on release: look again before doing it too
+		return // the kernel restores MAC and MTU on release: observe again first
 	}
 	for i := range b.obs.Members {
 		b.planReturn(i, &b.obs.Members[i])
@@ -29,7 +28,7 @@ func (b *builder) planReturn(i int, m *bond.ObservedMember) {
 	before := &b.rec.Members[i].Original
 	switch {
 	case !b.proven(i, m):
-		b.report(i, NotProven, "%s came from the host, and nothing proves that this link is in the pod or in the host; none is moved to the host", &b.rec.Members[i])
+		b.report(i, NotProven, "%s came from the host, but no link in the pod or host is proven to be it; none is moved to the host", &b.rec.Members[i])
 	case m.Location == bond.InPod:
 		b.planRestore(i, m, bond.InPod)
 		if before.FromHost {
@@ -38,7 +37,7 @@ func (b *builder) planReturn(i int, m *bond.ObservedMember) {
 	case m.Location == bond.InHost && before.FromHost:
 		b.planRestore(i, m, bond.InHost)
 	case m.Location == bond.InHost && b.obs.SandboxAlive && b.mayTake(i, m):
-		// The plugin that made it looks for it in the pod, under this name, on its own DEL.
+		// The plugin that attached it searches for it in the pod, under this name, on its own DEL.
 		b.planReturnToPod(i, m)
 	}
 }
@@ -52,13 +51,13 @@ func (b *builder) proven(i int, m *bond.ObservedMember) bool {
 func (b *builder) planReturnToPod(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	if t := m.NameHolder; t != nil {
-		b.report(i, NameTaken, "%s cannot go back into the pod: a link %s (ifindex %d) stands there", rec, t.Name, t.Index)
+		b.report(i, NameTaken, "%s cannot be returned to the pod: another link there has the name %s (ifindex %d)", rec, t.Name, t.Index)
 		return
 	}
 	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: rec.Original.Name, MAC: rec.Original.MAC, MTU: rec.Original.MTU, Alias: rec.Original.Alias})
 }
 
-// planRestore puts MAC, MTU, administrative state and name back where the link is.
+// planRestore restores MAC, MTU, administrative state and name in the link's netns.
 func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Location) {
 	before, ref := &b.rec.Members[i].Original, LinkRefOf(place, &m.Link)
 	if place == bond.InHost && (b.foreign(m) || !m.Ownership.MayChange()) {
@@ -83,7 +82,7 @@ func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Location
 	b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: before.Name})
 }
 
-// foreign reports whether somebody else has taken the link meanwhile: it is not ours to change.
+// foreign reports whether the link has another user by now, so that it must not be changed.
 func (b *builder) foreign(m *bond.ObservedMember) bool {
 	return m.ForeignClaim != "" || m.OtherRecord != "" || m.Link.Master != 0
 }

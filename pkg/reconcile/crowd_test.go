@@ -51,7 +51,7 @@ func TestTooManyAddressesAndRoutes(t *testing.T) {
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out, err := r.converge()
 	must(t, err)
-	if n := len(slices.DeleteFunc(slices.Clone(out.Plan.Findings), func(f plan.Finding) bool { return f.Code != plan.NotKept })); n != 2 || out.Status.State != bond.StateStuck {
+	if n := len(slices.DeleteFunc(slices.Clone(out.Plan.Findings), func(f plan.Finding) bool { return f.Code != plan.NotRecorded })); n != 2 || out.Status.State != bond.StateStuck {
 		t.Errorf("%d findings of what was not kept, want 2; state %s: %+v", n, out.Status.State, out.Plan.Findings)
 	}
 	for _, a := range requested.Addresses {

@@ -80,7 +80,7 @@ func lossesOf(rec *bond.Record, p plan.Plan) map[string]lossState {
 	for _, f := range p.Findings {
 		name := subjectName(rec, f.Member)
 		s := states[name]
-		s.broken = s.broken || f.Code != plan.Stranger && f.Code != plan.OwnerUnreadable
+		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable
 		if s.code == "" && isLoss(f.Code) {
 			s.code, s.text = f.Code, f.Text
 		}

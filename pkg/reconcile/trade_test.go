@@ -145,7 +145,7 @@ func TestMACThatIsRefused(t *testing.T) {
 		return unix.EADDRNOTAVAIL
 	})
 	out := r.fight(time.Minute, func() {})
-	if tries > 10 || out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "net2 (0000:02:10.0) has MAC 02:00:00:00:00:01, which net1 (0000:01:10.0) has, too: ") {
+	if tries > 10 || out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "net2 (0000:02:10.0) has the same MAC 02:00:00:00:00:01 as net1 (0000:01:10.0): ") {
 		t.Errorf("%d tries in a minute; %s: %s", tries, out.Status.State, out.Status.Reason)
 	}
 	r.FailApplyIf(nil)

@@ -99,7 +99,7 @@ func decoy(ctx context.Context, s *scene) error {
 		return now.diff(p.baseline)
 	})
 	if err != nil {
-		return fmt.Errorf("the VF under a spare name: %w", err)
+		return fmt.Errorf("the VF under a temporary name: %w", err)
 	}
 	now, err := p.snapshot(ctx)
 	if err != nil {

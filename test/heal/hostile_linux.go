@@ -49,8 +49,8 @@ type attack struct {
 
 func attacks() []attack {
 	return []attack{
-		{name: "impostors with name, spare name and MACs of a lost VF", do: impostors, reports: []string{"kind \"dummy\"", "spare name"}, endsShort: true},
-		{name: "impostors with name, MAC and ifindex of a deleted bond", do: bondImpostors, reports: []string{"where the bond belongs"}},
+		{name: "impostors with name, temporary name and MACs of a lost VF", do: impostors, reports: []string{"kind \"dummy\"", "temporary name"}, endsShort: true},
+		{name: "impostors with name, MAC and ifindex of a deleted bond", do: bondImpostors, reports: []string{"has the bond's name"}},
 		{name: "aliases and alternative names up to the kernel's limit", do: altNames, repaired: true},
 		{name: "members under a bridge and another bond", do: stackedMembers, repaired: true},
 		{name: "macvlan on a released member", do: macvlanOnMember, reports: []string{"macvlan9"}, long: true},

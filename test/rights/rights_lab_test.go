@@ -100,7 +100,7 @@ var without = []lacking{
 	{"volume netns", "netns /run/netns/bondpod1 is gone", volume("netns")},
 	{"volume sysctl-net", "directory of the sysctls", volume("sysctl-net")},
 	{"volume sysctl-net, named", "disable_ipv6: read-only file system", func(c *corev1.Container) { c.Env = nil }},
-	{"DAC_READ_SEARCH", "cannot be read; not taken", capability("DAC_READ_SEARCH")},
+	{"DAC_READ_SEARCH", "cannot be read; not attached", capability("DAC_READ_SEARCH")},
 	{"volume cni-data", "was returned to its owner by sriov-cni", volume("cni-data")},
 	{"volume state, writable", "read-only file system", func(c *corev1.Container) { mount(c, "state").ReadOnly = true }},
 }
