@@ -17,9 +17,9 @@ import (
 
 // onVeth is the pod's net1, up, in place of a bond: this kernel may have no bonding driver,
 // and addresses and routes do not care.
-func onVeth(t *testing.T) (*rig, *conn, *device) {
+func onVeth(t *testing.T) (*fixture, *conn, *device) {
 	t.Helper()
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "set", "net1", "up")
 	c := g.conn()

@@ -25,7 +25,7 @@ var inIP = map[bond.Option]string{
 
 // TestOptionsAsIPShowsThem: what we tell of a bond is what ip tells.
 func TestOptionsAsIPShowsThem(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")
 	options := bond.Options{
@@ -64,7 +64,7 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 
 // TestCreateBondWithoutItsPrimary: the primary's VF may be lost when the bond is made anew.
 func TestCreateBondWithoutItsPrimary(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.apply(plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{
 		bond.OptMode: "active-backup", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1",
 	}})
@@ -79,7 +79,7 @@ func TestCreateBondWithoutItsPrimary(t *testing.T) {
 
 // BenchmarkObserve is what a resync costs a converged bond: two members, addresses and routes.
 func BenchmarkObserve(b *testing.B) {
-	g := newRig(b)
+	g := newFixture(b)
 	g.member("net1")
 	g.member("net2")
 	g.apply(plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "50"}})
@@ -99,7 +99,7 @@ func BenchmarkObserve(b *testing.B) {
 // TestUnknownOption: a kernel takes what it does not know without a word, so a bond is read again after it was
 // made, and is not kept.
 func TestUnknownOption(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	create := plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptNumPeerNotif: "7"}}
 	d := bond.LookupOption(bond.OptNumPeerNotif)
 	known := d.Attr

@@ -25,24 +25,24 @@ func TestContractOnVFs(t *testing.T) {
 	if len(guest.Cards) < 2 {
 		t.Fatalf("the guest has %d cards, the suite needs two", len(guest.Cards))
 	}
-	p := &pool{dirty: true}
+	p := &vfPool{dirty: true}
 	for _, c := range guest.Cards[:2] {
 		p.pfs = append(p.pfs, c.PF.PCI)
 	}
 	linktest.RunContract(t, linktest.Env{Bonding: true, VFs: true, NumVFs: vfsPerCard, Open: p.open})
 }
 
-// pool is the VFs of the guest between one test and the next. To make them anew costs seconds,
+// vfPool is the VFs of the guest between one test and the next. To make them anew costs seconds,
 // so it is done only after tests that changed what the PFs keep.
-type pool struct {
+type vfPool struct {
 	pfs   []string
 	macs  map[string]bond.MAC // the VFs' own
 	dirty bool
 }
 
-func (p *pool) open(t *testing.T) linktest.World {
+func (p *vfPool) open(t *testing.T) linktest.Harness {
 	t.Helper()
-	h := &hands{t: t, sriov: t.TempDir(), cards: &cards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
+	h := &realHarness{t: t, sriov: t.TempDir(), cards: &testCards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
 	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
 	if err != nil {
 		t.Fatal(err)
@@ -63,7 +63,7 @@ func (p *pool) open(t *testing.T) linktest.World {
 	return h
 }
 
-func (p *pool) remake(t *testing.T, h *hands) {
+func (p *vfPool) remake(t *testing.T, h *realHarness) {
 	t.Helper()
 	p.macs = map[string]bond.MAC{}
 	for _, pf := range p.pfs {
@@ -90,7 +90,7 @@ func (p *pool) remake(t *testing.T, h *hands) {
 }
 
 // tidy gives a VF that comes back from a test the state of one that was just made.
-func (p *pool) tidy(h *hands, vf, name string) error {
+func (p *vfPool) tidy(h *realHarness, vf, name string) error {
 	dev, err := h.netdevOf(vf)
 	if err != nil {
 		return err

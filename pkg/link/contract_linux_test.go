@@ -19,14 +19,14 @@ func TestContractOnVeth(t *testing.T) {
 
 // hasBonding tries to make a bond, which also loads the driver where there is one.
 func hasBonding(t *testing.T) bool {
-	h := openVeth(t).(*hands)
+	h := openVeth(t).(*realHarness)
 	err := h.AddBond(linktest.Host, "bktry")
 	return err == nil
 }
 
 // openVeth makes a host of its own, so that nothing of the machine is touched.
-func openVeth(t *testing.T) linktest.World {
-	h := &hands{t: t, sriov: t.TempDir(), peers: map[string]string{}}
+func openVeth(t *testing.T) linktest.Harness {
+	h := &realHarness{t: t, sriov: t.TempDir(), peers: map[string]string{}}
 	h.Host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
 	k, err := link.New(link.Options{HostNetns: h.Host, SysfsPCI: t.TempDir(), SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
 	if err != nil {

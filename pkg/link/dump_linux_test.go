@@ -86,7 +86,7 @@ func TestParseDeviceRefuses(t *testing.T) {
 
 // TestInterruptedDumpsAreRepeated, but not for ever.
 func TestInterruptedDumpsAreRepeated(t *testing.T) {
-	c := newRig(t).conn()
+	c := newFixture(t).conn()
 	for _, tc := range []struct {
 		interrupted, want int
 		fine              bool

@@ -48,7 +48,7 @@ func TestKernelFilters(t *testing.T) {
 
 // TestLinkGoneMeanwhile: the kernel refuses to filter by a link that is gone, which has nothing then, and that is not learned.
 func TestLinkGoneMeanwhile(t *testing.T) {
-	c := newRig(t).conn()
+	c := newFixture(t).conn()
 	const noLink = 4711
 	o := bond.ObservedBond{Link: bond.Link{Index: noLink}}
 	if err := c.observeNetwork(&bond.Record{}, &o); err != nil || len(o.Addresses)+len(o.Routes) > 0 || o.Unread == "" {
@@ -102,7 +102,7 @@ route add 2001:db8:b::/48 nhid 4
 
 // TestStreamEndsWithTheContext, in the middle of a dump.
 func TestStreamEndsWithTheContext(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	var batch strings.Builder
 	for i := range 2000 {
 		fmt.Fprintf(&batch, "route add 10.78.%d.%d/32 dev lo\n", i/256, i%256)

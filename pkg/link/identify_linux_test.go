@@ -15,12 +15,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-func (g *rig) search(inHost bool, names ...string) bond.MemberQuery {
+func (g *fixture) search(inHost bool, names ...string) bond.MemberQuery {
 	return bond.MemberQuery{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: names, InHost: inHost}
 }
 
 // find searches for what must be found without a warning.
-func (g *rig) find(s bond.MemberQuery) bond.MemberResult {
+func (g *fixture) find(s bond.MemberQuery) bond.MemberResult {
 	g.Helper()
 	found, err := g.k.FindMembers(g.Context(), s)
 	if err != nil || len(found.Links) != len(s.Names) || len(found.Warnings) > 0 {
@@ -30,7 +30,7 @@ func (g *rig) find(s bond.MemberQuery) bond.MemberResult {
 }
 
 func TestFindMembers(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	l := g.show(g.pod, "net1")
 	g.in(g.pod, "link", "set", "net1", "mtu", "1400", "up")
@@ -43,7 +43,7 @@ func TestFindMembers(t *testing.T) {
 
 // TestFindMembersInTheHost: a virtual link of the host gets an ifindex for the pod that is far from those in use there.
 func TestFindMembersInTheHost(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	e := g.veth(g.host, "ext0")
 	g.veth(g.host, "ext1")
 	found := g.find(g.search(true, "ext0", "ext1"))
@@ -69,7 +69,7 @@ func needTun(t *testing.T) {
 }
 
 func TestFindMembersRefuses(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "add", "br0", "type", "bridge")
 	g.in(g.pod, "link", "set", "net1", "master", "br0")
@@ -88,7 +88,7 @@ func TestFindMembersRefuses(t *testing.T) {
 }
 
 func TestFindMembersMissing(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net2")
 	found := g.find(g.search(false, "net1", "net2"))
 	l := found.Links[0]
@@ -106,7 +106,7 @@ func TestFindMembersMissing(t *testing.T) {
 // TestFindMembersWaits: a link on its way is found the moment it comes; the wait ends with its
 // time, and with the caller's.
 func TestFindMembersWaits(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	s := g.search(false, "net1", "net2")
 	s.Wait = time.Minute
@@ -148,7 +148,7 @@ func TestFindMembersWaits(t *testing.T) {
 func TestFindMembersOddNotes(t *testing.T) {
 	for name, text := range map[string]string{"broken": `{"deviceID":`, "of another link": `{"deviceID":"0000:01:10.0","trust":"on"}`} {
 		t.Run(name, func(t *testing.T) {
-			g := newRig(t)
+			g := newFixture(t)
 			g.member("net1")
 			g.note("net1", text)
 			found, err := g.k.FindMembers(t.Context(), g.search(false, "net1"))
@@ -164,7 +164,7 @@ func TestFindMembersOddNotes(t *testing.T) {
 
 // TestFindMembersNoted: a VF that is nowhere is known by what sriov-cni noted.
 func TestFindMembersNoted(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.note("net1", `{"deviceID":"0000:01:10.0","Master":"ens1","VFID":0,"MAC":"02:00:00:00:00:01","MTU":9000,"trust":"on","OrigVfState":{"EffectiveMAC":"02:00:00:00:00:09"}}`)
 	found, err := g.k.FindMembers(t.Context(), g.search(false, "net1"))
 	if err != nil || len(found.Links) != 1 || len(found.Warnings) != 1 || !strings.Contains(found.Warnings[0], "ens1") {
@@ -190,7 +190,7 @@ func TestFindMembersNoted(t *testing.T) {
 }
 
 // note writes what sriov-cni notes of an attachment.
-func (g *rig) note(name, text string) {
+func (g *fixture) note(name, text string) {
 	g.Helper()
 	if err := os.WriteFile(filepath.Join(g.k.sriov, g.r.Key.ContainerID+"-"+name), []byte(text), 0o600); err != nil {
 		g.Fatal(err)
@@ -199,7 +199,7 @@ func (g *rig) note(name, text string) {
 
 // TestVFLock: no VF is changed while sriov-cni works on it, and no caller waits for that.
 func TestVFLock(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	const vf = bond.PCIAddress("0000:01:10.0")
 	if err := os.Mkdir(g.k.locks.Dir, 0o700); err != nil {
 		t.Fatal(err)

@@ -26,7 +26,7 @@ func TestNewRefusesAHostThatIsNone(t *testing.T) {
 }
 
 func TestObserveKnowsMembersByIdentity(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")
 	g.in(g.pod, "link", "set", "net1", "name", "hidden")
@@ -58,7 +58,7 @@ func TestObserveKnowsMembersByIdentity(t *testing.T) {
 }
 
 func TestObserveDeadSandbox(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	netnstest.Delete(t, g.pod)
 	o := g.see()
@@ -74,7 +74,7 @@ func TestObserveDeadSandbox(t *testing.T) {
 // TestNothingHoldsThePod: after Observe and Apply the netns dies with its path, and with
 // it its end of the veth, which takes the peer along.
 func TestNothingHoldsThePod(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")
 	before := openFiles(t)
@@ -102,7 +102,7 @@ func openFiles(t *testing.T) int {
 }
 
 func TestDeadlineEndsARequest(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
 	if _, err := g.k.Observe(ctx, g.r); !errors.Is(err, context.DeadlineExceeded) {
@@ -111,7 +111,7 @@ func TestDeadlineEndsARequest(t *testing.T) {
 }
 
 func TestLinkByName(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "property", "add", "dev", "net1", "altname", "quite-a-long-name-for-a-link")
 	for name, want := range map[string]string{"net1": "net1", "quite-a-long-name-for-a-link": "net1", "net2": ""} {
@@ -128,7 +128,7 @@ func TestLinkByName(t *testing.T) {
 
 // BenchmarkObserveMembers is Observe of a pod without bond; with one it is in the lab.
 func BenchmarkObserveMembers(b *testing.B) {
-	g := newRig(b)
+	g := newFixture(b)
 	g.member("net1")
 	g.member("net2")
 	b.ReportAllocs()
@@ -141,7 +141,7 @@ func BenchmarkObserveMembers(b *testing.B) {
 
 // TestConcurrentUse: one Kernel serves many bonds at once, and each sees its own netns.
 func TestConcurrentUse(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	var wg sync.WaitGroup
 	for i := range 8 {
 		g := *g

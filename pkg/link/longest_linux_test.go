@@ -12,7 +12,7 @@ import (
 )
 
 // fillAltNames gives a link alternative names until the kernel refuses one, which it does at 64 KiB in all.
-func (g *rig) fillAltNames(index int) (n int) {
+func (g *fixture) fillAltNames(index int) (n int) {
 	g.Helper()
 	ns, err := netns.Open(g.pod)
 	if err != nil {
@@ -35,7 +35,7 @@ func (g *rig) fillAltNames(index int) (n int) {
 // TestLongestLinkMessage: a pod can make the message about a link longer than 64 KiB. The link is read all the same, by
 // itself and among others; otherwise neither a repair nor a DEL would ever be possible.
 func TestLongestLinkMessage(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "add", "br0", "type", "bridge")
 	n := g.fillAltNames(g.r.Members[0].Index)

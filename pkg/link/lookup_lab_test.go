@@ -11,7 +11,7 @@ import (
 // TestLinksOfAFunction: a VF is found by its PCI address in the netns in which it is and in no other, with a sysfs of that
 // netns and without one.
 func TestLinksOfAFunction(t *testing.T) {
-	g := newVFRig(t)
+	g := newVFFixture(t)
 	for _, inPod := range []bool{false, true} {
 		if inPod {
 			g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestMoveToPod(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net2")
 	l := g.veth(g.host, "ext0")
 	g.in(g.host, "link", "set", "ext0", "up")
@@ -28,7 +28,7 @@ func TestMoveToPod(t *testing.T) {
 // TestMoveToPodLeavesItInTheHost when anything is refused: the pod never gets a link with another
 // name, MAC or MTU than planned.
 func TestMoveToPodLeavesItInTheHost(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "add", "index", "4711", "taken", "type", "bridge")
 	g.in(g.host, "link", "add", "br0", "type", "bridge")
@@ -66,7 +66,7 @@ func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 }
 
 func TestMoveToHost(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")
 	g.in(g.pod, "link", "set", "net1", "up")
@@ -82,7 +82,7 @@ func TestMoveToHost(t *testing.T) {
 }
 
 func TestRename(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")
 	g.in(g.pod, "link", "property", "add", "dev", "net1", "altname", "other", "altname", "kept")
@@ -99,7 +99,7 @@ func TestRename(t *testing.T) {
 
 // TestActionsCheckTheirLink: an action is applied to just the link that it names, or not at all.
 func TestActionsCheckTheirLink(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.veth(g.host, "ext0")
 	in, out := g.ref(g.pod, "net1"), g.ref(g.host, "ext0")

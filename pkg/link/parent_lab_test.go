@@ -12,7 +12,7 @@ import (
 
 // A VF in a pod whose address is not in its link message, as with a kernel before 5.14, is refused by name.
 func TestVFWithoutAddress(t *testing.T) {
-	g := newVFRig(t)
+	g := newVFFixture(t)
 	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")
 	pod := g.conn()
 	d, err := pod.byName("net1", false)

@@ -30,7 +30,7 @@ func TestRecognisable(t *testing.T) {
 
 // A virtual link has no device, whatever its name.
 func TestParentOfAVirtualLink(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	pod := g.conn()
 	d, err := pod.byName("net1", false)

@@ -20,7 +20,7 @@ func TestBondChangesWhileItIsObserved(t *testing.T) {
 		{"deleted", []string{"link", "del", "bond0"}, true},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			g := newRig(t)
+			g := newFixture(t)
 			g.in(g.pod, "link", "add", "bond0", "type", "bond", "mode", "active-backup")
 			g.in(g.pod, "addr", "add", "192.0.2.7/24", "dev", "bond0")
 			g.in(g.pod, "link", "set", "bond0", "up")
@@ -43,7 +43,7 @@ func TestBondChangesWhileItIsObserved(t *testing.T) {
 // TestLinksAreObservedDuringALongRead: a member that is lost while addresses and routes are read does not wait for the end
 // of the read, three times in a row at most.
 func TestLinksAreObservedDuringALongRead(t *testing.T) {
-	g := newRig(t)
+	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "add", "bond0", "type", "bond", "mode", "active-backup")
 	g.in(g.pod, "link", "set", "net1", "master", "bond0")

@@ -25,17 +25,17 @@ const (
 	elseMAC    = bond.MAC("02:aa:bb:cc:dd:02")
 )
 
-// vfRig is the guest with a VF that was just made anew, a pod for it, and a neighbour: a VF of the
+// vfFixture is the guest with a VF that was just made anew, a pod for it, and a neighbour: a VF of the
 // other card in a netns of its own, with 10.0.0.2.
-type vfRig struct {
-	*rig
+type vfFixture struct {
+	*fixture
 	card      topology.Card
 	pf, vf    bond.PCIAddress
 	neighbour string // its netns
 	other     string // and link
 }
 
-func newVFRig(t *testing.T) *vfRig {
+func newVFFixture(t *testing.T) *vfFixture {
 	t.Helper()
 	top, err := topology.Load()
 	if err != nil {
@@ -45,7 +45,7 @@ func newVFRig(t *testing.T) *vfRig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &vfRig{rig: &rig{TB: t, k: k, host: guestNetns, pod: netnstest.New(t)}, card: top.Cards[0], neighbour: netnstest.New(t)}
+	g := &vfFixture{fixture: &fixture{TB: t, k: k, host: guestNetns, pod: netnstest.New(t)}, card: top.Cards[0], neighbour: netnstest.New(t)}
 	g.pf, g.vf = bond.PCIAddress(g.card.PF.PCI), bond.PCIAddress(g.card.VFs[0].PCI)
 	for _, c := range top.Cards[:2] {
 		g.sysfs(c.PF.PCI+"/sriov_numvfs", "0")
@@ -62,7 +62,7 @@ func newVFRig(t *testing.T) *vfRig {
 	return g
 }
 
-func (g *vfRig) sysfs(path, text string) {
+func (g *vfFixture) sysfs(path, text string) {
 	g.Helper()
 	if err := os.WriteFile(filepath.Join(pciRoot, path), []byte(text), 0); err != nil {
 		g.Fatal(err)
@@ -70,7 +70,7 @@ func (g *vfRig) sysfs(path, text string) {
 }
 
 // netdev waits for a function's netdev in the host: drivers take their time.
-func (g *vfRig) netdev(pci bond.PCIAddress) string {
+func (g *vfFixture) netdev(pci bond.PCIAddress) string {
 	g.Helper()
 	var name string
 	kit.Eventually(g, "a netdev of "+string(pci), func() (ok bool) {
@@ -82,12 +82,12 @@ func (g *vfRig) netdev(pci bond.PCIAddress) string {
 }
 
 // vfSet changes what the PF keeps by hand.
-func (g *vfRig) vfSet(args ...string) {
+func (g *vfFixture) vfSet(args ...string) {
 	g.Helper()
 	g.in(g.host, append([]string{"link", "set", g.netdev(g.pf), "vf", "0"}, args...)...)
 }
 
-func (g *vfRig) vfRef() plan.LinkRef {
+func (g *vfFixture) vfRef() plan.LinkRef {
 	g.Helper()
 	m := g.see().Members[0]
 	if m.Location == bond.Lost {
@@ -97,7 +97,7 @@ func (g *vfRig) vfRef() plan.LinkRef {
 }
 
 // carries says whether the VF in the pod exchanges packets with its neighbour.
-func (g *vfRig) carries() bool {
+func (g *vfFixture) carries() bool {
 	g.Helper()
 	g.in(g.pod, "addr", "replace", "10.0.0.1/24", "dev", "net1")
 	g.in(g.pod, "link", "set", "net1", "up")
@@ -132,7 +132,7 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 		{"the PF has another", []string{"mac", string(elseMAC)}, false, locked},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			g := newVFRig(t)
+			g := newVFFixture(t)
 			if tc.before != nil {
 				g.vfSet(tc.before...)
 			}
@@ -159,7 +159,7 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 
 // TestVFOfAnotherMACStaysInTheHost: the PF insists on another MAC and nobody may change that.
 func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
-	g := newVFRig(t)
+	g := newVFFixture(t)
 	g.vfSet("mac", string(elseMAC))
 	err := g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: g.vfRef(), Name: "net1", MAC: oldMAC})
 	if !errors.Is(err, bond.ErrBusy) {
@@ -173,7 +173,7 @@ func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 
 // TestFindMembersOfVFs: what the PF keeps is noted as it is, with the VF in the pod or in the host.
 func TestFindMembersOfVFs(t *testing.T) {
-	g := newVFRig(t)
+	g := newVFFixture(t)
 	g.vfSet("mac", string(oldMAC), "vlan", "100", "qos", "3", "spoofchk", "off")
 	g.vfSet("trust", "on")
 	find := func(inHost bool, name string) bond.Member {

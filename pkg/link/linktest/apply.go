@@ -19,7 +19,7 @@ func (f *Fake) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	hook := f.before
 	f.mu.Unlock()
 	if hook != nil {
-		hook(a) // without the lock, so that it can change the world
+		hook(a) // without the lock, so that it can change links
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()

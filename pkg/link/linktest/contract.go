@@ -19,11 +19,11 @@ type Kernel interface {
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 }
 
-// World is a Kernel and the hands that break things under it. Links are named by the path of
+// Harness is a Kernel and what changes links under it. Links are named by the path of
 // their netns (Host for the host's) and their name there, VFs and PFs by PCI address.
-type World interface {
+type Harness interface {
 	Kernel
-	// AddPod makes a netns on path, which is in /run/netns; the world deletes it at the end of the
+	// AddPod makes a netns on path, which is in /run/netns; the harness deletes it at the end of the
 	// test. One that is there already is replaced, by one with another inode.
 	AddPod(path string) bond.Sandbox
 	DeletePod(path string) error
@@ -91,8 +91,8 @@ type Env struct {
 	LinkState bool
 	// Why is the reason that is shown for what is skipped.
 	Why string
-	// Open makes a world for one test and takes it down at the test's end.
-	Open func(t *testing.T) World
+	// Open makes a harness for one test and takes it down at the test's end.
+	Open func(t *testing.T) Harness
 }
 
 // need is what a case needs of its Env.
@@ -108,10 +108,10 @@ const (
 type contractCase struct {
 	name  string
 	needs need
-	run   func(s *stage)
+	run   func(s *fixture)
 }
 
-// RunContract runs every case in a world of its own. What the env cannot run is
+// RunContract runs every case with a harness of its own. What the env cannot run is
 // skipped with its reason.
 func RunContract(t *testing.T, env Env) {
 	for _, c := range contractCases() {
@@ -125,7 +125,7 @@ func RunContract(t *testing.T, env Env) {
 			case c.needs&vfs_ != 0 && !env.VFs:
 				t.Skipf("needs VFs: %s", env.Why)
 			}
-			c.run(newStage(t, env))
+			c.run(newFixture(t, env))
 		})
 	}
 }
@@ -149,13 +149,13 @@ func contractCases() []contractCase {
 // walk may meet at a moment that the fake does not know: they explore, and gate nothing.
 const walksWanted = "BONDKEEPER_WALKS"
 
-var stages atomic.Int64
+var fixtures atomic.Int64
 
-// newStage is a pod with two members, down, and a record that names them.
-func newStage(t *testing.T, env Env) *stage {
+// newFixture is a pod with two members, down, and a record that names them.
+func newFixture(t *testing.T, env Env) *fixture {
 	t.Helper()
-	s := &stage{T: t, env: env, w: env.Open(t)}
-	id := fmt.Sprintf("bk-%d-%d", os.Getpid(), stages.Add(1))
+	s := &fixture{T: t, env: env, w: env.Open(t)}
+	id := fmt.Sprintf("bk-%d-%d", os.Getpid(), fixtures.Add(1))
 	s.path = "/run/netns/" + id
 	s.r = &bond.Record{
 		Key: bond.Key{ContainerID: id, IfName: "bond0"}, Phase: bond.PhaseReady,

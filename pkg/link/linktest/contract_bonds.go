@@ -44,7 +44,7 @@ func activeBackup(extra ...string) bond.Options {
 	return o
 }
 
-func bondCreated(s *stage) {
+func bondCreated(s *fixture) {
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1), MTU: 1400})
 	o := s.see()
 	if o.Bond == nil || o.NameHolder != nil {
@@ -70,17 +70,17 @@ func bondCreated(s *stage) {
 	}
 }
 
-func bondNameTaken(s *stage) {
+func bondNameTaken(s *fixture) {
 	s.refused(plan.CreateBond{Name: "net1", Options: activeBackup()}, bond.ErrStale)
 	s.create(activeBackup())
 	s.refused(plan.CreateBond{Name: "bond0", Options: activeBackup()}, bond.ErrStale)
 }
 
-func bondRefusedOption(s *stage) {
+func bondRefusedOption(s *fixture) {
 	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "802.3ad", bond.OptPrimary: "net1"}}, nil)
 }
 
-func bondRenamed(s *stage) {
+func bondRenamed(s *fixture) {
 	s.create(activeBackup())
 	s.must(s.w.Rename(s.path, "bond0", "hidden"), "rename by hand")
 	o := s.see()
@@ -99,7 +99,7 @@ func bondRenamed(s *stage) {
 	}
 }
 
-func bondRemade(s *stage) {
+func bondRemade(s *fixture) {
 	s.create(activeBackup())
 	s.r.BondIndex += 500
 	if o := s.see(); o.Bond == nil || o.NameHolder != nil {
@@ -111,7 +111,7 @@ func bondRemade(s *stage) {
 	}
 }
 
-func bondDeleted(s *stage) {
+func bondDeleted(s *fixture) {
 	before := s.see()
 	s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
 	ref := s.bond()
@@ -124,13 +124,13 @@ func bondDeleted(s *stage) {
 	}
 }
 
-func enslaveUp(s *stage) {
+func enslaveUp(s *fixture) {
 	s.create(activeBackup())
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
 }
 
-func enslaveOthers(s *stage) {
+func enslaveOthers(s *fixture) {
 	s.create(activeBackup())
 	s.apply(plan.Rename{Link: s.bond(), To: "bond1"})
 	s.must(s.w.Enslave(s.path, "net1", "bond1"), "enslave by hand")
@@ -140,7 +140,7 @@ func enslaveOthers(s *stage) {
 }
 
 // enslaveInUse: the error names the macvlan, and is not of the class that time alone resolves.
-func enslaveInUse(s *stage) {
+func enslaveInUse(s *fixture) {
 	s.create(activeBackup())
 	s.must(s.w.AddMacvlan(s.path, "above", "net1"), "make a macvlan")
 	enslave := plan.Enslave{Link: s.link(0), Bond: s.bond()}
@@ -152,7 +152,7 @@ func enslaveInUse(s *stage) {
 	s.apply(enslave)
 }
 
-func enslaveForcesMTU(s *stage) {
+func enslaveForcesMTU(s *fixture) {
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MTU: 1400})
 	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
 	o := s.see()
@@ -171,7 +171,7 @@ func enslaveForcesMTU(s *stage) {
 	s.equal("MTU of the member", s.see().Members[0].Link.MTU, 1450)
 }
 
-func releaseGivesBack(s *stage) {
+func releaseGivesBack(s *fixture) {
 	s.apply(plan.SetMTU{Link: s.link(1), MTU: 1450})
 	before := s.see().Members[1]
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "none"), MTU: 1400})
@@ -189,7 +189,7 @@ func releaseGivesBack(s *stage) {
 	}
 }
 
-func stranger(s *stage) {
+func stranger(s *fixture) {
 	s.create(activeBackup())
 	d, err := s.w.AddDecoy(s.path, "other")
 	s.must(err, "make a link")
@@ -200,7 +200,7 @@ func stranger(s *stage) {
 	}
 }
 
-func noBondRef(s *stage) {
+func noBondRef(s *fixture) {
 	s.create(activeBackup())
 	not := s.link(1)
 	not.PCI = ""
@@ -214,7 +214,7 @@ func noBondRef(s *stage) {
 	}
 }
 
-func moveReleases(s *stage) {
+func moveReleases(s *fixture) {
 	s.bonded(activeBackup())
 	s.must(s.w.MoveToHost(s.path, "net1"), "move by hand")
 	o := s.activeIs(1)
@@ -227,7 +227,7 @@ func moveReleases(s *stage) {
 	}
 }
 
-func netnsDeletedWithBond(s *stage) {
+func netnsDeletedWithBond(s *fixture) {
 	s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
 	s.must(s.w.DeletePod(s.path), "delete the pod")
 	s.dead()
@@ -238,7 +238,7 @@ func netnsDeletedWithBond(s *stage) {
 	}
 }
 
-func failover(s *stage) {
+func failover(s *fixture) {
 	s.bonded(activeBackup())
 	s.activeIs(0)
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
@@ -254,7 +254,7 @@ func failover(s *stage) {
 	s.activeIs(1)
 }
 
-func setActive(s *stage) {
+func setActive(s *fixture) {
 	s.bonded(activeBackup())
 	s.activeIs(0)
 	s.apply(plan.SetActive{Link: s.link(1), Bond: s.bond()})
@@ -268,7 +268,7 @@ func setActive(s *stage) {
 	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }
 
-func primaryPreempts(s *stage) {
+func primaryPreempts(s *fixture) {
 	s.create(activeBackup(string(bond.OptPrimary), "net2", string(bond.OptPrimaryReselect), "failure"))
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.join(0)
@@ -288,7 +288,7 @@ func primaryPreempts(s *stage) {
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
 }
 
-func primaryQuietly(s *stage) {
+func primaryQuietly(s *fixture) {
 	s.create(activeBackup(string(bond.OptPrimary), "net2", string(bond.OptPrimaryReselect), "failure"))
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.join(0)
@@ -302,7 +302,7 @@ func primaryQuietly(s *stage) {
 }
 
 // thirdMember enslaves one more while the second is the active one.
-func (s *stage) thirdMember(reselect string) {
+func (s *fixture) thirdMember(reselect string) {
 	s.Helper()
 	m, err := s.w.AddMember(s.path, "net3")
 	s.must(err, "make a member")
@@ -315,12 +315,12 @@ func (s *stage) thirdMember(reselect string) {
 }
 
 // enslavingReselects: without a primary the kernel takes the first member that is up for one.
-func enslavingReselects(s *stage) {
+func enslavingReselects(s *fixture) {
 	s.thirdMember("always")
 	s.activeStays(0)
 }
 
-func enslavingQuietly(s *stage) {
+func enslavingQuietly(s *fixture) {
 	s.thirdMember("failure")
 	s.activeStays(1)
 	// To set the option is to choose again.
@@ -328,7 +328,7 @@ func enslavingQuietly(s *stage) {
 	s.activeStays(0)
 }
 
-func unmonitored(s *stage) {
+func unmonitored(s *fixture) {
 	o := activeBackup()
 	delete(o, bond.OptMiimon)
 	s.bonded(o)
@@ -341,7 +341,7 @@ func unmonitored(s *stage) {
 	}
 }
 
-func downUnmonitored(s *stage) {
+func downUnmonitored(s *fixture) {
 	s.bonded(activeBackup())
 	s.activeIs(0)
 	s.apply(plan.SetDown{Link: s.bond()})

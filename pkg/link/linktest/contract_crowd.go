@@ -39,7 +39,7 @@ func routesTo(all []netip.Prefix, proto int) (routes []bond.Route) {
 	return routes
 }
 
-func otherNetwork(s *stage) {
+func otherNetwork(s *fixture) {
 	s.networked()
 	_, err := s.w.AddDecoy(s.path, "crowd0")
 	s.must(err, "make another link")
@@ -62,7 +62,7 @@ func otherNetwork(s *stage) {
 	}
 }
 
-func manyAddresses(s *stage) {
+func manyAddresses(s *fixture) {
 	s.networked()
 	const many = bond.MaxLearnedAddresses + 10
 	all := nthPrefixes("10.1.0.1", many)
@@ -80,7 +80,7 @@ func manyAddresses(s *stage) {
 	}
 }
 
-func manyRoutes(s *stage) {
+func manyRoutes(s *fixture) {
 	s.networked()
 	const many = bond.MaxLearnedRoutes/2 + 10 // of each family
 	four, six := nthPrefixes("10.1.0.1", many), nthPrefixes("2001:db8:9::1", many)
@@ -104,7 +104,7 @@ func manyRoutes(s *stage) {
 	s.equal("routes that are not listed, without those of the record", o.Bond.RoutesLeft, 2*many-3-bond.MaxLearnedRoutes)
 }
 
-func deletedNetwork(s *stage) {
+func deletedNetwork(s *fixture) {
 	s.networked()
 	s.r.Phase = bond.PhaseDeleting
 	o := s.see()

@@ -24,7 +24,7 @@ var linkCases = []contractCase{
 	{"a cancelled context ends everything", anything, cancelled},
 }
 
-func linksObserved(s *stage) {
+func linksObserved(s *fixture) {
 	o := s.see()
 	if !o.SandboxAlive || o.Bond != nil || o.NameHolder != nil || len(o.UnknownMembers) != 0 {
 		s.Errorf("a pod without bond: %s", oneLine(o))
@@ -45,7 +45,7 @@ func linksObserved(s *stage) {
 	}
 }
 
-func linkUpDown(s *stage) {
+func linkUpDown(s *fixture) {
 	up := func(want bool) {
 		s.Helper()
 		s.equal("up", s.see().Members[0].Link.Up, want)
@@ -63,20 +63,20 @@ func linkUpDown(s *stage) {
 	up(false)
 }
 
-func linkBounce(s *stage) {
+func linkBounce(s *fixture) {
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.apply(plan.Bounce{Link: s.link(0)})
 	s.equal("up", s.see().Members[0].Link.Up, true)
 	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
 }
 
-func linkMTU(s *stage) {
+func linkMTU(s *fixture) {
 	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1400})
 	s.equal("MTU", s.see().Members[0].Link.MTU, 1400)
 	s.refused(plan.SetMTU{Link: s.link(0), MTU: 10}, nil)
 }
 
-func linkMAC(s *stage) {
+func linkMAC(s *fixture) {
 	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
 	s.equal("MAC while down", s.see().Members[0].Link.MAC, otherMAC(1))
 	s.apply(plan.SetUp{Link: s.link(0)})
@@ -84,7 +84,7 @@ func linkMAC(s *stage) {
 	s.equal("MAC while up", s.see().Members[0].Link.MAC, otherMAC(2))
 }
 
-func linkRename(s *stage) {
+func linkRename(s *fixture) {
 	s.apply(plan.Rename{Link: s.link(0), To: "other"})
 	s.equal("name", s.see().Members[0].Link.Name, "other")
 	s.apply(plan.SetUp{Link: s.link(0)})
@@ -93,11 +93,11 @@ func linkRename(s *stage) {
 	s.refused(plan.Rename{Link: s.link(0), To: "a/b"}, nil)
 }
 
-func linkRenameTaken(s *stage) {
+func linkRenameTaken(s *fixture) {
 	s.refused(plan.Rename{Link: s.link(0), To: "net2"}, bond.ErrStale)
 }
 
-func memberRenamed(s *stage) {
+func memberRenamed(s *fixture) {
 	index := s.link(0).Index
 	s.must(s.w.Rename(s.path, "net1", "hidden"), "rename by hand")
 	m := s.see().Members[0]
@@ -106,7 +106,7 @@ func memberRenamed(s *stage) {
 	}
 }
 
-func memberDecoy(s *stage) {
+func memberDecoy(s *fixture) {
 	index := s.link(0).Index
 	s.must(s.w.Rename(s.path, "net1", "hidden"), "rename by hand")
 	decoy, err := s.w.AddDecoy(s.path, "net1")
@@ -136,7 +136,7 @@ func onLink(l plan.LinkRef) []plan.Action {
 	}
 }
 
-func refGone(s *stage) {
+func refGone(s *fixture) {
 	l := s.link(0)
 	l.Index += 1000
 	for _, a := range onLink(l) {
@@ -145,7 +145,7 @@ func refGone(s *stage) {
 	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrGone)
 }
 
-func refStale(s *stage) {
+func refStale(s *fixture) {
 	// Where the one was planned for, the other stands now.
 	l, other := s.link(0), s.link(1)
 	if l.PCI == "" { // two virtual links are told apart by their index alone
@@ -163,7 +163,7 @@ func refStale(s *stage) {
 }
 
 // refMisplaced: what moves a link says where from, and it must be there.
-func refMisplaced(s *stage) {
+func refMisplaced(s *fixture) {
 	l := s.link(0)
 	s.refused(plan.MoveToPod{Link: l, Name: "net9"}, bond.ErrStale)
 	l.Location = bond.InHost
@@ -172,7 +172,7 @@ func refMisplaced(s *stage) {
 	s.refused(plan.SetUp{Link: l}, bond.ErrStale)
 }
 
-func cancelled(s *stage) {
+func cancelled(s *fixture) {
 	l := s.link(0)
 	ctx, cancel := context.WithCancel(s.Context())
 	cancel()

@@ -22,7 +22,7 @@ var macCases = []contractCase{
 }
 
 // macs checks the MACs of bond and members.
-func (s *stage) macs(when string, o bond.Observed, wantBond bond.MAC, wantMembers ...bond.MAC) {
+func (s *fixture) macs(when string, o bond.Observed, wantBond bond.MAC, wantMembers ...bond.MAC) {
 	s.Helper()
 	s.equal("MAC of the bond "+when, o.Bond.MAC, wantBond)
 	for i, want := range wantMembers {
@@ -30,9 +30,9 @@ func (s *stage) macs(when string, o bond.Observed, wantBond bond.MAC, wantMember
 	}
 }
 
-func (s *stage) own() (first, second bond.MAC) { return s.r.Members[0].MAC, s.r.Members[1].MAC }
+func (s *fixture) own() (first, second bond.MAC) { return s.r.Members[0].MAC, s.r.Members[1].MAC }
 
-func macNone(s *stage) {
+func macNone(s *fixture) {
 	first, second := s.own()
 	o := s.bonded(activeBackup(string(bond.OptFailOverMac), "none"))
 	s.macs("made of two members", o, first, first, first)
@@ -49,7 +49,7 @@ func macNone(s *stage) {
 	s.macs("after a release", s.see(), otherMAC(1), otherMAC(1), second)
 }
 
-func macActive(s *stage) {
+func macActive(s *fixture) {
 	first, second := s.own()
 	s.bonded(activeBackup())
 	s.macs("with the first active", s.activeIs(0), first, first, second)
@@ -64,7 +64,7 @@ func macActive(s *stage) {
 	s.macs("made again the other way", s.activeIs(1), second, first, second)
 }
 
-func macFollow(s *stage) {
+func macFollow(s *fixture) {
 	first, second := s.own()
 	s.bonded(activeBackup(string(bond.OptFailOverMac), "follow"))
 	s.macs("with the first active", s.activeIs(0), first, first, second)
@@ -80,10 +80,10 @@ func macFollow(s *stage) {
 	s.macs("after the active one was released", s.activeIs(0), first, first, second)
 }
 
-func macActiveSet(s *stage) { s.macCannotBeSet("active") }
-func macFollowSet(s *stage) { s.macCannotBeSet("follow") }
+func macActiveSet(s *fixture) { s.macCannotBeSet("active") }
+func macFollowSet(s *fixture) { s.macCannotBeSet("follow") }
 
-func (s *stage) macCannotBeSet(failOverMAC string) {
+func (s *fixture) macCannotBeSet(failOverMAC string) {
 	first, second := s.own()
 	s.bonded(activeBackup(string(bond.OptFailOverMac), failOverMAC))
 	s.activeIs(0)
@@ -91,7 +91,7 @@ func (s *stage) macCannotBeSet(failOverMAC string) {
 	s.macs("after it was set", s.see(), first, first, second)
 }
 
-func macOfActiveMember(s *stage) {
+func macOfActiveMember(s *fixture) {
 	first, second := s.own()
 	s.bonded(activeBackup())
 	s.activeIs(0)
@@ -104,7 +104,7 @@ func macOfActiveMember(s *stage) {
 	s.macs("after it became active again", s.activeIs(0), otherMAC(1), otherMAC(1), second)
 }
 
-func macRandom(s *stage) {
+func macRandom(s *fixture) {
 	first, second := s.own()
 	for _, given := range []bond.MAC{"", otherMAC(9)} {
 		s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "none"), MAC: given})
@@ -130,7 +130,7 @@ func macRandom(s *stage) {
 	}
 }
 
-func macGiven(s *stage) {
+func macGiven(s *fixture) {
 	first, second := s.own()
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1)})
 	s.apply(plan.SetUp{Link: s.bond()})
@@ -151,7 +151,7 @@ func macGiven(s *stage) {
 	s.equal("given back", []bond.MAC{o.Members[0].Link.MAC, o.Members[1].Link.MAC}, []bond.MAC{first, second})
 }
 
-func macBalanced(s *stage) {
+func macBalanced(s *fixture) {
 	first, second := s.own()
 	for _, mode := range []string{"balance-tlb", "balance-alb"} {
 		s.bonded(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"})
@@ -173,7 +173,7 @@ func macBalanced(s *stage) {
 }
 
 // macReset: balance-tlb exchanges MACs without telling the cards, so two VFs have one MAC after a reset by their driver.
-func macReset(s *stage) {
+func macReset(s *fixture) {
 	first, second := s.own()
 	s.bonded(bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "50"})
 	s.macs("with the first active", s.activeIs(0), first, first, second)
@@ -200,7 +200,7 @@ func macReset(s *stage) {
 }
 
 // bounceByHand sets a member down and up, and waits until the bond counts it as up.
-func (s *stage) bounceByHand(i int) {
+func (s *fixture) bounceByHand(i int) {
 	s.Helper()
 	name := s.r.Members[i].Name
 	s.until(name+" is counted as up", func(o bond.Observed) bool { return o.Members[i].MIIUp })
@@ -210,7 +210,7 @@ func (s *stage) bounceByHand(i int) {
 	s.until(name+" is counted as up again", func(o bond.Observed) bool { return o.Members[i].Link.Carrier && o.Members[i].MIIUp })
 }
 
-func macOthers(s *stage) {
+func macOthers(s *fixture) {
 	first, second := s.own()
 	for _, mode := range []string{"balance-rr", "balance-xor", "broadcast", "802.3ad"} {
 		o := s.bonded(bond.Options{bond.OptMode: mode, bond.OptMiimon: "50"})
@@ -224,7 +224,7 @@ func macOthers(s *stage) {
 	}
 }
 
-func macTwice(s *stage) {
+func macTwice(s *fixture) {
 	first, second := s.own()
 	s.apply(plan.SetMAC{Link: s.link(1), MAC: first})
 	for _, mode := range []string{"balance-tlb", "balance-alb"} {
@@ -241,7 +241,7 @@ func macTwice(s *stage) {
 	s.apply(plan.SetMAC{Link: s.link(1), MAC: second})
 }
 
-func macTwiceBackup(s *stage) {
+func macTwiceBackup(s *fixture) {
 	first, second := s.own()
 	s.apply(plan.SetMAC{Link: s.link(1), MAC: first})
 	s.bonded(activeBackup())

@@ -14,8 +14,8 @@ var netnsCases = []contractCase{
 	{"a sandbox of an earlier boot is dead, and nothing is taken for its member", anything, sandboxOfEarlierBoot},
 }
 
-// inHost finds member i in the host under name by the world's own eyes.
-func (s *stage) inHost(i int, name string) plan.LinkRef {
+// inHost finds member i in the host under name as the harness sees it.
+func (s *fixture) inHost(i int, name string) plan.LinkRef {
 	s.Helper()
 	l, found := s.w.Link(Host, name)
 	if !found {
@@ -25,7 +25,7 @@ func (s *stage) inHost(i int, name string) plan.LinkRef {
 	return plan.LinkRefOf(bond.InHost, &l)
 }
 
-func moveAndBack(s *stage) {
+func moveAndBack(s *fixture) {
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
 	want := bond.InHost
@@ -48,7 +48,7 @@ func moveAndBack(s *stage) {
 	s.equal("place", s.see().Members[0].Location, bond.InPod)
 }
 
-func moveToTakenName(s *stage) {
+func moveToTakenName(s *fixture) {
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
 	s.apply(plan.MoveToHost{Link: s.link(1), Name: "bkmoved"})
 	if _, found := s.w.Link(s.path, "net2"); found {
@@ -62,13 +62,13 @@ func moveToTakenName(s *stage) {
 	}
 }
 
-func moveToPodTaken(s *stage) {
+func moveToPodTaken(s *fixture) {
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
 	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net2"}, bond.ErrStale)
 	s.inHost(0, "bkmoved")
 }
 
-func (s *stage) dead() {
+func (s *fixture) dead() {
 	s.Helper()
 	o := s.see()
 	if o.SandboxAlive || o.Bond != nil || o.NameHolder != nil || len(o.UnknownMembers) != 0 {
@@ -81,7 +81,7 @@ func (s *stage) dead() {
 	}
 }
 
-func sandboxDeleted(s *stage) {
+func sandboxDeleted(s *fixture) {
 	l := s.link(0)
 	s.must(s.w.DeletePod(s.path), "delete the pod")
 	s.dead()
@@ -99,7 +99,7 @@ func sandboxDeleted(s *stage) {
 }
 
 // vfsReturn waits until the VFs of a deleted netns are in the host. The kernel moves them in the background (cleanup_net).
-func (s *stage) vfsReturn() bond.Observed {
+func (s *fixture) vfsReturn() bond.Observed {
 	s.Helper()
 	if !s.env.VFs {
 		return s.see()
@@ -109,7 +109,7 @@ func (s *stage) vfsReturn() bond.Observed {
 	})
 }
 
-func sandboxReplaced(s *stage) {
+func sandboxReplaced(s *fixture) {
 	l := s.link(0)
 	s.w.AddPod(s.path) // in place of the one that is there
 	_, err := s.w.AddDecoy(s.path, "net1")
@@ -120,7 +120,7 @@ func sandboxReplaced(s *stage) {
 	s.refused(plan.CreateBond{Name: "bond0"}, bond.ErrGone)
 }
 
-func sandboxOfEarlierBoot(s *stage) {
+func sandboxOfEarlierBoot(s *fixture) {
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
 	s.r.Sandbox.Boot = "00000000-0000-0000-0000-000000000000"
 	s.dead()

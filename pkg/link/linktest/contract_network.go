@@ -35,7 +35,7 @@ var (
 )
 
 // networked is a bond that carries, with both addresses.
-func (s *stage) networked() {
+func (s *fixture) networked() {
 	s.Helper()
 	s.bonded(activeBackup())
 	for _, p := range []netip.Prefix{v4, v6} {
@@ -49,7 +49,7 @@ func hasRoute(o bond.Observed, r bond.Route) bool {
 	})
 }
 
-func addAddresses(s *stage) {
+func addAddresses(s *fixture) {
 	s.create(activeBackup())
 	for _, p := range []netip.Prefix{v4, v6, v4, v6} { // to have it already is success
 		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: p}) // a bond that is down takes them, too
@@ -60,7 +60,7 @@ func addAddresses(s *stage) {
 }
 
 // otherPrefix: a link has an IPv6 address once, so the one with another length goes first. IPv4 has both.
-func otherPrefix(s *stage) {
+func otherPrefix(s *fixture) {
 	s.networked()
 	other := netip.PrefixFrom(v6.Addr(), 80)
 	s.refused(plan.AddAddress{Bond: s.bond(), Prefix: other}, bond.ErrStale)
@@ -73,7 +73,7 @@ func otherPrefix(s *stage) {
 }
 
 // otherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another MTU goes first.
-func otherMTU(s *stage) {
+func otherMTU(s *fixture) {
 	s.networked()
 	was := bond.Route{Dst: dst6, Gateway: gw6, MTU: 1300}
 	want := was
@@ -99,7 +99,7 @@ func otherMTU(s *stage) {
 }
 
 // mtusTo are the MTUs of the routes to a destination that have further next hops, or that have none.
-func (s *stage) mtusTo(dst netip.Prefix, shared bool) (mtus []int) {
+func (s *fixture) mtusTo(dst netip.Prefix, shared bool) (mtus []int) {
 	s.Helper()
 	for _, have := range s.see().Bond.Routes {
 		if have.Dst == dst && have.Shared == shared {
@@ -110,7 +110,7 @@ func (s *stage) mtusTo(dst netip.Prefix, shared bool) (mtus []int) {
 	return mtus
 }
 
-func otherMTU4(s *stage) {
+func otherMTU4(s *fixture) {
 	s.networked()
 	was, want := bond.Route{Dst: dst4, Gateway: gw4, MTU: 1300}, bond.Route{Dst: dst4, Gateway: gw4, MTU: 1400}
 	for _, r := range []bond.Route{was, want, want, was} {
@@ -123,7 +123,7 @@ func otherMTU4(s *stage) {
 
 // sharedRoutes: another writer's route over several links remains when the bond gets one to the same destination, and when
 // that one goes.
-func sharedRoutes(s *stage) {
+func sharedRoutes(s *fixture) {
 	s.networked()
 	_, err := s.w.AddDecoy(s.path, "other0")
 	s.must(err, "make another link")
@@ -143,7 +143,7 @@ func sharedRoutes(s *stage) {
 }
 
 // delAddresses: the last IPv4 address takes the IPv4 routes along, also while there is an IPv6 address.
-func delAddresses(s *stage) {
+func delAddresses(s *fixture) {
 	s.networked()
 	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
@@ -158,7 +158,7 @@ func delAddresses(s *stage) {
 	}
 }
 
-func addRoutes(s *stage) {
+func addRoutes(s *fixture) {
 	s.networked()
 	all := []bond.Route{{Dst: dst4, Gateway: gw4}, {Dst: dst6, Gateway: gw6}, {Dst: addr("203.0.113.0/24")}, {Dst: addr("0.0.0.0/0"), Gateway: gw4}}
 	for range 2 { // to have it already is success
@@ -185,7 +185,7 @@ func addRoutes(s *stage) {
 	}
 }
 
-func routesTold(s *stage) {
+func routesTold(s *fixture) {
 	s.networked()
 	all := []bond.Route{
 		{Dst: dst4, Gateway: gw4, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100), Proto: protoBoot},
@@ -211,7 +211,7 @@ func routesTold(s *stage) {
 	}
 }
 
-func routeRefused(s *stage) {
+func routeRefused(s *fixture) {
 	s.create(activeBackup())
 	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: v4})
 	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw4}}, bond.ErrBusy)
@@ -221,7 +221,7 @@ func routeRefused(s *stage) {
 }
 
 // gateways: which gateways the kernel takes on a bond that is up. Those that it rejects it rejects for good.
-func gateways(s *stage) {
+func gateways(s *fixture) {
 	s.networked()
 	gw := netip.MustParseAddr
 	for _, r := range []bond.Route{
@@ -249,7 +249,7 @@ func gateways(s *stage) {
 	}
 }
 
-func networkDown(s *stage) {
+func networkDown(s *fixture) {
 	s.networked()
 	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
@@ -267,7 +267,7 @@ func networkDown(s *stage) {
 }
 
 // deleteRoutes is what sbr does, and what restores it on a bond that was made again.
-func deleteRoutes(s *stage) {
+func deleteRoutes(s *fixture) {
 	s.networked()
 	r4 := bond.Route{Dst: dst4, Gateway: gw4}
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: v4.Masked(), Src: v4.Addr(), Table: new(100), Proto: protoKernel}})
@@ -294,7 +294,7 @@ func deleteRoutes(s *stage) {
 	s.equal("the kernel's routes for the address, when the bond was down and up", own(), 1)
 }
 
-func networkKept(s *stage) {
+func networkKept(s *fixture) {
 	s.networked()
 	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: bond.SettingsChange{Sysctls: []bond.Sysctl{{Family: "ipv6", Name: "keep_addr_on_down", Value: 1}}}})
 	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")
@@ -307,7 +307,7 @@ func networkKept(s *stage) {
 	}
 }
 
-func addressDetected(s *stage) {
+func addressDetected(s *fixture) {
 	s.bonded(activeBackup())
 	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: v6, DAD: true})
 	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v6})
@@ -315,7 +315,7 @@ func addressDetected(s *stage) {
 	s.equal("duplicates", len(o.Bond.Duplicates), 0)
 }
 
-func networkFlushed(s *stage) {
+func networkFlushed(s *fixture) {
 	s.networked()
 	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
@@ -328,7 +328,7 @@ func networkFlushed(s *stage) {
 	}
 }
 
-func announce(s *stage) {
+func announce(s *fixture) {
 	s.networked()
 	before := s.see()
 	s.apply(plan.Announce{Bond: s.bond(), Addresses: []netip.Addr{v4.Addr(), v6.Addr()}})

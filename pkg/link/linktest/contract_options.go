@@ -67,14 +67,14 @@ func with(o bond.Options, name bond.Option, value string) bond.Options {
 }
 
 // try makes a bond, calls f and deletes the bond.
-func (s *stage) try(o bond.Options, f func()) {
+func (s *fixture) try(o bond.Options, f func()) {
 	s.Helper()
 	s.create(o)
 	f()
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 }
 
-func (s *stage) told(name bond.Option, want string) {
+func (s *fixture) told(name bond.Option, want string) {
 	s.Helper()
 	if got := s.see().Bond.Options[name]; got != want {
 		s.Errorf("%s is told as %q, want %q", name, got, want)
@@ -82,7 +82,7 @@ func (s *stage) told(name bond.Option, want string) {
 }
 
 // optionValues creates a bond with the first value and then sets the others.
-func optionValues(s *stage) {
+func optionValues(s *fixture) {
 	for _, d := range bond.OptionDefs() {
 		values := samples(&d)
 		if len(values) == 0 {
@@ -109,7 +109,7 @@ func different(d *bond.OptionDef) string {
 
 // optionWhen sets all options that go with a mode on one bond, in the order of the table, in
 // each state of the bond.
-func optionWhen(s *stage) {
+func optionWhen(s *fixture) {
 	for _, mode := range []string{"", "balance-rr", "active-backup", "802.3ad", "balance-tlb"} {
 		for _, state := range []bond.Changeable{bond.Live, bond.BondDown, bond.NoMembers} {
 			o := bond.Options{bond.OptMiimon: "50"}
@@ -130,7 +130,7 @@ func optionWhen(s *stage) {
 }
 
 // setEach sets the options of a mode, which must be refused where the state is what they need not to be.
-func (s *stage) setEach(mode string, state bond.Changeable) {
+func (s *fixture) setEach(mode string, state bond.Changeable) {
 	s.Helper()
 	for _, d := range bond.OptionDefs() {
 		if d.Kind == bond.KindLink || beside(&d)[bond.OptMode] != mode {
@@ -148,7 +148,7 @@ func (s *stage) setEach(mode string, state bond.Changeable) {
 }
 
 // optionModes sets every option in every mode.
-func optionModes(s *stage) {
+func optionModes(s *fixture) {
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String(), bond.OptMiimon: "50"}, func() {
 			for _, d := range bond.OptionDefs() {
@@ -165,7 +165,7 @@ func optionModes(s *stage) {
 	}
 }
 
-func optionsTold(s *stage) {
+func optionsTold(s *fixture) {
 	inMode := map[bond.Option]bool{bond.OptAdActorSysPrio: true, bond.OptAdUserPortKey: true, bond.OptAdActorSystem: true}
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String()}, func() {
@@ -185,7 +185,7 @@ func optionsTold(s *stage) {
 	}
 }
 
-func optionDelays(s *stage) {
+func optionDelays(s *fixture) {
 	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptUpdelay: "100"}}, nil)
 	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "250", bond.OptDowndelay: "200"}, func() {
 		s.told(bond.OptUpdelay, "200")
@@ -199,7 +199,7 @@ func optionDelays(s *stage) {
 	})
 }
 
-func optionMonitors(s *stage) {
+func optionMonitors(s *fixture) {
 	arp := bond.Options{bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
 	s.try(with(arp, bond.OptMode, "active-backup"), func() {
 		s.told(bond.OptMiimon, "0")
@@ -218,7 +218,7 @@ func optionMonitors(s *stage) {
 	}
 }
 
-func optionPrimary(s *stage) {
+func optionPrimary(s *fixture) {
 	s.bonded(activeBackup(string(bond.OptPrimaryReselect), "always"))
 	s.activeIs(0)
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net2"}})
@@ -230,7 +230,7 @@ func optionPrimary(s *stage) {
 	s.refused(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net9"}}, bond.ErrGone)
 }
 
-func optionActive(s *stage) {
+func optionActive(s *fixture) {
 	s.bonded(activeBackup())
 	s.activeIs(0)
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptActiveSlave: "net2"}})
@@ -238,7 +238,7 @@ func optionActive(s *stage) {
 	s.activeStays(1)
 }
 
-func optionRefused(s *stage) {
+func optionRefused(s *fixture) {
 	s.bonded(activeBackup())
 	a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "70", bond.OptFailOverMac: "none", bond.OptResendIgmp: "3"}}
 	if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
@@ -250,7 +250,7 @@ func optionRefused(s *stage) {
 }
 
 // optionsNotAsAsked: a bond has one monitor, and what is rounded is as asked.
-func optionsNotAsAsked(s *stage) {
+func optionsNotAsAsked(s *fixture) {
 	both := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
 	s.refused(plan.CreateBond{Name: "bond0", Options: both}, nil)
 	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "150"}, func() { s.told(bond.OptUpdelay, "100") })

@@ -17,7 +17,7 @@ var ownershipCases = []contractCase{
 }
 
 // changes are those that only the pod's owner may make of a VF in the host.
-func (s *stage) changes(i int) []plan.Action {
+func (s *fixture) changes(i int) []plan.Action {
 	s.Helper()
 	return []plan.Action{
 		plan.MoveToPod{Link: s.link(i), Name: s.r.Members[i].Name},
@@ -29,7 +29,7 @@ func (s *stage) changes(i int) []plan.Action {
 	}
 }
 
-func (s *stage) ownership(want bond.Ownership) {
+func (s *fixture) ownership(want bond.Ownership) {
 	s.Helper()
 	om := s.see().Members[0]
 	if om.Ownership != want || (want == bond.Released || want == bond.Unreadable) != (om.OwnershipReason != "") {
@@ -37,7 +37,7 @@ func (s *stage) ownership(want bond.Ownership) {
 	}
 }
 
-func vfOwned(s *stage) {
+func vfOwned(s *fixture) {
 	s.ownership(bond.OwnerUnknown)
 	s.w.Attach(s.r, 0)
 	s.ownership(bond.Owned)
@@ -47,7 +47,7 @@ func vfOwned(s *stage) {
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
 }
 
-func vfReleased(s *stage) {
+func vfReleased(s *fixture) {
 	s.w.Attach(s.r, 0)
 	m := &s.r.Members[0]
 	other, dead := s.w.AddPod(s.path+"x"), s.w.AddPod(s.path+"y")
@@ -78,7 +78,7 @@ func vfReleased(s *stage) {
 	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1400}) // in the pod: what a DEL gives back
 }
 
-func vfWithoutClaim(s *stage) {
+func vfWithoutClaim(s *fixture) {
 	s.w.Attach(s.r, 0)
 	m := &s.r.Members[0]
 	m.SriovCNI.Claim = ""
@@ -95,7 +95,7 @@ func vfWithoutClaim(s *stage) {
 	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
 }
 
-func vfUnreadable(s *stage) {
+func vfUnreadable(s *fixture) {
 	s.toHost(0)
 	for _, attached := range []bool{false, true} {
 		if attached {
@@ -117,7 +117,7 @@ func vfUnreadable(s *stage) {
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
 }
 
-func vfFilesFound(s *stage) {
+func vfFilesFound(s *fixture) {
 	s.w.Attach(s.r, 0)
 	m := &s.r.Members[0]
 	files := *m.SriovCNI
@@ -133,7 +133,7 @@ func vfFilesFound(s *stage) {
 	s.equal("found with a claim for another netns", s.see().Members[0].SriovCNI, (*bond.SriovCNI)(nil))
 }
 
-func vfNotRecorded(s *stage) {
+func vfNotRecorded(s *fixture) {
 	s.toHost(0)
 	changes := s.changes(0)
 	s.r.Members[0].PCI = "0000:ff:1f.7"

@@ -50,7 +50,7 @@ func has(s bond.LinkSettings, want bond.SettingsChange) string {
 	return ""
 }
 
-func setSettings(s *stage) {
+func setSettings(s *fixture) {
 	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
@@ -67,7 +67,7 @@ func setSettings(s *stage) {
 	}
 }
 
-func observeSettings(s *stage) {
+func observeSettings(s *fixture) {
 	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
@@ -78,7 +78,7 @@ func observeSettings(s *stage) {
 }
 
 // settingsLost: restoring is the difference between what was learned and what the new bond has.
-func settingsLost(s *stage) {
+func settingsLost(s *fixture) {
 	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.create(activeBackup())
 	before := s.see().Bond.Settings
@@ -97,7 +97,7 @@ func settingsLost(s *stage) {
 	}
 }
 
-func memberSettingsLost(s *stage) {
+func memberSettingsLost(s *fixture) {
 	s.r.Setup.Returned = time.Now() // in set-up all of them are read
 	s.bonded(activeBackup())
 	m := &s.r.Members[0]
@@ -118,7 +118,7 @@ func memberSettingsLost(s *stage) {
 	}
 }
 
-func joinVRF(s *stage) {
+func joinVRF(s *fixture) {
 	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
 	s.networked()
 	s.r.Learned = &bond.Learned{Upper: &bond.Upper{Name: "vrf9", Kind: "vrf"}}
@@ -137,7 +137,7 @@ func joinVRF(s *stage) {
 	}
 }
 
-func joinWrongVRF(s *stage) {
+func joinWrongVRF(s *fixture) {
 	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
 	s.create(activeBackup())
 	s.r.Learned = &bond.Learned{Upper: &bond.Upper{Name: "vrf9", Kind: "vrf"}}

@@ -11,8 +11,8 @@ const fakeVFs = 2
 
 // TestContractOnFakeWithVFs runs the suite on the fake as it is used by other tests.
 func TestContractOnFakeWithVFs(t *testing.T) {
-	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Open: func(t *testing.T) World {
-		w := &fakeWorld{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
+	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Open: func(t *testing.T) Harness {
+		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
 		for i, pci := range w.pfs {
 			name := fmt.Sprintf("ens%d", i+1)
 			must(t, w.AddPF(name, pci))
@@ -25,20 +25,20 @@ func TestContractOnFakeWithVFs(t *testing.T) {
 
 // TestContractOnFakeWithVirtualLinks runs it with links that have no PCI address.
 func TestContractOnFakeWithVirtualLinks(t *testing.T) {
-	RunContract(t, Env{Bonding: true, Why: "virtual links only", Open: func(*testing.T) World {
-		return &fakeWorld{Fake: New()}
+	RunContract(t, Env{Bonding: true, Why: "virtual links only", Open: func(*testing.T) Harness {
+		return &fakeHarness{Fake: New()}
 	}})
 }
 
-// fakeWorld adds to the Fake what only the suite needs.
-type fakeWorld struct {
+// fakeHarness adds to the Fake what only the suite needs.
+type fakeHarness struct {
 	*Fake
 	pfs  []bond.PCIAddress
 	used int
 }
 
 // AddMember takes VFs from one PF after the other.
-func (w *fakeWorld) AddMember(path, name string) (bond.Member, error) {
+func (w *fakeHarness) AddMember(path, name string) (bond.Member, error) {
 	m := bond.Member{Name: name}
 	if len(w.pfs) > 0 {
 		pf := w.pfs[w.used%len(w.pfs)]
@@ -60,14 +60,14 @@ func (w *fakeWorld) AddMember(path, name string) (bond.Member, error) {
 	return m, nil
 }
 
-func (w *fakeWorld) nameOf(pci bond.PCIAddress) string {
+func (w *fakeHarness) nameOf(pci bond.PCIAddress) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.vfByPCI(pci).link.name
 }
 
 // SetCarrier of a VF is that of its PF.
-func (w *fakeWorld) SetCarrier(path, name string, on bool) error {
+func (w *fakeHarness) SetCarrier(path, name string, on bool) error {
 	if l, _ := w.Link(path, name); l.PCI != "" {
 		vf, _ := w.VF(l.PCI)
 		return w.SetPFCarrier(string(vf.PF), on)
@@ -75,12 +75,12 @@ func (w *fakeWorld) SetCarrier(path, name string, on bool) error {
 	return w.Fake.SetCarrier(path, name, on)
 }
 
-func (w *fakeWorld) AddBond(path, name string) error { return w.Fake.AddBond(path, name, nil) }
+func (w *fakeHarness) AddBond(path, name string) error { return w.Fake.AddBond(path, name, nil) }
 
-func (w *fakeWorld) LoseCarrier(pci bond.PCIAddress) error { return w.ResetVF(pci, -1) }
+func (w *fakeHarness) LoseCarrier(pci bond.PCIAddress) error { return w.ResetVF(pci, -1) }
 
 // BindPF sets the PF up as well, as an administrator does.
-func (w *fakeWorld) BindPF(pf string) error {
+func (w *fakeHarness) BindPF(pf string) error {
 	if err := w.Fake.BindPF(pf); err != nil {
 		return err
 	}

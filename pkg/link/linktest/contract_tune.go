@@ -13,7 +13,7 @@ var tuneCases = []contractCase{
 }
 
 // tuned says what member i is told to have.
-func (s *stage) tuned(i int, queueID uint16, prio int32) {
+func (s *fixture) tuned(i int, queueID uint16, prio int32) {
 	s.Helper()
 	m := s.see().Members[i]
 	if m.QueueID == nil || m.Prio == nil || *m.QueueID != queueID || *m.Prio != prio {
@@ -21,12 +21,12 @@ func (s *stage) tuned(i int, queueID uint16, prio int32) {
 	}
 }
 
-func (s *stage) tune(i int, queueID *uint16, prio *int32) plan.TuneMember {
+func (s *fixture) tune(i int, queueID *uint16, prio *int32) plan.TuneMember {
 	s.Helper()
 	return plan.TuneMember{Link: s.link(i), Bond: s.bond(), QueueID: queueID, Prio: prio}
 }
 
-func tuneQueue(s *stage) {
+func tuneQueue(s *fixture) {
 	if m := s.see().Members[0]; m.QueueID != nil || m.Prio != nil {
 		s.Errorf("a link in no bond: %s", oneLine(m))
 	}
@@ -46,7 +46,7 @@ func tuneQueue(s *stage) {
 	s.refused(plan.TuneMember{Link: s.link(1), Bond: ref, QueueID: new(uint16(1))}, bond.ErrStale)
 }
 
-func tunePrio(s *stage) {
+func tunePrio(s *fixture) {
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String(), bond.OptMiimon: "50"}, func() {
 			s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
@@ -63,7 +63,7 @@ func tunePrio(s *stage) {
 	}
 }
 
-func tunePrioDecides(s *stage) {
+func tunePrioDecides(s *fixture) {
 	s.bonded(activeBackup())
 	s.activeIs(0)
 	s.until("both are counted as up", func(o bond.Observed) bool { return o.Members[0].MIIUp && o.Members[1].MIIUp })
@@ -77,7 +77,7 @@ func tunePrioDecides(s *stage) {
 	s.activeIs(0) // the higher priority comes back, as a primary does
 }
 
-func tuneLost(s *stage) {
+func tuneLost(s *fixture) {
 	s.bonded(activeBackup())
 	s.apply(s.tune(1, new(uint16(2)), new(int32(10))))
 	s.tuned(1, 2, 10)

@@ -25,7 +25,7 @@ var vfCases = []contractCase{
 	{"a claim of another living netns is told", vfs_, vfClaimed},
 }
 
-func vfUnbound(s *stage) {
+func vfUnbound(s *fixture) {
 	m := s.r.Members[0]
 	was := s.link(0)
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
@@ -63,7 +63,7 @@ func vfUnbound(s *stage) {
 	s.until("it carries", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
 }
 
-func vfAwayFromBond(s *stage) {
+func vfAwayFromBond(s *fixture) {
 	s.bonded(activeBackup())
 	m := s.r.Members[0]
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
@@ -77,13 +77,13 @@ func vfAwayFromBond(s *stage) {
 	s.equal("strangers", len(o.UnknownMembers), 0)
 }
 
-func vfElsewhere(s *stage) {
+func vfElsewhere(s *fixture) {
 	other := s.w.AddPod(s.path + "x")
 	s.must(s.w.MoveToNetns(s.path, "net1", other.Path, "net1"), "move by hand")
 	s.equal("place", s.see().Members[0].Location, bond.Lost)
 }
 
-func vfRenamedInHost(s *stage) {
+func vfRenamedInHost(s *fixture) {
 	s.must(s.w.MoveToHost(s.path, "net1"), "move by hand")
 	s.must(s.w.Rename(Host, "net1", "bkhidden"), "rename by hand")
 	m := s.see().Members[0]
@@ -93,7 +93,7 @@ func vfRenamedInHost(s *stage) {
 }
 
 // toHost moves a member to the host, where its PF is asked for what it keeps.
-func (s *stage) toHost(i int) {
+func (s *fixture) toHost(i int) {
 	s.Helper()
 	s.apply(plan.MoveToHost{Link: s.link(i), Name: s.r.Members[i].Name})
 	if s.see().Members[i].PF == nil {
@@ -101,11 +101,11 @@ func (s *stage) toHost(i int) {
 	}
 }
 
-func (s *stage) restore(i int, settings bond.VFSettings) plan.RestoreVF {
+func (s *fixture) restore(i int, settings bond.VFSettings) plan.RestoreVF {
 	return plan.RestoreVF{PCI: s.r.Members[i].PCI, VF: *s.r.Members[i].VF, Settings: settings}
 }
 
-func vfRestored(s *stage) {
+func vfRestored(s *fixture) {
 	s.toHost(0)
 	want := s.see().Members[0].PF.VF
 	steps := []bond.VFSettings{
@@ -126,7 +126,7 @@ func vfRestored(s *stage) {
 	}
 }
 
-func vfLinkState(s *stage) {
+func vfLinkState(s *fixture) {
 	s.toHost(0)
 	set := s.restore(0, bond.VFSettings{LinkState: new(uint32(1))})
 	if !s.env.LinkState {
@@ -137,7 +137,7 @@ func vfLinkState(s *stage) {
 	s.equal("link state", *s.see().Members[0].PF.VF.LinkState, uint32(1))
 }
 
-func vfAdminMAC(s *stage) {
+func vfAdminMAC(s *fixture) {
 	m := s.r.Members[0]
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(7))})) // while it is in the pod
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
@@ -147,7 +147,7 @@ func vfAdminMAC(s *stage) {
 	s.equal("permanent MAC", o.Members[0].Link.PermMAC, otherMAC(7))
 }
 
-func vfRestoreStale(s *stage) {
+func vfRestoreStale(s *fixture) {
 	s.toHost(0)
 	s.toHost(1)
 	trust := bond.VFSettings{Trust: new(true)}
@@ -168,7 +168,7 @@ func vfRestoreStale(s *stage) {
 }
 
 // vfRefusesMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not mend that.
-func vfRefusesMAC(s *stage) {
+func vfRefusesMAC(s *fixture) {
 	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
 	for _, mode := range []string{"balance-rr", "balance-tlb", "balance-alb"} {
 		s.create(bond.Options{bond.OptMode: mode})
@@ -182,7 +182,7 @@ func vfRefusesMAC(s *stage) {
 	}
 }
 
-func vfMoveStale(s *stage) {
+func vfMoveStale(s *fixture) {
 	s.toHost(0)
 	s.toHost(1)
 	ref := s.link(0)
@@ -199,7 +199,7 @@ func vfMoveStale(s *stage) {
 	}
 }
 
-func vfsRemade(s *stage) {
+func vfsRemade(s *fixture) {
 	m := s.r.Members[0]
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(1)), VLAN: &bond.VLAN{ID: 7}, Trust: new(true), SpoofChk: new(false)}))
 	s.must(s.w.SetNumVFs(string(m.VF.PF), 0), "no VFs")
@@ -213,7 +213,7 @@ func vfsRemade(s *stage) {
 	}
 }
 
-func pfUnbound(s *stage) {
+func pfUnbound(s *fixture) {
 	m := s.r.Members[0]
 	pf := string(m.VF.PF)
 	s.must(s.w.UnbindPF(pf), "unbind the PF")
@@ -227,7 +227,7 @@ func pfUnbound(s *stage) {
 	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 }
 
-func pfSilent(s *stage) {
+func pfSilent(s *fixture) {
 	for i := range s.r.Members {
 		s.apply(plan.SetUp{Link: s.link(i)})
 	}
@@ -242,7 +242,7 @@ func pfSilent(s *stage) {
 	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
 }
 
-func vfWithoutCarrier(s *stage) {
+func vfWithoutCarrier(s *fixture) {
 	m := s.r.Members[0]
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
@@ -260,7 +260,7 @@ func vfWithoutCarrier(s *stage) {
 	s.until("a carrier", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
 }
 
-func vfClaimed(s *stage) {
+func vfClaimed(s *fixture) {
 	pci := s.r.Members[0].PCI
 	s.w.Claim(pci, s.path)
 	s.equal("claim of its own netns", s.see().Members[0].ForeignClaim, "")

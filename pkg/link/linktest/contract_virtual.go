@@ -14,7 +14,7 @@ var virtualCases = []contractCase{
 	{"without a serial, a link from the host is known only in the bond", virtual_ | bonding_, olderRecord},
 }
 
-func twin(s *stage) {
+func twin(s *fixture) {
 	l := s.link(0)
 	s.must(s.w.DeleteBond(s.path, "net1"), "delete by hand")
 	s.must(s.w.AddTwin(s.path, "net1", l.Index), "make a twin")
@@ -34,7 +34,7 @@ func twin(s *stage) {
 const podIndex = 471100
 
 // fromHost puts member 0 into the host as bkhost and records it as a link of the host, which it was not before.
-func (s *stage) fromHost() {
+func (s *fixture) fromHost() {
 	s.Helper()
 	s.must(s.w.Rename(s.path, "net1", "bkhost"), "rename by hand")
 	s.must(s.w.MoveToHost(s.path, "bkhost"), "move by hand")
@@ -44,7 +44,7 @@ func (s *stage) fromHost() {
 	s.equal("place", s.see().Members[0].Location, bond.InHost)
 }
 
-func hostLink(s *stage) {
+func hostLink(s *fixture) {
 	s.fromHost()
 	hostIndex := s.r.Members[0].HostIndex
 	s.must(s.w.Rename(Host, "bkhost", "bkother"), "rename by hand")
@@ -66,14 +66,14 @@ func hostLink(s *stage) {
 	s.equal("place of the twin", s.see().Members[0].Location, bond.Lost)
 }
 
-func indexTaken(s *stage) {
+func indexTaken(s *fixture) {
 	s.fromHost()
 	s.must(s.w.AddTwin(s.path, "bktaken", podIndex), "take the ifindex")
 	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex}, bond.ErrBusy)
 	s.equal("place", s.see().Members[0].Location, bond.InHost)
 }
 
-func hostIndexTaken(s *stage) {
+func hostIndexTaken(s *fixture) {
 	s.fromHost()
 	hostIndex := s.r.Members[0].HostIndex
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex})
@@ -85,7 +85,7 @@ func hostIndexTaken(s *stage) {
 	}
 }
 
-func notProven(s *stage) {
+func notProven(s *fixture) {
 	l := s.link(0)
 	serial := l.Serial
 	l.Serial = 0
@@ -100,7 +100,7 @@ func notProven(s *stage) {
 
 // olderRecord: a record of an older version names the ifindex that a link had in the host, which in the pod may be that of
 // any other link.
-func olderRecord(s *stage) {
+func olderRecord(s *fixture) {
 	m := &s.r.Members[0]
 	m.Serial, m.Kind = 0, ""
 	s.equal("place of a link of the pod", s.see().Members[0].Location, bond.InPod)

@@ -15,12 +15,12 @@ import (
 )
 
 var walkCases = []contractCase{
-	{"a random walk with fail_over_mac=active goes as on the fake", bonding_, func(s *stage) { s.walk(1, activeBackup()) }},
-	{"a random walk with fail_over_mac=follow goes as on the fake", bonding_, func(s *stage) { s.walk(2, activeBackup(string(bond.OptFailOverMac), "follow")) }},
-	{"a random walk with one MAC goes as on the fake", bonding_, func(s *stage) { s.walk(3, activeBackup(string(bond.OptFailOverMac), "none")) }},
-	{"a random walk in balance-rr goes as on the fake", bonding_, func(s *stage) { s.walk(4, bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "50"}) }},
-	{"a random walk in balance-tlb goes as on the fake", bonding_, func(s *stage) { s.walk(6, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "50"}) }},
-	{"a random walk in balance-alb goes as on the fake", bonding_, func(s *stage) { s.walk(5, bond.Options{bond.OptMode: "balance-alb", bond.OptMiimon: "50"}) }},
+	{"a random walk with fail_over_mac=active goes as on the fake", bonding_, func(s *fixture) { s.walk(1, activeBackup()) }},
+	{"a random walk with fail_over_mac=follow goes as on the fake", bonding_, func(s *fixture) { s.walk(2, activeBackup(string(bond.OptFailOverMac), "follow")) }},
+	{"a random walk with one MAC goes as on the fake", bonding_, func(s *fixture) { s.walk(3, activeBackup(string(bond.OptFailOverMac), "none")) }},
+	{"a random walk in balance-rr goes as on the fake", bonding_, func(s *fixture) { s.walk(4, bond.Options{bond.OptMode: "balance-rr", bond.OptMiimon: "50"}) }},
+	{"a random walk in balance-tlb goes as on the fake", bonding_, func(s *fixture) { s.walk(6, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "50"}) }},
+	{"a random walk in balance-alb goes as on the fake", bonding_, func(s *fixture) { s.walk(5, bond.Options{bond.OptMode: "balance-alb", bond.OptMiimon: "50"}) }},
 }
 
 const walkSteps = 40
@@ -28,7 +28,7 @@ const walkSteps = 40
 // walker is one of the two who walk: the kernel under test, or a fake.
 type walker struct {
 	Kernel
-	hands interface {
+	links interface {
 		SetUp(path, name string) error
 		SetDown(path, name string) error
 		FlushAddresses(path, name string) error
@@ -42,8 +42,8 @@ type walker struct {
 var errNothing = errors.New("nothing to do it to")
 
 // walk takes the same steps on the kernel and on a fake. After each the two must look the same.
-func (s *stage) walk(seed uint64, options bond.Options) {
-	real := &walker{Kernel: s.w, hands: s.w, ctx: s.Context(), r: s.r}
+func (s *fixture) walk(seed uint64, options bond.Options) {
+	real := &walker{Kernel: s.w, links: s.w, ctx: s.Context(), r: s.r}
 	fake := s.fakeWalker()
 	both := []*walker{real, fake}
 	random := rand.New(rand.NewPCG(seed, 0))
@@ -67,7 +67,7 @@ func (s *stage) walk(seed uint64, options bond.Options) {
 }
 
 // fakeWalker is a fake with the same members.
-func (s *stage) fakeWalker() *walker {
+func (s *fixture) fakeWalker() *walker {
 	f := New()
 	r := &bond.Record{Key: s.r.Key, Sandbox: f.AddPod(s.path)}
 	for i := range s.r.Members {
@@ -87,11 +87,11 @@ func (s *stage) fakeWalker() *walker {
 		m.Index, m.PermMAC, m.MAC = l.Index, l.PermMAC, l.MAC
 		r.Members = append(r.Members, m)
 	}
-	return &walker{Kernel: f, hands: f, ctx: s.Context(), r: r}
+	return &walker{Kernel: f, links: f, ctx: s.Context(), r: r}
 }
 
 // alike waits until both look the same.
-func (s *stage) alike(both []*walker, story []string) {
+func (s *fixture) alike(both []*walker, story []string) {
 	s.Helper()
 	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(lookEach)
@@ -220,8 +220,8 @@ func memberSteps(i int, name string, n int) []named {
 	return []named{
 		enslave, enslave, enslave, // or the bond would mostly be empty
 		{"release " + name, func(w *walker) error { return w.apply(plan.Release{Link: w.link(i)}) }},
-		{"set down " + name, func(w *walker) error { return w.hands.SetDown(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
-		{"set up " + name, func(w *walker) error { return w.hands.SetUp(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
+		{"set down " + name, func(w *walker) error { return w.links.SetDown(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
+		{"set up " + name, func(w *walker) error { return w.links.SetUp(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
 		{fmt.Sprintf("set MAC %d of %s", n, name), func(w *walker) error { return w.apply(plan.SetMAC{Link: w.link(i), MAC: otherMAC(n)}) }},
 		{fmt.Sprintf("set MTU %d of %s", 1300+n, name), func(w *walker) error { return w.apply(plan.SetMTU{Link: w.link(i), MTU: 1300 + n}) }},
 		{"hide " + name, func(w *walker) error { return w.apply(plan.Rename{Link: w.link(i), To: "hidden"}) }},
@@ -255,7 +255,7 @@ func bondSteps(i int, name string, n int, options bond.Options) []named {
 			if w.now.Bond == nil {
 				return errNothing
 			}
-			return w.hands.FlushAddresses(w.r.Sandbox.Path, w.now.Bond.Name)
+			return w.links.FlushAddresses(w.r.Sandbox.Path, w.now.Bond.Name)
 		}},
 		set(bond.OptPrimary, []string{name, ""}[n%2]),
 		set(bond.OptPrimaryReselect, []string{"always", "better", "failure", "failure"}[n]),

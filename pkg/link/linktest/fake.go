@@ -17,7 +17,7 @@ const boot = "fake-boot"
 
 // Fake is a kernel in memory with the behaviour of Linux 6.12 where pod bonds depend on
 // it. It has the methods of reconcile.Kernel. What happens to it from outside is done
-// by methods named as the world names it (UnbindVF, DeletePod, …). Nothing in it takes
+// by methods named after the event (UnbindVF, DeletePod, …). Nothing in it takes
 // time: carriers come and monitors see them at once. All methods are safe for
 // concurrent use.
 type Fake struct {

@@ -218,7 +218,7 @@ func (d *netdev) rename(to string) error {
 	return nil
 }
 
-// unregister takes the link out of the world; a bond lets its members go first.
+// unregister removes the link; a bond lets its members go first.
 func (d *netdev) unregister() {
 	d.leave()
 	delete(d.space.links, d.index)

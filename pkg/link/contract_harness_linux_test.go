@@ -16,18 +16,18 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// hands are a linktest.World on the real kernel: what is done by hand is done with ip
+// realHarness is a linktest.Harness on the real kernel: links are changed with ip
 // and sysfs. What is done to VFs is in a file of its own.
-type hands struct {
+type realHarness struct {
 	*link.Kernel
 	kit.Links
 	t     *testing.T
 	sriov string            // sriov-cni's directory; its claims are in pci there
 	peers map[string]string // of veths, by path and name; the peers are in the host
-	cards *cards            // nil where there are no VFs
+	cards *testCards        // nil where there are no VFs
 }
 
-func (h *hands) AddPod(path string) bond.Sandbox {
+func (h *realHarness) AddPod(path string) bond.Sandbox {
 	h.t.Helper()
 	kit.Must(h.t, kit.AddNetns(path))
 	h.t.Cleanup(func() { _ = h.DeletePod(path) }) // it may be gone by then
@@ -36,9 +36,9 @@ func (h *hands) AddPod(path string) bond.Sandbox {
 	return sandbox
 }
 
-func (h *hands) DeletePod(path string) error { return kit.DeleteNetns(path) }
+func (h *realHarness) DeletePod(path string) error { return kit.DeleteNetns(path) }
 
-func (h *hands) AddMember(path, name string) (bond.Member, error) {
+func (h *realHarness) AddMember(path, name string) (bond.Member, error) {
 	m := bond.Member{Name: name}
 	var err error
 	if h.cards != nil {
@@ -55,7 +55,7 @@ func (h *hands) AddMember(path, name string) (bond.Member, error) {
 }
 
 // serial reads the number as a shell in the netns does.
-func (h *hands) serial(path, name string) uint64 {
+func (h *realHarness) serial(path, name string) uint64 {
 	h.t.Helper()
 	out, err := kit.IP("", "netns", "exec", filepath.Base(path), "stat", "-L", "-c", "%i", "/sys/class/net/"+name)
 	kit.Must(h.t, err)
@@ -64,13 +64,13 @@ func (h *hands) serial(path, name string) uint64 {
 	return serial
 }
 
-func (h *hands) AddTwin(path, name string, index int) error {
+func (h *realHarness) AddTwin(path, name string, index int) error {
 	_, err := h.IP(path, "link", "add", name, "index", fmt.Sprint(index), "type", "veth", "peer", "name", fmt.Sprintf("bkpeer%d", veths.next()))
 	return err
 }
 
 // addVeth makes a pair: one end in the pod, its peer, up, in the host.
-func (h *hands) addVeth(path, name string) error {
+func (h *realHarness) addVeth(path, name string) error {
 	peer := fmt.Sprintf("bkpeer%d", veths.next())
 	if _, err := h.IP(path, "link", "add", name, "type", "veth", "peer", "name", peer, "netns", h.Target(linktest.Host)); err != nil {
 		return err
@@ -80,7 +80,7 @@ func (h *hands) addVeth(path, name string) error {
 }
 
 // AddDecoy makes a dummy, or where there is none one end of a veth.
-func (h *hands) AddDecoy(path, name string) (bond.Link, error) {
+func (h *realHarness) AddDecoy(path, name string) (bond.Link, error) {
 	if _, err := h.IP(path, "link", "add", name, "type", "dummy"); err != nil {
 		if err := h.addVeth(path, name); err != nil {
 			return bond.Link{}, err
@@ -90,7 +90,7 @@ func (h *hands) AddDecoy(path, name string) (bond.Link, error) {
 	return l, nil
 }
 
-func (h *hands) AddSharedRoute(path string, r bond.Route, hops [2]linktest.Hop) error {
+func (h *realHarness) AddSharedRoute(path string, r bond.Route, hops [2]linktest.Hop) error {
 	args := []string{"route", "add", r.Dst.String(), "mtu", fmt.Sprint(r.MTU)}
 	for _, hop := range hops {
 		args = append(args, "nexthop", "via", hop.Gateway.String(), "dev", hop.Link)
@@ -100,7 +100,7 @@ func (h *hands) AddSharedRoute(path string, r bond.Route, hops [2]linktest.Hop) 
 }
 
 // SetSettings writes the sysctls' files in the netns, and has ip do the rest.
-func (h *hands) SetSettings(path, name string, c bond.SettingsChange) error {
+func (h *realHarness) SetSettings(path, name string, c bond.SettingsChange) error {
 	onOff := map[bool]string{true: "on", false: "off"}
 	err := h.Set(path, name, "txqueuelen", fmt.Sprint(*c.TxQLen),
 		"promisc", onOff[*c.Flags&bond.FlagPromisc != 0], "allmulticast", onOff[*c.Flags&bond.FlagAllMulti != 0],
@@ -118,7 +118,7 @@ func (h *hands) SetSettings(path, name string, c bond.SettingsChange) error {
 }
 
 // SetCarrier sets the other end of a veth, or the PF of a VF.
-func (h *hands) SetCarrier(path, name string, on bool) error {
+func (h *realHarness) SetCarrier(path, name string, on bool) error {
 	state := "down"
 	if on {
 		state = "up"
@@ -129,18 +129,20 @@ func (h *hands) SetCarrier(path, name string, on bool) error {
 	return h.Set(linktest.Host, h.peers[path+"/"+name], state)
 }
 
-func (h *hands) claim(pci bond.PCIAddress) string { return filepath.Join(h.sriov, "pci", string(pci)) }
+func (h *realHarness) claim(pci bond.PCIAddress) string {
+	return filepath.Join(h.sriov, "pci", string(pci))
+}
 
-func (h *hands) Attach(r *bond.Record, i int) {
+func (h *realHarness) Attach(r *bond.Record, i int) {
 	m := &r.Members[i]
 	m.SriovCNI = &bond.SriovCNI{Cache: filepath.Join(h.sriov, r.Key.ContainerID+"-"+m.Name), Claim: h.claim(m.PCI)}
 	h.Cache(m.SriovCNI.Cache, m.PCI)
 	h.Claim(m.PCI, r.Sandbox.Path)
 }
 
-func (h *hands) Claim(pci bond.PCIAddress, path string) { h.file(h.claim(pci), path) }
+func (h *realHarness) Claim(pci bond.PCIAddress, path string) { h.file(h.claim(pci), path) }
 
-func (h *hands) Cache(path string, pci bond.PCIAddress) {
+func (h *realHarness) Cache(path string, pci bond.PCIAddress) {
 	text := ""
 	if pci != "" {
 		text = fmt.Sprintf(`{"deviceID":%q}`, pci)
@@ -149,13 +151,13 @@ func (h *hands) Cache(path string, pci bond.PCIAddress) {
 }
 
 // BreakClaim puts a directory in its place: root may read every file.
-func (h *hands) BreakClaim(pci bond.PCIAddress) {
+func (h *realHarness) BreakClaim(pci bond.PCIAddress) {
 	h.file(h.claim(pci), "")
 	kit.Must(h.t, os.Mkdir(h.claim(pci), 0o700))
 }
 
 // file writes a file of sriov-cni's; no text removes it.
-func (h *hands) file(path, text string) {
+func (h *realHarness) file(path, text string) {
 	h.t.Helper()
 	err := os.RemoveAll(path)
 	if err == nil && text != "" {

@@ -20,16 +20,16 @@ const (
 	lookEach = 20 * time.Millisecond
 )
 
-// stage is what a case plays on.
-type stage struct {
+// fixture is what a case runs on.
+type fixture struct {
 	*testing.T
 	env  Env
-	w    World
+	w    Harness
 	r    *bond.Record
 	path string
 }
 
-func (s *stage) must(err error, what string, args ...any) {
+func (s *fixture) must(err error, what string, args ...any) {
 	s.Helper()
 	if err != nil {
 		s.Fatalf(what+": %v", append(args, err)...)
@@ -37,7 +37,7 @@ func (s *stage) must(err error, what string, args ...any) {
 }
 
 // see observes, which must work. On a busy machine a kernel may leave addresses and routes unread, a few times in a row.
-func (s *stage) see() bond.Observed {
+func (s *fixture) see() bond.Observed {
 	s.Helper()
 	var o bond.Observed
 	for range 5 {
@@ -55,7 +55,7 @@ func (s *stage) see() bond.Observed {
 }
 
 // until observes again and again until ok, and returns that observation.
-func (s *stage) until(what string, ok func(bond.Observed) bool) bond.Observed {
+func (s *fixture) until(what string, ok func(bond.Observed) bool) bond.Observed {
 	s.Helper()
 	deadline := time.Now().Add(patience)
 	tick := time.NewTicker(lookEach)
@@ -77,13 +77,13 @@ func (s *stage) until(what string, ok func(bond.Observed) bool) bond.Observed {
 }
 
 // apply applies an action, which must work.
-func (s *stage) apply(a plan.Action) {
+func (s *fixture) apply(a plan.Action) {
 	s.Helper()
 	s.must(s.w.Apply(s.Context(), s.r, a), "apply %q", a)
 }
 
 // refused applies an action that must fail with an error of the class (nil: of any) and change nothing.
-func (s *stage) refused(a plan.Action, class error) {
+func (s *fixture) refused(a plan.Action, class error) {
 	s.Helper()
 	before := s.see()
 	err := s.w.Apply(s.Context(), s.r, a)
@@ -120,7 +120,7 @@ func still(o bond.Observed) bond.Observed {
 }
 
 // link is the Ref of a member, where it is now.
-func (s *stage) link(i int) plan.LinkRef {
+func (s *fixture) link(i int) plan.LinkRef {
 	s.Helper()
 	m := s.see().Members[i]
 	if m.Location == bond.Lost {
@@ -130,7 +130,7 @@ func (s *stage) link(i int) plan.LinkRef {
 }
 
 // bond is the Ref of the bond.
-func (s *stage) bond() plan.LinkRef {
+func (s *fixture) bond() plan.LinkRef {
 	s.Helper()
 	o := s.see()
 	if o.Bond == nil {
@@ -140,14 +140,14 @@ func (s *stage) bond() plan.LinkRef {
 }
 
 // create makes the bond and records it as the engine does.
-func (s *stage) create(options bond.Options) {
+func (s *fixture) create(options bond.Options) {
 	s.Helper()
 	s.apply(plan.CreateBond{Name: s.r.Key.IfName, Options: options})
 	s.r.BondIndex = s.bond().Index
 }
 
 // bonded makes the bond, up, with both members, and waits until it and they carry.
-func (s *stage) bonded(options bond.Options) bond.Observed {
+func (s *fixture) bonded(options bond.Options) bond.Observed {
 	s.Helper()
 	s.create(options)
 	s.apply(plan.SetUp{Link: s.bond()})
@@ -159,7 +159,7 @@ func (s *stage) bonded(options bond.Options) bond.Observed {
 
 // join enslaves a member of a bond that is up and waits until the bond counts it as up, so that it is
 // known which one came first.
-func (s *stage) join(i int) {
+func (s *fixture) join(i int) {
 	s.Helper()
 	s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
 	s.until(s.r.Members[i].Name+" is counted as up", func(o bond.Observed) bool {
@@ -169,7 +169,7 @@ func (s *stage) join(i int) {
 
 // carrying waits until the bond and all members carry, and an active member is chosen
 // where the mode has one.
-func (s *stage) carrying() bond.Observed {
+func (s *fixture) carrying() bond.Observed {
 	s.Helper()
 	return s.until("bond and members carry", func(o bond.Observed) bool {
 		if o.Bond == nil || !o.Bond.Carrier {
@@ -187,7 +187,7 @@ func (s *stage) carrying() bond.Observed {
 }
 
 // activeIs waits until member i is the active one.
-func (s *stage) activeIs(i int) bond.Observed {
+func (s *fixture) activeIs(i int) bond.Observed {
 	s.Helper()
 	return s.until("member "+s.r.Members[i].Name+" is active", func(o bond.Observed) bool {
 		return o.Bond != nil && o.Members[i].Location == bond.InPod && o.Bond.Active == o.Members[i].Link.Index
@@ -195,7 +195,7 @@ func (s *stage) activeIs(i int) bond.Observed {
 }
 
 // activeStays says that member i is the active one now and after a while in which monitors ran.
-func (s *stage) activeStays(i int) {
+func (s *fixture) activeStays(i int) {
 	s.Helper()
 	o := s.see()
 	if o.Bond.Active != o.Members[i].Link.Index {
@@ -203,7 +203,7 @@ func (s *stage) activeStays(i int) {
 	}
 }
 
-func (s *stage) equal(what string, got, want any) {
+func (s *fixture) equal(what string, got, want any) {
 	s.Helper()
 	if !reflect.DeepEqual(got, want) {
 		s.Errorf("%s: got %v, want %v", what, got, want)

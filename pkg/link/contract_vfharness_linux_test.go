@@ -14,8 +14,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// cards are the PFs whose VFs a world hands out, one PF after the other.
-type cards struct {
+// testCards are the PFs whose VFs a harness gives to pods, one PF after the other.
+type testCards struct {
 	pfs  []string // PCI addresses
 	used int
 	// changed: more was done to them than what ends with the pod. unbound is what has no driver.
@@ -24,7 +24,7 @@ type cards struct {
 }
 
 // Apply notes what does not end with the pod.
-func (h *hands) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+func (h *realHarness) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	err := h.Kernel.Apply(ctx, r, a)
 	if _, is := a.(plan.RestoreVF); is && err == nil {
 		h.cards.changed = true
@@ -32,12 +32,12 @@ func (h *hands) Apply(ctx context.Context, r *bond.Record, a plan.Action) error 
 	return err
 }
 
-func (h *hands) netdevOf(pci string) (string, error) {
+func (h *realHarness) netdevOf(pci string) (string, error) {
 	return kit.Netdev(h.t.Context(), bond.PCIAddress(pci))
 }
 
 // addVF puts the next VF into a pod.
-func (h *hands) addVF(path, name string) (bond.PCIAddress, *bond.VF, error) {
+func (h *realHarness) addVF(path, name string) (bond.PCIAddress, *bond.VF, error) {
 	pf, number := h.cards.pfs[h.cards.used%len(h.cards.pfs)], h.cards.used/len(h.cards.pfs)
 	h.cards.used++
 	pci, err := kit.VF(pf, number)
@@ -53,7 +53,7 @@ func (h *hands) addVF(path, name string) (bond.PCIAddress, *bond.VF, error) {
 }
 
 // setPF sets the PF of a VF in a pod up or down.
-func (h *hands) setPF(path, name, state string) error {
+func (h *realHarness) setPF(path, name, state string) error {
 	out, err := h.IP(path, "-d", "-o", "link", "show", "dev", name)
 	if err != nil {
 		return err
@@ -81,23 +81,23 @@ func (h *hands) setPF(path, name, state string) error {
 	return fmt.Errorf("%s is no VF of ours: %s", name, out)
 }
 
-func (h *hands) UnbindVF(pci bond.PCIAddress) error {
+func (h *realHarness) UnbindVF(pci bond.PCIAddress) error {
 	h.cards.unbound[pci] = true
 	return kit.UnbindVF(pci)
 }
 
-func (h *hands) BindVF(pci bond.PCIAddress) error {
+func (h *realHarness) BindVF(pci bond.PCIAddress) error {
 	delete(h.cards.unbound, pci)
 	return kit.BindVF(pci)
 }
 
 // LoseCarrier resets the function behind its driver's back.
-func (h *hands) LoseCarrier(pci bond.PCIAddress) error {
+func (h *realHarness) LoseCarrier(pci bond.PCIAddress) error {
 	h.cards.changed = true
 	return kit.WriteSysfs(filepath.Join(kit.PCIDevices, string(pci), "reset"), "1")
 }
 
-func (h *hands) SetNumVFs(pf string, n int) error {
+func (h *realHarness) SetNumVFs(pf string, n int) error {
 	h.cards.changed = true
 	file := filepath.Join(kit.PCIDevices, pf, "sriov_numvfs")
 	if err := kit.WriteSysfs(file, "0"); err != nil || n == 0 {
@@ -106,12 +106,12 @@ func (h *hands) SetNumVFs(pf string, n int) error {
 	return kit.WriteSysfs(file, fmt.Sprint(n))
 }
 
-func (h *hands) UnbindPF(pf string) error {
+func (h *realHarness) UnbindPF(pf string) error {
 	return kit.WriteSysfs(filepath.Join(kit.PCIDevices, pf, "driver", "unbind"), pf)
 }
 
 // BindPF sets the PF up as well, as an administrator does.
-func (h *hands) BindPF(pf string) error {
+func (h *realHarness) BindPF(pf string) error {
 	if err := kit.WriteSysfs("/sys/bus/pci/drivers/igb/bind", pf); err != nil {
 		return err
 	}

@@ -12,18 +12,18 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// rig is a kernel whose host and pod are both netns made for the test.
-type rig struct {
+// fixture is a kernel whose host and pod are both netns made for the test.
+type fixture struct {
 	testing.TB
 	k         *Kernel
 	host, pod string
 	r         *bond.Record
 }
 
-// newRig has no links but loopback; its record names no members.
-func newRig(t testing.TB) *rig {
+// newFixture has no links but loopback; its record names no members.
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	g := &rig{TB: t, host: netnstest.New(t), pod: netnstest.New(t)}
+	g := &fixture{TB: t, host: netnstest.New(t), pod: netnstest.New(t)}
 	k, err := New(Options{HostNetns: g.host, SysfsPCI: t.TempDir(), SriovDir: t.TempDir(), ClaimDir: t.TempDir()})
 	if err != nil {
 		t.Fatal(err)
@@ -34,7 +34,7 @@ func newRig(t testing.TB) *rig {
 }
 
 // in runs ip in a netns and returns what it prints.
-func (g *rig) in(path string, args ...string) []byte {
+func (g *fixture) in(path string, args ...string) []byte {
 	g.Helper()
 	out, err := kit.IP(path, args...)
 	kit.Must(g, err)
@@ -42,7 +42,7 @@ func (g *rig) in(path string, args ...string) []byte {
 }
 
 // batch runs commands of ip in the pod, in one process.
-func (g *rig) batch(lines string) {
+func (g *fixture) batch(lines string) {
 	g.Helper()
 	kit.Must(g, kit.Links{}.Batch(g.pod, lines))
 }
@@ -58,7 +58,7 @@ type shown struct {
 	Master   string   `json:"master"`
 }
 
-func (g *rig) show(path, name string) shown {
+func (g *fixture) show(path, name string) shown {
 	g.Helper()
 	out, err := kit.IP(path, "-d", "-j", "link", "show", "dev", name)
 	if err != nil {
@@ -72,7 +72,7 @@ func (g *rig) show(path, name string) shown {
 }
 
 // veth makes a pair: name in the netns at path, its peer, up, in the host as p-name.
-func (g *rig) veth(path, name string) shown {
+func (g *fixture) veth(path, name string) shown {
 	g.Helper()
 	peer := "p-" + name
 	g.in(g.host, "link", "add", name, "type", "veth", "peer", "name", peer)
@@ -84,13 +84,13 @@ func (g *rig) veth(path, name string) shown {
 }
 
 // member puts a veth into the pod and the record.
-func (g *rig) member(name string) {
+func (g *fixture) member(name string) {
 	g.Helper()
 	l := g.veth(g.pod, name)
 	g.r.Members = append(g.r.Members, bond.Member{Name: name, Index: l.Index, Kind: "veth", Serial: g.serial(g.pod, name), MAC: l.MAC, Original: bond.Original{Name: name}})
 }
 
-func (g *rig) see() bond.Observed {
+func (g *fixture) see() bond.Observed {
 	g.Helper()
 	o, err := g.k.Observe(g.Context(), g.r)
 	if err != nil {
@@ -100,7 +100,7 @@ func (g *rig) see() bond.Observed {
 }
 
 // ref names a link as it is now.
-func (g *rig) ref(path, name string) plan.LinkRef {
+func (g *fixture) ref(path, name string) plan.LinkRef {
 	g.Helper()
 	l := g.show(path, name)
 	if l.Index == 0 {
@@ -114,7 +114,7 @@ func (g *rig) ref(path, name string) plan.LinkRef {
 }
 
 // serial is the link's number as a shell in the netns reads it.
-func (g *rig) serial(path, name string) uint64 {
+func (g *fixture) serial(path, name string) uint64 {
 	g.Helper()
 	out, err := kit.Run(path, "unshare", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys && stat -L -c %i /sys/class/net/"+name)
 	if err != nil {
@@ -127,7 +127,7 @@ func (g *rig) serial(path, name string) uint64 {
 	return serial
 }
 
-func (g *rig) apply(a plan.Action) {
+func (g *fixture) apply(a plan.Action) {
 	g.Helper()
 	if err := g.k.Apply(g.Context(), g.r, a); err != nil {
 		g.Fatal(err)
@@ -135,7 +135,7 @@ func (g *rig) apply(a plan.Action) {
 }
 
 // conn is rtnetlink in the pod, for what needs a bond when it goes through Apply.
-func (g *rig) conn() *conn {
+func (g *fixture) conn() *conn {
 	g.Helper()
 	c, err := g.k.openPod(g.Context(), g.r.Sandbox)
 	if err != nil {
