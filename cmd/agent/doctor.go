@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 
+	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
@@ -60,7 +61,7 @@ func runDoctor(ctx context.Context, args []string, out io.Writer) error {
 		return fmt.Errorf("%w: -o %s: want text or json", errUsage, s.format)
 	}
 	var err error
-	if s.config.API, err = apiConfig(s.kubeconfig); err != nil {
+	if s.config.API, err = agent.APIConfig(s.kubeconfig); err != nil {
 		return err
 	}
 	if s.runtime != runtime.None {

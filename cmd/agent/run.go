@@ -11,12 +11,18 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/tools/clientcmd"
 
+	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
+
+// defaultListen is the address of probes and metrics. The agent is in the host's network namespace: only the node itself
+// can connect to it.
+const defaultListen = "127.0.0.1:9719"
 
 // settings are the flags of run.
 type settings struct {
@@ -69,27 +75,31 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 		return err
 	}
 	group, ctx := errgroup.WithContext(ctx)
-	health := newHealth()
+	health := agent.NewHealth()
 	group.Go(func() error {
-		return serveHealth(ctx, s.listen, health, func(err error) { log.Warn("health endpoint error", zap.Error(err)) })
+		return agent.ServeHealth(ctx, s.listen, health, func(err error) { log.Warn("health endpoint error", zap.Error(err)) })
 	})
-	group.Go(func() error { return withAgentLock(ctx, &s, records, health, log) })
+	group.Go(func() error {
+		return agent.WithLock(ctx, records, log, func() error { return runAgent(ctx, &s, records, health, log) })
+	})
 	return group.Wait()
 }
 
-// withAgentLock runs the agent under the lock of the node's agent, for which it waits.
-func withAgentLock(ctx context.Context, s *settings, records *store.Store, health *health, log *zap.Logger) error {
-	unlock, err := records.LockAgent(ctx, func(pid int) {
-		log.Warn("another agent is running on this node; waiting for its lock", zap.Int("otherPID", pid), zap.String("stateDir", s.stateDir))
-	})
-	if ctx.Err() != nil {
-		return nil
+// kubeconfigFlag defines -kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
+// the pod's service account.
+func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
+	const env = clientcmd.RecommendedConfigPathEnvVar
+	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "kubeconfig file, or several to be merged, separated by colons; none: no API server; "+
+		env+" sets the default; empty means the pod's service account, if any")
+}
+
+// defaultNode is the name that the DaemonSet sets, or else the host's name.
+func defaultNode() string {
+	if name := os.Getenv("NODE_NAME"); name != "" {
+		return name
 	}
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	return runAgent(ctx, s, records, health, log)
+	name, _ := os.Hostname() // if it is empty, what needs it returns an error
+	return name
 }
 
 func newLogger(format, level string) (*zap.Logger, error) {

@@ -9,14 +9,13 @@ import (
 	"os"
 	"time"
 
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
-	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// showStatus reads records and kernel itself: it tells the truth without an agent, too.
+// showStatus prints the bonds of this node. It needs no running agent.
 func showStatus(ctx context.Context, args []string, out io.Writer) error {
 	fs := flag.NewFlagSet("agent status", flag.ContinueOnError)
 	stateDir := fs.String("state-dir", store.DefaultDir, "directory of the records")
@@ -27,7 +26,15 @@ func showStatus(ctx context.Context, args []string, out io.Writer) error {
 	if *format != "table" && *format != "json" {
 		return fmt.Errorf("%w: -o %s: want table or json", errUsage, *format)
 	}
-	all, err := inspectAll(ctx, *stateDir)
+	records, err := store.Open(*stateDir)
+	if err != nil {
+		return err
+	}
+	kernel, err := link.New(link.Options{})
+	if err != nil {
+		return err
+	}
+	all, err := agent.Inspect(ctx, records, kernel, func(err error) { fmt.Fprintln(os.Stderr, err) })
 	if err != nil {
 		return err
 	}
@@ -41,37 +48,4 @@ func showStatus(ctx context.Context, args []string, out io.Writer) error {
 		return nil
 	}
 	return status.WriteTable(out, all, time.Now())
-}
-
-// inspectAll looks at every recorded bond. One that cannot be read is told on standard error.
-func inspectAll(ctx context.Context, stateDir string) ([]bond.Status, error) {
-	records, err := store.Open(stateDir)
-	if err != nil {
-		return nil, err
-	}
-	kernel, err := link.New(link.Options{})
-	if err != nil {
-		return nil, err
-	}
-	list, problems, err := records.List(ctx)
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range problems {
-		fmt.Fprintln(os.Stderr, p)
-	}
-	engine := reconcile.New(reconcile.Config{
-		Kernel: kernel, Store: records, SandboxAlive: kernel.SandboxAlive,
-		Records: func(context.Context) ([]*bond.Record, error) { return list, nil },
-	})
-	all := []bond.Status{}
-	for _, r := range list {
-		o, err := engine.Inspect(ctx, r.Key)
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "bond %s of pod %s: %v\n", r.BondName(), r.Pod, err)
-			continue
-		}
-		all = append(all, o.Status)
-	}
-	return all, nil
 }

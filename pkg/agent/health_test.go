@@ -1,4 +1,4 @@
-package main
+package agent
 
 import (
 	"context"
@@ -11,6 +11,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
 func get(t *testing.T, h http.Handler, path string) (int, string) {
@@ -75,7 +77,7 @@ func TestHealthWaitsForItsAddress(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	told, done := make(chan error, 1), make(chan error)
 	go func() {
-		done <- serveHealth(ctx, addr, newHealthHandler(nil, nil, nil), func(err error) { told <- err })
+		done <- ServeHealth(ctx, addr, newHealthHandler(nil, nil, nil), func(err error) { told <- err })
 	}()
 	if err := <-told; !strings.Contains(err.Error(), addr) {
 		t.Error(err)
@@ -98,4 +100,53 @@ func TestHealthWaitsForItsAddress(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Errorf("at the end: %v", err)
 	}
+}
+
+// fakeMonitor and fakeWorker have the progress that a test sets.
+type fakeMonitor struct{ stats watch.Stats }
+
+func (m *fakeMonitor) Stats() watch.Stats { return m.stats }
+
+type fakeWorker struct {
+	Worker
+	finished uint64
+	busy     bool
+}
+
+func (w *fakeWorker) Finished() uint64 { return w.finished }
+func (w *fakeWorker) Busy() bool       { return w.busy }
+
+// TestHealth: the agent is ready once it has listed the records. It is live until resyncs or busy workers stall.
+func TestHealth(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, monitor, worker := NewHealth(), &fakeMonitor{}, &fakeWorker{}
+		want := func(path string, code int, text string) {
+			t.Helper()
+			if got, body := get(t, h, path); got != code || !strings.Contains(body, text) {
+				t.Errorf("%s: %d %q, want %d %q", path, got, body, code, text)
+			}
+		}
+		want("/healthz", http.StatusOK, "ok")
+		want("/readyz", http.StatusServiceUnavailable, "agent: this agent is not running yet")
+		h.Started(monitor, worker, 2*time.Minute, http.NotFoundHandler())
+		want("/healthz", http.StatusOK, "ok")
+		want("/readyz", http.StatusServiceUnavailable, "watching: the records have not been listed yet")
+		want("/metrics", http.StatusNotFound, "")
+		monitor.stats.Relists++
+		want("/readyz", http.StatusOK, "ok")
+
+		<-time.After(6 * time.Minute) // three resyncs
+		want("/healthz", http.StatusOK, "ok")
+		<-time.After(time.Second)
+		want("/healthz", http.StatusServiceUnavailable, "watching: nothing was finished for 6m1s")
+		monitor.stats.Resyncs++
+		worker.busy = true
+		want("/healthz", http.StatusOK, "ok")
+		<-time.After(3 * time.Minute)
+		want("/healthz", http.StatusOK, "ok")
+		<-time.After(time.Second)
+		want("/healthz", http.StatusServiceUnavailable, "converging: nothing was finished for 3m1s")
+		worker.finished++
+		want("/healthz", http.StatusOK, "ok")
+	})
 }

@@ -1,11 +1,9 @@
-package main
+package agent
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -17,34 +15,26 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// noKubeconfig is the -kubeconfig of an agent without API server.
-const noKubeconfig = "none"
-
-// kubeconfigFlag defines -kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
-// the pod's service account.
-func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
-	const env = clientcmd.RecommendedConfigPathEnvVar
-	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "kubeconfig file, or several to be merged, separated by colons; none: no API server; "+
-		env+" sets the default; empty means the pod's service account, if any")
-}
+// NoKubeconfig is the kubeconfig of an agent without an API server.
+const NoKubeconfig = "none"
 
 // checkpointDir is the reporter's directory below the directory of the records; previousCheckpointDir is its earlier name.
 const checkpointDir, previousCheckpointDir = "reported", "told"
 
-// reporter reports to the API server; *status.Reporter is one.
-type reporter interface {
+// Reporter reports to the API server; *status.Reporter is one.
+type Reporter interface {
 	Report(bond.Status)
 	Forget(bond.Key)
 	Run(context.Context) error
 	Register(prometheus.Registerer) error
 }
 
-// newReporter returns the reporter that the flags configure. Without a usable service account bonds are repaired but not
-// reported; an unreadable -kubeconfig is an error.
-func newReporter(s *settings, stateDir string, networkStatus func(bond.Pod), log *zap.Logger) (reporter, error) {
-	api, err := apiConfig(s.kubeconfig)
+// NewReporter returns the reporter for a kubeconfig. Without a usable service account bonds are repaired but not reported;
+// a kubeconfig that cannot be read is an error.
+func NewReporter(kubeconfig, node, stateDir string, networkStatus func(bond.Pod), log *zap.Logger) (Reporter, error) {
+	api, err := APIConfig(kubeconfig)
 	switch {
-	case err != nil && s.kubeconfig == "":
+	case err != nil && kubeconfig == "":
 		log.Error("pod status reporting is disabled, repair is not; fix the service account token and restart the agent", zap.Error(err))
 		return noopReporter{}, nil
 	case err != nil:
@@ -54,15 +44,16 @@ func newReporter(s *settings, stateDir string, networkStatus func(bond.Pod), log
 		return noopReporter{}, nil
 	}
 	return status.NewReporter(status.Config{
-		API: api, Node: s.node, Dir: filepath.Join(stateDir, checkpointDir), PreviousDir: filepath.Join(stateDir, previousCheckpointDir),
-		NetworkStatus: networkStatus, Log: log,
+		API: api, Node: node, NetworkStatus: networkStatus, Log: log,
+		Dir: filepath.Join(stateDir, checkpointDir), PreviousDir: filepath.Join(stateDir, previousCheckpointDir),
 	})
 }
 
-// apiConfig is how to reach the API server; nil if there is none to reach.
-func apiConfig(kubeconfig string) (*rest.Config, error) {
+// APIConfig returns the access to the API server; nil if there is no API server. An empty kubeconfig means the pod's
+// service account, if any.
+func APIConfig(kubeconfig string) (*rest.Config, error) {
 	switch kubeconfig {
-	case noKubeconfig:
+	case NoKubeconfig:
 		return nil, nil
 	case "":
 		c, err := rest.InClusterConfig()
@@ -84,15 +75,6 @@ func apiConfig(kubeconfig string) (*rest.Config, error) {
 		return nil, fmt.Errorf("kubeconfig %s: %w", kubeconfig, err)
 	}
 	return c, nil
-}
-
-// defaultNode is what the DaemonSet says, or else the host's name.
-func defaultNode() string {
-	if name := os.Getenv("NODE_NAME"); name != "" {
-		return name
-	}
-	name, _ := os.Hostname() // empty is found out when it is needed
-	return name
 }
 
 // noopReporter is the reporter without an API server.

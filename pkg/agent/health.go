@@ -1,0 +1,163 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/watch"
+)
+
+// stallLimit is longer than any piece of work takes, and than three of the resync's own periods.
+const stallLimit = 3 * time.Minute
+
+// Health serves probes and metrics. Before Started is called the agent is alive and not ready: it waits for the lock of
+// another agent.
+type Health struct{ handler atomic.Pointer[http.Handler] }
+
+// NewHealth returns the Health of an agent that is starting.
+func NewHealth() *Health {
+	h := new(Health)
+	h.set(newHealthHandler(nil, []probe{{"agent", func() error {
+		return errors.New("this agent is not running yet: it is starting, or waits for the lock of another agent")
+	}}}, nil))
+	return h
+}
+
+func (h *Health) set(handler http.Handler) { h.handler.Store(&handler) }
+
+// ServeHTTP implements http.Handler.
+func (h *Health) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	(*h.handler.Load()).ServeHTTP(w, r)
+}
+
+// Monitor is what health and metrics need of the monitor of events.
+type Monitor interface{ Stats() watch.Stats }
+
+// Worker is what health and metrics need of the controller.
+type Worker interface {
+	Finished() uint64
+	Busy() bool
+	FailedReleases() int
+}
+
+// Started makes health that of the monitor and the worker. If the records cannot be listed the agent is not ready: a
+// restart would not help.
+func (h *Health) Started(monitor Monitor, worker Worker, resync time.Duration, metrics http.Handler) {
+	resyncs := func() uint64 { return monitor.Stats().Resyncs }
+	live := []probe{
+		{"watching", stalled(max(stallLimit, 3*resync), resyncs, func() bool { return true })},
+		{"converging", stalled(stallLimit, worker.Finished, worker.Busy)},
+	}
+	ready := []probe{{"watching", func() error {
+		if monitor.Stats().Relists == 0 {
+			return errors.New("the records have not been listed yet")
+		}
+		return nil
+	}}}
+	h.set(newHealthHandler(live, ready, metrics))
+}
+
+// probe is one thing that must hold. Its check returns what is wrong, or nil. It is called by several goroutines and must
+// not block.
+type probe struct {
+	name  string
+	check func() error
+}
+
+// newHealthHandler serves /healthz (live: a restart would help if one fails), /readyz (ready: bonds are repaired) and
+// /metrics. The first two return 200 and "ok", or 503 and one line per failed probe. metrics may be nil.
+func newHealthHandler(live, ready []probe, metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /healthz", probeHandler(live))
+	mux.Handle("GET /readyz", probeHandler(ready))
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
+	return mux
+}
+
+func probeHandler(probes []probe) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		var wrong strings.Builder
+		for _, p := range probes {
+			if err := p.check(); err != nil {
+				fmt.Fprintf(&wrong, "%s: %v\n", p.name, err)
+			}
+		}
+		if wrong.Len() > 0 {
+			http.Error(w, wrong.String(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	}
+}
+
+// stalled returns a check that fails if no piece of work was finished for longer than limit although some was pending at
+// every call. done counts the finished pieces. The check compares only when it is called; a kubelet calls it every few
+// seconds.
+func stalled(limit time.Duration, done func() uint64, pending func() bool) func() error {
+	var mu sync.Mutex
+	count, since := done(), time.Now()
+	return func() error {
+		mu.Lock()
+		defer mu.Unlock()
+		now := done()
+		if now != count || !pending() {
+			count, since = now, time.Now()
+			return nil
+		}
+		if idle := time.Since(since); idle > limit {
+			return fmt.Errorf("nothing was finished for %s", idle.Round(time.Second))
+		}
+		return nil
+	}
+}
+
+// listenRetry is the pause between two attempts to listen at an address that is in use, by the previous agent until it
+// has ended.
+const listenRetry = time.Second
+
+// ServeHealth serves h at addr until ctx ends, and then returns nil. If the address is in use it calls onError once and
+// tries again: repair does not depend on it. An empty addr serves nothing.
+func ServeHealth(ctx context.Context, addr string, h http.Handler, onError func(error)) error {
+	if addr == "" {
+		<-ctx.Done()
+		return nil
+	}
+	l, err := listen(ctx, addr, onError)
+	if err != nil {
+		return nil //nolint:nilerr // only the end of ctx ends the attempts
+	}
+	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve probes at %s: %w", addr, err)
+	}
+	return nil
+}
+
+func listen(ctx context.Context, addr string, onError func(error)) (net.Listener, error) {
+	var config net.ListenConfig
+	for reported := false; ; reported = true {
+		l, err := config.Listen(ctx, "tcp", addr)
+		if err == nil {
+			return l, nil
+		}
+		if !reported && ctx.Err() == nil {
+			onError(fmt.Errorf("probes and metrics are unavailable until %s is free: %w", addr, err))
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(listenRetry):
+		}
+	}
+}

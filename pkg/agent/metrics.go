@@ -1,0 +1,37 @@
+package agent
+
+import (
+	"errors"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+	"github.com/bondkeeper/bondkeeper/pkg/watch"
+)
+
+// NewMetrics returns the metrics of all packages.
+func NewMetrics(transitions *status.TransitionLogger, reporter Reporter, monitor Monitor, worker Worker) (*prometheus.Registry, error) {
+	all := prometheus.NewRegistry()
+	errs := []error{
+		all.Register(collectors.NewGoCollector()),
+		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
+		transitions.Register(all), reporter.Register(all),
+		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bondkeeper_failed_releases", Help: "Bonds of ended pods whose addresses remain allocated because the last release failed, for example because the IPAM plugin failed.",
+		}, func() float64 { return float64(worker.FailedReleases()) })),
+	}
+	for _, c := range []struct {
+		name, help string
+		value      func(watch.Stats) uint64
+	}{
+		{"bondkeeper_kernel_events_total", "Kernel events read, without those that the filter in the kernel drops.", func(s watch.Stats) uint64 { return s.Events }},
+		{"bondkeeper_kernel_events_relevant_total", "Kernel events that concerned a bond of this node.", func(s watch.Stats) uint64 { return s.Relevant }},
+		{"bondkeeper_kernel_event_overruns_total", "Times when kernel events may have been lost; every bond was reconciled.", func(s watch.Stats) uint64 { return s.Overruns }},
+	} {
+		errs = append(errs, all.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 {
+			return float64(c.value(monitor.Stats()))
+		})))
+	}
+	return all, errors.Join(errs...)
+}
