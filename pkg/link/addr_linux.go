@@ -38,7 +38,7 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 		return h.AddrAdd(&netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: d.Index}}, a)
 	}
 	err := add()
-	// Runtimes switch IPv6 off in netns where the cluster has none; who asks for an address wants it.
+	// Runtimes disable IPv6 in the netns of a cluster without IPv6; an address was requested, so it is needed.
 	if p.Addr().Is6() && (errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)) {
 		if err = c.enableIPv6(d.Name); err == nil {
 			err = add()
@@ -50,7 +50,7 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 	return err
 }
 
-// hasAddress is nil if a link that has p's address has it with p's length: IPv6 has an address once per link.
+// hasAddress returns an error if a link has p's address with another prefix length: an IPv6 address exists once per link.
 func (c *conn) hasAddress(d *device, p netip.Prefix) error {
 	var other netip.Prefix
 	err := c.retryInterruptedDump(func() error {
@@ -79,7 +79,7 @@ func (c *conn) delAddress(d *device, p netip.Prefix) error {
 	return err
 }
 
-// enableIPv6 does for a link, and for the loopback as far as that is possible, what the reference plugins do.
+// enableIPv6 enables IPv6 on a link, and if possible on the loopback, as the reference plugins do.
 func (c *conn) enableIPv6(name string) error {
 	return c.ns.Do(func() error {
 		_ = os.WriteFile(filepath.Join(c.sysctl, "ipv6/conf/lo/disable_ipv6"), []byte("0"), 0)
@@ -87,7 +87,7 @@ func (c *conn) enableIPv6(name string) error {
 	})
 }
 
-// ownScope is the kernel's choice for an IPv4 route (fib_create_info); IPv6 has no scopes.
+// ownScope is the kernel's default for an IPv4 route (fib_create_info); IPv6 has no scopes.
 func ownScope(r bond.Route) netlink.Scope {
 	if r.Dst.Addr().Is4() && !r.Gateway.IsValid() {
 		return unix.RT_SCOPE_LINK
@@ -95,9 +95,8 @@ func ownScope(r bond.Route) netlink.Scope {
 	return unix.RT_SCOPE_UNIVERSE
 }
 
-// addRoute adds a route through a link beside others to the same destination, as CNI
-// plugins do: the one that is there may be the cluster network's. Only a route that is the
-// same in everything makes the kernel answer that it exists.
+// addRoute adds a route through a link in addition to others to the same destination, as CNI plugins do: the existing one
+// may be the cluster network's. The kernel returns EEXIST only for an identical route.
 func (c *conn) addRoute(d *device, r bond.Route) error {
 	h, err := c.changes()
 	if err != nil {
@@ -115,7 +114,8 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	}
 }
 
-// hasRoute is nil if a route that exists has r's MTU and MSS, by which the kernel does not tell IPv6 routes apart.
+// hasRoute returns an error if an existing route has another MTU or MSS, by which the kernel does not distinguish IPv6
+// routes.
 func (c *conn) hasRoute(d *device, r bond.Route) error {
 	if r.MTU == 0 && r.AdvMSS == 0 {
 		return nil
@@ -133,7 +133,7 @@ func (c *conn) hasRoute(d *device, r bond.Route) error {
 	return err
 }
 
-// deleteRoute deletes just the route that is named; to find none is success.
+// deleteRoute deletes exactly the route r; it succeeds if there is none.
 func (c *conn) deleteRoute(d *device, r bond.Route) error {
 	h, err := c.changes()
 	if err != nil {
@@ -145,7 +145,7 @@ func (c *conn) deleteRoute(d *device, r bond.Route) error {
 	return nil
 }
 
-// routeOf is r through d as the kernel wants it.
+// routeOf returns r through d in the kernel's form.
 func routeOf(d *device, r bond.Route) *netlink.Route {
 	nr := &netlink.Route{
 		LinkIndex: d.Index, Dst: ipNet(r.Dst.Masked()), MTU: r.MTU, AdvMSS: r.AdvMSS,

@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// ifaProto is IFA_PROTO (linux/if_addr.h, since Linux 5.18): who made an address.
+// ifaProto is IFA_PROTO (linux/if_addr.h, since Linux 5.18): the origin of an address.
 const ifaProto = 11
 
 // Values of IFA_PROTO: the kernel from a router advertisement, or a VRRP daemon, which moves the address between hosts
@@ -28,7 +28,7 @@ type linkAddress struct {
 	plan.ObservedAddress
 }
 
-// observeAddresses fills in the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless the
+// observeAddresses reads the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless the
 // record has them.
 func (c *conn) observeAddresses(r *bond.Record, o *bond.ObservedBond) error {
 	err := c.retryInterruptedDump(func() error {
@@ -62,13 +62,13 @@ func (c *conn) addresses(index int, each func(linkAddress)) error {
 		}
 		return err
 	})
-	if errors.Is(err, unix.ENODEV) { // the link is gone
+	if errors.Is(err, unix.ENODEV) { // the link was deleted
 		return nil
 	}
 	return err
 }
 
-// observeRoutes fills in the routes of a link.
+// observeRoutes reads the routes of a link.
 func (c *conn) observeRoutes(r *bond.Record, o *bond.ObservedBond) error {
 	err := c.retryInterruptedDump(func() error { return c.routes(o.Index, plan.NewRouteList(r, o).Add) })
 	if err != nil {
@@ -106,7 +106,7 @@ func parseAddress(m []byte) (linkAddress, error) {
 		a.Prefix = netip.PrefixFrom(local, int(info.Prefixlen))
 	}
 	a.Duplicate, a.Tentative = flags&unix.IFA_F_DADFAILED != 0, flags&unix.IFA_F_TENTATIVE != 0
-	// One with a peer is not kept either: a prefix does not describe it.
+	// One with a peer is not recorded either: a prefix does not describe it.
 	a.Transient = flags&unix.IFA_F_PERMANENT == 0 || flags&(unix.IFA_F_TEMPORARY|unix.IFA_F_MANAGETEMPADDR) != 0 ||
 		proto == ifaProtoRA || proto == ifaProtoKeepalived || peer.IsValid() && peer != local
 	return a, err

@@ -11,9 +11,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// announce tells the neighbours that the addresses are at the bond's MAC: a gratuitous ARP
+// announce announces the addresses with the bond's MAC to the neighbours: a gratuitous ARP
 // request for IPv4 (RFC 5227, section 3) and an unsolicited neighbour advertisement for IPv6 (RFC 4861, 7.2.6).
-// The kernel does so by itself after a failover, not after an address was put back.
+// The kernel does so by itself after a failover, but not after an address was restored.
 func (c *conn) announce(b *device, ips []netip.Addr) error {
 	return c.ns.Do(func() error {
 		// SOCK_DGRAM: the kernel writes the Ethernet header. Protocol 0: nothing is received.

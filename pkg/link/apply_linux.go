@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// Apply makes one change. Where the action names a link, that link is read first, and
-// the error matches bond.ErrStale when it is another one by now, bond.ErrGone if there is none.
+// Apply makes one change. If the action names a link, that link is read first. The error matches bond.ErrStale if it is
+// another one by now, and bond.ErrGone if it no longer exists.
 func (k *Kernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	if err := k.apply(ctx, r, a); err != nil {
 		return fmt.Errorf("%s: %w", a, classify(err))
@@ -62,7 +62,7 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	}
 }
 
-// applyToLink makes the changes that every kind of link takes.
+// applyToLink makes the changes that are possible on every kind of link.
 func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action) error {
 	var ref plan.LinkRef
 	var change func(*conn, *device) error
@@ -135,10 +135,10 @@ func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.LinkRe
 	})
 }
 
-// verified reads the link that ref names and refuses it unless it is that link.
+// verified reads the link with ref's ifindex and rejects it if it is another one.
 func (c *conn) verified(ref plan.LinkRef) (*device, error) {
 	if ref.Location != c.place {
-		return nil, fmt.Errorf("%w: %s is to be found %s, not %s", bond.ErrStale, ref.Name, ref.Location, c.place)
+		return nil, fmt.Errorf("%w: the action is about %s %s, not %s", bond.ErrStale, ref.Name, ref.Location, c.place)
 	}
 	d, err := c.byIndex(ref.Index, false)
 	if err != nil {
@@ -159,23 +159,23 @@ func (c *conn) verified(ref plan.LinkRef) (*device, error) {
 	return d, err
 }
 
-// mayMove refuses to move a virtual link to another netns unless its serial was checked.
+// mayMove rejects the move of a virtual link to another netns unless its serial was checked.
 func mayMove(d *device) error {
 	if d.PCI == "" && d.Serial == 0 {
-		return fmt.Errorf("%w: nothing proves that %s (ifindex %d, kind %q) is the recorded link", bond.ErrStale, d.Name, d.Index, d.Kind)
+		return fmt.Errorf("%w: %s (ifindex %d, kind %q) is not proven to be the recorded link", bond.ErrStale, d.Name, d.Index, d.Kind)
 	}
 	return nil
 }
 
 func isBond(d *device) error {
 	if d.Kind != "bond" {
-		return fmt.Errorf("%w: %s (ifindex %d) is a link of kind %q and no bond", bond.ErrStale, d.Name, d.Index, d.Kind)
+		return fmt.Errorf("%w: %s (ifindex %d) is a link of kind %q, not a bond", bond.ErrStale, d.Name, d.Index, d.Kind)
 	}
 	return nil
 }
 
-// setLink changes attributes of a link; in one request the kernel applies them one after
-// the other and stops at the first refusal, keeping what it has done (do_setlink).
+// setLink changes attributes of a link. The kernel applies those of one request one after the other. It stops at the first
+// one that it rejects, and does not undo the others (do_setlink).
 func (c *conn) setLink(index int, attrs ...*nl.RtAttr) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -215,24 +215,24 @@ func (c *conn) setMaster(d *device, master int) error {
 	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
 }
 
-// rename gives d a name that no other link there has. An alternative name counts as
-// taken even when it is the link's own, so that one goes first.
+// rename gives d a name that no other link in the netns has. An alternative name counts as
+// taken even if it is the link's own, so it is removed first.
 func (c *conn) rename(d *device, to string) error {
 	if d.Name == to {
 		return nil
 	}
-	if err := c.dropAltName(d, to); err != nil {
+	if err := c.removeAltName(d, to); err != nil {
 		return err
 	}
 	err := c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(to)))
 	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("%w: another link %s is called %s: %w", bond.ErrStale, c.place, to, err)
+		return fmt.Errorf("%w: another link %s has the name %s: %w", bond.ErrStale, c.place, to, err)
 	}
 	return err
 }
 
-// dropAltName takes an alternative name from a link; none is success.
-func (c *conn) dropAltName(d *device, name string) error {
+// removeAltName removes an alternative name from a link; it succeeds if there is none.
+func (c *conn) removeAltName(d *device, name string) error {
 	if d.Name == name || !d.named(name) {
 		return nil
 	}
@@ -244,7 +244,7 @@ func (c *conn) dropAltName(d *device, name string) error {
 	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
 	req.AddData(list)
 	if _, err := c.do(req, 0); err != nil {
-		return fmt.Errorf("take alternative name %s from %s: %w", name, d.Name, err)
+		return fmt.Errorf("remove alternative name %s from %s: %w", name, d.Name, err)
 	}
 	return nil
 }

@@ -10,10 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// linkEvents tells that links changed in some netns, and not what: who waits looks again.
+// linkEvents reports that links have changed in some netns, but not which: the caller reads them again.
 type linkEvents struct {
-	caller  context.Context // it lives within one call that has this context
-	ctx     context.Context // the caller's, for as long as is waited
+	caller  context.Context // the context of the call that created it
+	ctx     context.Context // the same with the timeout of the wait
 	cancel  context.CancelFunc
 	sockets []*nl.NetlinkSocket
 	wake    int // an eventfd that is readable when ctx has ended
@@ -21,7 +21,7 @@ type linkEvents struct {
 	stop    func() bool
 }
 
-// listen hears of changes from now on, for a time. A conn that is given twice is listened to once.
+// listen subscribes to changes for a time. The same conn given twice is subscribed to once.
 func listen(ctx context.Context, long time.Duration, in ...*conn) (*linkEvents, error) {
 	e := &linkEvents{caller: ctx, wake: -1, woken: make(chan struct{})}
 	ctx, e.cancel = context.WithTimeout(ctx, long)
@@ -32,7 +32,7 @@ func listen(ctx context.Context, long time.Duration, in ...*conn) (*linkEvents, 
 		return nil, fmt.Errorf("eventfd: %w", err)
 	}
 	e.stop = context.AfterFunc(ctx, func() {
-		_, _ = unix.Write(e.wake, []byte{1, 1, 1, 1, 1, 1, 1, 1}) // any number will do, and it cannot be full
+		_, _ = unix.Write(e.wake, []byte{1, 1, 1, 1, 1, 1, 1, 1}) // any number; the counter cannot be full
 		close(e.woken)
 	})
 	for i, c := range in {
@@ -56,7 +56,7 @@ func listen(ctx context.Context, long time.Duration, in ...*conn) (*linkEvents, 
 
 func (e *linkEvents) close() {
 	if e.stop != nil && !e.stop() {
-		<-e.woken // it writes to a descriptor that must still be ours
+		<-e.woken // it writes to the descriptor, which must still be open
 	}
 	e.cancel()
 	for _, s := range e.sockets {
@@ -67,8 +67,8 @@ func (e *linkEvents) close() {
 	}
 }
 
-// next waits for a change; false when the time is up. The error is that of the caller's
-// context, which has ended.
+// next waits for a change and returns false when the time has passed. It returns the error of the caller's
+// context if that has ended.
 func (e *linkEvents) next() (bool, error) {
 	fds := []unix.PollFd{{Fd: int32(e.wake), Events: unix.POLLIN}}
 	for _, s := range e.sockets {
@@ -93,7 +93,7 @@ func (e *linkEvents) next() (bool, error) {
 	return true, nil
 }
 
-// drain reads all that has come. What was lost (ENOBUFS) was a change, too.
+// drain reads all received messages. Lost ones (ENOBUFS) were changes, too.
 func drain(fd int) {
 	var buf [1 << 15]byte
 	for {

@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// bondRequest is an RTM_NEWLINK about a bond with the options given; only that message,
+// bondRequest returns an RTM_NEWLINK about a bond with options. Only that message,
 // not RTM_SETLINK, reaches the bonding driver (rtnl_newlink, changelink).
 func bondRequest(flags, index int, options ...*nl.RtAttr) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, flags|unix.NLM_F_ACK)
@@ -31,7 +31,7 @@ func bondRequest(flags, index int, options ...*nl.RtAttr) *nl.NetlinkRequest {
 	return req
 }
 
-// createBond makes the bond in one request, so that it never exists half configured.
+// createBond creates the bond in one request, so that it is never partly configured.
 func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBond) error {
 	c, err := k.openPod(ctx, r.Sandbox)
 	if err != nil {
@@ -52,7 +52,7 @@ func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBo
 	}
 	_, err = c.do(req, 0)
 	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("%w: another link in the pod is called %s: %w", bond.ErrStale, a.Name, err)
+		return fmt.Errorf("%w: another link in the pod has the name %s: %w", bond.ErrStale, a.Name, err)
 	}
 	if err != nil {
 		return err
@@ -60,8 +60,8 @@ func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBo
 	return c.verifyOrDelete(a)
 }
 
-// verifyOrDelete reads a bond that was just made and deletes it again if it is not as asked: a
-// kernel takes an option that it does not know silently.
+// verifyOrDelete reads a bond that was just created and deletes it if an option is not as requested: kernels silently
+// ignore unknown options.
 func (c *conn) verifyOrDelete(a plan.CreateBond) error {
 	b, err := c.byName(a.Name, false)
 	if err != nil {
@@ -77,8 +77,8 @@ func (c *conn) verifyOrDelete(a plan.CreateBond) error {
 	return errors.Join(err, c.deleteBond(b))
 }
 
-// optionMismatch is the error for options that the kernel does not tell as they were asked for, each
-// with its name; nil when there are none. Options that name a link are told only when it is enslaved.
+// optionMismatch returns an error for the options that the kernel does not report as requested, with their names; nil if
+// there are none. Options that name a link are reported only once it is enslaved.
 func optionMismatch(asked, have bond.Options) error {
 	var errs []error
 	asked = asked.Effective()
@@ -87,17 +87,17 @@ func optionMismatch(asked, have bond.Options) error {
 		value, reported := have[name]
 		switch {
 		case d.Kind == bond.KindLink || reported && value == asked[name]:
-		case !reported || d.Kind == bond.KindIPv6s && value == "": // an empty list looks like none
-			errs = append(errs, fmt.Errorf("%w: %s: this kernel does not know it; it came with Linux %s", bond.ErrUnsupported, name, d.Since))
+		case !reported || d.Kind == bond.KindIPv6s && value == "": // an empty list is not reported
+			errs = append(errs, fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, name, d.Since))
 		default:
-			errs = append(errs, fmt.Errorf("%w: %s: the kernel took %q and has %q", bond.ErrUnsupported, name, asked[name], value))
+			errs = append(errs, fmt.Errorf("%w: %s: the kernel accepted %q but has %q", bond.ErrUnsupported, name, asked[name], value))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// initialOptions leaves out the active member, because there is none yet; and a primary whose
-// link is not in the pod, because the kernel knows links by ifindex only.
+// initialOptions leaves out the active member, because there is none yet, and a primary whose
+// link is not in the pod, because the kernel identifies links by ifindex only.
 func (c *conn) initialOptions(all bond.Options) ([]*nl.RtAttr, error) {
 	var out []*nl.RtAttr
 	for _, name := range all.Names() {
@@ -124,8 +124,8 @@ func (c *conn) indexOf(name string) (int, error) {
 	return d.Index, nil
 }
 
-// setOptions makes a request an option, so that one refusal does not keep the others from
-// being set; the error names each that was refused.
+// setOptions sends one request per option, so that a rejected one does not prevent the others. The error names all rejected
+// ones.
 func (c *conn) setOptions(b *device, options bond.Options) error {
 	var errs []error
 	for _, name := range options.Names() {
@@ -149,8 +149,8 @@ func (c *conn) deleteBond(b *device) error {
 	return err
 }
 
-// enslave checks what the kernel would answer with a mere EPERM, or do silently: it takes a
-// link out of another master.
+// enslave first checks what the kernel would reject with a mere EPERM, or do silently: it releases the link from another
+// master.
 func (c *conn) enslave(d, b *device) error {
 	switch {
 	case d.Master == b.Index:
@@ -158,13 +158,13 @@ func (c *conn) enslave(d, b *device) error {
 	case d.Master != 0:
 		return fmt.Errorf("%w: %s is enslaved to ifindex %d", bond.ErrStale, d.Name, d.Master)
 	case d.Up:
-		return fmt.Errorf("%w: %s is up, and the kernel enslaves only what is down", bond.ErrBusy, d.Name)
+		return fmt.Errorf("%w: %s is up, and the kernel enslaves only links that are down", bond.ErrBusy, d.Name)
 	}
 	err := c.setMaster(d, b.Index)
 	if errors.Is(err, unix.EBUSY) { // either its card, or bond_enslave (netdev_is_rx_handler_busy)
 		return cmp.Or(c.inUse(d), err)
 	}
-	if refused(err) { // bond_enslave passes on what the driver says of the bond's MAC
+	if rejectedByPF(err) { // bond_enslave returns the driver's error about the bond's MAC
 		return fmt.Errorf("the driver of %s refuses the MAC that %s gives its members (%s): %w; if it is a VF, trust it on its PF (ip link set PF vf N trust on), or use active-backup with failOverMac=active", d.Name, b.Name, b.MAC, err)
 	}
 	return err
@@ -189,11 +189,11 @@ const maxNamed = 5
 
 func (c *conn) setActive(d, b *device) error {
 	if d.Master != b.Index {
-		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)
+		return fmt.Errorf("%w: %s is not a member of %s", bond.ErrStale, d.Name, b.Name)
 	}
 	attr := nl.NewRtAttr(int(bond.LookupOption(bond.OptActiveSlave).Attr), nl.Uint32Attr(uint32(d.Index)))
 	_, err := c.do(bondRequest(0, b.Index, attr), 0)
-	if errors.Is(err, unix.EINVAL) { // bond_option_active_slave_set says so of a member that does not carry
+	if errors.Is(err, unix.EINVAL) { // bond_option_active_slave_set returns it for a member without carrier
 		return fmt.Errorf("%w: %s or its link is down: %w", bond.ErrBusy, d.Name, err)
 	}
 	return err

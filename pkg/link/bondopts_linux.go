@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// encodeOption is the IFLA_BOND_* attribute that gives an option a value in canonical text.
-// indexOf finds a link in the bond's netns by name; it is asked for options that name one.
+// encodeOption returns the IFLA_BOND_* attribute for an option's canonical value.
+// indexOf returns the ifindex of a link in the bond's netns, for options that name a link.
 func encodeOption(d *bond.OptionDef, value string, indexOf func(name string) (int, error)) (*nl.RtAttr, error) {
 	if d.Kind == bond.KindLink {
 		if value == "" { // ifindex 0 clears it (bond_changelink)
@@ -50,7 +50,7 @@ func encodeOption(d *bond.OptionDef, value string, indexOf func(name string) (in
 	return a, nil
 }
 
-// sized is a number in the width that the kernel's policy asks for.
+// sized encodes a number in the width of the kernel's policy.
 func sized(k bond.ValueKind, n uint32) []byte {
 	switch k {
 	case bond.KindUint8:
@@ -62,7 +62,7 @@ func sized(k bond.ValueKind, n uint32) []byte {
 	}
 }
 
-// targets takes a canonical list of addresses apart.
+// targets splits a canonical list of addresses.
 func targets(value string) []netip.Addr {
 	if value == "" {
 		return nil
@@ -76,10 +76,9 @@ func targets(value string) []netip.Addr {
 	return ips
 }
 
-// decodeOptions reads IFLA_INFO_DATA of a bond. nameOf finds a link in the bond's netns; an
-// option that names a link which is not there is left out. Lists of targets that the
-// kernel does not send are empty (bond_fill_info drops an empty list). Numbers without a
-// name, of a kernel newer than our table, stand as numbers.
+// decodeOptions decodes IFLA_INFO_DATA of a bond. nameOf returns the name of a link in the bond's netns; an option with a
+// missing link is left out. Lists of targets that the kernel does not send are empty (bond_fill_info leaves out an empty
+// list). Values of a newer kernel that are not in the table remain numbers.
 func decodeOptions(data []byte, nameOf func(index int) string) (bond.Options, error) {
 	o := bond.Options{bond.OptArpIPTargets: "", bond.OptNsIP6Targets: ""}
 	err := eachAttr(data, func(typ uint16, v []byte) error {
@@ -134,7 +133,7 @@ func decodeOption(d *bond.OptionDef, v []byte, nameOf func(int) string) (value s
 	return strconv.FormatUint(uint64(n), 10), true, nil
 }
 
-// decodeTargets is sorted as canonical text is; the kernel keeps the order of configuration.
+// decodeTargets sorts the addresses as canonical text does; the kernel has them in the order of configuration.
 func decodeTargets(list []byte) (string, error) {
 	var ips []string
 	err := eachAttr(list, func(_ uint16, v []byte) error {

@@ -17,27 +17,27 @@ import (
 
 const (
 	// replyTimeout bounds a single request: drivers hold the RTNL lock for seconds while
-	// a VF is reset (iavf waits 2.5 s for its PF), and many may stand in line.
+	// a VF is reset (iavf waits 2.5 s for its PF), and many requests may wait for the lock.
 	replyTimeout = 30 * time.Second
 	// dumpTries bounds how often a dump that the kernel marked as inconsistent is repeated.
 	dumpTries = 10
 )
 
-// conn is rtnetlink in one netns. It holds the netns open: close it soon.
+// conn is an rtnetlink socket in one netns. It keeps the netns open, so close it soon.
 type conn struct {
 	ctx    context.Context
 	ns     *netns.NS
 	place  bond.Location
 	raw    *nl.SocketHandle
-	handle *netlink.Handle // for changes of addresses and routes; nil until one is made
+	handle *netlink.Handle // for changes of addresses and routes; nil before the first one
 	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
-	sysctl string          // directory of the netns's sysctls, for who is in it
+	sysctl string          // directory of the sysctls, for a thread in the netns
 	buffer []byte          // for the messages of dumps
 	// pause is called before each part of a dump is received; an error ends the dump. May be nil.
 	pause func() error
 }
 
-// dial takes ns over and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
+// dial owns ns and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
 // other families make the kernel load modules.
 func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*conn, error) {
 	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl}
@@ -52,7 +52,7 @@ func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*
 	if err == nil {
 		err = c.raw.Socket.SetExtAck(true)
 	}
-	if err == nil { // with it the kernel applies the filters of a dump request itself, and rejects those that it does not know
+	if err == nil { // the kernel then applies the filters of a dump request, and rejects unknown ones
 		err = unix.SetsockoptInt(c.raw.Socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	}
 	if err != nil {
@@ -79,7 +79,7 @@ func (c *conn) close() {
 	_ = c.ns.Close()
 }
 
-// inTime gives the socket what is left of the context's time.
+// inTime limits the socket to the context's remaining time.
 func (c *conn) inTime() error {
 	left, err := c.left()
 	if err != nil {
@@ -112,8 +112,8 @@ func (c *conn) changes() (*netlink.Handle, error) {
 	return c.handle, c.handle.SetSocketTimeout(left)
 }
 
-// do sends one request and collects its answers of type want. A dump goes through stream. A change that was sent is waited
-// for, also when the context ends: its result must be known.
+// do sends one request and returns its responses of type want. A dump goes through stream. It waits for the result of a
+// change even if the context ends, because that result must be known.
 func (c *conn) do(req *nl.NetlinkRequest, want uint16) (answers [][]byte, err error) {
 	keep := func(m []byte) error {
 		answers = append(answers, slices.Clone(m))

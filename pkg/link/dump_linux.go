@@ -19,27 +19,27 @@ const (
 	attrTypeMask         = 0x3fff // NLA_TYPE_MASK
 )
 
-// device is what one RTM_NEWLINK message says.
+// device is the content of one RTM_NEWLINK message.
 type device struct {
 	bond.Link
 	altNames []string
-	// portName is IFLA_PHYS_PORT_NAME; it tells representors, whose parent is the PF, from the PF's own netdev.
+	// portName is IFLA_PHYS_PORT_NAME; it distinguishes representors, whose parent is the PF, from the PF's own netdev.
 	portName string
 	loopback bool
-	// lower is the ifindex of the link that this one was made on (IFLA_LINK), such as a macvlan's; 0 if that is in another
+	// lower is the ifindex of the link below this one (IFLA_LINK), such as a macvlan's; 0 if that is in another
 	// netns.
 	lower    int
 	settings bond.LinkSettings
 	// data is IFLA_INFO_DATA: for a bond, its options.
 	data   []byte
 	member membership
-	// afSpec is IFLA_AF_SPEC, where the kernel lists the link's sysctls.
+	// afSpec is IFLA_AF_SPEC, which has the link's sysctls.
 	afSpec []byte
-	// vfList is IFLA_VFINFO_LIST, when it was asked for.
+	// vfList is IFLA_VFINFO_LIST, if it was requested.
 	vfList []byte
 }
 
-// named reports whether the name is the device's own or an alternative one; the kernel gives neither twice.
+// named reports whether the name is the device's own or an alternative one. Both are unique in a netns.
 func (d *device) named(name string) bool { return d.Name == name || slices.Contains(d.altNames, name) }
 
 // devices are some links of one netns.
@@ -56,8 +56,8 @@ func (ds devices) byIndex(index int) *device {
 	return ds.find(func(d *device) bool { return d.Index == index })
 }
 
-// ofPCI is the netdev of a PCI function; nil if there is none. Of several none is chosen: ambiguous names them.
-// Representors are netdevs of their own, whatever their parent.
+// ofPCI returns the netdev of a PCI function; nil if there is none. If there are several, none is chosen, and ambiguous names
+// them. Representors are not netdevs of their parent.
 func (ds devices) ofPCI(pci bond.PCIAddress) (d *device, ambiguous string) {
 	var names []string
 	for _, other := range ds {
@@ -72,7 +72,7 @@ func (ds devices) ofPCI(pci bond.PCIAddress) (d *device, ambiguous string) {
 	return d, ""
 }
 
-// nameOf is the name of a link by ifindex; empty if there is none.
+// nameOf returns the name of the link with an ifindex; empty if there is none.
 func (ds devices) nameOf(index int) string {
 	if d := ds.byIndex(index); d != nil {
 		return d.Name
@@ -80,8 +80,8 @@ func (ds devices) nameOf(index int) string {
 	return ""
 }
 
-// linkRequest asks for one link, or with NLM_F_DUMP for all, without statistics; VF information costs a question to the
-// card for each VF, so it is asked for only where it is used.
+// linkRequest requests one link, or with NLM_F_DUMP all, without statistics. For VF information the driver queries the card
+// about each VF, so it is requested only where it is used.
 func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -107,13 +107,13 @@ func (c *conn) byIndex(index int, withVFs bool) (*device, error) {
 	return d, nil
 }
 
-// byName reads one link by its name or one of its alternative names; bond.ErrGone when
+// byName reads one link by its name or one of its alternative names; bond.ErrGone if
 // there is none.
 func (c *conn) byName(name string, withVFs bool) (*device, error) {
 	req := linkRequest(0, 0, withVFs)
 	attr := unix.IFLA_IFNAME
 	if len(name) > bond.MaxIfNameLen {
-		attr = unix.IFLA_ALT_IFNAME // which older kernels do not know
+		attr = unix.IFLA_ALT_IFNAME // older kernels do not have it
 	}
 	req.AddData(nl.NewRtAttr(attr, nl.ZeroTerminated(name)))
 	d, err := c.one(req)
@@ -191,7 +191,7 @@ func parseDevice(m []byte) (*device, error) {
 	if elsewhere {
 		d.lower = 0
 	}
-	// Only the PCI bus makes a name there a PCI address; a pod can make netdevs on others.
+	// The name is a PCI address only if the bus is PCI; a pod can create netdevs on other buses.
 	if pci, err := bond.ParsePCIAddress(parent); err == nil && bus == "pci" {
 		d.PCI = pci
 	}
@@ -244,7 +244,7 @@ func eachAttr(b []byte, f func(typ uint16, value []byte) error) error {
 	return nil
 }
 
-// text is a string attribute, which may or may not end with NUL.
+// text decodes a string attribute, which may or may not end with NUL.
 func text(v []byte) string {
 	if i := slices.Index(v, 0); i >= 0 {
 		v = v[:i]
@@ -252,7 +252,7 @@ func text(v []byte) string {
 	return string(v)
 }
 
-// number is an unsigned attribute of 1, 2 or 4 bytes; 0 for any other.
+// number decodes an unsigned attribute of 1, 2 or 4 bytes; 0 for any other length.
 func number(v []byte) uint32 {
 	switch len(v) {
 	case 1:

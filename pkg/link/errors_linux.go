@@ -11,8 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// classes sort the kernel's answers. What is in none of them (EPERM, EINVAL, …) is
-// for a person to read.
+// classes maps the kernel's errors to classes. Other errors (EPERM, EINVAL, …) need the user's attention.
 var classes = map[unix.Errno]error{
 	unix.ENODEV: bond.ErrGone,
 	unix.ENXIO:  bond.ErrGone,
@@ -25,7 +24,7 @@ var classes = map[unix.Errno]error{
 	unix.ETIMEDOUT: bond.ErrBusy,
 	unix.ENOBUFS:   bond.ErrBusy,
 	unix.ENOMEM:    bond.ErrBusy,
-	// Routes of a bond that is not up yet; addRoute knows better of one that is.
+	// Routes of a bond that is not up yet; addRoute handles those of one that is.
 	unix.ENETDOWN:     bond.ErrBusy,
 	unix.ENETUNREACH:  bond.ErrBusy,
 	unix.EHOSTUNREACH: bond.ErrBusy,

@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
 )
 
-// LinkByName is the link in the sandbox that has a name, its own or an alternative one;
-// nil when the name is free. bond.ErrGone means that the sandbox is.
+// LinkByName returns the link in the sandbox that has a name, its own or an alternative one;
+// nil if the name is free. bond.ErrGone means that the sandbox no longer exists.
 func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*bond.Link, error) {
 	pod, err := k.openPod(ctx, s)
 	if err != nil {
@@ -28,16 +28,15 @@ func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*
 	}
 }
 
-// FindMembers notes the identity and the present state of links that are to become
-// members. Nothing is changed. Links are found by name; a VF that sriov-cni put into this
-// sandbox also by the PCI address that it noted, under another name or in the host, where
-// its driver may have left it meanwhile. It is looked for again with every change of
-// links until s.Wait has passed.
+// FindMembers returns the identity and the current state of links that are to become members. It changes nothing. Links are
+// found by name. A VF that sriov-cni attached to this sandbox is also found by the PCI address in sriov-cni's cache file:
+// under another name, or in the host, where its driver may have created it again. The search is repeated with every change
+// of links until s.Wait has passed.
 //
-// VF.Settings are those that sriov-cni was asked for, or else all that the PF tells now.
+// VF.Settings are those requested from sriov-cni, or else all that the PF reports now.
 //
-// A link that is missing is no error. The error has one line a link that cannot be a
-// member; it matches bond.ErrGone when the sandbox is gone.
+// A missing link is not an error. The error has one line per link that cannot be a member; it matches bond.ErrGone if the
+// sandbox no longer exists.
 func (k *Kernel) FindMembers(ctx context.Context, s bond.MemberQuery) (bond.MemberResult, error) {
 	l := &memberSearch{k: k, MemberQuery: s, place: bond.InPod, chosen: map[int]bool{}}
 	if s.InHost {
@@ -71,8 +70,8 @@ type memberSearch struct {
 	k *Kernel
 	bond.MemberQuery
 	place    bond.Location
-	in, host *conn // host is in when the links are there
-	// attached is what sriov-cni noted of each link; nil where it knows none.
+	in, host *conn // the same if the links are in the host
+	// attached is sriov-cni's cache entry for each link; nil if it has none.
 	attached []*sriovcni.Attachment
 	warnings []string
 	chosen   map[int]bool // ifindexes in the pod that were given to host links
@@ -90,7 +89,7 @@ func (l *memberSearch) open(ctx context.Context) (err error) {
 		var unread error
 		l.attached[i], unread = sriovcni.Read(l.k.sriov, bond.Key{ContainerID: l.Key.ContainerID, IfName: name})
 		if unread != nil {
-			l.warn("link %s: %v; what its PF shows now is taken for what was asked", name, unread)
+			l.warn("link %s: %v; the current settings of its PF count as the requested ones", name, unread)
 		}
 	}
 	l.host, err = l.k.openHost(ctx)
@@ -110,7 +109,7 @@ func (l *memberSearch) warn(format string, args ...any) {
 	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
 }
 
-// searchOnce looks once.
+// searchOnce searches once for all links.
 func (l *memberSearch) searchOnce() (bond.MemberResult, error) {
 	before := len(l.warnings)
 	found := bond.MemberResult{Links: make([]bond.MemberLink, len(l.Names))}
@@ -125,11 +124,11 @@ func (l *memberSearch) searchOnce() (bond.MemberResult, error) {
 		return bond.MemberResult{}, err
 	}
 	found.Warnings = l.warnings
-	l.warnings = l.warnings[:before:before] // what is said of a look is said again by the next
+	l.warnings = l.warnings[:before:before] // the next search repeats its warnings
 	return found, nil
 }
 
-// search finds one link by its name, or by what sriov-cni noted.
+// search finds one link by its name, or by sriov-cni's cache entry.
 func (l *memberSearch) search(i int) (bond.MemberLink, error) {
 	name, a := l.Names[i], l.attached[i]
 	d, err := l.in.deviceByName(name)
@@ -142,39 +141,39 @@ func (l *memberSearch) search(i int) (bond.MemberLink, error) {
 		return bond.MemberLink{}, err
 	}
 	if d == nil {
-		return l.absent(i)
+		return l.missingMember(i)
 	}
 	if err := l.in.canBeMember(d, name); err != nil {
 		return bond.MemberLink{}, err
 	}
-	if err := l.unambiguous(d, name); err != nil {
+	if err := l.checkUnambiguous(d, name); err != nil {
 		return bond.MemberLink{}, err
 	}
-	if err := l.hasAddress(d, name); err != nil {
+	if err := l.checkAddress(d, name); err != nil {
 		return bond.MemberLink{}, err
 	}
 	if a != nil && a.PCI != d.PCI {
-		l.warn("link %s: sriov-cni noted that it is VF %s, and it is %q; what its PF shows now is taken for what was asked", name, a.PCI, d.PCI)
+		l.warn("link %s: in sriov-cni's cache it is VF %s, but it is %q; the current settings of its PF count as the requested ones", name, a.PCI, d.PCI)
 		a = nil
 	}
 	m := memberOf(d, l.place)
 	if err := l.identify(&m, d); err != nil {
 		return bond.MemberLink{}, err
 	}
-	if a != nil { // its name may have been changed since
+	if a != nil { // it may have been renamed since
 		m.Name, m.Original.Name = name, name
 		m.SriovCNI = l.k.sriovFiles(l.Key, name, m.PCI, l.Sandbox)
 	}
 	return l.withPF(m, a)
 }
 
-// unambiguous refuses a link that its PCI address does not identify: a lost one could not be told from another.
-func (l *memberSearch) unambiguous(d *device, name string) error {
+// checkUnambiguous rejects a link that its PCI address does not identify: a lost one could not be recognised.
+func (l *memberSearch) checkUnambiguous(d *device, name string) error {
 	if d.PCI == "" {
 		return nil
 	}
 	if representor.MatchString(d.portName) {
-		return fmt.Errorf("link %s: it is a representor (port %s) of PCI function %s and not a function of its own", name, d.portName, d.PCI)
+		return fmt.Errorf("link %s: it is a representor (port %s) of PCI function %s, not a function of its own", name, d.portName, d.PCI)
 	}
 	all, err := l.in.linksOf(d.PCI)
 	if err != nil {
@@ -190,8 +189,8 @@ func (l *memberSearch) unambiguous(d *device, name string) error {
 	return nil
 }
 
-// hasAddress refuses a VF whose PCI address the kernel does not tell, and warns of a device that has none.
-func (l *memberSearch) hasAddress(d *device, name string) error {
+// checkAddress rejects a VF whose PCI address the kernel does not report, and warns of a device without one.
+func (l *memberSearch) checkAddress(d *device, name string) error {
 	if d.PCI != "" {
 		return nil
 	}
@@ -199,15 +198,14 @@ func (l *memberSearch) hasAddress(d *device, name string) error {
 	if err != nil {
 		return err
 	}
-	warning, err := recognisable(name, bus, parent)
+	warning, err := checkRecognisable(name, bus, parent)
 	if warning != "" {
 		l.warn("%s", warning)
 	}
 	return err
 }
 
-// withPF adds what is known of a VF's place and settings. A link that is no VF has none, and
-// neither has a VF whose PF is out of sight.
+// withPF adds a VF's PF, number and settings. Other links have none, nor has a VF whose PF is not visible.
 func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.MemberLink, error) {
 	vf, pf, err := l.k.vfState(l.host, m.PCI)
 	if vf != nil && pf == nil && l.k.sysfs.withoutNetdev(vf.PF, err) {
@@ -218,7 +216,7 @@ func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.Membe
 		return bond.MemberLink{}, fmt.Errorf("link %s (%s): %w", m.Name, m.PCI, err)
 	}
 	if m.VF = vf; vf != nil && a != nil {
-		vf.Settings = a.Asked
+		vf.Settings = a.Requested
 	}
 	return bond.MemberLink{Member: m, PF: pf}, nil
 }
@@ -245,8 +243,8 @@ func memberOf(d *device, place bond.Location) bond.Member {
 	}
 }
 
-// vfState is a VF's place on its PF, with all settings there, and its PF; nil for a link that is
-// no VF, and for a VF whose PF is out of sight. If the PF has no netdev, or several, the place comes with the error.
+// vfState returns a VF's PF and number with all its settings there; nil for a link that is not a VF, and for a VF whose PF
+// is not visible. If the PF has no netdev, or several, it returns PF and number with the error.
 func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.ObservedPF, error) {
 	if pci == "" {
 		return nil, nil, nil
@@ -262,7 +260,7 @@ func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.Obser
 	vf := &bond.VF{PF: address, Number: number}
 	_, d, err := k.pfDevice(host, pci, true)
 	if err != nil {
-		return vf, nil, fmt.Errorf("ask its PF: %w", err)
+		return vf, nil, fmt.Errorf("query its PF: %w", err)
 	}
 	o := observedPF(d)
 	if o.VF, err = d.vfSettings(number); err != nil {

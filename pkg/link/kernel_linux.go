@@ -13,20 +13,19 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// Options say where things are; every zero value is what a node has.
+// Options are paths; the zero values are the defaults of a node.
 type Options struct {
 	// SysfsPCI is the directory of PCI devices by address.
 	SysfsPCI string
-	// ClaimDir is where sriov-cni keeps its claims: one file a VF, named by PCI address,
-	// holding the path of the netns that has the VF. Its locks are in vf_lock there.
+	// ClaimDir is the directory of sriov-cni's claims: one file per VF, named by PCI address, with the path of the netns that
+	// has the VF. Its locks are in vf_lock there.
 	ClaimDir string
-	// SriovDir is where sriov-cni notes what it was asked to do with the VF of an attachment.
+	// SriovDir is the directory of sriov-cni's cache files, which have the requested settings of a VF.
 	SriovDir string
-	// HostNetns is the path of the netns that VFs belong to while they are in no pod; empty
-	// for that of this process.
+	// HostNetns is the path of the netns in which VFs are while no pod has them; empty for that of this process.
 	HostNetns string
-	// SysctlNet is a procfs's directory sys/net that can be written. It shows whoever looks the sysctls of the
-	// netns that they are in. A container's own is read-only. It must be there if it is not left empty.
+	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A container's own
+	// is read-only. It must exist unless it is empty.
 	SysctlNet string
 }
 
@@ -41,11 +40,11 @@ type Kernel struct {
 	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
 	slow   slowReads
-	// searchAgain is how often the links are observed while addresses and routes are read.
+	// searchAgain is the interval at which the links are observed while addresses and routes are read.
 	searchAgain time.Duration
 }
 
-// New checks that the host's netns can be opened and that SysctlNet is there. Nothing stays open.
+// New checks that the host's netns can be opened and that SysctlNet exists. Nothing stays open.
 func New(o Options) (*Kernel, error) {
 	if o.SysfsPCI == "" {
 		o.SysfsPCI = "/sys/bus/pci/devices"
@@ -58,7 +57,7 @@ func New(o Options) (*Kernel, error) {
 	}
 	if o.SysctlNet == "" {
 		o.SysctlNet = "/proc/sys/net"
-	} else if _, err := os.Stat(o.SysctlNet); err != nil { // later this would look like a link that has gone
+	} else if _, err := os.Stat(o.SysctlNet); err != nil { // later this would look like a missing link
 		return nil, fmt.Errorf("directory of the sysctls: %w", err)
 	}
 	k := &Kernel{
@@ -79,7 +78,7 @@ func (k *Kernel) hostNS() (*netns.NS, error) {
 	return netns.Open(k.host)
 }
 
-// openHost opens the host's netns for a piece of work; the caller closes it.
+// openHost opens the host's netns for one operation; the caller closes it.
 func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
 	ns, err := k.hostNS()
 	if err != nil {
@@ -88,8 +87,8 @@ func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
 	return k.dial(ctx, ns, bond.InHost)
 }
 
-// openPod opens the sandbox for a piece of work; the caller closes it. The error
-// matches bond.ErrGone when the path no longer leads to that netns.
+// openPod opens the sandbox for one operation; the caller closes it. The error
+// matches bond.ErrGone if the path no longer leads to that netns.
 func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
 	ns, err := netns.OpenSandbox(s)
 	if err != nil {
@@ -98,12 +97,11 @@ func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
 	return k.dial(ctx, ns, bond.InPod)
 }
 
-// SandboxAlive reports whether the sandbox's path still leads to its netns. An error says nothing
-// about it.
+// SandboxAlive reports whether the sandbox's path still leads to its netns. With an error this is not known.
 func (k *Kernel) SandboxAlive(s bond.Sandbox) (bool, error) {
 	ns, err := netns.OpenSandbox(s)
 	if err == nil {
-		err = ns.Do(func() error { return nil }) // to go in is what proves it
+		err = ns.Do(func() error { return nil }) // only entering it proves it
 		_ = ns.Close()
 	}
 	if errors.Is(err, netns.ErrGone) {
@@ -112,7 +110,7 @@ func (k *Kernel) SandboxAlive(s bond.Sandbox) (bool, error) {
 	return err == nil, err
 }
 
-// open opens the netns that place means for the record.
+// open opens the record's sandbox or the host's netns.
 func (k *Kernel) open(ctx context.Context, r *bond.Record, place bond.Location) (*conn, error) {
 	switch place {
 	case bond.InHost:
@@ -120,6 +118,6 @@ func (k *Kernel) open(ctx context.Context, r *bond.Record, place bond.Location) 
 	case bond.InPod:
 		return k.openPod(ctx, r.Sandbox)
 	default:
-		return nil, fmt.Errorf("%w: nothing can be done to a link that is %s", bond.ErrStale, place)
+		return nil, fmt.Errorf("%w: a link that is %s cannot be changed", bond.ErrStale, place)
 	}
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// keyedMutex has one lock per key. No caller waits for one: it holds other locks, and occupies a worker.
+// keyedMutex has one lock per key. Callers do not wait, because they hold other locks and occupy a worker.
 type keyedMutex[K comparable] struct {
 	mu   sync.Mutex
 	held map[K]bool

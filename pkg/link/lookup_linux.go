@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Every link is asked for by itself: a netns can have thousands of others, of which a message takes more than a KiB. All
-// links are listed only where nothing else shows which one belongs to a PCI function.
+// Every link is requested by itself: a netns can have thousands of others, each with a message of more than a KiB. All
+// links are listed only if nothing else shows which one belongs to a PCI function.
 
 // deviceByIndex reads one link by its ifindex; nil if there is none.
 func (c *conn) deviceByIndex(index int) (*device, error) {
@@ -33,7 +33,7 @@ func orNil(d *device, err error) (*device, error) {
 	return d, err
 }
 
-// nameOf is the name of a link; empty if there is none.
+// nameOf returns the name of a link; empty if there is no such link.
 func (c *conn) nameOf(index int) string {
 	if d, err := c.deviceByIndex(index); err == nil && d != nil {
 		return d.Name
@@ -41,7 +41,7 @@ func (c *conn) nameOf(index int) string {
 	return ""
 }
 
-// slavesOf are the links that are enslaved to one. The kernel selects them.
+// slavesOf returns the links that are enslaved to one. The kernel selects them.
 func (c *conn) slavesOf(master int) (devices, error) {
 	return c.list(func() *nl.NetlinkRequest { return slavesRequest(master) }, func(d *device) bool { return d.Master == master })
 }
@@ -54,7 +54,7 @@ func slavesRequest(master int) *nl.NetlinkRequest {
 
 func allLinks() *nl.NetlinkRequest { return linkRequest(unix.NLM_F_DUMP, 0, false) }
 
-// list dumps links of the netns and keeps those that match.
+// list dumps links of the netns and returns those that match.
 func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool) (devices, error) {
 	var out devices
 	err := c.retryInterruptedDump(func() error {
@@ -75,8 +75,8 @@ func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool)
 	return out, nil
 }
 
-// linksOf are the links of a PCI function in this netns, with representors. The netns's sysfs has their names; without
-// one all links are listed.
+// linksOf returns the links of a PCI function in this netns, with representors. The netns's sysfs has their names; without
+// sysfs all links are listed.
 func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
 	if err := c.openSysfs(); err != nil {
 		return nil, classify(err)
@@ -94,7 +94,7 @@ func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
 	return c.list(allLinks, func(d *device) bool { return d.PCI == pci })
 }
 
-// named are those of the links that belong to the PCI function.
+// named returns those of the links that belong to the PCI function.
 func (c *conn) named(names []string, pci bond.PCIAddress) (out devices, err error) {
 	for _, name := range names {
 		d, err := c.deviceByName(name)
@@ -108,7 +108,7 @@ func (c *conn) named(names []string, pci bond.PCIAddress) (out devices, err erro
 	return out, nil
 }
 
-// netdevsOf are the names of the links that a PCI function has in this netns.
+// netdevsOf returns the names of a PCI function's links in this netns.
 func (c *conn) netdevsOf(pci bond.PCIAddress) ([]string, error) {
 	fd, err := unix.Openat(c.sysfs, "bus/pci/devices/"+string(pci)+"/net", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
@@ -120,7 +120,7 @@ func (c *conn) netdevsOf(pci bond.PCIAddress) ([]string, error) {
 	dir := os.NewFile(uintptr(fd), "net")
 	defer func() { _ = dir.Close() }()
 	names, err := dir.Readdirnames(-1)
-	if errors.Is(err, unix.ENOENT) { // it went meanwhile
+	if errors.Is(err, unix.ENOENT) { // it was removed meanwhile
 		return nil, nil
 	}
 	slices.Sort(names)

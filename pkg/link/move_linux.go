@@ -14,10 +14,9 @@ import (
 
 const iflaNewIfindex = 49
 
-// moveToPod gives a link its MAC and MTU while it is still in the host and then, in one
-// request, takes it into the pod under its name. The kernel would take MAC and MTU in that
-// request, too, but applies them after the move (do_setlink): a driver that refuses
-// would leave a VF in the pod with an address that is not its own.
+// moveToPod sets a link's MAC and MTU while it is still in the host. Then it moves and renames it in one request. The kernel
+// accepts MAC and MTU in that request, too, but applies them after the move (do_setlink). If the driver rejected them, the
+// VF would be in the pod with a wrong MAC.
 func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod) error {
 	host, err := k.openHost(ctx)
 	if err != nil {
@@ -50,7 +49,7 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 	if err := host.setAttrs(d, &a); err != nil {
 		return err
 	}
-	if err := host.dropAltNamesTaken(d, a.Name, pod); err != nil {
+	if err := host.removeTakenAltNames(d, a.Name, pod); err != nil {
 		return err
 	}
 	index := 0
@@ -60,8 +59,8 @@ func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod
 	return host.move(d, pod, a.Name, index)
 }
 
-// nameFits is asked before a move, because the kernel would move the link and then fail to
-// rename it when the name it has in the old netns is free in the new one.
+// nameFits is called before a move, because the kernel would move the link and then fail to
+// rename it if its name in the old netns is free in the new one.
 func (c *conn) nameFits(name string) error {
 	if err := bond.ValidateIfName(name); err != nil {
 		return err
@@ -69,7 +68,7 @@ func (c *conn) nameFits(name string) error {
 	return c.nameFree(name)
 }
 
-// nameFree matches bond.ErrStale when a link there has the name, its own or an alternative one.
+// nameFree returns bond.ErrStale if a link there has the name, its own or an alternative one.
 func (c *conn) nameFree(name string) error {
 	switch d, err := c.byName(name, false); {
 	case errors.Is(err, bond.ErrGone):
@@ -77,11 +76,11 @@ func (c *conn) nameFree(name string) error {
 	case err != nil:
 		return err
 	default:
-		return fmt.Errorf("%w: %s has a link called %s (ifindex %d, kind %q) already", bond.ErrStale, c.ns.Path(), name, d.Index, d.Kind)
+		return fmt.Errorf("%w: %s already has a link %s (ifindex %d, kind %q)", bond.ErrStale, c.ns.Path(), name, d.Index, d.Kind)
 	}
 }
 
-// setAttrs gives a link MAC, MTU and alias; what is empty or 0 stays as it is.
+// setAttrs sets a link's MAC, MTU and alias; empty values and 0 change nothing.
 func (c *conn) setAttrs(d *device, a *plan.MoveToPod) error {
 	if a.MAC != "" {
 		if err := c.ensureMAC(d, a.MAC); err != nil {
@@ -101,10 +100,9 @@ func (c *conn) setAttrs(d *device, a *plan.MoveToPod) error {
 	return nil
 }
 
-// dropAltNamesTaken takes those alternative names from a link that would keep it out of the
-// other netns: the kernel refuses a move for each that is in use there, and a rename for
-// the link's own.
-func (c *conn) dropAltNamesTaken(d *device, name string, to *conn) error {
+// removeTakenAltNames removes those alternative names of a link that would prevent its move: the kernel rejects a move if one
+// is in use in the other netns, and a rename to the link's own.
+func (c *conn) removeTakenAltNames(d *device, name string, to *conn) error {
 	for _, alt := range d.altNames {
 		if alt != name {
 			err := to.nameFree(alt)
@@ -115,14 +113,14 @@ func (c *conn) dropAltNamesTaken(d *device, name string, to *conn) error {
 				return err
 			}
 		}
-		if err := c.dropAltName(d, alt); err != nil {
+		if err := c.removeAltName(d, alt); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// move takes a link to another netns under a name and, unless index is 0, under that ifindex, or fails if that is taken.
+// move moves a link to another netns with a name and, unless index is 0, with that ifindex. It fails if either is taken.
 func (c *conn) move(d *device, to *conn, name string, index int) error {
 	attrs := []*nl.RtAttr{
 		nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns.Fd()))),
@@ -137,8 +135,8 @@ func (c *conn) move(d *device, to *conn, name string, index int) error {
 // anyName makes the kernel choose the first free ethN (dev_alloc_name), as drivers do.
 const anyName = "eth%d"
 
-// moveToHost takes a link back to the host, under the kernel's choice of name when its own is
-// taken there: a VF under another name is better than one that dies with the pod.
+// moveToHost moves a link to the host, with a name of the kernel's choice if its own is
+// taken there: a VF with another name is better than one that is deleted with the pod.
 func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHost) error {
 	if a.Link.Location != bond.InPod {
 		return fmt.Errorf("%w: it is not in the pod but %s", bond.ErrStale, a.Link.Location)
@@ -163,14 +161,14 @@ func (k *Kernel) moveToHost(ctx context.Context, r *bond.Record, a plan.MoveToHo
 				return err
 			}
 		}
-		if err := pod.dropAltNamesTaken(d, name, host); err != nil {
+		if err := pod.removeTakenAltNames(d, name, host); err != nil {
 			return err
 		}
 		return pod.moveBack(d, host, name, a.Index)
 	})
 }
 
-// moveBack gives a virtual link from the host its ifindex there back if that is free.
+// moveBack restores the host ifindex of a virtual link from the host if that is free.
 func (c *conn) moveBack(d *device, host *conn, name string, index int) error {
 	if d.PCI == "" && index != 0 {
 		err := c.move(d, host, name, index)

@@ -8,9 +8,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// Observe reads everything that the record is about. A sandbox that is gone is an answer, not
-// an error; its VFs are then still looked for in the host, so that they can be given back. Not
-// so those of an earlier boot: whatever has their PCI addresses now is not what the pod had.
+// Observe reads the state of everything in the record. A missing sandbox is a result, not an error. Its VFs are still
+// searched for in the host, so that they can be returned. Those of an earlier boot are not: their PCI addresses may belong
+// to other VFs now.
 func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
 	pod, o, err := k.observeLinks(ctx, r)
 	defer pod.close()
@@ -27,7 +27,7 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 	return o, nil
 }
 
-// observeLinks reads all but the addresses and routes of the bond. The caller closes pod, which is nil if the sandbox is gone.
+// observeLinks reads all but the addresses and routes of the bond. The caller closes pod, which is nil if the sandbox is missing.
 func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o bond.Observed, err error) {
 	o.Members = make([]bond.ObservedMember, len(r.Members))
 	for i := range o.Members {
@@ -89,7 +89,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	return c.observeBond(b, slaves, o.Bond, r)
 }
 
-// observeMember looks for a member in the pod; nil if it is not there.
+// observeMember searches for a member in the pod; nil if it is not there.
 func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, om *bond.ObservedMember) (*device, error) {
 	m := &r.Members[i]
 	d, ambiguous, err := c.member(slaves, m, master)
@@ -110,7 +110,7 @@ func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, 
 	return d, err
 }
 
-// holderOf is a link that has a name and is not the one that should have it; nil if there is none.
+// holderOf returns a link that has a name but is not its owner; nil if there is none.
 func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
 	if owner != nil && owner.named(name) {
 		return nil, nil
@@ -122,8 +122,7 @@ func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
 	return &d.Link, nil
 }
 
-// findBond is the record's bond: by ifindex where one is known and is a bond's, by name otherwise. It is nil if there is
-// none.
+// findBond returns the record's bond: by ifindex if it is known and that of a bond, by name otherwise; nil if there is none.
 func (c *conn) findBond(r *bond.Record) (*device, error) {
 	b, err := c.deviceByIndex(r.BondIndex)
 	if err != nil || b != nil && b.Kind == "bond" {
@@ -136,7 +135,7 @@ func (c *conn) findBond(r *bond.Record) (*device, error) {
 	return b, nil
 }
 
-// observeBond reads what the bond's own message has, and its sysctls. Of a bond that is to be deleted the options are enough.
+// observeBond reads the bond's own message and its sysctls. If the bond is to be deleted, the options are enough.
 func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *bond.Record) (err error) {
 	if o.Options, err = decodeOptions(b.data, slaves.nameOf); err != nil {
 		return err
@@ -149,7 +148,7 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	return err
 }
 
-// settingsOf are a link's settings. Those of its neighbour tables are files to read, so only where they matter.
+// settingsOf returns a link's settings. Those of its neighbour tables are in files, so they are read only if they matter.
 func (c *conn) settingsOf(d *device, withNeigh bool) (bond.LinkSettings, error) {
 	s, err := d.linkSettings()
 	if err == nil && withNeigh {
@@ -170,8 +169,8 @@ func activeMember(b *device) int {
 	return active
 }
 
-// observeHost looks in the host for members that are not in the pod, and at the PFs of
-// VFs for which it decides something: those in the host, and those without carrier.
+// observeHost searches the host for members that are not in the pod. It reads the PFs of VFs for which that matters: those
+// in the host, and those without carrier.
 func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observed) error {
 	missing, silent := false, false
 	for i := range r.Members {
@@ -229,8 +228,8 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 	return nil
 }
 
-// observePF reads what the VF's PF says; nil when there is no PF or it has no netdev. The
-// settings are asked for only when they are needed: that costs a question to the card a VF.
+// observePF reads the state of a VF's PF; nil if there is no PF or it has no netdev. Settings are requested only if needed:
+// the driver then queries the card about each VF.
 func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond.ObservedPF, error) {
 	pf, d, err := k.pfDevice(host, m.PCI, withSettings)
 	if errors.Is(err, bond.ErrGone) || errors.Is(err, errAmbiguous) {
@@ -247,7 +246,7 @@ func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond
 	if err == nil {
 		o.VF, err = d.vfSettings(number)
 	}
-	if errors.Is(err, bond.ErrGone) { // it went while we looked
+	if errors.Is(err, bond.ErrGone) { // it was removed meanwhile
 		return nil, nil
 	}
 	return o, err

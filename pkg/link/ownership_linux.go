@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// claims is the directory in which sriov-cni says which netns has which VF.
+// claims is the directory of sriov-cni's claims: which netns has which VF.
 type claims struct{ dir string }
 
 func (c claims) path(pci bond.PCIAddress) string { return filepath.Join(c.dir, string(pci)) }
@@ -19,9 +19,9 @@ func (c claims) path(pci bond.PCIAddress) string { return filepath.Join(c.dir, s
 // claim is one VF's claim as it is now.
 type claim struct {
 	exists bool
-	// netns is the path that it names; empty if it names none.
+	// netns is the path in it; empty if it has none.
 	netns string
-	// ours: it leads to the sandbox. alive: it leads to some netns.
+	// ours: the path leads to the sandbox. alive: it leads to any netns.
 	ours, alive bool
 }
 
@@ -51,9 +51,8 @@ func (c claims) read(pci bond.PCIAddress, own bond.Sandbox) (claim, error) {
 	return found, nil
 }
 
-// foreign is the netns path that a claim on the VF names, when that is a living netns
-// other than the sandbox; empty when there is no such claim. sriov-cni itself takes a claim
-// of a netns that is gone for no claim, and so do we.
+// foreign returns the netns path of a claim on the VF, if that is an existing netns
+// other than the sandbox; empty if there is no such claim. A claim of a missing netns does not count, as in sriov-cni.
 func (c claims) foreign(pci bond.PCIAddress, own bond.Sandbox) (string, error) {
 	found, err := c.read(pci, own)
 	if err != nil || !found.alive || found.ours {
@@ -62,7 +61,7 @@ func (c claims) foreign(pci bond.PCIAddress, own bond.Sandbox) (string, error) {
 	return found.netns, nil
 }
 
-// explained adds what to do if a file of sriov-cni's may not be read.
+// explained adds the remedy if the process may not read a file of sriov-cni.
 func explained(err error) error {
 	if errors.Is(err, fs.ErrPermission) {
 		return fmt.Errorf("%w (sriov-cni makes its directories with mode 0600: reading them needs CAP_DAC_READ_SEARCH)", err)
@@ -70,7 +69,7 @@ func explained(err error) error {
 	return err
 }
 
-// ownership is what sriov-cni's files say of a VF.
+// ownership is the result of reading sriov-cni's files about a VF.
 type ownership struct {
 	state   bond.Ownership
 	reason  string
@@ -105,7 +104,7 @@ func (k *Kernel) recordedOwnership(m *bond.Member, now claim) (bond.Ownership, s
 		return bond.Released, fmt.Sprintf("its cache file %s names VF %s now", cache, pci)
 	case now.ours:
 		return bond.Owned, ""
-	case !now.exists && m.SriovCNI.Claim == "": // a release without claims attached it
+	case !now.exists && m.SriovCNI.Claim == "": // attached by a version without claims
 		return bond.Owned, ""
 	case !now.exists:
 		return bond.Released, fmt.Sprintf("its claim %s is gone", m.SriovCNI.Claim)
@@ -116,8 +115,8 @@ func (k *Kernel) recordedOwnership(m *bond.Member, now claim) (bond.Ownership, s
 	}
 }
 
-// sriovFiles are the files that sriov-cni keeps about the VF of an attachment; nil if it has none, or if they name
-// another VF or netns. An unreadable file counts as none: the record then has weaker evidence only.
+// sriovFiles returns the paths of sriov-cni's files about the VF of an attachment; nil if there are none, or if they name
+// another VF or netns. An unreadable file counts as missing: the record then has weaker evidence only.
 func (k *Kernel) sriovFiles(key bond.Key, ifName string, pci bond.PCIAddress, own bond.Sandbox) *bond.SriovCNI {
 	cache, err := sriovcni.CachePath(k.sriov, bond.Key{ContainerID: key.ContainerID, IfName: ifName})
 	if err != nil {
@@ -151,8 +150,8 @@ func (k *Kernel) observeOwnership(r *bond.Record, o *bond.Observed) {
 	}
 }
 
-// withVFLockInPod is withVFLock for a VF that stays where it is. Without the right to take the lock it is changed all the
-// same: it is not taken from anybody.
+// withVFLockInPod is withVFLock for a VF that is not moved. Without the right to take the lock the VF is changed
+// nevertheless, because no other pod can have it.
 func (k *Kernel) withVFLockInPod(vf bond.PCIAddress, change func() error) error {
 	ran := false
 	err := k.withVFLock(vf, func() error { ran = true; return change() })
@@ -162,8 +161,8 @@ func (k *Kernel) withVFLockInPod(vf bond.PCIAddress, change func() error) error 
 	return err
 }
 
-// withVFLock runs change while sriov-cni does not work on the VF: it would otherwise be changed in the middle of a DEL. If
-// sriov-cni does, the error matches bond.ErrInUse: the caller holds the bond's lock and does not wait.
+// withVFLock runs change under sriov-cni's lock on the VF, so that the VF is not changed during a DEL of sriov-cni. If
+// sriov-cni has the lock, the error matches bond.ErrInUse: the caller holds the bond's lock and does not wait.
 func (k *Kernel) withVFLock(vf bond.PCIAddress, change func() error) error {
 	if vf == "" {
 		return change()
@@ -176,7 +175,7 @@ func (k *Kernel) withVFLock(vf bond.PCIAddress, change func() error) error {
 	return change()
 }
 
-// whileOwned is withVFLock for a change that is made only while the VF is the pod's. The files are read under the
+// whileOwned is withVFLock for a change that is made only while the VF belongs to the pod. The files are read under the
 // lock, immediately before the change.
 func (k *Kernel) whileOwned(r *bond.Record, vf bond.PCIAddress, change func() error) error {
 	return k.withVFLock(vf, func() error {
@@ -193,7 +192,7 @@ func (k *Kernel) mustOwn(r *bond.Record, vf bond.PCIAddress) error {
 	}
 	i := r.MemberByPCI(vf)
 	if i < 0 {
-		return fmt.Errorf("%w: the record names no VF %s", bond.ErrStale, vf)
+		return fmt.Errorf("%w: the record has no VF %s", bond.ErrStale, vf)
 	}
 	is := k.ownershipOf(&r.Members[i], r.Sandbox)
 	switch {
@@ -202,7 +201,7 @@ func (k *Kernel) mustOwn(r *bond.Record, vf bond.PCIAddress) error {
 	case is.state == bond.Released:
 		return fmt.Errorf("%w: sriov-cni has returned %s to its owner: %s", bond.ErrStale, vf, is.reason)
 	case is.state == bond.Unreadable:
-		return fmt.Errorf("whether %s still belongs to the pod is not known: %s", vf, is.reason)
+		return fmt.Errorf("it is not known whether %s still belongs to the pod: %s", vf, is.reason)
 	}
 	return nil
 }

@@ -23,11 +23,11 @@ func TestVFWithoutAddress(t *testing.T) {
 		t.Errorf("bus %q, device %q, error %v; want %s on the bus pci", bus, parent, err, g.vf)
 	}
 	l := &memberSearch{k: g.k, in: pod}
-	if err := l.hasAddress(d, "net1"); err != nil {
+	if err := l.checkAddress(d, "net1"); err != nil {
 		t.Errorf("with its address: %v", err)
 	}
 	d.PCI = ""
-	if err := l.hasAddress(d, "net1"); !errors.Is(err, bond.ErrUnsupported) || !strings.Contains(err.Error(), string(g.vf)) {
+	if err := l.checkAddress(d, "net1"); !errors.Is(err, bond.ErrUnsupported) || !strings.Contains(err.Error(), string(g.vf)) {
 		t.Errorf("without its address: %v", err)
 	}
 }

@@ -18,7 +18,7 @@ func TestRecognisable(t *testing.T) {
 		{bus: "auxiliary", parent: "mlx5_core.sf.4", warning: "mlx5_core.sf.4 is on the bus auxiliary"},
 		{bus: "vmbus", parent: "f8b3781a-1e82-4818-a1c3-63d806ec15bb", warning: "on the bus vmbus"},
 	} {
-		warning, err := recognisable("net1", tc.bus, tc.parent)
+		warning, err := checkRecognisable("net1", tc.bus, tc.parent)
 		if errors.Is(err, bond.ErrUnsupported) != tc.refused || tc.refused && !strings.Contains(err.Error(), "5.14") {
 			t.Errorf("bus %q: %v", tc.bus, err)
 		}

@@ -12,11 +12,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// Probe makes a bond in a netns of its own, which is gone afterwards, and answers the options that this kernel
-// does not know. The error says why no bond can be made: the driver is missing, or a right. The mode is 802.3ad, of
-// which the kernel tells the most; options that name links or targets cannot be seen without some.
+// Probe creates a bond in a temporary netns and returns the options that this kernel does not support. It returns an error
+// if no bond can be created: the driver or a capability is missing. The mode is 802.3ad, for which the kernel reports the
+// most options; those that name links or targets are not reported without any.
 func Probe(ctx context.Context) (unknown []bond.Option, err error) {
-	ns, err := freshNetns()
+	ns, err := newNetns()
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func Probe(ctx context.Context) (unknown []bond.Option, err error) {
 	req := bondRequest(unix.NLM_F_CREATE|unix.NLM_F_EXCL, 0, mode)
 	req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
 	if _, err = c.do(req, 0); err != nil {
-		return nil, classify(fmt.Errorf("make a bond: %w", err))
+		return nil, classify(fmt.Errorf("create a bond: %w", err))
 	}
 	b, err := c.byName(name, false)
 	if err != nil {
@@ -49,16 +49,16 @@ func Probe(ctx context.Context) (unknown []bond.Option, err error) {
 	return unknown, err
 }
 
-// freshNetns makes a netns that lasts as long as it is open.
-func freshNetns() (ns *netns.NS, err error) {
+// newNetns creates a netns that exists while it is open.
+func newNetns() (ns *netns.NS, err error) {
 	here, err := netns.Current()
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = here.Close() }()
-	err = here.Do(func() (err error) { // which takes the thread back
+	err = here.Do(func() (err error) { // which returns the thread
 		if err = unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("make a network namespace (this needs CAP_SYS_ADMIN): %w", err)
+			return fmt.Errorf("create a network namespace (this needs CAP_SYS_ADMIN): %w", err)
 		}
 		ns, err = netns.Current()
 		return err

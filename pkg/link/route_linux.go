@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// routeRequest asks for the unicast routes that have a link among their next hops. Without RTM_F_CLONED the kernel
+// routeRequest requests the unicast routes with a next hop through a link. Without RTM_F_CLONED the kernel
 // leaves its cache out.
 func routeRequest(family uint8, index int) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_GETROUTE, unix.NLM_F_DUMP)
@@ -33,7 +33,7 @@ func (c *conn) routes(index int, each func(bond.Route)) error {
 		})
 		switch {
 		case errors.Is(err, unix.EAFNOSUPPORT), errors.Is(err, unix.EOPNOTSUPP): // a kernel without IPv6
-		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOENT): // the link is gone, or there is no table of the family yet
+		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENOENT): // the link was deleted, or there is no table of the family yet
 		case err != nil:
 			return err
 		}
@@ -49,11 +49,11 @@ type linkRoute struct {
 	table               int
 	only                hop
 	several             []hop // instead of only
-	// special: the route has what a record cannot describe, such as a source prefix.
+	// special: the route has an attribute that a record cannot describe, such as a source prefix.
 	special bool
 }
 
-// hop is where a route leads.
+// hop is a next hop.
 type hop struct {
 	index   int
 	gateway netip.Addr
@@ -103,7 +103,7 @@ func parseRoute(m []byte) (r linkRoute, err error) {
 	return r, err
 }
 
-// addressOf is the address in an attribute of a route of that family.
+// addressOf decodes the address in an attribute of a route of that family.
 func addressOf(family uint8, v []byte) (netip.Addr, error) {
 	a, ok := netip.AddrFromSlice(v)
 	if !ok || family == unix.AF_INET && !a.Is4() || family == unix.AF_INET6 && !a.Is6() {

@@ -12,12 +12,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// serialTries bounds how often a link that is renamed meanwhile is looked for again.
+// serialTries bounds the repeated searches for a link that is renamed meanwhile.
 const serialTries = 3
 
 // serialOf returns the serial of a link of this netns: the inode number of its directory in sysfs. The kernel assigns it when
-// it makes the link, keeps it when the link is renamed or moved to another netns, and uses it for no other link of this boot
-// (__kernfs_new_node, kernfs_rename_ns). Nobody can choose it, in contrast to ifindex, name, alias and MAC.
+// it creates the link, does not change it when the link is renamed or moved to another netns, and uses it for no other link
+// of this boot (__kernfs_new_node, kernfs_rename_ns). It cannot be chosen, in contrast to ifindex, name, alias and MAC.
 //
 // It is 0 if sysfs cannot be mounted, which needs CAP_SYS_ADMIN and the permission of the security module. bond.ErrGone means
 // that there is no such link.
@@ -42,7 +42,7 @@ func (c *conn) serialOf(d *device) (uint64, error) {
 	}
 }
 
-// readSerial reads serial and ifindex in one directory, which is one link's whatever its name becomes meanwhile.
+// readSerial reads serial and ifindex in one directory, which belongs to one link even if that is renamed meanwhile.
 func readSerial(sysfs int, d *device) (uint64, error) {
 	dir, err := unix.Openat(sysfs, "class/net/"+d.Name, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -71,8 +71,8 @@ func readSerial(sysfs int, d *device) (uint64, error) {
 	return st.Ino, err
 }
 
-// openSysfs mounts the netns's sysfs, attached nowhere, for as long as the conn is open: a mounted sysfs shows the links of
-// the netns in which it was made.
+// openSysfs mounts the netns's sysfs, attached nowhere, while the conn is open: a mounted sysfs shows the links of the netns
+// in which it was created.
 func (c *conn) openSysfs() error {
 	if c.sysfs != 0 {
 		return nil

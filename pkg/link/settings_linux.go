@@ -23,8 +23,8 @@ const (
 	iflaInet6Conf = 2 // IFLA_INET6_CONF
 )
 
-// linkSettings are the settings that a link message has. The sysctls are decoded only here: a dump has every link of
-// the pod, and only the bond and its members are asked about.
+// linkSettings returns the settings in a link message. The sysctls are decoded only here: a dump has every link of
+// the pod, and only the settings of the bond and its members are needed.
 func (d *device) linkSettings() (bond.LinkSettings, error) {
 	s := d.settings
 	err := eachAttr(d.afSpec, func(family uint16, v []byte) error {
@@ -60,7 +60,7 @@ func numbers(v []byte) []int32 {
 	return out
 }
 
-// setLinkSettings makes what can be made by netlink first, then the sysctls. Each that fails is named; the others are set.
+// setLinkSettings sets what netlink can set first, then the sysctls. The error names all that failed; the others are set.
 func (c *conn) setLinkSettings(d *device, change bond.SettingsChange) error {
 	var errs []error
 	if change.TxQLen != nil {
@@ -102,7 +102,7 @@ func (c *conn) setSysctls(name string, all []bond.Sysctl) error {
 	})
 }
 
-// neighSysctls are those of a link's neighbour tables that differ from the defaults that every new link gets
+// neighSysctls returns those sysctls of a link's neighbour tables that differ from the defaults of new links
 // (neigh_parms_alloc), which only the first netns shows. There is no message with them for one link: RTM_GETNEIGHTBL
 // dumps those of all links. What cannot be read (no IPv6) is left out.
 func (c *conn) neighSysctls(link string) ([]bond.Sysctl, error) {
@@ -127,7 +127,7 @@ func (c *conn) neighSysctls(link string) ([]bond.Sysctl, error) {
 // inOtherUnits are sysctls that show another one, which has "_ms" in its name, in seconds or jiffies.
 var inOtherUnits = map[string]bool{"base_reachable_time": true, "retrans_time": true}
 
-// numbersIn are the files of a directory that hold a number; none if there is no such directory.
+// numbersIn returns the files of a directory that contain a number; none if there is no such directory.
 func numbersIn(dir string) map[string]int64 {
 	entries, _ := os.ReadDir(dir)
 	out := make(map[string]int64, len(entries))
@@ -147,7 +147,7 @@ func readNumber(path string) (int64, error) {
 	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
-// setUpper enslaves the bond to a link of the pod that must still be what the action names.
+// setUpper enslaves the bond to a link of the pod, which must still be the action's.
 func (c *conn) setUpper(b *device, want bond.Upper) error {
 	u, err := c.byIndex(want.Index, false)
 	if err != nil {
@@ -162,7 +162,7 @@ func (c *conn) setUpper(b *device, want bond.Upper) error {
 	return c.setMaster(b, u.Index)
 }
 
-// upperOf is u as the bond's master; nil if its name is no text. Such a name would not come back from a record as it was.
+// upperOf returns u as the bond's master; nil if its name is not valid text. A record would not preserve such a name.
 func upperOf(u *device) *bond.Upper {
 	if !utf8.ValidString(u.Name) || !utf8.ValidString(u.Kind) {
 		return nil
@@ -170,7 +170,7 @@ func upperOf(u *device) *bond.Upper {
 	return &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
 }
 
-// observeUpper fills in what the bond is enslaved to, and the link that it was enslaved to when that was learned.
+// observeUpper reads the bond's master, and the link that was its master when that was learned.
 func (c *conn) observeUpper(b *device, r *bond.Record, o *bond.Observed) error {
 	if b.Master != 0 {
 		u, err := c.deviceByIndex(b.Master)

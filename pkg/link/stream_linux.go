@@ -15,9 +15,9 @@ import (
 // where a single message is longer. A pod can make that about a link longer than 64 KiB, by alternative names.
 const receiveBuffer = 128 << 10
 
-// stream sends one request and calls each with every message of type want as it arrives, so that a long dump is never in
-// memory as a whole. The message is valid until each returns. An error of each, of pause or of the context is returned at
-// once. The rest of the dump is then not read, and the conn is of no more use.
+// stream sends one request and calls each with every message of type want as it arrives, so that a long dump is never
+// completely in memory. The message is valid until each returns. An error of each, of pause or of the context is returned
+// at once. The rest of the dump is then not read, and the conn can no longer be used.
 //
 // The netlink library would allocate a buffer per part of the dump and a slice per message. That takes several times as
 // long as the kernel needs to send the routes of a large table.
@@ -25,7 +25,7 @@ func (c *conn) stream(req *nl.NetlinkRequest, want uint16, each func(m []byte) e
 	return c.exchange(req, want, each, c.mayGoOn)
 }
 
-// exchange is stream with a check before each part of the answer.
+// exchange is stream with a check before each part of the response.
 func (c *conn) exchange(req *nl.NetlinkRequest, want uint16, each func(m []byte) error, mayGoOn func() error) error {
 	if err := c.inTime(); err != nil {
 		return err
@@ -88,7 +88,7 @@ func (c *conn) receive() (int, error) {
 	}
 }
 
-// dump is an answer of several messages.
+// dump is a response of several messages.
 type dump struct {
 	seq         uint32
 	want        uint16
@@ -97,7 +97,7 @@ type dump struct {
 	done        bool
 }
 
-// take handles one part of the answer. Its error is that of each, or the kernel's.
+// take handles one part of the response. Its error is that of each, or the kernel's.
 func (d *dump) take(b []byte) error {
 	for len(b) >= unix.NLMSG_HDRLEN && !d.done {
 		size := int(nl.NativeEndian().Uint32(b))
@@ -136,7 +136,7 @@ func (d *dump) message(b []byte) error {
 	return nil
 }
 
-// kernelError is the result at the end of an answer, with the kernel's own words if there are any.
+// kernelError returns the result at the end of a response, with the kernel's message if there is one.
 func kernelError(kind, flags uint16, body []byte) error {
 	const sizeofErrno = 4
 	if len(body) < sizeofErrno {

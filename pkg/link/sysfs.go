@@ -14,16 +14,16 @@ import (
 )
 
 // sysfs is the directory of PCI devices by address. It shows the netdevs of the host's
-// netns only; what is said here of VFs is true wherever their netdev is.
+// netns only; its information about VFs is valid wherever their netdev is.
 type sysfs struct{ root string }
 
-// pfOf is the VF's physical function; bond.ErrGone when the device is not there or is
-// no VF of this host (a VF given to a virtual machine shows no PF inside).
+// pfOf returns the VF's physical function; bond.ErrGone if the device is missing or is
+// not a VF of this host (a VF passed to a virtual machine shows no PF inside).
 func (s sysfs) pfOf(vf bond.PCIAddress) (bond.PCIAddress, error) {
 	return s.linked(vf, "physfn")
 }
 
-// vfOf is the PF's virtual function of that number; bond.ErrGone if there is none.
+// vfOf returns the PF's virtual function of that number; bond.ErrGone if there is none.
 func (s sysfs) vfOf(pf bond.PCIAddress, number int) (bond.PCIAddress, error) {
 	return s.linked(pf, "virtfn"+strconv.Itoa(number))
 }
@@ -31,12 +31,12 @@ func (s sysfs) vfOf(pf bond.PCIAddress, number int) (bond.PCIAddress, error) {
 func (s sysfs) linked(dev bond.PCIAddress, name string) (bond.PCIAddress, error) {
 	to, err := os.Readlink(filepath.Join(s.root, string(dev), name))
 	if err != nil {
-		return "", gone(err)
+		return "", asGone(err)
 	}
 	return bond.ParsePCIAddress(filepath.Base(to))
 }
 
-// numberOf is the VF's number on its PF.
+// numberOf returns the VF's number on its PF.
 func (s sysfs) numberOf(pf, vf bond.PCIAddress) (int, error) {
 	links, err := filepath.Glob(filepath.Join(s.root, string(pf), "virtfn*"))
 	if err != nil {
@@ -54,18 +54,18 @@ func (s sysfs) numberOf(pf, vf bond.PCIAddress) (int, error) {
 	return 0, fmt.Errorf("%w: PF %s has no VF %s", bond.ErrGone, pf, vf)
 }
 
-// representor is the port name of a netdev that stands for a VF or a sub-function on a
+// representor matches the port name of a netdev that represents a VF or a sub-function on a
 // switch inside the card; its parent is the PF, too (devlink port names).
 var representor = regexp.MustCompile(`^(c\d+)?pf\d+(vf|sf)?\d*$`)
 
-// uplink is the port name of the netdev that stands for a physical port.
+// uplink matches the port name of the netdev that represents a physical port.
 var uplink = regexp.MustCompile(`^p\d+(s\d+)?$`)
 
 // errAmbiguous: a PCI function has several netdevs, and nothing shows which one is meant.
 var errAmbiguous = errors.New("ambiguous")
 
-// netdevOf is the name in the host's netns of a PCI function's own netdev; bond.ErrGone if it has none there. Of
-// several, as cards with several ports on one function have, it is the only uplink, or none: errAmbiguous.
+// netdevOf returns the name of a PCI function's own netdev in the host's netns; bond.ErrGone if it has none there. If there
+// are several, as on cards with several ports on one function, it returns the only uplink, or errAmbiguous.
 func (s sysfs) netdevOf(dev bond.PCIAddress) (string, error) {
 	all, err := s.netdevsOf(dev)
 	if err != nil {
@@ -80,8 +80,8 @@ func (s sysfs) netdevOf(dev bond.PCIAddress) (string, error) {
 	return "", fmt.Errorf("%w: PCI function %s has several network links: %s", errAmbiguous, dev, strings.Join(all, ", "))
 }
 
-// pfNetdevOf is netdevOf for a VF's PF. Of several it is that of the VF's port, as long as the VF's own netdev is in the
-// host and shows it.
+// pfNetdevOf is netdevOf for a VF's PF. If there are several, it returns that of the VF's port, if the VF's own netdev is in
+// the host and shows it.
 func (s sysfs) pfNetdevOf(pf, vf bond.PCIAddress) (string, error) {
 	name, err := s.netdevOf(pf)
 	if !errors.Is(err, errAmbiguous) {
@@ -106,11 +106,11 @@ func (s sysfs) withoutNetdev(pf bond.PCIAddress, err error) bool {
 	return errors.Is(err, errAmbiguous) || errors.Is(none, bond.ErrGone)
 }
 
-// netdevsOf are a PCI function's netdevs in the host, without representors; bond.ErrGone if there are none.
+// netdevsOf returns a PCI function's netdevs in the host, without representors; bond.ErrGone if there are none.
 func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
 	entries, err := os.ReadDir(filepath.Join(s.root, string(dev), "net"))
 	if err != nil {
-		return nil, gone(err)
+		return nil, asGone(err)
 	}
 	var names []string
 	for _, e := range entries {
@@ -124,7 +124,7 @@ func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
 	return names, nil
 }
 
-// only is the one netdev whose attribute matches; empty if there is none or more.
+// only returns the one netdev whose attribute matches; empty if there is none or more than one.
 func (s sysfs) only(dev bond.PCIAddress, names []string, attribute string, match func(string) bool) string {
 	found := ""
 	for _, name := range names {
@@ -139,7 +139,7 @@ func (s sysfs) only(dev bond.PCIAddress, names []string, attribute string, match
 	return found
 }
 
-// attribute is a netdev's file in sysfs; empty if the driver does not support it.
+// attribute reads a netdev's file in sysfs; empty if the driver does not support it.
 func (s sysfs) attribute(dev bond.PCIAddress, netdev, name string) string {
 	text, err := os.ReadFile(filepath.Join(s.root, string(dev), "net", netdev, name))
 	if err != nil {
@@ -148,7 +148,7 @@ func (s sysfs) attribute(dev bond.PCIAddress, netdev, name string) string {
 	return string(trimNewline(text))
 }
 
-// driverOf is the driver that a PCI function is bound to; "none" if there is none.
+// driverOf returns the driver of a PCI function; "none" if it has none.
 func (s sysfs) driverOf(dev bond.PCIAddress) string {
 	to, err := os.Readlink(filepath.Join(s.root, string(dev), "driver"))
 	if err != nil {
@@ -164,7 +164,7 @@ func trimNewline(b []byte) []byte {
 	return b
 }
 
-func gone(err error) error {
+func asGone(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%w: %w", bond.ErrGone, err)
 	}

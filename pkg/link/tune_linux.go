@@ -17,7 +17,7 @@ const (
 	bondSlavePrio      = 9 // IFLA_BOND_SLAVE_PRIO, since Linux 6.0
 )
 
-// membership is what a link's message says of it as a member of a bond.
+// membership has the attributes of a link as a member of a bond.
 type membership struct {
 	miiUp   bool
 	queueID *uint16
@@ -38,11 +38,10 @@ func (m *membership) parse(data []byte) error {
 	})
 }
 
-// tune sets a member's settings and reads them again: a kernel takes what it does not know
-// silently.
+// tune sets a member's settings and reads them again: kernels silently ignore unknown ones.
 func (c *conn) tune(d, b *device, a plan.TuneMember) error {
 	if d.Master != b.Index {
-		return fmt.Errorf("%w: %s is no member of %s", bond.ErrStale, d.Name, b.Name)
+		return fmt.Errorf("%w: %s is not a member of %s", bond.ErrStale, d.Name, b.Name)
 	}
 	req := nl.NewNetlinkRequest(unix.RTM_NEWLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
@@ -66,12 +65,12 @@ func (c *conn) tune(d, b *device, a plan.TuneMember) error {
 		return err
 	}
 	if want, have := a.Prio, now.member.prio; want != nil && have == nil {
-		return fmt.Errorf("%w: prio: this kernel does not know it; it came with Linux 6.0", bond.ErrUnsupported)
+		return fmt.Errorf("%w: prio: this kernel does not support it; Linux 6.0 and newer do", bond.ErrUnsupported)
 	} else if want != nil && *have != *want {
-		return fmt.Errorf("prio is %d after it was set to %d", *have, *want)
+		return fmt.Errorf("prio was set to %[2]d but is %[1]d", *have, *want)
 	}
 	if want, have := a.QueueID, now.member.queueID; want != nil && (have == nil || *have != *want) {
-		return fmt.Errorf("queueId %d was set and is not there", *want)
+		return fmt.Errorf("queueId was set to %d but is not reported", *want)
 	}
 	return nil
 }

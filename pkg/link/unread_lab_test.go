@@ -64,12 +64,12 @@ func TestLinksAreObservedDuringALongRead(t *testing.T) {
 		g.in(g.pod, "link", "set", "net1", "master", "bond0")
 		return o
 	}
-	for range maxPutOff {
+	for range maxPostponed {
 		if o := read(); o.Bond.Unread == "" || o.Members[0].Link.Master != 0 {
 			t.Errorf("unread %q, member %+v; want the member as it is now", o.Bond.Unread, o.Members[0].Link)
 		}
 	}
 	if o := read(); o.Bond.Unread != "" {
-		t.Errorf("put off more than %d times", maxPutOff)
+		t.Errorf("put off more than %d times", maxPostponed)
 	}
 }

@@ -14,14 +14,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// To find a bond's routes the kernel walks all routes of the netns. Where that takes long, it is put off while links must
-// be repaired first: members come back as fast as in any other pod.
+// To find a bond's routes the kernel walks all routes of the netns. If that takes long, it is postponed while links must
+// be repaired first, so that members return as fast as in any other pod.
 const (
-	// slowRead is how long it takes at least to read addresses and routes that are then put off.
+	// slowRead is the time from which a read of addresses and routes counts as slow and is postponed.
 	slowRead = 50 * time.Millisecond
-	// maxPutOff bounds how often in a row: a member that cannot be repaired must not hide a missing route.
-	maxPutOff = 3
-	// slowShare bounds the time for looking at links during a read: a look's own time, so many times, is the pause after it.
+	// maxPostponed bounds the postponements in a row: a member that cannot be repaired must not hide a missing route.
+	maxPostponed = 3
+	// slowShare bounds the time for observing links during a read: the pause after one is its own time, multiplied by this.
 	slowShare = 10
 	// slowFor is how long a slow read is remembered: longer than any pause between two.
 	slowFor = 10 * time.Minute
@@ -37,8 +37,8 @@ type slowReads struct {
 }
 
 type slowBond struct {
-	at     time.Time // of the last read
-	putOff int       // how often reads were put off since
+	at        time.Time // of the last read
+	postponed int       // number of reads postponed since
 }
 
 // postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time. begun:
@@ -47,10 +47,10 @@ func (s *slowReads) postpone(k bond.Key, begun bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, slow := s.bonds[k]
-	if !slow && !begun || b.putOff == maxPutOff {
+	if !slow && !begun || b.postponed == maxPostponed {
 		return false
 	}
-	b.putOff++
+	b.postponed++
 	s.remember(k, b)
 	return true
 }
@@ -76,8 +76,8 @@ func (s *slowReads) remember(k bond.Key, b slowBond) {
 	maps.DeleteFunc(s.bonds, func(_ bond.Key, other slowBond) bool { return b.at.Sub(other.at) > slowFor })
 }
 
-// observeNetwork fills in the addresses and routes of the bond, or says why they are unread. If the links change
-// meanwhile, o has them as they are then.
+// observeNetwork reads the addresses and routes of the bond, or records why they are unread. If the links change meanwhile,
+// o has their new state.
 func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, o *bond.Observed) error {
 	if r.Deleted() {
 		k.slow.record(r.Key, 0)
@@ -103,8 +103,8 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 
 const unreadLater = "addresses and routes are checked after the links, for the pod has many and to read them takes long"
 
-// whileLinksAgree returns a function that is called from time to time during a long read. It looks at the links again, and
-// ends the read if one must be repaired now: a member that is lost or returns does not wait for all routes to be read.
+// whileLinksAgree returns a function that is called periodically during a long read. It observes the links again, and ends
+// the read if one must be repaired now: the repair of a member does not wait for all routes to be read.
 func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Observed) func() error {
 	next := time.Now().Add(k.searchAgain)
 	return func() error {
@@ -164,8 +164,8 @@ func ignoreMissing(err error) error {
 	return err
 }
 
-// linksDiffer reports whether a link must be repaired before the bond is as recorded: it is gone or down, or lacks a
-// member that is in the pod or the host.
+// linksDiffer reports whether a link must be repaired before the bond is as recorded: the bond is missing or down, or a
+// member in the pod or the host is not enslaved.
 func linksDiffer(o *bond.Observed) bool {
 	if o.Bond == nil {
 		return true
@@ -178,7 +178,7 @@ func linksDiffer(o *bond.Observed) bool {
 	return !o.Bond.Up
 }
 
-// observeNetwork fills in the addresses and routes of the bond. If the pod changes them so fast that no dump is complete,
+// observeNetwork reads the addresses and routes of the bond. If the pod changes them so fast that no dump is complete,
 // they remain unread: the pod must not be able to prevent the repair of its links.
 func (c *conn) observeNetwork(r *bond.Record, o *bond.ObservedBond) error {
 	err := c.observeAddresses(r, o)
@@ -197,8 +197,8 @@ func (c *conn) observeNetwork(r *bond.Record, o *bond.ObservedBond) error {
 	return nil
 }
 
-// confirmUp reads the bond's state again. If it went down after its link was read, it took its routes along, and nobody
-// may take that for another writer's wish.
+// confirmUp reads the bond's state again. If it was set down after its link was read, it has lost its routes, which must not
+// count as another writer's change.
 func (c *conn) confirmUp(o *bond.ObservedBond) error {
 	now, err := c.deviceByIndex(o.Index)
 	switch {

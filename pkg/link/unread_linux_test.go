@@ -21,8 +21,8 @@ func TestSlowReadsArePutOff(t *testing.T) {
 		for s.postpone(slow, begun) {
 			n++
 		}
-		if n != maxPutOff || s.postpone(fast, false) {
-			t.Errorf("begun %t: put off %d times, want %d", begun, n, maxPutOff)
+		if n != maxPostponed || s.postpone(fast, false) {
+			t.Errorf("begun %t: put off %d times, want %d", begun, n, maxPostponed)
 		}
 	}
 	if s.record(slow, 0); len(s.bonds) > 0 {

@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// withPF runs a change that a PF takes part in, through its one mailbox, which can take seconds. One VF of a PF is served
-// at a time, so that a slow PF occupies one worker. The others try again later.
+// withPF runs a change that involves the PF's single mailbox, which can take seconds. It changes one VF of a PF at a time,
+// so that a slow PF occupies one worker. The others are retried later.
 func (k *Kernel) withPF(vf *bond.VF, change func() error) error {
 	if vf == nil {
 		return change()
@@ -26,7 +26,7 @@ func (k *Kernel) withPF(vf *bond.VF, change func() error) error {
 	return change()
 }
 
-// vfOf is what the record has of a VF; nil if it is none of its members.
+// vfOf returns the record's data about a VF; nil if it is not a member.
 func vfOf(r *bond.Record, pci bond.PCIAddress) *bond.VF {
 	if i := r.MemberByPCI(pci); pci != "" && i >= 0 {
 		return r.Members[i].VF
@@ -34,8 +34,8 @@ func vfOf(r *bond.Record, pci bond.PCIAddress) *bond.VF {
 	return nil
 }
 
-// restoreVF puts a VF's settings back on its PF, one after the other, and reads them again:
-// drivers answer success to what they then drop.
+// restoreVF restores a VF's settings on its PF, one after the other, and reads them again: drivers report success for
+// settings that they then ignore.
 func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	now, err := k.sysfs.vfOf(a.VF.PF, a.VF.Number)
 	if err != nil {
@@ -72,10 +72,10 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	return host.ensureMAC(vf, *a.Settings.MAC)
 }
 
-// primeVFMAC gives the VF's own netdev, set down, its MAC before the PF is told of it. Once a PF has set a MAC
-// the VF's driver is refused every other, and igbvf even that one until it is reset: the VF then sends with
-// an address that the PF drops. That the VF is refused now, because its PF has set another MAC before, is no
-// error. Nil when there is no MAC to set or no netdev in the host.
+// primeVFMAC sets the MAC on the VF's own netdev, which is down, before it is set on the PF. Once a PF has set a MAC, it
+// rejects every other MAC of the VF, with igbvf even the same one until a reset. The VF then sends with an address that the
+// PF drops. If the PF rejects the MAC now, because it has set another one before, that is not an error. It returns nil if
+// there is no MAC to set or no netdev in the host.
 func (k *Kernel) primeVFMAC(host *conn, a plan.RestoreVF) (*device, error) {
 	if a.Settings.MAC == nil || a.Settings.MAC.IsZero() {
 		return nil, nil
@@ -102,7 +102,7 @@ func (k *Kernel) primeVFMAC(host *conn, a plan.RestoreVF) (*device, error) {
 	if d.MAC == *a.Settings.MAC {
 		return d, nil
 	}
-	if err := host.setMAC(d, *a.Settings.MAC); err != nil && !refused(err) {
+	if err := host.setMAC(d, *a.Settings.MAC); err != nil && !rejectedByPF(err) {
 		return nil, fmt.Errorf("VF's netdev %s: %w", name, err)
 	}
 	return d, nil
@@ -120,15 +120,15 @@ func (c *conn) checkInactive(d *device) error {
 	return err
 }
 
-// ensureMAC sets a link's MAC, a VF's only when it has another: it might be refused even its own. A VF that
-// is refused because its PF has set one learns that one when it is reset, which going up and down
-// does. What it has afterwards decides.
+// ensureMAC sets a link's MAC, a VF's only if it has another: the PF may reject even the same one. If the PF rejects the MAC
+// because it has set one itself, the VF gets that one when it is reset, by setting it up and down. The MAC after that
+// decides.
 func (c *conn) ensureMAC(d *device, mac bond.MAC) error {
 	if d.PCI != "" && d.MAC == mac {
 		return nil
 	}
 	err := c.setMAC(d, mac)
-	if err == nil || d.PCI == "" || d.Up || !refused(err) {
+	if err == nil || d.PCI == "" || d.Up || !rejectedByPF(err) {
 		return err
 	}
 	if reset := errors.Join(c.setUp(d, true), c.setUp(d, false)); reset != nil {
@@ -139,20 +139,20 @@ func (c *conn) ensureMAC(d *device, mac bond.MAC) error {
 		return gone
 	}
 	if now.MAC != mac {
-		if errors.Is(err, unix.EADDRNOTAVAIL) { // igbvf says so, too, while its PF is being reset
+		if errors.Is(err, unix.EADDRNOTAVAIL) { // igbvf returns it, too, while its PF is being reset
 			err = fmt.Errorf("%w: %w", bond.ErrBusy, err)
 		}
-		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or take that one away", mac, err, now.MAC)
+		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or remove that one", mac, err, now.MAC)
 	}
 	return nil
 }
 
-// refused: a PF did not let its VF have an address (igbvf and ixgbevf, iavf).
-func refused(err error) bool {
+// rejectedByPF reports whether a PF rejected its VF's MAC (igbvf and ixgbevf, iavf).
+func rejectedByPF(err error) bool {
 	return errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 }
 
-// setVF makes a request a setting; the error names each that was refused.
+// setVF sends one request per setting; the error names all that were rejected.
 func (c *conn) setVF(pf *device, a plan.RestoreVF) error {
 	var errs []error
 	for _, s := range vfAttrs(a.VF.Number, a.Settings) {
@@ -165,8 +165,7 @@ func (c *conn) setVF(pf *device, a plan.RestoreVF) error {
 	return errors.Join(errs...)
 }
 
-// verifyVF reads back what was set. What the driver does not tell cannot be verified
-// and is believed.
+// verifyVF reads what was set. What the driver does not report cannot be verified and counts as set.
 func (c *conn) verifyVF(pf *device, a plan.RestoreVF) error {
 	again, err := c.byIndex(pf.Index, true)
 	if err != nil {
@@ -177,12 +176,12 @@ func (c *conn) verifyVF(pf *device, a plan.RestoreVF) error {
 		return err
 	}
 	if wrong := notApplied(a.Settings, have); !wrong.Empty() {
-		return fmt.Errorf("PF %s accepted the settings of VF %d without keeping them: want %s, it has %s", pf.Name, a.VF.Number, wrong, have)
+		return fmt.Errorf("PF %s accepted the settings of VF %d but ignored some: want %s, it has %s", pf.Name, a.VF.Number, wrong, have)
 	}
 	return nil
 }
 
-// notApplied is what of want the PF says is otherwise.
+// notApplied returns the settings of want for which the PF reports another value.
 func notApplied(want, have bond.VFSettings) bond.VFSettings {
 	wrong := want.Diff(have)
 	if have.MAC == nil {

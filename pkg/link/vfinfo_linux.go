@@ -9,11 +9,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// notReported is what the kernel sends for a flag that the driver said nothing of (rtnl_fill_vfinfo).
+// notReported is the kernel's value of a flag that the driver does not report (rtnl_fill_vfinfo).
 const notReported = 1<<32 - 1
 
-// vfSettings reads what the PF says of one VF. The netlink library takes a flag that the
-// driver does not tell for one that is set, which is why this is read here.
+// vfSettings decodes a PF's settings of one VF. The netlink library treats a flag that the
+// driver does not report as set, so it is not used here.
 func (d *device) vfSettings(number int) (bond.VFSettings, error) {
 	var found *bond.VFSettings
 	err := eachAttr(d.vfList, func(typ uint16, v []byte) error {
@@ -28,15 +28,15 @@ func (d *device) vfSettings(number int) (bond.VFSettings, error) {
 	})
 	switch {
 	case err != nil:
-		return bond.VFSettings{}, fmt.Errorf("what PF %s says of its VFs: %w", d.Name, err)
+		return bond.VFSettings{}, fmt.Errorf("VF settings of PF %s: %w", d.Name, err)
 	case found == nil:
-		return bond.VFSettings{}, fmt.Errorf("%w: PF %s says nothing of a VF %d", bond.ErrGone, d.Name, number)
+		return bond.VFSettings{}, fmt.Errorf("%w: PF %s does not report a VF %d", bond.ErrGone, d.Name, number)
 	}
 	return *found, nil
 }
 
-// parseVF reads one IFLA_VF_INFO. Each attribute in it is a structure that begins with
-// the VF's number, and then has numbers of 32 bits.
+// parseVF decodes one IFLA_VF_INFO. Each attribute in it is a structure that begins with
+// the VF's number and continues with numbers of 32 bits.
 func parseVF(info []byte) (s bond.VFSettings, vf int, err error) {
 	vf = -1
 	err = eachAttr(info, func(typ uint16, v []byte) error {
@@ -76,14 +76,14 @@ func words(v []byte) []uint32 {
 	return n
 }
 
-// vfAttr is one setting as RTM_SETLINK takes it.
+// vfAttr is one setting for RTM_SETLINK.
 type vfAttr struct {
 	what string
 	typ  int
 	data []byte
 }
 
-// vfAttrs are the settings that are named, in the order in which they are to be set: the VLAN first,
+// vfAttrs returns the settings that are not nil, in the order in which they must be set: the VLAN first,
 // so that nothing is sent outside it, and the link state last.
 func vfAttrs(number int, s bond.VFSettings) []vfAttr {
 	vf := uint32(number)
@@ -113,7 +113,7 @@ func vfAttrs(number int, s bond.VFSettings) []vfAttr {
 	return all
 }
 
-// ieee8021Q is the VLAN protocol of the older attribute, which every driver takes.
+// ieee8021Q is the VLAN protocol of the older attribute, which every driver supports.
 const ieee8021Q = 0x8100
 
 func vlanAttr(v *bond.VLAN) int {

@@ -8,9 +8,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// member finds a member of the record in this netns; nil if it is not here. A VF is known by its PCI address, whatever its
-// name. slaves are the links of the record's bond, whose ifindex is master; none and 0 without one. A VF that is enslaved
-// is not looked for elsewhere. ambiguous names the links of a VF's PCI function if there are several.
+// member finds a member of the record in this netns; nil if it is not here. A VF is identified by its PCI address. slaves are
+// the links of the record's bond, whose ifindex is master; nil and 0 without a bond. A VF that is enslaved is not searched
+// for elsewhere. ambiguous names the links of a VF's PCI function if there are several.
 func (c *conn) member(slaves devices, m *bond.Member, master int) (d *device, ambiguous string, err error) {
 	if m.PCI == "" {
 		d, err = c.virtual(slaves, m, master)
@@ -42,9 +42,9 @@ func (c *conn) virtual(slaves devices, m *bond.Member, master int) (*device, err
 	return c.virtualInPod(d, m, master)
 }
 
-// virtualInPod reports whether the link with a member's ifindex is that virtual link, by what it has in the pod. A record
+// virtualInPod returns the link with a member's ifindex if it is that virtual link, by its identity in the pod. A record
 // without its serial is of an older version, or of an ADD that could not read it. If such a link came from the host, its
-// ifindex may be that of another link of the pod: then it is taken for the member only while it is in the bond.
+// ifindex may be that of another link of the pod: then it counts as the member only while it is in the bond.
 func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, error) {
 	if d == nil || !similar(d, m) {
 		return nil, nil
@@ -82,13 +82,13 @@ func (c *conn) virtualInHost(m *bond.Member) (*device, error) {
 	return nil, nil
 }
 
-// similar is the part of the identity that a listing has.
+// similar compares the part of the identity that is in a link message.
 func similar(d *device, m *bond.Member) bool {
 	return d.PCI == "" && (m.Kind == "" || d.Kind == m.Kind) && (m.PermMAC == "" || d.PermMAC == m.PermMAC)
 }
 
-// proven returns d if its serial is the member's, and notes it in d. unread reports whether d is returned, without its serial,
-// if that cannot be read.
+// proven returns d if its serial is the member's, and sets it in d. If the serial cannot be read, unread decides whether d is
+// returned without it.
 func (c *conn) proven(d *device, m *bond.Member, unread bool) (*device, error) {
 	serial, err := c.serialOf(d)
 	switch {
@@ -103,12 +103,12 @@ func (c *conn) proven(d *device, m *bond.Member, unread bool) (*device, error) {
 	return nil, nil
 }
 
-// chosenIndex is where the ifindexes begin that host links get in a pod: far above those that the kernel counts up to, so
-// that no other link of the pod, and not the bond, has one of them by accident.
+// chosenIndex is the lowest ifindex that host links get in a pod. It is far above those that the kernel assigns, so that no
+// other link of the pod, and not the bond, has one of them by accident.
 const chosenIndex = 1 << 24
 
-// identify completes the identity of a virtual link. One that is taken from the host gets the ifindex that it is to have in
-// the pod: it is recorded before the link is moved.
+// identify completes the identity of a virtual link. A link from the host is assigned its ifindex in the pod here, because
+// that is recorded before the link is moved.
 func (l *memberSearch) identify(m *bond.Member, d *device) (err error) {
 	if m.PCI != "" {
 		return nil
@@ -125,7 +125,7 @@ func (l *memberSearch) identify(m *bond.Member, d *device) (err error) {
 	return err
 }
 
-// chooseIndex is an ifindex that no link of the sandbox has.
+// chooseIndex returns an ifindex that no link of the sandbox has.
 func (l *memberSearch) chooseIndex() (int, error) {
 	pod, err := l.k.openPod(l.in.ctx, l.Sandbox)
 	if err != nil {

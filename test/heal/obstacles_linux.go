@@ -43,7 +43,7 @@ func lockedVF(ctx context.Context, s *scene) error {
 		return err
 	}
 	busy, err := s.sees(ctx, "a report of the lock", func(l Line) bool {
-		return l.Msg == "bond state changed" && a.is(l) && strings.Contains(l.Reason, "another process works on that VF")
+		return l.Msg == "bond state changed" && a.is(l) && strings.Contains(l.Reason, "another process is changing that VF")
 	})
 	if err != nil {
 		return err

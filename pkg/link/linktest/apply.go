@@ -211,7 +211,7 @@ func (f *Fake) activate(pod *space, a plan.SetActive) error {
 	}
 	return f.onLink(pod, a.Link, func(d *netdev) error {
 		if d.master != of {
-			return fmt.Errorf("%s is no member of %s: %w", d.name, of.name, bond.ErrStale)
+			return fmt.Errorf("%s is not a member of %s: %w", d.name, of.name, bond.ErrStale)
 		}
 		return of.setActive(d)
 	})

@@ -371,7 +371,7 @@ func (d *netdev) setActive(m *netdev) error {
 		b.active = nil
 		d.selectActive()
 	case m.master != d:
-		return fmt.Errorf("%s is no member of %s", m.name, d.name)
+		return fmt.Errorf("%s is not a member of %s", m.name, d.name)
 	case m == b.active:
 	case b.active == nil || !m.linkState || !m.up:
 		return fmt.Errorf("%s cannot be made the active member, it or its link is down: %w", m.name, bond.ErrBusy)

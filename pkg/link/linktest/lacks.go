@@ -24,9 +24,9 @@ func (b *bonding) asAsked(asked bond.Options) error {
 		switch {
 		case d.Kind == bond.KindLink || known && value == asked[name]:
 		case !known:
-			return fmt.Errorf("%w: %s: this kernel does not know it; it came with Linux %s", bond.ErrUnsupported, name, d.Since)
+			return fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, name, d.Since)
 		default:
-			return fmt.Errorf("%w: %s: the kernel took %q and has %q", bond.ErrUnsupported, name, asked[name], value)
+			return fmt.Errorf("%w: %s: the kernel accepted %q but has %q", bond.ErrUnsupported, name, asked[name], value)
 		}
 	}
 	return nil

@@ -133,7 +133,7 @@ func (f *Fake) mustOwn(r *bond.Record, pci bond.PCIAddress) error {
 	}
 	i := r.MemberByPCI(pci)
 	if i < 0 {
-		return fmt.Errorf("the record names no VF %s: %w", pci, bond.ErrStale)
+		return fmt.Errorf("the record has no VF %s: %w", pci, bond.ErrStale)
 	}
 	if claim := f.foreignClaim(pci, r.Sandbox); claim != "" {
 		return fmt.Errorf("%s is claimed for %s: %w", pci, claim, bond.ErrStale)

@@ -17,7 +17,7 @@ func (f *Fake) tune(pod *space, a plan.TuneMember) error {
 	}
 	return f.onLink(pod, a.Link, func(d *netdev) error {
 		if d.master != of {
-			return fmt.Errorf("%s is no member of %s: %w", d.name, of.name, bond.ErrStale)
+			return fmt.Errorf("%s is not a member of %s: %w", d.name, of.name, bond.ErrStale)
 		}
 		return d.tune(a.QueueID, a.Prio)
 	})

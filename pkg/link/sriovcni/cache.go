@@ -1,8 +1,3 @@
-// Package sriovcni reads what the sriov-cni plugin keeps on a node: what it was asked to
-// do with a VF, and the lock that it takes while it works on one.
-//
-// The formats are those of sriov-cni 2.x. Nothing of its is written or deleted but the lock
-// files, which it never deletes either. The package knows no netlink and decides nothing.
 package sriovcni
 
 import (
@@ -19,28 +14,28 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// DefaultDir is where sriov-cni keeps its files.
+// DefaultDir is the default directory of sriov-cni's files.
 const DefaultDir = "/var/lib/cni/sriov"
 
-// maxFile bounds a cache file; a network config with everything in it has some kilobytes.
+// maxFile bounds a cache file; a complete network config has some kilobytes.
 const maxFile = 1 << 20
 
-// Attachment is what sriov-cni was asked for when it put a VF into a pod.
+// Attachment is what was requested from sriov-cni when it attached a VF to a pod.
 type Attachment struct {
 	PCI bond.PCIAddress
-	// MAC is the VF's address in the pod: the one asked for, or else the one it came with.
-	// Empty when the file tells neither.
+	// MAC is the VF's address in the pod: the requested one, or else its previous one.
+	// Empty if the file has neither.
 	MAC bond.MAC
 	// MTU in bytes that the netdev got; 0 when none was asked for.
 	MTU int
-	// PFName and Number were the VF's place then. The name may be another card's by now.
+	// PFName and Number were the VF's at that time. The name may be another card's by now.
 	PFName string
 	Number int
-	// Asked are the settings of the PF that were asked for; the rest were left alone.
-	Asked bond.VFSettings
+	// Requested are the requested settings of the PF; the others were not changed.
+	Requested bond.VFSettings
 }
 
-// netConf are the fields of the cached network config that are read here. Null or empty means not asked for.
+// netConf has the fields of the cached network config that are read here. Null or empty means not requested.
 type netConf struct {
 	DeviceID  string  `json:"deviceID"`
 	Master    string  `json:"Master"`
@@ -60,9 +55,8 @@ type netConf struct {
 	} `json:"OrigVfState"`
 }
 
-// Read finds what was asked for the interface ifName of a sandbox, in dir; nil where sriov-cni
-// knows no such attachment. The error says what is wrong with the file: no part of it is then
-// to be believed.
+// Read returns what was requested for the interface ifName of a sandbox, from dir; nil if sriov-cni has no such attachment.
+// After an error no part of the file is used.
 func Read(dir string, key bond.Key) (*Attachment, error) {
 	path, err := CachePath(dir, key)
 	if err != nil {
@@ -81,7 +75,7 @@ func Read(dir string, key bond.Key) (*Attachment, error) {
 	return nil, fmt.Errorf("sriov-cni's cache %s: %w", path, err)
 }
 
-// CachePath is the cache file of the interface ifName of a sandbox, in dir.
+// CachePath returns the path of the cache file of the interface ifName of a sandbox, in dir.
 func CachePath(dir string, key bond.Key) (string, error) {
 	if err := key.Validate(); err != nil { // it becomes a path
 		return "", err
@@ -89,7 +83,7 @@ func CachePath(dir string, key bond.Key) (string, error) {
 	return filepath.Join(dir, key.ContainerID+"-"+key.IfName), nil
 }
 
-// Device is the VF that a cache file names. The error matches fs.ErrNotExist if there is no such file.
+// Device returns the VF in a cache file. The error matches fs.ErrNotExist if there is no such file.
 func Device(path string) (bond.PCIAddress, error) {
 	data, err := load(path)
 	if err != nil {
@@ -116,7 +110,7 @@ func load(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("it is no file but %s", info.Mode().Type())
+		return nil, fmt.Errorf("it is not a regular file but %s", info.Mode().Type())
 	}
 	data, err := io.ReadAll(io.LimitReader(f, maxFile+1))
 	if err == nil && len(data) > maxFile {
@@ -149,15 +143,14 @@ func parse(data []byte) (*Attachment, error) {
 		}
 		a.MTU = *c.MTU
 	}
-	if a.Asked, err = c.settings(); err != nil {
+	if a.Requested, err = c.settings(); err != nil {
 		return nil, err
 	}
 	a.MAC, err = c.podMAC()
 	return a, err
 }
 
-// podMAC is the address that the VF has in the pod. One that was set by somebody before is
-// only believed when it can be one.
+// podMAC returns the VF's MAC in the pod. The VF's previous MAC is used only if it is valid.
 func (c *netConf) podMAC() (bond.MAC, error) {
 	if c.MAC != "" {
 		return bond.ParseMAC(c.MAC)

@@ -43,19 +43,19 @@ func short(name string) string { return name[:min(len(name), bond.MaxIfNameLen)]
 func TestRead(t *testing.T) {
 	mac := func(s string) *bond.MAC { return new(bond.MAC(s)) }
 	want := map[string]*Attachment{
-		"everything": {PCI: "0000:af:06.1", MAC: "02:00:00:00:00:01", MTU: 9000, PFName: "ens1f0", Number: 3, Asked: bond.VFSettings{
+		"everything": {PCI: "0000:af:06.1", MAC: "02:00:00:00:00:01", MTU: 9000, PFName: "ens1f0", Number: 3, Requested: bond.VFSettings{
 			MAC: mac("02:00:00:00:00:01"), VLAN: &bond.VLAN{ID: 1000, QoS: 5, Proto: 0x88a8}, Rate: &bond.VFRate{Min: 100, Max: 2000},
 			SpoofChk: new(false), Trust: new(true), LinkState: new(uint32(0)),
 		}},
 		"nothing-asked": {PCI: "0000:01:10.0", MAC: "32:f5:4b:00:11:22", PFName: "ens2"},
 		"nulls":         {PCI: "0000:01:10.2", MAC: "32:f5:4b:00:11:33", PFName: "ens2", Number: 1},
-		"vlan-and-qos": {PCI: "0000:01:10.4", PFName: "ens2", Number: 2, Asked: bond.VFSettings{
+		"vlan-and-qos": {PCI: "0000:01:10.4", PFName: "ens2", Number: 2, Requested: bond.VFSettings{
 			VLAN: &bond.VLAN{ID: 100, QoS: 3, Proto: 0x8100}, SpoofChk: new(false),
 		}},
-		"older": {PCI: "0000:05:0a.2", MAC: "2a:01:02:03:04:05", PFName: "ens785f1", Number: 2, Asked: bond.VFSettings{
+		"older": {PCI: "0000:05:0a.2", MAC: "2a:01:02:03:04:05", PFName: "ens785f1", Number: 2, Requested: bond.VFSettings{
 			VLAN: &bond.VLAN{Proto: 0x8100}, Rate: &bond.VFRate{Max: 500},
 		}},
-		"short-and-loud": {PCI: "0000:af:06.1", MAC: "02:ab:cd:ef:00:01", Asked: bond.VFSettings{
+		"short-and-loud": {PCI: "0000:af:06.1", MAC: "02:ab:cd:ef:00:01", Requested: bond.VFSettings{
 			MAC: mac("02:ab:cd:ef:00:01"), VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}, SpoofChk: new(true), Trust: new(false), LinkState: new(uint32(2)),
 		}},
 	}
@@ -88,7 +88,7 @@ func settingsOf(a *Attachment) string {
 	if a == nil {
 		return ""
 	}
-	return a.Asked.String()
+	return a.Requested.String()
 }
 
 func TestReadOddFiles(t *testing.T) {

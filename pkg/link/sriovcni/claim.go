@@ -11,7 +11,7 @@ import (
 // maxPath bounds the path of a netns, in bytes (PATH_MAX of linux/limits.h).
 const maxPath = 4096
 
-// Claim is the path of the netns that a VF's claim names; empty if it names none, as while sriov-cni writes it. The error
+// Claim returns the netns path in a VF's claim; empty if it has none, for example while sriov-cni writes it. The error
 // matches fs.ErrNotExist if there is no claim.
 func Claim(path string) (netns string, err error) {
 	data, err := load(path)

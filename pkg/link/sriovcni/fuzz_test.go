@@ -50,7 +50,7 @@ func checkAttachment(t *testing.T, a *Attachment) {
 	if p, err := bond.ParsePCIAddress(string(a.PCI)); err != nil || p != a.PCI {
 		t.Errorf("PCI address %q: %v", a.PCI, err)
 	}
-	for _, m := range []*bond.MAC{&a.MAC, a.Asked.MAC} {
+	for _, m := range []*bond.MAC{&a.MAC, a.Requested.MAC} {
 		if m == nil || *m == "" {
 			continue
 		}
@@ -58,7 +58,7 @@ func checkAttachment(t *testing.T, a *Attachment) {
 			t.Errorf("MAC %q: %v", *m, err)
 		}
 	}
-	if v := a.Asked.VLAN; v != nil && (v.ID < 0 || v.ID > maxVLAN || v.QoS < 0 || v.QoS > maxQoS) {
+	if v := a.Requested.VLAN; v != nil && (v.ID < 0 || v.ID > maxVLAN || v.QoS < 0 || v.QoS > maxQoS) {
 		t.Errorf("VLAN %+v", v)
 	}
 	if a.MTU < 0 || a.MTU > maxMTU {

@@ -12,10 +12,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Locks are the files that say who works on a VF. sriov-cni holds a VF's for the length of its
-// DEL and ADD.
+// Locks are sriov-cni's locks on VFs. It holds a VF's lock during its ADD and DEL.
 type Locks struct {
-	// Dir has one file per VF. If it is missing, sriov-cni does not lock, and neither do we.
+	// Dir has one file per VF. If it is missing, sriov-cni does not lock, and no lock is taken.
 	Dir string
 }
 
@@ -39,18 +38,18 @@ func (l Locks) TryLock(pci bond.PCIAddress) (unlock func(), err error) {
 	}
 	return func() {
 		// Unlocked before it is closed: a process that is being started at this moment has a copy
-		// of the descriptor, and closing ours would leave it locked.
+		// of the descriptor, so closing alone would leave the file locked.
 		_ = unix.Flock(int(f.Fd()), unix.LOCK_UN)
 		_ = f.Close()
 	}, nil
 }
 
-// openLock opens a lock file read-only, which flock allows and for which CAP_DAC_READ_SEARCH suffices: sriov-cni makes
-// the directory with mode 0600, so nobody may search it by its mode. Nil if sriov-cni does not lock this VF.
+// openLock opens a lock file read-only, which flock allows and for which CAP_DAC_READ_SEARCH suffices: sriov-cni creates
+// the directory with mode 0600, which does not allow searching it. It returns nil if sriov-cni does not lock this VF.
 //
-// A release that locks makes the file at the VF's ADD and never removes it. So a VF without one was attached by
-// an older release or by another plugin. The file is created then, for a DEL by a newer release would lock it.
-// A process that may not create it goes on without a lock, as with releases that do not lock.
+// A version that locks creates the file at the VF's ADD and never removes it. So a VF without one was attached by an older
+// version or by another plugin. The file is created then, because a DEL by a newer version would lock it. A process that
+// may not create it continues without a lock, as with versions that do not lock.
 func openLock(path string) (*os.File, error) {
 	const flags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	f, err := os.OpenFile(path, flags, 0)
@@ -68,7 +67,7 @@ func acquire(f *os.File) error {
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if errors.Is(err, unix.EWOULDBLOCK) {
-			return fmt.Errorf("%w: another process works on that VF", bond.ErrInUse)
+			return fmt.Errorf("%w: another process is changing that VF", bond.ErrInUse)
 		}
 		if !errors.Is(err, unix.EINTR) {
 			return err

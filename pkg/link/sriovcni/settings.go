@@ -14,7 +14,7 @@ const (
 	maxVFID = 65535 // NumVFs has 16 bits
 )
 
-// settings are what was asked of the PF.
+// settings returns the requested settings of the PF.
 func (c *netConf) settings() (s bond.VFSettings, err error) {
 	if c.MAC != "" {
 		mac, wrong := bond.ParseMAC(c.MAC)
@@ -39,7 +39,7 @@ func (c *netConf) settings() (s bond.VFSettings, err error) {
 	return s, err
 }
 
-// vlan: QoS and protocol mean something beside an ID only. The protocol that nobody asked for is 802.1Q.
+// vlan: QoS and protocol have a meaning only with an ID. The default protocol is 802.1Q.
 func (c *netConf) vlan() (*bond.VLAN, error) {
 	if c.VLAN == nil {
 		return nil, nil
@@ -67,7 +67,7 @@ func (c *netConf) vlan() (*bond.VLAN, error) {
 	return v, nil
 }
 
-// rate: the kernel takes both bounds at once; the one that was not asked for is none.
+// rate: the kernel sets both limits at once; one that was not requested is 0, no limit.
 func (c *netConf) rate() (*bond.VFRate, error) {
 	if c.MinTxRate == nil && c.MaxTxRate == nil {
 		return nil, nil
@@ -82,7 +82,7 @@ func (c *netConf) rate() (*bond.VFRate, error) {
 			continue
 		}
 		if *bound.from < 0 || *bound.from > 1<<31-1 {
-			return nil, fmt.Errorf("%s: %d is no rate in Mbit/s", bound.name, *bound.from)
+			return nil, fmt.Errorf("%s: %d is not a rate in Mbit/s", bound.name, *bound.from)
 		}
 		*bound.to = uint32(*bound.from)
 	}
@@ -101,7 +101,7 @@ func onOff(name, value string) (*bool, error) {
 	return nil, fmt.Errorf("%s: %.64q is neither on nor off", name, value)
 }
 
-// linkState is IFLA_VF_LINK_STATE_* by sriov-cni's names.
+// linkState returns IFLA_VF_LINK_STATE_* for sriov-cni's names.
 func linkState(value string) (*uint32, error) {
 	for n, name := range []string{"auto", "enable", "disable"} {
 		if strings.EqualFold(value, name) {
