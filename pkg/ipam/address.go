@@ -5,13 +5,13 @@ import (
 	"net/netip"
 )
 
-// Addr converts an address of an IPAM result; ok is false if it is none.
+// Addr converts an address of an IPAM result; ok is false if it is invalid.
 func Addr(ip net.IP) (a netip.Addr, ok bool) {
 	a, ok = netip.AddrFromSlice(ip)
 	return a.Unmap(), ok
 }
 
-// Prefix converts an address with the length of its network, and keeps the host bits; ok is false if it is none.
+// Prefix converts an address with a prefix length, including the host bits; ok is false if it is invalid.
 func Prefix(n net.IPNet) (p netip.Prefix, ok bool) {
 	a, ok := Addr(n.IP)
 	ones, bits := n.Mask.Size()

@@ -19,9 +19,9 @@ import (
 
 var _ reconcile.IPAM = (*Client)(nil)
 
-// Client calls the IPAM plugin that a record's network config names. It is safe for concurrent use.
+// Client calls the IPAM plugin of a record's network config. It is safe for concurrent use.
 //
-// Errors are of type *types.Error: with the IPAM plugin's own code if it gave one, ErrTryAgainLater if it was killed
+// Errors are of type *types.Error: with the IPAM plugin's own code if it printed one, ErrTryAgainLater if it was killed
 // because the context ended, ErrInvalidNetworkConfig if it is not installed.
 type Client struct {
 	// Stderr receives what IPAM plugins write to standard error; nil discards it.
@@ -51,14 +51,14 @@ func (c *Client) Add(ctx context.Context, r *bond.Record) (*current.Result, erro
 	return out, nil
 }
 
-// CurrentResult converts a result of any version. JSON has null, which no version allows in its lists.
+// CurrentResult converts a result of any version. A null in one of its lists is an error.
 func CurrentResult(result types.Result) (*current.Result, error) {
 	out, err := current.NewResultFromResult(result)
 	if err != nil {
 		return nil, err
 	}
 	if slices.Contains(out.IPs, nil) || slices.Contains(out.Routes, nil) {
-		return nil, errors.New("its answer has null among the addresses or routes")
+		return nil, errors.New("its result has null among the addresses or routes")
 	}
 	return out, nil
 }
@@ -73,8 +73,8 @@ func (c *Client) Release(ctx context.Context, r *bond.Record) error {
 	return c.run(ctx, r, "DEL", r.CNI.Config)
 }
 
-// GC has the plugin release what belongs to no attachment that the record's config lists as valid. Of the record it needs
-// the CNI data only.
+// GC calls the plugin's GC, which releases what belongs to none of the attachments that the record's config lists as valid.
+// Of the record it needs the CNI data only.
 func (c *Client) GC(ctx context.Context, r *bond.Record) error {
 	return c.run(ctx, r, "GC", r.CNI.Config)
 }
@@ -127,7 +127,7 @@ func args(r *bond.Record, verb string) *invoke.Args {
 
 func (c *Client) exec() invoke.Exec { return &pluginExec{stderr: c.Stderr} }
 
-// pluginFailed names the plugin and the verb, and keeps the plugin's code.
+// pluginFailed adds plugin and verb to an error, and keeps the plugin's code.
 func pluginFailed(ctx context.Context, plugin, verb string, err error) error {
 	code, details := types.ErrInternal, ""
 	if ctx.Err() != nil {

@@ -21,13 +21,13 @@ import (
 )
 
 const (
-	// outputDelay is how long the output of a plugin that has ended is waited for. A process that it started may hold
+	// outputDelay bounds the wait for the output of a plugin that has ended. A process that it started may keep
 	// its standard output open for ever.
 	outputDelay = 2 * time.Second
-	// maxOutput bounds what is kept of a plugin's output, in bytes.
+	// maxOutput bounds a plugin's output, in bytes; the rest is discarded.
 	maxOutput = 1 << 20
-	// beingWritten is the pause after which a plugin is called again whose binary is being replaced, triesWritten how
-	// often it is called.
+	// beingWritten is the pause before the next call of a plugin whose binary is being replaced, triesWritten the number of
+	// calls.
 	beingWritten, triesWritten = time.Second, 5
 )
 
@@ -62,9 +62,9 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 	var stdout, stderr boundedBuffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
-	// Pdeathsig: if this process is killed, its lock on the bond's addresses is gone, and a call that went on could meet the next
-	// one. The kernel sends the signal when the thread ends that started the plugin. Go ends a thread only after a netns could
-	// not be left (pkg/netns); then the call fails and is repeated.
+	// Pdeathsig: if this process is killed, its lock on the bond's addresses is released, and a call that continued could run
+	// at the same time as the next one. The kernel sends the signal when the thread that started the plugin ends. Go ends a
+	// thread only after a netns could not be left (pkg/netns); then the call fails and is repeated.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {
@@ -87,7 +87,7 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 	return stdout.head, nil
 }
 
-// pluginError is the error that a plugin printed, or what is known if it printed none.
+// pluginError returns the error that a plugin printed, or else its exit status and output.
 func pluginError(err error, stdout, stderr []byte) error {
 	var printed types.Error
 	if json.Unmarshal(stdout, &printed) == nil && (printed.Code != 0 || printed.Msg != "") {
@@ -97,7 +97,7 @@ func pluginError(err error, stdout, stderr []byte) error {
 	return fmt.Errorf("%w (standard output: %s; standard error: %s)", err, netconf.Excerpt(string(stdout)), netconf.Excerpt(string(stderr)))
 }
 
-// maxError bounds the error of a plugin, which the record keeps, in bytes.
+// maxError bounds the error of a plugin, which is recorded, in bytes.
 const maxError = 1024
 
 func shorten(text string) string {
@@ -107,7 +107,7 @@ func shorten(text string) string {
 	return strings.ToValidUTF8(text[:maxError], "") + "…"
 }
 
-// boundedBuffer keeps the first maxOutput bytes. It takes the rest, so that the writer is not stopped.
+// boundedBuffer stores the first maxOutput bytes. It accepts and discards the rest, so that the writer does not block.
 type boundedBuffer struct{ head []byte }
 
 // Write implements io.Writer.

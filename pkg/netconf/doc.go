@@ -1,5 +1,5 @@
 // Package netconf reads network configs of CNI field by field, with errors that name the field, the value found and the
 // values allowed.
 //
-// It must not know what a field means: that is for the packages that read it.
+// It must not interpret fields: the packages that read them do.
 package netconf

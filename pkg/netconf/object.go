@@ -13,7 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// maxExcerpt bounds how much of a bad value is repeated in an error, in bytes.
+// maxExcerpt bounds the excerpt of an invalid value in an error, in bytes.
 const maxExcerpt = 80
 
 // TrueOrFalse describes the allowed values of a boolean, for errors.
@@ -22,19 +22,19 @@ const TrueOrFalse = "true or false"
 // Object is a JSON object, read field by field so that an error can name the field,
 // the value and the values allowed. Errors are of type *types.Error.
 type Object struct {
-	// Path is what errors put before a field's name: "ipam." or empty.
+	// Path precedes a field's name in errors: "ipam." or empty.
 	Path   string
 	fields map[string]json.RawMessage
 }
 
-// Parse takes apart a JSON object. path is what goes before its fields' names.
+// Parse parses a JSON object. path precedes its fields' names in errors.
 func Parse(path string, data []byte) (Object, error) {
 	o := Object{Path: path}
 	err := json.Unmarshal(data, &o.fields)
 	return o, err
 }
 
-// Raw finds a field. As with encoding/json, which plugins are written with, the letter
+// Raw returns a field. As in encoding/json, which plugins use, the letter
 // case of names does not matter, but an exact match is preferred. Null counts as absent.
 func (o Object) Raw(name string) (json.RawMessage, bool) {
 	value, found := o.fields[name]
@@ -49,7 +49,7 @@ func (o Object) Raw(name string) (json.RawMessage, bool) {
 	return value, found && !bytes.Equal(value, []byte("null"))
 }
 
-// Scalar is a string, number or boolean as text; absent is false.
+// Scalar returns a string, number or boolean as text; false if it is absent.
 func (o Object) Scalar(name, want string) (string, bool, error) {
 	value, found := o.Raw(name)
 	if !found {
@@ -64,7 +64,7 @@ func (o Object) Scalar(name, want string) (string, bool, error) {
 	return string(value), true, nil
 }
 
-// Str is a string; absent is false.
+// Str returns a string; false if it is absent.
 func (o Object) Str(name, want string) (string, bool, error) {
 	value, found := o.Raw(name)
 	if !found {
@@ -77,7 +77,7 @@ func (o Object) Str(name, want string) (string, bool, error) {
 	return s, true, nil
 }
 
-// Boolean is true, false or, as other plugins write it, the same in quotes; absent is false.
+// Boolean returns a boolean, which may be in quotes, as other plugins write it; false if it is absent.
 func (o Object) Boolean(name string) (bool, error) { return o.BooleanOr(name, false) }
 
 // BooleanOr is Boolean with another value for an absent field.
@@ -93,7 +93,7 @@ func (o Object) BooleanOr(name string, absent bool) (bool, error) {
 	return false, o.Invalid(name, TrueOrFalse)
 }
 
-// Section returns a nested object; absent is one without fields.
+// Section returns a nested object; one without fields if it is absent.
 func (o Object) Section(name string) (Object, error) {
 	value, found := o.Raw(name)
 	if !found {
@@ -106,7 +106,7 @@ func (o Object) Section(name string) (Object, error) {
 	return inner, nil
 }
 
-// Decode reads a field into what v points to, in the shape that is wanted.
+// Decode decodes a field into v. want describes the allowed values.
 func (o Object) Decode(name, want string, v any) (bool, error) {
 	value, found := o.Raw(name)
 	if !found {
@@ -118,19 +118,18 @@ func (o Object) Decode(name, want string, v any) (bool, error) {
 	return true, nil
 }
 
-// Invalid is the error for a field whose value is not one of those wanted.
+// Invalid returns the error for a field with an invalid value.
 func (o Object) Invalid(name, want string) *types.Error {
 	value, _ := o.Raw(name)
 	return Invalid(o.Path+name, Excerpt(string(value)), want)
 }
 
-// Invalid is CNI's error for a network config that asks for something impossible: which
-// field, what stands there, what is wanted.
+// Invalid returns CNI's error for an invalid network config: the field, its value and the allowed values.
 func Invalid(field, found, want string) *types.Error {
 	return types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("%s: found %s, want %s", field, found, want), "")
 }
 
-// Excerpt is a value from outside, fit for a message: bounded, and with '?' for what does not print.
+// Excerpt makes a value from outside safe for a message: bounded, and with '?' for unprintable characters.
 func Excerpt(value string) string {
 	if value == "" || value == "null" {
 		return "nothing"

@@ -1,6 +1,5 @@
 // Package netns opens network namespaces, identifies them and runs functions in them. No other package calls setns(2) or
 // locks threads.
 //
-// It must not use netlink, nor know what is in a namespace. Opening, entering and comparing need Linux; the ID and the
-// errors are defined everywhere.
+// It must not use netlink. Opening, entering and comparing need Linux; the ID and the errors are defined on all systems.
 package netns

@@ -19,7 +19,7 @@ var boot = sync.OnceValues(func() (string, error) {
 	return strings.TrimSpace(string(id)), nil
 })
 
-// verifyCookie reports whether the calling thread is in the netns that was asked for.
+// verifyCookie returns an error if the calling thread is in another netns than the sandbox's.
 func (ns *NS) verifyCookie() error {
 	if ns.cookie == 0 {
 		return nil
@@ -34,12 +34,12 @@ func (ns *NS) verifyCookie() error {
 	return nil
 }
 
-// ownCookie is the cookie of the calling thread's netns, 0 where the kernel has none. Every
-// socket knows it; this one is closed before anything can be kept alive by it.
+// ownCookie returns the cookie of the calling thread's netns, 0 if the kernel has none. Every socket reports it; this one is
+// closed at once, so that it does not keep the netns alive.
 func ownCookie() (uint64, error) {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return 0, fmt.Errorf("open a socket to ask for the cookie: %w", err)
+		return 0, fmt.Errorf("open a socket to read the cookie: %w", err)
 	}
 	defer func() { _ = unix.Close(s) }()
 	cookie, err := unix.GetsockoptUint64(s, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)

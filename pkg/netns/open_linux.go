@@ -12,23 +12,23 @@ import (
 )
 
 // NS is an open network namespace. While it is open the netns stays alive, even after
-// its last process and mount: devices in it do not come back to the host. So keep one
-// open for a piece of work, never for the life of a pod.
+// its last process and mount, and devices in it do not return to the host. So keep one
+// open for one operation, never for the life of a pod.
 //
-// Methods are safe for concurrent use, except that Close must come after all others.
+// Methods are safe for concurrent use, except that Close must be called after all others.
 type NS struct {
 	path string
 	file *os.File
 	id   ID
-	// cookie is the one to be found inside; 0 for any.
+	// cookie is the expected one; 0 for any.
 	cookie uint64
 }
 
-// Open opens the netns that path leads to: a bind mount as container runtimes make it
+// Open opens the netns that path leads to: a bind mount as container runtimes create it
 // (/var/run/netns/cni-…) or a link of procfs (/proc/<pid>/ns/net). The error names the path, and
-// matches ErrGone when there is nothing at the path or something that is no netns.
+// matches ErrGone if there is nothing at the path, or not a netns.
 func Open(path string) (*NS, error) {
-	// O_NONBLOCK: a FIFO at the path must not hold us up. O_CLOEXEC is os.OpenFile's own.
+	// O_NONBLOCK: a FIFO at the path must not block. O_CLOEXEC is set by os.OpenFile.
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NONBLOCK, 0)
 	if err != nil {
 		// ENOTDIR: a directory of the path was replaced. ESRCH: the process of a path under
@@ -46,11 +46,11 @@ func Open(path string) (*NS, error) {
 	return &NS{path: path, file: f, id: id}, nil
 }
 
-// OpenSandbox opens the netns at the sandbox's path if it is still that sandbox's. Of its identity, empty fields are not
-// compared: records of older versions and older kernels have none.
+// OpenSandbox opens the netns at the sandbox's path if it is still that sandbox's. Empty fields of its identity are not
+// compared: records of older versions, and records on older kernels, do not have them.
 //
-// The error matches ErrGone if the path is gone, is no netns or leads to another one, and ErrEarlierBoot if the sandbox is
-// of an earlier boot. The cookie can be read only inside: Do compares it, and fails with ErrGone.
+// The error matches ErrGone if the path is missing, is not a netns or leads to another one, and ErrEarlierBoot if the
+// sandbox is of an earlier boot. The cookie can be read only inside: Do compares it, and fails with ErrGone.
 func OpenSandbox(s bond.Sandbox) (*NS, error) {
 	if s.Boot != "" {
 		now, err := boot()
@@ -58,7 +58,7 @@ func OpenSandbox(s bond.Sandbox) (*NS, error) {
 			return nil, fmt.Errorf("open network namespace %s: %w", s.Path, err)
 		}
 		if now != s.Boot {
-			return nil, fmt.Errorf("%w: %s was noted in boot %s, this is %s", ErrEarlierBoot, s.Path, s.Boot, now)
+			return nil, fmt.Errorf("%w: %s was recorded in boot %s, this is %s", ErrEarlierBoot, s.Path, s.Boot, now)
 		}
 	}
 	ns, err := Open(s.Path)
@@ -73,7 +73,7 @@ func OpenSandbox(s bond.Sandbox) (*NS, error) {
 	return ns, nil
 }
 
-// Identify is the identity of the netns that path leads to. Errors are those of Open.
+// Identify returns the identity of the netns that path leads to. Errors are those of Open.
 func Identify(path string) (ID, error) {
 	ns, err := Open(path)
 	if err != nil {
@@ -100,28 +100,28 @@ func SandboxAt(path string) (bond.Sandbox, error) {
 	return s, err
 }
 
-// Current opens the netns of the calling thread: inside Do that which Do entered, anywhere
+// Current opens the netns of the calling thread: inside Do the one that Do entered, anywhere
 // else that of the process.
 func Current() (*NS, error) {
-	// Not /proc/self, which is the main thread; that one may be in Do for somebody else.
+	// Not /proc/self, which is the main thread; that one may be in another call of Do.
 	return Open("/proc/thread-self/ns/net")
 }
 
-// identify answers who f is, or an error that matches ErrGone when f is no netns.
+// identify returns the identity of f, or an error that matches ErrGone if f is not a netns.
 func identify(f *os.File) (ID, error) {
 	fd := int(f.Fd())
 	var sfs unix.Statfs_t
 	if err := unix.Fstatfs(fd, &sfs); err != nil {
 		return ID{}, fmt.Errorf("statfs: %w", err)
 	}
-	// A runtime first unmounts a netns and then removes the file it was mounted on, so
-	// a plain file at the path is a netns that has gone.
+	// A runtime first unmounts a netns and then removes the file under the mount, so
+	// a regular file at the path is a netns that has ended.
 	if sfs.Type != unix.NSFS_MAGIC {
 		return ID{}, fmt.Errorf("%w: the file there is not a namespace (file system type %#x)", ErrGone, sfs.Type)
 	}
 	kind, err := unix.IoctlRetInt(fd, unix.NS_GET_NSTYPE)
 	if err != nil {
-		return ID{}, fmt.Errorf("ask for the namespace's type: %w", err)
+		return ID{}, fmt.Errorf("read the namespace type: %w", err)
 	}
 	if kind != unix.CLONE_NEWNET {
 		return ID{}, fmt.Errorf("%w: the file there is a namespace of another type (%#x)", ErrGone, kind)
@@ -133,15 +133,15 @@ func identify(f *os.File) (ID, error) {
 	return ID{Dev: st.Dev, Inode: st.Ino}, nil
 }
 
-// ID is the identity of the netns.
+// ID returns the identity of the netns.
 func (ns *NS) ID() ID { return ns.id }
 
-// Path is the path that the netns was opened by.
+// Path returns the path by which the netns was opened.
 func (ns *NS) Path() string { return ns.path }
 
-// Fd is the open file's descriptor, for requests that name a netns by one
+// Fd returns the open file's descriptor, for requests that name a netns by one
 // (IFLA_NET_NS_FD). It is valid until Close and must not be closed otherwise.
 func (ns *NS) Fd() int { return int(ns.file.Fd()) }
 
-// Close lets go of the netns.
+// Close closes the netns.
 func (ns *NS) Close() error { return ns.file.Close() }

@@ -1,7 +1,7 @@
 // Package store has the records of pod bonds in files, one per bond, and the locks of bonds. Several processes of possibly
 // different versions may use a directory at once. Files are replaced atomically.
 //
-// It imports pkg/bond only, and knows neither the kernel's links nor Kubernetes. Package watch watches the directory.
+// It does not use netlink or Kubernetes. Package watch watches the directory.
 //
 // # Layout
 //
@@ -19,7 +19,7 @@
 //
 // # Records that cannot be read
 //
-// A bad file harms no other bond and is never deleted. A damaged one is renamed by the next List, Save or Remove, under the
+// A bad file affects no other bond and is never deleted. A damaged one is renamed by the next List, Save or Remove, under the
 // bond's lock. A file of a newer format version is not damaged: it remains for the newer program that wrote it (an upgrade
 // under way, or a downgrade that is reverted), and this program leaves that bond alone. Load treats both as no record, so
 // that a DEL succeeds.

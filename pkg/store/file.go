@@ -16,7 +16,7 @@ import (
 
 // Load reads the record of k. It needs no lock, because files are replaced atomically. If there is no record, or a
 // *BadRecord, the error matches bond.ErrNotFound; with any other error nothing is known about the record. Load changes no
-// file.
+// files.
 func (s *Store) Load(k bond.Key) (*bond.Record, error) {
 	if err := k.Validate(); err != nil {
 		return nil, fmt.Errorf("load record: %w", err)
@@ -106,8 +106,8 @@ func (s *Store) put(name string, data []byte) error {
 	return atomicfile.Replace(filepath.Join(s.dir, name), s.tmp, name+".*", data)
 }
 
-// read returns the record in the file name. Errors match fs.ErrNotExist, ErrDamaged or ErrNewer; any other error says
-// nothing about the file's content.
+// read returns the record in the file name. Errors match fs.ErrNotExist, ErrDamaged or ErrNewer; after any other error
+// nothing is known about the file's content.
 func (s *Store) read(name string) (*bond.Record, error) {
 	data, err := s.readFile(name)
 	if err != nil {

@@ -17,10 +17,10 @@ import (
 // tempAge is the age from which the writer of a temporary file counts as dead. If it was only stopped, its Save fails.
 const tempAge = 10 * time.Minute
 
-// old reports whether the file's writer must be dead. A file from the future was made before the clock was set back.
+// old reports whether the file's writer must be dead. A file from the future was written before the clock was set back.
 func old(info os.FileInfo) bool { return time.Since(info.ModTime()).Abs() > tempAge }
 
-// quarantined matches the names that quarantine makes.
+// quarantined matches the names that quarantine assigns.
 var quarantined = regexp.MustCompile(`^(.*\.json)\.bad-[0-9]+$`)
 
 // Keys returns the bonds that have a record file, readable or not, sorted.
@@ -71,7 +71,7 @@ func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRec
 	return records, bad, nil
 }
 
-// readListed returns the record in the file, or what is wrong with it, or neither if it is gone.
+// readListed returns the record in the file, or a BadRecord, or neither if the file no longer exists.
 func (s *Store) readListed(name string) (*bond.Record, *BadRecord) {
 	r, err := s.read(name)
 	if err == nil {
@@ -103,7 +103,7 @@ func (s *Store) readListed(name string) (*bond.Record, *BadRecord) {
 	}
 	path, err := s.quarantine(name)
 	if err != nil {
-		p.Err = fmt.Errorf("%w; it stays in its place: %w", p.Err, err)
+		p.Err = fmt.Errorf("%w; it was not renamed: %w", p.Err, err)
 	}
 	p.Path = path
 	return nil, p

@@ -77,7 +77,7 @@ func (s *Store) LockAgent(ctx context.Context, onWait func(holderPID int)) (unlo
 	if err != nil {
 		return nil, fmt.Errorf("lock the state directory for this agent: %w", err)
 	}
-	// The pid is information only; an agent must start on a full directory, too.
+	// The pid is only information; an agent must also start with a full disk.
 	if f.Truncate(0) == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
 	}
@@ -106,7 +106,7 @@ func readPID(f *os.File) int {
 // The file may have been removed between open and lock (removeLock). Then the lock of the new file counts.
 func acquire(ctx context.Context, path string, longest time.Duration, onBusy func(*os.File)) (*os.File, error) {
 	for first := true; ; first = false {
-		// On a slow machine a short deadline may be over already; a free lock is taken all the same.
+		// On a slow machine a short deadline may already be over; a free lock is taken nevertheless.
 		if err := ctx.Err(); err != nil && (!first || !errors.Is(err, context.DeadlineExceeded)) {
 			return nil, fmt.Errorf("%w: %w", bond.ErrLocked, context.Cause(ctx))
 		}

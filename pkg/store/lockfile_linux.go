@@ -40,7 +40,7 @@ func (s *Store) removeLock(k bond.Key) {
 	if acquireUncontended(f) != nil {
 		return
 	}
-	// Only the holder removes the file. No other process can have made a new one: tryAcquire has compared them.
+	// Only the holder removes the file. No other process can have created a new one: tryAcquire has compared them.
 	if !s.recorded(k) {
 		_ = os.Remove(path)
 	}

@@ -16,7 +16,7 @@ import (
 // DefaultDir is the default state directory. Like netns, /run does not outlive a boot.
 const DefaultDir = "/run/bondkeeper"
 
-// LockTimeout is how long Lock waits for a bond's lock.
+// LockTimeout bounds the wait of Lock for a bond's lock.
 const LockTimeout = 10 * time.Second
 
 // Store is a state directory. Its methods are safe for concurrent use, by goroutines and by processes. It has no open files
@@ -26,7 +26,7 @@ type Store struct {
 	lockTimeout                          time.Duration
 }
 
-// Open makes the state directory if it is missing and checks that no other user can write to it. dir must be absolute: the
+// Open creates the state directory if it is missing and checks that no other user can write to it. dir must be absolute: the
 // plugin's working directory is arbitrary.
 func Open(dir string) (*Store, error) {
 	if !filepath.IsAbs(dir) {
@@ -34,11 +34,11 @@ func Open(dir string) (*Store, error) {
 	}
 	s := &Store{dir: dir, locks: filepath.Join(dir, "locks"), tmp: filepath.Join(dir, "tmp"), reserved: filepath.Join(dir, "reserve"), deletions: filepath.Join(dir, "deletions"), lockTimeout: LockTimeout}
 	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil { //nolint:gosec // parents of ours, as mkdir -p makes them
-		return nil, fmt.Errorf("make the state directory: %w", err)
+		return nil, fmt.Errorf("create the state directory: %w", err)
 	}
 	for _, d := range []string{s.dir, s.locks, s.tmp, s.reserved, s.deletions} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
-			return nil, fmt.Errorf("make the state directory: %w", err)
+			return nil, fmt.Errorf("create the state directory: %w", err)
 		}
 		if info, err := os.Lstat(d); d != s.dir && err == nil && !info.IsDir() {
 			return nil, fmt.Errorf("state directory: %s is a symbolic link, want a directory", d)
@@ -94,7 +94,7 @@ func KeyOf(name string) (bond.Key, bool) {
 	return k, true
 }
 
-// Recorded reports whether the directory dir has a record file of k, readable or not. It makes nothing and does not check
+// Recorded reports whether the directory dir has a record file of k, readable or not. It creates nothing and does not check
 // dir.
 func Recorded(dir string, k bond.Key) (bool, error) {
 	_, err := os.Lstat(filepath.Join(dir, recordName(k)))
