@@ -30,6 +30,12 @@ type Observed struct {
 	Upper *Link
 }
 
+// Enslaved reports whether member i is in the bond.
+func (o *Observed) Enslaved(i int) bool {
+	m := &o.Members[i]
+	return m.Location == InPod && o.Bond != nil && m.Link.Master == o.Bond.Index
+}
+
 // Link is a netdev as the kernel describes it.
 type Link struct {
 	Index int

@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/history"
 )
 
 // errDeleted: a DEL began while the bond was being reconciled.
@@ -56,12 +57,12 @@ func (e *Engine) untilDeleted(ctx context.Context, rec *bond.Record) (_ context.
 }
 
 // yieldToDelete sets the loaded record to what a later Load returns.
-func (e *Engine) yieldToDelete(out *Outcome, state *bondRepairState) {
+func (e *Engine) yieldToDelete(out *Outcome, h *history.History) {
 	out.Record.Phase, out.Record.Updated = bond.PhaseDeleting, e.now()
 	if out.Observed.Members == nil { // not observed
 		out.Observed.Members = make([]bond.ObservedMember, len(out.Record.Members))
 	}
-	out.Status = statusOf(out.Record, &out.Observed, out.Plan, state)
+	out.Status = statusOf(out.Record, &out.Observed, out.Plan, h)
 	e.logFor(out.Record).Info("reconcile ended: a DEL has started")
 }
 

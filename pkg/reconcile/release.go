@@ -106,7 +106,7 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 	if !rec.SameAdd(tombstone) {
 		return nil, nil
 	}
-	e.states.forget(k) // a release does not wait for pauses
+	e.histories.Forget(k) // a release does not wait for pauses
 	out, err := e.converge(ctx, rec, tombstone.Releases <= 1)
 	if err == nil && len(out.Plan.Actions) > 0 { // held back, because the links kept changing under the plan
 		err = fmt.Errorf("bond %s of pod %s: %w: not taken down yet: %v", rec.BondName(), rec.Pod, bond.ErrBusy, out.Plan.Actions)
@@ -126,7 +126,7 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 		e.noteReturned(rec)
 		return rec, nil
 	}
-	e.states.forget(k)
+	e.histories.Forget(k)
 	return nil, e.store.Remove(k)
 }
 

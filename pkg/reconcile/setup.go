@@ -32,9 +32,9 @@ func (e *Engine) setupEvidence(rec *bond.Record, now time.Time) string {
 		return evidence
 	case known:
 		return ""
-	case now.Sub(s.Returned) >= e.states.timing.SetupTimeout:
+	case now.Sub(s.Returned) >= e.timing.SetupTimeout:
 		return bond.EvidenceTimeout
-	case now.Sub(last) >= e.states.timing.SetupQuiet:
+	case now.Sub(last) >= e.timing.SetupQuiet:
 		return bond.EvidenceQuiet
 	}
 	return ""
@@ -71,37 +71,4 @@ func setupRetry(rec *bond.Record, now time.Time) time.Duration {
 		return 0
 	}
 	return min(max(now.Sub(rec.Setup.Returned)/10, time.Second), 4*time.Second)
-}
-
-// adoptContested gives in to another writer that changed a requested setting back three times within a minute: its
-// value becomes the desired one. It reports whether the record changed.
-func (e *Engine) adoptContested(rec *bond.Record, obs *bond.Observed, actions []plan.Action, state *bondRepairState, now time.Time) bool {
-	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil {
-		return false
-	}
-	changed := false
-	for _, a := range actions {
-		setting := plan.Contestable(a)
-		if setting == "" || !state.contested(setting, now) {
-			continue
-		}
-		c := bond.Contest{Setting: setting, Adopted: plan.Adopt(rec, obs, a), At: now}
-		rec.Contested = append(withoutSetting(rec.Contested, setting), c)
-		changed = true
-		e.logFor(rec).Warn("contested setting adopted", zap.String("setting", setting), zap.String("adopted", c.Adopted))
-	}
-	return changed
-}
-
-// maxContested bounds what a record says of contests; the oldest are dropped.
-const maxContested = 16
-
-func withoutSetting(all []bond.Contest, setting string) []bond.Contest {
-	var out []bond.Contest
-	for _, c := range all {
-		if c.Setting != setting {
-			out = append(out, c)
-		}
-	}
-	return out[max(0, len(out)-maxContested+1):]
 }

@@ -8,26 +8,27 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/history"
 )
 
 // maxReasons bounds the text of a status however much is wrong.
 const maxReasons = 4
 
-// statusOf returns the bond's status. mem may be nil: then nothing is known of failed repairs.
-func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, state *bondRepairState) bond.Status {
+// statusOf returns the bond's status. h may be nil: then nothing is known of failed repairs.
+func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.History) bond.Status {
 	s := bond.Status{
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
 		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
-		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(obs, p, state),
+		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(obs, p, h),
 	}
 	for _, c := range rec.Contested {
 		s.Warnings = append(s.Warnings, c.String())
 	}
 	s.Contested = len(rec.Contested)
 	fights := rec.Fights
-	if state != nil {
-		fights = state.fightNames(rec)
+	if h != nil {
+		fights = h.Limits(rec)
 	}
 	for _, what := range fights {
 		s.Fighting++
@@ -50,7 +51,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, state *bondRepa
 		}
 		s.Members = append(s.Members, m)
 	}
-	s.State = stateOf(rec, obs, p, carrying, state)
+	s.State = stateOf(rec, obs, p, carrying, h)
 	if s.State == bond.StateDown && s.Reason == "" && obs.SandboxAlive {
 		s.Reason = noCarrierReason(rec, obs, carrying)
 	}
@@ -75,13 +76,13 @@ func releaseReason(rec *bond.Record, reason string) string {
 	return text + "; " + reason
 }
 
-func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, state *bondRepairState) bond.State {
+func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, h *history.History) bond.State {
 	switch {
 	case rec.Deleted():
 		return bond.StateDeleting
 	case !obs.SandboxAlive:
 		return bond.StateDown
-	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && state.allBlocked(p.Actions):
+	case p.Verdict == plan.Stuck, p.Verdict == plan.Act && h.AllBlocked(p.Actions):
 		return bond.StateStuck
 	case p.Verdict == plan.Act, rec.WithoutLease():
 		return bond.StateRepairing
@@ -102,7 +103,7 @@ func finds(p plan.Plan, code plan.Code) bool {
 
 // reasonOf joins the findings. That addresses and routes are read later is not among them if there are others: it may be so in
 // one of two reconciles, and each change of the reason is logged and reported to the pod.
-func reasonOf(obs *bond.Observed, p plan.Plan, state *bondRepairState) string {
+func reasonOf(obs *bond.Observed, p plan.Plan, h *history.History) string {
 	var reasons []string
 	reported := map[int]bool{}
 	for _, f := range p.Findings {
@@ -114,7 +115,7 @@ func reasonOf(obs *bond.Observed, p plan.Plan, state *bondRepairState) string {
 			break
 		}
 		text := f.Text
-		if err := state.lastError(p.Actions, f.Member); err != "" && !reported[f.Member] {
+		if err := h.LastError(p.Actions, f.Member); err != "" && !reported[f.Member] {
 			reported[f.Member] = true
 			text += ": " + err
 		}
@@ -152,7 +153,7 @@ func memberState(rec *bond.Record, obs *bond.Observed, i int) bond.MemberState {
 		return bond.MemberInHost
 	case m.Location != bond.InPod:
 		return bond.MemberLost
-	case !enslaved(obs, i):
+	case !obs.Enslaved(i):
 		return bond.MemberNotEnslaved
 	case !m.Link.Up:
 		return bond.MemberDown

@@ -1,4 +1,4 @@
-package reconcile
+package history
 
 import (
 	"testing"
@@ -8,18 +8,18 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestActiveMemberAfterEachRepair: a VF has its carrier some time after it was set up, so a reconcile of its own makes it the
-// active member. That is limited per repair, not over all repairs.
+// TestActiveMemberAfterEachRepair: a VF has its carrier some time after it was set up, so a reconcile of its own makes
+// it the active member. That is limited per repair, not over all repairs.
 func TestActiveMemberAfterEachRepair(t *testing.T) {
 	rec := &bond.Record{Phase: bond.PhaseReady, Members: []bond.Member{{Name: "net1"}}}
-	state := newRepairStates(Timing{}.withDefaults()).of(rec.Key)
+	h := New(Timing{}).Of(rec.Key)
 	choice := plan.SetActive{}
 	now := time.Unix(1e9, 0)
 	affordable := func() bool {
-		r := newRepairRun(rec)
-		at := state.budgetTime(r, choice, now)
+		r := h.Begin(rec)
+		at := r.budgetTime(choice, now)
 		if at.IsZero() {
-			state.charge(r, choice, now)
+			r.charge(choice, now)
 		}
 		return at.IsZero()
 	}
@@ -29,7 +29,7 @@ func TestActiveMemberAfterEachRepair(t *testing.T) {
 		}
 		rec.Repairs.Count++
 	}
-	for range fightBurst {
+	for range budgetBurst {
 		affordable()
 	}
 	if affordable() {

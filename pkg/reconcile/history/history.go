@@ -1,0 +1,208 @@
+package history
+
+import (
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
+)
+
+// Set has the histories of all bonds. It is safe for concurrent use.
+type Set struct {
+	timing Timing
+	mu     sync.Mutex
+	bonds  map[bond.Key]*History
+}
+
+// New returns an empty Set.
+func New(t Timing) *Set {
+	return &Set{timing: t.WithDefaults(), bonds: map[bond.Key]*History{}}
+}
+
+// Of returns the history of a bond.
+func (s *Set) Of(k bond.Key) *History {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.bonds[k]
+	if h == nil {
+		h = &History{timing: s.timing, members: map[int]*subject{}}
+		s.bonds[k] = h
+	}
+	return h
+}
+
+// Forget drops what is not in the bond's record.
+func (s *Set) Forget(k bond.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.bonds, k)
+}
+
+// History is the repair history of one bond. It is safe for concurrent use.
+type History struct {
+	timing  Timing
+	mu      sync.Mutex
+	members map[int]*subject // by member index and plan.OnBond
+}
+
+func (h *History) subject(i int) *subject {
+	s := h.members[i]
+	if s == nil {
+		s = newSubject()
+		h.members[i] = s
+	}
+	return s
+}
+
+// subjects are the bond and the members of rec.
+func (h *History) subjects(rec *bond.Record) iter.Seq2[int, *subject] {
+	return func(yield func(int, *subject) bool) {
+		for i := plan.OnBond; i < len(rec.Members); i++ {
+			if !yield(i, h.subject(i)) {
+				return
+			}
+		}
+	}
+}
+
+// Hints returns the planner's input that depends on time, and changes nothing.
+func (h *History) Hints(rec *bond.Record, obs *bond.Observed, now time.Time) []plan.Hint {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hints := make([]plan.Hint, len(rec.Members))
+	for i := range hints {
+		s := *h.subject(i)
+		s.observe(rec, obs, i, now, h.timing)
+		hints[i] = s.hint(now, h.timing)
+	}
+	return hints
+}
+
+// Run is one reconcile of a bond. In each of its rounds the engine calls Observe, plans, calls Advance, and reports
+// each action that it tries to Applied or Failed.
+type Run struct {
+	h   *History
+	rec *bond.Record
+	// applied has the actions that were reported as done since the last Advance.
+	applied []plan.Action
+	spent   spent
+}
+
+// Begin starts a reconcile. Only one may be under way per bond. The record is changed by Adopt and Advance.
+func (h *History) Begin(rec *bond.Record) *Run {
+	return &Run{h: h, rec: rec, spent: newSpent(rec)}
+}
+
+// Observe takes in what was observed, and returns the planner's input that depends on time.
+func (r *Run) Observe(obs *bond.Observed, now time.Time) []plan.Hint {
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	hints := make([]plan.Hint, len(r.rec.Members))
+	for i := range hints {
+		s := r.h.subject(i)
+		s.observe(r.rec, obs, i, now, r.h.timing)
+		hints[i] = s.hint(now, r.h.timing)
+	}
+	return hints
+}
+
+// observe makes events of what was observed of member i.
+func (s *subject) observe(rec *bond.Record, obs *bond.Observed, i int, now time.Time, t Timing) {
+	m := &obs.Members[i]
+	carrier, vf := notExpected, vfListed
+	switch {
+	case m.Link.Carrier:
+		carrier = carries
+	case obs.Enslaved(i) && m.Link.Up && m.PF != nil && m.PF.Carrier:
+		carrier = silent
+	}
+	// During sriov_enable (drivers/pci/iov.c) the PF lists a VF only when the last VF has been probed, without a link
+	// event.
+	if obs.SandboxAlive && !rec.Deleted() && rec.Members[i].VF != nil && m.Location == bond.InHost && m.PF == nil {
+		vf = vfMissing
+	}
+	s.next(event{eventKind: carrier}, now, t)
+	s.next(event{eventKind: vf}, now, t)
+}
+
+// Result is what follows from a plan.
+type Result struct {
+	// Changed: the record changed and is to be saved before anything is done.
+	Changed bool
+	// LimitsChanged: the record's list of limited repairs changed.
+	LimitsChanged bool
+	// Ready are the actions to try now.
+	Ready []plan.Action
+	// RetryAfter is when to reconcile again without an event; 0 means never.
+	RetryAfter time.Duration
+
+	// To be logged.
+	Lost        []Lost
+	Recovered   []Recovered
+	Ineffective []*Ineffective
+	Limited     []Limit  // each time a limit begins, and once per minute
+	Unlimited   []string // no longer limited
+}
+
+// Advance takes in the plan that was made of the observation.
+func (r *Run) Advance(obs *bond.Observed, p plan.Plan, now time.Time) Result {
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	var res Result
+	if !r.rec.Deleted() && obs.SandboxAlive {
+		r.losses(obs, p, now, &res)
+	}
+	res.Ineffective = r.confirm(&p, now)
+	res.Ready = plan.Unblocked(p.Actions, func(a plan.Action) bool { return now.Before(r.retryAt(a, now)) })
+	r.limits(p.Actions, now, &res)
+	res.RetryAfter = r.retryAfter(p.Actions, now)
+	return res
+}
+
+// retryAt returns when an action may be tried: not while its member is damped, its kind is backing off, or its budget
+// is spent. Zero means now.
+func (r *Run) retryAt(a plan.Action, now time.Time) time.Time {
+	s := r.h.subject(a.Subject())
+	at := s.dampedUntil
+	for _, other := range []time.Time{s.retries[plan.Kind(a)].retryAt, r.budgetTime(a, now)} {
+		if other.After(at) {
+			at = other
+		}
+	}
+	return at
+}
+
+// retryAfter returns when the first wait ends; 0 if there is none.
+func (r *Run) retryAfter(actions []plan.Action, now time.Time) time.Duration {
+	t := r.h.timing
+	var first time.Duration
+	consider := func(at time.Time) {
+		if d := max(at.Sub(now), time.Millisecond); first == 0 || d < first {
+			first = d
+		}
+	}
+	for _, a := range actions {
+		if at := r.retryAt(a, now); now.Before(at) {
+			consider(at)
+		}
+	}
+	for i, s := range r.h.subjects(r.rec) {
+		if !s.vfInfoMissingSince.IsZero() {
+			// As long again as it has lasted: no event will come, and a PF may stay away for good.
+			consider(now.Add(min(max(now.Sub(s.vfInfoMissingSince), t.MinBackoff), t.MaxBackoff)))
+		}
+		// A planned bounce has its own wait. To reconcile at once until that ends would be a busy loop.
+		bouncing := slices.ContainsFunc(actions, func(a plan.Action) bool {
+			_, ok := a.(plan.Bounce)
+			return ok && a.Subject() == i
+		})
+		silentEnd := s.silentSince.Add(t.NoCarrierWait)
+		if !s.silentSince.IsZero() && (now.Before(silentEnd) || !s.bounced && !bouncing) {
+			consider(silentEnd)
+		}
+	}
+	return first
+}

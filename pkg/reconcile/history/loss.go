@@ -1,0 +1,135 @@
+package history
+
+import (
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
+)
+
+// isLoss reports whether a finding is a loss that is repaired. A missing carrier keeps a loss open but opens none,
+// unless the plan is to bounce the member: the cause may be the cable.
+func isLoss(c plan.Code) bool {
+	switch c {
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown,
+		plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged, plan.NotRestored:
+		return true
+	}
+	return false
+}
+
+// unsettles reports whether after a loss the bond may have lost its recorded MAC: losses after which another member is
+// active, except a failover.
+func unsettles(c plan.Code) bool {
+	switch c {
+	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.LinkDown, plan.NoCarrier,
+		plan.MTUDiffers:
+		return true
+	}
+	return false
+}
+
+// flaps reports whether a member that is lost again and again in this way is damped. What the pod can cause has
+// budgets, and so has the loss of the bond itself.
+func flaps(c plan.Code) bool {
+	return c == plan.MemberLost || c == plan.MemberInHost || c == plan.NoCarrier
+}
+
+// summary is what the findings say about a subject.
+type summary struct {
+	code   plan.Code // the first loss; empty if there is none
+	text   string
+	broken bool // anything is wrong, a missing carrier included
+}
+
+// summarize returns the findings by subject.
+func summarize(p plan.Plan) map[int]summary {
+	all := map[int]summary{}
+	for _, f := range p.Findings {
+		s := all[f.Member]
+		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable
+		if s.code == "" && isLoss(f.Code) {
+			s.code, s.text = f.Code, f.Text
+		}
+		all[f.Member] = s
+	}
+	for _, a := range p.Actions {
+		if b, ok := a.(plan.Bounce); ok {
+			all[b.Subject()] = summary{code: plan.NoCarrier, text: b.String(), broken: true}
+		}
+	}
+	return all
+}
+
+// Lost is a loss that was opened.
+type Lost struct {
+	Member int // or plan.OnBond
+	Cause  plan.Code
+	Found  string
+	Quiet  bool // to be logged at debug level
+}
+
+// Recovered is a loss that was closed.
+type Recovered struct {
+	Member int // or plan.OnBond
+	Cause  string
+	Took   time.Duration
+	Quiet  bool // to be logged at debug level
+}
+
+// losses opens and closes losses, and marks the bond as settled. A bond whose ADD has not returned is still being
+// created, so no loss is opened.
+func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result) {
+	rec, found := r.rec, summarize(p)
+	for i, s := range r.h.subjects(rec) {
+		f := found[i]
+		switch s.load(rec, i); {
+		case s.loss == nil && f.code != "" && rec.Phase == bond.PhaseReady:
+			kind := lost
+			if flaps(f.code) {
+				kind = lostVF
+			}
+			s.quiet = f.code != plan.MemberLost && f.code != plan.MemberInHost && r.h.limited(i)
+			s.next(event{eventKind: kind, what: string(f.code)}, now, r.h.timing)
+			rec.Settled = rec.Settled && !unsettles(f.code)
+			res.Lost = append(res.Lost, Lost{Member: i, Cause: f.code, Found: f.text, Quiet: s.quiet})
+		case s.loss != nil && !f.broken:
+			loss, took := s.loss, now.Sub(s.loss.Since)
+			s.next(event{eventKind: repaired}, now, r.h.timing)
+			rec.Repairs.Count++
+			rec.Repairs.Last = &bond.Repair{Member: nameOf(rec, i), Cause: loss.Cause, At: now, Took: took.Milliseconds()}
+			res.Recovered = append(res.Recovered, Recovered{Member: i, Cause: loss.Cause, Took: took, Quiet: s.quiet})
+		default:
+			continue
+		}
+		s.save(rec, i)
+		res.Changed = true
+	}
+	if !rec.Settled && settled(rec, obs, p) {
+		rec.Settled, res.Changed = true, true
+		delete(rec.Spec.Options, bond.OptActiveSlave) // it applies until the bond has first settled
+	}
+}
+
+// settled reports whether every member is in the bond and carries, and nothing is left to repair. A bond without carrier
+// is not settled: its active member, whose MAC it may take, is not chosen yet (up to miimon and updelay after a member has
+// a carrier).
+func settled(rec *bond.Record, obs *bond.Observed, p plan.Plan) bool {
+	if obs.Bond == nil || !obs.Bond.Carrier || len(rec.Repairs.Open) > 0 {
+		return false
+	}
+	for i := range obs.Members {
+		if rec.Members[i].Unidentified {
+			continue // it is never attached
+		}
+		if !obs.Enslaved(i) || !obs.Members[i].Link.Carrier {
+			return false
+		}
+	}
+	for _, f := range p.Findings {
+		if f.Code == plan.MACAway || f.Code == plan.NotActive {
+			return false
+		}
+	}
+	return true
+}

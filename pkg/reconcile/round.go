@@ -1,0 +1,245 @@
+package reconcile
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile/history"
+)
+
+// maxRounds bounds the rounds of observing and acting in one call. The planner needs at most six from any state; more
+// means that another writer changes the bond at the same time.
+const maxRounds = 16
+
+// converge works under the bond's lock. firstDEL is plan.Input's.
+func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) (Outcome, error) {
+	h := e.histories.Of(rec.Key)
+	run := h.Begin(rec)
+	out := Outcome{Record: rec}
+	var firstErr error
+	for range maxRounds {
+		r, err := e.observeAndPlan(ctx, rec, run, firstDEL)
+		if errors.Is(err, errDeleted) {
+			e.yieldToDelete(&out, h)
+			return out, firstErr
+		}
+		if err != nil {
+			return out, errors.Join(firstErr, err)
+		}
+		now := e.now()
+		unsaved := e.saveLimits(rec, &r)
+		out.Observed, out.Plan = r.observed, r.plan
+		out.Status = statusOf(rec, &r.observed, r.plan, h)
+		out.RetryAfter = sooner(sooner(r.RetryAfter, setupRetry(rec, now)), unreadRetry(&r.observed))
+		out.lease(rec, &r.observed, now)
+		if len(r.plan.Actions) == 0 { // what failed first was done in a later round
+			return out, unsaved
+		}
+		firstErr = cmp.Or(firstErr, noEffect(rec, &r), unsaved)
+		if len(r.Ready) == 0 {
+			return out, firstErr
+		}
+		applied, err := e.apply(ctx, rec, r.Ready, run)
+		out.Applied = append(out.Applied, applied...)
+		if errors.Is(err, errDeleted) {
+			e.yieldToDelete(&out, h)
+			return out, firstErr
+		}
+		firstErr = cmp.Or(firstErr, err)
+		if ctx.Err() != nil {
+			return out, errors.Join(firstErr, ctx.Err())
+		}
+	}
+	out.RetryAfter = e.timing.MinBackoff
+	return out, errors.Join(firstErr,
+		fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v",
+			rec.BondName(), rec.Pod, maxRounds, out.Plan.Actions))
+}
+
+// round is what was observed and planned in one round.
+type round struct {
+	observed bond.Observed
+	plan     plan.Plan
+	history.Result
+}
+
+// observeAndPlan observes the bond, plans, and brings the record up to date. It saves only what changed, so that a
+// reconcile of a healthy bond writes nothing.
+func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *history.Run, firstDEL bool) (r round, err error) {
+	evidence := e.setupEvidence(rec, e.now())
+	if r.observed, err = e.observe(ctx, rec); err != nil {
+		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
+	}
+	obs, now := &r.observed, e.now()
+	changed := e.assess(rec, obs, evidence, now)
+	in := e.input(rec, obs, run.Observe(obs, now), firstDEL)
+	r.plan = plan.Diff(in)
+	if adopted := run.Adopt(obs, r.plan.Actions, now); len(adopted) > 0 {
+		e.logAdopted(rec, adopted)
+		changed = true
+		r.plan = plan.Diff(in)
+	}
+	if markLease(rec, r.plan) {
+		changed = true
+		r.plan = plan.Diff(in)
+	}
+	changed = recordFound(rec, obs, r.plan) || changed
+	r.Result = run.Advance(obs, r.plan, e.now())
+	e.logResult(rec, &r.Result)
+	if rec.Deleted() || !obs.SandboxAlive || !changed && !r.Changed {
+		return r, nil
+	}
+	if err = e.store.Save(rec); err != nil {
+		return r, fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
+	}
+	r.LimitsChanged = false // they are saved, too
+	return r, nil
+}
+
+// recordFound records what was found of the bond for later reconciles, other than losses. It reports whether the record
+// changed.
+func recordFound(rec *bond.Record, obs *bond.Observed, p plan.Plan) (changed bool) {
+	if rec.Deleted() || !obs.SandboxAlive {
+		return false
+	}
+	if obs.Bond != nil && rec.BondIndex != obs.Bond.Index {
+		rec.BondIndex, changed = obs.Bond.Index, true
+	}
+	changed = recordSriovCNI(rec, obs) || changed
+	if plan.Restored(rec, obs, p) {
+		plan.Learn(rec, obs) // what could not be known before
+		changed = true
+	}
+	return changed
+}
+
+// saveLimits saves the record if only its list of limited repairs changed. Repairs do not wait for that.
+func (e *Engine) saveLimits(rec *bond.Record, r *round) error {
+	if !r.LimitsChanged {
+		return nil
+	}
+	if err := e.store.Save(rec); err != nil {
+		return fmt.Errorf("bond %s of pod %s: note which repairs are limited: %w", rec.BondName(), rec.Pod, err)
+	}
+	return nil
+}
+
+// unreadRetry returns when to read addresses and routes that were not read: there is no event for it.
+func unreadRetry(obs *bond.Observed) time.Duration {
+	if obs.Bond == nil || obs.Bond.Unread == "" {
+		return 0
+	}
+	return time.Second
+}
+
+// sooner returns the shorter wait; 0 means never.
+func sooner(a, b time.Duration) time.Duration {
+	if a == 0 || b == 0 {
+		return max(a, b)
+	}
+	return min(a, b)
+}
+
+// apply makes the changes in order. After a failure the changes that depend on it wait for another round.
+func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Action, run *history.Run) (
+	done []plan.Action, firstErr error,
+) {
+	var left []plan.Action
+	log := e.logFor(rec)
+	for _, a := range actions {
+		if ctx.Err() != nil || plan.Blocked(a, left) || plan.Pointless(a, done) {
+			left = append(left, a)
+			continue
+		}
+		if e.deletedMeanwhile(rec) {
+			return done, errDeleted
+		}
+		err := e.applyOne(ctx, rec, a)
+		if err == nil {
+			done = append(done, a)
+			level := quietly(run.Applied(a, e.now()), zap.InfoLevel)
+			log.Log(level, "applied", zap.Stringer("action", a))
+			continue
+		}
+		left = append(left, a)
+		failure := run.Failed(a, err, e.now())
+		if failure.Overtaken {
+			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))
+			continue
+		}
+		if _, bestEffort := a.(plan.Announce); bestEffort {
+			log.Warn("cannot announce addresses to neighbours", zap.Error(err))
+			continue
+		}
+		log.Log(quietly(failure.Quiet, zap.WarnLevel), "action failed",
+			zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", failure.Wait))
+		if firstErr == nil && !failure.Stale {
+			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
+		}
+	}
+	return done, firstErr
+}
+
+// noEffect is the error of actions that were reported as done and had no effect.
+func noEffect(rec *bond.Record, r *round) error {
+	if len(r.Ineffective) == 0 {
+		return nil
+	}
+	return fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, r.Ineffective[0])
+}
+
+// quietly is the debug level for what is logged quietly.
+func quietly(quiet bool, level zapcore.Level) zapcore.Level {
+	if quiet {
+		return zap.DebugLevel
+	}
+	return level
+}
+
+func (e *Engine) logAdopted(rec *bond.Record, adopted []bond.Contest) {
+	for _, c := range adopted {
+		e.logFor(rec).Warn("contested setting adopted", zap.String("setting", c.Setting), zap.String("adopted", c.Adopted))
+	}
+}
+
+// logResult logs losses and their ends, actions without effect, and limits.
+func (e *Engine) logResult(rec *bond.Record, res *history.Result) {
+	log := e.logFor(rec)
+	for _, l := range res.Lost {
+		level := quietly(l.Quiet, zap.WarnLevel)
+		if l.Member == plan.OnBond {
+			log.Log(level, "bond damaged", zap.String("cause", string(l.Cause)), zap.String("found", l.Found))
+		} else {
+			log.Log(level, "member lost", zap.String("member", rec.Members[l.Member].Name),
+				zap.String("cause", string(l.Cause)), zap.String("found", l.Found))
+		}
+	}
+	for _, r := range res.Recovered {
+		level := quietly(r.Quiet, zap.InfoLevel)
+		if r.Member == plan.OnBond {
+			log.Log(level, "bond recovered", zap.String("cause", r.Cause), zap.Duration("took", r.Took))
+		} else {
+			log.Log(level, "member recovered", zap.String("member", rec.Members[r.Member].Name),
+				zap.String("cause", r.Cause), zap.Duration("took", r.Took))
+		}
+	}
+	for _, f := range res.Ineffective {
+		log.Log(quietly(!f.First, zap.WarnLevel), "action had no effect",
+			zap.Stringer("action", f.Action), zap.String("found", f.Found), zap.Duration("retryAfter", f.Wait))
+	}
+	for _, l := range res.Limited {
+		log.Warn("repairs limited: another writer keeps undoing them",
+			zap.String("what", l.What), zap.Int("repairs", l.Repairs))
+	}
+	for _, what := range res.Unlimited {
+		log.Info("repairs no longer limited", zap.String("what", what))
+	}
+}
