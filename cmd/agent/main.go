@@ -1,5 +1,5 @@
-// Command agent watches, repairs and reports the pod bonds of a node. This package has flags, logging, signals and wiring,
-// and no logic.
+// Command agent watches, repairs and reports the pod bonds of a node. This package has flags, logging, signals and
+// wiring, and no logic.
 package main
 
 import (

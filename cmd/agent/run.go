@@ -20,8 +20,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// defaultListen is the address of probes and metrics. The agent is in the host's network namespace: only the node itself
-// can connect to it.
+// defaultListen is the address of probes and metrics. The agent is in the host's network namespace: only the node
+// itself can connect to it.
 const defaultListen = "127.0.0.1:9719"
 
 // settings are the flags of run.

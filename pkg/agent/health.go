@@ -64,8 +64,8 @@ func (h *Health) Started(monitor Monitor, worker Worker, resync time.Duration, m
 	h.set(newHealthHandler(live, ready, metrics))
 }
 
-// probe is one thing that must hold. Its check returns what is wrong, or nil. It is called by several goroutines and must
-// not block.
+// probe is one thing that must hold. Its check returns what is wrong, or nil. It is called by several goroutines and
+// must not block.
 type probe struct {
 	name  string
 	check func() error
@@ -99,9 +99,9 @@ func probeHandler(probes []probe) http.HandlerFunc {
 	}
 }
 
-// stalled returns a check that fails if no piece of work was finished for longer than limit although some was pending at
-// every call. done counts the finished pieces. The check compares only when it is called; a kubelet calls it every few
-// seconds.
+// stalled returns a check that fails if no piece of work was finished for longer than limit although some was pending
+// at every call. done counts the finished pieces. The check compares only when it is called; a kubelet calls it every
+// few seconds.
 func stalled(limit time.Duration, done func() uint64, pending func() bool) func() error {
 	var mu sync.Mutex
 	count, since := done(), time.Now()

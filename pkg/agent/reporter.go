@@ -18,7 +18,8 @@ import (
 // NoKubeconfig is the kubeconfig of an agent without an API server.
 const NoKubeconfig = "none"
 
-// checkpointDir is the reporter's directory below the directory of the records; previousCheckpointDir is its earlier name.
+// checkpointDir is the reporter's directory below the directory of the records; previousCheckpointDir is its earlier
+// name.
 const checkpointDir, previousCheckpointDir = "reported", "told"
 
 // Reporter reports to the API server; *status.Reporter is one.
@@ -29,8 +30,8 @@ type Reporter interface {
 	Register(prometheus.Registerer) error
 }
 
-// NewReporter returns the reporter for a kubeconfig. Without a usable service account bonds are repaired but not reported;
-// a kubeconfig that cannot be read is an error.
+// NewReporter returns the reporter for a kubeconfig. Without a usable service account bonds are repaired but not
+// reported; a kubeconfig that cannot be read is an error.
 func NewReporter(kubeconfig, node, stateDir string, networkStatus func(bond.Pod), log *zap.Logger) (Reporter, error) {
 	api, err := APIConfig(kubeconfig)
 	switch {

@@ -12,7 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// TestReporterByKubeconfig: the kubeconfig decides whether bonds are reported. Only one that cannot be read is an error.
+// TestReporterByKubeconfig: the kubeconfig decides whether bonds are reported. Only one that cannot be read is an
+// error.
 func TestReporterByKubeconfig(t *testing.T) {
 	const kubeconfig = `{"clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
 		"contexts": [{"name": "c", "context": {"cluster": "c"}}], "current-context": "c"}`

@@ -75,8 +75,8 @@ func omitBonds(entries []v1.Bond) []v1.Bond {
 
 func severity(s v1.State) int { return slices.Index(v1.States(), s) }
 
-// encode returns the list as JSON. '<', '>' and '&' are not escaped: each would take six bytes, and web pages quote them
-// anyway.
+// encode returns the list as JSON. '<', '>' and '&' are not escaped: each would take six bytes, and web pages quote
+// them anyway.
 func encode(entries []v1.Bond) string {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)

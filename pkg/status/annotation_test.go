@@ -17,7 +17,7 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// schema is the published one.
+// schema is the published schema of the annotation.
 func schema(t testing.TB) *jsonschema.Resolved {
 	t.Helper()
 	data, err := os.ReadFile("../../docs/status.schema.json")
@@ -35,7 +35,7 @@ func schema(t testing.TB) *jsonschema.Resolved {
 	return resolved
 }
 
-// check is what holds for every annotation: its size, its form, its characters.
+// check checks what holds for every annotation: size, format, characters.
 func check(t testing.TB, s *jsonschema.Resolved, text string) []v1.Bond {
 	t.Helper()
 	if len(text) > v1.MaxSize {
@@ -52,7 +52,7 @@ func check(t testing.TB, s *jsonschema.Resolved, text string) []v1.Bond {
 		t.Fatal(err)
 	}
 	if err := s.Validate(value); err != nil {
-		t.Fatalf("not as the schema says: %v\n%s", err, text)
+		t.Fatalf("does not match the schema: %v\n%s", err, text)
 	}
 	var list []v1.Bond
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
@@ -93,7 +93,7 @@ func TestAnnotation(t *testing.T) {
 	}
 }
 
-// What does not fit is left out in turns, and what is left out is counted.
+// TestAnnotationIsBounded: what does not fit is omitted step by step, and counted.
 func TestAnnotationIsBounded(t *testing.T) {
 	s := schema(t)
 	many := func(n int, change func(int, *bond.Status)) []bond.Status {
@@ -153,13 +153,13 @@ func TestAnnotationIsBounded(t *testing.T) {
 	})
 }
 
-func TestClean(t *testing.T) {
+func TestSanitize(t *testing.T) {
 	for in, want := range map[string]string{
 		"net1": "net1", "": "", "a\x1b[2Jb\n": "a\ufffd[2Jb\ufffd", "\u202egnp.exe": "\ufffdgnp.exe", "\xff\xfe": "\ufffd\ufffd",
 		"123456789012": "123456789012", "1234567890123": "123456789…", "äöüäöüä": "äöüä…",
 	} {
 		if got := sanitize(in, 12); got != want {
-			t.Errorf("clean(%q) = %q, want %q", in, got, want)
+			t.Errorf("sanitize(%q) = %q, want %q", in, got, want)
 		}
 	}
 	if got := sanitize(strings.Repeat("\xff", 1<<20), 12); got != "\ufffd\ufffd\ufffd…" {
@@ -167,8 +167,8 @@ func TestClean(t *testing.T) {
 	}
 }
 
-// FuzzAnnotation: whatever pods call their links and however many there are, the annotation has
-// its form and size, and every bond is in it or counted.
+// FuzzAnnotation: whatever the names and number of links, the annotation has its format and size, and every bond is in
+// it or counted.
 func FuzzAnnotation(f *testing.F) {
 	f.Add("net1", "reason", uint16(2), uint16(2), uint8(0))
 	f.Add(strings.Repeat("\"\\", 200), strings.Repeat("\\\"", 3000), uint16(150), uint16(5), uint8(3))
@@ -188,13 +188,13 @@ func FuzzAnnotation(f *testing.F) {
 			b.Warnings = []string{text, name}
 			b.Last = &bond.Repair{Member: name, Cause: text, Took: int64(i)}
 		}
-		told := check(t, s, annotation(list))
+		entries := check(t, s, annotation(list))
 		n := 0
-		for _, b := range told {
+		for _, b := range entries {
 			n += max(1, b.Omitted.Bonds)
 		}
 		if n != len(list) {
-			t.Fatalf("%d bonds told or counted, want %d", n, len(list))
+			t.Fatalf("%d bonds reported or counted, want %d", n, len(list))
 		}
 		if c := conditionOf(list); len(c.Message) > maxMessage || c.Reason == "" || !utf8.ValidString(c.Message) {
 			t.Fatalf("condition %+v", c)
@@ -232,7 +232,7 @@ func TestCondition(t *testing.T) {
 	}
 }
 
-func TestGate(t *testing.T) {
+func TestCircuitBreaker(t *testing.T) {
 	g := circuitBreaker{minPause: time.Second, maxPause: time.Minute}
 	now := time.Now()
 	if _, ok := g.allow(now); !ok {
@@ -240,10 +240,10 @@ func TestGate(t *testing.T) {
 	}
 	for n := 1; n <= 10; n++ {
 		if news := g.done(now, false, 0); news != (n == 1) {
-			t.Errorf("failure %d: news %v", n, news)
+			t.Errorf("failure %d: changed %v", n, news)
 		}
 		if g.done(now, false, 0) {
-			t.Error("a request that was under way counts twice")
+			t.Error("a request that was sent before the pause counts twice")
 		}
 		pause := g.nextAllowed().Sub(now)
 		if want := min(time.Second<<(n-1), time.Minute); pause < want/2 || pause > want*3/2 {
@@ -254,11 +254,11 @@ func TestGate(t *testing.T) {
 			t.Fatal("still closed after its pause")
 		}
 		if wait, ok := g.allow(now); ok || wait <= 0 {
-			t.Fatal("a second request while the first has not been answered")
+			t.Fatal("a second request before the response to the first")
 		}
 	}
 	if !g.done(now, true, 0) || g.done(now, true, 0) {
-		t.Error("its return is news, once")
+		t.Error("its return is a change, once")
 	}
 	for range 2 {
 		if _, ok := g.allow(now); !ok {

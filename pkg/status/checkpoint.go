@@ -16,7 +16,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// podCheckpoint is what was last reported on a pod. It outlives a restart of the agent, so that nothing is reported twice.
+// podCheckpoint is what was last reported on a pod. It outlives a restart of the agent, so that nothing is reported
+// twice.
 type podCheckpoint struct {
 	Pod bond.Pod `json:"pod"`
 	// Digest covers annotation and condition without the condition's time; empty before the first patch.
@@ -36,8 +37,8 @@ type bondCheckpoint struct {
 	Repairs int        `json:"repairs"`
 }
 
-// checkpoints stores one file per pod, named by the pod's UID. They are a cache: if one is missing or damaged, the state
-// is read from the pod.
+// checkpoints stores one file per pod, named by the pod's UID. They are a cache: if one is missing or damaged, the
+// state is read from the pod.
 type checkpoints struct{ dir string }
 
 const checkpointSuffix = ".json"

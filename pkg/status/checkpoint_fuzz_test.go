@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
 )
 
-// FuzzCheckpoint: whatever the file of a pod contains, the result is an error that can be logged, or what was reported to this
-// pod and to no other. That can be saved, and comes back as it was.
+// FuzzCheckpoint: whatever the file of a pod contains, the result is an error that can be logged, or what was reported
+// to this pod and to no other. That can be saved, and comes back as it was.
 func FuzzCheckpoint(f *testing.F) {
 	pod := bond.Pod{Namespace: "demo", Name: "pod", UID: "1-2"}
 	l := checkpoints{f.TempDir()}

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// circuitBreaker holds back all requests of the node while the API server is unavailable. It then allows one request at a
-// time (half open) until one succeeds: an outage costs the API server one request per pause and node. Pauses double up to
-// maxPause, with a jitter of half, so that nodes which failed together do not return together.
+// circuitBreaker holds back all requests of the node while the API server is unavailable. It then allows one request at
+// a time (half open) until one succeeds: an outage costs the API server one request per pause and node. Pauses double
+// up to maxPause, with a jitter of half, so that nodes which failed together do not return together.
 type circuitBreaker struct {
 	minPause, maxPause time.Duration
 

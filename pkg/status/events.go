@@ -37,8 +37,8 @@ func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
 	}, funcr.Options{})
 	b := record.NewBroadcaster(record.WithContext(klog.NewContext(ctx, eventLogger)), record.WithCorrelatorOptions(record.CorrelatorOptions{
 		LRUCacheSize: 1024,
-		// Different messages stay different events: the recorder's aggregate of them has no reporting component, and the
-		// admission policy rejects it.
+		// Different messages stay different events: the recorder's aggregate of them has no reporting component, and
+		// the admission policy rejects it.
 		KeyFunc: func(e *corev1.Event) (string, string) {
 			key, message := record.EventAggregatorByReasonFunc(e)
 			return key + message, message
@@ -102,8 +102,8 @@ func (r *Reporter) emitEvent(pod bond.Pod, was bondCheckpoint, s *bond.Status) {
 	r.events.Event(podReference(pod), level, reason, sanitize(message, maxMessage))
 }
 
-// eventFor returns the event for the change from was to s, or an empty reason if there is none. A bond whose first known
-// state is Ready has no event.
+// eventFor returns the event for the change from was to s, or an empty reason if there is none. A bond whose first
+// known state is Ready has no event.
 func eventFor(was bondCheckpoint, s *bond.Status) (reason, message string) {
 	switch s.State {
 	case bond.StateReady:

@@ -23,8 +23,8 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// server is an API server behind a transport, for tests in virtual time: it knows pods by
-// name, applies patches to them as the real one does, and takes events.
+// server is an API server behind a transport, for tests in virtual time. It has pods by name, applies patches as the
+// real one does, and accepts events.
 type server struct {
 	t testing.TB
 
@@ -32,25 +32,25 @@ type server struct {
 	pods   map[string]*corev1.Pod
 	calls  []call
 	events []*corev1.Event
-	// fault answers instead of the server, where it is set and returns something.
+	// fault may return a response or an error instead of the server. It may be nil.
 	fault func(*http.Request) (*http.Response, error)
-	// delay is how long each answer takes.
+	// delay is the time until each response.
 	delay time.Duration
 }
 
 // call is a request about a pod.
 type call struct {
-	at   time.Time
-	pod  string
-	look bool
-	ok   bool
+	at    time.Time
+	pod   string
+	check bool
+	ok    bool
 }
 
 func newServer(t testing.TB) *server { return &server{t: t, pods: map[string]*corev1.Pod{}} }
 
 func (s *server) config() *rest.Config { return &rest.Config{Host: "http://api", Transport: s} }
 
-// add makes a pod that Multus has written its annotation on.
+// add makes a pod with Multus's annotation.
 func (s *server) add(p bond.Pod) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *server) add(p bond.Pod) {
 	}}
 }
 
-// edit changes a pod as somebody else would.
+// edit changes a pod as another client.
 func (s *server) edit(p bond.Pod, change func(*corev1.Pod)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -72,8 +72,8 @@ func (s *server) pod(p bond.Pod) *corev1.Pod {
 	return s.pods[p.String()].DeepCopy()
 }
 
-// told is the pod's annotation, read back.
-func (s *server) told(p bond.Pod) []v1.Bond {
+// reported returns the bonds in the pod's annotation.
+func (s *server) reported(p bond.Pod) []v1.Bond {
 	s.t.Helper()
 	return decode(s.t, s.pod(p))
 }
@@ -86,7 +86,7 @@ func decode(t testing.TB, pod *corev1.Pod) []v1.Bond {
 	}
 	var list []v1.Bond
 	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		t.Fatalf("the annotation is no JSON: %v: %s", err, text)
+		t.Fatalf("the annotation is not JSON: %v: %s", err, text)
 	}
 	return list
 }
@@ -97,22 +97,22 @@ func (s *server) fail(f func(*http.Request) (*http.Response, error)) {
 	s.fault = f
 }
 
-// count is how many looks and patches there were since the last count.
-func (s *server) count() (looks, patches int) {
+// count returns the number of checks and patches since the last count.
+func (s *server) count() (checks, patches int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, c := range s.calls {
-		if c.look {
-			looks++
+		if c.check {
+			checks++
 		} else {
 			patches++
 		}
 	}
 	s.calls = nil
-	return looks, patches
+	return checks, patches
 }
 
-// log is every request about a pod so far, since the last count.
+// log returns the requests about pods since the last count.
 func (s *server) log() []call {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -148,23 +148,23 @@ func (s *server) RoundTrip(q *http.Request) (*http.Response, error) {
 	isPod := q.Method == http.MethodPatch && len(part) == 7 && part[6] == "status"
 	c := call{at: time.Now()}
 	if isPod {
-		c.pod, c.look = part[3]+"/"+part[5], !bytes.Contains(body, []byte(v1.Annotation))
+		c.pod, c.check = part[3]+"/"+part[5], !bytes.Contains(body, []byte(v1.Annotation))
 	}
-	answer, err := s.answer(q, isPod, c.pod, body)
+	response, err := s.respond(q, isPod, c.pod, body)
 	if isPod {
-		c.ok = err == nil && answer.StatusCode == http.StatusOK
+		c.ok = err == nil && response.StatusCode == http.StatusOK
 		s.calls = append(s.calls, c)
 	}
-	return answer, err
+	return response, err
 }
 
-// CancelRequest is what client-go calls when a request takes too long; its context tells the same.
+// CancelRequest is called by client-go if a request takes too long; its context has ended as well.
 func (s *server) CancelRequest(*http.Request) {}
 
-func (s *server) answer(q *http.Request, isPod bool, pod string, body []byte) (*http.Response, error) {
+func (s *server) respond(q *http.Request, isPod bool, pod string, body []byte) (*http.Response, error) {
 	if s.fault != nil {
-		if answer, err := s.fault(q); answer != nil || err != nil {
-			return answer, err
+		if response, err := s.fault(q); response != nil || err != nil {
+			return response, err
 		}
 	}
 	switch {
@@ -173,11 +173,11 @@ func (s *server) answer(q *http.Request, isPod bool, pod string, body []byte) (*
 	case q.Method == http.MethodPost && strings.HasSuffix(q.URL.Path, "/events"):
 		e := new(corev1.Event)
 		if _, _, err := scheme.Codecs.UniversalDeserializer().Decode(body, nil, e); err != nil {
-			s.t.Errorf("an event that cannot be read: %v", err)
+			s.t.Errorf("an event that cannot be decoded: %v", err)
 		}
 		s.events = append(s.events, e)
 		return reply(q, http.StatusCreated, e), nil
-	case q.Method == http.MethodPatch && strings.Contains(q.URL.Path, "/events/"): // it happened again
+	case q.Method == http.MethodPatch && strings.Contains(q.URL.Path, "/events/"): // a repeated event
 		for _, e := range s.events {
 			if strings.HasSuffix(q.URL.Path, "/"+e.Name) {
 				s.events = append(s.events, e)
@@ -239,12 +239,12 @@ func reply(q *http.Request, code int, object any) *http.Response {
 	}
 }
 
-// podN is a pod of its own, of the node under test.
+// podN returns the pod with that number, on the node under test.
 func podN(n int) bond.Pod {
 	return bond.Pod{Namespace: "demo", Name: fmt.Sprintf("p%d", n), UID: fmt.Sprintf("00000000-0000-0000-0000-%012d", n)}
 }
 
-// bondOf is a bond of a pod, with two members that carry.
+// bondOf returns a bond of a pod, with two members that carry.
 func bondOf(p bond.Pod, ifName string) bond.Status {
 	s := sample()
 	s.Pod, s.Network = p, "bond-net"
@@ -252,7 +252,7 @@ func bondOf(p bond.Pod, ifName string) bond.Status {
 	return s
 }
 
-// lose is the bond after its first member was lost.
+// lose returns the bond after its first member was lost.
 func lose(s bond.Status) bond.Status {
 	s.State, s.Reason, s.Active = bond.StateDegraded, "net1 (0000:01:10.0) is in neither the pod nor the host", "net2"
 	s.Members = []bond.MemberStatus{
@@ -262,7 +262,7 @@ func lose(s bond.Status) bond.Status {
 	return s
 }
 
-// down is the bond when nothing carries.
+// down returns the bond without a member that carries.
 func down(s bond.Status) bond.Status {
 	s = lose(s)
 	s.State, s.Reason, s.Active = bond.StateDown, "no member carries", ""
@@ -270,8 +270,8 @@ func down(s bond.Status) bond.Status {
 	return s
 }
 
-// mend is the bond after its lost member came back.
-func mend(s bond.Status) bond.Status {
+// repaired returns the bond after its lost member came back.
+func repaired(s bond.Status) bond.Status {
 	repairs := s.Repairs + 1
 	s = bondOf(s.Pod, s.Key.IfName)
 	s.Repairs = repairs

@@ -23,8 +23,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
-// The API server is away while every pod changes many times: each is told once when it is back, of the last state.
-func TestKubeAway(t *testing.T) {
+// TestKubeUnavailable: the API server is unavailable while every pod changes many times. Afterwards each has one patch,
+// with the last state.
+func TestKubeUnavailable(t *testing.T) {
 	c, wire := agent(t, "away")
 	r, _ := run(t, c)
 	pods := []bond.Pod{podOn(t, "a", "away"), podOn(t, "b", "away"), podOn(t, "c", "away")}
@@ -34,7 +35,7 @@ func TestKubeAway(t *testing.T) {
 		r.Report(bonds[i])
 	}
 	for _, p := range pods {
-		awaitTold(t, r, p, 0)
+		awaitReported(t, r, p, 0)
 	}
 	if err := cp.StopServer(); err != nil {
 		t.Fatal(err)
@@ -42,7 +43,7 @@ func TestKubeAway(t *testing.T) {
 	wire.take()
 	for wire.status(0) < 3 { // pauses of 1, 2 and 4 seconds
 		for i := range bonds {
-			bonds[i] = mend(bonds[i])
+			bonds[i] = repaired(bonds[i])
 			r.Report(bonds[i])
 		}
 		<-time.After(50 * time.Millisecond)
@@ -51,18 +52,18 @@ func TestKubeAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i, p := range pods {
-		awaitTold(t, r, p, bonds[i].Repairs)
+		awaitReported(t, r, p, bonds[i].Repairs)
 	}
 	await(t, "nothing is left to do", func() bool { return r.PendingPods() == 0 })
 	got := wire.take()
 	t.Log(got)
-	if got.patches != len(pods) || got.looks != 0 {
-		t.Errorf("%s; want one patch a pod", got)
+	if got.patches != len(pods) || got.checks != 0 {
+		t.Errorf("%s; want one patch per pod", got)
 	}
 }
 
-// The API server hangs in the middle of everything. A bond that breaks meanwhile is mended as ever, by the real engine
-// and loop with the reporter behind them, and the pod is told when the API server goes on.
+// TestKubeRepairGoesOn: the API server hangs. A bond that breaks meanwhile is repaired by the real engine and
+// controller as usual, and reported when the API server continues.
 func TestKubeRepairGoesOn(t *testing.T) {
 	c, wire := agent(t, "hangs")
 	c.Timeout = time.Second
@@ -82,7 +83,7 @@ func TestKubeRepairGoesOn(t *testing.T) {
 	go func() { defer close(done); l.Run(ctx) }()
 	defer func() { cancel(); <-done }()
 	l.Enqueue(rec.Key, "test")
-	await(t, "the pod is told", func() bool { return len(decode(t, get(t, p))) == 1 && r.PendingPods() == 0 })
+	await(t, "the bond is reported", func() bool { return len(decode(t, get(t, p))) == 1 && r.PendingPods() == 0 })
 
 	if err := cp.PauseServer(); err != nil {
 		t.Fatal(err)
@@ -102,20 +103,20 @@ func TestKubeRepairGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Enqueue(rec.Key, "test")
-		await(t, "the bond is mended", func() bool { return repairs() > before })
+		await(t, "the bond is repaired", func() bool { return repairs() > before })
 		await(t, "requests time out", func() bool { return wire.status(0) > 0 })
 	}
 	if got := wire.take(); got.patches != 0 {
-		t.Errorf("the API server was to hang: %s", got)
+		t.Errorf("the API server does not hang: %s", got)
 	}
 	if err := cp.ResumeServer(); err != nil {
 		t.Fatal(err)
 	}
-	awaitTold(t, r, p, repairs())
+	awaitReported(t, r, p, repairs())
 	wantCondition(t, get(t, p), corev1.ConditionTrue, "AllReady")
 }
 
-// brokenNode is a fake kernel with the pod's two VFs in place and no bond yet, and the bond's record.
+// brokenNode returns a fake kernel with the pod's two VFs and no bond yet, and the bond's record.
 func brokenNode(t *testing.T, p bond.Pod) (*linktest.Fake, *bond.Record) {
 	t.Helper()
 	must := func(err error) {
@@ -157,14 +158,14 @@ func hostName(t *testing.T, node *linktest.Fake, pci bond.PCIAddress) string {
 	return ""
 }
 
-// The API server's own priority and fairness turns the agents away.
+// TestKubeThrottled: the API server's priority and fairness rejects the agents' requests.
 func TestKubeThrottled(t *testing.T) {
 	c, wire := agent(t, "throttled")
 	r, _ := run(t, c)
 	p := podOn(t, "p", "throttled")
 	b := bondOf(p, "bond0")
 	r.Report(b)
-	awaitTold(t, r, p, 0)
+	awaitReported(t, r, p, 0)
 	none := int32(0)
 	flows := cp.Client().FlowcontrolV1()
 	_, err := flows.PriorityLevelConfigurations().Create(t.Context(), &flowv1.PriorityLevelConfiguration{
@@ -193,17 +194,17 @@ func TestKubeThrottled(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := crowd(t, p)
-	await(t, "requests are turned away", func() bool { b = mend(b); r.Report(b); return wire.status(http.StatusTooManyRequests) > 1 })
+	await(t, "requests are throttled", func() bool { b = repaired(b); r.Report(b); return wire.status(http.StatusTooManyRequests) > 1 })
 	stop()
 	if err := flows.FlowSchemas().Delete(t.Context(), "agents", metav1.DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	awaitTold(t, r, p, b.Repairs)
+	awaitReported(t, r, p, b.Repairs)
 	t.Log(wire.take())
 }
 
-// crowd asks for the pod again and again as an agent, by many at once, until stop is called: the API server lets one
-// request of a priority level pass even where none is allowed.
+// crowd requests the pod repeatedly as an agent, in parallel, until stop is called. The API server lets one request of
+// a priority level pass even if none is allowed.
 func crowd(t *testing.T, p bond.Pod) (stop func()) {
 	t.Helper()
 	client, err := kubernetes.NewForConfig(cp.AgentConfig(t, "crowd"))
@@ -222,7 +223,7 @@ func crowd(t *testing.T, p bond.Pod) (stop func()) {
 	return func() { cancel(); all.Wait() }
 }
 
-// The token is not valid any more. The kubelet puts a new one into the file, and the pod is told.
+// TestKubeTokenExpired: the token is not valid any more. The kubelet writes a new one, and the bond is reported.
 func TestKubeTokenExpired(t *testing.T) {
 	c, wire := agent(t, "expired")
 	path := withToken(t, c.API)
@@ -230,16 +231,16 @@ func TestKubeTokenExpired(t *testing.T) {
 	p := podOn(t, "p", "expired")
 	b := bondOf(p, "bond0")
 	r.Report(b)
-	awaitTold(t, r, p, 0)
+	awaitReported(t, r, p, 0)
 	cp.RevokeAgents(t, "expired")
-	await(t, "the API server refuses the token", func() bool { b = mend(b); r.Report(b); return wire.status(http.StatusUnauthorized) > 0 })
+	await(t, "the API server rejects the token", func() bool { b = repaired(b); r.Report(b); return wire.status(http.StatusUnauthorized) > 0 })
 	if err := os.WriteFile(path, []byte(cp.AgentConfig(t, "expired").BearerToken), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	awaitTold(t, r, p, b.Repairs)
+	awaitReported(t, r, p, b.Repairs)
 }
 
-// Two agents of one node at once. Both tell, the last state stands, and then both are silent.
+// TestKubeTwoAgents: two agents of one node at once. Both report, the last state remains, and then both send nothing.
 func TestKubeTwoAgents(t *testing.T) {
 	c, wire := agent(t, "two")
 	d, other := agent(t, "two")
@@ -251,22 +252,22 @@ func TestKubeTwoAgents(t *testing.T) {
 	for range 5 {
 		one.Report(b)
 		two.Report(b)
-		awaitTold(t, one, p, b.Repairs)
-		awaitTold(t, two, p, b.Repairs)
-		b = mend(b)
+		awaitReported(t, one, p, b.Repairs)
+		awaitReported(t, two, p, b.Repairs)
+		b = repaired(b)
 	}
-	await(t, "both are silent", func() bool { return one.PendingPods() == 0 && two.PendingPods() == 0 })
+	await(t, "both have reported", func() bool { return one.PendingPods() == 0 && two.PendingPods() == 0 })
 	version := get(t, p).ResourceVersion
 	for _, m := range []*meter{wire, other} {
 		if got := m.take(); got.patches > 5 || len(got.failed) > 0 {
 			t.Error(got)
 		}
 	}
-	one.Report(mend(b))
-	awaitTold(t, one, p, b.Repairs+1)
-	two.Report(mend(b))
-	await(t, "both are silent", func() bool { return one.PendingPods() == 0 && two.PendingPods() == 0 })
+	one.Report(repaired(b))
+	awaitReported(t, one, p, b.Repairs+1)
+	two.Report(repaired(b))
+	await(t, "both have reported", func() bool { return one.PendingPods() == 0 && two.PendingPods() == 0 })
 	if list := decode(t, get(t, p)); list[0].Repairs != b.Repairs+1 || get(t, p).ResourceVersion == version {
-		t.Errorf("told %+v", list)
+		t.Errorf("reported %+v", list)
 	}
 }

@@ -18,7 +18,7 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// reasonsOn are the reasons of the events on a pod, sorted.
+// reasonsOn returns the reasons of the events on a pod, sorted.
 func reasonsOn(t testing.TB, p bond.Pod) []string {
 	t.Helper()
 	list, err := cp.Client().CoreV1().Events(p.Namespace).List(t.Context(), metav1.ListOptions{})
@@ -35,7 +35,7 @@ func reasonsOn(t testing.TB, p bond.Pod) []string {
 	return all
 }
 
-// A bond's whole life, with what it costs.
+// TestKubeLifeOfABond: the requests of a bond, from its start to a restart of the agent.
 func TestKubeLifeOfABond(t *testing.T) {
 	c, wire := agent(t, "life")
 	r, stop := run(t, c)
@@ -43,7 +43,7 @@ func TestKubeLifeOfABond(t *testing.T) {
 	multus := get(t, p).Annotations[status.NetworkStatus]
 	b := bondOf(p, "bond0")
 	r.Report(b)
-	awaitTold(t, r, p, 0)
+	awaitReported(t, r, p, 0)
 	start := wire.take()
 	start.want(t, 1, 1, 0)
 	t.Log("start:", start)
@@ -51,11 +51,11 @@ func TestKubeLifeOfABond(t *testing.T) {
 	wantCondition(t, first, corev1.ConditionTrue, "AllReady")
 
 	r.Report(down(b))
-	await(t, "the pod says Down", func() bool { return decode(t, get(t, p))[0].State == v1.Down })
+	await(t, "the pod has Down", func() bool { return decode(t, get(t, p))[0].State == v1.Down })
 	wantCondition(t, get(t, p), corev1.ConditionFalse, "Down")
-	b = mend(b)
+	b = repaired(b)
 	r.Report(b)
-	awaitTold(t, r, p, 1)
+	awaitReported(t, r, p, 1)
 	await(t, "both events", func() bool { return len(reasonsOn(t, p)) == 2 })
 	if got, want := reasonsOn(t, p), []string{status.EventDown, status.EventRepaired}; !slices.Equal(got, want) {
 		t.Errorf("events %q, want %q", got, want)
@@ -68,13 +68,13 @@ func TestKubeLifeOfABond(t *testing.T) {
 	version := get(t, p).ResourceVersion
 	r, stop = run(t, c)
 	r.Report(b)
-	await(t, "the restarted agent has looked", func() bool { return r.PendingPods() == 0 })
+	await(t, "the restarted agent has compared", func() bool { return r.PendingPods() == 0 })
 	wire.take().want(t, 0, 0, 0)
 	stop()
 	c.Dir = filepath.Join(t.TempDir(), "lost")
 	r, _ = run(t, c)
 	r.Report(b)
-	await(t, "the agent that lost its files has looked", func() bool { return r.PendingPods() == 0 })
+	await(t, "the agent that lost its files has checked", func() bool { return r.PendingPods() == 0 })
 	lost := wire.take()
 	lost.want(t, 1, 0, 0)
 	t.Log("restart with its files lost:", lost)
@@ -83,7 +83,7 @@ func TestKubeLifeOfABond(t *testing.T) {
 	wire.take().want(t, 0, 0, 0)
 	last := get(t, p)
 	if last.ResourceVersion != version {
-		t.Error("the pod was written by an agent that had nothing to say")
+		t.Error("an agent without news changed the pod")
 	}
 	if last.Annotations[status.NetworkStatus] != multus {
 		t.Errorf("Multus's annotation is %q", last.Annotations[status.NetworkStatus])
@@ -96,36 +96,36 @@ func TestKubeWaitsForMultus(t *testing.T) {
 	r, _ := run(t, c)
 	late, never := podWithoutNetworks(t, "late", "multus"), podWithoutNetworks(t, "never", "multus")
 	r.Report(bondOf(late, "bond0"))
-	await(t, "a look", func() bool { wire.mu.Lock(); defer wire.mu.Unlock(); return wire.looks > 0 })
+	await(t, "a check", func() bool { wire.mu.Lock(); defer wire.mu.Unlock(); return wire.checks > 0 })
 	before := get(t, late)
 	if decode(t, before) != nil {
-		t.Error("told before Multus has written")
+		t.Error("reported before Multus has written")
 	}
 	networks(t, late)
-	awaitTold(t, r, late, 0)
+	awaitReported(t, r, late, 0)
 	r.Report(bondOf(never, "bond0"))
-	awaitTold(t, r, never, 0)
+	awaitReported(t, r, never, 0)
 	if got := wire.take(); got.patches != 2 {
 		t.Errorf("%s; want two patches", got)
 	}
 }
 
-// A look writes nothing: the pod's version stays.
-func TestKubeLookIsNoChange(t *testing.T) {
-	c, wire := agent(t, "look")
+// TestKubeCheckChangesNothing: a check does not change the pod's resource version.
+func TestKubeCheckChangesNothing(t *testing.T) {
+	c, wire := agent(t, "check")
 	r, _ := run(t, c)
-	p := podWithoutNetworks(t, "p", "look")
+	p := podWithoutNetworks(t, "p", "check")
 	version := get(t, p).ResourceVersion
 	r.Report(bondOf(p, "bond0"))
-	await(t, "two looks", func() bool { wire.mu.Lock(); defer wire.mu.Unlock(); return wire.looks > 1 })
+	await(t, "two checks", func() bool { wire.mu.Lock(); defer wire.mu.Unlock(); return wire.checks > 1 })
 	if now := get(t, p).ResourceVersion; now != version {
 		t.Errorf("the pod's version went from %s to %s", version, now)
 	}
 }
 
-// Pods that were deleted, or deleted and made anew under the same name, are not told, and the
-// agent does not go on about it.
-func TestKubePodGone(t *testing.T) {
+// TestKubePodNotFound: a pod that was deleted, or deleted and recreated under the same name, is requested once and not
+// changed.
+func TestKubePodNotFound(t *testing.T) {
 	c, wire := agent(t, "gone")
 	r, _ := run(t, c)
 	deleted, replaced := podOn(t, "deleted", "gone"), podOn(t, "replaced", "gone")
@@ -133,7 +133,7 @@ func TestKubePodGone(t *testing.T) {
 	for i, p := range []bond.Pod{deleted, replaced} {
 		b := bondOf(p, "bond0")
 		r.Report(b)
-		awaitTold(t, r, p, 0)
+		awaitReported(t, r, p, 0)
 		if err := pods.Delete(t.Context(), p.Name, metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -142,16 +142,16 @@ func TestKubePodGone(t *testing.T) {
 			other = podOn(t, p.Name, "gone")
 		}
 		for n := range 5 {
-			b = mend(b)
+			b = repaired(b)
 			r.Report(b)
 			code := []int{http.StatusNotFound, http.StatusUnprocessableEntity}[i]
-			await(t, "the API server has said that there is no such pod", func() bool { return wire.status(code) > 0 && r.PendingPods() == 0 })
+			await(t, "the API server has returned that there is no such pod", func() bool { return wire.status(code) > 0 && r.PendingPods() == 0 })
 			if wire.status(code) != 1 {
 				t.Fatalf("%d requests for a pod that is gone after %d changes", wire.status(code), n+1)
 			}
 		}
 		if p == replaced && decode(t, get(t, other)) != nil {
-			t.Error("the new pod was told what the old one's bond is")
+			t.Error("the bond of the old pod was reported on the new one")
 		}
 		wire.take().want(t, 1, 1, 0)
 	}
@@ -163,16 +163,16 @@ func TestKubeEditedByHand(t *testing.T) {
 	p := podOn(t, "p", "edited")
 	b := bondOf(p, "bond0")
 	r.Report(b)
-	awaitTold(t, r, p, 0)
+	awaitReported(t, r, p, 0)
 	edit(t, p, map[string]any{"metadata": map[string]any{"annotations": map[string]string{v1.Annotation: "all is well", "other": "stays"}}})
-	r.Report(mend(b))
+	r.Report(repaired(b))
 	await(t, "the annotation is ours again", func() bool { return strings.HasPrefix(get(t, p).Annotations[v1.Annotation], "[") })
 	if got := get(t, p); decode(t, got)[0].Repairs != 1 || got.Annotations["other"] != "stays" {
 		t.Errorf("annotations %v", got.Annotations)
 	}
 }
 
-// The largest annotation and the longest message are ones that the admission policy lets pass.
+// TestKubeLargest: the admission policy accepts the largest annotation and the longest message.
 func TestKubeLargest(t *testing.T) {
 	c, wire := agent(t, "large")
 	r, _ := run(t, c)
@@ -188,11 +188,11 @@ func TestKubeLargest(t *testing.T) {
 	}
 	await(t, "events", func() bool { return len(reasonsOn(t, p)) >= 10 })
 	if wire.status(http.StatusUnprocessableEntity)+wire.status(http.StatusForbidden) > 0 {
-		t.Error("something was refused:", wire.take())
+		t.Error("rejected:", wire.take())
 	}
 }
 
-// A pod whose readiness gate is the condition: the API server keeps it, and it follows the bond.
+// TestKubeReadinessGate: a condition that is a readiness gate follows the bond.
 func TestKubeReadinessGate(t *testing.T) {
 	c, _ := agent(t, "gated")
 	r, _ := run(t, c)

@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { os.Exit(kube.Main(m, &cp)) }
 
 var install sync.Once
 
-// agent is a reporter's configuration with an agent's own rights on node, and what it sends.
+// agent returns a reporter's configuration with the rights of an agent on node, and a meter of what it sends.
 func agent(t testing.TB, node string) (status.Config, *meter) {
 	t.Helper()
 	install.Do(func() { cp.InstallRights(t) })
@@ -43,12 +43,12 @@ func agent(t testing.TB, node string) (status.Config, *meter) {
 	cfg := cp.AgentConfig(t, node)
 	cfg.Wrap(m.wrap)
 	return status.Config{
-		API: cfg, Node: node, Dir: filepath.Join(t.TempDir(), "told"),
+		API: cfg, Node: node, Dir: filepath.Join(t.TempDir(), "reported"),
 		Rate: 50, Window: 100 * time.Millisecond, LastWindow: 200 * time.Millisecond,
 	}, m
 }
 
-// podOn is a pod on a node, as the reporter knows it; Multus has written on it.
+// podOn makes a pod on a node, with Multus's annotation.
 func podOn(t testing.TB, name, node string) bond.Pod {
 	t.Helper()
 	p := podWithoutNetworks(t, name, node)
@@ -99,11 +99,11 @@ func get(t testing.TB, p bond.Pod) *corev1.Pod {
 	return pod
 }
 
-// patience is what the slowest step may take: client-go reads a token's file once a minute, and the reporter's pause is up
-// to a minute and a half.
+// patience is how long the slowest step may take: client-go reads a token's file once per minute, and the reporter's
+// pause is up to a minute and a half.
 const patience = 3 * time.Minute
 
-// await polls what another process does, until it is so.
+// await polls a condition that another process fulfils.
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
 	tick, end := time.NewTicker(20*time.Millisecond), time.After(patience)
@@ -117,10 +117,10 @@ func await(t testing.TB, what string, is func() bool) {
 	}
 }
 
-// awaitTold waits until the pod says that its only bond was repaired so often, and nothing is left to be told.
-func awaitTold(t testing.TB, r *status.Reporter, p bond.Pod, repairs int) {
+// awaitReported waits until the pod has that number of repairs of its only bond, and nothing is left to report.
+func awaitReported(t testing.TB, r *status.Reporter, p bond.Pod, repairs int) {
 	t.Helper()
-	await(t, fmt.Sprintf("%s tells of %d repairs", p, repairs), func() bool {
+	await(t, fmt.Sprintf("%s has %d repairs", p, repairs), func() bool {
 		list := decode(t, get(t, p))
 		return len(list) == 1 && list[0].Repairs == repairs && r.PendingPods() == 0
 	})
@@ -133,12 +133,12 @@ type meter struct {
 }
 
 type tally struct {
-	looks, patches, events, other int // that succeeded
-	failed                        map[int]int
-	sent, got                     int
+	checks, patches, events, other int // that succeeded
+	failed                         map[int]int
+	sent, got                      int
 }
 
-// take is what was counted since the last take.
+// take returns what was counted since the last take.
 func (m *meter) take() tally {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -147,7 +147,7 @@ func (m *meter) take() tally {
 	return t
 }
 
-// status is how often an answer had the code so far; 0 stands for no answer.
+// status returns how many responses had the code so far; 0 means no response.
 func (m *meter) status(code int) int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -168,18 +168,18 @@ func (r *metered) RoundTrip(q *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	q.Body = io.NopCloser(bytes.NewReader(body))
-	answer, err := r.next.RoundTrip(q)
+	response, err := r.next.RoundTrip(q)
 	var got []byte
 	code := 0
 	if err == nil {
-		if got, err = io.ReadAll(answer.Body); err == nil {
-			code = answer.StatusCode
+		if got, err = io.ReadAll(response.Body); err == nil {
+			code = response.StatusCode
 		}
-		_ = answer.Body.Close()
-		answer.Body = io.NopCloser(bytes.NewReader(got))
+		_ = response.Body.Close()
+		response.Body = io.NopCloser(bytes.NewReader(got))
 	}
 	if err != nil {
-		answer = nil
+		response = nil
 	}
 	r.m.mu.Lock()
 	defer r.m.mu.Unlock()
@@ -198,23 +198,23 @@ func (r *metered) RoundTrip(q *http.Request) (*http.Response, error) {
 	case bytes.Contains(body, []byte(v1.Annotation)):
 		r.m.patches++
 	default:
-		r.m.looks++
+		r.m.checks++
 	}
-	return answer, err
+	return response, err
 }
 
 // WrappedRoundTripper lets client-go find the transport under this one.
 func (r *metered) WrappedRoundTripper() http.RoundTripper { return r.next }
 
 func (t tally) String() string {
-	return fmt.Sprintf("%d looks, %d patches, %d events, %d others, failures %v; %d bytes sent, %d received", t.looks, t.patches, t.events, t.other, t.failed, t.sent, t.got)
+	return fmt.Sprintf("%d checks, %d patches, %d events, %d others, failures %v; %d bytes sent, %d received", t.checks, t.patches, t.events, t.other, t.failed, t.sent, t.got)
 }
 
 // want checks how many requests of each kind succeeded.
-func (t tally) want(tb testing.TB, looks, patches, events int) {
+func (t tally) want(tb testing.TB, checks, patches, events int) {
 	tb.Helper()
-	if t.looks != looks || t.patches != patches || t.events != events || t.other != 0 {
-		tb.Errorf("%s; want %d looks, %d patches, %d events", t, looks, patches, events)
+	if t.checks != checks || t.patches != patches || t.events != events || t.other != 0 {
+		tb.Errorf("%s; want %d checks, %d patches, %d events", t, checks, patches, events)
 	}
 }
 

@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// TestKubeUnreleased: with the agent's rights, and under the admission policy, the event of addresses that remain allocated gets to
-// a pod that ends.
+// TestKubeUnreleased: the agent's rights and the admission policy allow the event of addresses that remain allocated,
+// on a pod that ends.
 func TestKubeUnreleased(t *testing.T) {
 	c, _ := agent(t, "unreleased")
 	r, _ := run(t, c)

@@ -29,8 +29,8 @@ import (
 // sizeVar is the number of nodes and of bonds on each, as "500x30". A pod has one bond.
 const sizeVar = "BONDKEEPER_LOAD"
 
-// TestLoad runs the real reporter once for every simulated node, with the rates that an agent has and credentials and a
-// connection of its own, against one API server, and prints what that costs.
+// TestLoad runs one real reporter per simulated node against one API server, and prints what that costs. Each reporter
+// has the rates of an agent, and its own credentials and connection.
 func TestLoad(t *testing.T) {
 	nodes, bonds := 20, 5
 	if size := os.Getenv(sizeVar); size != "" {
@@ -40,48 +40,48 @@ func TestLoad(t *testing.T) {
 	}
 	f := newFleet(t, nodes, bonds)
 	all := nodes * bonds
-	t.Logf("LOAD %d nodes with %d bonds each, an agent a node, %d requests a second for each after %d at once", nodes, bonds, 2, 10)
+	t.Logf("LOAD %d nodes with %d bonds each, one agent per node, %d requests per second and agent after %d at once", nodes, bonds, 2, 10)
 
-	start := f.phase("start", func() { f.tell(bondOf) })
+	start := f.phase("start", func() { f.report(bondOf) })
 	start.atLeast(t, all, all, 0)
 
 	f.phase("at rest", func() {
 		for range 10 {
-			f.tell(bondOf)
+			f.report(bondOf)
 			<-time.After(time.Second)
 		}
 	}).want(t, 0, 0, 0)
 
-	f.phase("restart", func() { f.restart(); f.tell(bondOf) }).want(t, 0, 0, 0)
+	f.phase("restart", func() { f.restart(); f.report(bondOf) }).want(t, 0, 0, 0)
 
-	one := f.phase("one loss", func() { f.tell(lost(0)) })
+	one := f.phase("one loss", func() { f.report(lost(0)) })
 	one.atLeast(t, 0, all, all)
-	f.phase("its repair", func() { f.tell(mended(0)) }).atLeast(t, 0, all, all)
+	f.phase("its repair", func() { f.report(withRepairs(0)) }).atLeast(t, 0, all, all)
 
 	storm := f.phase("storm", func() {
 		for n := range 10 { // every bond loses a member and gets it back, ten times in forty seconds
-			f.tell(lost(n + 1))
+			f.report(lost(n + 1))
 			<-time.After(2 * time.Second)
-			f.tell(mended(n + 1))
+			f.report(withRepairs(n + 1))
 			<-time.After(2 * time.Second)
 		}
 	})
 	if storm.patches > 10*all {
 		t.Errorf("%s; nothing was merged of %d changes", storm, 20*all)
 	}
-	f.checkTold(11)
+	f.checkReports(11)
 }
 
-// atLeast checks how many requests succeeded: so many, and more only where some got no answer and were made again.
-func (t tally) atLeast(tb testing.TB, looks, patches, events int) {
+// atLeast checks how many requests succeeded. There may be more only if some had no response and were repeated.
+func (t tally) atLeast(tb testing.TB, checks, patches, events int) {
 	tb.Helper()
 	if len(t.failed) == 0 {
-		t.want(tb, looks, patches, events)
+		t.want(tb, checks, patches, events)
 		return
 	}
-	// An event whose first answer was lost is there already (409).
-	if t.looks < looks || t.patches < patches || t.events+t.failed[http.StatusConflict] < events {
-		tb.Errorf("%s; want %d looks, %d patches, %d events at least", t, looks, patches, events)
+	// An event whose first response was lost exists already (409).
+	if t.checks < checks || t.patches < patches || t.events+t.failed[http.StatusConflict] < events {
+		tb.Errorf("%s; want %d checks, %d patches, %d events at least", t, checks, patches, events)
 	}
 }
 
@@ -93,15 +93,15 @@ func lost(repairs int) func(bond.Pod, string) bond.Status {
 	}
 }
 
-func mended(repairs int) func(bond.Pod, string) bond.Status {
-	return func(p bond.Pod, ifName string) bond.Status { return mend(lost(repairs)(p, ifName)) }
+func withRepairs(repairs int) func(bond.Pod, string) bond.Status {
+	return func(p bond.Pod, ifName string) bond.Status { return repaired(lost(repairs)(p, ifName)) }
 }
 
-// fleet is many nodes, each with its reporter.
+// fleet is a number of nodes, each with its reporter.
 type fleet struct {
 	t     *testing.T
 	meter meter
-	// wire counts bytes on the connections: TLS, headers and all.
+	// wire counts bytes on the connections, with TLS and headers.
 	wire  atomic.Int64
 	nodes []*simulated
 	names string
@@ -165,7 +165,7 @@ func (f *fleet) makePods() {
 	}
 }
 
-// podFor is a pod of some size, on which Multus has written.
+// podFor returns a pod of some size, with Multus's annotation.
 func podFor(node string, n int) *corev1.Pod {
 	networks := `[{"name":"cluster","interface":"eth0","ips":["10.244.1.7"],"mac":"0a:58:0a:f4:01:07","default":true,"dns":{}},{"name":"demo/bond-net","interface":"bond0","ips":["10.56.217.66"],"mac":"02:00:00:00:00:01","dns":{}}]`
 	return &corev1.Pod{
@@ -194,8 +194,8 @@ func (f *fleet) restart() {
 	f.startAll()
 }
 
-// tell tells every reporter how all its bonds are.
-func (f *fleet) tell(how func(bond.Pod, string) bond.Status) {
+// report reports all bonds to their reporters.
+func (f *fleet) report(how func(bond.Pod, string) bond.Status) {
 	for _, n := range f.nodes {
 		for _, p := range n.pods {
 			n.r.Report(how(p, "bond0"))
@@ -203,7 +203,7 @@ func (f *fleet) tell(how func(bond.Pod, string) bond.Status) {
 	}
 }
 
-// phase does something to all nodes, waits until all that is to be told was told, and prints what that cost.
+// phase calls do, waits until everything is reported, and prints what that cost.
 func (f *fleet) phase(name string, do func()) tally {
 	f.t.Helper()
 	f.meter.take()
@@ -215,16 +215,15 @@ func (f *fleet) phase(name string, do func()) tally {
 	got, bytes := f.meter.take(), f.wire.Load()
 	serverCPU, clientCPU := f.serverCPU()-server, ownCPU(f.t)-client
 	each := "-"
-	if requests := got.looks + got.patches + got.events; requests > 0 {
+	if requests := got.checks + got.patches + got.events; requests > 0 {
 		each = fmt.Sprintf("%.2f ms", 1000*serverCPU/float64(requests))
 	}
-	f.t.Logf("LOAD %-10s  %6d looks %6d patches %6d events  failed %v  bodies: %d bytes sent, %d received  wire: %d bytes  %.1f s  API server: %.1f s CPU, %s a request  agents and test: %.1f s CPU",
-		name, got.looks, got.patches, got.events, got.failed, got.sent, got.got, bytes, took.Seconds(), serverCPU, each, clientCPU)
+	f.t.Logf("LOAD %-10s  %6d checks %6d patches %6d events  failed %v  bodies: %d bytes sent, %d received  wire: %d bytes  %.1f s  API server: %.1f s CPU, %s per request  agents and test: %.1f s CPU",
+		name, got.checks, got.patches, got.events, got.failed, got.sent, got.got, bytes, took.Seconds(), serverCPU, each, clientCPU)
 	return got
 }
 
-// awaitQuiet waits until no pod is left to be told and no event was written for some seconds, and returns since when
-// that is so.
+// awaitQuiet waits until nothing is left to report and no event was written for some seconds, and returns since when.
 func (f *fleet) awaitQuiet() time.Time {
 	f.t.Helper()
 	const quiet = 3 * time.Second
@@ -234,9 +233,9 @@ func (f *fleet) awaitQuiet() time.Time {
 	since := time.Now()
 	for {
 		f.meter.mu.Lock()
-		now := tally{looks: f.meter.looks, patches: f.meter.patches, events: f.meter.events}
+		now := tally{checks: f.meter.checks, patches: f.meter.patches, events: f.meter.events}
 		f.meter.mu.Unlock()
-		if now.looks != before.looks || now.patches != before.patches || now.events != before.events || f.pending() > 0 {
+		if now.checks != before.checks || now.patches != before.patches || now.events != before.events || f.pending() > 0 {
 			before, since = now, time.Now()
 		}
 		if time.Since(since) > quiet {
@@ -245,7 +244,7 @@ func (f *fleet) awaitQuiet() time.Time {
 		select {
 		case <-tick.C:
 		case <-end:
-			f.t.Fatalf("%d pods are still to be told", f.pending())
+			f.t.Fatalf("%d pods are still to be reported", f.pending())
 		}
 	}
 }
@@ -258,18 +257,18 @@ func (f *fleet) pending() int {
 	return n
 }
 
-// checkTold reads a pod of each node.
-func (f *fleet) checkTold(repairs int) {
+// checkReports reads a pod of each node.
+func (f *fleet) checkReports(repairs int) {
 	f.t.Helper()
 	for _, n := range f.nodes {
 		p := n.pods[len(n.pods)-1]
 		if list := decode(f.t, get(f.t, p)); len(list) != 1 || list[0].Repairs != repairs {
-			f.t.Errorf("pod %s says %+v, want %d repairs", p, list, repairs)
+			f.t.Errorf("pod %s has %+v, want %d repairs", p, list, repairs)
 		}
 	}
 }
 
-// dial gives each agent a connection of its own: client-go shares those of equal configurations otherwise.
+// dial gives each agent its own connection: client-go shares those of equal configurations otherwise.
 func (f *fleet) dial(ctx context.Context, network, address string) (net.Conn, error) {
 	c, err := new(net.Dialer).DialContext(ctx, network, address)
 	if err != nil {
@@ -295,7 +294,7 @@ func (c *counted) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// serverCPU is the processor time that the API server has used, in seconds, as it says itself.
+// serverCPU returns the processor time of the API server in seconds, from its metrics.
 func (f *fleet) serverCPU() float64 {
 	f.t.Helper()
 	const metric = "process_cpu_seconds_total "
@@ -312,11 +311,11 @@ func (f *fleet) serverCPU() float64 {
 			return seconds
 		}
 	}
-	f.t.Fatalf("the API server tells no %s", metric)
+	f.t.Fatalf("the API server has no metric %s", metric)
 	return 0
 }
 
-// ownCPU is what this process has used: all agents and the test.
+// ownCPU returns the processor time of this process: all agents and the test.
 func ownCPU(t *testing.T) float64 {
 	t.Helper()
 	var u syscall.Rusage

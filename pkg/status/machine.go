@@ -31,8 +31,8 @@ const (
 const (
 	// restoreTimeout is how long a restarted agent waits for the bonds that were reported before.
 	restoreTimeout = 30 * time.Second
-	// The waits between two checks for Multus's annotation. The first check waits as well: Multus writes when all networks
-	// are up.
+	// The waits between two checks for Multus's annotation. The first check waits as well: Multus writes when all
+	// networks are up.
 	minNetworkCheck, maxNetworkCheck = time.Second, 8 * time.Second
 	// The waits after a rejected request.
 	minRejectPause, maxRejectPause = time.Second, 5 * time.Minute

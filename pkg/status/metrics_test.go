@@ -16,7 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// gathered are all metrics of a registry, as "name{label}" with their values.
+// gathered returns all metrics of a registry, as "name{label}" with their values.
 func gathered(t *testing.T, from *prometheus.Registry) map[string]float64 {
 	t.Helper()
 	families, err := from.Gather()
@@ -48,21 +48,21 @@ func TestMetrics(t *testing.T) {
 		if err := j.Register(registry); err != nil {
 			t.Fatal(err)
 		}
-		tell := func(b bond.Status) {
+		report := func(b bond.Status) {
 			j.Report(b)
 			r.Report(b)
 			pass(time.Minute)
 		}
-		one, two, nobody := bondOf(podN(1), "bond0"), bondOf(podN(2), "bond0"), bondOf(podN(3), "bond0")
+		one, two, notFound := bondOf(podN(1), "bond0"), bondOf(podN(2), "bond0"), bondOf(podN(3), "bond0")
 		s.add(podN(1))
 		s.add(podN(2))
 		one.Repairs = 7 // before the agent started
-		tell(one)
-		tell(two)
-		tell(nobody)
-		tell(mend(mend(one)))
+		report(one)
+		report(two)
+		report(notFound)
+		report(repaired(repaired(one)))
 		s.fail(refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable))
-		tell(lose(two))
+		report(lose(two))
 		got := gathered(t, registry)
 		for name, want := range map[string]float64{
 			"bondkeeper_bonds{Ready}": 2, "bondkeeper_bonds{Degraded}": 1, "bondkeeper_bonds{Down}": 0, "bondkeeper_repairs_total": 2,
@@ -82,12 +82,12 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// Many workers tell and forget at once while the API server hangs. None of them waits, and what is remembered is no more
-// than the bonds that are there.
-func TestManyTellAtOnce(t *testing.T) {
+// TestConcurrentReports: many workers report and forget at once while the API server hangs. None of them waits, and
+// only existing bonds are pending.
+func TestConcurrentReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
-		s.fail(locked(s, ways["hangs"]))
+		s.fail(locked(s, outages["hangs"]))
 		dir := t.TempDir()
 		r, _ := start(t, s, status.Config{Dir: dir})
 		begin := time.Now()
@@ -108,7 +108,7 @@ func TestManyTellAtOnce(t *testing.T) {
 		}
 		all.Wait()
 		if d := time.Since(begin); d != 0 {
-			t.Errorf("telling took %s", d)
+			t.Errorf("reporting took %s", d)
 		}
 		pass(time.Minute)
 		if n := r.PendingPods(); n != 64 {

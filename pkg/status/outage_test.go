@@ -18,40 +18,40 @@ import (
 
 var errNoRoute = errors.New("no route to host")
 
-// ways are how an API server can be away.
-var ways = map[string]func(*http.Request) (*http.Response, error){
+// outages are the ways in which an API server can be unavailable.
+var outages = map[string]func(*http.Request) (*http.Response, error){
 	"no connection": func(*http.Request) (*http.Response, error) { return nil, errNoRoute },
 	"hangs": func(q *http.Request) (*http.Response, error) {
 		<-q.Context().Done()
 		return nil, q.Context().Err()
 	},
-	"overloaded":      refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable),
-	"throttles":       throttle("5"),
-	"token expired":   refuse(http.StatusUnauthorized, metav1.StatusReasonUnauthorized),
-	"internal error":  refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError),
-	"a proxy answers": func(q *http.Request) (*http.Response, error) { return text(q, http.StatusNotFound, "<html>"), nil },
+	"overloaded":          refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable),
+	"throttles":           throttle("5"),
+	"token expired":       refuse(http.StatusUnauthorized, metav1.StatusReasonUnauthorized),
+	"internal error":      refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError),
+	"response of a proxy": func(q *http.Request) (*http.Response, error) { return text(q, http.StatusNotFound, "<html>"), nil },
 }
 
-// throttle is how the API server's priority and fairness filter turns a request away.
+// throttle rejects a request as the API server's priority and fairness filter does.
 func throttle(seconds string) func(*http.Request) (*http.Response, error) {
 	return func(q *http.Request) (*http.Response, error) {
-		answer := text(q, http.StatusTooManyRequests, "Too many requests, please try again later.\n")
-		answer.Header.Set("Retry-After", seconds)
-		return answer, nil
+		response := text(q, http.StatusTooManyRequests, "Too many requests, please try again later.\n")
+		response.Header.Set("Retry-After", seconds)
+		return response, nil
 	}
 }
 
-// text is an answer that is no object of the API.
+// text returns a response that is not an object of the API.
 func text(q *http.Request, code int, body string) *http.Response {
-	answer := reply(q, code, body)
-	answer.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	return answer
+	response := reply(q, code, body)
+	response.Header.Set("Content-Type", "text/plain; charset=utf-8")
+	return response
 }
 
-// The API server is away for an hour and comes back: one patch a pod, with the last state;
-// meanwhile a request a minute for the whole node, and nobody who tells waits for anything.
-func TestAway(t *testing.T) {
-	for name, way := range ways {
+// TestUnavailable: the API server is unavailable for an hour. Meanwhile the node sends one request per minute, and
+// Report does not wait. Afterwards there is one patch per pod, with the last state.
+func TestUnavailable(t *testing.T) {
+	for name, way := range outages {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newServer(t)
@@ -69,11 +69,11 @@ func TestAway(t *testing.T) {
 				begin := time.Now()
 				for time.Since(begin) < time.Hour {
 					for i := range bonds {
-						bonds[i] = mend(lose(bonds[i]))
+						bonds[i] = repaired(lose(bonds[i]))
 						before := time.Now()
 						r.Report(bonds[i])
 						if d := time.Since(before); d != 0 {
-							t.Fatalf("Tell took %s", d)
+							t.Fatalf("Report took %s", d)
 						}
 					}
 					pass(time.Minute)
@@ -88,17 +88,17 @@ func TestAway(t *testing.T) {
 				s.fail(nil)
 				pass(5 * time.Minute)
 				patched := 0
-				for _, c := range s.log() { // one that hung when it came back has failed
+				for _, c := range s.log() { // a request that hung when the API server came back has failed
 					if c.ok {
 						patched++
 					}
 				}
 				if patched != pods {
-					t.Errorf("%d patches for %d pods when it was back", patched, pods)
+					t.Errorf("%d patches for %d pods when it was available again", patched, pods)
 				}
 				for i := range bonds {
-					if got := s.told(podN(i))[0].Repairs; got != bonds[i].Repairs {
-						t.Errorf("pod %d was told of %d repairs, want %d", i, got, bonds[i].Repairs)
+					if got := s.reported(podN(i))[0].Repairs; got != bonds[i].Repairs {
+						t.Errorf("pod %d has %d repairs, want %d", i, got, bonds[i].Repairs)
 					}
 				}
 				if r.PendingPods() != 0 {
@@ -109,7 +109,7 @@ func TestAway(t *testing.T) {
 	}
 }
 
-// locked lets a fault wait without keeping the server's lock.
+// locked lets a fault wait without the server's lock.
 func locked(s *server, f func(*http.Request) (*http.Response, error)) func(*http.Request) (*http.Response, error) {
 	return func(q *http.Request) (*http.Response, error) {
 		s.mu.Unlock()
@@ -118,11 +118,11 @@ func locked(s *server, f func(*http.Request) (*http.Response, error)) func(*http
 	}
 }
 
-// Nodes that lost the API server together do not come back together.
-func TestNodesComeBackSpread(t *testing.T) {
+// TestNodesReturnSpread: nodes that lost the API server together do not come back together.
+func TestNodesReturnSpread(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
-		s.fail(ways["no connection"])
+		s.fail(outages["no connection"])
 		const nodes = 60
 		for i := range nodes {
 			s.add(podN(i))
@@ -157,7 +157,8 @@ func TestNodesComeBackSpread(t *testing.T) {
 	})
 }
 
-// What the API server asks for is granted, and not all nodes come at the same moment.
+// TestRetryAfter: no node sends a request before the API server's Retry-After is over, and not all of them at once
+// after it.
 func TestRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -176,7 +177,7 @@ func TestRetryAfter(t *testing.T) {
 		for _, c := range s.log() {
 			d := c.at.Sub(begin)
 			if d < 41*time.Second {
-				t.Errorf("a request after %s, though told to wait 40 s after the first", d)
+				t.Errorf("a request after %s, want 40 s after the first at least", d)
 			}
 			at[d.Round(time.Second)] = true
 		}
@@ -186,9 +187,9 @@ func TestRetryAfter(t *testing.T) {
 	})
 }
 
-// The API server refuses one pod: the others are told, and that one is asked for ever more
-// rarely.
-func TestRefusedPod(t *testing.T) {
+// TestRejectedPod: the API server rejects the patches of one pod. The others are reported; the pauses between attempts
+// for that one grow.
+func TestRejectedPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
@@ -214,18 +215,18 @@ func TestRefusedPod(t *testing.T) {
 		if tries < 10 || tries > 40 {
 			t.Errorf("%d tries in an hour", tries)
 		}
-		if len(s.told(good)) != 1 {
-			t.Error("the other pod was not told")
+		if len(s.reported(good)) != 1 {
+			t.Error("the other pod was not reported")
 		}
 		s.fail(nil)
 		pass(10 * time.Minute)
-		if len(s.told(bad)) != 1 {
-			t.Error("not told when it was allowed")
+		if len(s.reported(bad)) != 1 {
+			t.Error("not reported when it was allowed")
 		}
 	})
 }
 
-// A slow API server: one hanging request holds up no other pod, and each is told once.
+// TestSlow: with a slow API server a hanging request delays no other pod, and each pod is patched once.
 func TestSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -242,7 +243,7 @@ func TestSlow(t *testing.T) {
 	})
 }
 
-// Somebody changed what stands on the pod: the next change writes all of it again.
+// TestEditedByHand: another client changed annotation and condition. The next patch writes all of it again.
 func TestEditedByHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -262,18 +263,18 @@ func TestEditedByHand(t *testing.T) {
 		r.Report(lose(b))
 		pass(time.Minute)
 		wantCalls(t, s, 0, 1)
-		if list := s.told(p); len(list) != 1 || list[0].State != v1.Degraded {
-			t.Errorf("told %+v", list)
+		if list := s.reported(p); len(list) != 1 || list[0].State != v1.Degraded {
+			t.Errorf("reported %+v", list)
 		}
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "Degraded")
 		if s.pod(p).Annotations["other"] != "stays" {
-			t.Error("somebody else's annotation was changed")
+			t.Error("the annotation of another client was changed")
 		}
 	})
 }
 
-// Two agents of one node, as in a rolling update that went wrong: both tell the same, and the
-// last state stands.
+// TestTwoAgents: two agents of one node, as in a rolling update that went wrong. Both report the same, and the last
+// state remains.
 func TestTwoAgents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -287,13 +288,13 @@ func TestTwoAgents(t *testing.T) {
 			a.Report(st)
 			b.Report(st)
 			pass(time.Minute)
-			st = mend(st)
+			st = repaired(st)
 		}
 		s.count()
 		pass(time.Hour)
 		wantCalls(t, s, 0, 0)
-		if list := s.told(p); len(list) != 1 || list[0].Repairs != 9 {
-			t.Errorf("told %+v", list)
+		if list := s.reported(p); len(list) != 1 || list[0].Repairs != 9 {
+			t.Errorf("reported %+v", list)
 		}
 	})
 }

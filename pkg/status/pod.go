@@ -13,8 +13,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// podEntry is a pod that has bonds. The reporter's mutex guards all of it but report: the queue makes sure that only one
-// sender at a time uses that.
+// podEntry is a pod that has bonds. The reporter's mutex guards all of it but report: the queue makes sure that only
+// one sender at a time uses that.
 type podEntry struct {
 	pod    bond.Pod
 	bonds  map[bond.Key]*bondEntry

@@ -18,6 +18,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
+// TestRestart: a restarted agent sends nothing, in whatever order the bonds are reported. Without its files it checks
+// each pod once.
 func TestRestart(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		t.Run(fmt.Sprint("files lost ", lost), func(t *testing.T) {
@@ -36,9 +38,9 @@ func TestRestart(t *testing.T) {
 				wantCalls(t, s, 2, 2)
 				before, events := s.pod(p), len(s.reasons())
 				stop()
-				looks := 0
+				checks := 0
 				if lost {
-					dir, looks = t.TempDir(), 2
+					dir, checks = t.TempDir(), 2
 				}
 				r, _ = start(t, s, status.Config{Dir: dir})
 				r.Report(two)
@@ -47,9 +49,9 @@ func TestRestart(t *testing.T) {
 				r.Report(one)
 				pass(time.Hour)
 				if lost {
-					l, n := s.count() // the first bond was told alone, for nobody knew of another
-					if l != looks || n > 2 {
-						t.Errorf("%d looks, %d patches", l, n)
+					l, n := s.count() // the first bond was reported alone: the others were not known yet
+					if l != checks || n > 2 {
+						t.Errorf("%d checks, %d patches", l, n)
 					}
 				} else {
 					wantCalls(t, s, 0, 0)
@@ -58,7 +60,7 @@ func TestRestart(t *testing.T) {
 					}
 				}
 				if a, b := before.Annotations[v1.Annotation], s.pod(p).Annotations[v1.Annotation]; a != b {
-					t.Errorf("told %s\nbefore %s", b, a)
+					t.Errorf("reported %s\nbefore %s", b, a)
 				}
 				if a, b := condition(t, before), condition(t, s.pod(p)); a != b {
 					t.Errorf("condition %+v, before %+v", b, a)
@@ -73,7 +75,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-func TestRestartWithABondLess(t *testing.T) {
+// TestRestartAfterABondEnded: a bond that was deleted while no agent ran is waited for only until the timeout.
+func TestRestartAfterABondEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		dir := t.TempDir()
@@ -82,7 +85,7 @@ func TestRestartWithABondLess(t *testing.T) {
 		r, stop := start(t, s, status.Config{Dir: dir})
 		r.Report(bondOf(p, "bond0"))
 		r.Report(bondOf(p, "bond1"))
-		r.Report(bondOf(podN(2), "bond0")) // has no pod, and ends while no agent runs
+		r.Report(bondOf(podN(2), "bond0")) // its pod does not exist, and ends while no agent runs
 		pass(time.Minute)
 		s.count()
 		stop()
@@ -92,17 +95,18 @@ func TestRestartWithABondLess(t *testing.T) {
 		wantCalls(t, s, 0, 0)
 		pass(time.Minute)
 		wantCalls(t, s, 0, 1)
-		if list := s.told(p); len(list) != 1 {
-			t.Errorf("told: %+v", list)
+		if list := s.reported(p); len(list) != 1 {
+			t.Errorf("reported: %+v", list)
 		}
 		pass(time.Hour)
 		files, err := filepath.Glob(filepath.Join(dir, "*"))
 		if err != nil || len(files) != 1 || filepath.Base(files[0]) != p.UID+".json" {
-			t.Errorf("files %v (%v), want that of the pod that lives", files, err)
+			t.Errorf("files %v (%v), want that of the existing pod", files, err)
 		}
 	})
 }
 
+// TestDamagedFile: a file that is damaged, or of another pod, has the same effect as no file.
 func TestDamagedFile(t *testing.T) {
 	p := podN(1)
 	for name, content := range map[string]string{
@@ -132,6 +136,8 @@ func TestDamagedFile(t *testing.T) {
 	}
 }
 
+// TestDirectoryAmongRecords: the reporter's directory may be in the directory of the records. It is not taken for a
+// record.
 func TestDirectoryAmongRecords(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		records, err := store.Open(t.TempDir())
@@ -140,7 +146,7 @@ func TestDirectoryAmongRecords(t *testing.T) {
 		}
 		s := newServer(t)
 		s.add(podN(1))
-		r, _ := start(t, s, status.Config{Dir: filepath.Join(records.Dir(), "told")})
+		r, _ := start(t, s, status.Config{Dir: filepath.Join(records.Dir(), "reported")})
 		r.Report(bondOf(podN(1), "bond0"))
 		pass(time.Minute)
 		wantCalls(t, s, 1, 1)
@@ -148,13 +154,14 @@ func TestDirectoryAmongRecords(t *testing.T) {
 		if len(list) != 0 || len(problems) != 0 || err != nil {
 			t.Errorf("records %v, problems %v, %v", list, problems, err)
 		}
-		if _, ours := store.KeyOf("told"); ours {
+		if _, ours := store.KeyOf("reported"); ours {
 			t.Error("the directory has a record's name")
 		}
 	})
 }
 
-func TestPodThatIsGone(t *testing.T) {
+// TestPodNotFound: a pod that does not exist, or has another UID, is requested once, also if the agent restarts.
+func TestPodNotFound(t *testing.T) {
 	for _, name := range []string{"deleted", "other UID"} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -179,15 +186,16 @@ func TestPodThatIsGone(t *testing.T) {
 				r.Report(b)
 				pass(time.Hour)
 				wantCalls(t, s, 0, 0)
-				if name == "other UID" && s.told(p) != nil {
-					t.Error("the other pod was told")
+				if name == "other UID" && s.reported(p) != nil {
+					t.Error("the other pod was patched")
 				}
 			})
 		})
 	}
 }
 
-func TestPodThatCannotBe(t *testing.T) {
+// TestInvalidPod: bonds without a pod, or with a name that no pod can have, are not reported.
+func TestInvalidPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
@@ -206,7 +214,9 @@ func TestPodThatCannotBe(t *testing.T) {
 	})
 }
 
-func TestForgetting(t *testing.T) {
+// TestForget: after one of two bonds ended the other is reported alone, but not at once. At a pod's end both go, one by
+// one.
+func TestForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
@@ -223,8 +233,8 @@ func TestForgetting(t *testing.T) {
 		r.Forget(one.Key)
 		pass(time.Minute)
 		wantCalls(t, s, 0, 1)
-		if list := s.told(p); len(list) != 1 || list[0].Interface != "bond1" {
-			t.Errorf("told %+v", list)
+		if list := s.reported(p); len(list) != 1 || list[0].Interface != "bond1" {
+			t.Errorf("reported %+v", list)
 		}
 		both()
 		gone := one
@@ -239,6 +249,8 @@ func TestForgetting(t *testing.T) {
 	})
 }
 
+// TestNewSandbox: if a pod's sandbox was recreated and the old one is not released yet, the bond of the new one counts,
+// in whatever order they are reported.
 func TestNewSandbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -251,12 +263,12 @@ func TestNewSandbox(t *testing.T) {
 		r.Report(dead)
 		pass(time.Minute)
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "AllReady")
-		dead.Reason = "told of later"
-		r.Report(down(live)) // both are down: the one that was told of later is taken for the newer
+		dead.Reason = "reported later"
+		r.Report(down(live)) // both are down: the one that was reported later counts as the newer
 		r.Report(dead)
 		pass(time.Minute)
-		if list := s.told(p); len(list) != 1 || list[0].Reason != dead.Reason {
-			t.Errorf("told %+v", list)
+		if list := s.reported(p); len(list) != 1 || list[0].Reason != dead.Reason {
+			t.Errorf("reported %+v", list)
 		}
 		s.count()
 		r.Forget(dead.Key)
@@ -266,7 +278,8 @@ func TestNewSandbox(t *testing.T) {
 	})
 }
 
-// TestPreviousDir: the checkpoints of an earlier version's directory are used, and replace those of Dir, which are older.
+// TestPreviousDir: the checkpoints of an earlier version's directory are used, and replace those of Dir, which are
+// older.
 func TestPreviousDir(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)

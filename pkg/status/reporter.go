@@ -35,13 +35,13 @@ type Config struct {
 	// Rate (per second) and Burst limit all requests of this node, events included. Default 2 and 10.
 	Rate  float32
 	Burst int
-	// Window is the minimum time between two patches of one pod. It doubles with every patch up to LastWindow, and is reset
-	// after twice LastWindow without one. Default 1 s and 30 s.
+	// Window is the minimum time between two patches of one pod. It doubles with every patch up to LastWindow, and is
+	// reset after twice LastWindow without one. Default 1 s and 30 s.
 	Window, LastWindow time.Duration
 	// NetworkWait is how long to wait for Multus's network status before the first patch of a pod. Default 30 s.
 	NetworkWait time.Duration
-	// NetworkStatus is called by several goroutines for each pod that has Multus's network status. It may be nil and must
-	// not block.
+	// NetworkStatus is called by several goroutines for each pod that has Multus's network status. It may be nil and
+	// must not block.
 	NetworkStatus func(bond.Pod)
 	// Timeout bounds one request. Default 15 s.
 	Timeout time.Duration
@@ -52,8 +52,8 @@ type Config struct {
 const (
 	// senders is how many pods are synced in parallel: a request that hangs does not delay other pods.
 	senders = 4
-	// podEndDelay is how long a pod's other bonds wait after one was forgotten. When a pod ends all its bonds go one by one,
-	// and nothing needs to be reported.
+	// podEndDelay is how long a pod's other bonds wait after one was forgotten. When a pod ends all its bonds go one by
+	// one, and nothing needs to be reported.
 	podEndDelay = 10 * time.Second
 	// sweepDelay is when checkpoints of pods without bonds are deleted.
 	sweepDelay = 10 * time.Minute
@@ -75,7 +75,8 @@ type Reporter struct {
 	pods map[bond.Pod]*podEntry
 	// owner maps a bond to its pod, or to an empty one if the pod is not known.
 	owner map[bond.Key]bond.Pod
-	// unreleased has the bonds with an event that their addresses remain allocated; unreleasedQueue has the events to send.
+	// unreleased has the bonds with an event that their addresses remain allocated; unreleasedQueue has the events to
+	// send.
 	unreleased      map[bond.Key]bool
 	unreleasedQueue chan unreleased
 	lastOrder       int // of the bonds so far, in the order of their first report
@@ -218,8 +219,8 @@ func (r *Reporter) forget(k bond.Key) {
 // uidPattern is the form of a pod's UID: a UUID, or the digest of a static pod's manifest.
 var uidPattern = regexp.MustCompile(`^[A-Za-z0-9-]{1,64}$`)
 
-// podOf returns the pod of a bond that is new to the reporter, or an empty one if it is not known. The UID becomes a file
-// name, and the rest part of a URL.
+// podOf returns the pod of a bond that is new to the reporter, or an empty one if it is not known. The UID becomes a
+// file name, and the rest part of a URL.
 func (r *Reporter) podOf(s *bond.Status) bond.Pod {
 	p := s.Pod
 	if uidPattern.MatchString(p.UID) && validation.IsDNS1123Label(p.Namespace) == nil && validation.IsDNS1123Subdomain(p.Name) == nil {

@@ -52,16 +52,16 @@ func run(t testing.TB, c status.Config) (r *status.Reporter, stop func()) {
 	return r, stop
 }
 
-// pass lets virtual time go by, and what is due in it happen.
+// pass waits in virtual time, and until everything that is due has happened.
 func pass(d time.Duration) {
 	<-time.After(d)
 	synctest.Wait()
 }
 
-func wantCalls(t *testing.T, s *server, looks, patches int) {
+func wantCalls(t *testing.T, s *server, checks, patches int) {
 	t.Helper()
-	if l, p := s.count(); l != looks || p != patches {
-		t.Fatalf("%d looks and %d patches, want %d and %d", l, p, looks, patches)
+	if l, p := s.count(); l != checks || p != patches {
+		t.Fatalf("%d checks and %d patches, want %d and %d", l, p, checks, patches)
 	}
 }
 
@@ -83,8 +83,7 @@ func wantCondition(t *testing.T, p *corev1.Pod, status corev1.ConditionStatus, r
 	}
 }
 
-// A bond's life: one look and one patch at the start, one patch a change, nothing in between
-// and nothing at the end.
+// TestLifeOfABond: one check and one patch at the start, one patch per change, and nothing in between or at the end.
 func TestLifeOfABond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -98,27 +97,27 @@ func TestLifeOfABond(t *testing.T) {
 		wantCalls(t, s, 1, 1)
 		first := s.pod(p)
 		wantCondition(t, first, corev1.ConditionTrue, "AllReady")
-		if list := s.told(p); len(list) != 1 || list[0].Interface != "bond0" || list[0].State != v1.Ready || len(list[0].Members) != 2 {
-			t.Errorf("told: %+v", list)
+		if list := s.reported(p); len(list) != 1 || list[0].Interface != "bond0" || list[0].State != v1.Ready || len(list[0].Members) != 2 {
+			t.Errorf("reported: %+v", list)
 		}
-		for range 100 { // the agent looks at every bond again and again
+		for range 100 { // the agent reconciles every bond again and again
 			r.Report(bondOf(p, "bond0"))
 			pass(45 * time.Second)
 		}
 		wantCalls(t, s, 0, 0)
 		b = lose(b)
 		r.Report(b)
-		synctest.Wait() // at once: no time has passed
+		synctest.Wait() // without any wait
 		wantCalls(t, s, 0, 1)
 		wantCondition(t, s.pod(p), corev1.ConditionTrue, "Degraded")
-		b = mend(b)
+		b = repaired(b)
 		r.Report(b)
 		pass(5 * time.Second)
 		wantCalls(t, s, 0, 1)
 		last := s.pod(p)
 		wantCondition(t, last, corev1.ConditionTrue, "AllReady")
 		if a, b := condition(t, first).LastTransitionTime, condition(t, last).LastTransitionTime; !a.Equal(&b) {
-			t.Errorf("the condition was True all the time and its time went from %s to %s", a, b)
+			t.Errorf("the condition stayed True, but its time changed from %s to %s", a, b)
 		}
 		if got, want := s.reasons(), []string{status.EventDegraded, status.EventRepaired}; !slices.Equal(got, want) {
 			t.Errorf("events %q, want %q", got, want)
@@ -127,7 +126,7 @@ func TestLifeOfABond(t *testing.T) {
 		pass(time.Minute)
 		wantCalls(t, s, 0, 0)
 		if files, err := os.ReadDir(dir); err != nil || len(files) != 0 {
-			t.Errorf("left in the directory: %v %v", files, err)
+			t.Errorf("files left: %v %v", files, err)
 		}
 		if got := last.Annotations[status.NetworkStatus]; got != "[]" {
 			t.Errorf("Multus's annotation is now %q", got)
@@ -135,7 +134,7 @@ func TestLifeOfABond(t *testing.T) {
 	})
 }
 
-// The condition's time is when its status changed, to the second.
+// TestTransitionTime: the condition's time is when its status changed, to the second.
 func TestTransitionTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -144,7 +143,7 @@ func TestTransitionTime(t *testing.T) {
 		s.add(p)
 		b := bondOf(p, "bond0")
 		r.Report(b)
-		for _, b := range []bond.Status{down(b), mend(b), down(b)} {
+		for _, b := range []bond.Status{down(b), repaired(b), down(b)} {
 			pass(10 * time.Minute)
 			r.Report(b)
 			synctest.Wait()
@@ -155,34 +154,34 @@ func TestTransitionTime(t *testing.T) {
 	})
 }
 
-func TestEventsSayWhoAndWhere(t *testing.T) {
+func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
 		p := podN(1)
 		s.add(p)
 		b := bondOf(p, "bond0")
-		tell := func(b bond.Status) {
+		report := func(b bond.Status) {
 			r.Report(b)
 			pass(time.Minute)
 		}
-		tell(b)
-		tell(lose(b))
-		tell(down(b))
+		report(b)
+		report(lose(b))
+		report(down(b))
 		stuck := lose(b)
 		stuck.State, stuck.Reason = bond.StateStuck, "option miimon was changed"
-		tell(stuck)
-		tell(b) // well again, and nobody counted a repair
+		report(stuck)
+		report(b) // Ready again, without a repair
 		repairing := lose(b)
 		repairing.State = bond.StateRepairing
-		tell(repairing)
-		tell(mend(b)) // back from where it was before: one repair
-		other := mend(b)
+		report(repairing)
+		report(repaired(b)) // the state before the repair counts: one event
+		other := repaired(b)
 		other.MTU = 9000
-		tell(other) // a change, and no repair
-		tell(lose(b))
-		tell(repairing)
-		tell(lose(b)) // it did not help: nothing new
+		report(other) // a change without a repair
+		report(lose(b))
+		report(repairing)
+		report(lose(b)) // the repair failed: no event
 		want := []string{status.EventDegraded, status.EventDown, status.EventStuck, status.EventReady, status.EventRepaired, status.EventDegraded}
 		if got := s.reasons(); !slices.Equal(got, want) {
 			t.Fatalf("events %q, want %q", got, want)
@@ -206,7 +205,7 @@ func TestEventsSayWhoAndWhere(t *testing.T) {
 	})
 }
 
-// A pod that changes all the time is told ever more rarely, and always of the latest.
+// TestMerging: the more often a pod changes, the rarer its patches are; each has the latest state.
 func TestMerging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
@@ -239,10 +238,10 @@ func TestMerging(t *testing.T) {
 		}
 		pass(time.Minute)
 		wantCalls(t, s, 0, 1)
-		if got := s.told(p)[0].Repairs; got != b.Repairs {
-			t.Errorf("last told %d repairs, want %d", got, b.Repairs)
+		if got := s.reported(p)[0].Repairs; got != b.Repairs {
+			t.Errorf("last reported %d repairs, want %d", got, b.Repairs)
 		}
-		pass(2 * time.Minute) // quiet: the next change is told at once again, and the one after in a second
+		pass(2 * time.Minute) // without changes: the next one is reported at once again, and the one after that in a second
 		for range 2 {
 			b.Repairs++
 			r.Report(b)
@@ -252,14 +251,13 @@ func TestMerging(t *testing.T) {
 	})
 }
 
-// All requests of a node go through one bucket, and what waits in it is not told as it was when
-// it began to wait.
+// TestRateOfANode: all requests of a node share one token bucket. A request that waited has the latest state.
 func TestRateOfANode(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir(), Rate: 2, Burst: 10})
 		const pods = 100
-		tell := func(repairs int) {
+		report := func(repairs int) {
 			for i := range pods {
 				b := bondOf(podN(i), "bond0")
 				b.Repairs = repairs
@@ -269,34 +267,34 @@ func TestRateOfANode(t *testing.T) {
 		for i := range pods {
 			s.add(podN(i))
 		}
-		tell(0)
+		report(0)
 		pass(10 * time.Minute)
 		wantCalls(t, s, pods, pods)
-		tell(1)
+		report(1)
 		pass(5 * time.Second)
 		if _, n := s.count(); n < 18 || n > 21 {
-			t.Errorf("%d patches in the first five seconds, want 10 at once and 2 a second", n)
+			t.Errorf("%d patches in the first five seconds, want 10 at once and 2 per second", n)
 		}
-		tell(2) // the others had not been told of 1 yet, and never will be
+		report(2) // 1 was not reported for the others yet, and is not any more
 		pass(10 * time.Minute)
 		if _, n := s.count(); n > pods+4 {
 			t.Errorf("%d more patches for %d pods", n, pods)
 		}
 		for i := range pods {
-			if got := s.told(podN(i))[0].Repairs; got != 2 {
-				t.Fatalf("pod %d was last told of %d repairs", i, got)
+			if got := s.reported(podN(i))[0].Repairs; got != 2 {
+				t.Fatalf("pod %d has %d repairs", i, got)
 			}
 		}
 	})
 }
 
-// Multus writes last of all; before that the pod is only looked at.
+// TestWaitsForMultus: Multus writes last; before that the pod is only checked.
 func TestWaitsForMultus(t *testing.T) {
 	for _, tc := range []struct {
-		name           string
-		after          time.Duration // when Multus writes; 0 is never
-		looks, patches int
-		by             time.Duration
+		name            string
+		after           time.Duration // when Multus writes; 0 means never
+		checks, patches int
+		by              time.Duration
 	}{
 		{"at once", time.Millisecond, 1, 1, time.Second},
 		{"later", 5 * time.Second, 3, 1, 7 * time.Second},
@@ -313,16 +311,16 @@ func TestWaitsForMultus(t *testing.T) {
 				r.Report(bondOf(p, "bond0"))
 				if tc.after > 0 {
 					pass(tc.after)
-					if len(s.told(p)) > 0 {
-						t.Error("told before Multus has written")
+					if len(s.reported(p)) > 0 {
+						t.Error("reported before Multus has written")
 					}
 					s.edit(p, func(p *corev1.Pod) { p.Annotations = map[string]string{status.NetworkStatus: "[1]"} })
 				}
 				pass(time.Minute)
 				log := s.log()
-				wantCalls(t, s, tc.looks, tc.patches)
+				wantCalls(t, s, tc.checks, tc.patches)
 				if at := log[len(log)-1].at.Sub(begin); at.Round(time.Second) != tc.by {
-					t.Errorf("told after %s, want %s", at, tc.by)
+					t.Errorf("reported after %s, want %s", at, tc.by)
 				}
 				if tc.after > 0 && s.pod(p).Annotations[status.NetworkStatus] != "[1]" {
 					t.Error("Multus's annotation was changed")
@@ -332,20 +330,7 @@ func TestWaitsForMultus(t *testing.T) {
 	}
 }
 
-// An agent that restarts sends nothing, not even a look, whatever order it hears of the bonds
-// in; and one that lost its files looks once and sends nothing either.
-// A bond that was deleted while no agent ran is not waited for for ever.
-// A file that is damaged, or of another pod, is as good as none.
-// The reporter's directory may stand among the records: they are listed as before, and who watches
-// their directory takes its name for none of theirs.
-// A pod that is not there, or is another one of the same name, is asked for once, and not
-// again by an agent that restarts.
-// Bonds whose pod is not known, or has a name that no pod has, are not told of.
-// One of two bonds is taken away: the list is rewritten, but not at once, for at a pod's end
-// the other one goes next.
-// The sandbox of a pod was made anew and the old one has not been released: the pod's bond is
-// the new one, in whatever order they are told of.
-// refuse answers every request about a pod with code.
+// refuse returns a response with code to each request about a pod.
 func refuse(code int, reason metav1.StatusReason) func(*http.Request) (*http.Response, error) {
 	return func(q *http.Request) (*http.Response, error) {
 		return reply(q, code, failure(int32(code), reason)), nil

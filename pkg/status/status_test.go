@@ -24,22 +24,22 @@ func sample() bond.Status {
 	}
 }
 
-// A line is written when something changed, on a level that says how bad it is, and only then.
-func TestJournalTellsTransitions(t *testing.T) {
+// TestTransitionLogger: a line is written only after a change, on a level that depends on the state.
+func TestTransitionLogger(t *testing.T) {
 	core, logs := observer.New(zap.DebugLevel)
 	j := status.NewTransitionLogger(zap.New(core))
 	s := sample()
-	tell := func(state bond.State, reason, active string) {
+	report := func(state bond.State, reason, active string) {
 		s.State, s.Reason, s.Active = state, reason, active
 		j.Report(s)
 	}
-	tell(bond.StateReady, "", "net1")
-	tell(bond.StateReady, "", "net1")
-	tell(bond.StateDegraded, "net1 is lost", "net2")
-	tell(bond.StateDegraded, "net1 is lost", "net2")
-	tell(bond.StateDown, "net2 is lost, too", "")
-	tell(bond.StateReady, "", "net2")
-	tell(bond.StateReady, "", "net1")
+	report(bond.StateReady, "", "net1")
+	report(bond.StateReady, "", "net1")
+	report(bond.StateDegraded, "net1 is lost", "net2")
+	report(bond.StateDegraded, "net1 is lost", "net2")
+	report(bond.StateDown, "net2 is lost, too", "")
+	report(bond.StateReady, "", "net2")
+	report(bond.StateReady, "", "net1")
 	if n := j.BondsByState()[bond.StateReady]; n != 1 {
 		t.Errorf("%d bonds ready, want 1", n)
 	}
@@ -80,7 +80,7 @@ demo/bondpod1          bond0   Ready         active-backup  02:00:00:00:00:01  1
 `
 	got := b.String()
 	if strings.Contains(got, "\x1b") {
-		t.Error("a pod's name writes to the terminal")
+		t.Error("control characters in a pod's name reach the terminal")
 	}
 	for _, line := range strings.Split(want, "\n") {
 		if fields := strings.Fields(line); !hasLine(got, fields) {
@@ -94,7 +94,7 @@ demo/bondpod1          bond0   Ready         active-backup  02:00:00:00:00:01  1
 	}
 }
 
-// hasLine says that some line has exactly these words: the widths of columns are for people.
+// hasLine reports whether a line has exactly these words. The widths of columns may change.
 func hasLine(text string, fields []string) bool {
 	for _, line := range strings.Split(text, "\n") {
 		if strings.Join(strings.Fields(line), " ") == strings.Join(fields, " ") {

@@ -20,7 +20,8 @@ type unreleased struct {
 	message string
 }
 
-// queueUnreleased queues an event, once per bond, if addresses of a bond that is Deleting remain allocated. It needs r.mu.
+// queueUnreleased queues an event, once per bond, if addresses of a bond that is Deleting remain allocated. It needs
+// r.mu.
 func (r *Reporter) queueUnreleased(s *bond.Status) {
 	if s.Unreleased == "" || r.unreleased[s.Key] {
 		return

@@ -11,7 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// TestEventOfUnreleasedAddresses: one event per bond whose addresses remain allocated, however often it is told, and no patch.
+// TestEventOfUnreleasedAddresses: one event per bond whose addresses remain allocated, however often it is reported,
+// and no patch.
 func TestEventOfUnreleasedAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)

@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Sink takes the keys. Enqueue is called by several goroutines and must not block: meanwhile events pile up in the kernel
-// until they are lost. cause is for the log and has nothing that a pod can choose.
+// Sink takes the keys. Enqueue is called by several goroutines and must not block: meanwhile events pile up in the
+// kernel until they are lost. cause is for the log and has nothing that a pod can choose.
 type Sink interface {
 	Enqueue(key bond.Key, cause string)
 }
@@ -29,16 +29,17 @@ type Config struct {
 	Dir string
 	// KeyOf returns the key of the record with that file name in Dir, false if it is not a record's.
 	KeyOf func(file string) (bond.Key, bool)
-	// List returns all records, tombstones included. After an error it is called again a second later. It is called by one
-	// goroutine at a time.
+	// List returns all records, tombstones included. After an error it is called again a second later. It is called by
+	// one goroutine at a time.
 	List func() ([]*bond.Record, error)
-	// ReceiveBuffer is the limit of the socket's buffer in bytes, of which the kernel allots twice as much; 0 means 8 MiB,
-	// some thousands of events.
+	// ReceiveBuffer is the limit of the socket's buffer in bytes, of which the kernel allots twice as much; 0 means 8
+	// MiB, some thousands of events.
 	ReceiveBuffer int
-	// Resync is the mean period after which every key is enqueued again; each period is up to a third shorter or longer. 0
-	// means 45 s.
+	// Resync is the mean period after which every key is enqueued again; each period is up to a third shorter or
+	// longer. 0 means 45 s.
 	Resync time.Duration
-	// OnError is called with errors that the Monitor recovers from, once per problem, by several goroutines. It may be nil.
+	// OnError is called with errors that the Monitor recovers from, once per problem, by several goroutines. It may be
+	// nil.
 	OnError func(error)
 }
 
@@ -74,8 +75,8 @@ type Stats struct {
 	// Events counts the kernel messages read, without those that the socket's filter drops; Relevant counts those that
 	// concerned a bond.
 	Events, Relevant uint64
-	// Overruns counts receive errors, after each of which events may be lost; Reopens counts the sockets opened after them.
-	// They differ while no new socket can be opened.
+	// Overruns counts receive errors, after each of which events may be lost; Reopens counts the sockets opened after
+	// them. They differ while no new socket can be opened.
 	Overruns, Reopens uint64
 	// Relists counts listings of the records, Resyncs the periods after which every key was enqueued.
 	Relists, Resyncs uint64

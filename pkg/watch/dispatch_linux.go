@@ -68,8 +68,8 @@ func (l *listener) enqueueAll(keys []bond.Key, m *message) bool {
 	return true
 }
 
-// deviceEvent enqueues the keys that a link event concerns by its PCI function, in any netns: a member that came back is
-// in the host's, and one that was moved can be in any. The keys inPod get the event anyway.
+// deviceEvent enqueues the keys that a link event concerns by its PCI function, in any netns: a member that came back
+// is in the host's, and one that was moved can be in any. The keys inPod get the event anyway.
 func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 	d := idx.devices[bond.PCIAddress(m.parent)] // does not allocate
 	if d == nil {
@@ -99,9 +99,9 @@ func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 	return true
 }
 
-// pfStateChanged reports whether a PF's event has a new netdev, up flag or carrier. The kernel also sends an event of the
-// PF for each VF setting that is written (do_setlink in net/core/rtnetlink.c). Without this check one repair would cause
-// several reconciles of each bond on the PF. States from before an overrun do not count.
+// pfStateChanged reports whether a PF's event has a new netdev, up flag or carrier. The kernel also sends an event of
+// the PF for each VF setting that is written (do_setlink in net/core/rtnetlink.c). Without this check one repair would
+// cause several reconciles of each bond on the PF. States from before an overrun do not count.
 func (l *listener) pfStateChanged(d *device, m *message) bool {
 	if len(d.onPF) == 0 {
 		return false

@@ -19,8 +19,8 @@ func anyPod() *index {
 	return idx
 }
 
-// FuzzEventFilter runs the socket filter in an interpreter beside the decoder. A message for which the decoder enqueues a
-// bond must pass the filter, otherwise the kernel would drop an event that is needed. The converse: a link message of
+// FuzzEventFilter runs the socket filter in an interpreter beside the decoder. A message for which the decoder enqueues
+// a bond must pass the filter, otherwise the kernel would drop an event that is needed. The converse: a link message of
 // AF_BRIDGE, a new address and a route that replaces none must not pass.
 func FuzzEventFilter(f *testing.F) {
 	f.Add(linkMsg(unix.RTM_NEWLINK, 4, upAndRunning, "0000:01:10.0"), int32(1))

@@ -11,9 +11,9 @@ import (
 )
 
 // eventFilter accepts the messages that enqueue can use. The kernel runs it before it puts a message into the socket's
-// buffer (do_one_broadcast in net/netlink/af_netlink.c). So a pod that adds routes or addresses all day neither fills the
-// buffer nor wakes the agent. A filter cannot see which netns a message comes from. Every notification of these groups is
-// a datagram of one message, so it is enough to check the first.
+// buffer (do_one_broadcast in net/netlink/af_netlink.c). So a pod that adds routes or addresses all day neither fills
+// the buffer nor wakes the agent. A filter cannot see which netns a message comes from. Every notification of these
+// groups is a datagram of one message, so it is enough to check the first.
 func eventFilter() ([]bpf.RawInstruction, error) {
 	const (
 		kind, flags, family = 4, 6, unix.SizeofNlMsghdr // offsets of nlmsg_type, nlmsg_flags and ifi_family

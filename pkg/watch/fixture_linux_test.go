@@ -18,7 +18,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 )
 
-// patience is how long a test waits for what must come. Inotify keeps 16,384 events, which take a while on a busy machine.
+// patience is how long a test waits for what must come. Inotify keeps 16,384 events, which take a while on a busy
+// machine.
 const patience = time.Minute
 
 // given is one call of Enqueue.

@@ -11,14 +11,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// nsids reads and assigns the IDs that the host's netns has for others. The kernel sends events of a netns only to netns
-// that have an ID for it (do_one_broadcast in net/netlink/af_netlink.c). An ID cannot be taken back: it ends with the
-// netns, and the lowest free one is used for the next.
+// nsids reads and assigns the IDs that the host's netns has for others. The kernel sends events of a netns only to
+// netns that have an ID for it (do_one_broadcast in net/netlink/af_netlink.c). An ID cannot be taken back: it ends with
+// the netns, and the lowest free one is used for the next.
 type nsids interface {
 	// self returns the ID of the host's netns in itself, or noNSID.
 	self() (int32, error)
-	// assign returns the ID of a sandbox's netns and gives it one if it has none. The error matches netns.ErrGone if the
-	// sandbox is dead.
+	// assign returns the ID of a sandbox's netns and gives it one if it has none. The error matches netns.ErrGone if
+	// the sandbox is dead.
 	assign(bond.Sandbox) (int32, error)
 	close()
 }

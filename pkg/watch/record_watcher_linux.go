@@ -14,10 +14,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// The first change is handled at once. Those that follow within mergePeriod of a listing share the next one, as do those
-// within mergeFactor times the duration of a listing: in a storm of repairs, each of which writes a record, the records
-// must not be listed all the time. To enqueue every key costs more and waits for relistPeriod. A pod can overrun the
-// socket on purpose; then the period doubles up to maxRelistPeriod, and is reset after calmPeriod without an overrun.
+// The first change is handled at once. Those that follow within mergePeriod of a listing share the next one, as do
+// those within mergeFactor times the duration of a listing: in a storm of repairs, each of which writes a record, the
+// records must not be listed all the time. To enqueue every key costs more and waits for relistPeriod. A pod can
+// overrun the socket on purpose; then the period doubles up to maxRelistPeriod, and is reset after calmPeriod without
+// an overrun.
 const (
 	mergePeriod  = 20 * time.Millisecond
 	mergeFactor  = 3
@@ -29,14 +30,14 @@ const (
 
 var errWatchEnded = errors.New("the watch ended")
 
-// recordWatcher owns the index. It enqueues the keys of records that changed, and all keys if events may have been missed.
-// It is used by one goroutine.
+// recordWatcher owns the index. It enqueues the keys of records that changed, and all keys if events may have been
+// missed. It is used by one goroutine.
 type recordWatcher struct {
 	monitor *Monitor
 	sink    Sink
 	dir     *dirWatch // nil while the directory cannot be watched
-	// changed are the keys to enqueue after the next listing, with the cause. allCause is the cause to enqueue every key
-	// with, or empty.
+	// changed are the keys to enqueue after the next listing, with the cause. allCause is the cause to enqueue every
+	// key with, or empty.
 	changed  map[bond.Key]string
 	allCause string
 	// resyncAt and verifyAt are when to list without a change; verifyAt is zero if no check is needed.
@@ -101,8 +102,8 @@ func (w *recordWatcher) nextWork() time.Time {
 	return at
 }
 
-// work does what is due now. It watches the directory first, so that changes after that cause events, and changes before
-// it are listed.
+// work does what is due now. It watches the directory first, so that changes after that cause events, and changes
+// before it are listed.
 func (w *recordWatcher) work(now time.Time) {
 	if w.dir == nil && !now.Before(w.dirAt) {
 		w.watchDir(now)
@@ -148,8 +149,8 @@ func (w *recordWatcher) list(all bool) {
 	}
 }
 
-// enqueuePending enqueues the changed keys, and with all every key. Keys that were in the previous index count as well: a
-// record that is gone is a change.
+// enqueuePending enqueues the changed keys, and with all every key. Keys that were in the previous index count as well:
+// a record that is gone is a change.
 func (w *recordWatcher) enqueuePending(before, now *index, all bool) {
 	for key, cause := range w.changed {
 		w.sink.Enqueue(key, cause)
@@ -189,8 +190,8 @@ func (w *recordWatcher) reportOverruns() {
 	w.pause = min(2*w.pause, maxRelistPeriod)
 }
 
-// subscribe makes the index, and gives each living sandbox an ID. Keys of a sandbox that could not be given one until now
-// are enqueued: its events were not received.
+// subscribe makes the index, and gives each living sandbox an ID. Keys of a sandbox that could not be given one until
+// now are enqueued: its events were not received.
 func (w *recordWatcher) subscribe(records []*bond.Record, before *index) *index {
 	self := noNSID
 	ids, idsErr := w.monitor.openNSIDs()
