@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// plugin stands for one of another maker.
+// plugin is another vendor's plugin.
 const plugin = "#!/bin/sh\necho '{\"cniVersion\":\"0.3.1\",\"supportedVersions\":[\"0.3.1\"]}'\n"
 
 func TestInstallCNI(t *testing.T) {
@@ -24,9 +24,9 @@ func TestInstallCNI(t *testing.T) {
 		}
 	}
 	if err := dispatch(t.Context(), []string{"install-cni", "now"}, new(strings.Builder)); !errors.Is(err, errUsage) {
-		t.Errorf("an argument that is none: %v", err)
+		t.Errorf("a surplus argument: %v", err)
 	}
-	// Without -source it is the file beside the agent, which the test binary has none of.
+	// Without -source it is the file beside the agent; there is none beside the test binary.
 	if err := dispatch(t.Context(), []string{"install-cni", "-dir", dir}, new(strings.Builder)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no plugin beside this program: %v", err)
 	}

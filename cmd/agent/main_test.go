@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-func TestWrongUsageIsSaid(t *testing.T) {
+func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		nil, {"fly"}, {"status", "now"}, {"status", "-o", "xml"}, {"status", "-nonsense"},
 		{"run", "-log-level", "loud"}, {"run", "-log-format", "xml"}, {"run", "extra"}, {"version", "-x"},
@@ -29,7 +29,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// status tells of what is on record, also when the sandbox is gone, and of bad records beside it.
+// TestStatusWithoutAgent: status shows the recorded bonds, also if the sandbox is gone.
 func TestStatusWithoutAgent(t *testing.T) {
 	dir := t.TempDir()
 	s, err := store.Open(dir)
@@ -59,7 +59,7 @@ func TestStatusWithoutAgent(t *testing.T) {
 	}
 }
 
-// status shows addresses that remain allocated after a DEL, and why.
+// TestStatusOfUnreleasedAddresses: status shows addresses that remain allocated after a DEL, and the reason.
 func TestStatusOfUnreleasedAddresses(t *testing.T) {
 	dir := t.TempDir()
 	s, err := store.Open(dir)
@@ -87,7 +87,7 @@ func TestStatusOfUnreleasedAddresses(t *testing.T) {
 	}
 }
 
-// An agent that waits for another one to end stops when it is told to.
+// TestWaitingAgentStops: an agent that waits for another one to end can be stopped.
 func TestWaitingAgentStops(t *testing.T) {
 	dir := t.TempDir()
 	s, err := store.Open(dir)

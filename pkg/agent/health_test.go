@@ -22,30 +22,30 @@ func get(t *testing.T, h http.Handler, path string) (int, string) {
 	return w.Code, w.Body.String()
 }
 
-func TestProbesSayWhatIsWrong(t *testing.T) {
+func TestProbes(t *testing.T) {
 	var wrong error
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "bonds 3\n") })
 	h := newHealthHandler(nil, []probe{{"records", func() error { return wrong }}, {"kernel", func() error { return nil }}}, metrics)
 	if code, text := get(t, h, "/readyz"); code != http.StatusOK || text != "ok\n" {
-		t.Errorf("all is well: %d %q", code, text)
+		t.Errorf("no failure: %d %q", code, text)
 	}
 	wrong = errors.New("not listed yet")
 	if code, text := get(t, h, "/readyz"); code != http.StatusServiceUnavailable || !strings.Contains(text, "records: not listed yet") || strings.Contains(text, "kernel") {
 		t.Errorf("one fails: %d %q", code, text)
 	}
 	if code, _ := get(t, h, "/healthz"); code != http.StatusOK {
-		t.Errorf("what is not ready is alive all the same: %d", code)
+		t.Errorf("an agent that is not ready is live: %d", code)
 	}
 	if code, text := get(t, h, "/metrics"); code != http.StatusOK || text != "bonds 3\n" {
 		t.Errorf("metrics: %d %q", code, text)
 	}
 }
 
-// Work that stands still fails the probe; work that goes on, or of which there is none, does not.
+// TestStalled: pending work without progress fails the probe. Progress, or no pending work, does not.
 func TestStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		done, due := uint64(0), true
-		check := stalled(time.Minute, func() uint64 { return done }, func() bool { return due })
+		done, pending := uint64(0), true
+		check := stalled(time.Minute, func() uint64 { return done }, func() bool { return pending })
 		fails := func(want bool, after time.Duration, when string) {
 			t.Helper()
 			<-time.After(after)
@@ -59,15 +59,15 @@ func TestStalled(t *testing.T) {
 		fails(false, 10*time.Second, "something was finished")
 		fails(false, time.Minute, "at the limit")
 		fails(true, time.Second, "past the limit")
-		due = false
+		pending = false
 		fails(false, time.Hour, "nothing to do")
-		due = true
+		pending = true
 		fails(false, time.Minute, "something to do since the last time")
 		fails(true, time.Second, "for too long")
 	})
 }
 
-// An address that is taken is waited for: the agent before this one has it until it ends.
+// TestHealthWaitsForItsAddress: an address in use is waited for; the previous agent has it until it ends.
 func TestHealthWaitsForItsAddress(t *testing.T) {
 	other, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -75,11 +75,11 @@ func TestHealthWaitsForItsAddress(t *testing.T) {
 	}
 	addr := other.Addr().String()
 	ctx, cancel := context.WithCancel(t.Context())
-	told, done := make(chan error, 1), make(chan error)
+	reported, done := make(chan error, 1), make(chan error)
 	go func() {
-		done <- ServeHealth(ctx, addr, newHealthHandler(nil, nil, nil), func(err error) { told <- err })
+		done <- ServeHealth(ctx, addr, newHealthHandler(nil, nil, nil), func(err error) { reported <- err })
 	}()
-	if err := <-told; !strings.Contains(err.Error(), addr) {
+	if err := <-reported; !strings.Contains(err.Error(), addr) {
 		t.Error(err)
 	}
 	if err := other.Close(); err != nil {

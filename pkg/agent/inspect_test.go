@@ -20,7 +20,7 @@ type node struct {
 	unobservable bond.Key
 }
 
-var errObserve = errors.New("no answer from the kernel")
+var errObserve = errors.New("no response from the kernel")
 
 func (n *node) SandboxAlive(bond.Sandbox) (bool, error) { return true, nil }
 

@@ -85,13 +85,13 @@ func (a *api) request(p bond.Pod, body any) *rest.Request {
 		MaxRetries(0) // the reporter decides, with the latest state
 }
 
-// errorClass tells apart the errors of the API server by what follows from them.
+// errorClass is the class of an error of the API server, by what follows from it.
 type errorClass string
 
 const (
 	// unavailable: no request can succeed now: no connection, overload, or an invalid token.
 	unavailable errorClass = "unavailable"
-	// notFound: no pod with that UID exists, and none ever will.
+	// notFound: no pod with that UID exists. It will not exist later either.
 	notFound errorClass = "not_found"
 	// rejected: the API server does not accept this patch of this pod.
 	rejected errorClass = "rejected"

@@ -27,7 +27,7 @@ type podCheckpoint struct {
 	Since  time.Time              `json:"since,omitzero"`
 	// Bonds has the bonds of the last patch by key.
 	Bonds map[string]bondCheckpoint `json:"bonds,omitempty"`
-	// NotFound: the API server has no such pod, and never will.
+	// NotFound: the API server has no such pod, and will not have it later.
 	NotFound bool `json:"gone,omitempty"`
 }
 
@@ -43,20 +43,20 @@ type checkpoints struct{ dir string }
 
 const checkpointSuffix = ".json"
 
-func (l checkpoints) path(p bond.Pod) string { return filepath.Join(l.dir, p.UID+checkpointSuffix) }
+func (c checkpoints) path(p bond.Pod) string { return filepath.Join(c.dir, p.UID+checkpointSuffix) }
 
 // open makes the directory and removes temporary files of an agent that was killed.
-func (l checkpoints) open() error {
-	if err := os.MkdirAll(l.dir, 0o700); err != nil {
+func (c checkpoints) open() error {
+	if err := os.MkdirAll(c.dir, 0o700); err != nil {
 		return fmt.Errorf("make the directory of status checkpoints: %w", err)
 	}
-	entries, err := os.ReadDir(l.dir)
+	entries, err := os.ReadDir(c.dir)
 	if err != nil {
 		return fmt.Errorf("read the directory of status checkpoints: %w", err)
 	}
 	for _, e := range entries {
 		if !strings.HasSuffix(e.Name(), checkpointSuffix) {
-			_ = os.Remove(filepath.Join(l.dir, e.Name())) // it only takes space
+			_ = os.Remove(filepath.Join(c.dir, e.Name())) // it only takes space
 		}
 	}
 	return nil
@@ -66,9 +66,9 @@ func (l checkpoints) open() error {
 const maxCheckpoint = 1 << 20
 
 // load returns the pod's checkpoint, empty if there is no readable file.
-func (l checkpoints) load(p bond.Pod) (podCheckpoint, error) {
+func (c checkpoints) load(p bond.Pod) (podCheckpoint, error) {
 	empty := podCheckpoint{Pod: p}
-	info, err := os.Lstat(l.path(p))
+	info, err := os.Lstat(c.path(p))
 	if errors.Is(err, fs.ErrNotExist) {
 		return empty, nil
 	}
@@ -76,42 +76,42 @@ func (l checkpoints) load(p bond.Pod) (podCheckpoint, error) {
 		return empty, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxCheckpoint {
-		return empty, fmt.Errorf("%s: %s of %d bytes, want a regular file of %d at most", l.path(p), info.Mode(), info.Size(), maxCheckpoint)
+		return empty, fmt.Errorf("%s: %s of %d bytes, want a regular file of %d at most", c.path(p), info.Mode(), info.Size(), maxCheckpoint)
 	}
-	data, err := os.ReadFile(l.path(p))
+	data, err := os.ReadFile(c.path(p))
 	if err != nil {
 		return empty, err
 	}
 	var s podCheckpoint
 	if err := json.Unmarshal(data, &s); err != nil {
-		return empty, fmt.Errorf("%s: %w", l.path(p), bond.DecodeError(err))
+		return empty, fmt.Errorf("%s: %w", c.path(p), bond.DecodeError(err))
 	}
 	if s.Pod != p {
-		return empty, fmt.Errorf("%s: it is of pod %.64q", l.path(p), s.Pod.String())
+		return empty, fmt.Errorf("%s: it is of pod %.64q", c.path(p), s.Pod.String())
 	}
 	return s, nil
 }
 
 // save replaces the pod's file. No fsync is needed: after a crash of the machine there are other pods.
-func (l checkpoints) save(s podCheckpoint) error {
+func (c checkpoints) save(s podCheckpoint) error {
 	data, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return atomicfile.Replace(l.path(s.Pod), l.dir, s.Pod.UID+".*.tmp", data)
+	return atomicfile.Replace(c.path(s.Pod), c.dir, s.Pod.UID+".*.tmp", data)
 }
 
 // remove deletes the pod's file, if there is one.
-func (l checkpoints) remove(p bond.Pod) error {
-	if err := os.Remove(l.path(p)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+func (c checkpoints) remove(p bond.Pod) error {
+	if err := os.Remove(c.path(p)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil
 }
 
 // uids returns the UIDs that have a file.
-func (l checkpoints) uids() ([]string, error) {
-	entries, err := os.ReadDir(l.dir)
+func (c checkpoints) uids() ([]string, error) {
+	entries, err := os.ReadDir(c.dir)
 	if err != nil {
 		return nil, err
 	}

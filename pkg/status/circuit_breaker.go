@@ -20,16 +20,16 @@ type circuitBreaker struct {
 
 // allow reports whether a request may be made now; if so, done or cancel must follow. Otherwise it returns the time to
 // wait.
-func (g *circuitBreaker) allow(now time.Time) (wait time.Duration, ok bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (b *circuitBreaker) allow(now time.Time) (wait time.Duration, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	switch {
-	case now.Before(g.until):
-		return g.until.Sub(now), false
-	case g.failed > 0 && g.probing:
-		return g.minPause, false
+	case now.Before(b.until):
+		return b.until.Sub(now), false
+	case b.failed > 0 && b.probing:
+		return b.minPause, false
 	}
-	g.probing = g.failed > 0
+	b.probing = b.failed > 0
 	return 0, true
 }
 
@@ -38,40 +38,40 @@ const maxRetryAfter = 10 * time.Minute
 
 // done records how a request ended: whether the API server was available, and its Retry-After (0 if none). It reports
 // whether the breaker opened or closed.
-func (g *circuitBreaker) done(now time.Time, available bool, retryAfter time.Duration) (changed bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (b *circuitBreaker) done(now time.Time, available bool, retryAfter time.Duration) (changed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	if available {
-		changed = g.failed > 0
-		g.failed, g.probing, g.until = 0, false, time.Time{}
+		changed = b.failed > 0
+		b.failed, b.probing, b.until = 0, false, time.Time{}
 		return changed
 	}
-	if now.Before(g.until) {
+	if now.Before(b.until) {
 		return false // sent before the pause
 	}
-	g.failed++
-	g.probing = false
-	pause := jitter(backoff(g.minPause, g.maxPause, g.failed), rand.Float64())
+	b.failed++
+	b.probing = false
+	pause := jitter(backoff(b.minPause, b.maxPause, b.failed), rand.Float64())
 	if asked := min(retryAfter, maxRetryAfter); asked > 0 {
 		// Never sooner than requested, and not all nodes at once.
 		pause = max(pause, asked+time.Duration(rand.Float64()*float64(asked)))
 	}
-	g.until = now.Add(pause)
-	return g.failed == 1
+	b.until = now.Add(pause)
+	return b.failed == 1
 }
 
 // cancel ends a request whose result is not known.
-func (g *circuitBreaker) cancel() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.probing = false
+func (b *circuitBreaker) cancel() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.probing = false
 }
 
 // nextAllowed returns when the next request may be made.
-func (g *circuitBreaker) nextAllowed() time.Time {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.until
+func (b *circuitBreaker) nextAllowed() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.until
 }
 
 // backoff returns minimum for the first failure and doubles it with each further one, up to maximum.

@@ -89,7 +89,7 @@ func (s *rateLimitedSink) wait() error {
 }
 
 // emitEvent writes an event if the bond's state changed since the last patch of the pod. It is called after the patch.
-// So after an outage there is one event with the current state, and none that are out of date.
+// So after an outage there is one event, with the current state.
 func (r *Reporter) emitEvent(pod bond.Pod, was bondCheckpoint, s *bond.Status) {
 	reason, message := eventFor(was, s)
 	if reason == "" {

@@ -84,7 +84,7 @@ type (
 
 // action is what follows from an input: a request, or a wait for the next sync.
 type action struct {
-	// send is the kind of the request, empty for none.
+	// send is the kind of the request; empty for no request.
 	send string
 	// transitionTime is that of the condition in a patch.
 	transitionTime time.Time

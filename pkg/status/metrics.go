@@ -63,21 +63,21 @@ func (r *Reporter) PendingPods() int {
 }
 
 // Register adds the number of bonds per state and of repairs to the agent's metrics.
-func (j *TransitionLogger) Register(to prometheus.Registerer) error {
+func (l *TransitionLogger) Register(to prometheus.Registerer) error {
 	var all []prometheus.Collector
 	for _, state := range []bond.State{bond.StateReady, bond.StateDegraded, bond.StateDown, bond.StateRepairing, bond.StateStuck} {
 		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bondkeeper_bonds", Help: "Bonds of this node by state.", ConstLabels: prometheus.Labels{"state": string(state)},
-		}, func() float64 { return float64(j.BondsByState()[state]) }))
+		}, func() float64 { return float64(l.BondsByState()[state]) }))
 	}
 	all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bondkeeper_bonds_fighting", Help: "Bonds whose repairs another writer keeps undoing, so that they are limited.",
-	}, func() float64 { n, _ := j.Fights(); return float64(n) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+	}, func() float64 { n, _ := l.Fights(); return float64(n) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bondkeeper_contested_settings", Help: "Requested settings of this node's bonds where another writer's value was accepted.",
-	}, func() float64 { _, n := j.Fights(); return float64(n) }))
+	}, func() float64 { _, n := l.Fights(); return float64(n) }))
 	all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "bondkeeper_repairs_total", Help: "Repairs since the agent started.",
-	}, func() float64 { return float64(j.Repairs()) }))
+	}, func() float64 { return float64(l.Repairs()) }))
 	return register(to, all...)
 }
 

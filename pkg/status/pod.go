@@ -51,15 +51,15 @@ func newDesiredState(list []bond.Status) desiredState {
 // bond that carries counts, or else the newer one.
 func (p *podEntry) statuses() []bond.Status {
 	best := map[string]*bondEntry{}
-	for k, h := range p.bonds {
+	for k, e := range p.bonds {
 		old := best[k.IfName]
-		if old == nil || better(h, old) {
-			best[k.IfName] = h
+		if old == nil || better(e, old) {
+			best[k.IfName] = e
 		}
 	}
 	list := make([]bond.Status, 0, len(best))
-	for _, h := range best {
-		list = append(list, h.status)
+	for _, e := range best {
+		list = append(list, e.status)
 	}
 	slices.SortFunc(list, func(a, b bond.Status) int { return cmp.Compare(a.Key.IfName, b.Key.IfName) })
 	return list

@@ -179,15 +179,15 @@ func (r *Reporter) Report(s bond.Status) {
 		p = &podEntry{pod: pod, bonds: map[bond.Key]*bondEntry{}, report: podReport{state: starting, since: time.Now()}}
 		r.pods[pod] = p
 	}
-	h := p.bonds[s.Key]
-	if h == nil {
+	e := p.bonds[s.Key]
+	if e == nil {
 		r.lastOrder++
-		h = &bondEntry{order: r.lastOrder}
-		p.bonds[s.Key] = h
-	} else if reflect.DeepEqual(h.status, s) {
+		e = &bondEntry{order: r.lastOrder}
+		p.bonds[s.Key] = e
+	} else if reflect.DeepEqual(e.status, s) {
 		return
 	}
-	h.status = s
+	e.status = s
 	p.version++
 	r.queue.Add(pod)
 }

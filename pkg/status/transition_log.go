@@ -36,15 +36,15 @@ func NewTransitionLogger(log *zap.Logger) *TransitionLogger {
 }
 
 // Report logs the bond's state if it has changed.
-func (j *TransitionLogger) Report(s bond.Status) {
+func (l *TransitionLogger) Report(s bond.Status) {
 	now := loggedState{s.State, s.Reason, s.Active, s.Repairs, s.Fighting, s.Contested}
-	j.mu.Lock()
-	before, known := j.last[s.Key]
-	j.last[s.Key] = now
+	l.mu.Lock()
+	before, known := l.last[s.Key]
+	l.last[s.Key] = now
 	if known {
-		j.repairs += max(0, now.repairs-before.repairs)
+		l.repairs += max(0, now.repairs-before.repairs)
 	}
-	j.mu.Unlock()
+	l.mu.Unlock()
 	before.repairs, before.fighting, before.contested = now.repairs, now.fighting, now.contested // the engine logs these itself
 	if known && before == now {
 		return
@@ -61,31 +61,31 @@ func (j *TransitionLogger) Report(s bond.Status) {
 	}
 	switch {
 	case s.State == bond.StateDown, s.State == bond.StateStuck:
-		j.log.Error(bondStateChanged, fields...)
+		l.log.Error(bondStateChanged, fields...)
 	case s.State == bond.StateDegraded, s.State == bond.StateRepairing, s.Unreleased != "":
-		j.log.Warn(bondStateChanged, fields...)
+		l.log.Warn(bondStateChanged, fields...)
 	default:
-		j.log.Info(bondStateChanged, fields...)
+		l.log.Info(bondStateChanged, fields...)
 	}
 }
 
 // Forget drops a bond whose record is gone.
-func (j *TransitionLogger) Forget(k bond.Key) {
-	j.mu.Lock()
-	_, known := j.last[k]
-	delete(j.last, k)
-	j.mu.Unlock()
+func (l *TransitionLogger) Forget(k bond.Key) {
+	l.mu.Lock()
+	_, known := l.last[k]
+	delete(l.last, k)
+	l.mu.Unlock()
 	if known {
-		j.log.Info("bond record removed", zap.String("bond", k.String()))
+		l.log.Info("bond record removed", zap.String("bond", k.String()))
 	}
 }
 
 // BondsByState returns the number of bonds in each state.
-func (j *TransitionLogger) BondsByState() map[bond.State]int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
+func (l *TransitionLogger) BondsByState() map[bond.State]int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	n := map[bond.State]int{}
-	for _, t := range j.last {
+	for _, t := range l.last {
 		n[t.state]++
 	}
 	return n
@@ -93,10 +93,10 @@ func (j *TransitionLogger) BondsByState() map[bond.State]int {
 
 // Fights returns the number of bonds whose repairs another writer keeps undoing, and of requested settings where the
 // other writer's value was accepted.
-func (j *TransitionLogger) Fights() (fighting, contested int) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for _, t := range j.last {
+func (l *TransitionLogger) Fights() (fighting, contested int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.last {
 		fighting += min(t.fighting, 1)
 		contested += t.contested
 	}
@@ -104,8 +104,8 @@ func (j *TransitionLogger) Fights() (fighting, contested int) {
 }
 
 // Repairs returns the number of repairs since the logger was made.
-func (j *TransitionLogger) Repairs() int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.repairs
+func (l *TransitionLogger) Repairs() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.repairs
 }

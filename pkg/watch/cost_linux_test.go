@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// manyPods are n bonds of two VFs each, on two PFs.
+// manyPods returns n bonds of two VFs each, on two PFs.
 func manyPods(n int) []*bond.Record {
 	all := make([]*bond.Record, n)
 	for i := range all {
@@ -25,7 +25,7 @@ func indexOf(all []*bond.Record) *index {
 	return newIndex(all, noNSID, func(s bond.Sandbox) (int32, error) { return int32(s.Inode), nil })
 }
 
-// foreignEvents are those that a node's other pods and its own network make.
+// foreignEvents are events of a node's other pods and of its own network.
 var foreignEvents = []struct {
 	name string
 	nsid int32
@@ -52,11 +52,11 @@ func TestForeignEventIsFree(t *testing.T) {
 		}
 	}
 	if got := drain(sink); len(got) > 0 {
-		t.Errorf("handed out %q", got)
+		t.Errorf("enqueued %q", got)
 	}
 }
 
-// TestReceiveIsFree: neither does reading it from the kernel.
+// TestReceiveIsFree: reading an event from the kernel allocates nothing.
 func TestReceiveIsFree(t *testing.T) {
 	l, _ := listenTo(t, indexOf(manyPods(256)))
 	s, err := openSocket(defaultReceiveBuffer)
@@ -81,7 +81,7 @@ func TestReceiveIsFree(t *testing.T) {
 	}
 }
 
-// noise makes two link events or more a round.
+// noise causes at least two link events per round.
 func noise(t testing.TB, rounds int) {
 	t.Helper()
 	for range rounds {
@@ -120,7 +120,7 @@ func BenchmarkOwnEvent(b *testing.B) {
 	}
 }
 
-// BenchmarkReceive reads and passes over foreign events from the kernel; making them is not counted.
+// BenchmarkReceive reads foreign events from the kernel and ignores them; causing them is not counted.
 func BenchmarkReceive(b *testing.B) {
 	l, _ := listenTo(b, indexOf(manyPods(256)))
 	b.ReportAllocs()
@@ -142,7 +142,7 @@ func BenchmarkReceive(b *testing.B) {
 	}
 }
 
-// refill answers a socket with a thousand events, at least, to be read.
+// refill returns a socket with at least a thousand events to read.
 func refill(b *testing.B, old *socket) *socket {
 	if old != nil {
 		if err := old.close(); err != nil {
@@ -165,8 +165,8 @@ func BenchmarkIndex256(b *testing.B) {
 	}
 }
 
-// BenchmarkSubscribe256 is what a changed record costs with 256 pods: each netns is opened, checked
-// and asked for its ID.
+// BenchmarkSubscribe256 is the cost of a changed record with 256 pods: each netns is opened and checked, and its ID is
+// read.
 func BenchmarkSubscribe256(b *testing.B) {
 	all := manyPods(256)
 	for i := range all {

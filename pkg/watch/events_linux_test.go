@@ -22,7 +22,7 @@ func route(dst, via string) *netlink.Route {
 	return &netlink.Route{Dst: n, Gw: net.ParseIP(via)}
 }
 
-// TestPodEvents: what can be taken from a bond in a pod is told, what is added is not.
+// TestPodEvents: what a pod can take away from a bond causes a key, what it adds does not.
 func TestPodEvents(t *testing.T) {
 	w := pod(t, "pod")
 	r, sink := newRecords(t), newSink()
@@ -30,7 +30,7 @@ func TestPodEvents(t *testing.T) {
 	start(t, r, sink)
 	steps := []struct {
 		name  string
-		cause string // empty for silence
+		cause string // empty for no key
 		do    func() error
 	}{
 		{"link appears", "link changed", func() error { return addVeth("c", "d") }},
@@ -68,13 +68,13 @@ func TestPodEvents(t *testing.T) {
 			}
 			mark(t, w)
 			if g := sink.next(t); !strings.HasPrefix(g.cause, "link changed") {
-				t.Errorf("handed out for %q", g.cause)
+				t.Errorf("enqueued for %q", g.cause)
 			}
 		})
 	}
 }
 
-// TestMove: a link that leaves a pod is told to the pod it leaves and to the pod it enters.
+// TestMove: a link that leaves a pod enqueues the bonds of the pod that it leaves and of the pod that it enters.
 func TestMove(t *testing.T) {
 	from, to := pod(t, "from"), pod(t, "to")
 	r, sink := newRecords(t), newSink()
@@ -100,7 +100,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// TestForeign: nothing is handed out for what happens in the host or in other pods.
+// TestForeign: events in the host and in other pods enqueue nothing.
 func TestForeign(t *testing.T) {
 	ours, other := pod(t, "ours"), pod(t, "other")
 	ids, err := openNSIDs()
@@ -108,7 +108,7 @@ func TestForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ids.close()
-	if _, err := ids.assign(other.Sandbox); err != nil { // so that its events do arrive
+	if _, err := ids.assign(other.Sandbox); err != nil { // so that its events arrive
 		t.Fatal(err)
 	}
 	r, sink := newRecords(t), newSink()
@@ -127,18 +127,18 @@ func TestForeign(t *testing.T) {
 	}
 	mark(t, ours)
 	if g := sink.next(t); g.key != ours.Key || !strings.HasPrefix(g.cause, "link changed") {
-		t.Errorf("handed out: %v", g)
+		t.Errorf("enqueued: %v", g)
 	}
 	after := h.Stats()
 	if n := after.Events - before.Events; n < 20 {
-		t.Errorf("%d events were read; the noise did not arrive", n)
+		t.Errorf("%d events were read; the foreign events did not arrive", n)
 	}
 	if n := after.Relevant - before.Relevant; n > 2 {
 		t.Errorf("%d events counted as relevant, want the one that was made", n)
 	}
 }
 
-// TestSandboxEnds: the end of a netns is told, and nothing of ours delays it.
+// TestSandboxEnds: the end of a netns enqueues its bonds, and the Monitor does not delay it.
 func TestSandboxEnds(t *testing.T) {
 	w := pod(t, "pod")
 	r, sink := newRecords(t), newSink()
@@ -163,14 +163,14 @@ func TestSandboxEnds(t *testing.T) {
 	events := open(t)
 	netnstest.Delete(t, w.Sandbox.Path)
 	sink.until(t, w.Key, CauseSandbox)
-	// The peer goes with the last of what holds the netns.
+	// The peer is removed with the last reference to the netns.
 	events.until(t, "the veth's end in the host goes", func(m message) bool {
 		return m.kind == unix.RTM_DELLINK && int(m.index) == hostEnd.Attrs().Index
 	})
 }
 
-// TestReusedID: the kernel gives the ID of a dead netns to the next one; events are told to
-// the pod that has the ID now.
+// TestReusedID: the kernel gives the ID of a dead netns to the next one; events enqueue the
+// bonds of the pod that has the ID now.
 func TestReusedID(t *testing.T) {
 	first, second := pod(t, "first"), pod(t, "second")
 	r, sink := newRecords(t), newSink()
@@ -182,12 +182,12 @@ func TestReusedID(t *testing.T) {
 	r.put(t, second)
 	sink.until(t, second.Key, CauseRecord)
 	if got := nsidOf(t, second.Sandbox); got != id {
-		t.Fatalf("the kernel gave ID %d, not %d again: this test proves nothing", got, id)
+		t.Fatalf("the kernel gave ID %d, not %d again: the test is of no use", got, id)
 	}
 	sink.settle()
 	mark(t, second)
 	if g := sink.next(t); g.key != second.Key {
-		t.Errorf("handed out %v", g)
+		t.Errorf("enqueued %v", g)
 	}
 }
 
@@ -205,7 +205,7 @@ func nsidOf(t *testing.T, s bond.Sandbox) int32 {
 	return int32(id)
 }
 
-// TestOverrun fills the socket's buffer while the reader is held up.
+// TestOverrun fills the socket's buffer while the reader waits.
 func TestOverrun(t *testing.T) {
 	ours, other := pod(t, "ours"), pod(t, "other")
 	r, sink := newRecords(t), newSink()
@@ -217,7 +217,7 @@ func TestOverrun(t *testing.T) {
 			<-hold
 		}
 	}
-	h := start(t, r, sink, func(h *Monitor) { h.cfg.ReceiveBuffer = 1 }) // the kernel makes it its least
+	h := start(t, r, sink, func(h *Monitor) { h.cfg.ReceiveBuffer = 1 }) // the kernel uses its minimum
 	mark(t, ours)                                                        // the reader now waits in the sink
 	in(t, ours.Sandbox, func() error {
 		for range 100 {
@@ -239,17 +239,17 @@ func TestOverrun(t *testing.T) {
 	}
 	sink.settle()
 	mark(t, other)
-	sink.until(t, other.Key, "link changed") // the new socket hears
+	sink.until(t, other.Key, "link changed") // the new socket receives
 }
 
-// TestSubscribedFirst: when a key is handed out for a new record, its netns has its ID and events find it.
+// TestSubscribedFirst: before the key of a new record is enqueued, its netns has an ID and its events arrive.
 func TestSubscribedFirst(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	r.put(t, watched("early", 1))
 	h := start(t, r, sink)
 	w := pod(t, "late")
 	if id := nsidOf(t, w.Sandbox); id != noNSID {
-		t.Fatalf("the sandbox has ID %d before anybody gave it one", id)
+		t.Fatalf("the sandbox has ID %d before it was assigned one", id)
 	}
 	var id int32
 	var keys []bond.Key
@@ -260,11 +260,11 @@ func TestSubscribedFirst(t *testing.T) {
 	r.put(t, w)
 	sink.until(t, w.Key, CauseRecord)
 	if id == noNSID || len(keys) != 1 || keys[0] != w.Key {
-		t.Errorf("when the key was handed out the netns had ID %d, which stood for %v", id, keys)
+		t.Errorf("when the key was enqueued the netns had ID %d, which is the ID of %v", id, keys)
 	}
 }
 
-// TestDeadSandbox: a record whose netns is gone, or whose path leads to another one, is handed out once.
+// TestDeadSandbox: a record whose netns is gone, or whose path leads to another one, is enqueued once.
 func TestDeadSandbox(t *testing.T) {
 	gone, moved, live := pod(t, "gone"), pod(t, "moved"), pod(t, "live")
 	netnstest.Delete(t, gone.Sandbox.Path)
@@ -279,6 +279,6 @@ func TestDeadSandbox(t *testing.T) {
 	}
 	mark(t, live)
 	if before := sink.until(t, live.Key, "link changed"); len(before) > 0 {
-		t.Errorf("handed out again: %v", before)
+		t.Errorf("enqueued again: %v", before)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Everything that handOut acts on passes the kernel's filter, and nothing else reaches the socket's buffer.
+// TestFilter: everything that enqueue uses passes the kernel's filter, and nothing else reaches the socket's buffer.
 func TestFilter(t *testing.T) {
 	w := pod(t, "c1")
 	s := open(t)
@@ -67,7 +67,7 @@ func removeAddress(l netlink.Link, cidr string) error {
 	return netlink.AddrDel(l, addr)
 }
 
-// addRoutes makes n events in the pod, each by a route that is added.
+// addRoutes causes n events in the pod, each by a new route.
 func addRoutes(t *testing.T, w *bond.Record, n int) {
 	t.Helper()
 	in(t, w.Sandbox, func() error {
@@ -90,7 +90,8 @@ func addRoutes(t *testing.T, w *bond.Record, n int) {
 	})
 }
 
-// A pod that adds routes overruns nothing, however small the buffer; one that changes its links does, and is named.
+// TestFloodOfAPod: a pod that adds routes causes no overrun, however small the buffer. A pod that changes its links
+// does, and is named.
 func TestFloodOfAPod(t *testing.T) {
 	w := pod(t, "c1")
 	ids, err := openNSIDs()

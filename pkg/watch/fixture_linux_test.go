@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 )
 
-// patience is how long a test waits for what must come. Inotify keeps 16,384 events, which take a while on a busy
+// patience is how long a test waits for an event. Inotify queues 16,384 events, which take a while on a busy
 // machine.
 const patience = time.Minute
 
@@ -28,10 +28,10 @@ type given struct {
 	cause string
 }
 
-// fakeSink keeps what it is given, in order.
+// fakeSink records the calls of Enqueue, in order.
 type fakeSink struct {
 	got chan given
-	// before, when set, is called first in Enqueue: it may look, or make the caller wait.
+	// before, if set, is called first in Enqueue. It may make the caller wait.
 	before func(given)
 }
 
@@ -44,20 +44,19 @@ func (s *fakeSink) Enqueue(key bond.Key, cause string) {
 	s.got <- given{key, cause}
 }
 
-// next is what was given next.
+// next returns the next call.
 func (s *fakeSink) next(t *testing.T) given {
 	t.Helper()
 	select {
 	case g := <-s.got:
 		return g
 	case <-time.After(patience):
-		t.Fatal("nothing was handed out")
+		t.Fatal("nothing was enqueued")
 		return given{}
 	}
 }
 
-// until takes what was given up to the first of key with that beginning of a cause, and answers all
-// that came before.
+// until removes the calls up to the first one with this key and this prefix of a cause, and returns those before it.
 func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
 	t.Helper()
 	var before []given
@@ -70,15 +69,15 @@ func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
 			}
 			before = append(before, g)
 		case <-timeout:
-			t.Fatalf("%s was not handed out for %q; handed out: %v", key, cause, before)
+			t.Fatalf("%s was not enqueued for %q; enqueued: %v", key, cause, before)
 		}
 	}
 }
 
-// settle takes what the kernel tells by itself some time after a change: carrier, link-local addresses.
+// settle removes the calls for later events of a change, such as carrier and link-local addresses.
 func (s *fakeSink) settle() { s.settleFor(200 * time.Millisecond) }
 
-// settleFor is over when nothing was handed out for so long.
+// settleFor returns when nothing was enqueued for that long.
 func (s *fakeSink) settleFor(quiet time.Duration) {
 	for {
 		select {
@@ -89,13 +88,13 @@ func (s *fakeSink) settleFor(quiet time.Duration) {
 	}
 }
 
-// records is a directory of records: empty files, and what each stands for.
+// records is a directory of records: empty files, and the record of each.
 type records struct {
 	dir string
 	mu  sync.Mutex
 	all []*bond.Record
 	err error
-	// onList, when set, is called by each listing.
+	// onList, if set, is called by each listing.
 	onList func()
 }
 
@@ -113,7 +112,7 @@ func (r *records) list() ([]*bond.Record, error) {
 	return slices.Clone(r.all), r.err
 }
 
-// put writes a record as the store does: under another name first.
+// put writes a record as the store does, first under another name.
 func (r *records) put(t testing.TB, w *bond.Record) {
 	t.Helper()
 	r.mu.Lock()
@@ -144,14 +143,14 @@ func (r *records) config(t testing.TB) Config {
 			return key, ok && err == nil
 		},
 		List: r.list,
-		// Long enough that no test sees a resync that did not ask for one.
+		// So long that a test has no resync that it did not request.
 		Resync:  time.Hour,
 		OnError: func(err error) { t.Log(err) },
 	}
 }
 
-// start runs a Hub until the test ends, and answers when it has handed out all records; with none, it
-// may not have begun.
+// start runs a Monitor until the test ends, and returns when it has enqueued all records. Without records, Run may not
+// have begun.
 func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *Monitor {
 	t.Helper()
 	h, err := New(r.config(t))
@@ -177,13 +176,13 @@ func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *
 	})
 	for range len(r.all) {
 		if g := sink.next(t); g.cause != CauseStart {
-			t.Fatalf("handed out %v before the start was", g)
+			t.Fatalf("enqueued %v before the start was", g)
 		}
 	}
 	return h
 }
 
-// sandbox is a netns as a container runtime makes it.
+// sandbox makes a netns as a container runtime does.
 func sandbox(t testing.TB) bond.Sandbox {
 	t.Helper()
 	s, err := netns.SandboxAt(netnstest.New(t))
@@ -193,7 +192,7 @@ func sandbox(t testing.TB) bond.Sandbox {
 	return s
 }
 
-// in runs f in the sandbox. Handles made by f, such as those of netlink's functions, are in there.
+// in runs f in the sandbox. Handles made by f, such as those of netlink's functions, belong to that netns.
 func in(t testing.TB, s bond.Sandbox, f func() error) {
 	t.Helper()
 	ns, err := netns.Open(s.Path)
@@ -236,12 +235,12 @@ func addAddress(name, cidr string) error {
 	if err != nil {
 		return err
 	}
-	addr.Flags = 0x02 // IFA_F_NODAD: usable, and silent, from the start
+	addr.Flags = 0x02 // IFA_F_NODAD: usable at once, without packets
 	return netlink.AddrAdd(l, addr)
 }
 
-// mark makes an event in the pod that concerns it. As events are read in order, whatever was to be
-// handed out for earlier ones has been when this one's comes.
+// mark causes an event in the pod that concerns its bond. As events are read in order, the keys of all earlier events
+// are enqueued before the key of this one.
 func mark(t testing.TB, w *bond.Record) {
 	t.Helper()
 	in(t, w.Sandbox, func() error {

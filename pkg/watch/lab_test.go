@@ -2,5 +2,5 @@
 
 package watch
 
-// labHost says that the tests need the guest's own netns, where its VFs are.
+// labHost: the tests need the guest's own netns, where its VFs are.
 const labHost = true

@@ -39,7 +39,7 @@ func ifInfo(family byte, index int32, flags uint32) []byte {
 	return b
 }
 
-// linkMsg is a link message with attributes around the one that matters, as the kernel sends it.
+// linkMsg is a link message with further attributes around the one under test, as the kernel sends it.
 func linkMsg(kind uint16, index int32, flags uint32, parent string) []byte {
 	body := [][]byte{ifInfo(unix.AF_UNSPEC, index, flags), attr(unix.IFLA_IFNAME, []byte("eth0\x00"))}
 	for i := range uint16(30) {
@@ -57,7 +57,7 @@ func nsidMsg(kind uint16, id int32) []byte {
 
 const upAndRunning = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 
-// twoPods have netns IDs 1 and 2, a VF each on both PFs, and know themselves by the ID 7. A third is dead.
+// twoPods have netns IDs 1 and 2, one VF on each of both PFs, and the ID 7 for themselves. A third is dead.
 func twoPods() *index {
 	a, b := watched("a", 1), watched("b", 2)
 	a.Members = vfs("0000:01:00.0", "0000:01:10.0", "0000:02:00.0", "0000:02:10.0")
@@ -127,10 +127,10 @@ func TestDispatch(t *testing.T) {
 			l, sink := listenTo(t, idx)
 			l.dispatch(tt.data, tt.nsid)
 			if got := drain(sink); !slices.Equal(got, tt.want) {
-				t.Errorf("handed out %q, want %q", got, tt.want)
+				t.Errorf("enqueued %q, want %q", got, tt.want)
 			}
 			if verify := len(l.monitor.verify) > 0; verify != (len(tt.want) > 0 && tt.want[0] == "b sandbox gone") {
-				t.Errorf("IDs are asked for again: %t", verify)
+				t.Errorf("IDs are read again: %t", verify)
 			}
 		})
 	}
@@ -144,15 +144,15 @@ func drain(sink *fakeSink) (got []string) {
 	return got
 }
 
-// TestPF: of a PF only what is new about it is told, though it sends an event a VF setting.
+// TestPF: an event of a PF enqueues keys only if its state changed; the kernel sends one per VF setting as well.
 func TestPF(t *testing.T) {
 	l, sink := listenTo(t, twoPods())
 	steps := []struct {
-		name string
-		data []byte
-		told bool
+		name     string
+		data     []byte
+		enqueued bool
 	}{
-		{"gone before anything was told", linkMsg(unix.RTM_DELLINK, 2, 0, "0000:01:00.0"), true},
+		{"removed before any other event", linkMsg(unix.RTM_DELLINK, 2, 0, "0000:01:00.0"), true},
 		{"first", linkMsg(unix.RTM_NEWLINK, 2, upAndRunning, "0000:01:00.0"), true},
 		{"VF setting", linkMsg(unix.RTM_NEWLINK, 2, upAndRunning, "0000:01:00.0"), false},
 		{"promiscuous", linkMsg(unix.RTM_NEWLINK, 2, upAndRunning|unix.IFF_PROMISC, "0000:01:00.0"), false},
@@ -166,8 +166,8 @@ func TestPF(t *testing.T) {
 	}
 	for _, step := range steps {
 		l.dispatch(step.data, noNSID)
-		if got := len(drain(sink)); got != 0 != step.told || step.told && got != 2 {
-			t.Errorf("%s: handed out %d keys, want two: %t", step.name, got, step.told)
+		if got := len(drain(sink)); got != 0 != step.enqueued || step.enqueued && got != 2 {
+			t.Errorf("%s: enqueued %d keys, want two: %t", step.name, got, step.enqueued)
 		}
 	}
 }
@@ -193,13 +193,13 @@ func TestControlNSID(t *testing.T) {
 	}
 }
 
-// listSink is a sink with no channel: what the scheduler does must not look like coverage to the fuzzer.
+// listSink is a sink without a channel: the fuzzer would count the scheduler's work as coverage.
 type listSink []given
 
 func (s *listSink) Enqueue(key bond.Key, cause string) { *s = append(*s, given{key, cause}) }
 
-// FuzzDispatch: whatever the bytes, nothing breaks, every message moves on, and only keys that the netns
-// or a device in the bytes stands for are handed out.
+// FuzzDispatch: whatever the bytes, each message makes progress, and only keys of the netns and of a device in the
+// bytes are enqueued.
 func FuzzDispatch(f *testing.F) {
 	f.Add(linkMsg(unix.RTM_NEWLINK, 4, upAndRunning, "0000:01:10.0"), int32(1))
 	f.Add(linkMsg(unix.RTM_DELLINK, 4, 0, "0000:01:00.0"), noNSID)
@@ -231,7 +231,7 @@ func FuzzDispatch(f *testing.F) {
 		for _, g := range *sink {
 			own := nsid == 1 && g.key.ContainerID == "a" || nsid == 2 && g.key.ContainerID == "b"
 			if !own && !inBytes && !(nsid == 7 && bytes.Contains(data, delNSID)) {
-				t.Fatalf("handed out %v for netns %d", g, nsid)
+				t.Fatalf("enqueued %v for netns %d", g, nsid)
 			}
 		}
 	})

@@ -50,7 +50,8 @@ func New(cfg Config) (*Monitor, error) {
 // goroutine at a time. It returns nil when ctx has ended, or an error if it could not start. Later errors are passed to
 // Config.OnError, counted and recovered from. Everything that it started has ended when it returns.
 //
-// A key is enqueued after its sandbox has a netns ID. So whoever reads the state after that misses no later event.
+// A key is enqueued after its sandbox has a netns ID. So a worker that reads the state after that misses no later
+// event.
 func (m *Monitor) Run(ctx context.Context, sink Sink) error {
 	s, err := m.openSocket(m.cfg.ReceiveBuffer)
 	if err != nil {

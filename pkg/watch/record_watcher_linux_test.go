@@ -19,11 +19,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// rig is a keeper in a bubble of testing/synctest: its time is the test's. The test holds the mutex
-// except where it lets the keeper work.
+// rig is a recordWatcher in virtual time (testing/synctest). The test holds the mutex except while the recordWatcher
+// works.
 type rig struct {
 	sync.Mutex
-	hub      *Monitor
+	monitor  *Monitor
 	records  []*bond.Record
 	listErr  error
 	listTime time.Duration
@@ -31,14 +31,14 @@ type rig struct {
 	assigned map[bond.Sandbox]error
 	nsidErr  error
 	dirs     []*fakeDir
-	// What was seen, each with the time since the start.
+	// What the recordWatcher did, each with the time since the start.
 	began    time.Time
 	lists    []time.Duration
-	out      []handedOut
+	out      []enqueued
 	problems []string
 }
 
-type handedOut struct {
+type enqueued struct {
 	at    time.Duration
 	key   string
 	cause string
@@ -58,7 +58,7 @@ func (d *fakeDir) stop() error {
 func (r *rig) Enqueue(key bond.Key, cause string) {
 	r.Lock()
 	defer r.Unlock()
-	r.out = append(r.out, handedOut{time.Since(r.began), key.ContainerID, cause})
+	r.out = append(r.out, enqueued{time.Since(r.began), key.ContainerID, cause})
 }
 
 func (r *rig) close() {}
@@ -87,17 +87,17 @@ func vfs(pairs ...string) []bond.Member {
 	return all
 }
 
-// watched is a record with a sandbox of its own.
+// watched returns a record with a sandbox of its own.
 func watched(id string, inode uint64) *bond.Record {
 	return &bond.Record{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Sandbox: bond.Sandbox{Path: "/run/netns/" + id, Inode: inode}}
 }
 
-// keep runs test beside a recordWatcher. Whenever test waits, time goes on. Start is over when test begins.
-func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
+// runWatcher runs test beside a recordWatcher. Time passes while test waits. When test begins, the start is complete.
+func runWatcher(t *testing.T, prepare func(*rig), test func(*rig)) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &rig{records: []*bond.Record{watched("a", 1), watched("b", 2)}, assigned: map[bond.Sandbox]error{}, began: time.Now()}
 		var err error
-		r.hub, err = New(Config{
+		r.monitor, err = New(Config{
 			Dir: "/run/bondkeeper", Resync: 45 * time.Second,
 			KeyOf: func(file string) (bond.Key, bool) {
 				return bond.Key{ContainerID: file, IfName: "bond0"}, !strings.HasSuffix(file, ".tmp")
@@ -106,7 +106,7 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 				r.Lock()
 				took := r.listTime
 				r.Unlock()
-				time.Sleep(took) //nolint:forbidigo // in a bubble, where only what holds no mutex lets time go on
+				time.Sleep(took) //nolint:forbidigo // virtual time, which passes only while no goroutine waits for a mutex
 				r.Lock()
 				defer r.Unlock()
 				r.lists = append(r.lists, time.Since(r.began))
@@ -121,8 +121,8 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.hub.openNSIDs = func() (nsids, error) { return r, nil }
-		r.hub.openDir = func(string) (*dirWatch, error) {
+		r.monitor.openNSIDs = func() (nsids, error) { return r, nil }
+		r.monitor.openDir = func(string) (*dirWatch, error) {
 			r.Lock()
 			defer r.Unlock()
 			if r.dirErr != nil {
@@ -136,7 +136,7 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 			prepare(r)
 		}
 		ctx, cancel := context.WithCancel(t.Context())
-		go newRecordWatcher(r.hub, r).run(ctx)
+		go newRecordWatcher(r.monitor, r).run(ctx)
 		synctest.Wait()
 		r.Lock()
 		test(r)
@@ -145,15 +145,15 @@ func keep(t *testing.T, prepare func(*rig), test func(*rig)) {
 	})
 }
 
-// pass lets d go by.
+// pass waits for d.
 func (r *rig) pass(d time.Duration) {
 	r.Unlock()
 	defer r.Lock()
-	time.Sleep(d) //nolint:forbidigo // in a bubble
+	time.Sleep(d) //nolint:forbidigo // virtual time
 	synctest.Wait()
 }
 
-// event makes f's event happen.
+// event causes the event of f.
 func (r *rig) event(f func(*fakeDir)) {
 	d := r.dirs[len(r.dirs)-1]
 	r.Unlock()
@@ -168,9 +168,9 @@ func (r *rig) changed(file string) {
 	})
 }
 
-// take answers what was handed out since the last time, in the order of the keys.
+// take returns what was enqueued since the last call, in the order of the keys.
 func (r *rig) take() string {
-	slices.SortFunc(r.out, func(a, b handedOut) int { return strings.Compare(a.key, b.key) })
+	slices.SortFunc(r.out, func(a, b enqueued) int { return strings.Compare(a.key, b.key) })
 	var s []string
 	for _, o := range r.out {
 		s = append(s, fmt.Sprintf("%s: %s", o.key, o.cause))
@@ -182,12 +182,12 @@ func (r *rig) take() string {
 func (r *rig) expect(t *testing.T, what, want string) {
 	t.Helper()
 	if got := r.take(); got != want {
-		t.Errorf("%s: handed out %q, want %q", what, got, want)
+		t.Errorf("%s: enqueued %q, want %q", what, got, want)
 	}
 }
 
-func TestKeeperMerges(t *testing.T) {
-	keep(t, nil, func(r *rig) {
+func TestRecordWatcherMerges(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(time.Second)
 		r.lists = nil
@@ -201,15 +201,15 @@ func TestKeeperMerges(t *testing.T) {
 		r.pass(mergePeriod)
 		r.expect(t, "after the merge period", "a: record changed, b: record changed")
 		r.pass(time.Second)
-		if n := r.hub.Stats().Relists; len(r.lists) != 2 || n != 3 {
+		if n := r.monitor.Stats().Relists; len(r.lists) != 2 || n != 3 {
 			t.Errorf("listed at %v, want two times; %d counted, want 3 with the start", r.lists, n)
 		}
 	})
 }
 
-// TestKeeperSlowListing: with listings that take long, a quarter of the time goes into them at most.
-func TestKeeperSlowListing(t *testing.T) {
-	keep(t, nil, func(r *rig) {
+// TestRecordWatcherSlowListing: slow listings take at most a quarter of the time.
+func TestRecordWatcherSlowListing(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
 		r.pass(time.Second)
 		r.lists, r.listTime = nil, 40*time.Millisecond
 		for range 100 {
@@ -227,12 +227,12 @@ func TestKeeperSlowListing(t *testing.T) {
 	})
 }
 
-func TestKeeperResync(t *testing.T) {
-	keep(t, nil, func(r *rig) {
+func TestRecordWatcherResync(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
 		r.out, r.lists = nil, nil
 		r.pass(2 * time.Hour)
-		if r.hub.Stats().Resyncs != uint64(len(r.lists)) || len(r.out) != 2*len(r.lists) {
-			t.Errorf("%d resyncs, %d listings, %d keys", r.hub.Stats().Resyncs, len(r.lists), len(r.out))
+		if r.monitor.Stats().Resyncs != uint64(len(r.lists)) || len(r.out) != 2*len(r.lists) {
+			t.Errorf("%d resyncs, %d listings, %d keys", r.monitor.Stats().Resyncs, len(r.lists), len(r.out))
 		}
 		least, most, last := time.Hour, time.Duration(0), time.Duration(0)
 		for _, at := range r.lists {
@@ -252,8 +252,8 @@ func TestKeeperResync(t *testing.T) {
 	})
 }
 
-func TestKeeperListFails(t *testing.T) {
-	keep(t, nil, func(r *rig) {
+func TestRecordWatcherListFails(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
 		r.take()
 		r.pass(time.Second)
 		r.listErr = errors.New("no such directory")
@@ -261,7 +261,7 @@ func TestKeeperListFails(t *testing.T) {
 		r.pass(5*time.Second + time.Millisecond)
 		r.expect(t, "while listing fails", "")
 		if len(r.problems) != 1 {
-			t.Errorf("problems: %q, want one", r.problems)
+			t.Errorf("errors: %q, want one", r.problems)
 		}
 		r.listErr = nil
 		r.pass(retryPeriod)
@@ -269,7 +269,7 @@ func TestKeeperListFails(t *testing.T) {
 	})
 }
 
-func TestKeeperDir(t *testing.T) {
+func TestRecordWatcherDir(t *testing.T) {
 	self := func(op fsnotify.Op) func(*fakeDir) {
 		return func(d *fakeDir) { d.events <- fsnotify.Event{Name: "/run/bondkeeper", Op: op} }
 	}
@@ -281,10 +281,10 @@ func TestKeeperDir(t *testing.T) {
 		"renamed":  self(fsnotify.Rename),
 	} {
 		t.Run(name, func(t *testing.T) {
-			keep(t, nil, func(r *rig) {
+			runWatcher(t, nil, func(r *rig) {
 				r.take()
 				r.pass(time.Second)
-				r.records = append(r.records[1:], watched("c", 3)) // a went and c came, unseen
+				r.records = append(r.records[1:], watched("c", 3)) // a was removed and c added, without an event
 				r.event(fail)
 				r.expect(t, "after the failure", "a: records listed again, b: records listed again, c: records listed again")
 				if len(r.dirs) != 2 || !r.dirs[0].closed.Load() {
@@ -298,13 +298,13 @@ func TestKeeperDir(t *testing.T) {
 	}
 }
 
-func TestKeeperDirMissing(t *testing.T) {
-	keep(t, func(r *rig) { r.dirErr = unix.ENOENT }, func(r *rig) {
+func TestRecordWatcherDirMissing(t *testing.T) {
+	runWatcher(t, func(r *rig) { r.dirErr = unix.ENOENT }, func(r *rig) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(5 * time.Second)
 		r.expect(t, "without a directory", "")
 		if len(r.problems) != 1 {
-			t.Errorf("problems: %q, want one", r.problems)
+			t.Errorf("errors: %q, want one", r.problems)
 		}
 		r.dirErr = nil
 		r.pass(retryPeriod)
@@ -312,59 +312,60 @@ func TestKeeperDirMissing(t *testing.T) {
 	})
 }
 
-func TestKeeperDeaf(t *testing.T) {
+func TestRecordWatcherUnsubscribed(t *testing.T) {
 	a := watched("a", 1).Sandbox
 	for name, set := range map[string]func(*rig, error){
 		"one sandbox":   func(r *rig, err error) { r.assigned[a] = err },
 		"all sandboxes": func(r *rig, err error) { r.nsidErr, r.records = err, r.records[:1] },
 	} {
 		t.Run(name, func(t *testing.T) {
-			keep(t, func(r *rig) { set(r, unix.EMFILE) }, func(r *rig) {
+			runWatcher(t, func(r *rig) { set(r, unix.EMFILE) }, func(r *rig) {
 				r.take()
 				r.pass(5*time.Second + mergePeriod)
 				r.expect(t, "deaf", "")
 				if len(r.lists) != 6 || len(r.problems) != 1 {
-					t.Errorf("listed at %v, problems %q; want a try a second and one problem", r.lists, r.problems)
+					t.Errorf("listed at %v, errors %q; want one attempt per second and one error", r.lists, r.problems)
 				}
 				r.changed("a")
 				r.expect(t, "a change is not held up", "a: record changed")
 				set(r, nil)
 				r.pass(2 * retryPeriod)
-				r.expect(t, "heard again", "a: records listed again")
+				r.expect(t, "received again", "a: records listed again")
 				n := len(r.lists)
 				r.pass(5 * retryPeriod)
 				if len(r.lists) != n {
-					t.Error("listed on and on")
+					t.Error("listed again and again")
 				}
 			})
 		})
 	}
 }
 
-func TestKeeperDeadSandbox(t *testing.T) {
-	keep(t, func(r *rig) { r.assigned[watched("a", 1).Sandbox] = fmt.Errorf("x: %w", netns.ErrGone) }, func(r *rig) {
+func TestRecordWatcherDeadSandbox(t *testing.T) {
+	runWatcher(t, func(r *rig) { r.assigned[watched("a", 1).Sandbox] = fmt.Errorf("x: %w", netns.ErrGone) }, func(r *rig) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(20 * time.Second)
 		if r.take() != "" || len(r.lists) != 1 || len(r.problems) != 0 {
-			t.Errorf("a dead sandbox is not let be: listed at %v, problems %q", r.lists, r.problems)
+			t.Errorf("a dead sandbox is not left alone: listed at %v, errors %q", r.lists, r.problems)
 		}
 	})
 }
 
-// overrun is what a listener reports of a socket that overran.
+// overrun reports an overrun as a listener does.
 func (r *rig) overrun() {
-	r.hub.lastOverrun.Store(&overrunError{unix.ENOBUFS})
-	r.hub.overruns.Add(1)
+	r.monitor.lastOverrun.Store(&overrunError{unix.ENOBUFS})
+	r.monitor.overruns.Add(1)
 	select {
-	case r.hub.relist <- CauseOverrun:
+	case r.monitor.relist <- CauseOverrun:
 	default:
 	}
 }
 
-// Overruns without end cost ever fewer looks at all bonds, and a report each; one by itself acts at once.
-func TestKeeperOverruns(t *testing.T) {
-	keep(t, nil, func(r *rig) {
-		r.hub.cfg.Resync = 24 * time.Hour
+// TestRecordWatcherOverruns: with continuous overruns the pauses between two enqueues of all bonds grow, and each
+// enqueue has one report. A single overrun has an effect at once.
+func TestRecordWatcherOverruns(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
+		r.monitor.cfg.Resync = 24 * time.Hour
 		r.pass(time.Second)
 		r.take()
 		r.lists = nil
@@ -376,7 +377,7 @@ func TestKeeperOverruns(t *testing.T) {
 			r.pass(each)
 		}
 		if n := len(r.lists); n < 9 || n > 13 { // one of them may be a resync
-			t.Errorf("every key was handed out %d times in a minute of overruns", n)
+			t.Errorf("every key was enqueued %d times in a minute of overruns", n)
 		}
 		r.pass(maxRelistPeriod)
 		if n := len(r.problems); n < 9 || n > 13 {
@@ -401,9 +402,9 @@ func TestKeeperOverruns(t *testing.T) {
 	})
 }
 
-// A directory that failed does not wait for the pause of overruns.
-func TestKeeperDirDuringOverruns(t *testing.T) {
-	keep(t, nil, func(r *rig) {
+// TestRecordWatcherDirDuringOverruns: a failed directory does not wait for the pause of overruns.
+func TestRecordWatcherDirDuringOverruns(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
 		for range 100 {
 			r.overrun()
 			r.pass(100 * time.Millisecond)
@@ -428,7 +429,7 @@ func TestConfig(t *testing.T) {
 			cfg := good
 			spoil(&cfg)
 			if _, err := New(cfg); err == nil {
-				t.Error("New takes it")
+				t.Error("New accepts it")
 			}
 		})
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// TestRecords: a record that comes, changes or goes is handed out, and nothing else in the directory is.
+// TestRecords: a record that is added, changed or removed is enqueued, and nothing else in the directory is.
 func TestRecords(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	r.put(t, watched("early", 2))
@@ -21,7 +21,7 @@ func TestRecords(t *testing.T) {
 	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
 		t.Errorf("new: %v", g)
 	}
-	// The keeper may hand out one write twice: it can list a record before it hears of it.
+	// The recordWatcher may enqueue one write twice: it can list a record before its event.
 	sink.settle()
 	for _, name := range []string{"lock", ".late.json.tmp", "no key.json"} {
 		if err := os.WriteFile(filepath.Join(r.dir, name), nil, 0o600); err != nil {
@@ -39,8 +39,7 @@ func TestRecords(t *testing.T) {
 	}
 }
 
-// TestRecordsOverflow: more changes than the kernel keeps for the keeper, while it is held up, end in
-// all records being listed.
+// TestRecordsOverflow: if more changes happen than the kernel queues, all records are listed.
 func TestRecordsOverflow(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	known, unseen := watched("known", 1), watched("unseen", 2)
@@ -73,13 +72,13 @@ func TestRecordsOverflow(t *testing.T) {
 	sink.until(t, unseen.Key, CauseRelist)
 	sink.settle()
 	if overflows.Load() == 0 {
-		t.Error("the overflow was not reported: this test proves nothing")
+		t.Error("the overflow was not reported: the test is of no use")
 	}
 	r.put(t, known)
 	sink.until(t, known.Key, CauseRecord)
 }
 
-// flood makes more events in dir than inotify keeps and fsnotify buffers.
+// flood causes more events in dir than inotify queues and fsnotify buffers.
 func flood(t *testing.T, dir string) {
 	t.Helper()
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
@@ -96,14 +95,14 @@ func flood(t *testing.T, dir string) {
 		}
 		defer func() { _ = files[i].Close() }()
 	}
-	for i := range 30000 { // in turns, for the kernel merges like events
+	for i := range 30000 { // alternating: the kernel merges equal events
 		if err := files[i%2].Chmod(0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 }
 
-// TestDirComesBack: the directory is removed and made again, as when a node is cleaned up by hand.
+// TestDirComesBack: the directory is removed and recreated, as in a manual clean-up of a node.
 func TestDirComesBack(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	known := watched("known", 1)

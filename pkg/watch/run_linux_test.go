@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// descriptors is how many files this process has open, and what netns are among them.
+// descriptors returns the number of open files of this process, and the netns among them.
 func descriptors(t *testing.T) (n int, netns []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
@@ -38,10 +38,9 @@ func descriptors(t *testing.T) (n int, netns []string) {
 	return n, netns
 }
 
-// goroutines are the stacks of those that run this package's or fsnotify's code, without the caller.
+// goroutines returns the stacks of those that run this package's or fsnotify's code, without the caller.
 //
-// One whose last instruction is closing the channel that Run waited for may still be there: it is given
-// some turns.
+// One whose last instruction closes the channel that Run waits for may still exist, so others run first.
 func goroutines() (stacks []string) {
 	buf := make([]byte, 1<<20)
 	for range 100 {
@@ -59,8 +58,8 @@ func goroutines() (stacks []string) {
 	return stacks
 }
 
-// TestNothingStays: while Run runs it holds no pod's netns, and when it has returned it holds nothing.
-func TestNothingStays(t *testing.T) {
+// TestRunLeavesNothing: Run holds no pod's netns, and after it has returned nothing is left.
+func TestRunLeavesNothing(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	var pods []*bond.Record
 	for _, id := range []string{"a", "b", "c"} {
@@ -104,7 +103,7 @@ func TestNothingStays(t *testing.T) {
 	}
 }
 
-// TestSocketFails: a broken socket is replaced, and one that cannot be had is asked for again.
+// TestSocketFails: a broken socket is replaced; if none can be opened, it is tried again.
 func TestSocketFails(t *testing.T) {
 	w := pod(t, "pod")
 	r, sink := newRecords(t), newSink()
@@ -121,7 +120,7 @@ func TestSocketFails(t *testing.T) {
 			return s, err
 		}
 	})
-	if err := (<-opened).close(); err != nil { // behind the Hub's back
+	if err := (<-opened).close(); err != nil { // without the Monitor
 		t.Fatal(err)
 	}
 	sink.until(t, w.Key, CauseOverrun)
@@ -133,7 +132,7 @@ func TestSocketFails(t *testing.T) {
 	sink.until(t, w.Key, "link changed")
 }
 
-// TestEndsWithoutSocket: ctx ends Run also while no socket can be had.
+// TestEndsWithoutSocket: the end of ctx ends Run also while no socket can be opened.
 func TestEndsWithoutSocket(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	tried := make(chan struct{})
@@ -156,11 +155,11 @@ func TestEndsWithoutSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-tried
-	// start's cleanup ends the context and fails the test when Run does not return.
+	// start's cleanup ends the context and fails the test if Run does not return.
 }
 
-// TestNoRight: without CAP_NET_BROADCAST Run does not begin, and says what is missing.
-func TestNoRight(t *testing.T) {
+// TestMissingCapability: without CAP_NET_BROADCAST Run returns an error that names it.
+func TestMissingCapability(t *testing.T) {
 	if os.Geteuid() != 0 { // the child, see below
 		h, err := New(Config{Dir: "/", KeyOf: func(string) (bond.Key, bool) { return bond.Key{}, false }, List: func() ([]*bond.Record, error) { return nil, nil }})
 		if err != nil {
@@ -172,17 +171,17 @@ func TestNoRight(t *testing.T) {
 		}
 		return
 	}
-	// The test's binary lies where only its owner may look, so it is handed over open.
+	// The test's binary is in a directory that only its owner can read, so the child gets it as an open file.
 	self, err := os.Open("/proc/self/exe")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = self.Close() }()
 	var out bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run=^TestNoRight$", "-test.v")
+	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run=^TestMissingCapability$", "-test.v")
 	cmd.ExtraFiles, cmd.Stdout, cmd.Stderr, cmd.Dir = []*os.File{self}, &out, &out, "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}
-	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "--- PASS: TestNoRight") {
+	if err := cmd.Run(); err != nil || !strings.Contains(out.String(), "--- PASS: TestMissingCapability") {
 		t.Errorf("without rights: %v\n%s", err, out.String())
 	}
 }

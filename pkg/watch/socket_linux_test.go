@@ -21,7 +21,7 @@ func open(t *testing.T) *socket {
 	return s
 }
 
-// until reads until a message that is wanted; nothing in between is kept.
+// until reads up to a message that is wanted, and drops the others.
 func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
 	t.Helper()
 	if err := s.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
@@ -40,7 +40,7 @@ func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
 	}
 }
 
-// TestTruncated: of an event that does not fit nothing is believed.
+// TestTruncated: an event that does not fit into the buffer is not used.
 func TestTruncated(t *testing.T) {
 	s := open(t)
 	s.vector.SetLen(64)
@@ -50,7 +50,7 @@ func TestTruncated(t *testing.T) {
 	}
 }
 
-// TestForged: what another process sends to the socket is passed over.
+// TestForged: what another process sends to the socket is ignored.
 func TestForged(t *testing.T) {
 	s := open(t)
 	var to unix.Sockaddr
@@ -75,7 +75,7 @@ func TestForged(t *testing.T) {
 	}
 }
 
-// TestReopened: after an error what PFs told before counts for nothing.
+// TestReopened: after an error the earlier states of PFs do not count.
 func TestReopened(t *testing.T) {
 	l, _ := listenTo(t, indexOf(nil))
 	l.pfState["0000:01:00.0"] = 1
@@ -97,7 +97,7 @@ func TestReopened(t *testing.T) {
 	}
 }
 
-// TestAssign: an ID is given once, and one that somebody else gave is taken.
+// TestAssign: an ID is assigned once, and one that another process assigned is used.
 func TestAssign(t *testing.T) {
 	ids, err := openNSIDs()
 	if err != nil {
@@ -116,6 +116,6 @@ func TestAssign(t *testing.T) {
 		t.Errorf("another netns got ID %d, the first has %d, error %v", other, first, err)
 	}
 	if id, err := ids.assign(bond.Sandbox{Path: s.Path, Dev: s.Dev, Inode: s.Inode + 1}); id != noNSID || err == nil {
-		t.Errorf("a netns that is another one got ID %d, error %v", id, err)
+		t.Errorf("another netns got ID %d, error %v", id, err)
 	}
 }

@@ -47,7 +47,7 @@ func intoPod(t *testing.T, pci string, s bond.Sandbox) {
 	in(t, s, func() error { return errors.Join(netlink.LinkSetName(link(name), "net1"), setUpLink("net1")) })
 }
 
-// TestVF: what happens to a real VF and its PF is told to the bond that it belongs to, and to no other.
+// TestVF: events of a real VF and its PF enqueue the bonds that they concern, and no other.
 func TestVF(t *testing.T) {
 	topo, err := topology.Load()
 	if err != nil {
@@ -65,7 +65,7 @@ func TestVF(t *testing.T) {
 		t.Log(step)
 		for _, g := range sink.until(t, w.Key, cause) {
 			if g.key != w.Key {
-				t.Errorf("%s: handed out %v", step, g)
+				t.Errorf("%s: enqueued %v", step, g)
 			}
 		}
 	}
@@ -113,25 +113,24 @@ func TestVF(t *testing.T) {
 	expect("the VF falls back to the host", "VF "+vf.PCI+" changed")
 }
 
-// vfSettingIsSilent: the PF tells of each setting of a VF that is written; nobody needs to look at the
-// bonds on it for that.
+// vfSettingIsSilent: the PF has an event for each VF setting that is written, which enqueues no bond.
 func vfSettingIsSilent(t *testing.T, sink *fakeSink, w *bond.Record, pf topology.Function) {
 	t.Helper()
-	sink.settleFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, and tell so
+	sink.settleFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, with an event
 	s := open(t)
 	if err := netlink.LinkSetVfVlan(link(pf.Name), 1, 5); err != nil {
 		t.Fatal(err)
 	}
 	mark(t, w)
 	if g := sink.next(t); !strings.HasPrefix(g.cause, "link changed") {
-		t.Errorf("handed out for a VF setting: %v", g)
+		t.Errorf("enqueued for a VF setting: %v", g)
 	}
 	s.until(t, "without the PF's event this step proves nothing", func(m message) bool {
 		return m.kind == unix.RTM_NEWLINK && string(m.parent) == pf.PCI
 	})
 }
 
-// TestBond: what a pod does to its bond is told.
+// TestBond: changes that a pod makes to its bond enqueue it.
 func TestBond(t *testing.T) {
 	w := pod(t, "pod")
 	r, sink := newRecords(t), newSink()
