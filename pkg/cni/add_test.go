@@ -290,7 +290,7 @@ func TestAddRefuses(t *testing.T) {
 		{name: "MTU above a member's", changes: map[string]any{"mtu": 9000}, code: types.ErrInvalidNetworkConfig, says: []string{"mtu", "9000", "1500", "net1"}},
 		{name: "IPAM plugin that is not there", changes: map[string]any{"ipam": map[string]any{"type": "nowhere"}}, code: types.ErrInvalidNetworkConfig, says: []string{"ipam.type", "nowhere"}},
 		{name: "a bond of that name", world: func(n *node, pod string) { n.must(n.AddBond(pod, "bond0", bond.Options{})) }, code: types.ErrInvalidEnvironmentVariables, says: []string{"CNI_IFNAME", "bond0"}},
-		{name: "another link of that name", world: func(n *node, pod string) { _, err := n.AddDecoy(pod, "bond0"); n.must(err) }, code: types.ErrInvalidEnvironmentVariables, says: []string{"CNI_IFNAME", "bond0", "dummy"}},
+		{name: "another link of that name", world: func(n *node, pod string) { _, err := n.AddImpostor(pod, "bond0"); n.must(err) }, code: types.ErrInvalidEnvironmentVariables, says: []string{"CNI_IFNAME", "bond0", "dummy"}},
 		{name: "member of another bond", world: func(n *node, pod string) {
 			n.must(n.AddBond(pod, "other", bond.Options{}))
 			n.must(n.Enslave(pod, "net2", "other"))

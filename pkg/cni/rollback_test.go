@@ -201,7 +201,7 @@ func TestAddOnOlderKernel(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.pod("p1", 0)
 	before := n.String()
-	n.Lack(bond.OptArpMissedMax)
+	n.OmitOptions(bond.OptArpMissedMax)
 	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"arpMissedMax": 3})))
 	cnitest.WantError(t, err, types.ErrUnsupportedField, "arpMissedMax", "5.17", "bond0")
 	n.nothingLeft(before)

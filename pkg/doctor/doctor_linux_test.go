@@ -114,7 +114,7 @@ func find(t *testing.T, r Report, name string) Finding {
 	return Finding{}
 }
 
-func TestNodeThatLacksNothing(t *testing.T) {
+func TestCompleteNode(t *testing.T) {
 	r := Examine(t.Context(), *node(t))
 	for _, f := range r.Findings {
 		want := OK

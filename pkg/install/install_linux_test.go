@@ -207,7 +207,7 @@ func TestKilledInstaller(t *testing.T) {
 }
 
 // Two installers take turns, so that none removes the other's file.
-func TestInstallersTakeTurns(t *testing.T) {
+func TestInstallersExcludeEachOther(t *testing.T) {
 	dir := t.TempDir()
 	unlock, err := lock(t.Context(), dir)
 	if err != nil {

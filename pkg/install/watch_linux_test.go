@@ -8,7 +8,7 @@ import (
 )
 
 // Whoever else writes to the plugin's name, by rename, in place or by deleting it: ours comes back, and theirs is kept.
-func TestKeep(t *testing.T) {
+func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, Name)
 	ctx, cancel := context.WithCancel(t.Context())

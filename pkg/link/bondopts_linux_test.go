@@ -195,7 +195,7 @@ func FuzzDecodeOptions(f *testing.F) {
 	})
 }
 
-func TestTargetsAreTakenApart(t *testing.T) {
+func TestTargetsAreSplit(t *testing.T) {
 	got := targets("192.0.2.1,2001:db8::1")
 	want := []netip.Addr{netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("2001:db8::1")}
 	if fmt.Sprint(got) != fmt.Sprint(want) || len(targets("")) != 0 {
@@ -206,8 +206,8 @@ func TestTargetsAreTakenApart(t *testing.T) {
 	}
 }
 
-// TestNotAsAsked: what the kernel took without a word and did not keep is found out.
-func TestNotAsAsked(t *testing.T) {
+// TestOptionMismatch: what the kernel took without a word and did not keep is found out.
+func TestOptionMismatch(t *testing.T) {
 	asked := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1"}
 	for _, tc := range []struct {
 		name  string

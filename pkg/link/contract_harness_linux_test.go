@@ -79,8 +79,8 @@ func (h *realHarness) addVeth(path, name string) error {
 	return h.Set(linktest.Host, peer, "up")
 }
 
-// AddDecoy makes a dummy, or where there is none one end of a veth.
-func (h *realHarness) AddDecoy(path, name string) (bond.Link, error) {
+// AddImpostor makes a dummy, or where there is none one end of a veth.
+func (h *realHarness) AddImpostor(path, name string) (bond.Link, error) {
 	if _, err := h.IP(path, "link", "add", name, "type", "dummy"); err != nil {
 		if err := h.addVeth(path, name); err != nil {
 			return bond.Link{}, err

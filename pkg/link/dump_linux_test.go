@@ -28,8 +28,8 @@ func parent(name, bus string) []*nl.RtAttr {
 	}
 }
 
-// TestOnlyThePCIBusMakesAVF: a pod can make devices of other buses and give them names.
-func TestOnlyThePCIBusMakesAVF(t *testing.T) {
+// TestOnlyPCIDevicesAreVFs: a pod can make devices of other buses and give them names.
+func TestOnlyPCIDevicesAreVFs(t *testing.T) {
 	for _, tc := range []struct {
 		name, bus string
 		want      bond.PCIAddress

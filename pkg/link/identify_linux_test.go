@@ -143,9 +143,9 @@ func TestFindMembersWaits(t *testing.T) {
 	}
 }
 
-// TestFindMembersOddNotes: a note of sriov-cni's that cannot be read, or is about another link, is told of
+// TestFindMembersOddCacheFiles: a note of sriov-cni's that cannot be read, or is about another link, is told of
 // and not believed.
-func TestFindMembersOddNotes(t *testing.T) {
+func TestFindMembersOddCacheFiles(t *testing.T) {
 	for name, text := range map[string]string{"broken": `{"deviceID":`, "of another link": `{"deviceID":"0000:01:10.0","trust":"on"}`} {
 		t.Run(name, func(t *testing.T) {
 			g := newFixture(t)
@@ -162,8 +162,8 @@ func TestFindMembersOddNotes(t *testing.T) {
 	}
 }
 
-// TestFindMembersNoted: a VF that is nowhere is known by what sriov-cni noted.
-func TestFindMembersNoted(t *testing.T) {
+// TestFindMembersInCacheFiles: a VF that is nowhere is known by what sriov-cni noted.
+func TestFindMembersInCacheFiles(t *testing.T) {
 	g := newFixture(t)
 	g.note("net1", `{"deviceID":"0000:01:10.0","Master":"ens1","VFID":0,"MAC":"02:00:00:00:00:01","MTU":9000,"trust":"on","OrigVfState":{"EffectiveMAC":"02:00:00:00:00:09"}}`)
 	found, err := g.k.FindMembers(t.Context(), g.search(false, "net1"))

@@ -16,7 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-func TestNewRefusesAHostThatIsNone(t *testing.T) {
+func TestNewRejectsInvalidHostNetns(t *testing.T) {
 	if _, err := New(Options{HostNetns: filepath.Join(t.TempDir(), "nothing")}); err == nil {
 		t.Error("a path without netns passed for the host's")
 	}
@@ -71,9 +71,9 @@ func TestObserveDeadSandbox(t *testing.T) {
 	}
 }
 
-// TestNothingHoldsThePod: after Observe and Apply the netns dies with its path, and with
+// TestKernelKeepsNoPodAlive: after Observe and Apply the netns dies with its path, and with
 // it its end of the veth, which takes the peer along.
-func TestNothingHoldsThePod(t *testing.T) {
+func TestKernelKeepsNoPodAlive(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")

@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// TestSlowReadsArePutOff, but not for ever, and only where they are slow.
-func TestSlowReadsArePutOff(t *testing.T) {
+// TestSlowReadsArePostponed, but not for ever, and only where they are slow.
+func TestSlowReadsArePostponed(t *testing.T) {
 	var s slowReads
 	slow, fast := bond.Key{ContainerID: "slow"}, bond.Key{ContainerID: "fast"}
 	if s.postpone(slow, false) {

@@ -51,8 +51,8 @@ func TestVFSettingsRoundTrip(t *testing.T) {
 	}
 }
 
-// TestVFSettingsNotTold: a driver that says nothing of a flag leaves it at -1, which is neither on nor off.
-func TestVFSettingsNotTold(t *testing.T) {
+// TestVFSettingsNotReported: a driver that says nothing of a flag leaves it at -1, which is neither on nor off.
+func TestVFSettingsNotReported(t *testing.T) {
 	list := nl.NewRtAttr(nl.IFLA_VF_INFO, nil)
 	info := list.AddRtAttr(nl.IFLA_VF_INFO, nil)
 	info.AddRtAttr(nl.IFLA_VF_MAC, (&nl.VfMac{}).Serialize())
@@ -79,7 +79,7 @@ func TestVFOrder(t *testing.T) {
 	}
 }
 
-func TestNotTaken(t *testing.T) {
+func TestVFSettingsNotApplied(t *testing.T) {
 	for _, tc := range []struct {
 		name       string
 		want, have bond.VFSettings

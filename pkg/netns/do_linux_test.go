@@ -159,9 +159,9 @@ func TestDoConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// TestThreadThatCannotGoBack takes from the thread, and from it alone, the right to use
+// TestThreadThatCannotReturn takes from the thread, and from it alone, the right to use
 // setns, so that the way back fails. The thread must end and not serve anybody else.
-func TestThreadThatCannotGoBack(t *testing.T) {
+func TestThreadThatCannotReturn(t *testing.T) {
 	ns := open(t, netnstest.New(t))
 	home, err := netns.Identify("/proc/self/ns/net")
 	if err != nil {

@@ -89,7 +89,7 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 }
 
 // A runtime that stops answering is not known to have no container.
-func TestARuntimeThatIsAwayIsUnknown(t *testing.T) {
+func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}
 		w, rec := start(t, n), recordOf("c1", "")
@@ -106,7 +106,7 @@ func TestARuntimeThatIsAwayIsUnknown(t *testing.T) {
 }
 
 // With no pod in set-up nothing is asked.
-func TestNothingIsAskedInVain(t *testing.T) {
+func TestNoNeedlessQueries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}
 		w := start(t, n)

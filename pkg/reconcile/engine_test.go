@@ -399,7 +399,7 @@ func checkAbsent(t *testing.T, r *rig) {
 	}
 }
 
-func TestReleasePutsALostVFBackForItsOwnPlugin(t *testing.T) {
+func TestReleaseReturnsALostVFForItsOwnPlugin(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
 	must(t, r.BindVF(r.VFs[0])) // lies in the host now
@@ -604,7 +604,7 @@ func TestUnidentifiedMember(t *testing.T) {
 	if !out.Record.Settled || out.Status.Members[1].State != "unidentified" || out.Status.Members[1].Reason == "" || len(out.Status.Warnings) != 1 {
 		t.Fatalf("status %+v, settled %t", out.Status, out.Record.Settled)
 	}
-	if _, err := r.AddDecoy(scenario.PodPath, "net3"); err != nil {
+	if _, err := r.AddImpostor(scenario.PodPath, "net3"); err != nil {
 		t.Fatal(err)
 	}
 	must(t, r.Rename(scenario.PodPath, "net2", "net4"))
@@ -615,8 +615,8 @@ func TestUnidentifiedMember(t *testing.T) {
 	}
 }
 
-// TestActiveSlaveIsAWishForTheFirstMoment: it is fulfilled once, when it can be, and then forgotten.
-func TestActiveSlaveIsAWishForTheFirstMoment(t *testing.T) {
+// TestActiveSlaveAppliesUntilSettled: it is fulfilled once, when it can be, and then forgotten.
+func TestActiveSlaveAppliesUntilSettled(t *testing.T) {
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-alb"} {
 		t.Run(mode, func(t *testing.T) {
 			r := newRig(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100", bond.OptActiveSlave: "net2"})

@@ -24,7 +24,7 @@ func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	spare := r.Record.Members[0].TempName()
 	must(t, r.UnbindVF(r.VFs[0]))
 	for _, name := range []string{"net1", spare} {
-		_, err := r.AddDecoy(scenario.PodPath, name)
+		_, err := r.AddImpostor(scenario.PodPath, name)
 		must(t, err)
 	}
 	must(t, r.BindVF(r.VFs[0]))
@@ -136,7 +136,7 @@ func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 }
 
 // In a pod with many routes, reads that are put off while a member cannot be repaired do not change the reason each time.
-func TestReadsPutOffDoNotChangeTheReason(t *testing.T) {
+func TestPostponedReadsKeepTheReason(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.Release(scenario.PodPath, "net1"))
 	must(t, r.AddMacvlan(scenario.PodPath, "above", "net1"))
@@ -145,7 +145,7 @@ func TestReadsPutOffDoNotChangeTheReason(t *testing.T) {
 		r.clock.turn(out.RetryAfter)
 	}
 	before, _ := r.converge()
-	r.PutOffNetwork(1)
+	r.PostponeNetwork(1)
 	after, _ := r.converge()
 	if after.Observed.Bond.Unread == "" || after.Status.Reason != before.Status.Reason || !strings.Contains(after.Status.Reason, "above") {
 		t.Errorf("reason %q, before %q", after.Status.Reason, before.Status.Reason)

@@ -137,8 +137,8 @@ func TestReleasedBetweenPlanAndAction(t *testing.T) {
 	}
 }
 
-// TestDELPutsALostVFBack: the bond's DEL runs before sriov-cni's, so both files are there.
-func TestDELPutsALostVFBack(t *testing.T) {
+// TestDELReturnsALostVF: the bond's DEL runs before sriov-cni's, so both files are there.
+func TestDELReturnsALostVF(t *testing.T) {
 	for name, r := range map[string]*rig{"sriov-cni": ready(t, scenario.OKD()), "host-device": unclaimed(t)} {
 		t.Run(name, func(t *testing.T) {
 			r.FailApplyIf(func(a plan.Action) error { // it is lost when DEL comes

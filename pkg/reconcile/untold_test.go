@@ -29,7 +29,7 @@ func (k *reticent) Observe(ctx context.Context, r *bond.Record) (bond.Observed, 
 }
 
 // No event says that a PF tells of its VFs again: the engine itself has to look.
-func TestVFBackBeforeItsPFTells(t *testing.T) {
+func TestVFBackBeforeItsPFReports(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	k := &reticent{Fake: r.Fake, silent: true}
 	r.engine = reconcile.New(reconcile.Config{Kernel: k, Store: r.store, Now: r.clock.Now})

@@ -210,7 +210,7 @@ func TestStrangeFiles(t *testing.T) {
 	mustContain(t, at("c9@bond0.json.bak"), whole(t, "c9"))
 }
 
-func TestSetAsideOverwritesNothing(t *testing.T) {
+func TestQuarantineOverwritesNothing(t *testing.T) {
 	s := newStore(t)
 	for i := 1; i <= 3; i++ {
 		write(t, filepath.Join(s.dir, "c1@bond0.json"), fmt.Sprint("damage ", i))

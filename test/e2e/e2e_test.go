@@ -172,6 +172,6 @@ func restart(t *testing.T, c *cluster) {
 func (c *cluster) show(t *testing.T, pod string) string {
 	t.Helper()
 	return "kubectl get pod " + pod + " -o yaml, without its spec:\n" +
-		c.kubectl(t, "get", "--namespace=demo", "pod/"+pod, "--output=go-template-file="+filepath.Join(c.top, "test/e2e/told.tmpl")) +
+		c.kubectl(t, "get", "--namespace=demo", "pod/"+pod, "--output=go-template-file="+filepath.Join(c.top, "test/e2e/reported.tmpl")) +
 		c.kubectl(t, "events", "--namespace=demo", "--for=pod/"+pod)
 }

@@ -7,7 +7,7 @@ import (
 )
 
 // The demo's config is the one that the plugin's own tests have from the OKD page.
-func TestConfigIsThePages(t *testing.T) {
+func TestConfigMatchesOKDPage(t *testing.T) {
 	page, err := os.ReadFile("../../pkg/cni/testdata/okd.json")
 	if err != nil {
 		t.Fatal(err)

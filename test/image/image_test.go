@@ -152,7 +152,7 @@ func archiveOf(t *testing.T, made v1.Image) []byte {
 }
 
 // What a Dockerfile may say and this package does not do is an error, not silence.
-func TestRefusesWhatItDoesNotUnderstand(t *testing.T) {
+func TestRejectsUnknownInstructions(t *testing.T) {
 	const build, final = "FROM golang AS build\nRUN go build -o $OUT/agent .\n", "FROM scratch\nCOPY --from=build /out/agent /agent\n"
 	for _, text := range []string{
 		"RUN go build .\n", build, build + build + final, build + "RUN make\n" + final, build + "ONBUILD x\n" + final,

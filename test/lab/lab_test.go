@@ -87,8 +87,8 @@ func TestQEMUFails(t *testing.T) {
 	}
 }
 
-// TestNoAnswer has a QEMU that does nothing: the start ends with the boot's time.
-func TestNoAnswer(t *testing.T) {
+// TestGuestDoesNotRespond has a QEMU that does nothing: the start ends with the boot's time.
+func TestGuestDoesNotRespond(t *testing.T) {
 	qemu := filepath.Join(t.TempDir(), "qemu")
 	if err := os.WriteFile(qemu, []byte("#!/bin/sh\necho booting\nexec sleep 60\n"), 0o755); err != nil {
 		t.Fatal(err)

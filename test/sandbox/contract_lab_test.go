@@ -11,13 +11,13 @@ import (
 )
 
 // hands are those of the contract on a real containerd.
-type hands struct {
+type harness struct {
 	t    *testing.T
 	c    *Containerd
 	pods map[string]*Pod
 }
 
-func (h *hands) Add() string {
+func (h *harness) Add() string {
 	h.t.Helper()
 	p, err := h.c.NewPod(h.t.Context(), fmt.Sprint("contract", len(h.pods)), true)
 	must(h.t, err)
@@ -25,18 +25,18 @@ func (h *hands) Add() string {
 	return p.ID
 }
 
-func (h *hands) Stop(id string)   { must(h.t, h.pods[id].Kill(h.t.Context())) }
-func (h *hands) Remove(id string) { must(h.t, h.pods[id].Remove(h.t.Context())) }
-func (h *hands) Kill()            { must(h.t, h.c.Kill()) }
-func (h *hands) Start()           { must(h.t, h.c.Start(h.t.Context(), "root")) }
-func (h *hands) Stall()           { must(h.t, h.c.Stall()) }
-func (h *hands) Resume()          { must(h.t, h.c.Resume()) }
+func (h *harness) Stop(id string)   { must(h.t, h.pods[id].Kill(h.t.Context())) }
+func (h *harness) Remove(id string) { must(h.t, h.pods[id].Remove(h.t.Context())) }
+func (h *harness) Kill()            { must(h.t, h.c.Kill()) }
+func (h *harness) Start()           { must(h.t, h.c.Start(h.t.Context(), "root")) }
+func (h *harness) Stall()           { must(h.t, h.c.Stall()) }
+func (h *harness) Resume()          { must(h.t, h.c.Resume()) }
 
 func TestContract(t *testing.T) {
 	c := startContainerd(t)
 	for _, kind := range []string{"containerd", "cri"} {
 		t.Run(kind, func(t *testing.T) {
-			runtimetest.RunContract(t, &hands{t: t, c: c, pods: map[string]*Pod{}}, func(t *testing.T) runtimetest.Runtime {
+			runtimetest.RunContract(t, &harness{t: t, c: c, pods: map[string]*Pod{}}, func(t *testing.T) runtimetest.Runtime {
 				r, err := runtime.Open(kind + "://" + c.Socket())
 				must(t, err)
 				return r

@@ -13,15 +13,15 @@ import (
 func TestEnds(t *testing.T) {
 	for _, kind := range []string{"containerd", "cri"} {
 		t.Run(kind, func(t *testing.T) {
-			r := newRig(t, kind)
+			r := newFixture(t, kind)
 			for _, end := range []struct {
 				name string
-				run  func(*rig)
+				run  func(*fixture)
 			}{
 				{"with a DEL", withDEL},
 				{"without a DEL", withoutDEL},
 				{"its process was killed", killed},
-				{"wiped away behind the runtime's back", func(r *rig) { wiped(r, kind) }},
+				{"wiped away behind the runtime's back", func(r *fixture) { wiped(r, kind) }},
 				{"while the runtime is away", whileAway},
 				{"while the runtime hangs", whileItHangs},
 				{"while the runtime has forgotten everything", whileItHasForgotten},
@@ -37,11 +37,11 @@ func TestEnds(t *testing.T) {
 }
 
 // withDEL is as it should be: there is nothing to do for the collector.
-func withDEL(r *rig) {
+func withDEL(r *fixture) {
 	p := r.pod(1)
 	must(r.T, r.with(1).Del(r.Context(), p))
 	must(r.T, p.Remove(r.Context()))
-	must(r.T, r.k.Looks(r.Context(), enough))
+	must(r.T, r.k.AwaitPasses(r.Context(), enough))
 	if n := r.k.Released(p.ID); n != 0 || r.lease(p) != "" {
 		r.Errorf("released %d times, lease %q", n, r.lease(p))
 	}
@@ -49,7 +49,7 @@ func withDEL(r *rig) {
 }
 
 // withoutDEL is what happens when Multus has lost its notes: the runtime ends the sandbox and its netns.
-func withoutDEL(r *rig) {
+func withoutDEL(r *fixture) {
 	p := r.pod(1)
 	must(r.T, p.Remove(r.Context()))
 	r.released(p)
@@ -61,7 +61,7 @@ func withoutDEL(r *rig) {
 }
 
 // killed: a sandbox without a process is still one. Its DEL comes when somebody stops it.
-func killed(r *rig) {
+func killed(r *fixture) {
 	p := r.pod(1)
 	must(r.T, p.Kill(r.Context()))
 	r.held(p, enough, "its process was killed")
@@ -70,7 +70,7 @@ func killed(r *rig) {
 }
 
 // wiped: by its own API containerd has forgotten the sandbox at once, by the CRI when it starts anew.
-func wiped(r *rig, kind string) {
+func wiped(r *fixture, kind string) {
 	p := r.pod(1)
 	must(r.T, p.Wipe(r.Context()))
 	if kind == "cri" {
@@ -81,7 +81,7 @@ func wiped(r *rig, kind string) {
 	r.released(p)
 }
 
-func whileAway(r *rig) {
+func whileAway(r *fixture) {
 	p := r.pod(1)
 	must(r.T, p.Remove(r.Context()))
 	must(r.T, r.c.Kill())
@@ -90,7 +90,7 @@ func whileAway(r *rig) {
 	r.released(p)
 }
 
-func whileItHangs(r *rig) {
+func whileItHangs(r *fixture) {
 	p := r.pod(1)
 	must(r.T, p.Remove(r.Context()))
 	must(r.T, r.c.Stall())
@@ -100,7 +100,7 @@ func whileItHangs(r *rig) {
 }
 
 // whileItHasForgotten: one that starts with nothing says that no pod lives, the living one included.
-func whileItHasForgotten(r *rig) {
+func whileItHasForgotten(r *fixture) {
 	p := r.pod(1)
 	must(r.T, p.Remove(r.Context()))
 	must(r.T, r.c.Kill())

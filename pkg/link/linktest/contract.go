@@ -29,7 +29,7 @@ type Harness interface {
 	DeletePod(path string) error
 	// AddMember makes or takes a link, puts it into the pod, down, and says how a record names it.
 	AddMember(path, name string) (bond.Member, error)
-	AddDecoy(path, name string) (bond.Link, error)
+	AddImpostor(path, name string) (bond.Link, error)
 	// AddTwin makes a link of the kind of a member that is no VF, with an ifindex of choice.
 	AddTwin(path, name string, index int) error
 	// Link reads one link, by another way than the kernel under test.

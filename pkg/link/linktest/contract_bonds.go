@@ -20,7 +20,7 @@ var bondCases = []contractCase{
 	{"a member of another bond is not enslaved", bonding_, enslaveOthers},
 	{"a link with a macvlan on it is not enslaved", bonding_, enslaveInUse},
 	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
-	{"releasing gives MTU and MAC back and sets down", bonding_, releaseGivesBack},
+	{"releasing gives MTU and MAC back and sets down", bonding_, releaseRestores},
 	{"a stranger is told", bonding_, stranger},
 	{"a ref to what is no bond is refused", bonding_, noBondRef},
 	{"moving a member to the host releases it", bonding_, moveReleases},
@@ -87,13 +87,13 @@ func bondRenamed(s *fixture) {
 	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder != nil {
 		s.Fatalf("renamed bond: %s", oneLine(o))
 	}
-	decoy, err := s.w.AddDecoy(s.path, "bond0")
+	impostor, err := s.w.AddImpostor(s.path, "bond0")
 	s.must(err, "make a squatter")
 	o = s.see()
-	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder == nil || o.NameHolder.Index != decoy.Index {
+	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder == nil || o.NameHolder.Index != impostor.Index {
 		s.Errorf("renamed bond with a squatter: %s", oneLine(o))
 	}
-	s.r.BondIndex = decoy.Index // an index that now is another link's is no proof
+	s.r.BondIndex = impostor.Index // an index that now is another link's is no proof
 	if o = s.see(); o.Bond != nil || o.NameHolder == nil {
 		s.Errorf("a dummy taken for the bond: %s", oneLine(o))
 	}
@@ -171,7 +171,7 @@ func enslaveForcesMTU(s *fixture) {
 	s.equal("MTU of the member", s.see().Members[0].Link.MTU, 1450)
 }
 
-func releaseGivesBack(s *fixture) {
+func releaseRestores(s *fixture) {
 	s.apply(plan.SetMTU{Link: s.link(1), MTU: 1450})
 	before := s.see().Members[1]
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(string(bond.OptFailOverMac), "none"), MTU: 1400})
@@ -191,7 +191,7 @@ func releaseGivesBack(s *fixture) {
 
 func stranger(s *fixture) {
 	s.create(activeBackup())
-	d, err := s.w.AddDecoy(s.path, "other")
+	d, err := s.w.AddImpostor(s.path, "other")
 	s.must(err, "make a link")
 	s.must(s.w.Enslave(s.path, "other", "bond0"), "enslave by hand")
 	o := s.see()

@@ -41,7 +41,7 @@ func routesTo(all []netip.Prefix, proto int) (routes []bond.Route) {
 
 func otherNetwork(s *fixture) {
 	s.networked()
-	_, err := s.w.AddDecoy(s.path, "crowd0")
+	_, err := s.w.AddImpostor(s.path, "crowd0")
 	s.must(err, "make another link")
 	s.must(s.w.SetUp(s.path, "crowd0"), "set it up")
 	before := s.see().Bond

@@ -17,7 +17,7 @@ var linkCases = []contractCase{
 	{"rename", anything, linkRename},
 	{"a rename to a name that is taken is refused", anything, linkRenameTaken},
 	{"a renamed member is found", anything, memberRenamed},
-	{"a decoy is not taken for the member", anything, memberDecoy},
+	{"an impostor is not taken for the member", anything, memberImpostor},
 	{"a ref whose link is gone is refused", anything, refGone},
 	{"a ref to another link is refused", anything, refStale},
 	{"a ref of the wrong place is refused", anything, refMisplaced},
@@ -106,25 +106,25 @@ func memberRenamed(s *fixture) {
 	}
 }
 
-func memberDecoy(s *fixture) {
+func memberImpostor(s *fixture) {
 	index := s.link(0).Index
 	s.must(s.w.Rename(s.path, "net1", "hidden"), "rename by hand")
-	decoy, err := s.w.AddDecoy(s.path, "net1")
-	s.must(err, "make a decoy")
+	impostor, err := s.w.AddImpostor(s.path, "net1")
+	s.must(err, "make an impostor")
 	m := s.see().Members[0]
-	if m.Location != bond.InPod || m.Link.Index != index || m.NameHolder == nil || m.NameHolder.Index != decoy.Index {
-		s.Errorf("member with a decoy: %s", oneLine(m))
+	if m.Location != bond.InPod || m.Link.Index != index || m.NameHolder == nil || m.NameHolder.Index != impostor.Index {
+		s.Errorf("member with an impostor: %s", oneLine(m))
 	}
-	spare, err := s.w.AddDecoy(s.path, s.r.Members[0].TempName())
-	s.must(err, "make a decoy with the spare name")
+	spare, err := s.w.AddImpostor(s.path, s.r.Members[0].TempName())
+	s.must(err, "make an impostor with the temporary name")
 	if taken := s.see().Members[0].TempNameHolder; m.TempNameHolder != nil || taken == nil || taken.Index != spare.Index {
-		s.Errorf("spare name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(spare), oneLine(m.TempNameHolder))
+		s.Errorf("temporary name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(spare), oneLine(m.TempNameHolder))
 	}
-	// Gone altogether, the decoy must not stand in for it.
+	// Gone altogether, the impostor must not stand in for it.
 	s.must(s.w.MoveToNetns(s.path, "hidden", s.w.AddPod(s.path+"x").Path, "hidden"), "move by hand")
 	m = s.see().Members[0]
-	if m.Location != bond.Lost || m.NameHolder == nil || m.NameHolder.Index != decoy.Index {
-		s.Errorf("lost member with a decoy: %s", oneLine(m))
+	if m.Location != bond.Lost || m.NameHolder == nil || m.NameHolder.Index != impostor.Index {
+		s.Errorf("lost member with an impostor: %s", oneLine(m))
 	}
 }
 

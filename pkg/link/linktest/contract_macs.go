@@ -13,7 +13,7 @@ var macCases = []contractCase{
 	{"fail_over_mac=follow: the bond's MAC cannot be set", bonding_, macFollowSet},
 	{"fail_over_mac=active: a member's MAC is not the bond's at once", bonding_, macOfActiveMember},
 	{"a bond whose last member leaves has a random MAC", bonding_, macRandom},
-	{"a bond that was given a MAC keeps it when members come", bonding_, macGiven},
+	{"a bond that was given a MAC keeps it when members come", bonding_, macRestored},
 	{"balance-tlb and balance-alb leave members their MACs", bonding_, macBalanced},
 	{"balance-tlb: a VF has the MAC of its card after a reset", bonding_ | vfs_, macReset},
 	{"balance-tlb and balance-alb refuse a MAC that another member has", bonding_, macTwice},
@@ -130,7 +130,7 @@ func macRandom(s *fixture) {
 	}
 }
 
-func macGiven(s *fixture) {
+func macRestored(s *fixture) {
 	first, second := s.own()
 	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1)})
 	s.apply(plan.SetUp{Link: s.bond()})

@@ -112,7 +112,7 @@ func (s *fixture) vfsReturn() bond.Observed {
 func sandboxReplaced(s *fixture) {
 	l := s.link(0)
 	s.w.AddPod(s.path) // in place of the one that is there
-	_, err := s.w.AddDecoy(s.path, "net1")
+	_, err := s.w.AddImpostor(s.path, "net1")
 	s.must(err, "make a link in the other netns")
 	s.dead()
 	s.vfsReturn()

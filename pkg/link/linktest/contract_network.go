@@ -17,7 +17,7 @@ var networkCases = []contractCase{
 	{"IPv4 routes with different MTUs are different ones", bonding_, otherMTU4},
 	{"a route over several links is not the bond's alone", bonding_, sharedRoutes},
 	{"add routes", bonding_, addRoutes},
-	{"a route is told as it was added", bonding_, routesTold},
+	{"a route is told as it was added", bonding_, routesReported},
 	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
 	{"a gateway that is no neighbour is rejected for good", bonding_, gateways},
 	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
@@ -125,7 +125,7 @@ func otherMTU4(s *fixture) {
 // that one goes.
 func sharedRoutes(s *fixture) {
 	s.networked()
-	_, err := s.w.AddDecoy(s.path, "other0")
+	_, err := s.w.AddImpostor(s.path, "other0")
 	s.must(err, "make another link")
 	s.must(s.w.SetUp(s.path, "other0"), "set it up")
 	s.must(s.w.AddAddresses(s.path, "other0", []netip.Prefix{addr("203.0.113.1/24")}), "give it an address")
@@ -185,7 +185,7 @@ func addRoutes(s *fixture) {
 	}
 }
 
-func routesTold(s *fixture) {
+func routesReported(s *fixture) {
 	s.networked()
 	all := []bond.Route{
 		{Dst: dst4, Gateway: gw4, MTU: 1300, AdvMSS: 1200, Priority: 50, Table: new(100), Proto: protoBoot},

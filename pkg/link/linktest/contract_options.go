@@ -13,12 +13,12 @@ var optionCases = []contractCase{
 	{"every option has the values of the table", bonding_, optionValues},
 	{"every option is taken when the table says so", bonding_, optionWhen},
 	{"every option is taken in the modes of the table", bonding_, optionModes},
-	{"all options are told", bonding_, optionsTold},
+	{"all options are told", bonding_, optionsReported},
 	{"delays need miimon and are rounded to it", bonding_, optionDelays},
 	{"one monitor excludes the other", bonding_, optionMonitors},
 	{"the primary is set and cleared", bonding_, optionPrimary},
 	{"the active member is set as an option", bonding_, optionActive},
-	{"a bond that is not as asked is not kept", bonding_, optionsNotAsAsked},
+	{"a bond that is not as asked is not kept", bonding_, optionsMismatch},
 	{"a refused option does not keep others from being set", bonding_, optionRefused},
 }
 
@@ -74,7 +74,7 @@ func (s *fixture) try(o bond.Options, f func()) {
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 }
 
-func (s *fixture) told(name bond.Option, want string) {
+func (s *fixture) wantOption(name bond.Option, want string) {
 	s.Helper()
 	if got := s.see().Bond.Options[name]; got != want {
 		s.Errorf("%s is told as %q, want %q", name, got, want)
@@ -89,10 +89,10 @@ func optionValues(s *fixture) {
 			continue
 		}
 		s.try(with(beside(&d), d.Name, values[0]), func() {
-			s.told(d.Name, values[0])
+			s.wantOption(d.Name, values[0])
 			for _, value := range values[1:] {
 				s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: value}})
-				s.told(d.Name, value)
+				s.wantOption(d.Name, value)
 			}
 		})
 	}
@@ -143,7 +143,7 @@ func (s *fixture) setEach(mode string, state bond.Changeable) {
 			continue
 		}
 		s.apply(a)
-		s.told(d.Name, value)
+		s.wantOption(d.Name, value)
 	}
 }
 
@@ -165,7 +165,7 @@ func optionModes(s *fixture) {
 	}
 }
 
-func optionsTold(s *fixture) {
+func optionsReported(s *fixture) {
 	inMode := map[bond.Option]bool{bond.OptAdActorSysPrio: true, bond.OptAdUserPortKey: true, bond.OptAdActorSystem: true}
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String()}, func() {
@@ -188,33 +188,33 @@ func optionsTold(s *fixture) {
 func optionDelays(s *fixture) {
 	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptUpdelay: "100"}}, nil)
 	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "250", bond.OptDowndelay: "200"}, func() {
-		s.told(bond.OptUpdelay, "200")
-		s.told(bond.OptDowndelay, "200")
+		s.wantOption(bond.OptUpdelay, "200")
+		s.wantOption(bond.OptDowndelay, "200")
 		// They are kept in units of miimon and change with it.
 		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "50"}})
-		s.told(bond.OptUpdelay, "100")
-		s.told(bond.OptDowndelay, "100")
+		s.wantOption(bond.OptUpdelay, "100")
+		s.wantOption(bond.OptDowndelay, "100")
 		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "100", bond.OptUpdelay: "200"}})
-		s.told(bond.OptUpdelay, "200")
+		s.wantOption(bond.OptUpdelay, "200")
 	})
 }
 
 func optionMonitors(s *fixture) {
 	arp := bond.Options{bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
 	s.try(with(arp, bond.OptMode, "active-backup"), func() {
-		s.told(bond.OptMiimon, "0")
+		s.wantOption(bond.OptMiimon, "0")
 		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "50"}})
-		s.told(bond.OptMiimon, "50")
-		s.told(bond.OptArpInterval, "0")
-		s.told(bond.OptArpIPTargets, "192.0.2.1")
+		s.wantOption(bond.OptMiimon, "50")
+		s.wantOption(bond.OptArpInterval, "0")
+		s.wantOption(bond.OptArpIPTargets, "192.0.2.1")
 		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptArpInterval: "300"}})
-		s.told(bond.OptMiimon, "0")
-		s.told(bond.OptArpInterval, "300")
+		s.wantOption(bond.OptMiimon, "0")
+		s.wantOption(bond.OptArpInterval, "300")
 		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptArpIPTargets: "192.0.2.7,192.0.2.8"}})
-		s.told(bond.OptArpIPTargets, "192.0.2.7,192.0.2.8")
+		s.wantOption(bond.OptArpIPTargets, "192.0.2.7,192.0.2.8")
 	})
 	for _, mode := range []string{"802.3ad", "balance-tlb", "balance-alb"} {
-		s.try(bond.Options{bond.OptMode: mode}, func() { s.told(bond.OptMiimon, "100") })
+		s.try(bond.Options{bond.OptMode: mode}, func() { s.wantOption(bond.OptMiimon, "100") })
 	}
 }
 
@@ -222,10 +222,10 @@ func optionPrimary(s *fixture) {
 	s.bonded(activeBackup(string(bond.OptPrimaryReselect), "always"))
 	s.activeIs(0)
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net2"}})
-	s.told(bond.OptPrimary, "net2")
+	s.wantOption(bond.OptPrimary, "net2")
 	s.activeIs(1)
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: ""}})
-	s.told(bond.OptPrimary, "")
+	s.wantOption(bond.OptPrimary, "")
 	s.activeStays(0) // without a primary the first member is as good as one
 	s.refused(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net9"}}, bond.ErrGone)
 }
@@ -234,7 +234,7 @@ func optionActive(s *fixture) {
 	s.bonded(activeBackup())
 	s.activeIs(0)
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptActiveSlave: "net2"}})
-	s.told(bond.OptActiveSlave, "net2")
+	s.wantOption(bond.OptActiveSlave, "net2")
 	s.activeStays(1)
 }
 
@@ -244,14 +244,14 @@ func optionRefused(s *fixture) {
 	if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
 		s.Errorf("%q: %v", a, err)
 	}
-	s.told(bond.OptMiimon, "70")
-	s.told(bond.OptFailOverMac, "active")
-	s.told(bond.OptResendIgmp, "3")
+	s.wantOption(bond.OptMiimon, "70")
+	s.wantOption(bond.OptFailOverMac, "active")
+	s.wantOption(bond.OptResendIgmp, "3")
 }
 
 // optionsNotAsAsked: a bond has one monitor, and what is rounded is as asked.
-func optionsNotAsAsked(s *fixture) {
+func optionsMismatch(s *fixture) {
 	both := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
 	s.refused(plan.CreateBond{Name: "bond0", Options: both}, nil)
-	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "150"}, func() { s.told(bond.OptUpdelay, "100") })
+	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "150"}, func() { s.wantOption(bond.OptUpdelay, "100") })
 }

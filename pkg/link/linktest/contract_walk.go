@@ -102,7 +102,7 @@ func (s *fixture) alike(both []*walker, story []string) {
 			var err error
 			w.now, err = w.Observe(s.Context(), w.r)
 			s.must(err, "observe")
-			looks[i] = w.look()
+			looks[i] = w.render()
 		}
 		if looks[0] == looks[1] {
 			return
@@ -127,7 +127,7 @@ func class(err error) string {
 }
 
 // look is all that must be the same, in words that do not depend on indexes and on chance.
-func (w *walker) look() string {
+func (w *walker) render() string {
 	var b strings.Builder
 	seen := map[bond.MAC]string{}
 	for i := range w.r.Members {

@@ -31,7 +31,7 @@ type Fake struct {
 	// otherHosts have these addresses.
 	otherHosts map[netip.Addr]bool
 
-	lacks []bond.Option
+	omitted []bond.Option
 	// monitorsPaused: the time until a bond's monitor runs again has not passed.
 	monitorsPaused bool
 
@@ -86,8 +86,8 @@ func (f *Fake) AddVirtual(path, name string) (bond.Link, error) {
 	return f.addVirtual(path, name, "veth")
 }
 
-// AddDecoy makes a dummy link, down, as a pod does that wants to pass it off for another.
-func (f *Fake) AddDecoy(path, name string) (bond.Link, error) {
+// AddImpostor makes a dummy link, down, as a pod does that wants to pass it off for another.
+func (f *Fake) AddImpostor(path, name string) (bond.Link, error) {
 	return f.addVirtual(path, name, "dummy")
 }
 

@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestStory makes a bond of two VFs, loses one and takes it back, and looks at the text.
-func TestStory(t *testing.T) {
+// TestFakeScenario makes a bond of two VFs, loses one and takes it back, and looks at the text.
+func TestFakeScenario(t *testing.T) {
 	f := New()
 	must(t, f.AddPF("ens1", "0000:01:00.0"))
 	must(t, f.SetNumVFs("ens1", 2))

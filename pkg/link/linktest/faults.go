@@ -37,8 +37,8 @@ func (f *Fake) HideNetwork(n int) {
 	f.hidden, f.readLater = n, false
 }
 
-// PutOffNetwork is HideNetwork as it is while links are to be repaired first.
-func (f *Fake) PutOffNetwork(n int) {
+// PostponeNetwork is HideNetwork as it is while links are to be repaired first.
+func (f *Fake) PostponeNetwork(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hidden, f.readLater = n, true

@@ -107,7 +107,7 @@ func TestResetIsCuredByBounces(t *testing.T) {
 // TestDeletedPodFreesNames: a VF whose name the host has comes back under another.
 func TestDeletedPodFreesNames(t *testing.T) {
 	f, r := pair(t)
-	_, err := f.AddDecoy(Host, "net1")
+	_, err := f.AddImpostor(Host, "net1")
 	must(t, err)
 	must(t, f.DeletePod(r.Sandbox.Path))
 	text := f.String()

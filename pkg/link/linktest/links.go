@@ -161,7 +161,7 @@ func (d *netdev) setMAC(m bond.MAC) error {
 			return err
 		}
 		d.vf.card = m
-		d.vf.told()
+		d.vf.reported()
 	}
 	d.mac = m
 	return nil

@@ -61,7 +61,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 		return nil
 	}
 	ob := &bond.ObservedBond{
-		Link: b.describe(), Options: b.bond.tell(), HasMembers: len(b.bond.members) > 0,
+		Link: b.describe(), Options: b.bond.reported(), HasMembers: len(b.bond.members) > 0,
 	}
 	if !r.Deleted() {
 		ob.Settings = b.settings.Clone()

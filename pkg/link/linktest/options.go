@@ -47,7 +47,7 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 	if err := d.setOptions(opts); err != nil {
 		return err
 	}
-	if err := d.bond.asAsked(opts); err != nil {
+	if err := d.bond.verifyOptions(opts); err != nil {
 		return err
 	}
 	s.add(d)
@@ -191,7 +191,7 @@ func (d *netdev) setPrimary(link *netdev) {
 }
 
 // tell is bond_fill_info.
-func (b *bonding) tell() bond.Options {
+func (b *bonding) reported() bond.Options {
 	told := b.opts.Clone()
 	for _, delay := range []bond.Option{bond.OptUpdelay, bond.OptDowndelay, bond.OptPeerNotifyDelay} {
 		units, _ := strconv.Atoi(b.opts[delay])
@@ -203,7 +203,7 @@ func (b *bonding) tell() bond.Options {
 			delete(told, name)
 		}
 	}
-	for _, name := range b.fake.lacks {
+	for _, name := range b.fake.omitted {
 		delete(told, name)
 	}
 	if b.primary != nil {

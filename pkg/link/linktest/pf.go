@@ -168,14 +168,14 @@ func (v *vf) unbind() {
 
 // opened: the driver tells the PF its MAC and, after a reset, may get its carrier back.
 func (v *vf) opened() {
-	v.told()
+	v.reported()
 	if v.dead > 0 {
 		v.dead--
 	}
 }
 
 // told: a MAC that was set on the PF is not overwritten by the VF's driver.
-func (v *vf) told() {
+func (v *vf) reported() {
 	if !v.admin {
 		v.settings.MAC = new(v.card)
 	}

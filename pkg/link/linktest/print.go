@@ -90,7 +90,7 @@ func (d *netdev) state() string {
 
 // differing are the mode and all options that are not the kernel's defaults.
 func (b *bonding) differing() bond.Options {
-	opts := b.tell()
+	opts := b.reported()
 	for name, value := range kernelDefaults() {
 		if name != bond.OptMode && opts[name] == value {
 			delete(opts, name)

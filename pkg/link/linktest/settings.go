@@ -25,7 +25,7 @@ func (d *netdev) setSettings(c bond.SettingsChange) error {
 
 // SetSettings is what tuning, or sysctl(8) and ip(8), do.
 func (f *Fake) SetSettings(path, name string, c bond.SettingsChange) error {
-	return f.byHand(path, name, func(d *netdev) error { return d.setSettings(c) })
+	return f.onNamedLink(path, name, func(d *netdev) error { return d.setSettings(c) })
 }
 
 // AddVRF makes a VRF, up, with a routing table of its own.
@@ -39,7 +39,7 @@ func (f *Fake) AddVRF(path, name string, _ int) error {
 
 // SetUpper enslaves a bond to another link.
 func (f *Fake) SetUpper(path, name, upper string) error {
-	return f.byHand(path, name, func(d *netdev) error {
+	return f.onNamedLink(path, name, func(d *netdev) error {
 		u := d.space.byName(upper)
 		if u == nil {
 			return fmt.Errorf("link %s: %w", upper, bond.ErrGone)

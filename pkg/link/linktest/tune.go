@@ -53,7 +53,7 @@ func (d *netdev) tune(queueID *uint16, prio *int32) error {
 // TuneMember changes the queue ID or the priority of a bond's member, as `ip link set type
 // bond_slave` does.
 func (f *Fake) TuneMember(path, name string, queueID *uint16, prio *int32) error {
-	return f.byHand(path, name, func(d *netdev) error {
+	return f.onNamedLink(path, name, func(d *netdev) error {
 		if d.master == nil {
 			return fmt.Errorf("%s is in no bond: %w", name, bond.ErrUnsupported)
 		}

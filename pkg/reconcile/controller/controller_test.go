@@ -91,7 +91,7 @@ func run(t *testing.T, e *engine, c controller.Config, d time.Duration, feed fun
 	}
 }
 
-func TestLooksOnceAndTells(t *testing.T) {
+func TestReconcilesOnceAndReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		var mu sync.Mutex
@@ -115,7 +115,7 @@ func TestLooksOnceAndTells(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsTheEnginesWord(t *testing.T) {
+func TestEngineDecidesRetryAfter(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
 			out := healthy(k)

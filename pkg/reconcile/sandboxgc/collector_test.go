@@ -327,8 +327,8 @@ func TestWokenByTheRuntime(t *testing.T) {
 	}
 }
 
-// TestOneThatFailsHoldsUpNoOther, and is tried again with each look.
-func TestOneThatFailsHoldsUpNoOther(t *testing.T) {
+// TestFailedReleaseDelaysNoOther, and is tried again with each look.
+func TestFailedReleaseDelaysNoOther(t *testing.T) {
 	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
 		for i := range 3 {
 			n.pod(fmt.Sprint("pod", i))
@@ -349,8 +349,8 @@ func TestOneThatFailsHoldsUpNoOther(t *testing.T) {
 	}
 }
 
-// TestTellsOnce what holds it up, and that this is over.
-func TestTellsOnce(t *testing.T) {
+// TestLogsOnce what holds it up, and that this is over.
+func TestLogsOnce(t *testing.T) {
 	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
 		n.err = errors.New("connection refused")
 		n.end("pod")

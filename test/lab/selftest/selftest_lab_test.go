@@ -40,7 +40,7 @@ func load(t *testing.T, cards int) *topology.Topology {
 	return guest
 }
 
-func TestTopologyIsTrue(t *testing.T) {
+func TestTopologyMatchesGuest(t *testing.T) {
 	guest := load(t, 0)
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {

@@ -86,7 +86,7 @@ func (n *node) after(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	k, err := sandbox.NewKeeper(n.moved.State, "containerd://"+n.c.Socket(), zap.Must(zap.NewDevelopment(zap.AddStacktrace(zap.FatalLevel))))
+	k, err := sandbox.NewCollector(n.moved.State, "containerd://"+n.c.Socket(), zap.Must(zap.NewDevelopment(zap.AddStacktrace(zap.FatalLevel))))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (n *node) after(ctx context.Context) (err error) {
 }
 
 // settled converges a bond until it is whole.
-func settled(ctx context.Context, k *sandbox.Keeper, key bond.Key) error {
+func settled(ctx context.Context, k *sandbox.Collector, key bond.Key) error {
 	for {
 		out, err := k.Engine.Converge(ctx, key)
 		if err != nil {
@@ -129,7 +129,7 @@ func settled(ctx context.Context, k *sandbox.Keeper, key bond.Key) error {
 }
 
 // look has everything look at the old records that an agent would have look at them.
-func (n *node) look(ctx context.Context, k *sandbox.Keeper, old []*bond.Record, own bond.Key) error {
+func (n *node) look(ctx context.Context, k *sandbox.Collector, old []*bond.Record, own bond.Key) error {
 	before, err := state(ctx, k, own)
 	if err != nil {
 		return err
@@ -159,9 +159,9 @@ func (n *node) look(ctx context.Context, k *sandbox.Keeper, old []*bond.Record, 
 }
 
 // released waits for the end of an old record, and of its lease.
-func (n *node) released(ctx context.Context, k *sandbox.Keeper, r *bond.Record) error {
+func (n *node) released(ctx context.Context, k *sandbox.Collector, r *bond.Record) error {
 	id := r.Key.ContainerID
-	if err := k.Gone(ctx, id); err != nil {
+	if err := k.AwaitReleased(ctx, id); err != nil {
 		return err
 	}
 	lease, err := n.moved.Lease(id)
@@ -172,7 +172,7 @@ func (n *node) released(ctx context.Context, k *sandbox.Keeper, r *bond.Record) 
 }
 
 // state is all links of the host with the settings of their VFs, by another's eyes, and the new pod's bond.
-func state(ctx context.Context, k *sandbox.Keeper, own bond.Key) (string, error) {
+func state(ctx context.Context, k *sandbox.Collector, own bond.Key) (string, error) {
 	out, err := k.Engine.Inspect(ctx, own)
 	if err != nil {
 		return "", err

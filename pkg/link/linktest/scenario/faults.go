@@ -35,8 +35,8 @@ func Faults() []Fault {
 		})
 		add(name+" set down", func(n *Node) { _ = n.SetDown(n.Path(), n.name(i)) })
 		add(name+" gets another MTU", func(n *Node) { _ = n.SetMTU(n.Path(), n.name(i), 1280) })
-		add(name+" has a decoy", func(n *Node) { _, _ = n.AddDecoy(n.Path(), n.name(i)) })
-		add(name+"'s spare name has a decoy", func(n *Node) { _, _ = n.AddDecoy(n.Path(), n.Record.Members[i].TempName()) })
+		add(name+" has a decoy", func(n *Node) { _, _ = n.AddImpostor(n.Path(), n.name(i)) })
+		add(name+"'s spare name has a decoy", func(n *Node) { _, _ = n.AddImpostor(n.Path(), n.Record.Members[i].TempName()) })
 		add("decoy "+name+" enslaved", func(n *Node) { _ = n.Enslave(n.Path(), n.name(i), n.Record.BondName()) })
 		add(name+" is claimed", func(n *Node) { n.Claim(n.VFs[i], "/run/netns/elsewhere") })
 		add(name+": claim dropped", func(n *Node) { n.Claim(n.VFs[i], "") })
@@ -73,7 +73,7 @@ func bondFaults() []Fault {
 			_ = n.Rename(n.Path(), n.name(0), "x")
 			_ = n.Rename(n.Path(), n.Record.BondName(), n.name(0))
 		}},
-		{"bond's name taken", func(n *Node) { _, _ = n.AddDecoy(n.Path(), n.Record.BondName()) }},
+		{"bond's name taken", func(n *Node) { _, _ = n.AddImpostor(n.Path(), n.Record.BondName()) }},
 		{"bond set down", func(n *Node) { _ = n.SetDown(n.Path(), n.Record.BondName()) }},
 		{"bond gets another MTU", func(n *Node) { _ = n.SetMTU(n.Path(), n.Record.BondName(), 1280) }},
 		{"bond gets another MAC", func(n *Node) { _ = n.SetMAC(n.Path(), n.Record.BondName(), "02:00:00:00:00:99") }},

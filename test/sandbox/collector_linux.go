@@ -18,11 +18,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// Grace is the collector's in these tests.
+// Grace is the collector's grace period in these tests.
 const Grace = 2 * time.Second
 
-// Keeper is the part of an agent that knows which sandboxes live. It counts what the collector does.
-type Keeper struct {
+// Collector is the part of an agent that releases bonds of ended sandboxes. It counts its passes and releases.
+type Collector struct {
 	Store     *store.Store
 	Engine    *reconcile.Engine
 	runtime   runtime.Runtime
@@ -35,9 +35,9 @@ type Keeper struct {
 	released map[bond.Key]int
 }
 
-// NewKeeper makes a collector for the records in dir, with the runtime at endpoint.
-func NewKeeper(dir, endpoint string, log *zap.Logger) (*Keeper, error) {
-	k := &Keeper{released: map[bond.Key]int{}, wake: func() {}, stop: func() {}}
+// NewCollector returns a collector for the records in dir, with the runtime at endpoint.
+func NewCollector(dir, endpoint string, log *zap.Logger) (*Collector, error) {
+	k := &Collector{released: map[bond.Key]int{}, wake: func() {}, stop: func() {}}
 	var err error
 	if k.Store, err = store.Open(dir); err != nil {
 		return nil, err
@@ -55,24 +55,24 @@ func NewKeeper(dir, endpoint string, log *zap.Logger) (*Keeper, error) {
 }
 
 // Start runs the collector until Close.
-func (k *Keeper) Start(ctx context.Context) {
+func (k *Collector) Start(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { defer close(done); k.collector.Run(ctx) }()
 	k.stop = func() { cancel(); <-done }
 }
 
-// Close ends it.
-func (k *Keeper) Close() error {
+// Close stops it.
+func (k *Collector) Close() error {
 	k.stop()
 	return k.runtime.Close()
 }
 
-// Sandboxes is the runtime's.
-func (k *Keeper) Sandboxes(ctx context.Context) ([]string, error) { return k.runtime.Sandboxes(ctx) }
+// Sandboxes implements sandboxgc's interface with the runtime.
+func (k *Collector) Sandboxes(ctx context.Context) ([]string, error) { return k.runtime.Sandboxes(ctx) }
 
 // Events is the runtime's. Looks are caused by hand as well.
-func (k *Keeper) Events(ctx context.Context, wake func()) {
+func (k *Collector) Events(ctx context.Context, wake func()) {
 	k.mu.Lock()
 	k.wake = wake
 	k.mu.Unlock()
@@ -80,14 +80,14 @@ func (k *Keeper) Events(ctx context.Context, wake func()) {
 }
 
 // ReleaseRecord is the engine's, and counted.
-func (k *Keeper) ReleaseRecord(ctx context.Context, r *bond.Record) error {
+func (k *Collector) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 	k.mu.Lock()
 	k.released[r.Key]++
 	k.mu.Unlock()
 	return k.Engine.ReleaseRecord(ctx, r)
 }
 
-func (k *Keeper) records(ctx context.Context) ([]*bond.Record, error) {
+func (k *Collector) records(ctx context.Context) ([]*bond.Record, error) {
 	k.mu.Lock()
 	k.looks++
 	k.mu.Unlock()
@@ -95,9 +95,9 @@ func (k *Keeper) records(ctx context.Context) ([]*bond.Record, error) {
 	return records, err
 }
 
-// Looks lets the collector look so many times more, from beginning to end. Looks are at least a
-// second apart, so that as many as Grace has seconds, and some, would end a grace period.
-func (k *Keeper) Looks(ctx context.Context, n int) error {
+// AwaitPasses waits for n more complete passes. Passes are at least a second apart, so some more than Grace has seconds
+// would end a grace period.
+func (k *Collector) AwaitPasses(ctx context.Context, n int) error {
 	k.mu.Lock()
 	last := k.looks + n + 1 // when that one begins, those before have ended
 	k.mu.Unlock()
@@ -113,14 +113,14 @@ func (k *Keeper) Looks(ctx context.Context, n int) error {
 }
 
 // Released is how often the release of a container's bond was begun.
-func (k *Keeper) Released(containerID string) int {
+func (k *Collector) Released(containerID string) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.released[bondOf(containerID)]
 }
 
-// Gone waits until a bond has no record.
-func (k *Keeper) Gone(ctx context.Context, containerID string) error {
+// AwaitReleased waits until a bond has no record.
+func (k *Collector) AwaitReleased(ctx context.Context, containerID string) error {
 	return until(ctx, "release of "+containerID, func(context.Context) error {
 		_, err := k.Store.Load(bondOf(containerID))
 		if errors.Is(err, bond.ErrNotFound) {

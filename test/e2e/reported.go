@@ -13,27 +13,27 @@ import (
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
-// told is what the agent says of a pod with one bond.
-type told struct {
+// reportedStatus is the agent's report on a pod with one bond.
+type reportedStatus struct {
 	v1.Bond
 	condition corev1.PodCondition
 }
 
-// read is what stands on a pod; an error says what is missing.
-func read(p *corev1.Pod) (told, error) {
+// read returns the agent's report on a pod, or an error if a part is missing.
+func read(p *corev1.Pod) (reportedStatus, error) {
 	var bonds []v1.Bond
 	if err := json.Unmarshal([]byte(p.Annotations[v1.Annotation]), &bonds); err != nil {
-		return told{}, fmt.Errorf("annotation %q: %w", p.Annotations[v1.Annotation], err)
+		return reportedStatus{}, fmt.Errorf("annotation %q: %w", p.Annotations[v1.Annotation], err)
 	}
 	if len(bonds) != 1 {
-		return told{}, fmt.Errorf("%d bonds, want one", len(bonds))
+		return reportedStatus{}, fmt.Errorf("%d bonds, want one", len(bonds))
 	}
 	for _, c := range p.Status.Conditions {
 		if c.Type == v1.Condition {
-			return told{bonds[0], c}, nil
+			return reportedStatus{bonds[0], c}, nil
 		}
 	}
-	return told{}, fmt.Errorf("no condition %s", v1.Condition)
+	return reportedStatus{}, fmt.Errorf("no condition %s", v1.Condition)
 }
 
 // awaitBond waits until the agent tells of the pod's one bond what is wanted, and shows it as kubectl does.
@@ -56,7 +56,7 @@ func (c *cluster) awaitBond(t *testing.T, pod string, state v1.State, condition 
 	return p
 }
 
-// repairs is how many the agent has told of.
+// repairs returns the number of repairs that the agent has reported.
 func (c *cluster) repairs(t *testing.T, pod string) int {
 	t.Helper()
 	is, err := read(c.pod(t, pod))

@@ -48,23 +48,23 @@ func startContainerd(t *testing.T) *Containerd {
 }
 
 // rig is a node: containerd, and a collector that asks it one way or another.
-type rig struct {
+type fixture struct {
 	*testing.T
 	c        *Containerd
-	k        *Keeper
+	k        *Collector
 	networks Networks
 	// living has a bond through all of a test.
 	living *Pod
 	made   int
 }
 
-func newRig(t *testing.T, kind string) *rig {
+func newFixture(t *testing.T, kind string) *fixture {
 	t.Helper()
-	r := &rig{T: t, c: startContainerd(t)}
+	r := &fixture{T: t, c: startContainerd(t)}
 	_, plugins := absolute(t)
 	r.networks = Networks{Plugins: plugins, State: filepath.Join(r.c.dir, "records"), Leases: filepath.Join(r.c.dir, "leases")}
 	var err error
-	r.k, err = NewKeeper(r.networks.State, kind+"://"+r.c.Socket(), zaptest.NewLogger(t))
+	r.k, err = NewCollector(r.networks.State, kind+"://"+r.c.Socket(), zaptest.NewLogger(t))
 	must(t, err)
 	r.k.Start(t.Context())
 	t.Cleanup(func() { _ = r.k.Close() })
@@ -78,7 +78,7 @@ func newRig(t *testing.T, kind string) *rig {
 }
 
 // with are the networks with the VF of that number of each card.
-func (r *rig) with(vf int) *Networks {
+func (r *fixture) with(vf int) *Networks {
 	r.Helper()
 	guest, err := topology.Load()
 	must(r.T, err)
@@ -90,7 +90,7 @@ func (r *rig) with(vf int) *Networks {
 }
 
 // pod makes a pod with a bond.
-func (r *rig) pod(vf int) *Pod {
+func (r *fixture) pod(vf int) *Pod {
 	r.Helper()
 	r.made++
 	p, err := r.c.NewPod(r.Context(), strings.ToLower(filepath.Base(r.Name()))+string(rune('a'+r.made)), false)
@@ -102,7 +102,7 @@ func (r *rig) pod(vf int) *Pod {
 	return p
 }
 
-func (r *rig) lease(p *Pod) string {
+func (r *fixture) lease(p *Pod) string {
 	r.Helper()
 	lease, err := r.networks.Lease(p.ID)
 	must(r.T, err)
@@ -110,7 +110,7 @@ func (r *rig) lease(p *Pod) string {
 }
 
 // kept checks that the living pod has lost nothing and would not be changed.
-func (r *rig) kept() {
+func (r *fixture) kept() {
 	r.Helper()
 	if n := r.k.Released(r.living.ID); n != 0 {
 		r.Fatalf("the living pod's bond was released %d times", n)
@@ -129,9 +129,9 @@ func (r *rig) kept() {
 const enough = int(Grace/time.Second) + 2
 
 // held checks that nothing of a pod is released in so many looks.
-func (r *rig) held(p *Pod, looks int, why string) {
+func (r *fixture) held(p *Pod, looks int, why string) {
 	r.Helper()
-	must(r.T, r.k.Looks(r.Context(), looks))
+	must(r.T, r.k.AwaitPasses(r.Context(), looks))
 	if n := r.k.Released(p.ID); n != 0 || r.lease(p) == "" {
 		r.Errorf("%s: released %d times, lease %q", why, n, r.lease(p))
 	}
@@ -139,10 +139,10 @@ func (r *rig) held(p *Pod, looks int, why string) {
 }
 
 // released waits until a pod's bond has been released, once, as DEL would have done it.
-func (r *rig) released(p *Pod) {
+func (r *fixture) released(p *Pod) {
 	r.Helper()
-	must(r.T, r.k.Looks(r.Context(), enough))
-	must(r.T, r.k.Gone(r.Context(), p.ID))
+	must(r.T, r.k.AwaitPasses(r.Context(), enough))
+	must(r.T, r.k.AwaitReleased(r.Context(), p.ID))
 	if n := r.k.Released(p.ID); n != 1 || r.lease(p) != "" {
 		r.Errorf("released %d times, lease %q; want once and none", n, r.lease(p))
 	}
