@@ -264,8 +264,9 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	}
 	if spec.Options.MACFollowsActive() && !b.macUnknown && rec.MAC != "" && m.Link.MAC != rec.MAC {
 		b.report(i, MACDiffers, "%s has MAC %s, not %s", rec, m.Link.MAC, rec.MAC)
-		if m.Link.Index != b.obs.Bond.Active {
-			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC, Inactive: true})
+		// The bond keeps its MAC when that of its active member is set, so the two agree afterwards only if it has the recorded one.
+		if inactive := m.Link.Index != b.obs.Bond.Active; inactive || b.obs.Bond.MAC == rec.MAC {
+			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC, Inactive: inactive})
 		}
 	}
 	if spec.Options.SwapsMACs() && !b.macUnknown {

@@ -39,6 +39,7 @@ func podFaults() []Fault {
 		{Name: "member set down", Expect: heals, run: byHand("link set net1 down")},
 		{Name: "member's MTU changed", Expect: heals, run: byHand("link set net1 mtu 1400")},
 		{Name: "bond's MTU changed", Expect: heals, run: byHand("link set bond0 mtu 1400")},
+		{Name: "active member's MAC changed", Expect: heals, run: byHand("link set net1 address 02:00:00:00:00:99")},
 		{Name: "addresses flushed", Expect: heals, run: byHand("address flush dev bond0 scope global")},
 		{Name: "route deleted", Expect: heals, run: byHand("route del default")},
 		{Name: "bond option changed (miimon)", Expect: heals, run: byHand("link set bond0 type bond miimon 250")},
