@@ -100,7 +100,7 @@ func (n *soakNode) detach(ctx context.Context, p *soakPod, b *soakBond, vf *soak
 		vf.dirty = true
 	}
 	if err == nil || vf.dirty || p.state == podBroken {
-		vf.dirty = vf.dirty || err != nil
+		vf.dirty = vf.dirty || vf.reset || err != nil
 		return nil
 	}
 	return fmt.Errorf("the plugin of VF %s cannot take it back from %s: %w", vf.pci, p.name, err)

@@ -35,6 +35,9 @@ type soakVF struct {
 	lost bool
 	// dirty: it is not in use, and something befell it that only the node's operator undoes.
 	dirty bool
+	// reset: since the last rest its card was recreated while a pod used the VF, so its PF has none of its settings. If the pod ends
+	// before the agent restores them, the operator has to.
+	reset bool
 	pod   *soakPod // nil if it is not in use
 }
 
@@ -182,7 +185,7 @@ func (n *soakNode) operate(ctx context.Context, vf *soakVF) error {
 	if err != nil {
 		return err
 	}
-	vf.dirty = false
+	vf.dirty, vf.reset = false, false
 	if name == vf.host {
 		return nil
 	}

@@ -65,6 +65,11 @@ func (n *soakNode) rest(ctx context.Context) error {
 	if err := n.settle(ctx); err != nil {
 		return err
 	}
+	for _, c := range n.cards {
+		for _, vf := range c.vfs {
+			vf.reset = false // the agent has restored its settings
+		}
+	}
 	return n.check(ctx)
 }
 

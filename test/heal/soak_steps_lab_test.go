@@ -300,7 +300,7 @@ func (n *soakNode) makeVFs(ctx context.Context, i int) error {
 	}
 	for _, vf := range c.vfs {
 		vf.lost = false
-		vf.dirty = vf.dirty || vf.pod == nil
+		vf.dirty, vf.reset = vf.dirty || vf.pod == nil, vf.pod != nil
 		if b := vf.bond(); b != nil && b.sriov && !b.asked {
 			err = errors.Join(err, ip(ctx, "link set %s vf %d trust %s spoofchk %s", pf, vf.number, vf.settings.trust, vf.settings.spoofchk))
 		}
@@ -327,7 +327,7 @@ func (n *soakNode) stepSriovDel(_ context.Context, args []int) (string, error) {
 	p.state = podBroken
 	err := sriovcni.Plugin{}.Del(p.sriovArgs(vf))
 	// Where the bond has given the VF its MAC, the driver gives it back when the VF leaves, behind sriov-cni's back.
-	vf.dirty = err != nil || vf.lost || b.options["failOverMac"] != "1"
+	vf.dirty = err != nil || vf.lost || vf.reset || b.options["failOverMac"] != "1"
 	return fmt.Sprintf("%s: DEL of sriov-cni for %s (%s): %v", p.name, vf.name, vf.pci, err), nil
 }
 
