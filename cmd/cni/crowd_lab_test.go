@@ -18,6 +18,8 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // crowdLimit is the memory that the agent and a DEL get in TestCrowdedPod, each in a cgroup without swap.
@@ -133,9 +135,7 @@ func (p *pod) kernelAlone(c crowd) (repair, del time.Duration) {
 		del = time.Since(began)
 		return err
 	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return repair, del
 }
 
@@ -146,9 +146,7 @@ func (p *pod) isEnslaved(name string) (enslaved bool) {
 		enslaved = err == nil && l.Attrs().MasterIndex != 0
 		return err
 	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return enslaved
 }
 
@@ -170,20 +168,14 @@ func newLimit(t *testing.T, name string) *limit {
 	const root = "/sys/fs/cgroup"
 	path := filepath.Join(root, name)
 	write := func(file, text string) {
-		if err := os.WriteFile(file, []byte(text), 0); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(file, []byte(text), 0))
 	}
 	write(root+"/cgroup.subtree_control", "+memory")
-	if err := os.Mkdir(path, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Mkdir(path, 0o700))
 	t.Cleanup(func() { _ = os.Remove(path) })
 	write(path+"/memory.max", fmt.Sprint(crowdLimit))
 	dir, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = dir.Close() })
 	return &limit{t: t, dir: dir}
 }
@@ -206,9 +198,7 @@ func (l *limit) start(name string, args ...string) (*limited, *output) {
 	log := &output{}
 	r := &limited{cmd: l.command(name, args...), done: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = log, log
-	if err := r.cmd.Start(); err != nil {
-		l.t.Fatal(err)
-	}
+	kit.Must(l.t, r.cmd.Start())
 	go func() {
 		defer close(r.done)
 		_ = r.cmd.Wait()
@@ -255,9 +245,7 @@ func (l *limit) del(p *pod, conf *libcni.PluginConfig) (peak int64) {
 func peakOf(t *testing.T, pid int) int64 {
 	t.Helper()
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var kib int64
 	for line := range strings.Lines(string(text)) {
 		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {

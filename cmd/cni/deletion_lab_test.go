@@ -12,6 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // slowKernel is the real kernel whose first change takes until it is released, as with a driver that does not respond.
@@ -44,14 +45,10 @@ func TestDelDuringASlowReconcile(t *testing.T) {
 	}
 
 	b, err := open(p.state)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	key := bond.Key{ContainerID: p.name, IfName: "bond0"}
 	rec, err := b.Store.Load(key)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	slow := &slowKernel{Kernel: b.Kernel, started: make(chan struct{}), release: make(chan struct{})}
 	var out reconcile.Outcome
 	var work sync.WaitGroup

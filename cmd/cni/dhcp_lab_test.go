@@ -15,6 +15,7 @@ import (
 
 	"github.com/containernetworking/cni/libcni"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -51,9 +52,7 @@ func start(t *testing.T, name string, args ...string) (*exec.Cmd, *output) {
 	log := &output{}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cmd.Start())
 	t.Cleanup(func() { stop(cmd) })
 	return cmd, log
 }
@@ -70,9 +69,7 @@ func serve(t *testing.T) *server {
 	t.Helper()
 	s := &server{pod: newPod(t), leases: filepath.Join(t.TempDir(), "leases")}
 	name, err := topology.Netdev(s.cards[0].VFs[1].PCI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	s.ip("link", "set", name, "netns", s.name, "name", "srv")
 	s.ip("-n", s.name, "addr", "add", "198.51.100.1/24", "dev", "srv")
 	s.ip("-n", s.name, "link", "set", "srv", "up")

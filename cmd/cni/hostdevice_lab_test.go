@@ -7,6 +7,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -14,13 +15,9 @@ import (
 func (p *pod) inHost(card int) (name, mac string) {
 	p.t.Helper()
 	name, err := topology.Netdev(p.cards[card].VFs[0].PCI)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	l, err := net.InterfaceByName(name)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return name, l.HardwareAddr.String()
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
@@ -27,9 +28,7 @@ func newAttached(t *testing.T, release sriovcni.Release) *attached {
 	p := newPod(t)
 	a := &attached{direct: p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1, "ipam": map[string]any{"type": "flaky"}}), sriov: sriovcni.Plugin{Release: release}}
 	flaky := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ ! -e %s/refuse ] || exit 1\necho '{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"192.0.2.7/24\"}]}'\n", p.netnsFiles())
-	if err := os.WriteFile(filepath.Join(binDir, "flaky"), []byte(flaky), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(filepath.Join(binDir, "flaky"), []byte(flaky), 0o700))
 	t.Cleanup(a.forgetMACs)
 	for i := range p.cards {
 		name, _ := p.inHost(i)
@@ -96,9 +95,7 @@ func (a *attached) shown(card int) string {
 func (a *attached) tenant(card int) {
 	a.t.Helper()
 	pf, err := topology.Netdev(a.cards[card].PF.PCI)
-	if err != nil {
-		a.t.Fatal(err)
-	}
+	kit.Must(a.t, err)
 	a.ip("link", "set", pf, "vf", "0", "vlan", "200")
 	a.t.Cleanup(func() { a.ip("link", "set", pf, "vf", "0", "vlan", "0") })
 }
@@ -132,9 +129,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 		a := newAttached(t, sriovcni.Locking)
 		a.add()
 		refuse := a.netnsFiles() + "/refuse"
-		if err := os.WriteFile(refuse, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(refuse, nil, 0o600))
 		if _, err := a.verb("DEL"); err == nil {
 			t.Fatal("DEL succeeded without IPAM")
 		}
@@ -142,9 +137,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 		a.tenant(0)
 		was := []string{a.shown(0), a.shown(1)}
 		a.converge()
-		if err := os.Remove(refuse); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.Remove(refuse))
 		a.must("DEL")
 		a.gone()
 		for i, s := range was {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // refusing is a bond on real VFs that is recorded with an option and a route that the kernel refuses, and its agent's engine.
@@ -30,9 +31,7 @@ func refusing(t *testing.T) (*direct, *reconcile.Engine) {
 		}
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return d, e
 }
 
@@ -93,9 +92,7 @@ func TestRefusalsHoldNothingUp(t *testing.T) {
 		delete(r.Spec.Options, bond.OptUpdelay)
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	d.ip("-n", d.name, "link", "del", "bond0")
 	out, _ := e.Converge(t.Context(), d.key())
 	checkRest(t, "the bond was deleted", &out)

@@ -12,22 +12,20 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/containernetworking/cni/pkg/types/create"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // bare calls the plugin's binary as a runtime does, with config's fields and these.
 func (p *pod) bare(verb, ifName string, config *libcni.PluginConfig, fields map[string]any) (string, *types.Error) {
 	p.t.Helper()
 	var all map[string]any
-	if err := json.Unmarshal(config.Bytes, &all); err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, json.Unmarshal(config.Bytes, &all))
 	for k, v := range fields {
 		all[k] = v
 	}
 	stdin, err := json.Marshal(all)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return call(p.t, map[string]string{
 		"CNI_COMMAND": verb, "CNI_CONTAINERID": p.name, "CNI_NETNS": p.netns, "CNI_IFNAME": ifName, "CNI_PATH": binDir,
 		"CNI_ARGS": "IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=" + p.name,
@@ -104,9 +102,7 @@ func TestEveryVerbThroughLibcni(t *testing.T) {
 			list, err := libcni.ConfListFromBytes([]byte(fmt.Sprintf(`{"cniVersion":%q,"name":"lab","plugins":[{"type":"bond","stateDir":%q,"linksInContainer":true,
 				"links":[{"name":"net1"},{"name":"net2"}],"mode":"active-backup","failOverMac":"active","capabilities":{"mac":true,"ips":true},
 				"ipam":{"type":"host-local","dataDir":%q,"subnet":"192.0.2.0/24"}}]}`, version, p.state, p.data())))
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			rt := p.runtime("bond0")
 			rt.CapabilityArgs = map[string]any{"mac": mac, "ips": []string{"192.0.2.77/24"}}
 			if found, err := p.cni.ValidateNetworkList(t.Context(), list); err != nil {

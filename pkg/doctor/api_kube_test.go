@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
@@ -38,9 +39,7 @@ func TestAPI(t *testing.T) {
 	levels("ok ok ok ok", "the admission policy is in force")
 	c.Node = "node-b"
 	levels("ok fail ok ok", `the token is for node "node-a" and the agent is told that it is on "node-b"`)
-	if err := cp.StopServer(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cp.StopServer())
 	levels("fail skip skip skip", "connection refused")
 	c.API = nil
 	levels("skip skip skip skip", "no API server is configured")

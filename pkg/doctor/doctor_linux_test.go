@@ -16,6 +16,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // node is a node that lacks nothing, below a directory.
@@ -48,16 +49,12 @@ func node(t *testing.T) *Config {
 func put(t *testing.T, path, text string) {
 	t.Helper()
 	mkdir(t, filepath.Dir(path))
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(path, []byte(text), 0o600))
 }
 
 func mkdir(t *testing.T, path string) {
 	t.Helper()
-	if err := os.MkdirAll(path, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.MkdirAll(path, 0o700))
 }
 
 func mountTmpfs(t *testing.T, dir string) {
@@ -98,9 +95,7 @@ func plugins(t *testing.T, dir string) {
 	for _, name := range []string{"bond", "host-local"} {
 		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), program, 0o755))
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 }
 
 func find(t *testing.T, r Report, name string) Finding {
@@ -151,23 +146,17 @@ func TestFaults(t *testing.T) {
 			put(t, filepath.Join(c.ProcSelf, "status"), "CapEff:\t0000000000201804\n")
 		}},
 		{"no host network", "cards", Fail, "no network link of any is here", func(t *testing.T, c *Config) {
-			if err := os.RemoveAll(filepath.Join(c.SysfsPCI, "0000:01:00.0/net")); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.RemoveAll(filepath.Join(c.SysfsPCI, "0000:01:00.0/net")))
 		}},
 		{"no card", "cards", Warn, "no SR-IOV card", func(t *testing.T, c *Config) { c.SysfsPCI = t.TempDir() }},
 		{"state on a disk", "state-dir", Warn, "not in memory", func(_ *testing.T, c *Config) { c.StateDir = filepath.Dir(c.StateDir) + "/disk" }},
 		{"state open to others", "state-dir", Fail, "others may write", func(t *testing.T, c *Config) {
-			if err := os.Chmod(c.StateDir, 0o777); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.Chmod(c.StateDir, 0o777))
 		}},
 		{"state read-only", "state-dir", Fail, "read-only", func(t *testing.T, c *Config) {
 			mkdir(t, filepath.Join(c.StateDir, "locks"))
 			mkdir(t, filepath.Join(c.StateDir, "tmp"))
-			if err := unix.Mount("", c.StateDir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, unix.Mount("", c.StateDir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 		}},
 		{"no propagation", "netns", Fail, "is private", func(t *testing.T, c *Config) {
 			put(t, filepath.Join(c.ProcSelf, "mountinfo"), "22 1 0:21 / / rw shared:1 - ext4 /dev/vda rw\n23 22 0:22 / "+c.NetnsDirs[0]+" rw - tmpfs tmpfs rw\n")
@@ -180,16 +169,12 @@ func TestFaults(t *testing.T) {
 		{"no IPv6", "sysctl", Skip, "no IPv6", func(t *testing.T, c *Config) { c.SysctlNet = t.TempDir() }},
 		{"no CNI directory", "cni-dir", Fail, "no such file", func(_ *testing.T, c *Config) { c.CNIDir = "/nonexistent" }},
 		{"no plugin", "plugin", Fail, "there is no plugin", func(t *testing.T, c *Config) {
-			if err := os.Remove(filepath.Join(c.CNIDir, "bond")); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.Remove(filepath.Join(c.CNIDir, "bond")))
 		}},
 		{"another maker's plugin", "plugin", Fail, "another project's plugin", func(t *testing.T, c *Config) {
 			text := "#!/bin/sh\necho '{\"cniVersion\":\"1.0.0\",\"supportedVersions\":[\"1.0.0\"]}'\n"
 			path := filepath.Join(c.CNIDir, "bond")
-			if err := errors.Join(os.WriteFile(path, []byte(text), 0o700), os.Chmod(path, 0o700)); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, errors.Join(os.WriteFile(path, []byte(text), 0o700), os.Chmod(path, 0o700)))
 		}},
 		{"another version", "plugin", Fail, "has version v1, the agent v2", func(_ *testing.T, c *Config) { c.Version = "v2" }},
 		{"IPAM plugins that need a loader", "ipam", Warn, "cannot be run here: dhcp", func(t *testing.T, c *Config) { dynamic(t, filepath.Join(c.CNIDir, "dhcp")) }},
@@ -227,9 +212,7 @@ func TestFaults(t *testing.T) {
 func dynamic(t *testing.T, path string) {
 	t.Helper()
 	program, err := os.ReadFile("/bin/sh")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	loader, err := loaderOf("/bin/sh")
 	if err != nil || loader == "" {
 		t.Fatalf("/bin/sh is static: %q, %v", loader, err)
@@ -244,15 +227,11 @@ func TestOutput(t *testing.T) {
 		{Check: "one", Level: OK, Found: "fine"}, {Check: "second", Level: Fail, Found: "bad\nok    three  \x1b[2J", Remedy: "mend it"},
 	}}
 	var text, data strings.Builder
-	if err := r.WriteText(&text); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, r.WriteText(&text))
 	if want := "ok    one     fine\nfail  second  bad ok    three   [2J -> mend it\n"; text.String() != want {
 		t.Errorf("got\n%swant\n%s", text.String(), want)
 	}
-	if err := r.WriteJSON(&data); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, r.WriteJSON(&data))
 	var back Report
 	if err := json.Unmarshal([]byte(data.String()), &back); err != nil || back.Failed != 1 || back.Findings[1] != r.Findings[1] {
 		t.Errorf("%s: %v", data.String(), err)

@@ -13,6 +13,8 @@ import (
 
 	"github.com/fsnotify/fsnotify"
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // foreign is a CNI plugin that is not ours.
@@ -21,9 +23,7 @@ const foreign = "#!/bin/sh\n[ \"$CNI_COMMAND\" = VERSION ] || exit 1\necho '{\"c
 func install(t *testing.T, dir, source string) Result {
 	t.Helper()
 	r, err := Plugin(t.Context(), Config{Source: source, Dir: dir})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return r
 }
 
@@ -31,9 +31,7 @@ func install(t *testing.T, dir, source string) Result {
 func files(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var names []string
 	for _, e := range entries {
 		names = append(names, e.Name())
@@ -43,9 +41,7 @@ func files(t *testing.T, dir string) string {
 
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(path, []byte(text), 0o755))
 }
 
 func TestInstallsOnceAndUpgrades(t *testing.T) {
@@ -55,9 +51,7 @@ func TestInstallsOnceAndUpgrades(t *testing.T) {
 		t.Errorf("the first time: %+v", first)
 	}
 	before, err := os.Stat(first.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if before.Mode().Perm() != 0o755 {
 		t.Errorf("mode %s", before.Mode())
 	}
@@ -100,13 +94,9 @@ func TestNeverWithoutPlugin(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, v1)
 	events, err := fsnotify.NewWatcher()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = events.Close() }()
-	if err := events.Add(dir); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, events.Add(dir))
 	seen := make(chan []fsnotify.Op)
 	go func() { seen <- eventsOf(events, Name, "end") }()
 	runs := reader(t, filepath.Join(dir, Name))
@@ -146,22 +136,14 @@ func eventsOf(w *fsnotify.Watcher, name, last string) []fsnotify.Op {
 func reader(t *testing.T, plugin string) <-chan string {
 	t.Helper()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), asReader+"="+plugin)
 	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
+	kit.Must(t, cmd.Start())
 	runs, done := make(chan string), make(chan struct{})
 	go func() {
 		defer close(done)
@@ -194,9 +176,7 @@ func TestKilledInstaller(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, v1)
 	left, err := writeTemp(dir, []byte("half of a plu"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if _, err := Probe(t.Context(), filepath.Join(dir, Name)); err != nil {
 		t.Error(err)
 	}
@@ -210,9 +190,7 @@ func TestKilledInstaller(t *testing.T) {
 func TestInstallersExcludeEachOther(t *testing.T) {
 	dir := t.TempDir()
 	unlock, err := lock(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	done := make(chan error)
 	go func() {
@@ -236,9 +214,7 @@ func TestInstallersExcludeEachOther(t *testing.T) {
 // What cannot be installed leaves what is there, and the error says what to do.
 func TestRefuses(t *testing.T) {
 	whole, err := os.ReadFile(v2)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	arm := append([]byte(nil), whole...)
 	arm[18], arm[19] = 183, 0 // e_machine: EM_AARCH64
 	tests := []struct {
@@ -277,16 +253,12 @@ func intact(t *testing.T, dir string) {
 // Trouble with the directory is told with what to do.
 func TestBadDirectory(t *testing.T) {
 	info, err := os.Stat(v1)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	full := tmpfs(t, info.Size()*3/2)
 	install(t, full, v1)
 	readOnly := tmpfs(t, info.Size()*3)
 	install(t, readOnly, v1)
-	if err := unix.Mount("", readOnly, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Mount("", readOnly, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	for dir, want := range map[string]string{full: "make room", readOnly: "mounted read-only"} {
 		if _, err := Plugin(t.Context(), Config{Source: v2, Dir: dir}); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) {
 			t.Errorf("got %v, want %q", err, want)
@@ -294,9 +266,7 @@ func TestBadDirectory(t *testing.T) {
 		intact(t, dir)
 	}
 	noexec := tmpfs(t, info.Size()*3)
-	if err := unix.Mount("", noexec, "", unix.MS_REMOUNT|unix.MS_NOEXEC, ""); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Mount("", noexec, "", unix.MS_REMOUNT|unix.MS_NOEXEC, ""))
 	if _, err := Plugin(t.Context(), Config{Source: v2, Dir: noexec}); err == nil || !strings.Contains(err.Error(), "noexec") || files(t, noexec) != "" {
 		t.Errorf("a file system without programs: %v; left: %s", err, files(t, noexec))
 	}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // Whoever else writes to the plugin's name, by rename, in place or by deleting it: ours comes back, and theirs is kept.
@@ -27,9 +29,7 @@ func TestWatch(t *testing.T) {
 		"mode":     func() error { return os.Chmod(path, 0o700) },
 	}
 	for name, f := range spoil {
-		if err := f(); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, f())
 		if r := <-told; !r.Changed {
 			t.Errorf("%s: %+v", name, r)
 		}

@@ -8,6 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func TestType(t *testing.T) {
@@ -21,9 +22,7 @@ func TestType(t *testing.T) {
 		{`{"IPAM":{"type":"dhcp"},"ipam":{"type":"static","Type":"dhcp"}}`, "static"},
 	} {
 		config, err := netconf.Parse("", []byte(tt.config))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		if got, err := Type(config); err != nil || got != tt.want {
 			t.Errorf("%s: %q, %v; want %q", tt.config, got, err, tt.want)
 		}

@@ -24,9 +24,7 @@ func onVeth(t *testing.T) (*fixture, *conn, *device) {
 	g.in(g.pod, "link", "set", "net1", "up")
 	c := g.conn()
 	d, err := c.byName("net1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return g, c, d
 }
 
@@ -46,9 +44,7 @@ func TestAddresses(t *testing.T) {
 	o := bond.ObservedBond{Link: d.Link}
 	err := c.observeAddresses(g.r, &o)
 	got := o.Addresses
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var texts []string
 	for _, p := range got {
 		texts = append(texts, p.String())
@@ -68,9 +64,7 @@ func TestAddAddressEnablesIPv6(t *testing.T) {
 	if out, err := kit.Run(g.pod, "sysctl", "-w", "net.ipv6.conf.net1.disable_ipv6=1"); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	if err := c.addAddress(d, netip.MustParsePrefix("2001:db8::7/64"), false); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.addAddress(d, netip.MustParsePrefix("2001:db8::7/64"), false))
 	o := bond.ObservedBond{Link: d.Link}
 	err := c.observeAddresses(g.r, &o)
 	got := o.Addresses
@@ -90,9 +84,7 @@ func TestRoutesThatARecordCannotDescribe(t *testing.T) {
 	g.in(g.pod, "addr", "add", "10.1.0.2/24", "dev", "net1")
 	g.in(g.pod, "addr", "add", "2001:db8:1::2/64", "nodad", "dev", "net1")
 	before, err := routesOf(c, d.Index)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	g.in(g.pod, "route", "add", "10.9.0.0/16", "via", "inet6", "2001:db8:1::1", "dev", "net1")
 	g.in(g.pod, "route", "add", "10.8.0.0/16", "via", "10.1.0.1", "tos", "0x10")
 	g.in(g.pod, "-6", "route", "add", "default", "from", "2001:db8:7::/64", "via", "2001:db8:1::1", "dev", "net1")
@@ -127,9 +119,7 @@ func TestRoutes(t *testing.T) {
 	}
 	g.in(g.pod, "route", "add", "10.99.0.0/16", "dev", "net1", "table", "local")
 	got, err := routesOf(c, d.Index)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, want := range routes {
 		n := 0
 		for _, r := range got {
@@ -165,14 +155,10 @@ func TestAddRouteBesideAnother(t *testing.T) {
 		{Dst: netip.MustParsePrefix("0.0.0.0/0"), Gateway: netip.MustParseAddr("10.1.0.1")},
 		{Dst: netip.MustParsePrefix("::/0"), Gateway: netip.MustParseAddr("2001:db8:1::1")},
 	} {
-		if err := c.addRoute(d, r); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, c.addRoute(d, r))
 		for name, gw := range map[string]string{"net1": "1", "eth0": "2"} {
 			got, err := routesOf(c, g.show(g.pod, name).Index)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			if !slices.ContainsFunc(got, func(have bond.Route) bool {
 				return have.Dst == r.Dst && (have.Gateway.String() == "10."+gw+".0.1" || have.Gateway.String() == "2001:db8:"+gw+"::1")
 			}) {
@@ -186,9 +172,7 @@ func TestAddRouteBesideAnother(t *testing.T) {
 func TestAnnounce(t *testing.T) {
 	g, c, d := onVeth(t)
 	host, err := netns.Open(g.host)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = host.Close() }()
 	peer := g.show(g.host, "p-net1").Index
 	var s int
@@ -196,17 +180,11 @@ func TestAnnounce(t *testing.T) {
 		s, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC, int(bigEndian(unix.ETH_P_ALL)))
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = unix.Close(s) }()
-	if err := unix.Bind(s, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: peer}); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Bind(s, &unix.SockaddrLinklayer{Protocol: bigEndian(unix.ETH_P_ALL), Ifindex: peer}))
 	v4, v6 := netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")
-	if err := c.announce(d, []netip.Addr{v4, v6}); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.announce(d, []netip.Addr{v4, v6}))
 	wantARP := append(ethernet(d.MAC, []byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff}, 0x08, 0x06), gratuitousARP(d.MAC, v4)...)
 	wantNA := append(ethernet(d.MAC, []byte{0x33, 0x33, 0, 0, 0, 1}, 0x86, 0xdd), unsolicitedNA(d.MAC, v6)...)
 	if got := frames(t, s, wantARP, wantNA); got != 2 {
@@ -222,9 +200,7 @@ func ethernet(from bond.MAC, to []byte, proto ...byte) []byte {
 func frames(t *testing.T, s int, want ...[]byte) (n int) {
 	t.Helper()
 	tv := unix.NsecToTimeval(time.Second.Nanoseconds())
-	if err := unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.SetsockoptTimeval(s, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &tv))
 	buf := make([]byte, 2048)
 	for n < len(want) {
 		size, _, err := unix.Recvfrom(s, buf, 0)

@@ -47,9 +47,7 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 			Data map[string]any `json:"info_data"`
 		} `json:"linkinfo"`
 	}
-	if err := json.Unmarshal(g.in(g.pod, "-d", "-j", "link", "show", "dev", "bond0"), &shown); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, json.Unmarshal(g.in(g.pod, "-d", "-j", "link", "show", "dev", "bond0"), &shown))
 	for option, name := range inIP {
 		value, ok := shown[0].Info.Data[name]
 		if !ok {

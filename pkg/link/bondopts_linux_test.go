@@ -12,6 +12,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // someLinks are the links that option tests can name.
@@ -57,13 +58,9 @@ func TestOptionsRoundTrip(t *testing.T) {
 		for _, value := range values(d) {
 			t.Run(fmt.Sprintf("%s=%s", d.Name, value), func(t *testing.T) {
 				attr, err := encodeOption(d, value, indexOfSome)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, err)
 				got, err := decodeOptions(attr.Serialize(), nameOfSome)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, err)
 				if v, reported := got[d.Name]; !reported || v != value {
 					t.Errorf("encoded and decoded it is %q (told: %t)", v, reported)
 				}

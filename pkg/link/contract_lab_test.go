@@ -19,9 +19,7 @@ const vfsPerCard = 2
 // TestContractOnVFs runs the suite on bonding with real VFs, of two cards.
 func TestContractOnVFs(t *testing.T) {
 	guest, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if len(guest.Cards) < 2 {
 		t.Fatalf("the guest has %d cards, the suite needs two", len(guest.Cards))
 	}
@@ -44,9 +42,7 @@ func (p *vfPool) open(t *testing.T) linktest.Harness {
 	t.Helper()
 	h := &realHarness{t: t, sriov: t.TempDir(), cards: &testCards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
 	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	h.Kernel = k
 	if p.dirty {
 		p.remake(t, h)
@@ -54,9 +50,7 @@ func (p *vfPool) open(t *testing.T) linktest.Harness {
 	}
 	for i, pf := range p.pfs {
 		for n := range vfsPerCard {
-			if err := p.tidy(h, vfOf(t, pf, n), fmt.Sprintf("bkvf%d-%d", i, n)); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, p.tidy(h, vfOf(t, pf, n), fmt.Sprintf("bkvf%d-%d", i, n)))
 		}
 	}
 	t.Cleanup(func() { p.dirty = h.cards.changed || len(h.cards.unbound) > 0 || t.Failed() })
@@ -68,21 +62,13 @@ func (p *vfPool) remake(t *testing.T, h *realHarness) {
 	p.macs = map[string]bond.MAC{}
 	for _, pf := range p.pfs {
 		dev, err := h.netdevOf(pf)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := h.Set(linktest.Host, dev, "up"); err != nil {
-			t.Fatal(err)
-		}
-		if err := h.SetNumVFs(pf, vfsPerCard); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
+		kit.Must(t, h.Set(linktest.Host, dev, "up"))
+		kit.Must(t, h.SetNumVFs(pf, vfsPerCard))
 		for n := range vfsPerCard {
 			vf := vfOf(t, pf, n)
 			dev, err := h.netdevOf(vf)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			l, _ := h.Link(linktest.Host, dev)
 			p.macs[vf] = l.MAC
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestContractOnVeth runs the suite on this machine's kernel, in netns of its own.
@@ -29,9 +30,7 @@ func openVeth(t *testing.T) linktest.Harness {
 	h := &realHarness{t: t, sriov: t.TempDir(), peers: map[string]string{}}
 	h.Host = h.AddPod(fmt.Sprintf("/run/netns/bkhost-%d-%d", os.Getpid(), hosts.next())).Path
 	k, err := link.New(link.Options{HostNetns: h.Host, SysfsPCI: t.TempDir(), SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	h.Kernel = k
 	return h
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestKernelFilters: the kernel sends nothing of other links, however many there are.
@@ -81,9 +82,7 @@ route add 10.4.0.0/16 nhid 1
 route add 2001:db8:b::/48 nhid 4
 `)
 	all, err := routesOf(c, d.Index)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var got []string
 	for _, r := range all {
 		if r.Gateway.IsValid() {
@@ -111,9 +110,7 @@ func TestStreamEndsWithTheContext(t *testing.T) {
 	g.batch(batch.String())
 	ctx, cancel := context.WithCancel(t.Context())
 	c, err := g.k.openPod(ctx, g.r.Sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer c.close()
 	n := 0
 	err = c.routes(1, func(bond.Route) {

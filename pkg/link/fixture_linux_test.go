@@ -25,9 +25,7 @@ func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	g := &fixture{TB: t, host: netnstest.New(t), pod: netnstest.New(t)}
 	k, err := New(Options{HostNetns: g.host, SysfsPCI: t.TempDir(), SriovDir: t.TempDir(), ClaimDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	g.k = k
 	g.r = &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: sandboxAt(t, g.pod)}
 	return g
@@ -93,9 +91,7 @@ func (g *fixture) member(name string) {
 func (g *fixture) see() bond.Observed {
 	g.Helper()
 	o, err := g.k.Observe(g.Context(), g.r)
-	if err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, err)
 	return o
 }
 
@@ -121,26 +117,20 @@ func (g *fixture) serial(path, name string) uint64 {
 		g.Fatalf("%v: %s", err, out)
 	}
 	serial, err := strconv.ParseUint(strings.TrimSpace(string(out)), 10, 64)
-	if err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, err)
 	return serial
 }
 
 func (g *fixture) apply(a plan.Action) {
 	g.Helper()
-	if err := g.k.Apply(g.Context(), g.r, a); err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, g.k.Apply(g.Context(), g.r, a))
 }
 
 // conn is rtnetlink in the pod, for what needs a bond when it goes through Apply.
 func (g *fixture) conn() *conn {
 	g.Helper()
 	c, err := g.k.openPod(g.Context(), g.r.Sandbox)
-	if err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, err)
 	g.Cleanup(c.close)
 	return c
 }

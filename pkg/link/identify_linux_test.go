@@ -13,6 +13,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func (g *fixture) search(inHost bool, names ...string) bond.MemberQuery {
@@ -192,23 +193,17 @@ func TestFindMembersInCacheFiles(t *testing.T) {
 // note writes what sriov-cni notes of an attachment.
 func (g *fixture) note(name, text string) {
 	g.Helper()
-	if err := os.WriteFile(filepath.Join(g.k.sriov, g.r.Key.ContainerID+"-"+name), []byte(text), 0o600); err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, os.WriteFile(filepath.Join(g.k.sriov, g.r.Key.ContainerID+"-"+name), []byte(text), 0o600))
 }
 
 // TestVFLock: no VF is changed while sriov-cni works on it, and no caller waits for that.
 func TestVFLock(t *testing.T) {
 	g := newFixture(t)
 	const vf = bond.PCIAddress("0000:01:10.0")
-	if err := os.Mkdir(g.k.locks.Dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Mkdir(g.k.locks.Dir, 0o700))
 	g.r.Members = append(g.r.Members, bond.Member{Name: "net1", PCI: vf})
 	unlock, err := g.k.locks.TryLock(vf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	actions := []plan.Action{
 		plan.RestoreVF{PCI: vf, VF: bond.VF{PF: "0000:01:00.0"}},
 		plan.MoveToPod{Link: plan.LinkRef{Location: bond.InHost, Index: 900, PCI: vf}, Name: "net1"},

@@ -95,9 +95,7 @@ func TestKernelKeepsNoPodAlive(t *testing.T) {
 func openFiles(t *testing.T) int {
 	t.Helper()
 	all, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return len(all)
 }
 

@@ -5,14 +5,13 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func TestKeyedMutex(t *testing.T) {
 	var m keyedMutex[string]
 	unlock, err := m.tryLock("pf0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	other, err := m.tryLock("pf1")
 	if err != nil {
 		t.Fatalf("another key's lock: %v", err)

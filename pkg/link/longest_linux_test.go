@@ -9,15 +9,14 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // fillAltNames gives a link alternative names until the kernel refuses one, which it does at 64 KiB in all.
 func (g *fixture) fillAltNames(index int) (n int) {
 	g.Helper()
 	ns, err := netns.Open(g.pod)
-	if err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, err)
 	defer func() { _ = ns.Close() }()
 	l := &netlink.GenericLink{LinkAttrs: netlink.LinkAttrs{Index: index}}
 	err = ns.Do(func() error {
@@ -41,9 +40,7 @@ func TestLongestLinkMessage(t *testing.T) {
 	n := g.fillAltNames(g.r.Members[0].Index)
 	g.in(g.pod, "link", "set", "net1", "master", "br0", "alias", strings.Repeat("a", 255))
 	c, err := g.k.openPod(t.Context(), g.r.Sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer c.close()
 	member := g.r.Members[0]
 	check := func(how string, d *device, err error) {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestLinksOfAFunction: a VF is found by its PCI address in the netns in which it is and in no other, with a sysfs of that
@@ -19,9 +20,7 @@ func TestLinksOfAFunction(t *testing.T) {
 		for place, want := range map[bond.Location]bool{bond.InHost: !inPod, bond.InPod: inPod} {
 			for _, without := range []bool{false, true} {
 				c, err := g.k.open(t.Context(), g.r, place)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, err)
 				if without {
 					c.sysfs = -1
 				}

@@ -11,14 +11,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func sandboxAt(t testing.TB, path string) bond.Sandbox {
 	t.Helper()
 	sandbox, err := netns.SandboxAt(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return sandbox
 }
 
@@ -74,14 +73,10 @@ func TestOddClaims(t *testing.T) {
 		"long":        func() error { return os.WriteFile(path, bytes.Repeat([]byte("/a"), 1<<20), 0o600) },
 		"unprintable": func() error { return os.WriteFile(path, []byte("/run/netns/\x1b[2J"), 0o600) },
 	} {
-		if err := make(); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, make())
 		if found, err := c.read(someVF, own); err == nil || found != (claim{}) || len(err.Error()) > 1000 {
 			t.Errorf("%s: claim %+v, error %v", name, found, err)
 		}
-		if err := os.Remove(path); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.Remove(path))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // A VF in a pod whose address is not in its link message, as with a kernel before 5.14, is refused by name.
@@ -16,9 +17,7 @@ func TestVFWithoutAddress(t *testing.T) {
 	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")
 	pod := g.conn()
 	d, err := pod.byName("net1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if bus, parent, err := pod.parentOf(d); bus != "pci" || parent != string(g.vf) || err != nil {
 		t.Errorf("bus %q, device %q, error %v; want %s on the bus pci", bus, parent, err, g.vf)
 	}

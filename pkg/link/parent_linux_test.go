@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func TestRecognisable(t *testing.T) {
@@ -34,9 +35,7 @@ func TestParentOfAVirtualLink(t *testing.T) {
 	g.member("net1")
 	pod := g.conn()
 	d, err := pod.byName("net1", false)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if bus, parent, err := pod.parentOf(d); bus != "" || parent != "" || err != nil {
 		t.Errorf("bus %q, device %q, error %v", bus, parent, err)
 	}

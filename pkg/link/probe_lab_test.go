@@ -8,24 +8,21 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // The lab's kernel knows every option, and loads the driver for the probe. Nothing is left of it.
 func TestProbe(t *testing.T) {
 	_ = exec.Command("rmmod", "bonding").Run() // fails where a bond uses it
 	here, err := netns.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = here.Close() }()
 	unknown, err := link.Probe(t.Context())
 	if err != nil || len(unknown) > 0 {
 		t.Errorf("unknown %v, %v", unknown, err)
 	}
 	now, err := netns.Current()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = now.Close() }()
 	if now.ID() != here.ID() {
 		t.Errorf("the caller is in %s now, was in %s", now.ID(), here.ID())

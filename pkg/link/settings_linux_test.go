@@ -11,6 +11,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestSysctlTable holds the order and the units of the kernel's lists against the files in /proc, each with a value of
@@ -18,25 +19,17 @@ import (
 func TestSysctlTable(t *testing.T) {
 	g, c, d := onVeth(t)
 	ns, err := netns.Open(g.pod)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = ns.Close() }()
 	settings := func() bond.LinkSettings {
 		t.Helper()
 		now, err := c.byIndex(d.Index, false)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		s, err := now.linkSettings()
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		return s
 	}
-	if err := c.setUp(d, true); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.setUp(d, true))
 	seen := 0
 	for _, s := range settings().Sysctls() {
 		path := filepath.Join("/proc/sys/net", s.Family, "conf", d.Name, s.Name)
@@ -86,18 +79,14 @@ func TestNeighSysctls(t *testing.T) {
 	read := func() []bond.Sysctl {
 		t.Helper()
 		all, err := c.neighSysctls(d.Name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		return all
 	}
 	if all := read(); all == nil || len(all) != 0 {
 		t.Errorf("a new link has %v", all)
 	}
 	want := []bond.Sysctl{{Family: "ipv4", Neigh: true, Name: "ucast_solicit", Value: 5}, {Family: "ipv6", Neigh: true, Name: "app_solicit", Value: 2}}
-	if err := c.setSysctls(d.Name, want); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.setSysctls(d.Name, want))
 	if all := read(); !slices.Equal(all, want) {
 		t.Errorf("got %v, want %v", all, want)
 	}

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // A bond that goes down, or away, between the reading of its link and of its routes is not seen as up without routes: the
@@ -30,9 +31,7 @@ func TestBondChangesWhileItIsObserved(t *testing.T) {
 				t.Fatalf("bond %+v, error %v", o.Bond, err)
 			}
 			g.in(g.pod, tc.change...)
-			if err := c.observeNetwork(g.r, o.Bond); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, c.observeNetwork(g.r, o.Bond))
 			if tc.unread != (o.Bond.Unread != "") || !tc.unread && o.Bond.Up {
 				t.Errorf("up %t, unread %q, routes %v", o.Bond.Up, o.Bond.Unread, o.Bond.Routes)
 			}
@@ -58,9 +57,7 @@ func TestLinksAreObservedDuringALongRead(t *testing.T) {
 			t.Fatalf("%+v (%v)", o, err)
 		}
 		g.in(g.pod, "link", "set", "net1", "nomaster")
-		if err := g.k.observeNetwork(t.Context(), pod, g.r, &o); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, g.k.observeNetwork(t.Context(), pod, g.r, &o))
 		g.in(g.pod, "link", "set", "net1", "master", "bond0")
 		return o
 	}

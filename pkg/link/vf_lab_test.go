@@ -38,13 +38,9 @@ type vfFixture struct {
 func newVFFixture(t *testing.T) *vfFixture {
 	t.Helper()
 	top, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	k, err := New(Options{ClaimDir: t.TempDir()})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	g := &vfFixture{fixture: &fixture{TB: t, k: k, host: guestNetns, pod: netnstest.New(t)}, card: top.Cards[0], neighbour: netnstest.New(t)}
 	g.pf, g.vf = bond.PCIAddress(g.card.PF.PCI), bond.PCIAddress(g.card.VFs[0].PCI)
 	for _, c := range top.Cards[:2] {
@@ -64,9 +60,7 @@ func newVFFixture(t *testing.T) *vfFixture {
 
 func (g *vfFixture) sysfs(path, text string) {
 	g.Helper()
-	if err := os.WriteFile(filepath.Join(pciRoot, path), []byte(text), 0); err != nil {
-		g.Fatal(err)
-	}
+	kit.Must(g, os.WriteFile(filepath.Join(pciRoot, path), []byte(text), 0))
 }
 
 // netdev waits for a function's netdev in the host: drivers take their time.

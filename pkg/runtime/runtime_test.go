@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/bondkeeper/bondkeeper/pkg/runtime/runtimetest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // kinds are the ways to ask one and the same runtime.
@@ -24,9 +25,7 @@ var kinds = []string{"containerd", "cri"}
 func open(t *testing.T, endpoint string) Runtime {
 	t.Helper()
 	r, err := Open(endpoint)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = r.Close() })
 	return r
 }
@@ -41,9 +40,7 @@ func TestContractOnFake(t *testing.T) {
 			f := fake(t)
 			runtimetest.RunContract(t, f, func(t *testing.T) runtimetest.Runtime {
 				r, err := Open(kind + "://" + f.Socket())
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, err)
 				return r
 			})
 		})
@@ -153,9 +150,7 @@ func TestAuto(t *testing.T) {
 		t.Errorf("with two: %v", err)
 	}
 	a.Kill()
-	if err := os.Remove(first); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Remove(first))
 	id := b.Add()
 	if ids, err := r.Sandboxes(t.Context()); err != nil || !slices.Equal(ids, []string{id}) {
 		t.Errorf("with one: %q, %v", ids, err)

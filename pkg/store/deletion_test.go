@@ -8,14 +8,13 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func marks(t *testing.T, s *Store) int {
 	t.Helper()
 	entries, err := os.ReadDir(s.deletions)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return len(entries)
 }
 
@@ -24,9 +23,7 @@ func TestMarkDeleted(t *testing.T) {
 	s := newStore(t)
 	must := func(err error) {
 		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 	}
 	r := sample(key("c.1"))
 	must(s.Save(r))
@@ -68,12 +65,8 @@ func TestSweepMarks(t *testing.T) {
 	save(t, s, r)
 	for _, name := range []string{markName(r), markName(other), markName(earlier)} {
 		path := filepath.Join(s.deletions, name)
-		if err := os.WriteFile(path, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(path, long, long); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(path, nil, 0o600))
+		kit.Must(t, os.Chtimes(path, long, long))
 	}
 	records, _, err := s.List(t.Context())
 	if err != nil || len(records) != 1 || !records[0].Deleted() || marks(t, s) != 1 || !s.MarkedDeleted(r) {

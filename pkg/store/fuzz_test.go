@@ -14,6 +14,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // FuzzDecode puts any bytes on a record's name. Whatever they are, Load and List answer
@@ -90,9 +91,7 @@ func FuzzFileNames(f *testing.F) {
 			if filepath.Dir(path) != dir || os.WriteFile(path, nil, 0o600) != nil {
 				continue // no file name, or a directory of the store
 			}
-			if err := os.Chtimes(path, long, long); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.Chtimes(path, long, long))
 			made = append(made, path)
 		}
 		records, problems := list(t, s)
@@ -127,9 +126,7 @@ func BenchmarkSave(b *testing.B) {
 	s := filled(b)
 	r := sample(key(fmt.Sprintf("%064d", 1)))
 	for b.Loop() {
-		if err := s.Save(r); err != nil {
-			b.Fatal(err)
-		}
+		kit.Must(b, s.Save(r))
 	}
 }
 
@@ -165,9 +162,7 @@ func BenchmarkLock(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		unlock, err := s.Lock(b.Context(), key("c1"))
-		if err != nil {
-			b.Fatal(err)
-		}
+		kit.Must(b, err)
 		unlock()
 	}
 }

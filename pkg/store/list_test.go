@@ -16,14 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func list(t testing.TB, s *Store) ([]*bond.Record, []*BadRecord) {
 	t.Helper()
 	records, problems, err := s.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return records, problems
 }
 
@@ -31,9 +30,7 @@ func list(t testing.TB, s *Store) ([]*bond.Record, []*BadRecord) {
 func whole(t testing.TB, id string) string {
 	t.Helper()
 	data, err := encode(sample(key(id)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return string(data)
 }
 
@@ -234,9 +231,7 @@ func TestListLeavesLockedDamage(t *testing.T) {
 	path := filepath.Join(s.dir, "c1@bond0.json")
 	write(t, path, "damage")
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if _, problems := list(t, s); len(problems) != 1 || problems[0].Path != path {
 		t.Errorf("locked: problems are %v", problems)
 	}
@@ -267,9 +262,7 @@ func TestListEnds(t *testing.T) {
 	if _, _, err := s.List(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	if err := os.RemoveAll(s.dir); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.RemoveAll(s.dir))
 	if _, _, err := s.List(t.Context()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no directory: got %v", err)
 	}
@@ -284,9 +277,7 @@ func TestListSweeps(t *testing.T) {
 	write(t, dead, "x")
 	write(t, alive, "x")
 	past := time.Now().Add(-tempAge - time.Minute)
-	if err := os.Chtimes(dead, past, past); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Chtimes(dead, past, past))
 	list(t, s)
 	if _, err := os.Stat(dead); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("an old temporary file is still there (%v)", err)

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 const eachCounts = 25
@@ -116,9 +117,7 @@ func TestLockDeadline(t *testing.T) {
 	s := newStore(t)
 	s.lockTimeout = 50 * time.Millisecond
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	path := s.lockPath(key("c1"))
 	begin := time.Now()
 	_, err = s.Lock(t.Context(), key("c1"))
@@ -172,14 +171,10 @@ func TestLockOfAKilledProcess(t *testing.T) {
 func TestLockIsNotInherited(t *testing.T) {
 	s := newStore(t)
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	// Between fork and exec a process has copies of all descriptors: here is one.
 	forked, err := unix.Dup(descriptorOf(t, s.lockPath(key("c1"))))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = unix.Close(forked) }()
 	unlock()
 	s.lockTimeout = 50 * time.Millisecond
@@ -237,16 +232,12 @@ func TestLockAgent(t *testing.T) {
 		t.Error("told twice that it waits")
 	}
 	unlock, err = s.LockAgent(t.Context(), func(int) { t.Error("waited for nobody") })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	unlock()
 	// A pid file that says nothing is no reason to fail.
 	write(t, filepath.Join(s.locks, "agent.lock"), "not a number")
 	unlock, err = s.LockAgent(t.Context(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer unlock()
 }
 

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // files counts everything below the state directory.
@@ -22,9 +23,7 @@ func files(t testing.TB, s *Store) int {
 	t.Helper()
 	n := 0
 	err := filepath.WalkDir(s.dir, func(string, os.DirEntry, error) error { n++; return nil })
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return n
 }
 
@@ -53,13 +52,9 @@ func TestLivesLeaveNoFiles(t *testing.T) {
 	start := files(t, s)
 	locked := func(k bond.Key, what func() error) {
 		unlock, err := s.Lock(t.Context(), k)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		defer unlock()
-		if err := what(); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, what())
 	}
 	lives := lives(t)
 	for i := range lives {
@@ -145,14 +140,10 @@ func TestLockExcludesWhileFilesAreRemoved(t *testing.T) {
 func TestLockOfARemovedFile(t *testing.T) {
 	s := newStore(t)
 	f, err := openLock(s.lockPath(key("c1")))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer release(f)
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	unlock()
 	if err := tryAcquire(f); !errors.Is(err, errUnlinked) {
 		t.Errorf("the lock of a removed file: got %v, want errUnlinked", err)
@@ -164,9 +155,7 @@ func TestWaitersThatGiveUpLeaveNoFile(t *testing.T) {
 	s := newStore(t)
 	for range 200 {
 		unlock, err := s.Lock(t.Context(), key("c1"))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		var all sync.WaitGroup
 		for range 3 {
@@ -188,9 +177,7 @@ func TestBondKeepsItsLockFile(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	unlock()
 	mustContain(t, s.lockPath(key("c1")), "")
 }
@@ -212,17 +199,13 @@ func TestSweepLocks(t *testing.T) {
 		touch(t, filepath.Join(s.locks, name), -2*tempAge)
 	}
 	unlock, err := s.Lock(t.Context(), key("held"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer unlock()
 	if err = s.SweepLocks(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	names, err := snapshot(s.locks)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	want := []string{"README", "agent.lock", "held@bond0.lock", "new@bond0.lock", "recorded@bond0.lock"}
 	if fmt.Sprint(names) != fmt.Sprint(want) {
 		t.Errorf("left are %v, want %v", names, want)
@@ -238,7 +221,5 @@ func TestSweepLocks(t *testing.T) {
 func touch(t *testing.T, path string, after time.Duration) {
 	t.Helper()
 	at := unix.NsecToTimespec(time.Now().Add(after).UnixNano())
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{at, at}, 0); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.UtimesNanoAt(unix.AT_FDCWD, path, []unix.Timespec{at, at}, 0))
 }

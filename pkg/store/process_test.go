@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
@@ -75,9 +76,7 @@ func startChild(t *testing.T, role, dir string) *exec.Cmd {
 	cmd.Stderr = os.Stderr
 	out, outErr := cmd.StdoutPipe()
 	_, inErr := cmd.StdinPipe() // left open
-	if err := errors.Join(outErr, inErr, cmd.Start()); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, errors.Join(outErr, inErr, cmd.Start()))
 	t.Cleanup(func() { kill(cmd) })
 	if line, err := bufio.NewReader(out).ReadString('\n'); line != "ready\n" {
 		t.Fatalf("the %s process says %q (%v)", role, line, err)
@@ -130,9 +129,7 @@ func TestKilledWriters(t *testing.T) {
 		t.Errorf("%d records, problems %v; want %d and none", len(records), problems, savedKeys)
 	}
 	left, err := os.ReadDir(s.tmp)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Logf("the killed left %d temporary files", len(left))
 }
 

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestEveryBit flips each bit of a record file, and cuts the file at each byte. What is left is the same record, or no record.
@@ -53,9 +54,7 @@ func TestRecordOfOthers(t *testing.T) {
 			s := newStore(t)
 			save(t, s, sample(key("c1")))
 			save(t, s, sample(key("c2")))
-			if err := change(filepath.Join(s.dir, recordName(key("c1")))); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, change(filepath.Join(s.dir, recordName(key("c1")))))
 			if _, err := s.Load(key("c1")); !errors.Is(err, ErrDamaged) {
 				t.Errorf("Load: %v, want ErrDamaged", err)
 			}
@@ -66,9 +65,7 @@ func TestRecordOfOthers(t *testing.T) {
 	}
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
-	if err := os.Chmod(filepath.Join(s.dir, recordName(key("c1"))), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Chmod(filepath.Join(s.dir, recordName(key("c1"))), 0o644))
 	load(t, s, key("c1")) // readable for all is allowed
 }
 
@@ -80,9 +77,7 @@ func TestPlantedLinks(t *testing.T) {
 	for _, path := range []string{
 		filepath.Join(s.dir, recordName(key("c1"))), filepath.Join(s.reserved, recordName(key("c1"))), s.lockPath(key("c1")),
 	} {
-		if err := os.Symlink(victim, path); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.Symlink(victim, path))
 	}
 	if _, err := s.Lock(t.Context(), key("c1")); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("Lock: %v, want ELOOP", err)
@@ -96,9 +91,7 @@ func TestPlantedLinks(t *testing.T) {
 	mustContain(t, victim, whole(t, "c1"))
 	for _, dir := range []string{"locks", "tmp", "reserve", "deletions"} {
 		state := filepath.Join(t.TempDir(), "state")
-		if err := errors.Join(os.Mkdir(state, 0o700), os.Symlink(t.TempDir(), filepath.Join(state, dir))); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, errors.Join(os.Mkdir(state, 0o700), os.Symlink(t.TempDir(), filepath.Join(state, dir))))
 		if _, err := Open(state); err == nil || !strings.Contains(err.Error(), "symbolic link") {
 			t.Errorf("%s is a link: %v", dir, err)
 		}
@@ -110,9 +103,7 @@ func TestDirectoryRemoved(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if err = os.RemoveAll(s.dir); err != nil {
 		t.Fatal(err)
 	}
@@ -142,9 +133,7 @@ func TestDirectoryRemoved(t *testing.T) {
 func TestReadOnly(t *testing.T) {
 	s := small(t)
 	save(t, s, sample(key("c1")))
-	if err := unix.Mount("", s.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Mount("", s.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
 	openStore(t, s.dir)
 	load(t, s, key("c1"))
 	if records, problems := list(t, s); len(records) != 1 || len(problems) != 0 {
@@ -156,9 +145,7 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("%s: %v, want EROFS", what, err)
 		}
 	}
-	if err := unix.Mount("", s.dir, "", unix.MS_REMOUNT, ""); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Mount("", s.dir, "", unix.MS_REMOUNT, ""))
 	if err := s.Remove(key("c1")); err != nil {
 		t.Error(err)
 	}
@@ -210,9 +197,7 @@ func TestManyRecords(t *testing.T) {
 		t.Errorf("%d records, %d keys, problems %v, %v", len(records), len(keys), problems, err)
 	}
 	for _, k := range keys {
-		if err := s.Remove(k); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, s.Remove(k))
 	}
 	if end := files(t, s); end != start {
 		t.Errorf("%d files at the end, %d at the start", end, start)

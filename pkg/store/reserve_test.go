@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // small is a store on a disk of its own, with room for some records.
@@ -61,9 +62,7 @@ func TestFullDisk(t *testing.T) {
 				save(t, s, sample(key(id)))
 			}
 			filler := filepath.Join(s.dir, "more")
-			if err := os.Mkdir(filler, 0o700); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.Mkdir(filler, 0o700))
 			full(t, filler)
 			if err := s.Save(sample(key("c3"))); !errors.Is(err, unix.ENOSPC) {
 				t.Errorf("save a new record: %v, want ENOSPC", err)
@@ -100,9 +99,7 @@ func TestReserveIsReleasedWithItsRecord(t *testing.T) {
 		os.Chtimes(filepath.Join(s.reserved, recordName(key("vanished"))), old, old),
 		os.Chtimes(filepath.Join(s.reserved, recordName(key("stays"))), old, old),
 	} {
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 	}
 	list(t, s)
 	entries, err := os.ReadDir(s.reserved)
@@ -119,13 +116,9 @@ func TestReserveOfAnEarlierVersion(t *testing.T) {
 		names[id] = recordName(key(id))
 		save(t, s, sample(key(id)))
 	}
-	if err := os.Mkdir(s.previousReserve(), 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Mkdir(s.previousReserve(), 0o700))
 	for id, move := range map[string]func(from, to string) error{"moved": os.Rename, "removed": os.Rename, "both": os.Link} {
-		if err := move(filepath.Join(s.reserved, names[id]), filepath.Join(s.previousReserve(), names[id])); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, move(filepath.Join(s.reserved, names[id]), filepath.Join(s.previousReserve(), names[id])))
 	}
 	has := func(dir string, want ...string) {
 		t.Helper()
@@ -139,17 +132,13 @@ func TestReserveOfAnEarlierVersion(t *testing.T) {
 			}
 		}
 	}
-	if err := s.Remove(key("removed")); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, s.Remove(key("removed")))
 	has(s.previousReserve(), "both", "moved")
 	list(t, s)
 	has(s.reserved, "both", "moved")
 	has(s.previousReserve()) // still there: a plugin of the earlier version may be about to save a record
 	past := time.Now().Add(-2 * tempAge)
-	if err := os.Chtimes(s.previousReserve(), past, past); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Chtimes(s.previousReserve(), past, past))
 	list(t, s)
 	if _, err := os.Lstat(s.previousReserve()); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the empty directory: %v, want none", err)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 var _ reconcile.Store = (*Store)(nil)
@@ -30,9 +31,7 @@ func newStore(t testing.TB) *Store {
 func openStore(t testing.TB, dir string) *Store {
 	t.Helper()
 	s, err := Open(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return s
 }
 
@@ -67,26 +66,20 @@ func key(id string) bond.Key { return bond.Key{ContainerID: id, IfName: "bond0"}
 
 func save(t testing.TB, s *Store, r *bond.Record) {
 	t.Helper()
-	if err := s.Save(r); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, s.Save(r))
 }
 
 func load(t testing.TB, s *Store, k bond.Key) *bond.Record {
 	t.Helper()
 	r, err := s.Load(k)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return r
 }
 
 // write puts content on a name as no Store would.
 func write(t testing.TB, path, content string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(path, []byte(content), 0o600))
 }
 
 func TestSaveLoadRemove(t *testing.T) {
@@ -135,18 +128,14 @@ func TestModes(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
 	unlock, err := s.Lock(t.Context(), key("c1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer unlock()
 	for path, want := range map[string]os.FileMode{
 		s.dir: os.ModeDir | 0o700, s.locks: os.ModeDir | 0o700, s.tmp: os.ModeDir | 0o700,
 		filepath.Join(s.dir, "c1@bond0.json"): 0o600, filepath.Join(s.locks, "c1@bond0.lock"): 0o600,
 	} {
 		info, err := os.Stat(path)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		if info.Mode() != want {
 			t.Errorf("%s has mode %s, want %s", path, info.Mode(), want)
 		}
@@ -198,19 +187,13 @@ func TestOpenRefuses(t *testing.T) {
 	write(t, file, "")
 	mode := func(perm os.FileMode) string {
 		dir := filepath.Join(t.TempDir(), "state")
-		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, perm)); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, perm)))
 		return dir
 	}
 	foreign := mode(0o700)
-	if err := os.Chown(foreign, 12345, 0); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Chown(foreign, 12345, 0))
 	inner := mode(0o700)
-	if err := errors.Join(os.Mkdir(filepath.Join(inner, "locks"), 0o700), os.Chmod(filepath.Join(inner, "locks"), 0o777)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, errors.Join(os.Mkdir(filepath.Join(inner, "locks"), 0o700), os.Chmod(filepath.Join(inner, "locks"), 0o777)))
 	for _, tc := range []struct{ name, dir, want string }{
 		{"relative", "state", "absolute"},
 		{"empty", "", "absolute"},
@@ -245,9 +228,7 @@ func TestFullDirectory(t *testing.T) {
 	r := sample(key("c1"))
 	save(t, s, r)
 	filler, err := os.Create(filepath.Join(dir, "filler"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for err == nil {
 		_, err = filler.Write(make([]byte, 4096))
 	}

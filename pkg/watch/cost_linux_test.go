@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // manyPods returns n bonds of two VFs each, on two PFs.
@@ -60,17 +61,13 @@ func TestForeignEventIsFree(t *testing.T) {
 func TestReceiveIsFree(t *testing.T) {
 	l, _ := listenTo(t, indexOf(manyPods(256)))
 	s, err := openSocket(defaultReceiveBuffer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = s.close() }()
 	noise(t, 60)
 	const runs = 100
 	n := testing.AllocsPerRun(runs, func() {
 		data, nsid, err := s.receive()
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		l.dispatch(data, nsid)
 	})
 	if n != 0 {
@@ -86,9 +83,7 @@ func noise(t testing.TB, rounds int) {
 	t.Helper()
 	for range rounds {
 		err := errors.Join(netlink.LinkSetUp(link("lo")), netlink.LinkSetDown(link("lo")))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 	}
 }
 
@@ -132,27 +127,19 @@ func BenchmarkReceive(b *testing.B) {
 			b.StartTimer()
 		}
 		data, nsid, err := s.receive()
-		if err != nil {
-			b.Fatal(err)
-		}
+		kit.Must(b, err)
 		l.dispatch(data, nsid)
 	}
-	if err := s.close(); err != nil {
-		b.Fatal(err)
-	}
+	kit.Must(b, s.close())
 }
 
 // refill returns a socket with at least a thousand events to read.
 func refill(b *testing.B, old *socket) *socket {
 	if old != nil {
-		if err := old.close(); err != nil {
-			b.Fatal(err)
-		}
+		kit.Must(b, old.close())
 	}
 	s, err := openSocket(64 << 20)
-	if err != nil {
-		b.Fatal(err)
-	}
+	kit.Must(b, err)
 	noise(b, 500)
 	return s
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func route(dst, via string) *netlink.Route {
@@ -84,13 +85,9 @@ func TestMove(t *testing.T) {
 	in(t, from.Sandbox, func() error { return addVeth("x", "y") })
 	sink.settle()
 	target, err := os.Open(to.Sandbox.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	in(t, from.Sandbox, func() error { return netlink.LinkSetNsFd(link("x"), int(target.Fd())) })
-	if err := target.Close(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, target.Close())
 	seen := map[bond.Key]bool{}
 	for !seen[from.Key] || !seen[to.Key] {
 		g := sink.next(t)
@@ -104,9 +101,7 @@ func TestMove(t *testing.T) {
 func TestForeign(t *testing.T) {
 	ours, other := pod(t, "ours"), pod(t, "other")
 	ids, err := openNSIDs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer ids.close()
 	if _, err := ids.assign(other.Sandbox); err != nil { // so that its events arrive
 		t.Fatal(err)
@@ -122,9 +117,7 @@ func TestForeign(t *testing.T) {
 			netlink.RouteDel(route("203.0.113.0/24", "198.51.100.3")), netlink.LinkDel(link("n0")))
 	}
 	in(t, other.Sandbox, noise)
-	if err := noise(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, noise())
 	mark(t, ours)
 	if g := sink.next(t); g.key != ours.Key || !strings.HasPrefix(g.cause, "link changed") {
 		t.Errorf("enqueued: %v", g)
@@ -144,22 +137,14 @@ func TestSandboxEnds(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	r.put(t, w)
 	start(t, r, sink)
-	if err := addVeth("host-end", "pod-end"); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, addVeth("host-end", "pod-end"))
 	target, err := os.Open(w.Sandbox.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	err = errors.Join(netlink.LinkSetNsFd(link("pod-end"), int(target.Fd())), target.Close())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	sink.until(t, w.Key, "link changed")
 	hostEnd, err := netlink.LinkByName("host-end")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	events := open(t)
 	netnstest.Delete(t, w.Sandbox.Path)
 	sink.until(t, w.Key, CauseSandbox)
@@ -194,14 +179,10 @@ func TestReusedID(t *testing.T) {
 func nsidOf(t *testing.T, s bond.Sandbox) int32 {
 	t.Helper()
 	f, err := os.Open(s.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = f.Close() }()
 	id, err := netlink.GetNetNsIdByFd(int(f.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return int32(id)
 }
 

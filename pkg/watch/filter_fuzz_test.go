@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // anyPod is an index in which every netns ID of the test is a pod's, so that each message that can concern a bond does.
@@ -33,17 +34,13 @@ func FuzzEventFilter(f *testing.F) {
 	f.Add(msg(unix.RTM_DELROUTE, 0, make([]byte, 12)), int32(1))
 	f.Add(nsidMsg(unix.RTM_DELNSID, 1), int32(7))
 	raw, err := eventFilter()
-	if err != nil {
-		f.Fatal(err)
-	}
+	kit.Must(f, err)
 	program, complete := bpf.Disassemble(raw)
 	if !complete {
 		f.Fatal("the filter has an instruction that the interpreter does not know")
 	}
 	vm, err := bpf.NewVM(program)
-	if err != nil {
-		f.Fatal(err)
-	}
+	kit.Must(f, err)
 	l, _ := listenTo(f, anyPod())
 	sink := &listSink{}
 	l.sink = sink
@@ -57,9 +54,7 @@ func FuzzEventFilter(f *testing.F) {
 		*sink = (*sink)[:0]
 		l.dispatch(data, nsid)
 		passed, err := vm.Run(data)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		if len(*sink) > 0 && passed < len(data) {
 			t.Fatalf("type %d, flags %#x: bonds %v are enqueued, and the filter passes %d of %d bytes", m.kind, m.flags, *sink, passed, len(data))
 		}

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestFilter: everything that enqueue uses passes the kernel's filter, and nothing else reaches the socket's buffer.
@@ -19,9 +20,7 @@ func TestFilter(t *testing.T) {
 	w := pod(t, "c1")
 	s := open(t)
 	ids, err := openNSIDs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer ids.close()
 	if _, err := ids.assign(w.Sandbox); err != nil {
 		t.Fatal(err)
@@ -95,18 +94,12 @@ func addRoutes(t *testing.T, w *bond.Record, n int) {
 func TestFloodOfAPod(t *testing.T) {
 	w := pod(t, "c1")
 	ids, err := openNSIDs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer ids.close()
 	id, err := ids.assign(w.Sandbox)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	s, err := openSocket(1 << 16)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = s.close() })
 	addRoutes(t, w, 2000)
 	mark(t, w)

@@ -16,6 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // patience is how long a test waits for an event. Inotify queues 16,384 events, which take a while on a busy
@@ -119,9 +120,7 @@ func (r *records) put(t testing.TB, w *bond.Record) {
 	r.all = append(slices.DeleteFunc(r.all, func(o *bond.Record) bool { return o.Key == w.Key }), w)
 	r.mu.Unlock()
 	name := filepath.Join(r.dir, w.Key.String()+".json")
-	if err := errors.Join(os.WriteFile(name+".tmp1", nil, 0o600), os.Rename(name+".tmp1", name)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, errors.Join(os.WriteFile(name+".tmp1", nil, 0o600), os.Rename(name+".tmp1", name)))
 }
 
 func (r *records) remove(t testing.TB, key bond.Key) {
@@ -129,9 +128,7 @@ func (r *records) remove(t testing.TB, key bond.Key) {
 	r.mu.Lock()
 	r.all = slices.DeleteFunc(r.all, func(o *bond.Record) bool { return o.Key == key })
 	r.mu.Unlock()
-	if err := os.Remove(filepath.Join(r.dir, key.String()+".json")); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Remove(filepath.Join(r.dir, key.String()+".json")))
 }
 
 func (r *records) config(t testing.TB) Config {
@@ -154,9 +151,7 @@ func (r *records) config(t testing.TB) Config {
 func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *Monitor {
 	t.Helper()
 	h, err := New(r.config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, f := range change {
 		f(h)
 	}
@@ -186,9 +181,7 @@ func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *
 func sandbox(t testing.TB) bond.Sandbox {
 	t.Helper()
 	s, err := netns.SandboxAt(netnstest.New(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return s
 }
 
@@ -196,13 +189,9 @@ func sandbox(t testing.TB) bond.Sandbox {
 func in(t testing.TB, s bond.Sandbox, f func() error) {
 	t.Helper()
 	ns, err := netns.Open(s.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = ns.Close() }()
-	if err := ns.Do(f); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, ns.Do(f))
 }
 
 // pod is a record and its sandbox, which has a veth pair a–b, both up, a with 192.0.2.1/24 and 2001:db8::1/64.

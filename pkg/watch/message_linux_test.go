@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // attr is a netlink attribute, padded.
@@ -72,9 +73,7 @@ func twoPods() *index {
 
 func listenTo(t testing.TB, idx *index) (*listener, *fakeSink) {
 	h, err := New(newRecords(t).config(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	h.index.Store(idx)
 	sink := newSink()
 	return newListener(h, sink), sink

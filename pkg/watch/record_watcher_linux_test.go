@@ -17,6 +17,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // rig is a recordWatcher in virtual time (testing/synctest). The test holds the mutex except while the recordWatcher
@@ -118,9 +119,7 @@ func runWatcher(t *testing.T, prepare func(*rig), test func(*rig)) {
 				r.problems = append(r.problems, err.Error())
 			},
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		r.monitor.openNSIDs = func() (nsids, error) { return r, nil }
 		r.monitor.openDir = func(string) (*dirWatch, error) {
 			r.Lock()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/fsnotify/fsnotify"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestRecords: a record that is added, changed or removed is enqueued, and nothing else in the directory is.
@@ -24,9 +26,7 @@ func TestRecords(t *testing.T) {
 	// The recordWatcher may enqueue one write twice: it can list a record before its event.
 	sink.settle()
 	for _, name := range []string{"lock", ".late.json.tmp", "no key.json"} {
-		if err := os.WriteFile(filepath.Join(r.dir, name), nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(filepath.Join(r.dir, name), nil, 0o600))
 	}
 	r.put(t, w)
 	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
@@ -82,9 +82,7 @@ func TestRecordsOverflow(t *testing.T) {
 func flood(t *testing.T, dir string) {
 	t.Helper()
 	limit, err := os.ReadFile("/proc/sys/fs/inotify/max_queued_events")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if strings.TrimSpace(string(limit)) != "16384" {
 		t.Logf("max_queued_events is %s", limit)
 	}
@@ -96,9 +94,7 @@ func flood(t *testing.T, dir string) {
 		defer func() { _ = files[i].Close() }()
 	}
 	for i := range 30000 { // alternating: the kernel merges equal events
-		if err := files[i%2].Chmod(0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, files[i%2].Chmod(0o600))
 	}
 }
 
@@ -107,23 +103,15 @@ func TestDirComesBack(t *testing.T) {
 	r, sink := newRecords(t), newSink()
 	known := watched("known", 1)
 	r.dir = filepath.Join(r.dir, "bondkeeper")
-	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Mkdir(r.dir, 0o700))
 	r.put(t, known)
 	start(t, r, sink)
 	// One by one: a key that has changed before all are listed is enqueued once, with its own cause.
-	if err := os.Remove(filepath.Join(r.dir, known.Key.String()+".json")); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Remove(filepath.Join(r.dir, known.Key.String()+".json")))
 	sink.until(t, known.Key, CauseRecord)
-	if err := os.Remove(r.dir); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Remove(r.dir))
 	sink.until(t, known.Key, CauseRelist)
-	if err := os.Mkdir(r.dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Mkdir(r.dir, 0o700))
 	sink.until(t, known.Key, CauseRelist)
 	r.put(t, known)
 	sink.until(t, known.Key, CauseRecord)

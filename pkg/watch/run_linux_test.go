@@ -16,15 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // descriptors returns the number of open files of this process, and the netns among them.
 func descriptors(t *testing.T) (n int, netns []string) {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, e := range entries {
 		to, err := os.Readlink(filepath.Join("/proc/self/fd", e.Name()))
 		if err != nil {
@@ -69,9 +68,7 @@ func TestRunLeavesNothing(t *testing.T) {
 	before, _ := descriptors(t)
 	for range 3 {
 		h, err := New(r.config(t))
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error)
 		go func() { done <- h.Run(ctx, sink) }()
@@ -151,9 +148,7 @@ func TestEndsWithoutSocket(t *testing.T) {
 			return nil, unix.EMFILE
 		}
 	})
-	if err := (<-first).close(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, (<-first).close())
 	<-tried
 	// start's cleanup ends the context and fails the test if Run does not return.
 }
@@ -162,9 +157,7 @@ func TestEndsWithoutSocket(t *testing.T) {
 func TestMissingCapability(t *testing.T) {
 	if os.Geteuid() != 0 { // the child, see below
 		h, err := New(Config{Dir: "/", KeyOf: func(string) (bond.Key, bool) { return bond.Key{}, false }, List: func() ([]*bond.Record, error) { return nil, nil }})
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		err = h.Run(t.Context(), newSink())
 		if !errors.Is(err, unix.EPERM) || !strings.Contains(err.Error(), "CAP_NET_BROADCAST") {
 			t.Errorf("Run: %v", err)
@@ -173,9 +166,7 @@ func TestMissingCapability(t *testing.T) {
 	}
 	// The test's binary is in a directory that only its owner can read, so the child gets it as an open file.
 	self, err := os.Open("/proc/self/exe")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = self.Close() }()
 	var out bytes.Buffer
 	cmd := exec.CommandContext(t.Context(), "/proc/self/fd/3", "-test.run=^TestMissingCapability$", "-test.v")

@@ -9,14 +9,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func open(t *testing.T) *socket {
 	t.Helper()
 	s, err := openSocket(defaultReceiveBuffer)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = s.close() })
 	return s
 }
@@ -24,9 +23,7 @@ func open(t *testing.T) *socket {
 // until reads up to a message that is wanted, and drops the others.
 func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
 	t.Helper()
-	if err := s.file.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, s.file.SetReadDeadline(time.Now().Add(patience)))
 	for {
 		data, _, err := s.receive()
 		if err != nil {
@@ -59,13 +56,9 @@ func TestForged(t *testing.T) {
 		t.Fatal(e, err)
 	}
 	from, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = unix.Close(from) }()
-	if err := unix.Sendto(from, linkMsg(unix.RTM_NEWLINK, 4, 0, ""), 0, to); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Sendto(from, linkMsg(unix.RTM_NEWLINK, 4, 0, ""), 0, to))
 	if data, _, err := s.receive(); len(data) > 0 || err != nil {
 		t.Errorf("received %d bytes, error %v", len(data), err)
 	}
@@ -85,9 +78,7 @@ func TestReopened(t *testing.T) {
 		return open(t), nil
 	}
 	broken := open(t)
-	if err := broken.close(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, broken.close())
 	l.run(ctx, broken)
 	if len(l.pfState) > 0 {
 		t.Errorf("still known: %v", l.pfState)
@@ -100,9 +91,7 @@ func TestReopened(t *testing.T) {
 // TestAssign: an ID is assigned once, and one that another process assigned is used.
 func TestAssign(t *testing.T) {
 	ids, err := openNSIDs()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer ids.close()
 	s := sandbox(t)
 	first, err := ids.assign(s)

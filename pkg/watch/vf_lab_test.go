@@ -17,42 +17,33 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // write writes to a file of sysfs.
 func write(t *testing.T, path, text string) {
 	t.Helper()
-	if err := os.WriteFile(path, []byte(text), 0); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(path, []byte(text), 0))
 }
 
 // intoPod moves a VF's netdev from the host into a pod under the name net1, up.
 func intoPod(t *testing.T, pci string, s bond.Sandbox) {
 	t.Helper()
 	name, err := topology.Netdev(pci)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	ns, err := netns.Open(s.Path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() { _ = ns.Close() }()
 	err = errors.Join(netlink.LinkSetDown(link(name)), netlink.LinkSetNsFd(link(name), ns.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	in(t, s, func() error { return errors.Join(netlink.LinkSetName(link(name), "net1"), setUpLink("net1")) })
 }
 
 // TestVF: events of a real VF and its PF enqueue the bonds that they concern, and no other.
 func TestVF(t *testing.T) {
 	topo, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	pf, vf := topo.Cards[0].PF, topo.Cards[0].VFs[0]
 	w, bystander := pod(t, "pod"), pod(t, "bystander")
 	w.Members = vfs(pf.PCI, vf.PCI)
@@ -85,14 +76,10 @@ func TestVF(t *testing.T) {
 	intoPod(t, vf.PCI, w.Sandbox)
 	expect("it is moved by hand", "VF "+vf.PCI+" removed")
 
-	if err := netlink.LinkSetDown(link(pf.Name)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, netlink.LinkSetDown(link(pf.Name)))
 	expect("the PF goes down", "PF "+pf.PCI+" changed")
 	events := open(t)
-	if err := setUpLink(pf.Name); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, setUpLink(pf.Name))
 	expect("the PF goes up", "PF "+pf.PCI+" changed")
 	events.until(t, "the PF's carrier", func(m message) bool {
 		return string(m.parent) == pf.PCI && m.state&unix.IFF_LOWER_UP != 0
@@ -118,9 +105,7 @@ func vfSettingIsSilent(t *testing.T, sink *fakeSink, w *bond.Record, pf topology
 	t.Helper()
 	sink.settleFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, with an event
 	s := open(t)
-	if err := netlink.LinkSetVfVlan(link(pf.Name), 1, 5); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, netlink.LinkSetVfVlan(link(pf.Name), 1, 5))
 	mark(t, w)
 	if g := sink.next(t); !strings.HasPrefix(g.cause, "link changed") {
 		t.Errorf("enqueued for a VF setting: %v", g)

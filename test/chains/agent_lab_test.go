@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // agent is a running agent without an API server and without a container runtime.
@@ -70,9 +72,7 @@ func (a *agent) start() {
 	a.cmd = exec.Command(bin+"/agent", "run", "-log-format", "json", "-log-level", "debug", "-state-dir", a.state,
 		"-kubeconfig", "none", "-runtime", "none", "-listen", "", "-resync", "5s")
 	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
-	if err := a.cmd.Start(); err != nil {
-		a.t.Fatal(err)
-	}
+	kit.Must(a.t, a.cmd.Start())
 	a.wait("the agent's start", func(l line) bool { return l.Msg == "agent started" }, 1)
 }
 

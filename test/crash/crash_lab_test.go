@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -109,9 +110,7 @@ func loseAll(p *pod) {
 	p.ip("-n", netnsName, "link", "del", bondName)
 	const drivers = "/sys/bus/pci/drivers/igbvf/"
 	for _, file := range []string{"unbind", "bind"} {
-		if err := os.WriteFile(drivers+file, []byte(p.vfs[0]), 0); err != nil {
-			p.t.Fatal(err)
-		}
+		kit.Must(p.t, os.WriteFile(drivers+file, []byte(p.vfs[0]), 0))
 	}
 	if _, err := topology.Netdev(p.vfs[0]); err != nil {
 		p.t.Fatal(err)

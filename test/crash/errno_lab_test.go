@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // trials are the faults that are tried at each point of a kind. every: all of them at each; otherwise each point gets the next one.
@@ -163,9 +165,7 @@ func (p *pod) bondDetails() string {
 			Scope  string
 		} `json:"addr_info"`
 	}
-	if err := json.Unmarshal(p.ip("-n", netnsName, "-j", "-d", "addr", "show", "dev", bondName), &links); err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, json.Unmarshal(p.ip("-n", netnsName, "-j", "-d", "addr", "show", "dev", bondName), &links))
 	out := fmt.Sprintln(links[0].Link.Data)
 	for _, a := range links[0].Addresses {
 		if a.Scope != "link" {

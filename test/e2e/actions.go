@@ -15,6 +15,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
@@ -61,9 +62,7 @@ func (c *cluster) inAgent(t *testing.T, command string) string {
 func (c *cluster) pod(t *testing.T, name string) *corev1.Pod {
 	t.Helper()
 	p, err := c.Client().CoreV1().Pods("demo").Get(t.Context(), name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return p
 }
 
@@ -112,9 +111,7 @@ func (c *cluster) pingFrom(t *testing.T, netns, address string) {
 func (c *cluster) watchNetns(t *testing.T, pod *corev1.Pod) (stop func() string) {
 	t.Helper()
 	file := filepath.Join(c.share, "monitor.txt")
-	if err := os.WriteFile(file, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, nil, 0o644))
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	script := fmt.Sprintf("exec nsenter --net=%s ip monitor link address route >%s", c.netns(t, pod), inGuest(file))

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 	watchtools "k8s.io/client-go/tools/watch"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 	"github.com/bondkeeper/bondkeeper/test/lab"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
@@ -50,20 +51,14 @@ type cluster struct {
 func newCluster(t *testing.T) *cluster {
 	t.Helper()
 	top, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	set, err := peers.Find(top)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Logf("Multus: %s; programs of %s", set.Multus, set.Dir)
 	c := &cluster{top: top, share: shareDir(t, top), peers: set, ControlPlane: kube.Start(t)}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if err := c.StartControllers(ctx); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.StartControllers(ctx))
 	c.writeCredentials(t)
 	c.writeImages(t)
 	t.Cleanup(func() { c.stopGuest(t) })
@@ -74,12 +69,8 @@ func newCluster(t *testing.T) *cluster {
 func shareDir(t *testing.T, top string) string {
 	t.Helper()
 	dir := filepath.Join(top, ".cache", "e2e")
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.RemoveAll(dir))
+	kit.Must(t, os.MkdirAll(dir, 0o755))
 	return dir
 }
 
@@ -91,9 +82,7 @@ func inGuest(file string) string { return filepath.Join(topology.ShareDir, filep
 func (c *cluster) writeCredentials(t *testing.T) {
 	t.Helper()
 	for name, data := range map[string][]byte{"ca.crt": c.Config().CAData, "token": []byte(c.Config().BearerToken)} {
-		if err := os.WriteFile(filepath.Join(c.share, name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(filepath.Join(c.share, name), data, 0o600))
 	}
 	for name, config := range map[string]*rest.Config{
 		"kubelet": c.As("system:node:"+nodeName, "system:nodes", "system:authenticated"),
@@ -101,16 +90,10 @@ func (c *cluster) writeCredentials(t *testing.T) {
 	} {
 		config.Host = c.GuestURL()
 		file, err := c.WriteKubeconfig("node-"+name, config)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(c.share, name+".kubeconfig"), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
+		kit.Must(t, os.WriteFile(filepath.Join(c.share, name+".kubeconfig"), data, 0o600))
 	}
 }
 
@@ -121,9 +104,7 @@ func (c *cluster) startNode(t *testing.T) {
 	guest, err := lab.Start(t.Context(), lab.Config{
 		Cards: 2, VFs: 4, UserNet: true, MemoryMiB: lab.MaxMemoryMiB, WorkDir: c.share, CacheDir: filepath.Join(c.top, ".cache", "lab"), Logf: t.Logf,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	c.guest = guest
 	ctx, cancel := context.WithCancel(context.Background())
 	c.stopNode, c.nodeEnd = cancel, make(chan error, 1)

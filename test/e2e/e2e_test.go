@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestCluster is the life of a node, told in order: each step goes on from where the one before left the cluster.
@@ -122,9 +123,7 @@ func upgrade(t *testing.T, c *cluster) {
 func outage(t *testing.T, c *cluster) {
 	repairs := c.repairs(t, "bondpod1")
 	namespace, peer := c.netns(t, c.pod(t, "bondpod1")), c.address(t, c.pod(t, "bondpod2"))
-	if err := c.StopServer(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.StopServer())
 	vf := c.guest.Topology().Cards[0].VFs[0].PCI
 	c.unbind(t, vf)
 	c.bind(t, vf)
@@ -133,9 +132,7 @@ func outage(t *testing.T, c *cluster) {
 		return regexp.MustCompile(healed).MatchString(c.sh(t, "bin/agent status"))
 	})
 	c.pingFrom(t, namespace, peer)
-	if err := c.StartServer(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, c.StartServer(t.Context()))
 	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 }
 
@@ -150,9 +147,7 @@ func deletePod(t *testing.T, c *cluster) {
 // restart is a power cut: records and netns are gone, and the kubelet makes its pods' sandboxes anew.
 func restart(t *testing.T, c *cluster) {
 	before, err := read(c.pod(t, "bondpod1"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	c.stopGuest(t)
 	c.startNode(t)
 	c.awaitAgent(t)

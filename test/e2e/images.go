@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"github.com/bondkeeper/bondkeeper/test/image"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // The images of what runs in the pods. One serves as the sandbox's, too.
@@ -42,15 +43,11 @@ func (c *cluster) writeAgent(ctx context.Context, version int, path string) erro
 func (c *cluster) writeImages(t *testing.T) {
 	t.Helper()
 	busybox := filepath.Join(c.share, "busybox.tar")
-	if err := image.WriteBusybox(busybox, pauseImage, workloadImage); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, image.WriteBusybox(busybox, pauseImage, workloadImage))
 	c.images = []string{busybox}
 	for version := 1; version <= 2; version++ {
 		path := filepath.Join(c.share, fmt.Sprintf("agent-%d.tar", version))
-		if err := c.writeAgent(t.Context(), version, path); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, c.writeAgent(t.Context(), version, path))
 		c.images = append(c.images, path)
 	}
 }

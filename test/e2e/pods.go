@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // definition is a NetworkAttachmentDefinition.
@@ -66,9 +68,7 @@ spec:
 func (c *cluster) apply(t *testing.T, documents ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "objects.yaml")
-	if err := os.WriteFile(file, []byte(strings.Join(documents, "")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, []byte(strings.Join(documents, "")), 0o600))
 	c.kubectl(t, "apply", "--filename", file)
 }
 
@@ -76,9 +76,7 @@ func (c *cluster) apply(t *testing.T, documents ...string) {
 func (c *cluster) applyOverlay(t *testing.T) {
 	t.Helper()
 	api, err := url.Parse(c.GuestURL())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	documents := c.kubectl(t, "kustomize", filepath.Join(c.top, "test/e2e/overlay"))
 	c.apply(t, strings.NewReplacer("API_HOST", api.Hostname(), "API_PORT", strconv.Quote(api.Port())).Replace(documents))
 }

@@ -13,6 +13,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // chainMTU is what tuning sets after the bond's ADD.
@@ -92,9 +93,7 @@ func (c *cluster) ownAddress(t *testing.T, pod *corev1.Pod) string {
 func (c *cluster) allocated(t *testing.T) string {
 	t.Helper()
 	all, err := c.Allocated(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return all
 }
 
@@ -121,13 +120,9 @@ func (c *cluster) checkWhereabouts(t *testing.T, pod *corev1.Pod) {
 	config := list.Plugins[0]
 	config["cniVersion"], config["name"], config["prevResult"] = "1.0.0", "bond-net3", cached.Result
 	data, err := json.Marshal(config)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	file := filepath.Join(c.share, "check.json")
-	if err := os.WriteFile(file, data, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, data, 0o600))
 	output := c.sh(t, `CNI_COMMAND=CHECK CNI_CONTAINERID=%s CNI_NETNS=%s CNI_IFNAME=bond0 CNI_PATH=/opt/cni/bin \
 		/opt/cni/bin/bond <%s 2>&1 || true`, container, c.netns(t, pod), inGuest(file))
 	if !strings.Contains(output, "IPAM whereabouts CHECK: CNI CHECK method is not implemented") {

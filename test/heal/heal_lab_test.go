@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 var (
@@ -28,9 +30,7 @@ func TestHeals(t *testing.T) {
 		faults = append(Faults(), faults...)
 	}
 	r, err := New(t.Context(), Config{Bin: *bin, NoAgent: *noAgent, Long: long})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() {
 		if err := r.Close(context.Background()); err != nil {
 			t.Error(err)

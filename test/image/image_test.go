@@ -15,6 +15,8 @@ import (
 	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 var created = time.Unix(1700000000, 0)
@@ -55,18 +57,14 @@ func TestImage(t *testing.T) {
 func build(t *testing.T, o Options) v1.Image {
 	t.Helper()
 	made, err := Build(t.Context(), o, runtime.GOARCH)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return made
 }
 
 func checkConfig(t *testing.T, made v1.Image) {
 	t.Helper()
 	c, err := made.ConfigFile()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if c.OS != "linux" || c.Architecture != runtime.GOARCH || c.Config.User != "0:0" || !c.Created.Equal(created) ||
 		strings.Join(append(c.Config.Entrypoint, c.Config.Cmd...), " ") != "/agent run" ||
 		c.Config.Labels["org.opencontainers.image.version"] != "v1.2.3" || c.Config.Labels["org.opencontainers.image.licenses"] != "Apache-2.0" {
@@ -77,9 +75,7 @@ func checkConfig(t *testing.T, made v1.Image) {
 func checkVersion(t *testing.T, agent []byte) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "agent")
-	if err := os.WriteFile(path, agent, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(path, agent, 0o755))
 	if out, err := exec.Command(path, "version").CombinedOutput(); err != nil || string(out) != "v1.2.3\n" {
 		t.Errorf("agent version: %q, %v", out, err)
 	}
@@ -89,23 +85,17 @@ func checkVersion(t *testing.T, agent []byte) {
 func filesOf(t *testing.T, made v1.Image) map[string][]byte {
 	t.Helper()
 	layers, err := made.Layers()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	files := map[string][]byte{}
 	for _, l := range layers {
 		r, err := l.Uncompressed()
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		for archive := tar.NewReader(r); ; {
 			h, err := archive.Next()
 			if errors.Is(err, io.EOF) {
 				break
 			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			if files[h.Name], err = io.ReadAll(archive); err != nil || h.Mode != 0o755 || !h.ModTime.Equal(created) {
 				t.Errorf("%s: mode %#o, time %s, %v", h.Name, h.Mode, h.ModTime, err)
 			}
@@ -119,9 +109,7 @@ func sources(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	stages, err := parseDockerfile("../../Dockerfile")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	names := []string{"Dockerfile"}
 	for _, i := range stages[0].instructions {
 		if i.verb == "COPY" {
@@ -141,13 +129,9 @@ func archiveOf(t *testing.T, made v1.Image) []byte {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "image.tar")
 	index := Index(map[string]v1.Image{runtime.GOARCH: made}, []string{runtime.GOARCH})
-	if err := Write(path, "example.test/bondkeeper:v1.2.3", index, created); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, Write(path, "example.test/bondkeeper:v1.2.3", index, created))
 	data, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return data
 }
 
@@ -160,9 +144,7 @@ func TestRejectsUnknownInstructions(t *testing.T) {
 		build + final + "CMD /agent\n", build + final + "LABEL =\n", "FROM\n" + final,
 	} {
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(filepath.Join(dir, "Dockerfile"), []byte(text), 0o600))
 		if _, err := read(Options{Root: dir}, "amd64"); err == nil {
 			t.Errorf("taken: %s", text)
 		}

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // shared is the control plane of all tests here that do not stop it.
@@ -26,9 +28,7 @@ func TestMain(m *testing.M) { os.Exit(Main(m, &shared)) }
 func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 	t.Helper()
 	c, err := kubernetes.NewForConfig(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return c
 }
 
@@ -36,9 +36,7 @@ func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 func TestAgentTokenCarriesNode(t *testing.T) {
 	agent := client(t, shared.AgentConfig(t, "token-node"))
 	who, err := agent.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authv1.SelfSubjectReview{}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	user := who.Status.UserInfo
 	if want := "system:serviceaccount:" + AgentNamespace + ":" + AgentAccount; user.Username != want {
 		t.Errorf("the agent is %q, want %q", user.Username, want)
@@ -59,25 +57,17 @@ func TestOutage(t *testing.T) {
 		_, err := client(t, cp.Config()).CoreV1().Pods(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		return err
 	}
-	if err := cp.PauseServer(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cp.PauseServer())
 	if err := get(time.Second); err == nil || !strings.Contains(err.Error(), "deadline") {
 		t.Errorf("a paused API server answers: %v", err)
 	}
-	if err := cp.ResumeServer(); err != nil {
-		t.Fatal(err)
-	}
-	if err := cp.StopServer(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cp.ResumeServer())
+	kit.Must(t, cp.StopServer())
 	// A connection that the server's end resets is tried again by the client, which takes its time on a busy machine.
 	if err := get(time.Minute); err == nil || !strings.Contains(err.Error(), "connection refused") {
 		t.Errorf("a stopped API server answers: %v", err)
 	}
-	if err := cp.StartServer(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cp.StartServer(t.Context()))
 	if err := get(time.Minute); err != nil {
 		t.Error(err)
 	}
@@ -89,9 +79,7 @@ func TestOutage(t *testing.T) {
 // The kubeconfig reaches the API server without anything else, under the name that a guest of the lab calls it by, too.
 func TestKubeconfig(t *testing.T) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, name := range []string{"127.0.0.1", GuestHost} {
 		cfg.ServerName = name
 		if _, err := client(t, cfg).CoreV1().Namespaces().List(t.Context(), metav1.ListOptions{}); err != nil {
@@ -114,7 +102,5 @@ func TestRevokeAgents(t *testing.T) {
 
 // With controllers a namespace gets its service account by itself.
 func TestControllers(t *testing.T) {
-	if err := Start(t).StartControllers(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, Start(t).StartControllers(t.Context()))
 }

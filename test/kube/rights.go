@@ -10,6 +10,8 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/kubernetes"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // What an agent's rights are made of. The policies narrow down what the account may do.
@@ -49,9 +51,7 @@ func refusedByPolicy(err error) bool {
 func (c *ControlPlane) awaitProbe(t testing.TB, what string, ok func(error) bool) {
 	t.Helper()
 	agent, err := kubernetes.NewForConfig(c.As("system:serviceaccount:"+AgentNamespace+":"+AgentAccount, "system:authenticated"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	event := &corev1.Event{
 		ObjectMeta:     metav1.ObjectMeta{Name: "probe"},
 		InvolvedObject: corev1.ObjectReference{Namespace: AgentNamespace},

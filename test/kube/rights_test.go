@@ -19,6 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	statusv1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 const (
@@ -149,9 +150,7 @@ func livelyPod(t *testing.T, namespace, name, node string) *corev1.Pod {
 	}
 	pod.Status.ContainerStatuses = []corev1.ContainerStatus{{Name: "main", Ready: true, State: running, Image: "none", ImageID: "none"}}
 	pod, err := shared.client.CoreV1().Pods(namespace).UpdateStatus(t.Context(), pod, metav1.UpdateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return pod
 }
 
@@ -171,9 +170,7 @@ func agentEvent(pod *corev1.Pod, node string) *corev1.Event {
 func makeEvent(t *testing.T, e *corev1.Event) *corev1.Event {
 	t.Helper()
 	made, err := shared.client.CoreV1().Events(e.Namespace).Create(t.Context(), e, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return made
 }
 
@@ -196,9 +193,7 @@ func (s *scene) unchanged(t *testing.T) {
 func current(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	now, err := shared.client.CoreV1().Pods(pod.Namespace).Get(t.Context(), pod.Name, metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return now
 }
 
@@ -214,9 +209,7 @@ func TestAgentPatch(t *testing.T) {
 		text := fmt.Sprintf(`{"metadata":{"uid":%q,"annotations":{%q:%q}},"status":{"conditions":[
 			{"type":%q,"status":%[3]q,"reason":"R","message":"bond0","lastTransitionTime":"2026-01-02T03:04:05Z"}]}}`,
 			before.UID, statusv1.Annotation, status, statusv1.Condition)
-		if err := patchStatus(t.Context(), agent, before, types.StrategicMergePatchType, text); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, patchStatus(t.Context(), agent, before, types.StrategicMergePatchType, text))
 		versions = append(versions, current(t, before).ResourceVersion)
 	}
 	if versions[0] == versions[1] || versions[1] != versions[2] || versions[2] == versions[3] {
@@ -241,8 +234,6 @@ func fullPod(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 		pod.Annotations[fmt.Sprintf("example.com/a%d", i)] = strings.Repeat("x", 230)
 	}
 	pod, err := shared.client.CoreV1().Pods(pod.Namespace).Update(t.Context(), pod, metav1.UpdateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return pod
 }

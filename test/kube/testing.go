@@ -6,15 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // Start starts a control plane for one test. The test fails when a program is missing or does not come up.
 func Start(t testing.TB) *ControlPlane {
 	t.Helper()
 	c, err := New(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() {
 		if err := c.Close(); err != nil {
 			t.Error(err)
@@ -45,9 +45,7 @@ func Main(m *testing.M, into **ControlPlane) int {
 func (c *ControlPlane) Apply(t testing.TB, paths ...string) {
 	t.Helper()
 	root, err := moduleRoot()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, path := range paths {
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(root, path)

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestTryAccel holds a trial with an accelerator that is known to work, and two with a QEMU that cannot.
@@ -17,17 +19,13 @@ func TestTryAccel(t *testing.T) {
 		t.Skip(err)
 	}
 	cache, err := DefaultCacheDir(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	k, err := findKernel(cache)
 	if err != nil {
 		t.Skip(err)
 	}
 	image, err := k.image()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, c := range []struct {
 		name, qemu string
 		limit      time.Duration

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestFault has machines end in every way.
@@ -25,9 +27,7 @@ func TestFault(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			m, err := startMachine("sh", []string{"-c", c.end}, io.Discard)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			g := &Guest{machine: m}
 			g.stopping.Store(c.stopped)
 			<-g.Done()

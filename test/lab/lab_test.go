@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
@@ -28,9 +29,7 @@ func start(t *testing.T, cfg lab.Config) *lab.Guest {
 	if errors.Is(err, lab.ErrNotReady) {
 		t.Skip(err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
@@ -75,9 +74,7 @@ func TestMissingPieces(t *testing.T) {
 // TestQEMUFails has a QEMU that ends at once with a complaint; the complaint is in the error.
 func TestQEMUFails(t *testing.T) {
 	qemu := filepath.Join(t.TempDir(), "qemu")
-	if err := os.WriteFile(qemu, []byte("#!/bin/sh\necho no such card >&2\nexit 1\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(qemu, []byte("#!/bin/sh\necho no such card >&2\nexit 1\n"), 0o755))
 	_, err := lab.Start(t.Context(), lab.Config{QEMU: qemu, Accel: lab.TCG})
 	if errors.Is(err, lab.ErrNotReady) {
 		t.Skip(err)
@@ -90,9 +87,7 @@ func TestQEMUFails(t *testing.T) {
 // TestGuestDoesNotRespond has a QEMU that does nothing: the start ends with the boot's time.
 func TestGuestDoesNotRespond(t *testing.T) {
 	qemu := filepath.Join(t.TempDir(), "qemu")
-	if err := os.WriteFile(qemu, []byte("#!/bin/sh\necho booting\nexec sleep 60\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(qemu, []byte("#!/bin/sh\necho booting\nexec sleep 60\n"), 0o755))
 	_, err := lab.Start(t.Context(), lab.Config{QEMU: qemu, Accel: lab.TCG, BootTimeout: 200 * time.Millisecond})
 	if errors.Is(err, lab.ErrNotReady) {
 		t.Skip(err)
@@ -204,9 +199,7 @@ func orphans(t *testing.T, guest *lab.Guest) {
 }
 
 func files(t *testing.T, guest *lab.Guest) {
-	if err := os.WriteFile(filepath.Join(guest.WorkDir(), "from-host"), []byte("ping"), 0o644); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(filepath.Join(guest.WorkDir(), "from-host"), []byte("ping"), 0o644))
 	script := "cd " + topology.ShareDir + ` && [ "$(cat from-host)" = ping ] && echo pong >from-guest`
 	if _, err := sh(t, guest, script); err != nil {
 		t.Fatal(err)
@@ -248,9 +241,7 @@ func terminal(t *testing.T, guest *lab.Guest) {
 func link(t *testing.T, guest *lab.Guest) {
 	pf := guest.Topology().Cards[0].PF.Name
 	for _, up := range []bool{true, false, true} {
-		if err := guest.SetLink(t.Context(), 0, up); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, guest.SetLink(t.Context(), 0, up))
 		want := map[bool]string{true: "1", false: "0"}[up]
 		script := fmt.Sprintf("timeout 30 sh -c 'until [ $(cat /sys/class/net/%s/carrier) = %s ]; do sleep 0.1; done'", pf, want)
 		if _, err := sh(t, guest, script); err != nil {
@@ -285,9 +276,7 @@ func panics(t *testing.T, guest *lab.Guest) {
 // TestDepsIsQuick runs the installer on a machine where all is installed.
 func TestDepsIsQuick(t *testing.T) {
 	cache, err := lab.DefaultCacheDir(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if _, err := os.Stat(filepath.Join(cache, "kernel", "version")); err != nil {
 		t.Skip("the lab is not installed")
 	}

@@ -6,19 +6,17 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // daemonSet is that of manifests/base.
 func daemonSet(t *testing.T) *appsv1.DaemonSet {
 	t.Helper()
 	text, err := os.ReadFile("../../manifests/base/daemonset.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	set := new(appsv1.DaemonSet)
-	if err := yaml.UnmarshalStrict(text, set); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, yaml.UnmarshalStrict(text, set))
 	return set
 }
 

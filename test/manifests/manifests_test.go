@@ -12,6 +12,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
@@ -44,9 +45,7 @@ func TestKustomizations(t *testing.T) {
 			apply := []string{"apply", "--server-side", "--validate=strict", "--force-conflicts", "--kustomize", top + k}
 			for _, args := range [][]string{append(apply, "--dry-run=server"), apply} {
 				out, err := cp.Kubectl(t.Context(), args...)
-				if err != nil {
-					t.Fatal(err)
-				}
+				kit.Must(t, err)
 				if strings.Contains(out, "Warning") {
 					t.Errorf("the API server warns: %s", out)
 				}
@@ -69,9 +68,7 @@ func TestKustomizations(t *testing.T) {
 func objects(t *testing.T, kustomization string) string {
 	t.Helper()
 	out, err := cp.Kubectl(t.Context(), "get", "--kustomize", top+kustomization, "--output=jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}\n{end}")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return out
 }
 
@@ -79,9 +76,7 @@ func objects(t *testing.T, kustomization string) string {
 func checkDaemonSet(t *testing.T) {
 	t.Helper()
 	set, err := cp.Client().AppsV1().DaemonSets(kube.AgentNamespace).Get(t.Context(), "bondkeeper-agent", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if u := set.Spec.UpdateStrategy; u.Type != appsv1.RollingUpdateDaemonSetStrategyType || u.RollingUpdate.MaxSurge.IntValue() != 0 {
 		t.Errorf("a new agent would wait for the old one for ever: %+v", u)
 	}
@@ -110,9 +105,7 @@ func TestOKDConstraintFitsTheDaemonSet(t *testing.T) {
 	types(t)
 	cp.Apply(t, "manifests/overlays/okd/scc.yaml")
 	out, err := cp.Kubectl(t.Context(), "get", "scc", "bondkeeper-agent", "--output=jsonpath={.allowedCapabilities[*]}")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	have := strings.Fields(out)
 	var want []string
 	for _, c := range daemonSet(t).Spec.Template.Spec.Containers {

@@ -5,18 +5,16 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 func TestFind(t *testing.T) {
 	root := t.TempDir()
 	make := func(dir string, names ...string) string {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.MkdirAll(dir, 0o755))
 		for _, name := range names {
-			if err := os.WriteFile(filepath.Join(dir, name), nil, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.WriteFile(filepath.Join(dir, name), nil, 0o755))
 		}
 		return dir
 	}

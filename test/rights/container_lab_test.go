@@ -21,6 +21,8 @@ import (
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // specEnv names the file with the container that the program "agent" is run in.
@@ -72,13 +74,9 @@ func enter(file string, args []string) error {
 func agentContainer(t *testing.T) (*corev1.Container, []corev1.Volume) {
 	t.Helper()
 	text, err := os.ReadFile("../../manifests/base/daemonset.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var set appsv1.DaemonSet
-	if err := yaml.UnmarshalStrict(text, &set); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, yaml.UnmarshalStrict(text, &set))
 	pod := set.Spec.Template.Spec
 	i := slices.IndexFunc(pod.Containers, func(c corev1.Container) bool { return c.Name == "agent" })
 	if i < 0 || !pod.HostNetwork {
@@ -115,9 +113,7 @@ func specOf(t *testing.T, c *corev1.Container, volumes []corev1.Volume) *specs.S
 	}
 	ctx := namespaces.WithNamespace(context.Background(), "test")
 	spec, err := oci.GenerateSpec(ctx, nil, &containers.Container{ID: "agent"}, opts...)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	spec.Linux.RootfsPropagation = "rslave" // as containerd does where a mount wants propagation
 	return spec
 }
@@ -128,12 +124,8 @@ func rootfs(t *testing.T) string {
 	dir := t.TempDir()
 	for _, name := range []string{"agent", "bond"} {
 		program, err := os.ReadFile(filepath.Join("../../bin", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(dir, name), program, 0o755); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
+		kit.Must(t, os.WriteFile(filepath.Join(dir, name), program, 0o755))
 	}
 	return dir
 }
@@ -146,9 +138,7 @@ func mounts(t *testing.T, c *corev1.Container, volumes []corev1.Volume) []specs.
 		i := slices.IndexFunc(volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
 		host := volumes[i].HostPath
 		if *host.Type == corev1.HostPathDirectoryOrCreate {
-			if err := os.MkdirAll(host.Path, 0o755); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, os.MkdirAll(host.Path, 0o755))
 		}
 		options := []string{"rbind", "rprivate", "rw"}
 		if m.MountPropagation != nil && *m.MountPropagation == corev1.MountPropagationHostToContainer {
@@ -167,26 +157,16 @@ func program(t *testing.T, spec *specs.Spec) string {
 	t.Helper()
 	dir := t.TempDir()
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	bin, err := filepath.Abs("../../bin")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	text, err := json.Marshal(spec)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	file := filepath.Join(dir, "spec.json")
-	if err := os.WriteFile(file, text, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, text, 0o600))
 	t.Setenv(specEnv, file)
 	for name, target := range map[string]string{"agent": self, "bond": filepath.Join(bin, "bond"), "cni": filepath.Join(bin, "cni")} {
-		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.Symlink(target, filepath.Join(dir, name)))
 	}
 	return dir
 }

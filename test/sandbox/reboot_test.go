@@ -9,20 +9,17 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
 // TestReboot: records on a disk outlive the boot that they are of. The VFs that they name are another pod's then.
 func TestReboot(t *testing.T) {
 	top, err := filepath.Abs("../..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	// In the cache, which the guests see.
 	dir, err := os.MkdirTemp(filepath.Join(top, ".cache"), "reboot-")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	program, share := filepath.Join(dir, "reboot"), filepath.Join(dir, "share")
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./reboot")
@@ -38,9 +35,7 @@ func TestReboot(t *testing.T) {
 func boot(t *testing.T, share string, cmd lab.Cmd) {
 	t.Helper()
 	guest, err := lab.Start(t.Context(), lab.Config{Cards: 2, VFs: 2, WorkDir: share, Logf: t.Logf})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() {
 		if fault := guest.Fault(); fault != nil && t.Failed() {
 			t.Log(fault) // test/lanes.sh then repeats the test
@@ -49,7 +44,5 @@ func boot(t *testing.T, share string, cmd lab.Cmd) {
 			t.Error(err)
 		}
 	}()
-	if err := guest.Run(t.Context(), cmd); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, guest.Run(t.Context(), cmd))
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 const podPath = "/run/netns/pod"
@@ -58,9 +59,7 @@ func newNode(t *testing.T) *node {
 
 func (n *node) must(err error) {
 	n.t.Helper()
-	if err != nil {
-		n.t.Fatal(err)
-	}
+	kit.Must(n.t, err)
 }
 
 // hostName finds the name that the fake gave a VF.

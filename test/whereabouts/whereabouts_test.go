@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
@@ -41,9 +42,7 @@ func setUp(t *testing.T) {
 func allocated(t *testing.T) string {
 	t.Helper()
 	all, err := cp.Allocated(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return all
 }
 

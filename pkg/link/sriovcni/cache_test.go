@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // corpus is a directory as sriov-cni's, with the test files as attachments of container c1.
@@ -25,13 +26,9 @@ func corpus(t *testing.T) (dir string, names []string) {
 			continue // the fuzzer's own directory
 		}
 		data, err := os.ReadFile(f)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		name := short(filepath.Base(f))
-		if err := os.WriteFile(filepath.Join(dir, "c1-"+name), data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(filepath.Join(dir, "c1-"+name), data, 0o600))
 		names = append(names, filepath.Base(f))
 	}
 	return dir, names
@@ -103,18 +100,14 @@ func TestReadOddFiles(t *testing.T) {
 		t.Error("a container ID that is a path was taken")
 	}
 	good := filepath.Join(dir, "good")
-	if err := os.WriteFile(good, []byte(`{"deviceID":"0000:01:10.0"}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(good, []byte(`{"deviceID":"0000:01:10.0"}`), 0o600))
 	for name, make := range map[string]func(path string) error{
 		"symlink":   func(path string) error { return os.Symlink(good, path) },
 		"directory": func(path string) error { return os.Mkdir(path, 0o700) },
 		"pipe":      func(path string) error { return unix.Mkfifo(path, 0o600) },
 		"large":     func(path string) error { return os.WriteFile(path, []byte(strings.Repeat(" ", maxFile+1)), 0o600) },
 	} {
-		if err := make(filepath.Join(dir, "c1-"+name)); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, make(filepath.Join(dir, "c1-"+name)))
 		if got, err := Read(dir, bond.Key{ContainerID: "c1", IfName: name}); got != nil || err == nil {
 			t.Errorf("%s: got %+v, %v; want an error", name, got, err)
 		}

@@ -10,15 +10,14 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // FuzzParse: whatever a cache file contains, the result is an error that can be logged, or settings that can be written to
 // a PF. Device names the same VF.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*")
-	if err != nil {
-		f.Fatal(err)
-	}
+	kit.Must(f, err)
 	for _, name := range files {
 		if data, err := os.ReadFile(name); err == nil { // the fuzzer's own directory is no file
 			f.Add(data)
@@ -28,9 +27,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(`{"deviceID":"0000:01:10.0","vlanProto":"` + strings.Repeat("\u202e", 4000) + `","vlan":1}`))
 	path := filepath.Join(f.TempDir(), "c1-net1")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(path, data, 0o600))
 		device, wrong := Device(path)
 		bondtest.ErrorText(t, wrong)
 		a, err := parse(data)
@@ -79,9 +76,7 @@ func FuzzClaim(f *testing.F) {
 	}
 	path := filepath.Join(f.TempDir(), "0000:01:10.0")
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if err := os.WriteFile(path, data, 0o600); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.WriteFile(path, data, 0o600))
 		netns, err := Claim(path)
 		if err != nil {
 			bondtest.ErrorText(t, err)

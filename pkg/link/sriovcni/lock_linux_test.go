@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 const vf = bond.PCIAddress("0000:01:10.0")
@@ -20,9 +21,7 @@ func hold(t *testing.T, dir string) (release func()) {
 	if err == nil {
 		err = unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return func() { _ = unix.Close(fd) }
 }
 
@@ -30,9 +29,7 @@ func TestLock(t *testing.T) {
 	dir := t.TempDir()
 	l := Locks{Dir: dir}
 	unlock, err := l.TryLock(vf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if _, again := l.TryLock(vf); !errors.Is(again, bond.ErrBusy) {
 		t.Errorf("a second time: %v", again)
 	}
@@ -59,9 +56,7 @@ func TestLock(t *testing.T) {
 func TestLockWithoutDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "vf_lock")
 	unlock, err := Locks{Dir: dir}.TryLock(vf)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	unlock()
 	if _, err := os.Stat(dir); err == nil {
 		t.Error("the directory was made")

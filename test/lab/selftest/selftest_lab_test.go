@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -26,9 +27,7 @@ const patience = time.Minute
 func load(t *testing.T, cards int) *topology.Topology {
 	t.Helper()
 	guest, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if len(guest.Cards) < cards {
 		t.Skipf("needs %d cards, the guest has %d", cards, len(guest.Cards))
 	}
@@ -43,9 +42,7 @@ func load(t *testing.T, cards int) *topology.Topology {
 func TestTopologyMatchesGuest(t *testing.T) {
 	guest := load(t, 0)
 	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Uname(&name))
 	if got := unix.ByteSliceToString(name.Release[:]); got != guest.Kernel {
 		t.Errorf("the kernel is %s, the topology says %s", got, guest.Kernel)
 	}
@@ -75,12 +72,8 @@ func TestTopologyMatchesGuest(t *testing.T) {
 
 func TestShareIsWritable(t *testing.T) {
 	file := filepath.Join(topology.ShareDir, "selftest")
-	if err := os.WriteFile(file, []byte("written in the guest"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, []byte("written in the guest"), 0o644))
+	kit.Must(t, os.Remove(file))
 }
 
 // TestVFsBondInNetns moves a VF of each of two cards to a new netns and bonds them there. The bonding module
@@ -91,9 +84,7 @@ func TestVFsBondInNetns(t *testing.T) {
 	var members []netlink.Link
 	for _, card := range guest.Cards[:2] {
 		link, err := netlink.LinkByName(card.VFs[0].Name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		if err := netlink.LinkSetNsFd(link, int(pod)); err != nil {
 			t.Fatalf("move %s: %v", card.VFs[0].Name, err)
 		}
@@ -107,17 +98,13 @@ func TestVFsBondInNetns(t *testing.T) {
 		t.Fatalf("make a bond: %v", err)
 	}
 	made, err := handle.LinkByName("bond0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, member := range members {
 		if err := handle.LinkSetMasterByIndex(member, made.Attrs().Index); err != nil {
 			t.Fatalf("enslave %s: %v", member.Attrs().Name, err)
 		}
 	}
-	if err := handle.LinkSetUp(made); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, handle.LinkSetUp(made))
 	awaitCarrier(t, pod, handle, "bond0", members[0].Attrs().Name, members[1].Attrs().Name)
 }
 
@@ -126,14 +113,10 @@ func TestVFsBondInNetns(t *testing.T) {
 func newNetns(t *testing.T) (netns.NsHandle, *netlink.Handle) {
 	t.Helper()
 	pod, err := netns.GetFromPath(netnstest.New(t))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() { _ = pod.Close() })
 	handle, err := netlink.NewHandleAt(pod, unix.NETLINK_ROUTE)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(handle.Close)
 	return pod, handle
 }
@@ -145,16 +128,12 @@ func awaitCarrier(t *testing.T, pod netns.NsHandle, handle *netlink.Handle, name
 	defer cancel()
 	updates, done := make(chan netlink.LinkUpdate, 64), make(chan struct{})
 	defer close(done)
-	if err := netlink.LinkSubscribeAt(pod, updates, done); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, netlink.LinkSubscribeAt(pod, updates, done))
 	for {
 		missing := ""
 		for _, name := range names {
 			link, err := handle.LinkByName(name)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			if link.Attrs().RawFlags&unix.IFF_LOWER_UP == 0 {
 				missing = name
 			}

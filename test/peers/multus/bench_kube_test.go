@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 	"github.com/bondkeeper/bondkeeper/test/peers"
 )
@@ -82,9 +83,7 @@ const container = "c0ffee"
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "recorder"), []byte(recorder), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(filepath.Join(dir, "recorder"), []byte(recorder), 0o755))
 	name := fmt.Sprintf("multus-%d-%d", os.Getpid(), os.Getuid())
 	command(t, "ip", "netns", "add", name)
 	t.Cleanup(func() { command(t, "ip", "netns", "del", name) })
@@ -152,12 +151,8 @@ func (b *bench) calls(t *testing.T) (calls []string, args []string) {
 	if os.IsNotExist(err) {
 		return nil, nil
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
+	kit.Must(t, os.Remove(file))
 	for _, line := range strings.Split(strings.TrimSpace(string(data)), "\n") {
 		fields := strings.SplitN(line, " ", 4)
 		calls, args = append(calls, strings.Join(fields[:3], " ")), append(args, fields[3])
@@ -178,13 +173,9 @@ func (b *bench) expect(t *testing.T, want ...string) {
 func (b *bench) fail(t *testing.T, verb, ifName string) (mend func()) {
 	t.Helper()
 	file := filepath.Join(b.dir, "fail-"+verb+"-"+ifName)
-	if err := os.WriteFile(file, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, nil, 0o600))
 	return func() {
-		if err := os.Remove(file); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.Remove(file))
 	}
 }
 
@@ -207,8 +198,6 @@ func (b *bench) mode(t *testing.T, path string) string {
 	if os.IsNotExist(err) {
 		return "none"
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return info.Mode().String()
 }

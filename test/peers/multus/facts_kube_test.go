@@ -12,6 +12,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/peers"
 )
 
@@ -130,9 +131,7 @@ spec: {config: '{"cniVersion": "1.0.0", "name": "net-%s", "type": "recorder"}'}
 `, name, name)
 	}
 	file := filepath.Join(b.dir, "definitions.yaml")
-	if err := os.WriteFile(file, []byte(definitions.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.WriteFile(file, []byte(definitions.String()), 0o600))
 	for _, args := range [][]string{
 		{"apply", "--server-side", "--force-conflicts", "--filename", file},
 		{"annotate", "--namespace=demo", "pod/" + pod, networksAnnotation + "=" + networks},
@@ -176,17 +175,13 @@ func TestM5DefaultRoute(t *testing.T) {
 func cachedGateway(t *testing.T, file string) string {
 	t.Helper()
 	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var cached struct {
 		Result struct {
 			Routes []struct{ Dst, GW string }
 		}
 	}
-	if err := json.Unmarshal(data, &cached); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, json.Unmarshal(data, &cached))
 	var all []string
 	for _, r := range cached.Result.Routes {
 		all = append(all, r.GW)
@@ -198,9 +193,7 @@ func TestM6NetworkStatus(t *testing.T) {
 	b := onPlane(t, "m6", "demo/a, b@second")
 	status := func() string {
 		p, err := plane.Client().CoreV1().Pods("demo").Get(t.Context(), "m6", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		return p.Annotations[statusAnnotation]
 	}
 	mend := b.fail(t, "ADD", "second")
@@ -236,17 +229,13 @@ func TestM10DelWithoutFile(t *testing.T) {
 	b := onPlane(t, "m10", "a")
 	b.must(t, "ADD")
 	b.calls(t)
-	if err := os.Remove(filepath.Join(b.dir, "cni", container)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.Remove(filepath.Join(b.dir, "cni", container)))
 	if _, err := plane.Kubectl(t.Context(), "annotate", "--overwrite", "--namespace=demo", "pod/m10", networksAnnotation+"=b"); err != nil {
 		t.Fatal(err)
 	}
 	b.must(t, "DEL") // of what the annotation lists by now
 	b.expect(t, "DEL net1 unsaved", "DEL eth0 unsaved")
-	if err := plane.Client().CoreV1().Pods("demo").Delete(t.Context(), "m10", metav1.DeleteOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, plane.Client().CoreV1().Pods("demo").Delete(t.Context(), "m10", metav1.DeleteOptions{}))
 	b.must(t, "DEL")
 	b.expect(t)
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/peers"
 )
@@ -35,16 +36,10 @@ type bench struct {
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	set, err := peers.Find("../../..")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	guest, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.RemoveAll("/var/lib/cni"); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
+	kit.Must(t, os.RemoveAll("/var/lib/cni"))
 	b := &bench{program: filepath.Join(set.Dir, "sriov"), card: guest.Cards[0], sandbox: "/run/netns/sriov-pod"}
 	b.vf = b.card.VFs[0]
 	b.sh(t, "ip netns add sriov-pod")
@@ -151,8 +146,6 @@ func (b *bench) holdLock(t *testing.T) (release func()) {
 	if err == nil {
 		err = unix.Flock(fd, unix.LOCK_EX)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return func() { _ = unix.Close(fd) }
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // The names of these tests begin with the number of the fact in docs/peers.md.
@@ -43,9 +45,7 @@ func TestS1S2FilesAndModes(t *testing.T) {
 // TestS1DirectoriesThere: what is there keeps its mode.
 func TestS1DirectoriesThere(t *testing.T) {
 	b := newBench(t)
-	if err := os.MkdirAll(files, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, os.MkdirAll(files, 0o755))
 	b.must(t, "ADD")
 	for path, mode := range map[string]string{files: "drwxr-xr-x", files + "/pci": "drw-------"} {
 		if info, err := os.Stat(path); err != nil || info.Mode().String() != mode {
@@ -89,9 +89,7 @@ func TestS4S6Add(t *testing.T) {
 		t.Errorf("arp_notify, ndisc_notify and optimistic_dad are %q", sysctls)
 	}
 	data, err := os.ReadFile(b.cache())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	var cached struct {
 		MTU         int
 		OrigVfState struct{ HostIFName, EffectiveMAC, AdminMAC string }

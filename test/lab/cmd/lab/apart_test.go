@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
@@ -60,9 +61,7 @@ func TestRepeats(t *testing.T) {
 			o.boot = func(context.Context, *options) (machine, error) { used++; return c.guests[used-1], nil }
 			b := binary{pkg: testPackage{ImportPath: "p"}}
 			_, res, err := o.testPackage(t.Context(), c.guests[0], b)
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			if res.passed != c.passed || res.failed != c.failed || res.ok() != c.ok || used != c.used {
 				t.Errorf("%s; %d guests used; output:\n%s", res.line(), used, out.String())
 			}
@@ -104,9 +103,7 @@ func TestApart(t *testing.T) {
 		return &fakeMachine{prints: passes}, nil
 	}
 	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Setenv(lab.CacheEnv, t.TempDir())
 	var packages []testPackage
 	for _, name := range []string{"a", "b", "c"} {
@@ -114,9 +111,7 @@ func TestApart(t *testing.T) {
 	}
 	// No such package compiles, and a binary that does not compile is not run.
 	results, err := o.testApart(t.Context(), packages)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if booted != 3 || most != 2 || len(results) != 3 {
 		t.Errorf("%d guests booted, %d at once, %d results", booted, most, len(results))
 	}

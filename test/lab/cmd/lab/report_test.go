@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestReport replays the events of a package in which everything happens that can happen to a test.
@@ -31,9 +33,7 @@ func TestReport(t *testing.T) {
 `
 	var out strings.Builder
 	r := &report{out: &out}
-	if err := r.read(strings.NewReader(events)); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, r.read(strings.NewReader(events)))
 	want := `--- PASS: TestGood (1.50s)
     --- FAIL: TestBad/a (0.00s)
             bad_test.go:1: why
