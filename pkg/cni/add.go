@@ -363,8 +363,8 @@ func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delTimeout)
 	defer cancel()
-	refused := rec.CNI.IPAMRefused
-	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase, r.CNI.IPAMRefused = bond.PhaseDeleting, refused })
+	rejected := rec.CNI.IPAMRefused
+	err := s.update(ctx, rec, func(r *bond.Record) { r.Phase, r.CNI.IPAMRefused = bond.PhaseDeleting, rejected })
 	if err == nil || errors.Is(err, errDELStarted) { // in the latter case DEL has written the tombstone
 		err = s.engine.ReleaseRecord(ctx, rec)
 	}

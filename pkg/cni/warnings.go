@@ -82,17 +82,17 @@ func untrustedVFs(r *bond.Record, found *bond.MemberResult) string {
 	if o.MACFollowsActive() {
 		return ""
 	}
-	trades := o.SwapsMACs() && len(r.Members) > 1
+	swaps := o.SwapsMACs() && len(r.Members) > 1
 	list := names(r, func(i int) bool {
 		pf := found.Links[i].PF
-		changes := trades || !o.SwapsMACs() && r.Members[i].MAC != r.Spec.MAC
+		changes := swaps || !o.SwapsMACs() && r.Members[i].MAC != r.Spec.MAC
 		return changes && pf != nil && pf.VF.Trust != nil && !*pf.VF.Trust
 	})
 	if list == "" {
 		return ""
 	}
 	how := "puts the bond's MAC on every link"
-	if trades {
+	if swaps {
 		how = "moves MACs between links"
 	}
 	what := "mode " + o.Mode().String()

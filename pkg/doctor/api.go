@@ -53,14 +53,14 @@ func apiServer(ctx context.Context, c *Config) Finding {
 	if k == nil {
 		return f
 	}
-	who, err := whoAmI(ctx, k)
+	user, err := selfSubject(ctx, k)
 	if err != nil {
 		return finding(Fail, "bonds are repaired without it, and reported when it is reachable: check the node's route to it and the service account's token", "%s: %v", c.API.Host, err)
 	}
-	return ok("%s knows the agent as %s", c.API.Host, who.Username)
+	return ok("%s knows the agent as %s", c.API.Host, user.Username)
 }
 
-func whoAmI(ctx context.Context, k *api) (authnv1.UserInfo, error) {
+func selfSubject(ctx context.Context, k *api) (authnv1.UserInfo, error) {
 	r, err := k.authn.SelfSubjectReviews().Create(ctx, &authnv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	if err != nil {
 		return authnv1.UserInfo{}, err
@@ -73,11 +73,11 @@ func apiNode(ctx context.Context, c *Config) Finding {
 	if k == nil {
 		return f
 	}
-	who, err := whoAmI(ctx, k)
+	user, err := selfSubject(ctx, k)
 	if err != nil {
 		return skip("the API server does not answer")
 	}
-	node := strings.Join(who.Extra[nodeClaim], ",")
+	node := strings.Join(user.Extra[nodeClaim], ",")
 	switch node {
 	case "":
 		return finding(Fail, "use the token that the kubelet gives the agent's pod, on Kubernetes 1.30 or newer", "the token names no node: the admission policy rejects all reports of the agent")

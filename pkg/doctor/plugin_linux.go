@@ -30,7 +30,7 @@ func plugin(ctx context.Context, c *Config) Finding {
 		return finding(Fail, remedy, "there is no plugin %s", path)
 	case err != nil:
 		return finding(Fail, remedy, "%v", err)
-	case !install.IsOurs(path):
+	case !install.IsBondkeeper(path):
 		return finding(Fail, remedy+" (with -watch where the cluster installs its own), or stop the program that installs it", "%s is another project's plugin: its bonds are not repaired", path)
 	case about.Version != c.Version:
 		return finding(Fail, remedy, "%s has version %s, the agent %s", path, about.Version, c.Version)

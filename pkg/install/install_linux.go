@@ -109,7 +109,7 @@ func backupForeign(dir string) (string, error) {
 		return "", nil
 	case err != nil:
 		return "", fmt.Errorf("back up the installed plugin: %w", err)
-	case IsOurs(old):
+	case IsBondkeeper(old):
 		return "", nil
 	}
 	temp, err := writeTemp(dir, program)

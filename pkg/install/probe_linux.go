@@ -32,8 +32,8 @@ type About struct {
 	Version string
 }
 
-// IsOurs reports whether the file is a build of our plugin. It is not run.
-func IsOurs(path string) bool {
+// IsBondkeeper reports whether the file is a build of this plugin. It is not run.
+func IsBondkeeper(path string) bool {
 	info, err := buildinfo.ReadFile(path)
 	return err == nil && info.Path == ourMain
 }
@@ -50,7 +50,7 @@ func Probe(ctx context.Context, path string) (About, error) {
 	if err != nil {
 		return About{}, fmt.Errorf("%s is not a CNI plugin: %w", path, err)
 	}
-	if !IsOurs(path) { // without a command it might do anything
+	if !IsBondkeeper(path) { // without a command it might do anything
 		return about, nil
 	}
 	_, text, err := execute(ctx, path)

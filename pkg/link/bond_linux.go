@@ -79,18 +79,18 @@ func (c *conn) verifyOrDelete(a plan.CreateBond) error {
 
 // optionMismatch returns an error for the options that the kernel does not report as requested, with their names; nil if
 // there are none. Options that name a link are reported only once it is enslaved.
-func optionMismatch(asked, have bond.Options) error {
+func optionMismatch(requested, have bond.Options) error {
 	var errs []error
-	asked = asked.Effective()
-	for _, name := range asked.Names() {
+	requested = requested.Effective()
+	for _, name := range requested.Names() {
 		d := bond.LookupOption(name)
 		value, reported := have[name]
 		switch {
-		case d.Kind == bond.KindLink || reported && value == asked[name]:
+		case d.Kind == bond.KindLink || reported && value == requested[name]:
 		case !reported || d.Kind == bond.KindIPv6s && value == "": // an empty list is not reported
 			errs = append(errs, fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, name, d.Since))
 		default:
-			errs = append(errs, fmt.Errorf("%w: %s: the kernel accepted %q but has %q", bond.ErrUnsupported, name, asked[name], value))
+			errs = append(errs, fmt.Errorf("%w: %s: the kernel accepted %q but has %q", bond.ErrUnsupported, name, requested[name], value))
 		}
 	}
 	return errors.Join(errs...)

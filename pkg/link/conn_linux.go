@@ -114,12 +114,12 @@ func (c *conn) changes() (*netlink.Handle, error) {
 
 // do sends one request and returns its responses of type want. A dump goes through stream. It waits for the result of a
 // change even if the context ends, because that result must be known.
-func (c *conn) do(req *nl.NetlinkRequest, want uint16) (answers [][]byte, err error) {
-	keep := func(m []byte) error {
-		answers = append(answers, slices.Clone(m))
+func (c *conn) do(req *nl.NetlinkRequest, want uint16) (responses [][]byte, err error) {
+	add := func(m []byte) error {
+		responses = append(responses, slices.Clone(m))
 		return nil
 	}
-	return answers, c.exchange(req, want, keep, func() error { return nil })
+	return responses, c.exchange(req, want, add, func() error { return nil })
 }
 
 // retryInterruptedDump repeats a dump that was interrupted by a change: a partial list would look like a lost member. After

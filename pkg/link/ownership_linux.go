@@ -22,7 +22,7 @@ type claim struct {
 	// netns is the path in it; empty if it has none.
 	netns string
 	// ours: the path leads to the sandbox. alive: it leads to any netns.
-	ours, alive bool
+	own, alive bool
 }
 
 // read returns a VF's claim; the zero value if there is none. An error means that nothing is known.
@@ -46,7 +46,7 @@ func (c claims) read(pci bond.PCIAddress, own bond.Sandbox) (claim, error) {
 		return claim{}, fmt.Errorf("claim on VF %s: %w", pci, err)
 	default:
 		found.alive = true
-		found.ours = id == netns.ID{Dev: own.Dev, Inode: own.Inode}
+		found.own = id == netns.ID{Dev: own.Dev, Inode: own.Inode}
 	}
 	return found, nil
 }
@@ -55,7 +55,7 @@ func (c claims) read(pci bond.PCIAddress, own bond.Sandbox) (claim, error) {
 // other than the sandbox; empty if there is no such claim. A claim of a missing netns does not count, as in sriov-cni.
 func (c claims) foreign(pci bond.PCIAddress, own bond.Sandbox) (string, error) {
 	found, err := c.read(pci, own)
-	if err != nil || !found.alive || found.ours {
+	if err != nil || !found.alive || found.own {
 		return "", err
 	}
 	return found.netns, nil
@@ -83,7 +83,7 @@ func (k *Kernel) ownershipOf(m *bond.Member, own bond.Sandbox) ownership {
 		return ownership{state: bond.Unreadable, reason: err.Error()}
 	}
 	var o ownership
-	if found.alive && !found.ours {
+	if found.alive && !found.own {
 		o.foreign = found.netns
 	}
 	if m.SriovCNI != nil {
@@ -102,7 +102,7 @@ func (k *Kernel) recordedOwnership(m *bond.Member, now claim) (bond.Ownership, s
 		return bond.Unreadable, fmt.Sprintf("sriov-cni's cache file %s: %v", cache, explained(err))
 	case pci != m.PCI:
 		return bond.Released, fmt.Sprintf("its cache file %s names VF %s now", cache, pci)
-	case now.ours:
+	case now.own:
 		return bond.Owned, ""
 	case !now.exists && m.SriovCNI.Claim == "": // attached by a version without claims
 		return bond.Owned, ""
@@ -127,7 +127,7 @@ func (k *Kernel) sriovFiles(key bond.Key, ifName string, pci bond.PCIAddress, ow
 	}
 	files := &bond.SriovCNI{Cache: cache}
 	switch found, err := k.claims.read(pci, own); {
-	case err != nil, found.exists && !found.ours:
+	case err != nil, found.exists && !found.own:
 		return nil
 	case found.exists:
 		files.Claim = k.claims.path(pci)

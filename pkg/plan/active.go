@@ -62,7 +62,7 @@ func (b *builder) activate(i int, code Code, format string, args ...any) bool {
 func (b *builder) otherPreferred(i int) bool {
 	o := b.rec.Spec.Options
 	if p, set := o[bond.OptPrimary]; set {
-		return p != b.rec.Members[i].Name || staysAway(o)
+		return p != b.rec.Members[i].Name || mustNotPreempt(o)
 	}
 	for j := range b.rec.Members {
 		if b.rec.Members[j].Priority() > b.rec.Members[i].Priority() {

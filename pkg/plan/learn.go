@@ -48,23 +48,23 @@ func Learn(rec *bond.Record, obs *bond.Observed) []string {
 	}
 	l.extras()
 	l.members()
-	return l.notes
+	return l.changes
 }
 
 type learner struct {
-	rec   *bond.Record
-	obs   *bond.Observed
-	notes []string
+	rec     *bond.Record
+	obs     *bond.Observed
+	changes []string
 }
 
-func (l *learner) note(format string, args ...any) {
-	l.notes = append(l.notes, fmt.Sprintf(format, args...))
+func (l *learner) logf(format string, args ...any) {
+	l.changes = append(l.changes, fmt.Sprintf(format, args...))
 }
 
 func (l *learner) mtu() {
 	spec, have := &l.rec.Spec, l.obs.Bond.MTU
 	if spec.MTU != 0 && have != spec.MTU {
-		l.note("MTU %d instead of %d", have, spec.MTU)
+		l.logf("MTU %d instead of %d", have, spec.MTU)
 		spec.MTU = have
 	}
 }
@@ -80,33 +80,33 @@ func (l *learner) mac() {
 			return
 		}
 	}
-	l.note("MAC %s instead of %s", b.MAC, spec.MAC)
+	l.logf("MAC %s instead of %s", b.MAC, spec.MAC)
 	spec.MAC = b.MAC
 }
 
 func (l *learner) addresses() {
-	kept := slices.DeleteFunc(slices.Clone(l.rec.Addresses), func(a bond.Address) bool {
-		gone := !slices.Contains(l.obs.Bond.Addresses, a.Prefix)
-		if gone {
-			l.note("no address %s", a.Prefix)
+	remaining := slices.DeleteFunc(slices.Clone(l.rec.Addresses), func(a bond.Address) bool {
+		removed := !slices.Contains(l.obs.Bond.Addresses, a.Prefix)
+		if removed {
+			l.logf("no address %s", a.Prefix)
 		}
-		return gone
+		return removed
 	})
-	if len(kept) != len(l.rec.Addresses) {
-		l.rec.Addresses = kept
+	if len(remaining) != len(l.rec.Addresses) {
+		l.rec.Addresses = remaining
 	}
 }
 
 func (l *learner) routes() {
-	kept := slices.DeleteFunc(slices.Clone(l.rec.Routes), func(r bond.Route) bool {
-		gone := !hasRoute(l.obs.Bond, r)
-		if gone {
-			l.note("no route %s", r)
+	remaining := slices.DeleteFunc(slices.Clone(l.rec.Routes), func(r bond.Route) bool {
+		removed := !hasRoute(l.obs.Bond, r)
+		if removed {
+			l.logf("no route %s", r)
 		}
-		return gone
+		return removed
 	})
-	if len(kept) != len(l.rec.Routes) {
-		l.rec.Routes = kept
+	if len(remaining) != len(l.rec.Routes) {
+		l.rec.Routes = remaining
 	}
 }
 
@@ -138,42 +138,42 @@ func (l *learner) extras() {
 		return
 	}
 	if old != nil {
-		l.noteExtras(old, &now)
+		l.logExtras(old, &now)
 	}
 	l.rec.Learned = &now
 	if old == nil {
-		l.note("first observation")
+		l.logf("first observation")
 	}
 }
 
-func (l *learner) noteExtras(old, now *bond.Learned) {
+func (l *learner) logExtras(old, now *bond.Learned) {
 	if d := now.Settings.Diff(old.Settings); !d.Empty() {
-		l.note("settings %s", d)
+		l.logf("settings %s", d)
 	}
 	if !slices.Equal(now.Settings.Neigh, old.Settings.Neigh) {
-		l.note("neighbour sysctls %v", now.Settings.Neigh)
+		l.logf("neighbour sysctls %v", now.Settings.Neigh)
 	}
 	if !slices.Equal(old.Addresses, now.Addresses) {
-		l.note("further addresses %v", now.Addresses)
+		l.logf("further addresses %v", now.Addresses)
 	}
 	if now.AddressesLeft != old.AddressesLeft {
-		l.note("%d addresses more than the %d that are kept", now.AddressesLeft, bond.MaxLearnedAddresses)
+		l.logf("%d addresses more than the %d that are kept", now.AddressesLeft, bond.MaxLearnedAddresses)
 	}
 	if !slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) {
-		l.note("no route of the kernel's for %v", now.NoPrefixRoute)
+		l.logf("no route of the kernel's for %v", now.NoPrefixRoute)
 	}
 	switch {
 	case now.RoutesLeft > 0 && now.RoutesLeft != old.RoutesLeft:
-		l.note("%d further routes, more than %d, of which none is kept", now.RoutesLeft, bond.MaxLearnedRoutes)
+		l.logf("%d further routes, more than %d, of which none is kept", now.RoutesLeft, bond.MaxLearnedRoutes)
 	case !reflect.DeepEqual(old.Routes, now.Routes) || old.RoutesLeft != now.RoutesLeft:
-		l.note("further routes %v", now.Routes)
+		l.logf("further routes %v", now.Routes)
 	}
 	switch {
 	case reflect.DeepEqual(old.Upper, now.Upper):
 	case now.Upper == nil:
-		l.note("no master")
+		l.logf("no master")
 	default:
-		l.note("master %s (%s)", now.Upper.Name, now.Upper.Kind)
+		l.logf("master %s (%s)", now.Upper.Name, now.Upper.Kind)
 	}
 }
 
@@ -229,12 +229,12 @@ func (l *learner) members() {
 		}
 		if m.Settings == nil {
 			m.Settings = new(o.Settings.Clone())
-			l.note("%s: first observation", m.Name)
+			l.logf("%s: first observation", m.Name)
 			continue
 		}
 		now := m.Settings.Learn(o.Settings)
 		if !m.Settings.Equal(now) {
-			l.note("%s: settings %s, neighbour sysctls %v", m.Name, now.Diff(*m.Settings), now.Neigh)
+			l.logf("%s: settings %s, neighbour sysctls %v", m.Name, now.Diff(*m.Settings), now.Neigh)
 			*m.Settings = now
 		}
 	}

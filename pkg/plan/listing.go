@@ -137,12 +137,12 @@ func keyOfRoute(r bond.Route) routeKey {
 
 // Add adds a route.
 func (l *RouteList) Add(r bond.Route) {
-	if l.wanted(r) {
+	if l.isListed(r) {
 		l.o.Routes = append(l.o.Routes, r)
 	}
 }
 
-func (l *RouteList) wanted(r bond.Route) bool {
+func (l *RouteList) isListed(r bond.Route) bool {
 	if l.dsts[r.Dst] {
 		requested, first := l.request(r)
 		switch {
@@ -174,11 +174,11 @@ func (l *RouteList) request(r bond.Route) (requested, first bool) {
 	return requested, first
 }
 
-func takeSlot(room map[routeKey]int, k routeKey) bool {
-	if room[k] == 0 {
+func takeSlot(slots map[routeKey]int, k routeKey) bool {
+	if slots[k] == 0 {
 		return false
 	}
-	room[k]--
+	slots[k]--
 	return true
 }
 
@@ -192,7 +192,7 @@ func learnable(r bond.Route) bool {
 
 // extraAddresses returns the addresses to record that were not requested, those recorded before first, and the number of
 // the others.
-func (l *learner) extraAddresses() (kept []netip.Prefix, left int) {
+func (l *learner) extraAddresses() (extra []netip.Prefix, left int) {
 	b := l.obs.Bond
 	var before []netip.Prefix
 	if l.rec.Learned != nil {
@@ -204,13 +204,13 @@ func (l *learner) extraAddresses() (kept []netip.Prefix, left int) {
 			if requested || slices.Contains(b.Transient, p) || slices.Contains(before, p) != known {
 				continue
 			}
-			if len(kept) < bond.MaxLearnedAddresses {
-				kept = append(kept, p)
+			if len(extra) < bond.MaxLearnedAddresses {
+				extra = append(extra, p)
 			} else {
 				left++
 			}
 		}
 	}
-	slices.SortFunc(kept, netip.Prefix.Compare)
-	return kept, left + b.AddressesLeft
+	slices.SortFunc(extra, netip.Prefix.Compare)
+	return extra, left + b.AddressesLeft
 }

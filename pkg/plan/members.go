@@ -129,8 +129,8 @@ func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 		return s
 	}
 	trusted := s.Trust != nil && *s.Trust
-	keepsOwn := b.rec.Spec.Options.MACFollowsActive() && rec.MAC == *s.MAC
-	if s.MAC.IsZero() || !keepsOwn && !trusted {
+	hasOwnMAC := b.rec.Spec.Options.MACFollowsActive() && rec.MAC == *s.MAC
+	if s.MAC.IsZero() || !hasOwnMAC && !trusted {
 		s.MAC = nil
 	}
 	return s
@@ -182,11 +182,11 @@ func (b *builder) reportReleased(i int, m *bond.ObservedMember) {
 // with the primary's name active regardless of that option. A link that gets the name afterwards does not become active.
 func (b *builder) wouldPreempt(rec *bond.Member) bool {
 	o := b.rec.Spec.Options
-	return o[bond.OptPrimary] == rec.Name && staysAway(o) && b.obs.Bond.Active != 0
+	return o[bond.OptPrimary] == rec.Name && mustNotPreempt(o) && b.obs.Bond.Active != 0
 }
 
-// staysAway reports whether a returning primary must not become active.
-func staysAway(o bond.Options) bool {
+// mustNotPreempt reports whether a returning primary must not become active.
+func mustNotPreempt(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 

@@ -11,43 +11,43 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Runtime is what the watcher asks; runtime.Runtime is one.
+// Runtime is the container runtime; runtime.Runtime implements it.
 type Runtime interface {
-	// Populated are the sandboxes that have a container.
+	// Populated returns the sandboxes that have a container.
 	Populated(ctx context.Context) ([]string, error)
 }
 
 const (
-	// pollEach is how often the runtime is asked while a pod is in set-up; after a failure the pause doubles up to maxPause.
+	// pollEach is the interval of queries while a pod is in set-up; after a failure the pause doubles up to maxPause.
 	pollEach = time.Second
 	maxPause = 30 * time.Second
-	// listTimeout bounds one question.
+	// listTimeout bounds one query.
 	listTimeout = 5 * time.Second
-	// forgetAfter is how long a pod is remembered that nobody asked about.
+	// forgetAfter is the time after which a pod that was not queried is forgotten.
 	forgetAfter = 2 * time.Minute
-	// believe is how long an answer of the runtime counts as current.
+	// believe is the time for which a response of the runtime counts as current.
 	believe = 3*pollEach + listTimeout
 )
 
-// Watcher gathers the evidence. Its methods are safe for concurrent use; Evidence and NetworkStatus never block.
+// Watcher collects the evidence. Its methods are safe for concurrent use; Evidence and NetworkStatus never block.
 type Watcher struct {
 	runtime Runtime
 	log     *zap.Logger
 	now     func() time.Time
-	// requested wakes Run when somebody asks about a pod.
+	// requested wakes Run when the set-up of a pod is queried.
 	requested chan struct{}
 
 	mu sync.Mutex
-	// asked has the sandboxes of pods in set-up, by container ID.
-	asked map[string]*sandbox
-	// written has the UIDs of pods whose network status was seen.
+	// sandboxes has those of pods in set-up, by container ID.
+	sandboxes map[string]*sandbox
+	// written has the UIDs of pods whose network status was observed.
 	written map[string]time.Time
-	// answered is when the last question that the runtime answered was sent.
-	answered time.Time
+	// lastReply is when the last query to which the runtime replied was sent.
+	lastReply time.Time
 }
 
 type sandbox struct {
-	asked     time.Time
+	lastQuery time.Time
 	populated bool
 }
 
@@ -58,22 +58,22 @@ func New(r Runtime, log *zap.Logger) *Watcher {
 	}
 	return &Watcher{
 		runtime: r, log: log, now: time.Now, requested: make(chan struct{}, 1),
-		asked: map[string]*sandbox{}, written: map[string]time.Time{},
+		sandboxes: map[string]*sandbox{}, written: map[string]time.Time{},
 	}
 }
 
-// Evidence is a reconcile.SetupEvidence. While the runtime answers, only its word counts: the network status on a pod
-// may be that of an earlier sandbox, for a pod keeps its annotations when its node restarts.
+// Evidence is a reconcile.SetupEvidence. While the runtime replies, only its evidence counts: the network status on a pod
+// may be that of an earlier sandbox, because a pod's annotations outlive a restart of its node.
 func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
-	s := w.asked[rec.Key.ContainerID]
+	s := w.sandboxes[rec.Key.ContainerID]
 	if s == nil {
 		s = &sandbox{}
-		w.asked[rec.Key.ContainerID] = s
+		w.sandboxes[rec.Key.ContainerID] = s
 	}
-	s.asked = now
+	s.lastQuery = now
 	select {
 	case w.requested <- struct{}{}:
 	default:
@@ -81,7 +81,7 @@ func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	if s.populated {
 		return bond.EvidenceContainer, true
 	}
-	if !w.answered.IsZero() && now.Sub(w.answered) < believe {
+	if !w.lastReply.IsZero() && now.Sub(w.lastReply) < believe {
 		return "", true
 	}
 	if _, written := w.written[rec.Pod.UID]; written && rec.Pod.UID != "" {
@@ -90,14 +90,14 @@ func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	return "", false
 }
 
-// NetworkStatus notes that a pod has its network status.
+// NetworkStatus records that a pod has its network status.
 func (w *Watcher) NetworkStatus(pod bond.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.written[pod.UID] = w.now()
 }
 
-// Run asks the runtime, while there are pods in set-up, until ctx ends.
+// Run queries the runtime, while there are pods in set-up, until ctx ends.
 func (w *Watcher) Run(ctx context.Context) {
 	pause := pollEach
 	for {
@@ -134,14 +134,14 @@ func (w *Watcher) poll(ctx context.Context) error {
 	ids, err := w.runtime.Populated(ctx)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	maps.DeleteFunc(w.asked, func(_ string, s *sandbox) bool { return sent.Sub(s.asked) > forgetAfter })
+	maps.DeleteFunc(w.sandboxes, func(_ string, s *sandbox) bool { return sent.Sub(s.lastQuery) > forgetAfter })
 	maps.DeleteFunc(w.written, func(_ string, at time.Time) bool { return sent.Sub(at) > time.Hour })
 	if err != nil {
 		return err
 	}
-	w.answered = sent
+	w.lastReply = sent
 	for _, id := range ids {
-		if s := w.asked[id]; s != nil {
+		if s := w.sandboxes[id]; s != nil {
 			s.populated = true
 		}
 	}

@@ -22,7 +22,7 @@ func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, 
 	var others []*bond.Record
 	listed := false
 	for i := range obs.Members {
-		if !lacksClaim(&rec.Members[i], &obs.Members[i]) {
+		if !hasNoClaim(&rec.Members[i], &obs.Members[i]) {
 			continue
 		}
 		if !listed {
@@ -38,8 +38,8 @@ func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, 
 	return obs, nil
 }
 
-// lacksClaim reports whether a VF in the host would be taken without a claim for this pod.
-func lacksClaim(m *bond.Member, om *bond.ObservedMember) bool {
+// hasNoClaim reports whether a VF in the host would be taken without a claim for this pod.
+func hasNoClaim(m *bond.Member, om *bond.ObservedMember) bool {
 	claimed := m.SriovCNI != nil && m.SriovCNI.Claim != ""
 	return m.PCI != "" && om.Location == bond.InHost && !claimed && om.Ownership.MayChange()
 }

@@ -47,13 +47,13 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 		return false
 	}
 	changed := plan.MarkLosses(rec, obs)
-	if notes := plan.Learn(rec, obs); len(notes) > 0 {
+	if changes := plan.Learn(rec, obs); len(changes) > 0 {
 		changed = true
 		level := zap.DebugLevel // the pod may change its own things all the time
 		if rec.InSetup() {
 			rec.Setup.Changed, level = now, zap.InfoLevel
 		}
-		e.logFor(rec).Log(level, "configuration of other writers learned", zap.Strings("changes", notes))
+		e.logFor(rec).Log(level, "configuration of other writers learned", zap.Strings("changes", changes))
 	}
 	// A bond that is lost at this moment hides what set-up did, so its end waits for the bond.
 	if evidence != "" && rec.InSetup() && !rec.Restoring {

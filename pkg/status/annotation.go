@@ -64,13 +64,13 @@ func omitBonds(entries []v1.Bond) []v1.Bond {
 			sum.State = entries[i].State
 		}
 	}
-	var kept []v1.Bond
+	var bonds []v1.Bond
 	for i, e := range entries {
 		if !omitted[i] {
-			kept = append(kept, e)
+			bonds = append(bonds, e)
 		}
 	}
-	return append(kept, sum)
+	return append(bonds, sum)
 }
 
 func severity(s v1.State) int { return slices.Index(v1.States(), s) }

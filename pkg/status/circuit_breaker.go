@@ -52,9 +52,9 @@ func (b *circuitBreaker) done(now time.Time, available bool, retryAfter time.Dur
 	b.failed++
 	b.probing = false
 	pause := jitter(backoff(b.minPause, b.maxPause, b.failed), rand.Float64())
-	if asked := min(retryAfter, maxRetryAfter); asked > 0 {
+	if requested := min(retryAfter, maxRetryAfter); requested > 0 {
 		// Never sooner than requested, and not all nodes at once.
-		pause = max(pause, asked+time.Duration(rand.Float64()*float64(asked)))
+		pause = max(pause, requested+time.Duration(rand.Float64()*float64(requested)))
 	}
 	b.until = now.Add(pause)
 	return b.failed == 1
