@@ -5,7 +5,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // A driver needs a moment after a bounce: that it did not help is said only when it has had one.
@@ -29,5 +31,38 @@ func TestBounceIsGivenTimeToHelp(t *testing.T) {
 			t.Fatalf("%s: applied %v, retry after %s, told %q", step.what, out.Applied, out.RetryAfter, out.Status.Reason)
 		}
 		r.clock.turn(out.RetryAfter)
+	}
+}
+
+func TestStuckVFIsBouncedOnce(t *testing.T) {
+	for name, helps := range map[string]bool{"helps": true, "does not help": false} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			bounces := 1
+			if !helps {
+				bounces = -1
+			}
+			must(t, r.ResetVF(r.VFs[1], bounces))
+			n := 0
+			r.BeforeApply(func(a plan.Action) {
+				if _, ok := a.(plan.Bounce); ok {
+					n++
+				}
+			})
+			out, err := r.converge()
+			if err != nil || out.Status.State != bond.StateDegraded || out.RetryAfter != 15*time.Second {
+				t.Fatalf("%s, %v, retry after %s; want to wait 15 s", out.Status.State, err, out.RetryAfter)
+			}
+			want := bond.StateReady
+			if !helps {
+				want = bond.StateDegraded
+			}
+			r.wantState(want)
+			r.clock.turn(time.Hour)
+			r.wantState(want)
+			if n != 1 {
+				t.Fatalf("%d bounces, want 1: %v", n, r.ChangeLog())
+			}
+		})
 	}
 }

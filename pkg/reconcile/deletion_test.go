@@ -138,7 +138,7 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 // TestActionThatSucceedsLaterIsNoError: on a slow machine the other actions of a round take so long that a card which was in use is
 // tried again in the same call. ADD would fail for a bond that is complete, and the agent log an error.
 func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
-	r := newRig(t, scenario.OKD())
+	r := newFixture(t, scenario.OKD())
 	busy := map[int]bool{}
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, enslave := a.(plan.Enslave); enslave && !busy[a.Subject()] {

@@ -67,7 +67,7 @@ func TestNothingIsRemovedInVain(t *testing.T) {
 // TestRouteWithAnotherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another is replaced.
 func TestRouteWithAnotherMTU(t *testing.T) {
 	for _, dst := range []string{"2001:db8:7::/48", "203.0.113.0/24"} {
-		r := newRig(t, scenario.OKD())
+		r := newFixture(t, scenario.OKD())
 		want := bond.Route{Dst: netip.MustParsePrefix(dst), MTU: 1300}
 		must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 			rec.Routes = append(rec.Routes, want)

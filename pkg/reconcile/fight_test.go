@@ -18,7 +18,7 @@ import (
 )
 
 // fight lets a pod undo something ten times per second for d, and the agent reconcile after each.
-func (r *rig) fight(d time.Duration, undo func()) reconcile.Outcome {
+func (r *fixture) fight(d time.Duration, undo func()) reconcile.Outcome {
 	r.t.Helper()
 	var out reconcile.Outcome
 	for range int(d / (100 * time.Millisecond)) {
@@ -30,7 +30,7 @@ func (r *rig) fight(d time.Duration, undo func()) reconcile.Outcome {
 }
 
 // inspected is the status in another process: agent status.
-func (r *rig) inspected() bond.Status {
+func (r *fixture) inspected() bond.Status {
 	r.t.Helper()
 	out, err := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now}).Inspect(r.t.Context(), r.Record.Key)
 	must(r.t, err)
@@ -40,13 +40,13 @@ func (r *rig) inspected() bond.Status {
 // TestFightIsBounded: a bond that is set down ten times per second for a minute costs a bounded number of repairs,
 // announcements and log lines, is reported as fought over, and is repaired when that ends.
 func TestFightIsBounded(t *testing.T) {
-	for name, undo := range map[string]func(*rig){
-		"bond set down":     func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
-		"bond deleted":      func(r *rig) { _ = r.DeleteBond(scenario.PodPath, scenario.BondIf) },
-		"option":            func(r *rig) { must(r.t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptMiimon, "200")) },
-		"member set down":   func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, "net1")) },
-		"member released":   func(r *rig) { _ = r.Release(scenario.PodPath, "net2") },
-		"addresses flushed": func(r *rig) { must(r.t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
+	for name, undo := range map[string]func(*fixture){
+		"bond set down":     func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
+		"bond deleted":      func(r *fixture) { _ = r.DeleteBond(scenario.PodPath, scenario.BondIf) },
+		"option":            func(r *fixture) { must(r.t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptMiimon, "200")) },
+		"member set down":   func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, "net1")) },
+		"member released":   func(r *fixture) { _ = r.Release(scenario.PodPath, "net2") },
+		"addresses flushed": func(r *fixture) { must(r.t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := ready(t, scenario.OKD())

@@ -32,7 +32,7 @@ func (d *dhcp) Obtain(context.Context, *bond.Record) ([]netip.Prefix, error) {
 }
 
 // leasedRig is a whole bond whose only address is a lease.
-func leasedRig(t *testing.T) (*rig, *dhcp) {
+func leasedRig(t *testing.T) (*fixture, *dhcp) {
 	t.Helper()
 	r := ready(t, scenario.OKD())
 	d := &dhcp{got: []netip.Prefix{r.Record.Addresses[0].Prefix}}
@@ -45,7 +45,7 @@ func leasedRig(t *testing.T) (*rig, *dhcp) {
 	return r, d
 }
 
-func (r *rig) has(p netip.Prefix) bool {
+func (r *fixture) has(p netip.Prefix) bool {
 	r.t.Helper()
 	out, err := r.engine.Inspect(r.t.Context(), r.Record.Key)
 	must(r.t, err)

@@ -15,7 +15,7 @@ import (
 )
 
 // tenant is what the PF keeps for the next pod that gets the VF.
-func (r *rig) tenant(i int) bond.VFSettings {
+func (r *fixture) tenant(i int) bond.VFSettings {
 	r.t.Helper()
 	must(r.t, r.SetVF(r.VFs[i], bond.VFSettings{VLAN: &bond.VLAN{ID: 200 + i, Proto: 0x8100}, Trust: new(true), SpoofChk: new(false)}))
 	vf, _ := r.VF(r.VFs[i])
@@ -23,7 +23,7 @@ func (r *rig) tenant(i int) bond.VFSettings {
 }
 
 // untouched converges twice, and nothing may change.
-func (r *rig) untouched() reconcile.Outcome {
+func (r *fixture) untouched() reconcile.Outcome {
 	r.t.Helper()
 	was := r.Node.String()
 	r.patient()
@@ -35,7 +35,7 @@ func (r *rig) untouched() reconcile.Outcome {
 	return out
 }
 
-func (r *rig) inHost(i int) bond.Link {
+func (r *fixture) inHost(i int) bond.Link {
 	r.t.Helper()
 	for _, name := range []string{"rel0", "rel1", "net1", "net2", "eth0", "eth1", "eth2", "eth3"} {
 		if l, ok := r.Link(linktest.Host, name); ok && l.PCI == r.VFs[i] {
@@ -46,8 +46,8 @@ func (r *rig) inHost(i int) bond.Link {
 	return bond.Link{}
 }
 
-// unclaimed is a rig whose VFs were attached by a plugin without files, as host-device.
-func unclaimed(t *testing.T) *rig {
+// unclaimed is a fixture whose VFs were attached by a plugin without files, as host-device.
+func unclaimed(t *testing.T) *fixture {
 	t.Helper()
 	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
@@ -139,7 +139,7 @@ func TestReleasedBetweenPlanAndAction(t *testing.T) {
 
 // TestDELReturnsALostVF: the bond's DEL runs before sriov-cni's, so both files are there.
 func TestDELReturnsALostVF(t *testing.T) {
-	for name, r := range map[string]*rig{"sriov-cni": ready(t, scenario.OKD()), "host-device": unclaimed(t)} {
+	for name, r := range map[string]*fixture{"sriov-cni": ready(t, scenario.OKD()), "host-device": unclaimed(t)} {
 		t.Run(name, func(t *testing.T) {
 			r.FailApplyIf(func(a plan.Action) error { // it is lost when DEL comes
 				if _, is := a.(plan.MoveToPod); is {

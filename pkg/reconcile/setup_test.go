@@ -17,8 +17,8 @@ var (
 	gateway      = netip.MustParseAddr("10.56.217.1")
 )
 
-// added is a rig whose ADD has just returned: other writers may still be setting up the pod.
-func added(t *testing.T, options bond.Options) *rig {
+// added is a fixture whose ADD has just returned: other writers may still be setting up the pod.
+func added(t *testing.T, options bond.Options) *fixture {
 	t.Helper()
 	r := ready(t, options)
 	r.update(func(rec *bond.Record) { rec.Setup.Returned = r.clock.Now() })
@@ -27,12 +27,12 @@ func added(t *testing.T, options bond.Options) *rig {
 	return r
 }
 
-func (r *rig) update(change func(*bond.Record)) {
+func (r *fixture) update(change func(*bond.Record)) {
 	r.t.Helper()
 	must(r.t, r.engine.Update(r.t.Context(), r.Record.Key, func(rec *bond.Record) error { change(rec); return nil }))
 }
 
-func (r *rig) record() *bond.Record {
+func (r *fixture) record() *bond.Record {
 	r.t.Helper()
 	rec, err := r.store.Load(r.Record.Key)
 	must(r.t, err)
@@ -40,7 +40,7 @@ func (r *rig) record() *bond.Record {
 }
 
 // complete lets set-up end by time.
-func (r *rig) complete() {
+func (r *fixture) complete() {
 	r.t.Helper()
 	r.wantState(bond.StateReady)
 	r.clock.turn(time.Minute)
@@ -51,7 +51,7 @@ func (r *rig) complete() {
 }
 
 // quiet converges and wants nothing changed in the kernel.
-func (r *rig) quiet() reconcile.Outcome {
+func (r *fixture) quiet() reconcile.Outcome {
 	r.t.Helper()
 	before := r.Changes()
 	out, err := r.converge()
@@ -62,7 +62,7 @@ func (r *rig) quiet() reconcile.Outcome {
 	return out
 }
 
-func (r *rig) routes(dst netip.Prefix) (found []bond.Route) {
+func (r *fixture) routes(dst netip.Prefix) (found []bond.Route) {
 	r.t.Helper()
 	o, err := r.Observe(r.t.Context(), r.record())
 	must(r.t, err)
@@ -104,7 +104,7 @@ func TestRouteRemovedLaterIsRestored(t *testing.T) {
 }
 
 // tuned is what a chain of tuning, sbr and vrf leaves.
-func tuned(r *rig) {
+func tuned(r *fixture) {
 	r.t.Helper()
 	must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1300))
 	must(r.t, r.SetSettings(scenario.PodPath, scenario.BondIf, chainSettings()))
@@ -122,7 +122,7 @@ func chainSettings() bond.SettingsChange {
 	}}
 }
 
-func (r *rig) wantTuned() {
+func (r *fixture) wantTuned() {
 	r.t.Helper()
 	o, err := r.Observe(r.t.Context(), r.record())
 	must(r.t, err)
@@ -147,12 +147,12 @@ func (r *rig) wantTuned() {
 
 // Whatever set-up made is kept in set-up, and restored after every loss, in this agent and the next.
 func TestSetupIsKeptThroughLosses(t *testing.T) {
-	for name, lose := range map[string]func(*rig){
-		"nothing":        func(*rig) {},
-		"bond deleted":   func(r *rig) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
-		"bond down":      func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
-		"VF lost":        func(r *rig) { must(r.t, r.UnbindVF(r.VFs[0])); r.patient(); must(r.t, r.BindVF(r.VFs[0])) },
-		"agent's memory": func(r *rig) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)); r.restart() },
+	for name, lose := range map[string]func(*fixture){
+		"nothing":        func(*fixture) {},
+		"bond deleted":   func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
+		"bond down":      func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
+		"VF lost":        func(r *fixture) { must(r.t, r.UnbindVF(r.VFs[0])); r.patient(); must(r.t, r.BindVF(r.VFs[0])) },
+		"agent's memory": func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)); r.restart() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := added(t, scenario.OKD())
@@ -174,9 +174,9 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 // sbr moves the bond's routes to a table of its own, the kernel's among them.
 func TestSourceBasedRoutingIsKept(t *testing.T) {
 	own := netip.MustParsePrefix("10.56.217.0/24")
-	for name, lose := range map[string]func(*rig){
-		"bond deleted": func(r *rig) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
-		"bond down":    func(r *rig) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
+	for name, lose := range map[string]func(*fixture){
+		"bond deleted": func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
+		"bond down":    func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := added(t, scenario.OKD())
@@ -226,10 +226,10 @@ func TestEnforceLinks(t *testing.T) {
 
 // Another writer that insists wins, and the pod's owner reads of it.
 func TestContestedSettingIsAdopted(t *testing.T) {
-	for name, insist := range map[string]func(*rig){
-		"MTU":     func(r *rig) { must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1290)) },
-		"route":   func(r *rig) { must(r.t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute)) },
-		"address": func(r *rig) { must(r.t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
+	for name, insist := range map[string]func(*fixture){
+		"MTU":     func(r *fixture) { must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1290)) },
+		"route":   func(r *fixture) { must(r.t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute)) },
+		"address": func(r *fixture) { must(r.t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := added(t, scenario.OKD())

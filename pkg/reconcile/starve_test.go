@@ -18,7 +18,7 @@ import (
 var errRefused = errors.New("refused")
 
 // refuse lets the kernel refuse all actions that match.
-func (r *rig) refuse(match func(plan.Action) bool) {
+func (r *fixture) refuse(match func(plan.Action) bool) {
 	r.FailApplyIf(func(a plan.Action) error {
 		if match(a) {
 			return errRefused
@@ -30,7 +30,7 @@ func (r *rig) refuse(match func(plan.Action) bool) {
 func isSetOptions(a plan.Action) bool { _, ok := a.(plan.SetOptions); return ok }
 
 // observedBond is the bond as the kernel has it.
-func (r *rig) observedBond() *bond.ObservedBond {
+func (r *fixture) observedBond() *bond.ObservedBond {
 	r.t.Helper()
 	obs, err := r.Observe(r.t.Context(), r.Record)
 	must(r.t, err)
@@ -94,7 +94,7 @@ func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 }
 
 // repeat converges n times, each when the engine asks for it.
-func (r *rig) repeat(n int) reconcile.Outcome {
+func (r *fixture) repeat(n int) reconcile.Outcome {
 	r.t.Helper()
 	out, _ := r.converge()
 	for range n {

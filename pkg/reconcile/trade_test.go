@@ -61,7 +61,7 @@ func TestMACsAreTradedAmongMembers(t *testing.T) {
 }
 
 // trading is a ready bond of trusted VFs in a mode in which members exchange MACs.
-func trading(t *testing.T, options bond.Options) *rig {
+func trading(t *testing.T, options bond.Options) *fixture {
 	t.Helper()
 	r := ready(t, options)
 	r.clock.turn(2 * time.Minute) // since ADD
@@ -69,7 +69,7 @@ func trading(t *testing.T, options bond.Options) *rig {
 }
 
 // wantMACs wants the bond Ready, with its recorded MAC, and each recorded MAC on one member; the active one has the bond's.
-func (r *rig) wantMACs(when string) {
+func (r *fixture) wantMACs(when string) {
 	r.t.Helper()
 	r.wantState(bond.StateReady)
 	var have, want []bond.MAC

@@ -1,0 +1,153 @@
+package reconcile_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
+)
+
+// clock is a time that tests turn.
+type clock struct {
+	mu  sync.Mutex
+	now time.Time
+}
+
+func (c *clock) Now() time.Time { c.mu.Lock(); defer c.mu.Unlock(); return c.now }
+func (c *clock) turn(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = c.now.Add(d)
+}
+
+// ipam counts releases and fails as long as it is told to.
+type ipam struct {
+	mu     sync.Mutex
+	calls  int
+	err    error
+	during func() // may be nil
+}
+
+func (i *ipam) Release(context.Context, *bond.Record) error {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.calls++
+	if i.during != nil {
+		i.during()
+	}
+	return i.err
+}
+
+// fixture is an engine over a fake world and a real store.
+type fixture struct {
+	t *testing.T
+	*scenario.Node
+	store  *store.Store
+	clock  *clock
+	ipam   *ipam
+	engine *reconcile.Engine
+}
+
+func newFixture(t *testing.T, options bond.Options) *fixture {
+	t.Helper()
+	s, err := store.Open(memoryDir(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &fixture{t: t, Node: scenario.New(options), store: s, clock: &clock{now: time.Unix(1e9, 0)}, ipam: &ipam{}}
+	must(t, s.Save(r.Record))
+	r.restart()
+	return r
+}
+
+// memoryDir is a temporary directory in memory, as the store's own is. On a disk, thousands of small files take several times as long.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	const memory = "/dev/shm"
+	dir, err := os.MkdirTemp(memory, "bondkeeper-test-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() {
+		if err := os.RemoveAll(dir); err != nil {
+			t.Error(err)
+		}
+	})
+	return dir
+}
+
+// ready is a fixture whose bond was made: ADD has returned.
+func ready(t *testing.T, options bond.Options) *fixture {
+	t.Helper()
+	r := newFixture(t, options)
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Phase = bond.PhaseAdding; return nil }))
+	r.wantState(bond.StateReady)
+	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Phase = bond.PhaseReady; return nil }))
+	return r
+}
+
+// restart is a new agent: all memory is lost.
+func (r *fixture) restart() {
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
+}
+
+func (r *fixture) converge() (reconcile.Outcome, error) {
+	r.t.Helper()
+	return r.engine.Converge(r.t.Context(), r.Record.Key)
+}
+
+// patient converges until nothing is left to wait for that time alone would bring.
+func (r *fixture) patient() reconcile.Outcome {
+	r.t.Helper()
+	for range 40 {
+		out, _ := r.converge()
+		if out.RetryAfter == 0 {
+			return out
+		}
+		r.clock.turn(out.RetryAfter)
+	}
+	r.t.Fatalf("no end of retries\n%s", r.Node)
+	return reconcile.Outcome{}
+}
+
+func (r *fixture) wantState(want bond.State) reconcile.Outcome {
+	r.t.Helper()
+	out := r.patient()
+	if out.Status.State != want {
+		r.t.Fatalf("state %s (%s), want %s\n%s", out.Status.State, out.Status.Reason, want, r.Node)
+	}
+	return out
+}
+
+func checkAbsent(t *testing.T, r *fixture) {
+	t.Helper()
+	if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
+		t.Fatalf("record is still there: %v", err)
+	}
+	if _, ok := r.Link(scenario.PodPath, scenario.BondIf); ok {
+		t.Fatalf("bond is still there\n%s", r.Node)
+	}
+	for _, m := range r.Record.Members {
+		l, ok := r.Link(scenario.PodPath, m.Original.Name)
+		if !ok || l.PCI != m.PCI || l.MAC != m.Original.MAC || l.MTU != m.Original.MTU || l.Master != 0 {
+			t.Fatalf("%s is given back as %+v, want %+v", m.Name, l, m.Original)
+		}
+	}
+}
+
+var _ reconcile.Kernel = (*linktest.Fake)(nil)
+
+func must(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
