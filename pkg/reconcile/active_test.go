@@ -9,7 +9,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// A failover is the kernel's: while nothing was lost, the other member may stay active.
+// TestFailoverIsNotUndone: while nothing was lost, the kernel chooses the active member.
 func TestFailoverIsNotUndone(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.SetPFCarrier(scenario.Cards[0], false))
@@ -21,7 +21,8 @@ func TestFailoverIsNotUndone(t *testing.T) {
 	}
 }
 
-// A primary that is to stay away after it failed (primaryReselect) does so after a repair, too.
+// TestReturningPrimaryDoesNotPreempt: a primary that stays inactive after a failure (primaryReselect) also does so
+// after a repair.
 func TestReturningPrimaryDoesNotPreempt(t *testing.T) {
 	for reselect, want := range map[string]string{"always": "net1", "failure": "net2", "better": "net2"} {
 		t.Run(reselect, func(t *testing.T) {
@@ -42,7 +43,7 @@ func TestReturningPrimaryDoesNotPreempt(t *testing.T) {
 	}
 }
 
-// active is the member that the bond sends on now.
+// active returns the name of the active member.
 func (r *fixture) active() string {
 	obs, err := r.Observe(r.t.Context(), r.Record)
 	must(r.t, err)
@@ -52,7 +53,7 @@ func (r *fixture) active() string {
 	return ""
 }
 
-// TestActiveSlaveAppliesUntilSettled: it is fulfilled once, when it can be, and then forgotten.
+// TestActiveSlaveAppliesUntilSettled: activeSlave is applied once, as soon as it can be, and then dropped.
 func TestActiveSlaveAppliesUntilSettled(t *testing.T) {
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-alb"} {
 		t.Run(mode, func(t *testing.T) {
@@ -68,7 +69,7 @@ func TestActiveSlaveAppliesUntilSettled(t *testing.T) {
 			must(t, r.UnbindVF(r.VFs[1]))
 			r.patient()
 			must(t, r.BindVF(r.VFs[1]))
-			must(t, r.SetNumVFs(scenario.Cards[0], 0)) // whoever is active now is the kernel's choice
+			must(t, r.SetNumVFs(scenario.Cards[0], 0)) // the kernel chooses the active member
 			must(t, r.SetNumVFs(scenario.Cards[0], 2))
 			r.wantState(bond.StateReady)
 			changes := r.Changes()

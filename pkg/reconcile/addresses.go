@@ -11,19 +11,19 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// teardownTime is what an IPAM plugin must leave of the caller's time, so that the bond is taken down in any case.
+// teardownTime is how much of the caller's time an IPAM plugin must leave, so that the bond is always taken down.
 const teardownTime = 10 * time.Second
 
-// maxRejectedAttempts is how often the IPAM plugin's DEL is tried, over about an hour, after its ADD returned an error. With a
-// config that the plugin rejects both fail for ever, and a pod that is tried again and again leaves a tombstone each time.
+// maxRejectedAttempts is how often the IPAM plugin's DEL is tried, over about an hour, after its ADD returned an error.
+// With a config that the plugin rejects both always fail, and a pod that is retried leaves a tombstone each time.
 const maxRejectedAttempts = 10
 
-// WithAddresses calls do while no other process calls the IPAM plugin for the bond. now is the bond's record, nil if it has
-// none. An IPAM plugin knows an address by container ID and interface only. So a late DEL would release the address of a
-// later ADD with the same ID, if the two were not kept apart:
+// WithAddresses calls do while no other process calls the IPAM plugin for the bond. now is the bond's record, nil if it
+// has none. An IPAM plugin knows an address by container ID and interface only. So a late DEL would release the address
+// of a later ADD with the same ID, if the two were not kept apart:
 //
 //   - every call of ADD or DEL of an IPAM plugin is made here, and only if now is the record that the call is for;
-//   - a record is removed only after CNI.IPAMDone was noted here: the IPAM plugin's DEL succeeded, or is not tried again.
+//   - a record is removed only after CNI.IPAMDone was set here: the IPAM plugin's DEL succeeded, or is not retried.
 //
 // So no call is under way for a bond whose record was removed, and no address is allocated without a record. The lock
 // concerns nothing but these calls: repair and DEL of the bond itself never wait for it.
@@ -50,8 +50,8 @@ func addressKey(k bond.Key) bond.Key {
 	return k
 }
 
-// releaseAddresses has the IPAM plugin release the addresses of a tombstone, and notes in the record whether it did.
-// forDEL: to wait in vain for another call counts as a failure, too, for a DEL must end.
+// releaseAddresses has the IPAM plugin release the addresses of a tombstone, and records whether it did. forDEL:
+// waiting in vain for another call also counts as a failure, because a DEL must end.
 func (e *Engine) releaseAddresses(ctx context.Context, tombstone *bond.Record, forDEL bool) error {
 	if tombstone.CNI.IPAMDone || e.ipam == nil {
 		return nil
@@ -76,7 +76,7 @@ func (e *Engine) releaseAddresses(ctx context.Context, tombstone *bond.Record, f
 	return fmt.Errorf("bond %s of pod %s: give the addresses back: %w", tombstone.BondName(), tombstone.Pod, err)
 }
 
-// withinTime leaves takeDownTime of the time that ctx has.
+// withinTime leaves teardownTime of the time that ctx has.
 func withinTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	if end, limited := ctx.Deadline(); limited {
 		return context.WithDeadline(ctx, end.Add(-teardownTime))
@@ -84,7 +84,7 @@ func withinTime(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithCancel(ctx)
 }
 
-// noteIPAM keeps in the tombstone whether the IPAM plugin released the addresses, or why it did not.
+// noteIPAM records in the tombstone whether the IPAM plugin released the addresses, or why it did not.
 func (e *Engine) noteIPAM(ctx context.Context, tombstone *bond.Record, ipamErr error) error {
 	err := e.Update(ctx, tombstone.Key, func(r *bond.Record) error {
 		switch {

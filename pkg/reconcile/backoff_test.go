@@ -19,7 +19,7 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 		must(t, r.SetNumVFs(card, 0))
 		must(t, r.SetNumVFs(card, 2))
 	}
-	refused := fmt.Errorf("the PF says no: %w", bond.ErrUnsupported)
+	refused := fmt.Errorf("the PF rejects it: %w", bond.ErrUnsupported)
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.RestoreVF); ok && a.Subject() == 0 {
 			return refused
@@ -42,13 +42,13 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 	if waits[0] != 200*time.Millisecond || waits[11] != 30*time.Second {
 		t.Fatalf("waits %v, want 200ms doubling to 30s", waits)
 	}
-	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "the PF says no") {
+	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "the PF rejects it") {
 		t.Fatalf("status %+v", out.Status)
 	}
 	refused = fmt.Errorf("the PF is resetting: %w", bond.ErrBusy)
 	r.clock.turn(out.RetryAfter)
 	if out, _ = r.converge(); out.Status.State != bond.StateRepairing {
-		t.Fatalf("what may pass by itself calls for a person: %+v", out.Status)
+		t.Fatalf("what may pass by itself is reported as permanent: %+v", out.Status)
 	}
 	r.FailApplyIf(nil)
 	r.wantState(bond.StateReady)
@@ -67,7 +67,7 @@ func TestFlappingMemberIsHeld(t *testing.T) {
 		if out.RetryAfter > 0 && len(out.Unattached()) == 1 {
 			held++
 			if !strings.Contains(out.Status.Reason, "held back until") {
-				t.Errorf("held, and the status says %q", out.Status.Reason)
+				t.Errorf("held, and the reason is %q", out.Status.Reason)
 			}
 		}
 		r.patient()

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// A driver needs a moment after a bounce: that it did not help is said only when it has had one.
+// TestBounceIsGivenTimeToHelp: a driver needs some time after a bounce, so its failure is reported only after that.
 func TestBounceIsGivenTimeToHelp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.ResetVF(r.VFs[1], -1))
@@ -20,7 +20,7 @@ func TestBounceIsGivenTimeToHelp(t *testing.T) {
 		gaveUp  bool
 		retry   time.Duration
 	}{
-		{"deaf", 0, false, 15 * time.Second},
+		{"no carrier", 0, false, 15 * time.Second},
 		{"bounced", 1, false, 15 * time.Second},
 		{"given up", 0, true, 0},
 	} {
@@ -28,7 +28,7 @@ func TestBounceIsGivenTimeToHelp(t *testing.T) {
 		must(t, err)
 		gaveUp := strings.Contains(out.Status.Reason, "did not help")
 		if len(out.Applied) != step.applied || gaveUp != step.gaveUp || out.RetryAfter != step.retry {
-			t.Fatalf("%s: applied %v, retry after %s, told %q", step.what, out.Applied, out.RetryAfter, out.Status.Reason)
+			t.Fatalf("%s: applied %v, retry after %s, reason %q", step.what, out.Applied, out.RetryAfter, out.Status.Reason)
 		}
 		r.clock.turn(out.RetryAfter)
 	}

@@ -28,7 +28,7 @@ func crowdOfRoutes() (all []bond.Route) {
 	return all
 }
 
-// TestTooManyAddressesAndRoutes: the record stays small, what was requested is kept, and what could not be kept is
+// TestTooManyAddressesAndRoutes: the record stays small, what was requested is kept, and what was not recorded is
 // reported until it is back.
 func TestTooManyAddressesAndRoutes(t *testing.T) {
 	r := added(t, scenario.OKD())
@@ -67,7 +67,7 @@ func TestTooManyAddressesAndRoutes(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestNetworkUnread: links are repaired though addresses and routes cannot be read, which are looked at again soon.
+// TestNetworkUnread: links are repaired although addresses and routes cannot be read. Reading them is retried soon.
 func TestNetworkUnread(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()
@@ -78,7 +78,7 @@ func TestNetworkUnread(t *testing.T) {
 	out, err := r.converge()
 	must(t, err)
 	if len(out.Unattached()) > 0 || out.Status.State != bond.StateDegraded || out.RetryAfter == 0 || out.RetryAfter > time.Second {
-		t.Errorf("not attached: %v; state %s (%s); looked at again after %s", out.Unattached(), out.Status.State, out.Status.Reason, out.RetryAfter)
+		t.Errorf("not attached: %v; state %s (%s); retried after %s", out.Unattached(), out.Status.State, out.Status.Reason, out.RetryAfter)
 	}
 	if now := r.record(); !slices.Equal(now.Routes, before.Routes) || !slices.Equal(now.Addresses, before.Addresses) || !reflect.DeepEqual(now.Learned, before.Learned) {
 		t.Errorf("something was learned:\n%+v\n%+v", now, before)

@@ -14,8 +14,9 @@ import (
 // errDeleted: a DEL began while the bond was being reconciled.
 var errDeleted = errors.New("a DEL of the bond has begun")
 
-// markDeleted makes the record a tombstone at once, also while the other side reconciles the bond. Without a mark, on a full
-// disk say, the tombstone is written when the bond's lock is free. only is the record that may be marked; nil for any.
+// markDeleted makes the record a tombstone at once, also while the other side reconciles the bond. If it cannot (the
+// disk is full, for example), the tombstone is written when the bond's lock is free. only is the record that may be
+// marked; nil for any.
 func (e *Engine) markDeleted(k bond.Key, only *bond.Record) {
 	rec, err := e.store.Load(k)
 	if err != nil || rec.Deleted() || only != nil && !rec.SameAdd(only) {
@@ -31,11 +32,11 @@ func (e *Engine) deletedMeanwhile(rec *bond.Record) bool {
 	return !rec.Deleted() && e.store.MarkedDeleted(rec)
 }
 
-// deletionPoll is how often a deletion mark is looked for while the kernel is observed.
+// deletionPoll is how often the deletion mark is checked while the kernel is observed.
 const deletionPoll = 100 * time.Millisecond
 
-// untilDeleted returns a context that ends with errDeleted soon after a DEL of the bond has begun: the DEL waits for the
-// bond's lock, and to observe a bond in a pod with very many routes takes seconds. The caller calls stop.
+// untilDeleted returns a context that ends with errDeleted soon after a DEL of the bond has begun. The DEL waits for
+// the bond's lock, and observing a bond in a pod with very many routes takes seconds. The caller calls stop.
 func (e *Engine) untilDeleted(ctx context.Context, rec *bond.Record) (_ context.Context, stop func()) {
 	if rec.Deleted() {
 		return ctx, func() {}
@@ -66,13 +67,14 @@ func (e *Engine) yieldToDelete(out *Outcome, h *history.History) {
 	e.logFor(out.Record).Info("reconcile ended: a DEL has started")
 }
 
-// The times for which the end of a bond waits for a card that is in use, mostly by sriov-cni for another pod.
+// How long the teardown of a bond waits for a card that is in use, mostly by sriov-cni for another pod.
 const (
 	inUseWait  = 5 * time.Second
 	inUsePause = 50 * time.Millisecond
 )
 
-// whenFree calls end until no card that it needs is in use, for some seconds. No lock is held between the calls.
+// whenFree calls end until no card that it needs is in use, for some seconds at most. No lock is held between the
+// calls.
 func whenFree(ctx context.Context, end func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, inUseWait)
 	defer cancel()

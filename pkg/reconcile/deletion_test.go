@@ -14,8 +14,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// TestDELIsSeenBeforeTheNextAction: DEL makes the record a tombstone while the agent reconciles the bond and holds its lock.
-// The action under way ends, no other is begun, and the DEL goes on.
+// TestDELIsSeenBeforeTheNextAction: DEL makes the record a tombstone while the agent reconciles the bond and holds its
+// lock. The running action ends, no other is started, and the DEL continues.
 func TestDELIsSeenBeforeTheNextAction(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
@@ -50,7 +50,7 @@ func TestDELIsSeenBeforeTheNextAction(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// slowKernel needs for an observation as long as its context allows.
+// slowKernel observes for as long as its context allows.
 type slowKernel struct {
 	reconcile.Kernel
 	begun chan struct{}
@@ -62,7 +62,7 @@ func (k *slowKernel) Observe(ctx context.Context, _ *bond.Record) (bond.Observed
 	return bond.Observed{}, ctx.Err()
 }
 
-// TestDELIsSeenDuringALongObservation, which a pod with very many routes causes. The DEL waits for the lock meanwhile.
+// TestDELIsSeenDuringALongObservation: a pod with very many routes causes one. The DEL waits for the lock meanwhile.
 func TestDELIsSeenDuringALongObservation(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	synctest.Test(t, func(t *testing.T) {
@@ -85,7 +85,8 @@ func TestDELIsSeenDuringALongObservation(t *testing.T) {
 	})
 }
 
-// TestEndWaitsForACardWithoutTheLock: while sriov-cni works on a VF, DEL waits, and others get the bond's lock.
+// TestEndWaitsForACardWithoutTheLock: while sriov-cni works on a VF, DEL waits, and other processes get the bond's
+// lock.
 func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	refusals, locked := 0, make(chan error, 3)
@@ -115,7 +116,7 @@ func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
 	}
 }
 
-// TestCardInUseIsTriedAgainSoon: it is not a failing card.
+// TestCardInUseIsTriedAgainSoon: a card in use is not a failing card.
 func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
@@ -135,8 +136,9 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestActionThatSucceedsLaterIsNoError: on a slow machine the other actions of a round take so long that a card which was in use is
-// tried again in the same call. ADD would fail for a bond that is complete, and the agent log an error.
+// TestActionThatSucceedsLaterIsNoError: on a slow machine the other actions of a round may take long. A card that was
+// in use is then retried in the same call. ADD would fail for a bond that is complete, and the agent would log an
+// error.
 func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
 	r := newFixture(t, scenario.OKD())
 	busy := map[int]bool{}
@@ -154,7 +156,7 @@ func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
 	}
 }
 
-// TestLockedBondOccupiesNoWorker: with LockPatience, Converge returns while another process holds the bond's lock.
+// TestLockedBondOccupiesNoWorker: with LockWait, Converge returns while another process holds the bond's lock.
 func TestLockedBondOccupiesNoWorker(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	synctest.Test(t, func(t *testing.T) {
@@ -175,7 +177,8 @@ func TestLockedBondOccupiesNoWorker(t *testing.T) {
 	})
 }
 
-// TestDelWithAMemberOfThePodsOwnBond: the pod has put a member into a bond of its own, where it is active and has another MAC.
+// TestDelWithAMemberOfThePodsOwnBond: the pod has put a member into a bond of its own, where it is active and has
+// another MAC.
 func TestDelWithAMemberOfThePodsOwnBond(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	own := r.Record.Members[0].Original.MAC

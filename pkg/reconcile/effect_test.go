@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// TestAddressWithAnotherPrefixLength: a link has an IPv6 address once, so the one with another length is replaced.
+// TestAddressWithAnotherPrefixLength: a link has an IPv6 address only once, so one with another length is replaced.
 func TestAddressWithAnotherPrefixLength(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	want := netip.MustParsePrefix("fd00::66/64")
@@ -64,7 +64,7 @@ func TestNothingIsRemovedInVain(t *testing.T) {
 	}
 }
 
-// TestRouteWithAnotherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another is replaced.
+// TestRouteWithAnotherMTU: the kernel does not distinguish IPv6 routes by MTU, so one with another MTU is replaced.
 func TestRouteWithAnotherMTU(t *testing.T) {
 	for _, dst := range []string{"2001:db8:7::/48", "203.0.113.0/24"} {
 		r := newFixture(t, scenario.OKD())
@@ -94,7 +94,7 @@ func TestRouteWithAnotherMTU(t *testing.T) {
 	}
 }
 
-// lossy reports that it set an MTU, and does not.
+// lossy reports that it set an MTU, and does not set it.
 type lossy struct {
 	*linktest.Fake
 	drops int
@@ -108,7 +108,8 @@ func (l *lossy) Apply(ctx context.Context, r *bond.Record, a plan.Action) error 
 	return l.Fake.Apply(ctx, r, a)
 }
 
-// TestActionWithoutEffect: it counts as failed, is tried again with a back-off, logged once, and reported with what was found.
+// TestActionWithoutEffect: it counts as failed, is retried with a back-off, logged once, and reported with what was
+// found.
 func TestActionWithoutEffect(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	core, logs := observer.New(zap.WarnLevel)

@@ -73,8 +73,8 @@ func TestRepairIsCountedAndTimed(t *testing.T) {
 	}
 }
 
-// A process that is killed between any two changes leaves a state from which another
-// reaches the bond, and its absence.
+// TestKilledAnywhere: a process that is killed between any two changes leaves a state from which another one reaches
+// the bond, and its absence.
 func TestKilledAnywhere(t *testing.T) {
 	type killed struct{}
 	for _, release := range []bool{false, true} {
@@ -160,8 +160,8 @@ func TestBothSidesAtOnce(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// TestUnidentifiedMember: a link of which only the name is known is told of and never taken, and does
-// not keep the bond from settling.
+// TestUnidentifiedMember: a link of which only the name is known is reported and never attached. It does not keep the
+// bond from settling.
 func TestUnidentifiedMember(t *testing.T) {
 	r := newFixture(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {

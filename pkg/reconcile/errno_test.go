@@ -13,16 +13,17 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// persistentFailures are what an action can fail with: each class, and errors that package link puts into none.
+// persistentFailures are the errors of an action: each class, and errors that package link puts into no class.
 var persistentFailures = []error{
 	bond.ErrGone, bond.ErrBusy, bond.ErrStale, bond.ErrUnsupported, bond.ErrInvalid, bond.ErrInUse,
 	unix.EPERM, unix.EINVAL, unix.EIO, unix.EEXIST,
 }
 
-// Whatever single action fails, with whatever error, once or four times: the others go on, no bond is worked on without end,
-// and once the action succeeds all is as without the failure. A DEL that meets it ends, too.
+// TestEveryErrorAtEveryAction: a single action fails, with any error, once or four times. The other actions continue,
+// and no bond is reconciled endlessly. Once the action succeeds, the bond is as without the failure. A DEL that
+// encounters the failure ends, too.
 func TestEveryErrorAtEveryAction(t *testing.T) {
-	faults := append(scenario.Faults(), scenario.Fault{Name: "none: made anew", Do: func(w *scenario.Node) { _ = w.DeleteLink(scenario.PodPath, scenario.BondIf) }})
+	faults := append(scenario.Faults(), scenario.Fault{Name: "none: recreated", Do: func(w *scenario.Node) { _ = w.DeleteLink(scenario.PodPath, scenario.BondIf) }})
 	stride := 20 // of all cases; make faults tries each
 	if os.Getenv("BONDKEEPER_ALL_ERRORS") != "" {
 		stride = 1
@@ -41,7 +42,8 @@ func TestEveryErrorAtEveryAction(t *testing.T) {
 	t.Logf("%d faults, %d of %d cases of a failed action tried", len(faults), tried.Load(), cases.Load())
 }
 
-// failEach tries every stride-th case of one fault, from the skip-th on. It returns the number of cases tried and of all.
+// failEach tries every stride-th case of one fault, starting with the skip-th. It returns the number of cases tried and
+// of all.
 func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases int) {
 	t.Helper()
 	want, actions := repaired(t, f, nil, 0)
@@ -77,7 +79,7 @@ func refuse(n, times int, err error) func(plan.Action) error {
 	}
 }
 
-// repaired lets a fault befall a bond, and says how it is in the end, and how many actions it took.
+// repaired causes a fault, and returns the state of the bond in the end and the number of actions.
 func repaired(t *testing.T, f scenario.Fault, fail func(plan.Action) error, times int) (end string, actions int) {
 	t.Helper()
 	r := ready(t, scenario.OKD())

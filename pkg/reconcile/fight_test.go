@@ -88,7 +88,8 @@ func TestFightIsBounded(t *testing.T) {
 	}
 }
 
-// TestFightLeavesEssentialsAlone: a pod whose addresses are fought over gets its lost VF and its deleted bond back at once.
+// TestFightLeavesEssentialsAlone: a pod whose addresses are fought over gets its lost VF and its deleted bond back at
+// once.
 func TestFightLeavesEssentialsAlone(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.fight(10*time.Second, func() { must(t, r.SetDown(scenario.PodPath, scenario.BondIf)) })
@@ -144,7 +145,7 @@ func (s *fullStore) Save(r *bond.Record) error {
 	return s.Store.Save(r)
 }
 
-// TestEndOfAFightThatCannotBeSavedIsReported, though the bond needs no repair any more.
+// TestEndOfAFightThatCannotBeSavedIsReported although the bond needs no repair any more.
 func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	s := &fullStore{Store: r.store}
@@ -166,7 +167,7 @@ func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
 	}
 }
 
-// TestFaultsOfAllKindsAreNoFight: different faults in a row are repaired at once, each.
+// TestFaultsOfAllKindsAreNoFight: different faults in a row are each repaired at once.
 func TestFaultsOfAllKindsAreNoFight(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	for _, fault := range []func(){

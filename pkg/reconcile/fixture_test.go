@@ -15,7 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// clock is a time that tests turn.
+// clock is a time that tests set.
 type clock struct {
 	mu  sync.Mutex
 	now time.Time
@@ -28,7 +28,7 @@ func (c *clock) turn(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
-// ipam counts releases and fails as long as it is told to.
+// ipam counts releases, and returns err.
 type ipam struct {
 	mu     sync.Mutex
 	calls  int
@@ -46,7 +46,7 @@ func (i *ipam) Release(context.Context, *bond.Record) error {
 	return i.err
 }
 
-// fixture is an engine over a fake world and a real store.
+// fixture is an engine over a fake node and a real store.
 type fixture struct {
 	t *testing.T
 	*scenario.Node
@@ -68,7 +68,8 @@ func newFixture(t *testing.T, options bond.Options) *fixture {
 	return r
 }
 
-// memoryDir is a temporary directory in memory, as the store's own is. On a disk, thousands of small files take several times as long.
+// memoryDir is a temporary directory in memory, as the store's own is. On a disk, thousands of small files take several
+// times as long.
 func memoryDir(t *testing.T) string {
 	t.Helper()
 	const memory = "/dev/shm"
@@ -84,7 +85,7 @@ func memoryDir(t *testing.T) string {
 	return dir
 }
 
-// ready is a fixture whose bond was made: ADD has returned.
+// ready is a fixture whose bond is complete and whose ADD has returned.
 func ready(t *testing.T, options bond.Options) *fixture {
 	t.Helper()
 	r := newFixture(t, options)
@@ -94,7 +95,7 @@ func ready(t *testing.T, options bond.Options) *fixture {
 	return r
 }
 
-// restart is a new agent: all memory is lost.
+// restart starts a new agent, which has only the record.
 func (r *fixture) restart() {
 	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
 }
@@ -104,7 +105,7 @@ func (r *fixture) converge() (reconcile.Outcome, error) {
 	return r.engine.Converge(r.t.Context(), r.Record.Key)
 }
 
-// patient converges until nothing is left to wait for that time alone would bring.
+// patient converges until no wait is left.
 func (r *fixture) patient() reconcile.Outcome {
 	r.t.Helper()
 	for range 40 {

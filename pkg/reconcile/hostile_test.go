@@ -17,8 +17,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// A pod that takes both names of a lost VF is told which links are in the way. Nothing is tried in vain, and the VF is back
-// as soon as one of them is gone.
+// TestBothNamesOfALostVFAreTaken: if a pod takes both names of a lost VF, the reason names the links. Nothing is tried
+// in vain, and the VF is back as soon as one of them is gone.
 func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	spare := r.Record.Members[0].TempName()
@@ -43,7 +43,7 @@ func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// A plan that is overtaken each time counts as failed: its error is in the report, and a user is called for.
+// TestPlanThatIsAlwaysOvertakenIsReported: it counts as failed. Its error is reported, and manual action is requested.
 func TestPlanThatIsAlwaysOvertakenIsReported(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.Rename(scenario.PodPath, "net1", "x"))
@@ -65,7 +65,8 @@ func TestPlanThatIsAlwaysOvertakenIsReported(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// A member that the pod uses for a macvlan cannot be enslaved, and a user is told why. The log does not repeat it for ever.
+// TestMemberInUseIsReported: a member that the pod uses for a macvlan cannot be enslaved. The reason is reported, and
+// the log does not repeat it endlessly.
 func TestMemberInUseIsReported(t *testing.T) {
 	core, lines := observer.New(zap.InfoLevel)
 	r := ready(t, scenario.OKD())
@@ -87,7 +88,7 @@ func TestMemberInUseIsReported(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// starvedStore gets no time for its first attempt.
+// starvedStore has no time for its first attempt.
 type starvedStore struct{ reconcile.Store }
 
 func (starvedStore) Lock(ctx context.Context, _ bond.Key) (func(), error) {
@@ -95,7 +96,8 @@ func (starvedStore) Lock(ctx context.Context, _ bond.Key) (func(), error) {
 	return nil, ctx.Err()
 }
 
-// A worker whose time for a bond's lock was over before the first attempt tries again soon, as if another process had it.
+// TestNoTimeForTheLock: if the time for a bond's lock is over before the first attempt, it is retried soon, as if
+// another process had the lock.
 func TestNoTimeForTheLock(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: starvedStore{r.store}, LockWait: time.Millisecond})
@@ -109,8 +111,8 @@ func TestNoTimeForTheLock(t *testing.T) {
 	}
 }
 
-// An operator that waits up to 20 s for a VF in the host, and then rebinds its driver, finds the VF there in the end: it is
-// held back for a second or more, and that is reported.
+// TestVFThatAnOperatorRebindsIsHeldBack: an operator waits up to 20 s for a VF in the host, and then rebinds its
+// driver. It finds the VF there in the end, because the VF is held back for a second or more, which is reported.
 func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	for rebinds := 1; ; rebinds++ {
@@ -135,7 +137,8 @@ func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// In a pod with many routes, reads that are put off while a member cannot be repaired do not change the reason each time.
+// TestPostponedReadsKeepTheReason: in a pod with many routes, reads are put off while a member cannot be repaired.
+// That does not change the reason each time.
 func TestPostponedReadsKeepTheReason(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.Release(scenario.PodPath, "net1"))

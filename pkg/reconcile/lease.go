@@ -14,14 +14,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// endangersLease says after which losses a DHCP daemon may have given the lease up: it looks for the link by its name
-// when it wants to renew, and sets the link down when the lease has expired.
+// endangersLease reports whether a DHCP daemon may have given the lease up after a loss. It searches for the link by
+// name to renew the lease, and sets the link down when the lease has expired.
 func endangersLease(c plan.Code) bool {
 	return c == plan.BondMissing || c == plan.Renamed || c == plan.LinkDown
 }
 
-// markLease notes that the lease must be confirmed, or that it was and the bond is restored. It reports a change, after
-// which the plan is out of date.
+// markLease records that the lease must be confirmed, or that it was confirmed and the bond is restored. It reports
+// whether the record changed; the plan is then out of date.
 func markLease(rec *bond.Record, p plan.Plan) bool {
 	if rec.Phase != bond.PhaseReady {
 		return false
@@ -40,8 +40,8 @@ func markLease(rec *bond.Record, p plan.Plan) bool {
 	return true
 }
 
-// leaseDue reports whether ConfirmLease is to be called, and how long after now. The daemon needs the bond under its
-// own name.
+// leaseDue reports whether ConfirmLease is to be called, and after which wait. The daemon needs the bond under its own
+// name.
 func leaseDue(rec *bond.Record, obs *bond.Observed, now time.Time) (wait time.Duration, due bool) {
 	if rec.Deleted() || !obs.SandboxAlive || !rec.WithoutLease() || obs.Bond == nil || obs.Bond.Name != rec.BondName() {
 		return 0, false
@@ -64,8 +64,8 @@ const (
 )
 
 // ConfirmLease has the IPAM plugin confirm the lease of the record's addresses, or obtain it again for the same
-// container and interface. It does not hold the bond's lock while it waits. The address of a pod cannot change: if the lease is for
-// another one, it is given back, and the bond remains without address. The error says why the lease is lost.
+// container and interface. It does not hold the bond's lock while it waits. The address of a pod cannot change: a lease
+// of another address is released, and the bond remains without address. The error is why the lease is lost.
 func (e *Engine) ConfirmLease(ctx context.Context, k bond.Key) error {
 	rec, err := e.store.Load(k)
 	if errors.Is(err, bond.ErrNotFound) {

@@ -17,22 +17,22 @@ import (
 // dhcp is an IPAM plugin with a daemon.
 type dhcp struct {
 	ipam
-	got    []netip.Prefix
-	obtain error
-	asked  int
-	before func() // may be nil
+	got      []netip.Prefix
+	obtain   error
+	requests int
+	before   func() // may be nil
 }
 
 func (d *dhcp) Obtain(context.Context, *bond.Record) ([]netip.Prefix, error) {
-	d.asked++
+	d.requests++
 	if d.before != nil {
 		d.before()
 	}
 	return d.got, d.obtain
 }
 
-// leasedRig is a whole bond whose only address is a lease.
-func leasedRig(t *testing.T) (*fixture, *dhcp) {
+// leased is a ready fixture whose only address is a lease.
+func leased(t *testing.T) (*fixture, *dhcp) {
 	t.Helper()
 	r := ready(t, scenario.OKD())
 	d := &dhcp{got: []netip.Prefix{r.Record.Addresses[0].Prefix}}
@@ -59,7 +59,7 @@ func (r *fixture) has(p netip.Prefix) bool {
 
 // TestLeaseIsConfirmedBeforeTheAddressIsUsed: a re-created bond gets its address when the lease is confirmed.
 func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
-	r, d := leasedRig(t)
+	r, d := leased(t)
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	out := r.wantState(bond.StateRepairing)
 	if !out.LeaseDue || r.has(d.got[0]) {
@@ -67,8 +67,8 @@ func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
 	}
 	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
 	out = r.wantState(bond.StateReady)
-	if out.LeaseDue || !r.has(d.got[0]) || out.Record.Lease != nil || d.asked != 1 || d.calls != 0 {
-		t.Errorf("lease due: %v; address there: %v; %+v; asked %d times, released %d times", out.LeaseDue, r.has(d.got[0]), out.Record.Lease, d.asked, d.calls)
+	if out.LeaseDue || !r.has(d.got[0]) || out.Record.Lease != nil || d.requests != 1 || d.calls != 0 {
+		t.Errorf("lease due: %v; address there: %v; %+v; requested %d times, released %d times", out.LeaseDue, r.has(d.got[0]), out.Record.Lease, d.requests, d.calls)
 	}
 	if out.Record.Repairs.Last.Cause != "BondMissing" {
 		t.Errorf("last repair: %+v", out.Record.Repairs.Last)
@@ -78,7 +78,7 @@ func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
 // TestBondSetDownWithALease: the bond is set up without the address, which it has again when the lease is confirmed.
 func TestBondSetDownWithALease(t *testing.T) {
 	for _, gaveUp := range []bool{false, true} {
-		r, d := leasedRig(t)
+		r, d := leased(t)
 		must(t, r.SetDown(scenario.PodPath, scenario.BondIf))
 		r.BeforeApply(func(a plan.Action) {
 			if _, up := a.(plan.SetUp); up && r.has(d.got[0]) {
@@ -108,9 +108,9 @@ func TestBondSetDownWithALease(t *testing.T) {
 	}
 }
 
-// TestAnotherLease: a lease for another address is given back; it is tried again after pauses that grow.
+// TestAnotherLease: a lease of another address is released. It is retried after growing pauses.
 func TestAnotherLease(t *testing.T) {
-	r, d := leasedRig(t)
+	r, d := leased(t)
 	mine := d.got
 	d.got = []netip.Prefix{netip.MustParsePrefix("10.56.217.99/24")}
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
@@ -139,9 +139,9 @@ func TestAnotherLease(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestDELWhileALeaseIsObtained: a DEL waits for the lease that is being obtained, and gives it back.
+// TestDELWhileALeaseIsObtained: a DEL waits for the lease that is being obtained, and releases it.
 func TestDELWhileALeaseIsObtained(t *testing.T) {
-	r, d := leasedRig(t)
+	r, d := leased(t)
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
 	r.wantState(bond.StateRepairing)
 	deleted := make(chan error)
@@ -164,9 +164,9 @@ func TestDELWhileALeaseIsObtained(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// TestOtherIPAMIsNotHeldBack: addresses that are no lease are put back at once.
+// TestOtherIPAMIsNotHeldBack: addresses that are not leased are restored at once.
 func TestOtherIPAMIsNotHeldBack(t *testing.T) {
-	r, d := leasedRig(t)
+	r, d := leased(t)
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
 		rec.CNI.Config = []byte(`{"ipam":{"type":"host-local"}}`)
 		return nil

@@ -8,7 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// observe reads the bond's state, and other records with the same VFs if no file of their plugin shows their owner.
+// observe reads the bond's state. If no file of a VF's plugin shows its owner, it also searches other records for the
+// VF.
 func (e *Engine) observe(ctx context.Context, rec *bond.Record) (bond.Observed, error) {
 	kernelCtx, stop := e.untilDeleted(ctx, rec)
 	obs, err := e.kernel.Observe(kernelCtx, rec)
@@ -61,7 +62,7 @@ func (e *Engine) otherRecord(others []*bond.Record, rec *bond.Record, pci bond.P
 	return ""
 }
 
-// recordSriovCNI records the files of sriov-cni that were found for VFs in the pod, in records of versions that did not.
+// recordSriovCNI records the files of sriov-cni that were found for VFs in the pod, if an earlier version did not.
 func recordSriovCNI(rec *bond.Record, obs *bond.Observed) (changed bool) {
 	for i := range obs.Members {
 		if found := obs.Members[i].SriovCNI; found != nil && rec.Members[i].SriovCNI == nil {

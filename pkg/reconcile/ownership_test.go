@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// tenant is what the PF keeps for the next pod that gets the VF.
+// tenant is the settings that the PF has for the next pod with the VF.
 func (r *fixture) tenant(i int) bond.VFSettings {
 	r.t.Helper()
 	must(r.t, r.SetVF(r.VFs[i], bond.VFSettings{VLAN: &bond.VLAN{ID: 200 + i, Proto: 0x8100}, Trust: new(true), SpoofChk: new(false)}))
@@ -22,7 +22,7 @@ func (r *fixture) tenant(i int) bond.VFSettings {
 	return vf.Settings
 }
 
-// untouched converges twice, and nothing may change.
+// untouched converges twice, and fails if anything changes.
 func (r *fixture) untouched() reconcile.Outcome {
 	r.t.Helper()
 	was := r.Node.String()
@@ -46,7 +46,7 @@ func (r *fixture) inHost(i int) bond.Link {
 	return bond.Link{}
 }
 
-// unclaimed is a fixture whose VFs were attached by a plugin without files, as host-device.
+// unclaimed is a fixture whose VFs were attached by a plugin without files, such as host-device.
 func unclaimed(t *testing.T) *fixture {
 	t.Helper()
 	r := ready(t, scenario.OKD())
@@ -60,8 +60,8 @@ func unclaimed(t *testing.T) *fixture {
 	return r
 }
 
-// TestReleasedVFStaysReleased: the bond's DEL failed once in IPAM, Multus went on, and sriov-cni's DEL returned both VFs.
-// Neither the agent nor the next DEL may take them back.
+// TestReleasedVFStaysReleased: the bond's DEL failed once in IPAM, Multus continued, and sriov-cni's DEL returned both
+// VFs. Neither the agent nor the next DEL may take them back.
 func TestReleasedVFStaysReleased(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.ipam.err = errors.New("no lease server")
@@ -159,7 +159,8 @@ func TestDELReturnsALostVF(t *testing.T) {
 	}
 }
 
-// TestLaterDELWithoutClaims: what host-device returned after the first DEL is not told from a VF that was lost.
+// TestLaterDELWithoutClaims: what host-device returned after the first DEL cannot be distinguished from a VF that was
+// lost.
 func TestLaterDELWithoutClaims(t *testing.T) {
 	r := unclaimed(t)
 	r.ipam.err = errors.New("no lease server")
@@ -215,7 +216,7 @@ func TestSandboxIsStopping(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestUnreadableClaim forbids taking the VF, is reported, and keeps nothing else from being repaired.
+// TestUnreadableClaim: the VF is not taken, that is reported, and everything else is repaired.
 func TestUnreadableClaim(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.BreakClaim(r.VFs[0])
@@ -232,7 +233,7 @@ func TestUnreadableClaim(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestFilesRemovedUnderARunningPod: nothing is changed on the VF any more, and the bond goes on.
+// TestFilesRemovedUnderARunningPod: nothing is changed on the VF any more, and the bond continues.
 func TestFilesRemovedUnderARunningPod(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.Detach(&r.Record.Members[0])
@@ -243,7 +244,7 @@ func TestFilesRemovedUnderARunningPod(t *testing.T) {
 	r.untouched()
 }
 
-// TestOlderRecordLearnsItsFiles: a record of a version that did not note them gets them at the first look.
+// TestOlderRecordLearnsItsFiles: a record of a version that did not record them gets them in the first reconcile.
 func TestOlderRecordLearnsItsFiles(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {

@@ -11,11 +11,11 @@ import (
 
 // Kernel observes and changes links. Implementations are safe for concurrent use with different records.
 type Kernel interface {
-	// Observe reads the state of everything in the record. A missing sandbox is a result, not an error. After an error nothing
-	// is known; it wraps one of bond's error classes where one fits.
+	// Observe reads the state of everything in the record. A missing sandbox is a result, not an error. After an error
+	// nothing is known; it wraps one of bond's error classes if one fits.
 	Observe(ctx context.Context, r *bond.Record) (bond.Observed, error)
-	// Apply makes one change, after checking that the action's links are still the same. Errors wrap bond.ErrGone, ErrStale,
-	// ErrBusy or ErrUnsupported where one fits, and name the link.
+	// Apply makes one change, after checking that the action's links are still the same. Errors wrap bond.ErrGone,
+	// ErrStale, ErrBusy or ErrUnsupported if one fits, and name the link.
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 }
 
@@ -28,7 +28,8 @@ type Store interface {
 	Load(k bond.Key) (*bond.Record, error)
 	// Save writes r atomically.
 	Save(r *bond.Record) error
-	// MarkDeleted makes r a tombstone for every later Load, without the lock. MarkedDeleted reports whether that was done.
+	// MarkDeleted makes r a tombstone for every later Load, without the lock. MarkedDeleted reports whether that was
+	// done.
 	MarkDeleted(r *bond.Record) error
 	MarkedDeleted(r *bond.Record) bool
 	// Remove deletes a record, if there is one.
@@ -46,7 +47,8 @@ var ErrLeaseGivenUp = errors.New("the DHCP daemon gave the lease up")
 
 // LeaseMaintainer is an IPAM that maintains leases.
 type LeaseMaintainer interface {
-	// Obtain returns the addresses whose lease is maintained for the record's container and interface, and acquires one
-	// if there is none. It is called as Release is. It returns ErrLeaseGivenUp if there was one that is not maintained. It may wait for minutes.
+	// Obtain returns the addresses whose lease is maintained for the record's container and interface. It acquires one
+	// if there is none. It is called without the bond's lock, and may wait for minutes. It returns ErrLeaseGivenUp if
+	// there was a lease that is not maintained.
 	Obtain(ctx context.Context, r *bond.Record) ([]netip.Prefix, error)
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// applyOne makes one change. A bond that is made again and that the kernel refuses is made with its mode alone, for the kernel
-// refuses a request as a whole, whichever option it is about. The planner then sets the other options one by one, and reports
-// those that are refused. An ADD fails instead: a user can correct its config.
+// applyOne makes one change. The kernel rejects the creation of a bond as a whole, whichever option it is about. A bond
+// that is recreated is then created with its mode only. The planner sets the other options one by one, and reports
+// those that are rejected. An ADD fails instead: a user can correct its config.
 func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) error {
 	err := e.kernel.Apply(ctx, rec, a)
 	create, ok := a.(plan.CreateBond)
@@ -26,7 +26,7 @@ func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) 
 	return nil
 }
 
-// isRejection reports whether an error says that the kernel will not do what it was asked for, at least not now.
+// isRejection reports whether an error means that the kernel rejects a request, at least for now.
 func isRejection(err error) bool {
 	return !errors.Is(err, bond.ErrBusy) && !errors.Is(err, bond.ErrStale) && !errors.Is(err, bond.ErrGone)
 }

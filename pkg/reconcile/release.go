@@ -13,17 +13,17 @@ import (
 )
 
 const (
-	// maxReleases is how often a member that cannot be given back as it was (its driver refuses a
-	// MAC, say) makes Release fail. After that the pod's end matters more.
+	// maxReleases is how often a member that cannot be returned as it was (its driver rejects a MAC, for example) makes
+	// Release fail. After that the pod's end matters more.
 	maxReleases = 3
 	// maxIPAMAttempts is how often the IPAM plugin may fail before a DEL leaves the addresses to the agent.
 	maxIPAMAttempts = 3
 )
 
-// ReleaseRecord does what DEL does for a bond whose record was read before: it makes the record a tombstone, gives the
-// addresses back to IPAM, takes the bond down, gives the members back and removes the record. It can be called any number of
-// times, and by the plugin and the agent at once. Without a record, and with that of another ADD, there is nothing to do.
-// After an error the tombstone stands and ReleaseRecord is to be called again.
+// ReleaseRecord does what DEL does for a bond whose record was read before. It makes the record a tombstone, releases
+// the addresses, takes the bond down, returns the members and removes the record. It can be called any number of times,
+// and by the plugin and the agent at once. If there is no record, or one of another ADD, it does nothing. After an
+// error the tombstone remains, and ReleaseRecord is to be called again.
 func (e *Engine) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 	_, err := e.release(ctx, r.Key, releaseMode{only: r})
 	if errors.Is(err, bond.ErrNotFound) {
@@ -40,9 +40,9 @@ type releaseMode struct {
 	forDEL bool
 }
 
-// Delete is ReleaseRecord for a DEL, which has read no record and must end. When the bond is down, its members are returned and the IPAM plugin has failed
-// three times, Delete succeeds. The tombstone then remains, and the agent continues. The error is bond.ErrNotFound if there
-// is no record.
+// Delete is ReleaseRecord for a DEL, which has read no record and must end. If the bond is down, its members are
+// returned and the IPAM plugin has failed three times, Delete succeeds. The tombstone then remains, and the agent
+// continues. The error is bond.ErrNotFound if there is no record.
 func (e *Engine) Delete(ctx context.Context, k bond.Key) error {
 	left, err := e.release(ctx, k, releaseMode{forDEL: true})
 	if left == nil || left.CNI.IPAMAttempts < maxIPAMAttempts {
@@ -87,8 +87,8 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 	return left, ipamErr
 }
 
-// teardown ends the bond of tombstone. A record that another ADD has put in its place meanwhile is not touched. While the
-// addresses may be allocated the record remains, and is returned.
+// teardown takes down the bond of a tombstone. A record of another ADD, written in its place meanwhile, is not touched.
+// While the addresses may be allocated the record remains, and is returned.
 func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bond.Record, err error) {
 	k := tombstone.Key
 	unlock, err := e.store.Lock(ctx, k)
@@ -130,8 +130,8 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 	return nil, e.store.Remove(k)
 }
 
-// noteReturned notes that nothing is left of a tombstone but its addresses. Without the note the next attempt releases the
-// members once more.
+// noteReturned records that nothing is left of a tombstone but its addresses. Otherwise the next attempt would return
+// the members again.
 func (e *Engine) noteReturned(tombstone *bond.Record) {
 	if tombstone.Returned {
 		return
@@ -146,7 +146,7 @@ func (e *Engine) noteReturned(tombstone *bond.Record) {
 const maxReleasePause = 10 * time.Minute
 
 // ReleasePause is how long a tombstone is left alone after its last change. The first pause is for the plugin, which
-// may be about to try again; each attempt that failed doubles it, up to ten minutes.
+// may be about to retry. It doubles with each attempt that failed, up to ten minutes.
 func ReleasePause(first time.Duration, attempts int) time.Duration {
 	pause := first
 	for ; attempts > 1 && pause < maxReleasePause; attempts-- {

@@ -51,8 +51,8 @@ func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
 	}
 }
 
-// TestReturnedMembersAreLeftAlone: while only the addresses remain allocated, the links that were given back are not changed, neither
-// in the pod nor in the host.
+// TestReturnedMembersAreLeftAlone: while only the addresses remain allocated, the links that were returned are not
+// changed, neither in the pod nor in the host.
 func TestReturnedMembersAreLeftAlone(t *testing.T) {
 	for _, inHost := range []bool{false, true} {
 		r := ready(t, scenario.OKD())
@@ -87,7 +87,8 @@ func TestReturnedMembersAreLeftAlone(t *testing.T) {
 	}
 }
 
-// TestReleaseLeavesTheNextBondAlone: while IPAM is asked, somebody else ends the bond and the next is made under its key.
+// TestReleaseLeavesTheNextBondAlone: during the call of IPAM, another process ends the bond, and the next one is
+// created under its key.
 func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	next := r.Record.Clone()
@@ -101,7 +102,8 @@ func TestReleaseLeavesTheNextBondAlone(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestReleaseOfARecordThatWasReplaced: a release that was decided upon before another ADD of the same bond leaves that one alone.
+// TestReleaseOfARecordThatWasReplaced: a release that was decided before another ADD of the same bond does not release
+// that one.
 func TestReleaseOfARecordThatWasReplaced(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	old, err := r.store.Load(r.Record.Key)

@@ -7,9 +7,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 )
 
-// With failOverMac=active a bond that was made again has its recorded MAC until the kernel's monitor has found a member and made it
-// the active one, which takes up to miimon. Until then nothing is settled: the monitor may find another member than before first,
-// and its MAC would stay. Nor is the bond Ready, because it carries nothing.
+// TestBondWithoutActiveMemberIsNotSettled: with failOverMac=active a recreated bond has its recorded MAC until the
+// kernel's monitor has made a member the active one, which takes up to miimon. Until then nothing is settled: the
+// monitor may choose another member than before, whose MAC would stay. Nor is the bond Ready, because it carries
+// nothing.
 func TestBondWithoutActiveMemberIsNotSettled(t *testing.T) {
 	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"})
 	r.PauseMonitors()
@@ -26,7 +27,8 @@ func TestBondWithoutActiveMemberIsNotSettled(t *testing.T) {
 	}
 }
 
-// A bond that has the MAC of another member, until the one that has the recorded MAC can be made active, is not Ready.
+// TestBondWithAnotherMACIsDegraded: a bond that has another member's MAC, until the owner of the recorded one can be
+// made active, is not Ready.
 func TestBondWithAnotherMACIsDegraded(t *testing.T) {
 	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"})
 	must(t, r.MoveToHost(scenario.PodPath, "net1"))

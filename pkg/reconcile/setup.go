@@ -9,11 +9,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// SetupEvidence says, from memory, whether the set-up of a record's pod is complete: evidence is one of the
+// SetupEvidence reports, from memory, whether the set-up of a record's pod is complete. evidence is one of the
 // bond.Evidence texts, or empty for "not yet". known is false if nothing can be found out now. It must not block.
 type SetupEvidence func(*bond.Record) (evidence string, known bool)
 
-// setupEvidence is asked before the kernel is observed: what is observed afterwards contains all that set-up did.
+// setupEvidence is called before the kernel is observed: the observation then contains everything that set-up did.
 func (e *Engine) setupEvidence(rec *bond.Record, now time.Time) string {
 	if !rec.InSetup() {
 		return ""
@@ -40,8 +40,8 @@ func (e *Engine) setupEvidence(rec *bond.Record, now time.Time) string {
 	return ""
 }
 
-// assess brings the record up to what was observed: losses, what other writers configured, and the end of set-up. It
-// reports whether the record changed, which the caller saves.
+// assess updates the record with what was observed: losses, what other writers configured, and the end of set-up. It
+// reports whether the record changed; the caller saves it.
 func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, now time.Time) bool {
 	if !obs.SandboxAlive {
 		return false
@@ -63,9 +63,9 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 	return changed
 }
 
-// setupRetry is when to look for the end of set-up again: at first each second, later less often, for a pod whose
-// image cannot be pulled stays in set-up for hours. The pause stays below the age at which package podsetup stops
-// believing a runtime's answer: a longer one would end set-up by its timeout although the runtime answers.
+// setupRetry returns when to check for the end of set-up again: each second at first, then less often, because a pod
+// whose image cannot be pulled stays in set-up for hours. The pause is shorter than the age at which package podsetup
+// ignores a runtime's answer. A longer one would end set-up by its timeout although the runtime answers.
 func setupRetry(rec *bond.Record, now time.Time) time.Duration {
 	if !rec.InSetup() {
 		return 0

@@ -39,7 +39,7 @@ func (r *fixture) record() *bond.Record {
 	return rec
 }
 
-// complete lets set-up end by time.
+// complete ends set-up by time.
 func (r *fixture) complete() {
 	r.t.Helper()
 	r.wantState(bond.StateReady)
@@ -50,7 +50,7 @@ func (r *fixture) complete() {
 	}
 }
 
-// quiet converges and wants nothing changed in the kernel.
+// quiet converges, and fails if anything in the kernel changes.
 func (r *fixture) quiet() reconcile.Outcome {
 	r.t.Helper()
 	before := r.Changes()
@@ -74,7 +74,7 @@ func (r *fixture) routes(dst netip.Prefix) (found []bond.Route) {
 	return found
 }
 
-// What Multus does with default-route after each ADD: it deletes the bond's.
+// TestRouteRemovedInSetupStaysAway: with default-route, Multus deletes the bond's default route after each ADD.
 func TestRouteRemovedInSetupStaysAway(t *testing.T) {
 	r := added(t, scenario.OKD())
 	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
@@ -92,7 +92,7 @@ func TestRouteRemovedInSetupStaysAway(t *testing.T) {
 	}
 }
 
-// After set-up what was requested is enforced.
+// TestRouteRemovedLaterIsRestored: after set-up, what was requested is enforced.
 func TestRouteRemovedLaterIsRestored(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()
@@ -103,7 +103,7 @@ func TestRouteRemovedLaterIsRestored(t *testing.T) {
 	}
 }
 
-// tuned is what a chain of tuning, sbr and vrf leaves.
+// tuned makes the changes of a chain of tuning, sbr and vrf.
 func tuned(r *fixture) {
 	r.t.Helper()
 	must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1300))
@@ -145,7 +145,8 @@ func (r *fixture) wantTuned() {
 	}
 }
 
-// Whatever set-up made is kept in set-up, and restored after every loss, in this agent and the next.
+// TestSetupIsKeptThroughLosses: what set-up configured is kept in set-up and restored after every loss, also by the
+// next agent.
 func TestSetupIsKeptThroughLosses(t *testing.T) {
 	for name, lose := range map[string]func(*fixture){
 		"nothing":        func(*fixture) {},
@@ -171,7 +172,7 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 	}
 }
 
-// sbr moves the bond's routes to a table of its own, the kernel's among them.
+// TestSourceBasedRoutingIsKept: sbr moves the bond's routes, including those of the kernel, to a table of its own.
 func TestSourceBasedRoutingIsKept(t *testing.T) {
 	own := netip.MustParsePrefix("10.56.217.0/24")
 	for name, lose := range map[string]func(*fixture){
@@ -197,7 +198,7 @@ func TestSourceBasedRoutingIsKept(t *testing.T) {
 	}
 }
 
-// An MTU that nobody asked for is another writer's to change.
+// TestDerivedMTUIsLearned: another writer may change an MTU that was not requested.
 func TestDerivedMTUIsLearned(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.update(func(rec *bond.Record) { rec.Spec.DerivedMTU = true })
@@ -209,7 +210,7 @@ func TestDerivedMTUIsLearned(t *testing.T) {
 	}
 }
 
-// With "enforce": "links" nothing but links is enforced, and everything is restored after a loss.
+// TestEnforceLinks: with "enforce": "links" only links are enforced, and everything is restored after a loss.
 func TestEnforceLinks(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.update(func(rec *bond.Record) { rec.Spec.Enforce = bond.EnforceLinks })
@@ -224,7 +225,7 @@ func TestEnforceLinks(t *testing.T) {
 	}
 }
 
-// Another writer that insists wins, and the pod's owner reads of it.
+// TestContestedSettingIsAdopted: the value of another writer that insists is adopted and reported.
 func TestContestedSettingIsAdopted(t *testing.T) {
 	for name, insist := range map[string]func(*fixture){
 		"MTU":     func(r *fixture) { must(r.t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1290)) },
@@ -255,7 +256,8 @@ func TestContestedSettingIsAdopted(t *testing.T) {
 	}
 }
 
-// A bond that is set down or deleted again and again loses its routes: nobody insists on their absence.
+// TestLossesAreNoContest: a bond that is set down or deleted repeatedly loses its routes, on whose absence no writer
+// insists.
 func TestLossesAreNoContest(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()
@@ -272,7 +274,7 @@ func TestLossesAreNoContest(t *testing.T) {
 	}
 }
 
-// Twice in an hour is no contest.
+// TestSlowChangesAreReverted: two changes in an hour are no contest.
 func TestSlowChangesAreReverted(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()
@@ -286,7 +288,7 @@ func TestSlowChangesAreReverted(t *testing.T) {
 	}
 }
 
-// A master that is gone cannot be restored, and the bond is not Ready without it.
+// TestLostVRFIsNamed: a master that is gone cannot be restored, and the bond is not Ready without it.
 func TestLostVRFIsNamed(t *testing.T) {
 	r := added(t, scenario.OKD())
 	tuned(r)
@@ -303,7 +305,7 @@ func TestLostVRFIsNamed(t *testing.T) {
 	r.wantTuned()
 }
 
-// Evidence ends set-up at once, and its absence, where the runtime is known to know, keeps it open.
+// TestEvidenceEndsSetup: evidence ends set-up at once. While a runtime answers that there is none, set-up does not end.
 func TestEvidenceEndsSetup(t *testing.T) {
 	r := added(t, scenario.OKD())
 	evidence, known := "", true
@@ -323,7 +325,8 @@ func TestEvidenceEndsSetup(t *testing.T) {
 	}
 }
 
-// A record of an older version has no set-up: what it asks for is enforced, and what others add is learned.
+// TestOlderRecordIsEnforced: a record of an older version has no set-up. What it requests is enforced, and what other
+// writers add is learned.
 func TestOlderRecordIsEnforced(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.AddAddress(scenario.PodPath, scenario.BondIf, netip.MustParsePrefix("10.9.9.9/24")))

@@ -17,7 +17,7 @@ import (
 
 var errRefused = errors.New("refused")
 
-// refuse lets the kernel refuse all actions that match.
+// refuse makes the kernel reject all actions that match.
 func (r *fixture) refuse(match func(plan.Action) bool) {
 	r.FailApplyIf(func(a plan.Action) error {
 		if match(a) {
@@ -29,7 +29,7 @@ func (r *fixture) refuse(match func(plan.Action) bool) {
 
 func isSetOptions(a plan.Action) bool { _, ok := a.(plan.SetOptions); return ok }
 
-// observedBond is the bond as the kernel has it.
+// observedBond is the bond as observed in the kernel.
 func (r *fixture) observedBond() *bond.ObservedBond {
 	r.t.Helper()
 	obs, err := r.Observe(r.t.Context(), r.Record)
@@ -40,7 +40,7 @@ func (r *fixture) observedBond() *bond.ObservedBond {
 	return obs.Bond
 }
 
-// TestRefusedOptionLeavesTheBondUpAndAddressed: what an option does not concern is repaired in the same reconcile.
+// TestRefusedOptionLeavesTheBondUpAndAddressed: what does not depend on an option is repaired in the same reconcile.
 func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.refuse(isSetOptions)
@@ -67,7 +67,7 @@ func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestRefusedOptionKeepsItsBackoff: another option is set at once, and its success does not cause an attempt of the first.
+// TestRefusedOptionKeepsItsBackoff: another option is set at once, and its success causes no attempt of the first one.
 func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 	options := scenario.OKD()
 	options[bond.OptResendIgmp] = "1"
@@ -93,7 +93,7 @@ func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 	}
 }
 
-// repeat converges n times, each when the engine asks for it.
+// repeat converges n times, each time when the engine requests it.
 func (r *fixture) repeat(n int) reconcile.Outcome {
 	r.t.Helper()
 	out, _ := r.converge()
@@ -104,7 +104,7 @@ func (r *fixture) repeat(n int) reconcile.Outcome {
 	return out
 }
 
-// TestRefusedRouteHoldsNothingUp: other routes are restored, and a bond that was deleted is re-created, at once.
+// TestRefusedRouteHoldsNothingUp: other routes are restored, and a bond that was deleted is recreated, at once.
 func TestRefusedRouteHoldsNothingUp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	bad := netip.MustParsePrefix("0.0.0.0/0")
@@ -146,7 +146,7 @@ func TestRefusedAddressLeavesTheOther(t *testing.T) {
 	}
 }
 
-// TestRefusedMemberSettingLeavesItUp: a member's queue ID is no reason to leave it down.
+// TestRefusedMemberSettingLeavesItUp: a member is up although its queue ID is rejected.
 func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Members[0].QueueID = new(uint16(3)); return nil }))
@@ -158,8 +158,8 @@ func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
 	}
 }
 
-// TestRecordStaysWhileActionsRemain: three plans in a row that are overtaken hold an action back; the bond is still there,
-// and so must be its record.
+// TestRecordStaysWhileActionsRemain: three stale plans in a row make an action wait. The bond still exists, and so must
+// its record.
 func TestRecordStaysWhileActionsRemain(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.FailApplyIf(func(a plan.Action) error {
@@ -181,9 +181,9 @@ func TestRecordStaysWhileActionsRemain(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// TestRefusedOptionDoesNotKeepTheBondAway: a bond that was deleted is made again, with its members, addresses and routes, though the
-// kernel refuses one of its options; the option is reported, and set when the kernel takes it. Members wait for failOverMac, which the
-// kernel does not change once there are any: without it their MACs would be changed.
+// TestRefusedOptionDoesNotKeepTheBondAway: a bond that was deleted is recreated with its members, addresses and routes,
+// although the kernel rejects one of its options. The option is reported, and set when the kernel accepts it. Members
+// wait for failOverMac, which the kernel does not change once there are any: without it their MACs would be changed.
 func TestRefusedOptionDoesNotKeepTheBondAway(t *testing.T) {
 	for _, refused := range []bond.Option{bond.OptMiimon, bond.OptFailOverMac} {
 		t.Run(string(refused), func(t *testing.T) {

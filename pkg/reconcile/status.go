@@ -11,10 +11,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/history"
 )
 
-// maxReasons bounds the text of a status however much is wrong.
+// maxReasons bounds the reasons in a status.
 const maxReasons = 4
 
-// statusOf returns the bond's status. h may be nil: then nothing is known of failed repairs.
+// statusOf returns the bond's status. h may be nil if nothing is known of failed repairs.
 func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.History) bond.Status {
 	s := bond.Status{
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
@@ -95,14 +95,14 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, h 
 	}
 }
 
-// finds reports whether a plan has a finding that keeps a bond from being Ready though all its members carry: a VF that is
-// not the pod's any more, addresses and routes that are not known, or another MAC than the recorded one.
+// finds reports whether a plan has a finding that keeps a bond from being Ready though all its members carry: a VF that
+// was returned to its owner, addresses and routes that are not known, or another MAC than the recorded one.
 func finds(p plan.Plan, code plan.Code) bool {
 	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == code })
 }
 
-// reasonOf joins the findings. That addresses and routes are read later is not among them if there are others: it may be so in
-// one of two reconciles, and each change of the reason is logged and reported to the pod.
+// reasonOf joins the findings. That addresses and routes are read later is left out if there are others. It may apply
+// in every second reconcile, and each change of the reason is logged and reported to the pod.
 func reasonOf(obs *bond.Observed, p plan.Plan, h *history.History) string {
 	var reasons []string
 	reported := map[int]bool{}

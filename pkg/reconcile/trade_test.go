@@ -14,8 +14,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestMACsAreTradedAmongMembers: where members trade MACs on a failover, they have the recorded ones after every loss, in whatever
-// order they return. The kernel gives a member a random MAC if it is enslaved with the one that the active member has now.
+// TestMACsAreTradedAmongMembers: where members exchange MACs on a failover, they have the recorded ones after every
+// loss, in whatever order they return. The kernel gives a member a random MAC if it is enslaved with the active
+// member's current one.
 func TestMACsAreTradedAmongMembers(t *testing.T) {
 	for _, options := range []bond.Options{
 		{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
@@ -68,7 +69,8 @@ func trading(t *testing.T, options bond.Options) *fixture {
 	return r
 }
 
-// wantMACs wants the bond Ready, with its recorded MAC, and each recorded MAC on one member; the active one has the bond's.
+// wantMACs fails unless the bond is Ready with its recorded MAC, and each recorded MAC is on one member; the active one
+// has the bond's.
 func (r *fixture) wantMACs(when string) {
 	r.t.Helper()
 	r.wantState(bond.StateReady)
@@ -90,8 +92,8 @@ func (r *fixture) wantMACs(when string) {
 	}
 }
 
-// TestMembersHaveDifferentMACs: in balance-tlb the kernel exchanges MACs without telling the cards, so a VF whose driver resets its
-// card has the MAC of another.
+// TestMembersHaveDifferentMACs: in balance-tlb the kernel exchanges MACs without setting them on the cards. So a VF
+// whose driver resets its card has another member's MAC.
 func TestMembersHaveDifferentMACs(t *testing.T) {
 	for _, mode := range []string{"balance-tlb", "balance-alb"} {
 		r := trading(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100"})
@@ -115,7 +117,8 @@ func TestMembersHaveDifferentMACs(t *testing.T) {
 	}
 }
 
-// TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before it is given its own MAC.
+// TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before it gets its own
+// MAC.
 func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
@@ -132,7 +135,7 @@ func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 	}
 }
 
-// TestMACThatIsRefused: a driver that does not take a member's own MAC is asked with growing pauses and reported.
+// TestMACThatIsRefused: a driver that rejects a member's own MAC gets it with growing pauses, and is reported.
 func TestMACThatIsRefused(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
@@ -152,7 +155,8 @@ func TestMACThatIsRefused(t *testing.T) {
 	r.wantMACs("when the driver takes it")
 }
 
-// TestMACThatIsUndone: a member that is given another's MAC ten times per second is repaired within a budget, and reported.
+// TestMACThatIsUndone: a member that gets another member's MAC ten times per second is repaired within a budget, and
+// reported.
 func TestMACThatIsUndone(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	repairs := 0

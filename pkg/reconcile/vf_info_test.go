@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// reticent is a kernel whose PFs tell nothing of their VFs, as while sriov_numvfs is being written.
+// reticent is a kernel whose PFs do not list their VFs, as while sriov_numvfs is being written.
 type reticent struct {
 	*linktest.Fake
 	silent bool
@@ -28,7 +28,7 @@ func (k *reticent) Observe(ctx context.Context, r *bond.Record) (bond.Observed, 
 	return o, err
 }
 
-// No event says that a PF tells of its VFs again: the engine itself has to look.
+// TestVFBackBeforeItsPFReports: no event shows that a PF lists its VFs again, so the engine has to check by itself.
 func TestVFBackBeforeItsPFReports(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	k := &reticent{Fake: r.Fake, silent: true}

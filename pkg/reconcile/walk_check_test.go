@@ -75,7 +75,7 @@ func (w *walker) finish(ctx context.Context) error {
 	return nil
 }
 
-// check compares the node with the model, and wants it silent.
+// check compares the node with the model, and fails if anything still changes.
 func (w *walker) check(ctx context.Context) error {
 	for _, b := range w.bonds {
 		if b == nil {
@@ -161,7 +161,7 @@ func (w *walker) checkBond(ctx context.Context, b *walkBond) error {
 	return nil
 }
 
-// checkFiles wants nothing left of bonds that have ended: no file, no address.
+// checkFiles fails if anything is left of bonds that have ended: a file or an address.
 func (w *walker) checkFiles() error {
 	living := map[string]bool{}
 	for _, b := range w.bonds {

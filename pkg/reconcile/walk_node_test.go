@@ -41,8 +41,8 @@ type walkBond struct {
 	*scenario.Node
 	// model is the record that its ADD wrote.
 	model *bond.Record
-	// dead: its netns is gone. ending: a DEL of it has begun. Both are finished at the next rest. released: it has no record
-	// any more.
+	// dead: its netns is gone. ending: a DEL of it has begun. Both are finished at the next rest. released: it has no
+	// record any more.
 	dead, ending, released bool
 }
 
@@ -85,7 +85,7 @@ func newWalker(dir string) (*walker, error) {
 	return w, err
 }
 
-// restart is a new agent.
+// restart starts a new agent.
 func (w *walker) restart() {
 	w.engine = reconcile.New(reconcile.Config{
 		Kernel: w.fake, Store: w.store, IPAM: w.leases, Now: w.clock.Now, SandboxAlive: func(s bond.Sandbox) (bool, error) {
@@ -95,7 +95,7 @@ func (w *walker) restart() {
 	})
 }
 
-// fault befalls a bond of a living pod.
+// fault causes a fault of a bond in a living pod.
 func (w *walker) fault(f scenario.Fault, number int) {
 	if b := w.bonds[number]; b != nil && !b.dead {
 		w.log = append(w.log, fmt.Sprintf("bond %d: %s", number, f.Name))
@@ -103,7 +103,7 @@ func (w *walker) fault(f scenario.Fault, number int) {
 	}
 }
 
-// add is ADD of a bond, with VFs that are in the host. One that fails is rolled back.
+// add is ADD of a bond, with VFs that are in the host. If it fails it is rolled back.
 func (w *walker) add(ctx context.Context, args []int) error {
 	number, path := args[0], walkPods[args[0]]
 	if w.bonds[number] != nil || !w.prepare(number) {
@@ -171,7 +171,8 @@ func (w *walker) del(ctx context.Context, args []int) error {
 	return w.end(ctx, args[0])
 }
 
-// end calls DEL until it succeeds, as a runtime does, and then sriov-cni's. A DEL that fails again and again is finished at the next rest.
+// end calls DEL until it succeeds, as a runtime does, and then sriov-cni's. A DEL that fails again and again is
+// finished at the next rest.
 func (w *walker) end(ctx context.Context, number int) error {
 	b := w.bonds[number]
 	b.ending = true
@@ -190,7 +191,7 @@ func (w *walker) end(ctx context.Context, number int) error {
 	if err != nil {
 		return nil
 	}
-	const last = 2 // from the third attempt on, a member that cannot be given back as it was does not keep DEL from succeeding
+	const last = 2 // from the third attempt on, a member that cannot be returned as it was does not keep DEL from succeeding
 	if !b.dead && !b.released && attempts < last {
 		if err := w.checkReleased(b); err != nil {
 			return err
@@ -221,7 +222,7 @@ func (w *walker) checkReleased(b *walkBond) error {
 	return nil
 }
 
-// delBegun is a DEL whose process was killed behind its first system call.
+// delBegun is a DEL whose process was killed after its first system call.
 func (w *walker) delBegun(_ context.Context, args []int) error {
 	b := w.bonds[args[0]]
 	if b == nil {
@@ -238,7 +239,7 @@ func (w *walker) delBegun(_ context.Context, args []int) error {
 	return w.store.MarkDeleted(rec)
 }
 
-// agentRelease is the agent's end of a DEL that was begun and left.
+// agentRelease is the agent's completion of a DEL that was begun and abandoned.
 func (w *walker) agentRelease(ctx context.Context, args []int) error {
 	b := w.bonds[args[0]]
 	if b == nil || !b.ending {
@@ -279,7 +280,7 @@ func (w *walker) convergeOne(ctx context.Context, args []int) error {
 	return nil
 }
 
-// injectErrors lets a tenth of the next actions fail.
+// injectErrors makes a tenth of the next actions fail.
 func (w *walker) injectErrors(_ context.Context, args []int) error {
 	rng, left := rand.New(rand.NewPCG(uint64(args[0]), 3)), 60 //nolint:gosec // errors that can be repeated
 	w.fake.FailApplyIf(func(plan.Action) error {

@@ -31,7 +31,7 @@ const (
 // walkPods has the pod of each bond.
 var walkPods = [walkBonds]string{scenario.PodPath, scenario.PodPath, "/run/netns/two", "/run/netns/two", "/run/netns/three"}
 
-// walkKept are walks that have failed, and that are taken before others.
+// walkKept are walks that have failed; they are walked first.
 //
 //go:embed testdata/walks.txt
 var walkKept string
@@ -127,9 +127,9 @@ func take(t *testing.T, ops []walkOp, steps []walk.Step) (log []string, err erro
 	return w.log, w.rest(t.Context(), nil)
 }
 
-// TestRandomWalks: whatever befalls the bonds of several pods while verbs come and are cut short, the kernel refuses things and the
-// world changes under a plan: at each rest the node is as the model says, and silent. A walk that fails is shortened; kept in
-// testdata/walks.txt, it is taken before others.
+// TestRandomWalks: faults occur in the bonds of several pods. Verbs are called and interrupted, the kernel rejects
+// requests, and the node changes while a plan is applied. At each rest the node is as in the model, and quiet. A walk
+// that fails is shortened; kept in testdata/walks.txt, it is walked first.
 func TestRandomWalks(t *testing.T) {
 	ops := walkOps()
 	var drawn []walk.Op

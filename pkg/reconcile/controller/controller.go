@@ -26,12 +26,13 @@ type Config struct {
 	Engine Engine
 	// Workers is how many bonds are reconciled in parallel. Default 8.
 	Workers int
-	// Grace is how long the plugin that wrote a tombstone has time before the controller finishes the release. Default 30 s.
+	// Grace is how long the plugin that wrote a tombstone has time before the controller finishes the release. Default
+	// 30 s.
 	Grace time.Duration
 	// Timeout bounds one reconcile. Default 30 s.
 	Timeout time.Duration
-	// Report is called after every reconcile with the bond's status, and Forget when its record is gone. Both may be nil, are
-	// called by several workers at once, and must not block.
+	// Report is called after every reconcile with the bond's status, and Forget when its record is gone. Both may be
+	// nil, are called by several workers at once, and must not block.
 	Report func(bond.Status)
 	Forget func(bond.Key)
 	// Log may be nil.
@@ -80,7 +81,8 @@ func New(c Config) *Controller {
 	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter()}
 }
 
-// Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are merged.
+// Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are
+// merged.
 func (l *Controller) Enqueue(k bond.Key, cause string) {
 	if ce := l.c.Log.Check(zap.DebugLevel, "reconcile requested"); ce != nil {
 		ce.Write(zap.String("bond", k.String()), zap.String("cause", cause))

@@ -17,14 +17,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
-// engine answers as told and notes what it was asked, and when.
+// engine returns what a test sets, and records its calls and their times.
 type engine struct {
-	mu       sync.Mutex
-	converge func(n int, k bond.Key) (reconcile.Outcome, error)
-	looks    map[bond.Key][]time.Time
-	busy     map[bond.Key]bool
-	released []bond.Key
-	releases []time.Time
+	mu         sync.Mutex
+	converge   func(n int, k bond.Key) (reconcile.Outcome, error)
+	reconciles map[bond.Key][]time.Time
+	busy       map[bond.Key]bool
+	released   []bond.Key
+	releases   []time.Time
 	// release may be nil: success.
 	release func(ctx context.Context, k bond.Key) error
 	// confirm may be nil: success.
@@ -38,8 +38,8 @@ func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, err
 		e.overlap = true
 	}
 	e.busy[k] = true
-	e.looks[k] = append(e.looks[k], time.Now())
-	n := len(e.looks[k])
+	e.reconciles[k] = append(e.reconciles[k], time.Now())
+	n := len(e.reconciles[k])
 	e.mu.Unlock()
 	out, err := e.converge(n, k)
 	e.mu.Lock()
@@ -75,7 +75,7 @@ func healthy(k bond.Key) reconcile.Outcome {
 // run drives a loop in a bubble of virtual time for d.
 func run(t *testing.T, e *engine, c controller.Config, d time.Duration, feed func(*controller.Controller)) {
 	t.Helper()
-	e.looks, e.busy = map[bond.Key][]time.Time{}, map[bond.Key]bool{}
+	e.reconciles, e.busy = map[bond.Key][]time.Time{}, map[bond.Key]bool{}
 	c.Engine = e
 	l := controller.New(c)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -87,7 +87,7 @@ func run(t *testing.T, e *engine, c controller.Config, d time.Duration, feed fun
 	cancel()
 	<-done
 	if e.overlap {
-		t.Error("one bond was looked at by two workers at once")
+		t.Error("one bond was reconciled by two workers at once")
 	}
 }
 
@@ -95,8 +95,8 @@ func TestReconcilesOnceAndReports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		var mu sync.Mutex
-		told := map[bond.Key]int{}
-		c := controller.Config{Report: func(s bond.Status) { mu.Lock(); told[s.Key]++; mu.Unlock() }}
+		reported := map[bond.Key]int{}
+		c := controller.Config{Report: func(s bond.Status) { mu.Lock(); reported[s.Key]++; mu.Unlock() }}
 		var driven *controller.Controller
 		run(t, e, c, time.Hour, func(l *controller.Controller) {
 			for i := range 100 {
@@ -105,11 +105,11 @@ func TestReconcilesOnceAndReports(t *testing.T) {
 			driven = l
 		})
 		if n := driven.Finished(); n != 100 {
-			t.Errorf("%d looks done, want 100", n)
+			t.Errorf("%d reconciles done, want 100", n)
 		}
 		for i := range 100 {
-			if n := len(e.looks[key(i)]); n != 1 || told[key(i)] != 1 {
-				t.Fatalf("bond %d: %d looks, told %d times; want once", i, n, told[key(i)])
+			if n := len(e.reconciles[key(i)]); n != 1 || reported[key(i)] != 1 {
+				t.Fatalf("bond %d: %d reconciles, reported %d times; want once", i, n, reported[key(i)])
 			}
 		}
 	})
@@ -126,9 +126,9 @@ func TestEngineDecidesRetryAfter(t *testing.T) {
 			return out, nil
 		}}
 		run(t, e, controller.Config{}, time.Minute, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
-		looks := e.looks[key(1)]
-		if len(looks) != 2 || looks[1].Sub(looks[0]) != 7*time.Second {
-			t.Fatalf("looks at %v, want two 7 s apart", looks)
+		reconciles := e.reconciles[key(1)]
+		if len(reconciles) != 2 || reconciles[1].Sub(reconciles[0]) != 7*time.Second {
+			t.Fatalf("reconciles at %v, want two 7 s apart", reconciles)
 		}
 	})
 }
@@ -145,11 +145,11 @@ func TestFailingBondBacksOffAndHarmsNoOther(t *testing.T) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
 		})
-		if n := len(e.looks[key(0)]); n < 20 || n > 40 {
-			t.Errorf("%d looks at a failing bond in 10 minutes, want one in 30 s after the first few", n)
+		if n := len(e.reconciles[key(0)]); n < 20 || n > 40 {
+			t.Errorf("%d reconciles of a failing bond in 10 minutes, want one in 30 s after the first few", n)
 		}
-		if len(e.looks[key(1)]) != 1 {
-			t.Errorf("the healthy bond was looked at %d times", len(e.looks[key(1)]))
+		if len(e.reconciles[key(1)]) != 1 {
+			t.Errorf("the healthy bond was reconciled %d times", len(e.reconciles[key(1)]))
 		}
 	})
 }
@@ -178,13 +178,14 @@ func TestRecordGone(t *testing.T) {
 		e := &engine{converge: func(int, bond.Key) (reconcile.Outcome, error) { return reconcile.Outcome{}, nil }}
 		var gone []bond.Key
 		run(t, e, controller.Config{Forget: func(k bond.Key) { gone = append(gone, k) }}, time.Hour, func(l *controller.Controller) { l.Enqueue(key(1), "test") })
-		if len(e.looks[key(1)]) != 1 || len(gone) != 1 {
-			t.Fatalf("%d looks, forgotten %v; want one of each", len(e.looks[key(1)]), gone)
+		if len(e.reconciles[key(1)]) != 1 || len(gone) != 1 {
+			t.Fatalf("%d reconciles, forgotten %v; want one of each", len(e.reconciles[key(1)]), gone)
 		}
 	})
 }
 
-// TestLockedBondIsTriedAgain: a bond whose lock the plugin holds occupies no worker, and is reconciled when the lock is free.
+// TestLockedBondIsTriedAgain: a bond whose lock the plugin holds occupies no worker, and is reconciled when the lock is
+// free.
 func TestLockedBondIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.InfoLevel)
@@ -198,9 +199,9 @@ func TestLockedBondIsTriedAgain(t *testing.T) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
 		})
-		looks := e.looks[key(0)]
-		if len(looks) != 21 || looks[20].Sub(looks[0]) > 10*time.Second || len(e.looks[key(1)]) != 1 {
-			t.Errorf("%d attempts at %v", len(looks), looks)
+		reconciles := e.reconciles[key(0)]
+		if len(reconciles) != 21 || reconciles[20].Sub(reconciles[0]) > 10*time.Second || len(e.reconciles[key(1)]) != 1 {
+			t.Errorf("%d attempts at %v", len(reconciles), reconciles)
 		}
 		if logs.Len() > 0 {
 			t.Errorf("logged: %v", logs.All())

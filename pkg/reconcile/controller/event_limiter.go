@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// A pod can cause events on its own links as fast as it likes. The limit per bond for reconciles after events: a burst, then a
-// rate per second. Reconciles that the engine requests are not limited.
+// A pod can cause events on its own links as fast as it likes. The limit per bond for reconciles after events: a burst,
+// then a rate per second. Reconciles that the engine requests are not limited.
 const (
 	eventBurst = 50
 	eventRate  = 20

@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
-// A pod that makes events without end costs a bounded number of looks, the last event is looked at, and other bonds
-// are looked at as before.
+// A pod that makes events without end costs a bounded number of reconciles, the last event causes one, and other bonds
+// are reconciled as before.
 func TestEventsWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
@@ -24,15 +24,15 @@ func TestEventsWithoutEnd(t *testing.T) {
 			}
 			l.Enqueue(key(2), "event")
 			synctest.Wait()
-			if n := len(e.looks[key(2)]); n != 1 {
-				t.Errorf("%d looks at another bond, want 1 at once", n)
+			if n := len(e.reconciles[key(2)]); n != 1 {
+				t.Errorf("%d reconciles of another bond, want 1 at once", n)
 			}
 		})
-		looks := e.looks[key(1)]
-		if n := len(looks); n < 100 || n > 270 {
-			t.Errorf("%d looks in ten seconds of events", n)
+		reconciles := e.reconciles[key(1)]
+		if n := len(reconciles); n < 100 || n > 270 {
+			t.Errorf("%d reconciles in ten seconds of events", n)
 		}
-		if at := looks[len(looks)-1]; at.Before(last) {
+		if at := reconciles[len(reconciles)-1]; at.Before(last) {
 			t.Errorf("the last look was %s before the last event", last.Sub(at))
 		}
 	})
@@ -46,7 +46,7 @@ func TestEventsNowAndThen(t *testing.T) {
 			for n := range 200 {
 				l.Enqueue(key(1), "event")
 				synctest.Wait()
-				if len(e.looks[key(1)]) != n+1 {
+				if len(e.reconciles[key(1)]) != n+1 {
 					t.Fatalf("look %d is late", n+1)
 				}
 				pass(100 * time.Millisecond)

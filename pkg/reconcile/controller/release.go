@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// finishRelease finishes the release of a tombstone after the grace period. The pause doubles after each failed attempt. The
-// release calls an IPAM plugin and therefore runs as a background task.
+// finishRelease finishes the release of a tombstone after the grace period. The pause doubles after each failed
+// attempt. The release calls an IPAM plugin and therefore runs as a background task.
 func (l *Controller) finishRelease(k bond.Key, out *reconcile.Outcome) {
 	r := out.Record
 	l.tasks.cancel(k)

@@ -50,8 +50,8 @@ func TestFailingReleaseBacksOff(t *testing.T) {
 	})
 }
 
-// TestReleaseThatHangsOccupiesNoWorker: while an IPAM plugin does not return, the only worker looks at other bonds; the
-// release ends with its time, and the loop's end ends it, too.
+// TestReleaseThatHangsOccupiesNoWorker: while an IPAM plugin does not return, the only worker reconciles other bonds;
+// the release ends with its time, and the loop's end ends it, too.
 func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -69,8 +69,8 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 			l.Enqueue(key(0), "again")
 			l.Enqueue(key(1), "test")
 		})
-		if looks := e.looks[key(1)]; len(looks) != 1 || looks[0].Sub(start) > time.Second {
-			t.Errorf("the other bond was looked at %v after the start, want at once", looks)
+		if reconciles := e.reconciles[key(1)]; len(reconciles) != 1 || reconciles[0].Sub(start) > time.Second {
+			t.Errorf("the other bond was reconciled %v after the start, want at once", reconciles)
 		}
 		if len(e.released) != 1 {
 			t.Errorf("%d releases run at once, want one", len(e.released))
@@ -78,8 +78,8 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 	})
 }
 
-// TestLeaseIsConfirmedOutsideTheWorkers: while the DHCP daemon does not answer, the only worker looks at other bonds; the
-// bond is looked at again when it has answered.
+// TestLeaseIsConfirmedOutsideTheWorkers: while the DHCP daemon does not answer, the only worker reconciles other bonds;
+// the bond is reconciled again when it has answered.
 func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -102,12 +102,12 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 			synctest.Wait() // the daemon is asked
 			l.Enqueue(key(0), "again")
 		})
-		if looks := e.looks[key(1)]; len(looks) != 1 || looks[0].Sub(start) > time.Second {
-			t.Errorf("the other bond was looked at %v after the start, want at once", looks)
+		if reconciles := e.reconciles[key(1)]; len(reconciles) != 1 || reconciles[0].Sub(start) > time.Second {
+			t.Errorf("the other bond was reconciled %v after the start, want at once", reconciles)
 		}
 		// At the start, again while the daemon is asked, after its first answer and after its second.
-		if looks := e.looks[key(0)]; len(looks) != 4 || asked != 2 {
-			t.Errorf("looked %d times, asked %d times; want 4 and 2", len(looks), asked)
+		if reconciles := e.reconciles[key(0)]; len(reconciles) != 4 || asked != 2 {
+			t.Errorf("reconciled %d times, asked %d times; want 4 and 2", len(reconciles), asked)
 		}
 	})
 }
@@ -120,8 +120,8 @@ func unreleased(k bond.Key, updated time.Time) reconcile.Outcome {
 	}
 }
 
-// TestUnreleasedIsReported: addresses that the plugin could not release are told and counted from the first look on, and no
-// more when the record is gone, whoever removed it.
+// TestUnreleasedIsReported: addresses that the plugin could not release are reported and counted from the first
+// reconcile on, and no longer when the record is gone, whichever side removed it.
 func TestUnreleasedIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var driven *controller.Controller
@@ -133,12 +133,12 @@ func TestUnreleasedIsReported(t *testing.T) {
 			}
 			return unreleased(k, time.Now()), nil
 		}}
-		var told []bond.Status
+		var reported []bond.Status
 		var gone []bond.Key
-		c := controller.Config{Report: func(s bond.Status) { told = append(told, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
+		c := controller.Config{Report: func(s bond.Status) { reported = append(reported, s) }, Forget: func(k bond.Key) { gone = append(gone, k) }}
 		run(t, e, c, time.Minute, func(l *controller.Controller) { driven = l; l.Enqueue(key(1), "test") })
-		if len(told) != 1 || told[0].Unreleased != "no daemon" || len(gone) != 1 || len(e.released) != 0 {
-			t.Errorf("told %+v, forgotten %v, released %v", told, gone, e.released)
+		if len(reported) != 1 || reported[0].Unreleased != "no daemon" || len(gone) != 1 || len(e.released) != 0 {
+			t.Errorf("reported %+v, forgotten %v, released %v", reported, gone, e.released)
 		}
 		if after := driven.FailedReleases(); counted != 1 || after != 0 {
 			t.Errorf("%d releases count as failed, and %d when the record is gone; want 1 and 0", counted, after)
@@ -146,7 +146,8 @@ func TestUnreleasedIsReported(t *testing.T) {
 	})
 }
 
-// TestReleaseAfterTheClockWasSetBack: a tombstone that was saved in what is now the future is released after the usual pause.
+// TestReleaseAfterTheClockWasSetBack: a tombstone that was saved in what is now the future is released after the usual
+// pause.
 func TestReleaseAfterTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

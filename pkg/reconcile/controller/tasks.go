@@ -11,9 +11,9 @@ import (
 // releaseTimeout bounds a release. An IPAM plugin may itself wait a minute for its server.
 const releaseTimeout = 2 * time.Minute
 
-// backgroundTasks are calls that wait for other programs. They run outside the workers, so that a program that hangs delays
-// no other bond. There is at most one per bond. How many run at the same time is bounded per pool, so that a program that
-// hangs for many bonds delays only tasks that need the same program.
+// backgroundTasks are calls that wait for other programs. They run outside the workers, so that a program that hangs
+// delays no other bond. There is at most one per bond. How many run at the same time is bounded per pool, so that a
+// program that hangs for many bonds delays only tasks that need the same program.
 type backgroundTasks struct {
 	perPool int // per pool
 	wg      sync.WaitGroup
@@ -48,8 +48,8 @@ func (e *backgroundTasks) pool(name string) chan struct{} {
 	return p
 }
 
-// run starts a task for a bond in a pool, unless one is running. The function that do returns is called when the bond may have
-// another task.
+// run starts a task for a bond in a pool, unless one is running. The function that do returns is called when the bond
+// may have another task.
 func (e *backgroundTasks) run(k bond.Key, pool string, timeout time.Duration, do func(context.Context) (then func())) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

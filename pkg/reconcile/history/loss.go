@@ -111,9 +111,9 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 	}
 }
 
-// settled reports whether every member is in the bond and carries, and nothing is left to repair. A bond without carrier
-// is not settled: its active member, whose MAC it may take, is not chosen yet (up to miimon and updelay after a member has
-// a carrier).
+// settled reports whether every member is in the bond and carries, and nothing is left to repair. A bond without
+// carrier is not settled: its active member, whose MAC it may take, is not chosen yet (up to miimon and updelay after a
+// member has a carrier).
 func settled(rec *bond.Record, obs *bond.Observed, p plan.Plan) bool {
 	if obs.Bond == nil || !obs.Bond.Carrier || len(rec.Repairs.Open) > 0 {
 		return false

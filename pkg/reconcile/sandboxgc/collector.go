@@ -52,8 +52,8 @@ const (
 	addTimeout = 2 * time.Minute
 )
 
-// errEmpty: a node that has had a pod has a sandbox, at least the agent's. A runtime that has lost or not yet loaded its
-// state has none.
+// errEmpty: a node that has had a pod has a sandbox, at least the agent's. A runtime that has lost or not yet loaded
+// its state has none.
 var errEmpty = errors.New("the container runtime lists no sandbox at all, which cannot be true")
 
 // Collector releases bonds of sandboxes that are gone. Make one with New.
@@ -133,8 +133,8 @@ func (c *Collector) next() time.Duration {
 	return wait
 }
 
-// collect makes one pass: it checks both conditions and releases what met them for long enough. The runtime is queried last,
-// and only if a netns is gone.
+// collect makes one pass: it checks both conditions and releases what met them for long enough. The runtime is queried
+// last, and only if a netns is gone.
 func (c *Collector) collect(ctx context.Context) {
 	ended, err := c.endedSandboxes(ctx)
 	var listed []string
@@ -166,7 +166,8 @@ func (c *Collector) collect(ctx context.Context) {
 // parallelReleases is the number of releases at the same time.
 const parallelReleases = 8
 
-// releaseAll releases several bonds at the same time, so that an IPAM plugin that hangs does not delay the others for long.
+// releaseAll releases several bonds at the same time, so that an IPAM plugin that hangs does not delay the others for
+// long.
 func (c *Collector) releaseAll(ctx context.Context, due []*bond.Record) {
 	slots := make(chan struct{}, parallelReleases)
 	released := make([]bool, len(due))
@@ -186,8 +187,8 @@ func (c *Collector) releaseAll(ctx context.Context, due []*bond.Record) {
 	}
 }
 
-// endedSandboxes returns the records whose netns is gone, except those of a running ADD, and tombstones, whose release has
-// started.
+// endedSandboxes returns the records whose netns is gone, except those of a running ADD, and tombstones, whose release
+// has started.
 func (c *Collector) endedSandboxes(ctx context.Context) ([]*bond.Record, error) {
 	records, err := c.c.Records(ctx)
 	if err != nil {
@@ -225,8 +226,8 @@ func (c *Collector) candidateOf(r *bond.Record) candidate {
 	return candidate{sandbox: r.Sandbox, since: time.Now()}
 }
 
-// release does what DEL would have done. If it fails after the tombstone was written, the controller finishes it; before
-// that, the next pass does.
+// release does what DEL would have done. If it fails after the tombstone was written, the controller finishes it;
+// before that, the next pass does.
 func (c *Collector) release(ctx context.Context, r *bond.Record) (released bool) {
 	ctx, cancel := context.WithTimeout(ctx, releaseTimeout)
 	defer cancel()

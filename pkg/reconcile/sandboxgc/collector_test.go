@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/sandboxgc"
 )
 
-const grace = 5*time.Minute + 20*time.Second // no multiple of a minute, after which it looks anyway
+const grace = 5*time.Minute + 20*time.Second // no multiple of a minute, after which it checks anyway
 
 // node is what a Collector sees of a node, and what it did there. A script holds the lock except
 // while time passes.
@@ -358,12 +358,12 @@ func TestLogsOnce(t *testing.T) {
 		n.err = nil
 		pass(time.Hour)
 	})
-	var told []string
+	var reported []string
 	for _, e := range n.logs.All() {
-		told = append(told, e.Level.String())
+		reported = append(reported, e.Level.String())
 	}
-	if !slices.Equal(told, []string{"warn", "info", "info", "warn"}) {
-		t.Errorf("told %v; want what is wrong, that it is over, that the sandbox is gone, that it was released", n.logs.All())
+	if !slices.Equal(reported, []string{"warn", "info", "info", "warn"}) {
+		t.Errorf("reported %v; want what is wrong, that it is over, that the sandbox is gone, that it was released", n.logs.All())
 	}
 	if held := n.logs.All()[0]; held.ContextMap()["error"] != "connection refused" {
 		t.Errorf("what is wrong: %v", held)
