@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -38,12 +39,19 @@ func (p *pod) direct(version string, fields map[string]any) *direct {
 	return &direct{pod: p, config: c}
 }
 
+// callHere calls a verb in this process.
+func callHere(verb string, stderr io.Writer, args *skel.CmdArgs) ([]byte, error) {
+	var out bytes.Buffer
+	funcs := (&cni.Plugin{Open: open, Stdout: &out, Stderr: stderr}).Funcs()
+	err := map[string]func(*skel.CmdArgs) error{
+		"ADD": funcs.Add, "CHECK": funcs.Check, "DEL": funcs.Del, "GC": funcs.GC, "STATUS": funcs.Status,
+	}[verb](args)
+	return out.Bytes(), err
+}
+
 // verb calls the plugin and returns what it prints.
 func (d *direct) verb(name string) ([]byte, error) {
 	d.t.Helper()
-	var out, problems bytes.Buffer
-	funcs := (&cni.Plugin{Open: open, Stdout: &out, Stderr: &problems}).Funcs()
-	verb := map[string]func(*skel.CmdArgs) error{"ADD": funcs.Add, "CHECK": funcs.Check, "DEL": funcs.Del}[name]
 	config := map[string]any{"prevResult": d.prev}
 	for k, v := range d.config {
 		config[k] = v
@@ -55,12 +63,13 @@ func (d *direct) verb(name string) ([]byte, error) {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	err = verb(&skel.CmdArgs{ContainerID: d.name, Netns: d.netns, IfName: "bond0", Path: binDir, StdinData: stdin,
+	var problems bytes.Buffer
+	out, err := callHere(name, &problems, &skel.CmdArgs{ContainerID: d.name, Netns: d.netns, IfName: "bond0", Path: binDir, StdinData: stdin,
 		Args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=" + d.name})
 	if err != nil {
 		err = fmt.Errorf("%w\n%s", err, &problems)
 	}
-	return out.Bytes(), err
+	return out, err
 }
 
 // add is an ADD that must work; its result is in the version of the config, and returned for those

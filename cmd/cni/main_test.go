@@ -12,12 +12,12 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // binDir has this test binary under the name bond, which makes it the plugin, and the
@@ -63,7 +63,17 @@ func fill(dir string) error {
 }
 
 // call runs the bare binary as a runtime does.
-func call(t *testing.T, env map[string]string, stdin string) (stdout string, failed *types.Error) {
+func call(t testing.TB, env map[string]string, stdin string) (stdout string, failed *types.Error) {
+	t.Helper()
+	stdout, logged, failed := invoke(t, env, stdin)
+	if logged != "" {
+		t.Logf("standard error: %s", logged)
+	}
+	return stdout, failed
+}
+
+// invoke runs the bare binary, and returns what it prints on standard error, too.
+func invoke(t testing.TB, env map[string]string, stdin string) (stdout, logged string, failed *types.Error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bond"))
 	for k, v := range env {
@@ -72,17 +82,14 @@ func call(t *testing.T, env map[string]string, stdin string) (stdout string, fai
 	var out, problems bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &problems
 	err := cmd.Run()
-	if problems.Len() > 0 {
-		t.Logf("standard error: %s", &problems)
-	}
 	if err == nil {
-		return out.String(), nil
+		return out.String(), problems.String(), nil
 	}
 	failed = new(types.Error)
 	if json.Unmarshal(out.Bytes(), failed) != nil || failed.Code == 0 || failed.Msg == "" {
 		t.Fatalf("%v: standard output is no error of CNI's: %q", err, &out)
 	}
-	return "", failed
+	return "", problems.String(), failed
 }
 
 func TestVersion(t *testing.T) {
@@ -197,9 +204,7 @@ func TestDelOfBadCalls(t *testing.T) {
 func TestKilledWithIPAM(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
 	pid := filepath.Join(dir, "pid")
-	if err := os.WriteFile(filepath.Join(dir, "hangs"), []byte("#!/bin/sh\necho $$ > "+pid+".new\nmv "+pid+".new "+pid+"\nexec sleep 600\n"), 0o700); err != nil { //nolint:gosec // a program
-		t.Fatal(err)
-	}
+	kit.Program(t, filepath.Join(dir, "hangs"), "#!/bin/sh\necho $$ > "+pid+".new\nmv "+pid+".new "+pid+"\nexec sleep 600\n")
 	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bond"))
 	cmd.Env = []string{"CNI_COMMAND=DEL", "CNI_CONTAINERID=c1", "CNI_IFNAME=bond0", "CNI_PATH=" + dir}
 	cmd.Stdin = strings.NewReader(`{"cniVersion":"1.0.0","name":"n","type":"bond","ipam":{"type":"hangs"},"stateDir":"` + state + `"}`)
@@ -207,7 +212,7 @@ func TestKilledWithIPAM(t *testing.T) {
 		t.Fatal(err)
 	}
 	var text []byte
-	until(t, "the IPAM plugin", func() bool { var err error; text, err = os.ReadFile(pid); return err == nil })
+	kit.Eventually(t, "the IPAM plugin", func() bool { var err error; text, err = os.ReadFile(pid); return err == nil })
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -216,21 +221,8 @@ func TestKilledWithIPAM(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	until(t, "the end of the IPAM plugin", func() bool {
+	kit.Eventually(t, "the end of the IPAM plugin", func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ipam))
 		return err != nil || strings.Contains(string(stat), ") Z ") // nothing may reap it in a container
 	})
-}
-
-// until waits for what another process does.
-func until(t *testing.T, what string, ok func() bool) {
-	t.Helper()
-	deadline := time.After(20 * time.Second)
-	for !ok() {
-		select {
-		case <-deadline:
-			t.Fatalf("waited in vain for %s", what)
-		case <-time.After(5 * time.Millisecond):
-		}
-	}
 }

@@ -34,7 +34,7 @@ func (p *pod) hidePF(card int) {
 func TestPFWithoutNetdev(t *testing.T) {
 	p := newPod(t)
 	p.moveVFs()
-	p.note("net2", map[string]any{"deviceID": p.cards[1].VFs[0].PCI, "Master": "gone", "vlan": 100, "vlanQoS": 0})
+	cacheVF(t, p.name+"-net2", map[string]any{"deviceID": p.cards[1].VFs[0].PCI, "Master": "gone", "vlan": 100, "vlanQoS": 0})
 	p.hidePF(0)
 	p.hidePF(1)
 	d := p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1})

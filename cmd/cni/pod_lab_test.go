@@ -3,12 +3,10 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -17,11 +15,9 @@ import (
 	"github.com/containernetworking/cni/libcni"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
-
-// patience bounds the wait for a VF's carrier, some three seconds after its PF's.
-const patience = time.Minute
 
 // linkJSON is what `ip -d -j addr` says of a link.
 type linkJSON struct {
@@ -79,17 +75,10 @@ func newPod(t *testing.T) *pod {
 	return p
 }
 
-// ip runs iproute2, and tells its standard output.
+// ip runs iproute2 and returns its standard output.
 func (p *pod) ip(args ...string) []byte {
 	p.t.Helper()
-	var stderr bytes.Buffer
-	cmd := exec.Command("ip", args...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		p.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, &stderr)
-	}
-	return out
+	return kit.MustIP(p.t, args...)
 }
 
 // links are the pod's links by name, as iproute2 sees them.
@@ -211,14 +200,7 @@ func (p *pod) waitActive(ifName string) {
 
 func (p *pod) wait(what string, ok func() bool) {
 	p.t.Helper()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-deadline:
-			p.t.Fatalf("waited in vain for %s:\n%s", what, p.ip("-n", p.name, "-d", "addr"))
-		case <-time.After(20 * time.Millisecond):
-		}
-	}
+	kit.Eventually(p.t, what, ok, func() string { return string(p.ip("-n", p.name, "-d", "addr")) })
 }
 
 // likeBefore wants the pod's links as they were: name, MAC, MTU, master, up or down, no

@@ -12,6 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 // TestAgentBesideThePlugin: while pods come and go, an agent converges every bond, finishes every tombstone at once, and sweeps
@@ -21,7 +23,7 @@ func TestAgentBesideThePlugin(t *testing.T) {
 	n := newNode(t, pods)
 	all := make([]*skel.CmdArgs, pods)
 	for i := range all {
-		all[i] = n.args(fmt.Sprint("c", i), n.pod(fmt.Sprint("p", i), i), n.config(nil))
+		all[i] = n.Args(fmt.Sprint("c", i), n.Pod(fmt.Sprint("p", i), i), n.Config(nil))
 	}
 	before, start := n.String(), n.files()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -29,17 +31,17 @@ func TestAgentBesideThePlugin(t *testing.T) {
 	for range 2 {
 		agent.Go(func() { n.keep(ctx) })
 	}
-	err := inParallel(pods, func(i int) error {
+	err := cnitest.InParallel(pods, func(i int) error {
 		for range lives {
-			result, err := n.add(all[i])
+			result, err := n.Add(all[i])
 			if err != nil {
 				return fmt.Errorf("ADD: %w", err)
 			}
-			r, err := n.store.Load(bond.Key{ContainerID: all[i].ContainerID, IfName: "bond0"})
+			r, err := n.Store.Load(bond.Key{ContainerID: all[i].ContainerID, IfName: "bond0"})
 			if err != nil || len(r.Addresses) != 1 || r.Addresses[0].Prefix.String() != result.IPs[0].Address.String() || r.CNI.IPAMDone {
 				return fmt.Errorf("record %+v, %w", r, err)
 			}
-			if err := n.del(all[i]); err != nil {
+			if err := n.Del(all[i]); err != nil {
 				return fmt.Errorf("DEL: %w", err)
 			}
 		}
@@ -47,8 +49,8 @@ func TestAgentBesideThePlugin(t *testing.T) {
 	})
 	cancel()
 	agent.Wait()
-	n.must(err)
-	n.nothingLeft(before)
+	n.Must(err)
+	n.WantNothingLeft(before)
 	if end := n.files(); len(end) != len(start) {
 		t.Errorf("files at the start %q, at the end %q", start, end)
 	}
@@ -56,9 +58,9 @@ func TestAgentBesideThePlugin(t *testing.T) {
 
 // keep is an agent without patience.
 func (n *node) keep(ctx context.Context) {
-	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.store, IPAM: &ipam.Client{}})
+	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.Store, IPAM: &ipam.Client{}})
 	for ctx.Err() == nil {
-		keys, err := n.store.Keys()
+		keys, err := n.Store.Keys()
 		for _, k := range keys {
 			out, convergeErr := e.Converge(ctx, k)
 			if convergeErr == nil && out.Record != nil && out.Record.Deleted() {
@@ -66,8 +68,8 @@ func (n *node) keep(ctx context.Context) {
 			}
 			err = errors.Join(err, convergeErr)
 		}
-		if err = errors.Join(err, n.store.SweepLocks(ctx)); err != nil && ctx.Err() == nil {
-			n.t.Errorf("the agent: %v", err)
+		if err = errors.Join(err, n.Store.SweepLocks(ctx)); err != nil && ctx.Err() == nil {
+			n.Errorf("the agent: %v", err)
 			return
 		}
 	}

@@ -32,12 +32,12 @@ func TestCheck(t *testing.T) {
 		{name: "member lost", world: func(n *node, _ string) error { return n.UnbindVF(n.VFs("pf0")[0]) }, code: 999, says: []string{"net1", "0000:01:10.0"}},
 		{name: "bond down", world: func(n *node, pod string) error { return n.SetDown(pod, "bond0") }, code: 999, says: []string{"down"}},
 		{name: "addresses gone", world: func(n *node, pod string) error { return n.FlushAddresses(pod, "bond0") }, code: 999, says: []string{"10.56.217.2/24"}},
-		{name: "MTU changed", world: func(n *node, pod string) error { n.completeSetup("c1"); return n.SetMTU(pod, "bond0", 1280) }, code: 999, says: []string{"1280", "1500"}},
+		{name: "MTU changed", world: func(n *node, pod string) error { n.CompleteSetup("c1"); return n.SetMTU(pod, "bond0", 1280) }, code: 999, says: []string{"1280", "1500"}},
 		{name: "MTU changed in set-up", world: func(n *node, pod string) error { return n.SetMTU(pod, "bond0", 1280) }},
-		{name: "route deleted", world: func(n *node, pod string) error { n.completeSetup("c1"); return n.FlushRoutes(pod, "bond0") }, code: 999, says: []string{"0.0.0.0/0"}},
+		{name: "route deleted", world: func(n *node, pod string) error { n.CompleteSetup("c1"); return n.FlushRoutes(pod, "bond0") }, code: 999, says: []string{"0.0.0.0/0"}},
 		{name: "route deleted in set-up, as Multus does", world: func(n *node, pod string) error { return n.FlushRoutes(pod, "bond0") }},
-		{name: "lease gone", world: func(n *node, _ string) error { return os.RemoveAll(filepath.Join(n.data, "bond-net1")) }, code: 999, says: []string{"IPAM host-local CHECK"}},
-		{name: "other netns", args: func(n *node, args *skel.CmdArgs) { args.Netns = n.pod("p2", 1) }, code: types.ErrInvalidNetNS, says: []string{"CNI_NETNS", "p1", "p2"}},
+		{name: "lease gone", world: func(n *node, _ string) error { return os.RemoveAll(filepath.Join(n.Data, "bond-net1")) }, code: 999, says: []string{"IPAM host-local CHECK"}},
+		{name: "other netns", args: func(n *node, args *skel.CmdArgs) { args.Netns = n.Pod("p2", 1) }, code: types.ErrInvalidNetNS, says: []string{"CNI_NETNS", "p1", "p2"}},
 		{name: "never added", args: func(_ *node, args *skel.CmdArgs) { args.ContainerID = "c9" }, code: types.ErrUnknownContainer, says: []string{"c9@bond0"}},
 		{name: "prevResult has another address", args: func(n *node, args *skel.CmdArgs) {
 			n.editPrev(args, func(r *current.Result) { r.IPs[0].Address.IP = net.IPv4(10, 56, 217, 99) })
@@ -48,16 +48,16 @@ func TestCheck(t *testing.T) {
 		{name: "prevResult has no bond", args: func(n *node, args *skel.CmdArgs) {
 			n.editPrev(args, func(r *current.Result) { r.Interfaces[0].Name = "eth0" })
 		}, code: types.ErrInvalidNetworkConfig, says: []string{"prevResult.interfaces", "bond0"}},
-		{name: "no prevResult", args: func(n *node, args *skel.CmdArgs) { args.StdinData = n.config(nil) }, code: types.ErrInvalidNetworkConfig, says: []string{"prevResult"}},
+		{name: "no prevResult", args: func(n *node, args *skel.CmdArgs) { args.StdinData = n.Config(nil) }, code: types.ErrInvalidNetworkConfig, says: []string{"prevResult"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n := newNode(t, 2)
-			pod := n.pod("p1", 0)
-			args := n.args("c1", pod, n.config(nil))
-			args.StdinData = n.withPrev(args.StdinData, n.mustAdd(args))
+			pod := n.Pod("p1", 0)
+			args := n.Args("c1", pod, n.Config(nil))
+			args.StdinData = n.WithPrev(args.StdinData, n.MustAdd(args))
 			if tt.world != nil {
-				n.must(tt.world(n, pod))
+				n.Must(tt.world(n, pod))
 			}
 			if tt.args != nil {
 				tt.args(n, args)
@@ -65,7 +65,7 @@ func TestCheck(t *testing.T) {
 			changes := n.Changes()
 			err := n.plugin.Funcs().Check(args)
 			if tt.code == 0 {
-				n.must(err)
+				n.Must(err)
 			} else {
 				cnitest.WantError(t, err, tt.code, tt.says...)
 			}
@@ -79,21 +79,21 @@ func TestCheck(t *testing.T) {
 // TestCheckAfterFailover: the bond has the other member's MAC now, as it must.
 func TestCheckAfterFailover(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
-	args := n.args("c1", pod, n.config(nil))
-	result := n.mustAdd(args)
-	n.must(n.SetPFCarrier("pf0", false))
-	if mac := n.link(pod, "bond0").MAC; string(mac) == result.Interfaces[0].Mac {
+	pod := n.Pod("p1", 0)
+	args := n.Args("c1", pod, n.Config(nil))
+	result := n.MustAdd(args)
+	n.Must(n.SetPFCarrier("pf0", false))
+	if mac := n.LinkAt(pod, "bond0").MAC; string(mac) == result.Interfaces[0].Mac {
 		t.Fatalf("no failover: %s", n.Fake)
 	}
-	args.StdinData = n.withPrev(args.StdinData, result)
-	n.must(n.plugin.Funcs().Check(args))
+	args.StdinData = n.WithPrev(args.StdinData, result)
+	n.Must(n.plugin.Funcs().Check(args))
 }
 
 func (n *node) editPrev(args *skel.CmdArgs, edit func(*current.Result)) {
-	n.t.Helper()
+	n.Helper()
 	c, err := ParseConfig(args.StdinData, Args{})
-	n.must(err)
+	n.Must(err)
 	edit(c.Prev)
-	args.StdinData = n.withPrev(args.StdinData, c.Prev)
+	args.StdinData = n.WithPrev(args.StdinData, c.Prev)
 }

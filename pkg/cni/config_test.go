@@ -2,7 +2,6 @@ package cni
 
 import (
 	"bytes"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -15,17 +14,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// okdConfig is the network config of the OKD page on pod-level bonding, without the
-// numbers of its call-outs.
-func okdConfig(t testing.TB) []byte {
-	t.Helper()
-	data, err := os.ReadFile("testdata/okd.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return data
-}
-
 // asYAMLFolds is the text as it comes out of a single-quoted YAML scalar: each line break
 // with the indentation around it is one space.
 func asYAMLFolds(data []byte) []byte {
@@ -37,7 +25,7 @@ func asYAMLFolds(data []byte) []byte {
 }
 
 func TestParseConfigOKD(t *testing.T) {
-	for name, stdin := range map[string][]byte{"as printed": okdConfig(t), "as YAML folds it": asYAMLFolds(okdConfig(t))} {
+	for name, stdin := range map[string][]byte{"as printed": cnitest.OKD(t), "as YAML folds it": asYAMLFolds(cnitest.OKD(t))} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseConfig(stdin, Args{})
 			if err != nil {

@@ -19,15 +19,16 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestDelOfWhatAddRejects: DEL succeeds with each config and container ID that ADD rejects, and makes nothing. The state
 // directory of the last rows exists, and cannot be used.
 func TestDelOfWhatAddRejects(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	file, shared := filepath.Join(t.TempDir(), "file"), filepath.Join(t.TempDir(), "shared")
-	n.must(errors.Join(os.WriteFile(file, nil, 0o600), os.Mkdir(shared, 0o700), os.Chmod(shared, 0o777))) //nolint:gosec // that is the point
+	n.Must(errors.Join(os.WriteFile(file, nil, 0o600), os.Mkdir(shared, 0o700), os.Chmod(shared, 0o777))) //nolint:gosec // that is the point
 	for name, change := range map[string]map[string]any{
 		"IPAM plugin missing":        {"ipam": map[string]any{"type": "host-locall"}},
 		"IPAM as text":               {"ipam": "host-local"},
@@ -53,158 +54,92 @@ func TestDelOfWhatAddRejects(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			before, links := n.files(), n.String()
-			args := n.args("c1", pod, n.config(change))
-			if _, err := n.add(args); err == nil {
+			args := n.Args("c1", pod, n.Config(change))
+			if _, err := n.Add(args); err == nil {
 				t.Fatal("ADD succeeded")
 			}
 			for range 2 {
-				n.mustDel(args)
+				n.MustDel(args)
 			}
 			if after := n.files(); !slices.Equal(after, before) {
 				t.Errorf("files before %q, after %q", before, after)
 			}
-			n.nothingLeft(links)
+			n.WantNothingLeft(links)
 		})
 	}
 	for name, args := range map[string]*skel.CmdArgs{
-		"long container ID": n.args(strings.Repeat("c", 201), pod, n.config(nil)),
-		"odd container ID":  n.args("a@b", pod, n.config(nil)),
-		"CNI_ARGS":          {ContainerID: "c1", IfName: "bond0", Netns: pod, Path: plugins, Args: "nonsense", StdinData: n.config(nil)},
-		"host's netns":      n.args("c1", "/host", n.config(nil)),
+		"long container ID": n.Args(strings.Repeat("c", 201), pod, n.Config(nil)),
+		"odd container ID":  n.Args("a@b", pod, n.Config(nil)),
+		"CNI_ARGS":          {ContainerID: "c1", IfName: "bond0", Netns: pod, Path: plugins, Args: "nonsense", StdinData: n.Config(nil)},
+		"host's netns":      n.Args("c1", "/host", n.Config(nil)),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := n.add(args); err == nil {
+			if _, err := n.Add(args); err == nil {
 				t.Fatal("ADD succeeded")
 			}
-			n.mustDel(args)
+			n.MustDel(args)
 		})
 	}
-	cnitest.WantError(t, n.del(n.args("c1", pod, []byte("{"))), types.ErrDecodingFailure, "network config")
+	cnitest.WantError(t, n.Del(n.Args("c1", pod, []byte("{"))), types.ErrDecodingFailure, "network config")
 }
 
 // TestDelWithAnEditedConfig: a bond whose record is there is released, whatever DEL's own config says.
 func TestDelWithAnEditedConfig(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	n.mustAdd(n.args("c1", pod, n.config(nil)))
-	n.mustDel(n.args("c1", pod, n.config(map[string]any{"ipam": "none", "name": 7, "mode": nil})))
-	n.nothingLeft(before)
+	n.MustAdd(n.Args("c1", pod, n.Config(nil)))
+	n.MustDel(n.Args("c1", pod, n.Config(map[string]any{"ipam": "none", "name": 7, "mode": nil})))
+	n.WantNothingLeft(before)
 }
 
 // TestDelWithUnreadableState: a state directory that cannot be used, with a record in it, fails DEL: the bond is there.
 func TestDelWithUnusableState(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
-	args := n.args("c1", pod, n.config(nil))
-	n.mustAdd(args)
-	n.must(os.Chmod(n.dir, 0o777)) //nolint:gosec // that is the point
-	cnitest.WantError(t, n.del(args), types.ErrInternal, "others may write")
-	n.must(os.Chmod(n.dir, 0o700)) //nolint:gosec // a directory
-	n.mustDel(args)
-}
-
-// ownPlugins is a directory with host-local alone, as CNI_PATH.
-func ownPlugins(t *testing.T) (dir string) {
-	t.Helper()
-	dir = t.TempDir()
-	if err := os.Symlink(filepath.Join(plugins, "host-local"), filepath.Join(dir, "host-local")); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// TestDelWithoutIPAM: with an IPAM that fails for good, the bond is taken down by the first DEL, the third succeeds, and the
-// agent releases the address when the IPAM works again.
-func TestDelWithoutIPAM(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		// harm makes the IPAM fail, and returns what repairs it.
-		harm func(t *testing.T, n *node, path string) (repair func() error)
-	}{
-		{"binary removed", func(t *testing.T, n *node, path string) func() error {
-			binary := filepath.Join(path, "host-local")
-			n.must(os.Rename(binary, binary+".away"))
-			return func() error { return os.Rename(binary+".away", binary) }
-		}},
-		// Where it can open its directory and not write to it, host-local v1.9.1 reports success and releases nothing.
-		{"data directory unusable", func(_ *testing.T, n *node, _ string) func() error {
-			n.must(errors.Join(os.Rename(n.data, n.data+".away"), os.WriteFile(n.data, nil, 0o600)))
-			return func() error { return errors.Join(os.Remove(n.data), os.Rename(n.data+".away", n.data)) }
-		}},
-		{"DHCP daemon gone", func(t *testing.T, n *node, path string) func() error {
-			r := n.record("c1")
-			config := r.CNI.Config
-			r.CNI.Config = n.config(map[string]any{"ipam": map[string]any{"type": "dhcp", "daemonSocketPath": filepath.Join(t.TempDir(), "gone.sock")}})
-			n.must(errors.Join(n.store.Save(r), os.Symlink(filepath.Join(plugins, "dhcp"), filepath.Join(path, "dhcp"))))
-			return func() error { r := n.record("c1"); r.CNI.Config = config; return n.store.Save(r) }
-		}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			n := newNode(t, 1)
-			pod := n.pod("p1", 0)
-			before := n.String()
-			args := n.args("c1", pod, n.config(nil))
-			args.Path = ownPlugins(t)
-			n.mustAdd(args)
-			repair := tt.harm(t, n, args.Path)
-			for attempt := 1; attempt <= 5; attempt++ {
-				err := n.del(args)
-				if failed := err != nil; failed != (attempt < 3) {
-					t.Fatalf("DEL %d: %v", attempt, err)
-				}
-				if n.String() != before {
-					t.Fatalf("DEL %d left the bond or its members:\n%s", attempt, n.Fake)
-				}
-				if r := n.record("c1"); !r.Deleted() || r.CNI.IPAMAttempts != min(attempt, 3) || r.CNI.IPAMError == "" {
-					t.Fatalf("DEL %d left the record %s with %+v", attempt, r.Phase, r.CNI)
-				}
-			}
-			if err := n.engine().ReleaseRecord(t.Context(), n.record("c1")); err == nil {
-				t.Fatal("the agent's release succeeds without IPAM")
-			}
-			n.must(repair())
-			n.must(n.engine().ReleaseRecord(t.Context(), n.record("c1")))
-			n.nothingLeft(before)
-		})
-	}
+	pod := n.Pod("p1", 0)
+	args := n.Args("c1", pod, n.Config(nil))
+	n.MustAdd(args)
+	n.Must(os.Chmod(n.Dir, 0o777)) //nolint:gosec // that is the point
+	cnitest.WantError(t, n.Del(args), types.ErrInternal, "others may write")
+	n.Must(os.Chmod(n.Dir, 0o700)) //nolint:gosec // a directory
+	n.MustDel(args)
 }
 
 // TestIPAMThatNeverWorked: with a config that the IPAM plugin rejects in ADD and in DEL, nothing is known to be allocated. The
 // third attempt ends DEL, the tenth the record.
 func TestIPAMThatNeverWorked(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "host-local", "subnet": "10.0.0.0/99"}}))
-	_, err := n.add(args)
+	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "host-local", "subnet": "10.0.0.0/99"}}))
+	_, err := n.Add(args)
 	cnitest.WantError(t, err, types.ErrInternal, "10.0.0.0/99") // the first attempt
-	if err := n.del(args); err == nil {
+	if err := n.Del(args); err == nil {
 		t.Error("the second attempt is not the last")
 	}
-	n.mustDel(args)
+	n.MustDel(args)
 	for range 6 {
-		if err := n.engine().ReleaseRecord(t.Context(), n.record("c1")); err == nil {
+		if err := n.Engine().ReleaseRecord(t.Context(), n.Record("c1")); err == nil {
 			t.Error("given up too early")
 		}
 	}
-	n.must(n.engine().ReleaseRecord(t.Context(), n.record("c1")))
-	n.nothingLeft(before)
+	n.Must(n.Engine().ReleaseRecord(t.Context(), n.Record("c1")))
+	n.WantNothingLeft(before)
 }
 
 // TestIPAMThatHangs: an IPAM plugin that does not return, nor end its children, is killed with them. DEL takes the bond down
 // in the time that is left.
 func TestIPAMThatHangs(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
 	dir := t.TempDir()
 	child := filepath.Join(dir, "child")
 	script := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND = DEL ] || exec %s\nsleep 600 &\necho $! > %s\nwait\n", filepath.Join(plugins, "host-local"), child)
-	n.must(os.WriteFile(filepath.Join(dir, "hangs"), []byte(script), 0o700)) //nolint:gosec // a program
-	args := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "hangs", "dataDir": n.data, "subnet": "10.0.0.0/24"}}))
+	n.Must(os.WriteFile(filepath.Join(dir, "hangs"), []byte(script), 0o700)) //nolint:gosec // a program
+	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "hangs", "dataDir": n.Data, "subnet": "10.0.0.0/24"}}))
 	args.Path = dir
-	n.mustAdd(args)
+	n.MustAdd(args)
 	for attempt := 1; attempt <= 3; attempt++ {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+500*time.Millisecond) // 10 s are for the bond
 		err := n.plugin.Del(ctx, args)
@@ -216,10 +151,10 @@ func TestIPAMThatHangs(t *testing.T) {
 			t.Fatalf("DEL %d left the bond or its members:\n%s", attempt, n.Fake)
 		}
 		pid, err := os.ReadFile(child)
-		n.must(err)
+		n.Must(err)
 		number, err := strconv.Atoi(strings.TrimSpace(string(pid)))
-		n.must(err)
-		waitFor(t, "the plugin's child to be dead", func() bool { return dead(number) })
+		n.Must(err)
+		kit.Eventually(t, "the plugin's child to be dead", func() bool { return dead(number) })
 	}
 }
 
@@ -235,37 +170,37 @@ func dead(pid int) bool {
 // TestIPAMWithADaemon: a plugin that succeeds and leaves a process with its standard output open has succeeded.
 func TestIPAMWithADaemon(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	dir := t.TempDir()
 	script := fmt.Sprintf("#!/bin/sh\nsleep 30 &\nexec %s\n", filepath.Join(plugins, "host-local"))
-	n.must(os.WriteFile(filepath.Join(dir, "daemonic"), []byte(script), 0o700)) //nolint:gosec // a program
-	args := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "daemonic", "dataDir": n.data, "subnet": "10.0.0.0/24"}}))
+	n.Must(os.WriteFile(filepath.Join(dir, "daemonic"), []byte(script), 0o700)) //nolint:gosec // a program
+	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "daemonic", "dataDir": n.Data, "subnet": "10.0.0.0/24"}}))
 	args.Path = dir
-	if result := n.mustAdd(args); len(result.IPs) != 1 {
+	if result := n.MustAdd(args); len(result.IPs) != 1 {
 		t.Errorf("IPs %v", result.IPs)
 	}
-	n.mustDel(args)
+	n.MustDel(args)
 }
 
 // TestLateRelease: while a release by the agent is with IPAM, no ADD of the same container ID and interface gets an address.
 // The release would take that address, for IPAM knows it by these two only.
 func TestLateRelease(t *testing.T) {
-	n, g := newNode(t, 1), newGate(t)
-	pod := n.pod("p1", 0)
+	n := newNode(t, 1)
+	g := cnitest.NewGate(n.Fixture)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := g.args(n, pod)
-	n.must(os.Remove(filepath.Join(g.dir, "hold-ADD")))
-	n.mustAdd(args)
-	r := n.record("c1")
+	args := g.Args(pod)
+	n.MustAdd(args)
+	r := n.Record("c1")
 	r.Phase = bond.PhaseDeleting // its DEL was killed
-	n.must(n.store.Save(r))
-	g.touch(t, "hold-DEL")
+	n.Must(n.Store.Save(r))
+	g.Hold("DEL")
 	released := make(chan error, 1)
 	go func() {
-		released <- n.engine().ReleaseRecord(t.Context(), r)
+		released <- n.Engine().ReleaseRecord(t.Context(), r)
 	}()
-	waitFor(t, "the agent's call", g.entered)
-	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
+	g.AwaitCall()
+	g.Pass("DEL")
 	short := func(verb func(context.Context, *skel.CmdArgs) error) error {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second+300*time.Millisecond)
 		defer cancel()
@@ -273,88 +208,76 @@ func TestLateRelease(t *testing.T) {
 	}
 	cnitest.WantError(t, short(n.plugin.Del), types.ErrTryAgainLater, "another call of the IPAM plugin")
 	cnitest.WantError(t, short(n.plugin.Add), types.ErrTryAgainLater, "another call of the IPAM plugin")
-	added := n.adding(args)
-	g.touch(t, "open")
-	n.must(<-released)
-	n.must(<-added)
-	n.endsReady(args, before)
+	added := n.Start("ADD", args)
+	g.Open()
+	n.Must(<-released)
+	n.Must(<-added)
+	n.WantReady(args, before)
 }
 
 // TestLateReleaseWithoutRecord is the same for a DEL that found no record.
 func TestLateReleaseWithoutRecord(t *testing.T) {
-	n, g := newNode(t, 1), newGate(t)
-	pod := n.pod("p1", 0)
+	n := newNode(t, 1)
+	g := cnitest.NewGate(n.Fixture)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := g.args(n, pod)
-	n.must(os.Remove(filepath.Join(g.dir, "hold-ADD")))
-	g.touch(t, "hold-DEL")
-	deleted := n.deleting(args)
-	waitFor(t, "DEL's call", g.entered)
-	n.must(os.Remove(filepath.Join(g.dir, "hold-DEL")))
-	added := n.adding(args)
-	lock := filepath.Join(n.dir, "locks", "ipam-c1@bond0.lock")
-	waitFor(t, "the new ADD to wait for the lock of the addresses, or to end", func() bool { return len(added) > 0 || awaited(lock) })
-	g.touch(t, "open")
-	n.must(<-deleted)
-	n.must(<-added)
-	n.endsReady(args, before)
-}
-
-// awaited reports whether somebody waits for a lock of the store: it is first in line (pkg/store).
-func awaited(path string) bool {
-	f, err := os.OpenFile(path, os.O_RDWR, 0)
-	if err != nil {
-		return false
-	}
-	defer func() { _ = f.Close() }()
-	inLine := unix.Flock_t{Type: unix.F_WRLCK}
-	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &inLine) == nil && inLine.Type != unix.F_UNLCK
+	args := g.Args(pod)
+	g.Hold("DEL")
+	deleted := n.Start("DEL", args)
+	g.AwaitCall()
+	g.Pass("DEL")
+	added := n.Start("ADD", args)
+	n.AwaitLock(added)
+	g.Open()
+	n.Must(<-deleted)
+	n.Must(<-added)
+	n.WantReady(args, before)
 }
 
 // TestDelOnAFullDisk: without room for one more file, not even for a lock, the bond is taken down by the first DEL and the third
 // succeeds. The agent releases the address when there is room again.
 func TestDelOnAFullDisk(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	n.must(unix.Mount("tmpfs", n.dir, "tmpfs", 0, "size=256k,nr_inodes=64,mode=0700"))
-	t.Cleanup(func() { _ = unix.Unmount(n.dir, unix.MNT_DETACH) })
-	args := n.args("c1", pod, n.config(nil))
-	n.mustAdd(args)
-	filler := filepath.Join(n.dir, "filler")
-	n.must(os.Mkdir(filler, 0o700))
+	n.Must(unix.Mount("tmpfs", n.Dir, "tmpfs", 0, "size=256k,nr_inodes=64,mode=0700"))
+	t.Cleanup(func() { _ = unix.Unmount(n.Dir, unix.MNT_DETACH) })
+	args := n.Args("c1", pod, n.Config(nil))
+	n.MustAdd(args)
+	filler := filepath.Join(n.Dir, "filler")
+	n.Must(os.Mkdir(filler, 0o700))
 	var full error
 	for i := 0; full == nil; i++ {
 		full = os.WriteFile(filepath.Join(filler, strconv.Itoa(i)), nil, 0o600)
 	}
 	for attempt := 1; attempt <= 3; attempt++ {
-		if err := n.del(args); (err != nil) != (attempt < 3) {
+		if err := n.Del(args); (err != nil) != (attempt < 3) {
 			t.Fatalf("DEL %d: %v", attempt, err)
 		}
 		if n.String() != before {
 			t.Fatalf("DEL %d left the bond or its members:\n%s", attempt, n.Fake)
 		}
 	}
-	n.mustDel(n.args("c2", pod, n.config(nil))) // without a record
-	n.must(os.RemoveAll(filler))
-	n.must(n.engine().ReleaseRecord(t.Context(), n.record("c1")))
-	n.nothingLeft(before)
+	n.MustDel(n.Args("c2", pod, n.Config(nil))) // without a record
+	n.Must(os.RemoveAll(filler))
+	n.Must(n.Engine().ReleaseRecord(t.Context(), n.Record("c1")))
+	n.WantNothingLeft(before)
 }
 
 // TestDelOnAReadOnlyDisk: DEL of a bond without a record succeeds. One with a record fails, for nothing may be taken down that an
 // agent would repair.
 func TestDelOnAReadOnlyDisk(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	n.must(unix.Mount("tmpfs", n.dir, "tmpfs", 0, "mode=0700"))
-	t.Cleanup(func() { _ = unix.Unmount(n.dir, unix.MNT_DETACH) })
-	args := n.args("c1", pod, n.config(nil))
-	n.mustAdd(args)
-	n.must(unix.Mount("", n.dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
-	cnitest.WantError(t, n.del(args), types.ErrIOFailure, "read-only")
-	n.mustDel(n.args("c2", pod, n.config(nil)))
-	n.must(unix.Mount("", n.dir, "", unix.MS_REMOUNT, ""))
-	n.mustDel(args)
-	n.nothingLeft(before)
+	n.Must(unix.Mount("tmpfs", n.Dir, "tmpfs", 0, "mode=0700"))
+	t.Cleanup(func() { _ = unix.Unmount(n.Dir, unix.MNT_DETACH) })
+	args := n.Args("c1", pod, n.Config(nil))
+	n.MustAdd(args)
+	n.Must(unix.Mount("", n.Dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))
+	cnitest.WantError(t, n.Del(args), types.ErrIOFailure, "read-only")
+	n.MustDel(n.Args("c2", pod, n.Config(nil)))
+	n.Must(unix.Mount("", n.Dir, "", unix.MS_REMOUNT, ""))
+	n.MustDel(args)
+	n.WantNothingLeft(before)
 }

@@ -20,7 +20,7 @@ import (
 
 // FuzzParseConfig: whatever comes in is an error with a code of CNI's or a config that can be used.
 func FuzzParseConfig(f *testing.F) {
-	f.Add(okdConfig(f), "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=bondpod1")
+	f.Add(cnitest.OKD(f), "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=bondpod1")
 	f.Add([]byte(strings.Repeat("[", 5000)), strings.Repeat("\u202e", 200))
 	f.Add(with(`"mode":"\x7f`+strings.Repeat("\u202e", 200)+`"`), "MAC="+strings.Repeat("\u202e", 2000))
 	f.Add(with(`"`+strings.Repeat("\\u202e", 2000)+`":1,"links":"`+strings.Repeat("\\u202e", 2000)+`"`), "")

@@ -17,6 +17,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
 // fuzzPlugin is a plugin with a state directory of its own, whatever a config names, on a kernel without links.
@@ -40,7 +42,7 @@ func isObject(stdin []byte) error {
 // FuzzDel: whatever the environment and the config contain, a DEL of a bond that has no record succeeds, unless the config
 // is no JSON object or a required variable is missing; and it writes no record.
 func FuzzDel(f *testing.F) {
-	f.Add(okdConfig(f), "c1", "bond0", "K8S_POD_NAME=p", "/run/netns/p")
+	f.Add(cnitest.OKD(f), "c1", "bond0", "K8S_POD_NAME=p", "/run/netns/p")
 	f.Add(with(`"ipam":7,"stateDir":"relative"`), "../c1", "bond/0", "nonsense", "")
 	f.Add([]byte(`{"name":null}`), "c1", "bond0", "", "\x00")
 	f.Add([]byte(`{`), "c1", "bond0", "", "")

@@ -23,19 +23,19 @@ func TestAddAfterKilled(t *testing.T) {
 	for _, phase := range []bond.Phase{bond.PhaseAdding, bond.PhaseDeleting} {
 		t.Run(string(phase), func(t *testing.T) {
 			n := newNode(t, 1)
-			pod := n.pod("p1", 0)
+			pod := n.Pod("p1", 0)
 			before := n.String()
-			args := n.args("c1", pod, n.config(nil))
-			n.mustAdd(args)
-			r := n.record("c1")
+			args := n.Args("c1", pod, n.Config(nil))
+			n.MustAdd(args)
+			r := n.Record("c1")
 			r.Phase = phase
-			n.must(n.store.Save(r))
-			result := n.mustAdd(args)
-			if len(result.IPs) != 1 || len(n.leases()) != 1 {
-				t.Errorf("IPs %v, leases %v", result.IPs, n.leases())
+			n.Must(n.Store.Save(r))
+			result := n.MustAdd(args)
+			if len(result.IPs) != 1 || len(n.Leases()) != 1 {
+				t.Errorf("IPs %v, leases %v", result.IPs, n.Leases())
 			}
-			n.mustDel(args)
-			n.nothingLeft(before)
+			n.MustDel(args)
+			n.WantNothingLeft(before)
 		})
 	}
 }
@@ -44,51 +44,51 @@ func TestAddAfterKilled(t *testing.T) {
 func TestAddRollback(t *testing.T) {
 	boom := errors.New("boom")
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := n.args("c1", pod, n.config(nil))
-	n.mustAdd(args)
+	args := n.Args("c1", pod, n.Config(nil))
+	n.MustAdd(args)
 	steps := n.Applies()
-	n.mustDel(args)
-	n.nothingLeft(before)
+	n.MustDel(args)
+	n.WantNothingLeft(before)
 	if steps < 8 {
 		t.Fatalf("only %d steps to fail at", steps)
 	}
 	for i := 1; i <= steps; i++ {
 		t.Run(fmt.Sprintf("kernel refuses change %d", i), func(t *testing.T) {
 			n.FailApply(i, boom)
-			result, err := n.add(args)
+			result, err := n.Add(args)
 			if err == nil { // the neighbours could not be told, or the kernel did it with the next change; nothing is missing
-				n.must(n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result))))
+				n.Must(n.Check(args, result))
 				if log := n.stderr.String(); !strings.Contains(log, "neighbours") && !strings.Contains(log, `"set up net`) {
 					t.Errorf("a refused change was passed over:\n%s", log)
 				}
-				n.mustDel(args)
-				n.nothingLeft(before)
+				n.MustDel(args)
+				n.WantNothingLeft(before)
 				return
 			}
 			cnitest.WantError(t, err, types.ErrInternal, "boom", "bond0")
-			n.nothingLeft(before)
+			n.WantNothingLeft(before)
 		})
 	}
 	t.Run("kernel cannot be read", func(t *testing.T) {
 		n.FailObserve(1, boom)
-		_, err := n.add(args)
+		_, err := n.Add(args)
 		cnitest.WantError(t, err, types.ErrInternal, "boom")
-		n.nothingLeft(before)
+		n.WantNothingLeft(before)
 	})
 	t.Run("IPAM has no address left", func(t *testing.T) {
-		full := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "host-local", "dataDir": n.data, "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.7", "rangeEnd": "10.0.0.7", "gateway": "10.0.0.7"}}))
-		_, err := n.add(full)
+		full := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "host-local", "dataDir": n.Data, "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.7", "rangeEnd": "10.0.0.7", "gateway": "10.0.0.7"}}))
+		_, err := n.Add(full)
 		cnitest.WantError(t, err, types.ErrInternal, "IPAM host-local ADD")
-		n.nothingLeft(before)
+		n.WantNothingLeft(before)
 	})
 	t.Run("standard output is closed", func(t *testing.T) {
 		p := n.newPlugin(nil)
 		p.Stdout = brokenPipe{}
 		err := p.Funcs().Add(args)
 		cnitest.WantError(t, err, types.ErrIOFailure, "broken pipe")
-		n.nothingLeft(before)
+		n.WantNothingLeft(before)
 	})
 }
 
@@ -99,9 +99,9 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe
 // TestAddRollbackFails: what could not be given back stays on record, and DEL gives it back.
 func TestAddRollbackFails(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := n.args("c1", pod, n.config(nil))
+	args := n.Args("c1", pod, n.Config(nil))
 	first, second := errors.New("no room for the address"), errors.New("cannot delete")
 	n.FailApplyIf(func(a plan.Action) error {
 		switch a.(type) {
@@ -112,7 +112,7 @@ func TestAddRollbackFails(t *testing.T) {
 		}
 		return nil
 	})
-	_, err := n.add(args)
+	_, err := n.Add(args)
 	cnitest.WantError(t, err, types.ErrInternal, first.Error())
 	if strings.Contains(err.Error(), second.Error()) {
 		t.Errorf("the first error is hidden by the second: %v", err)
@@ -120,18 +120,18 @@ func TestAddRollbackFails(t *testing.T) {
 	if !strings.Contains(n.stderr.String(), second.Error()) {
 		t.Errorf("the second error is not told: %s", n.stderr)
 	}
-	if r := n.record("c1"); !r.Deleted() {
+	if r := n.Record("c1"); !r.Deleted() {
 		t.Errorf("record is %s, not a tombstone", r.Phase)
 	}
 	n.FailApplyIf(nil)
-	n.mustDel(args)
-	n.nothingLeft(before)
+	n.MustDel(args)
+	n.WantNothingLeft(before)
 }
 
 // TestAddBusy: what a driver cannot do now is tried again before ADD fails.
 func TestAddBusy(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	refusals := 2
 	n.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.Enslave); ok && a.Subject() == 1 && refusals > 0 {
@@ -140,7 +140,7 @@ func TestAddBusy(t *testing.T) {
 		}
 		return nil
 	})
-	n.mustAdd(n.args("c1", pod, n.config(nil)))
+	n.MustAdd(n.Args("c1", pod, n.Config(nil)))
 	if refusals != 0 {
 		t.Errorf("%d refusals left", refusals)
 	}
@@ -149,22 +149,22 @@ func TestAddBusy(t *testing.T) {
 // TestAddKilled: an ADD that dies at any change of the kernel leaves what a DEL can clear.
 func TestAddKilled(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := n.args("c1", pod, n.config(nil))
-	n.mustAdd(args)
+	args := n.Args("c1", pod, n.Config(nil))
+	n.MustAdd(args)
 	steps := n.Applies()
-	n.mustDel(args)
+	n.MustDel(args)
 	for i := range steps {
 		n.dieAfter(args, i)
-		n.mustDel(args)
-		n.nothingLeft(before)
+		n.MustDel(args)
+		n.WantNothingLeft(before)
 	}
 }
 
 // dieAfter runs an ADD that ends, like one that is killed, before its change after the first i.
 func (n *node) dieAfter(args *skel.CmdArgs, i int) {
-	n.t.Helper()
+	n.Helper()
 	type death struct{}
 	done := 0
 	n.BeforeApply(func(plan.Action) {
@@ -181,50 +181,48 @@ func (n *node) dieAfter(args *skel.CmdArgs, i int) {
 			}
 		}
 	}()
-	_, _ = n.add(args)
+	_, _ = n.Add(args)
 }
 
 // TestFullStateDir: no record, no change.
 func TestFullStateDir(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
-	args := n.args("c1", pod, n.config(map[string]any{"stateDir": filepath.Join(n.dir, "file", "state")}))
-	n.must(os.WriteFile(filepath.Join(n.dir, "file"), nil, 0o600))
-	_, err := n.add(args)
+	args := n.Args("c1", pod, n.Config(map[string]any{"stateDir": filepath.Join(n.Dir, "file", "state")}))
+	n.Must(os.WriteFile(filepath.Join(n.Dir, "file"), nil, 0o600))
+	_, err := n.Add(args)
 	cnitest.WantError(t, err, types.ErrIOFailure, "state")
-	n.nothingLeft(before)
+	n.WantNothingLeft(before)
 }
 
 // TestAddOnOlderKernel: an option that the kernel does not know fails ADD, with the version that does.
 func TestAddOnOlderKernel(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
 	n.OmitOptions(bond.OptArpMissedMax)
-	_, err := n.add(n.args("c1", pod, n.config(map[string]any{"arpMissedMax": 3})))
+	_, err := n.Add(n.Args("c1", pod, n.Config(map[string]any{"arpMissedMax": 3})))
 	cnitest.WantError(t, err, types.ErrUnsupportedField, "arpMissedMax", "5.17", "bond0")
-	n.nothingLeft(before)
-	args := n.args("c1", pod, n.config(nil))
-	result := n.mustAdd(args) // what nobody asks for is not missed
-	if err := n.plugin.Funcs().Check(n.args("c1", pod, n.withPrev(args.StdinData, result))); err != nil {
-		t.Errorf("CHECK: %v", err)
-	}
+	n.WantNothingLeft(before)
+	args := n.Args("c1", pod, n.Config(nil))
+	result := n.MustAdd(args) // what nobody asks for is not missed
+	n.MustCheck(args, result)
 }
 
 // TestAddIPAMTooSlow: an IPAM plugin that does not answer in time fails ADD, which says so and leaves nothing.
 func TestAddIPAMTooSlow(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.pod("p1", 0)
+	pod := n.Pod("p1", 0)
 	before := n.String()
 	dir := t.TempDir()
 	script := "#!/bin/sh\n[ \"$CNI_COMMAND\" != ADD ] || exec sleep 600\n"
-	n.must(os.WriteFile(filepath.Join(dir, "slow"), []byte(script), 0o700))
-	args := n.args("c1", pod, n.config(map[string]any{"ipam": map[string]any{"type": "slow"}}))
+	n.Must(os.WriteFile(filepath.Join(dir, "slow"), []byte(script), 0o700))
+	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "slow"}}))
 	args.Path = dir
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
 	err := n.plugin.Add(ctx, args)
 	cnitest.WantError(t, err, types.ErrTryAgainLater, "IPAM slow ADD", "no answer")
-	n.nothingLeft(before)
+	n.WantNothingLeft(before)
 }

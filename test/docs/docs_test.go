@@ -79,7 +79,7 @@ func functions(t *testing.T) map[string]bool {
 
 // TestNamedTestsExist: each test that a page names as proof exists, behind whatever build tag.
 func TestNamedTestsExist(t *testing.T) {
-	exists := functions(t)
+	exists, scenarios := functions(t), source(t, "pkg/cni/cnitest")
 	for page, text := range pages(t) {
 		names := named.FindAllStringSubmatch(text, -1)
 		if len(names) == 0 && strings.HasSuffix(page, "SECURITY.md") {
@@ -88,6 +88,9 @@ func TestNamedTestsExist(t *testing.T) {
 		for _, m := range names {
 			if !exists[m[1]] {
 				t.Errorf("%s names %s, which does not exist", page, m[1])
+			}
+			if scenario, is := strings.CutPrefix(m[0], "`TestScenarios/"); is && !strings.Contains(scenarios, `{"`+strings.TrimSuffix(scenario, "`")+`", `) {
+				t.Errorf("%s names %s, which does not exist", page, m[0])
 			}
 		}
 	}
@@ -185,10 +188,13 @@ func TestReasonsAreCurrent(t *testing.T) {
 }
 
 // production is the source of the programs.
-func production(t *testing.T) string {
+func production(t *testing.T) string { return source(t, "pkg") }
+
+// source is the source in a directory, without tests.
+func source(t *testing.T, dir string) string {
 	t.Helper()
 	var all strings.Builder
-	err := filepath.WalkDir(filepath.Join(root, "pkg"), func(file string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(filepath.Join(root, dir), func(file string, d fs.DirEntry, err error) error {
 		if err == nil && !d.IsDir() && strings.HasSuffix(file, ".go") && !strings.HasSuffix(file, "_test.go") {
 			all.WriteString(read(t, file))
 		}

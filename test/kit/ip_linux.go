@@ -1,11 +1,13 @@
 package kit
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"testing"
 
 	"golang.org/x/sys/unix"
 
@@ -26,15 +28,21 @@ func Run(path, program string, args ...string) ([]byte, error) {
 		return nil, err
 	}
 	defer func() { _ = ns.Close() }()
-	var out []byte
-	err = ns.Do(func() (err error) {
-		out, err = exec.Command(program, args...).CombinedOutput()
-		return err
-	})
-	if err != nil {
-		return out, fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, out)
+	var out, problems bytes.Buffer
+	cmd := exec.Command(program, args...)
+	cmd.Stdout, cmd.Stderr = &out, &problems
+	if err := ns.Do(cmd.Run); err != nil {
+		return out.Bytes(), fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, &problems)
 	}
-	return out, nil
+	return out.Bytes(), nil
+}
+
+// MustIP is IP in this process's netns, which must succeed.
+func MustIP(t testing.TB, args ...string) []byte {
+	t.Helper()
+	out, err := IP("", args...)
+	Must(t, err)
+	return out
 }
 
 // own is this process's netns.

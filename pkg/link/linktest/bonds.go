@@ -100,7 +100,10 @@ func (d *netdev) dress(member *netdev) error {
 	case b.balancesMACs():
 		return d.balance(member)
 	case b.failOverMAC() == "none":
-		return member.setMAC(d.mac)
+		if err := member.setMAC(d.mac); err != nil { // as pkg/link reports it
+			return fmt.Errorf("the driver of %s refuses the MAC that %s gives its members (%s): %w; if it is a VF, "+
+				"trust it on its PF (ip link set PF vf N trust on), or use active-backup with failOverMac=active", member.name, d.name, d.mac, err)
+		}
 	case b.failOverMAC() == "follow" && len(b.members) > 0 && member.mac == d.mac:
 		return member.setMAC(b.fake.randomMAC())
 	}

@@ -1,0 +1,74 @@
+package cnitest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/containernetworking/cni/pkg/skel"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
+)
+
+// Gate is the IPAM plugin host-local under the name "gated", which waits, fails and counts its calls as files in Dir tell it.
+type Gate struct {
+	f   *Fixture
+	Dir string
+}
+
+// NewGate makes a gate that holds these verbs until Open.
+func NewGate(f *Fixture, held ...string) Gate {
+	f.Helper()
+	g := Gate{f, f.TempDir()}
+	for _, verb := range held {
+		g.Hold(verb)
+	}
+	kit.Program(f, filepath.Join(g.Dir, "gated"), fmt.Sprintf(`#!/bin/sh
+dir=%s
+if [ -e $dir/hold-$CNI_COMMAND ]; then
+  touch $dir/entered
+  while [ ! -e $dir/open ]; do sleep 0.01; done
+fi
+echo "$CNI_COMMAND" >> $dir/calls
+[ ! -e $dir/broken-$CNI_COMMAND ] || { echo '{"code": 77, "msg": "out of order"}'; exit 1; }
+exec %s
+`, g.Dir, filepath.Join(f.PluginDir(), "host-local")))
+	return g
+}
+
+// Hold makes calls of a verb wait from now on, Pass no more; calls that wait already go on waiting until Open.
+func (g Gate) Hold(verb string) { g.touch("hold-" + verb) }
+func (g Gate) Pass(verb string) { g.remove("hold-" + verb) }
+func (g Gate) Open()            { g.touch("open") }
+
+// Break makes calls of a verb fail with code 77, Repair no more.
+func (g Gate) Break(verb string)  { g.touch("broken-" + verb) }
+func (g Gate) Repair(verb string) { g.remove("broken-" + verb) }
+
+// AwaitCall waits until a call is held.
+func (g Gate) AwaitCall() {
+	g.f.Helper()
+	g.f.Eventually("a call of IPAM", func() bool { _, err := os.Stat(filepath.Join(g.Dir, "entered")); return err == nil })
+}
+
+// Config is the OKD page's with this IPAM plugin.
+func (g Gate) Config() []byte {
+	return g.f.Config(map[string]any{"ipam": map[string]any{"type": "gated", "dataDir": g.f.Data, "subnet": "10.0.0.0/24"}})
+}
+
+// Args are those of c1 with this IPAM plugin.
+func (g Gate) Args(pod string) *skel.CmdArgs {
+	args := g.f.Args("c1", pod, g.Config())
+	args.Path = g.Dir
+	return args
+}
+
+func (g Gate) touch(name string) {
+	g.f.Helper()
+	kit.WriteFile(g.f, filepath.Join(g.Dir, name), "")
+}
+
+func (g Gate) remove(name string) {
+	g.f.Helper()
+	g.f.Must(os.Remove(filepath.Join(g.Dir, name)))
+}

@@ -1,0 +1,34 @@
+package kit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// MountTmpfs mounts a disk of memory until the test's end.
+func MountTmpfs(t testing.TB, dir, options string) {
+	t.Helper()
+	Must(t, os.MkdirAll(dir, 0o700), unix.Mount("tmpfs", dir, "tmpfs", 0, options+",mode=0700"))
+	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
+}
+
+// FillDisk leaves no room on a directory's disk but room bytes. It returns the file that takes the rest.
+func FillDisk(t testing.TB, dir string, room int) (filler string) {
+	t.Helper()
+	filler = filepath.Join(dir, "filler")
+	f, err := os.Create(filler)
+	Must(t, err)
+	size := int64(0)
+	for ; err == nil; size += 4096 {
+		_, err = f.Write(make([]byte, 4096))
+	}
+	if !errors.Is(err, unix.ENOSPC) {
+		t.Fatal(err)
+	}
+	Must(t, f.Truncate(size-4096-int64(room)), f.Close())
+	return filler
+}
