@@ -21,7 +21,7 @@ type claim struct {
 	exists bool
 	// netns is the path in it; empty if it has none.
 	netns string
-	// ours: the path leads to the sandbox. alive: it leads to any netns.
+	// own: the path leads to the sandbox. alive: it leads to any netns.
 	own, alive bool
 }
 

@@ -149,7 +149,7 @@ func TestRandomWalks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kept, err := walk.Kept(drawn, walkKept)
+	kept, err := walk.Stored(drawn, walkKept)
 	must(t, err)
 	walked, rests := 0, 0
 	for i := 0; walked < total; i++ {

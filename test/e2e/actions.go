@@ -22,7 +22,7 @@ import (
 // await asks again and again, for what sends no event to this machine.
 func (c *cluster) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	tick := time.NewTicker(300 * time.Millisecond)
 	defer tick.Stop()
@@ -30,7 +30,7 @@ func (c *cluster) await(t *testing.T, what string, holds func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			t.Fatalf("%s: not within %s%s", what, patience, c.nodeTrouble())
+			t.Fatalf("%s: not within %s%s", what, timeout, c.nodeProblem())
 		}
 	}
 }
@@ -38,12 +38,12 @@ func (c *cluster) await(t *testing.T, what string, holds func() bool) {
 // awaitAgent waits until the DaemonSet's pod of the last image is ready.
 func (c *cluster) awaitAgent(t *testing.T) {
 	t.Helper()
-	out, err := c.Kubectl(t.Context(), "rollout", "status", "--namespace=bondkeeper", "daemonset/bondkeeper-agent", "--timeout="+patience.String())
+	out, err := c.Kubectl(t.Context(), "rollout", "status", "--namespace=bondkeeper", "daemonset/bondkeeper-agent", "--timeout="+timeout.String())
 	if err == nil {
 		return
 	}
 	described, _ := c.Kubectl(t.Context(), "describe", "--namespace=bondkeeper", "pods")
-	t.Fatalf("the agent is not ready: %s%v%s\n%s", out, err, c.nodeTrouble(), described)
+	t.Fatalf("the agent is not ready: %s%v%s\n%s", out, err, c.nodeProblem(), described)
 }
 
 // agentContainer is the ID of the container that the agent runs in.

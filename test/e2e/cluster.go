@@ -30,8 +30,8 @@ import (
 
 const (
 	nodeName = "lab-node"
-	// patience bounds every wait for the cluster; what is waited for takes seconds on a quiet machine.
-	patience = 5 * time.Minute
+	// timeout bounds every wait for the cluster; what is waited for takes seconds on a quiet machine.
+	timeout = 5 * time.Minute
 )
 
 // cluster is a control plane on this machine's loopback and one node in a guest of the lab.
@@ -56,7 +56,7 @@ func newCluster(t *testing.T) *cluster {
 	kit.Must(t, err)
 	t.Logf("Multus: %s; programs of %s", set.Multus, set.Dir)
 	c := &cluster{top: top, share: shareDir(t, top), peers: set, ControlPlane: kube.Start(t)}
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	kit.Must(t, c.StartControllers(ctx))
 	c.writeCredentials(t)
@@ -115,8 +115,8 @@ func (c *cluster) startNode(t *testing.T) {
 	go func() {
 		c.nodeEnd <- guest.Run(ctx, lab.Cmd{Path: filepath.Join(c.top, "test/e2e/node.sh"), Args: args, Dir: c.top, Stdout: os.Stderr, Stderr: os.Stderr})
 	}()
-	c.kubectl(t, "wait", "--for=create", "node/"+nodeName, "--timeout="+patience.String())
-	c.kubectl(t, "wait", "--for=condition=Ready", "node/"+nodeName, "--timeout="+patience.String())
+	c.kubectl(t, "wait", "--for=create", "node/"+nodeName, "--timeout="+timeout.String())
+	c.kubectl(t, "wait", "--for=condition=Ready", "node/"+nodeName, "--timeout="+timeout.String())
 	t.Logf("the node is Ready %s after power-on", time.Since(began).Round(time.Second))
 }
 
@@ -142,13 +142,13 @@ func (c *cluster) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := c.Kubectl(t.Context(), args...)
 	if err != nil {
-		t.Fatalf("%v%s", err, c.nodeTrouble())
+		t.Fatalf("%v%s", err, c.nodeProblem())
 	}
 	return out
 }
 
-// nodeTrouble is what the node's command said if it has ended.
-func (c *cluster) nodeTrouble() string {
+// nodeProblem is what the node's command said if it has ended.
+func (c *cluster) nodeProblem() string {
 	select {
 	case err := <-c.nodeEnd:
 		c.nodeEnd <- err
@@ -172,7 +172,7 @@ func (c *cluster) sh(t *testing.T, format string, args ...any) string {
 // awaitPod waits until a pod is as wanted: until holds returns an empty string, and no longer what is missing.
 func (c *cluster) awaitPod(t *testing.T, namespace, name string, holds func(*corev1.Pod) string) *corev1.Pod {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	pods := c.Client().CoreV1().Pods(namespace)
 	only := fields.OneTermEqualSelector("metadata.name", name).String()
@@ -201,7 +201,7 @@ func (c *cluster) awaitPod(t *testing.T, namespace, name string, holds func(*cor
 		if len(events) > 4000 {
 			events = events[:4000]
 		}
-		t.Fatalf("pod %s/%s: %s (%v)%s\n%s", namespace, name, missing, err, c.nodeTrouble(), events)
+		t.Fatalf("pod %s/%s: %s (%v)%s\n%s", namespace, name, missing, err, c.nodeProblem(), events)
 	}
 	return last
 }

@@ -62,7 +62,7 @@ func (c *cluster) hostState(t *testing.T, vfs []vf) []string {
 // deleteClean deletes a pod and waits until the record is gone and its VFs are in the host as before the pod.
 func (c *cluster) deleteClean(t *testing.T, pod string, vfs []vf, before []string) {
 	t.Helper()
-	c.kubectl(t, "delete", "--namespace=demo", "pod/"+pod, "--timeout="+patience.String())
+	c.kubectl(t, "delete", "--namespace=demo", "pod/"+pod, "--timeout="+timeout.String())
 	c.awaitClean(t, pod, vfs, before)
 }
 
@@ -84,9 +84,9 @@ func (c *cluster) awaitClean(t *testing.T, pod string, vfs []vf, before []string
 }
 
 // stays checks for a while that something remains as it is.
-func (c *cluster) stays(t *testing.T, what string, look func() string) {
+func (c *cluster) stays(t *testing.T, what string, read func() string) {
 	t.Helper()
-	was := look()
+	was := read()
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for end := time.After(15 * time.Second); ; {
@@ -95,8 +95,8 @@ func (c *cluster) stays(t *testing.T, what string, look func() string) {
 		case <-end:
 			return
 		}
-		if is := look(); is != was {
-			t.Fatalf("%s: now %q, was %q%s", what, is, was, c.nodeTrouble())
+		if is := read(); is != was {
+			t.Fatalf("%s: now %q, was %q%s", what, is, was, c.nodeProblem())
 		}
 	}
 }
@@ -187,7 +187,7 @@ func releasedVF(t *testing.T, c *cluster) {
 		t.Error("the record is gone although its address could not be released; the test proves nothing")
 	}
 	c.sh(t, "rm %[1]s; mv %[1]s.aside %[1]s", leases)
-	c.kubectl(t, "wait", "--namespace=demo", "--for=delete", "pod/released", "--timeout="+patience.String())
+	c.kubectl(t, "wait", "--namespace=demo", "--for=delete", "pod/released", "--timeout="+timeout.String())
 	c.awaitClean(t, "released", vfs, before)
 	if n := c.sh(t, "ls %s | grep -c '^10' || true", leases); n != "0" {
 		t.Errorf("%s addresses are leased, want none", n)

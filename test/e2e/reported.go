@@ -69,7 +69,7 @@ func (c *cluster) repairs(t *testing.T, pod string) int {
 // awaitReady waits for the pod's own condition Ready, which its readiness gate decides.
 func (c *cluster) awaitReady(t *testing.T, pod string, want corev1.ConditionStatus) {
 	t.Helper()
-	c.kubectl(t, "wait", "--namespace=demo", "--for=condition=Ready="+string(want), "pod/"+pod, "--timeout="+patience.String())
+	c.kubectl(t, "wait", "--namespace=demo", "--for=condition=Ready="+string(want), "pod/"+pod, "--timeout="+timeout.String())
 }
 
 // awaitEvent waits for an event of the agent about the pod.

@@ -61,7 +61,7 @@ func whereaboutsPods(t *testing.T, c *cluster) {
 	t.Logf("the second pod has %s", c.ownAddress(t, pod))
 	// Without its file and without the pod Multus calls no plugin (M10).
 	c.sh(t, "rm /var/lib/cni/multus/%s", c.container(t, pod))
-	c.kubectl(t, "delete", "--namespace=demo", "pod/abandoned", "--timeout="+patience.String())
+	c.kubectl(t, "delete", "--namespace=demo", "pod/abandoned", "--timeout="+timeout.String())
 }
 
 // abandonedAddress: the agent releases the second pod's address, with the rights and the files of the component. The
@@ -71,7 +71,7 @@ func abandonedAddress(t *testing.T, c *cluster) {
 	c.await(t, "the end of the record", func() bool { return !strings.Contains(c.sh(t, "bin/agent status"), "demo/abandoned ") })
 	released := c.sh(t, "grep -h 'ended without DEL' /var/log/pods/bondkeeper_*/agent/*.log || true")
 	if !strings.Contains(released, "demo/abandoned") {
-		t.Errorf("the agent has not released the address: %q%s", released, c.nodeTrouble())
+		t.Errorf("the agent has not released the address: %q%s", released, c.nodeProblem())
 	}
 }
 

@@ -21,8 +21,8 @@ func agentFaults() []Fault {
 	}
 }
 
-// mischief is what a storm is made of. Much of it fails because of what was done before; that does not matter.
-var mischief = []string{
+// changes is what a storm is made of. Much of it fails because of what was done before; that does not matter.
+var changes = []string{
 	"link set net1 nomaster", "link set net2 nomaster", "link set net1 name other1", "link set net2 name other2",
 	"link set net1 down", "link set bond0 down", "link set net2 mtu 1400", "link set bond0 mtu 1400",
 	"address flush dev bond0 scope global", "route del default", "link del bond0",
@@ -36,26 +36,26 @@ const (
 )
 
 // storm breaks both pods in any way, kills the agent in the middle of it and starts it again before the end.
-func storm(ctx context.Context, s *scene) error {
+func storm(ctx context.Context, s *faultRun) error {
 	if s.r.agent == nil {
 		return errors.New("this fault needs an agent")
 	}
 	seed := uint64(time.Now().UnixNano())  //nolint:gosec // any number will do
 	dice := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // no secret
-	away := map[string]bool{}
+	lost := map[string]bool{}
 	err := s.fault(fmt.Sprintf("%d faults of all kinds in both pods (seed %d)", stormFaults, seed), func() error {
 		for i := range stormFaults {
-			if err := s.strike(ctx, dice, away); err != nil {
+			if err := s.strike(ctx, dice, lost); err != nil {
 				return err
 			}
 			switch i {
 			case stormKill:
-				s.say("the agent is killed (SIGKILL)")
+				s.logf("the agent is killed (SIGKILL)")
 				if err := s.r.stopAgent(ctx, unix.SIGKILL); err != nil {
 					return err
 				}
 			case stormStart:
-				s.say("the agent is started again")
+				s.logf("the agent is started again")
 				if err := s.r.useAgent(ctx); err != nil {
 					return err
 				}
@@ -70,7 +70,7 @@ func storm(ctx context.Context, s *scene) error {
 		return err
 	}
 	err = s.giveBack("the storm is over", func() error {
-		for vf := range away {
+		for vf := range lost {
 			if err = bindVF(vf); err != nil {
 				return err
 			}
@@ -80,32 +80,32 @@ func storm(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	return s.whole(ctx, s.r.Pods()...)
+	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // strike makes one fault. away are the VFs without a driver.
-func (s *scene) strike(ctx context.Context, dice *rand.Rand, away map[string]bool) error {
+func (s *faultRun) strike(ctx context.Context, dice *rand.Rand, lost map[string]bool) error {
 	p := s.r.Pods()[dice.IntN(2)]
-	choice := dice.IntN(len(mischief) + 4)
-	if choice < len(mischief) {
-		if s.insists(p, mischief[choice]) {
+	choice := dice.IntN(len(changes) + 4)
+	if choice < len(changes) {
+		if s.insists(p, changes[choice]) {
 			return ctx.Err()
 		}
-		_ = ip(ctx, "-n %s %s", p.Name, mischief[choice])
+		_ = ip(ctx, "-n %s %s", p.Name, changes[choice])
 		return ctx.Err()
 	}
 	vf := p.members[dice.IntN(2)].pci
-	if away[vf] {
-		delete(away, vf)
+	if lost[vf] {
+		delete(lost, vf)
 		return bindVF(vf)
 	}
-	away[vf] = true
+	lost[vf] = true
 	return unbindVF(vf)
 }
 
 // insists reports whether a pod has had a change of a requested setting twice already. The agent gives in to a writer
 // that changes one back three times within a minute, and the pod would not be as before.
-func (s *scene) insists(p *Pod, change string) bool {
+func (s *faultRun) insists(p *Pod, change string) bool {
 	switch change {
 	case "address flush dev bond0 scope global", "route del default":
 		change = "default route" // both take it
@@ -121,7 +121,7 @@ func (s *scene) insists(p *Pod, change string) bool {
 }
 
 // restart ends the agent and starts it, and has the kernel's events told by ip monitor all the while.
-func restart(ctx context.Context, s *scene) error {
+func restart(ctx context.Context, s *faultRun) error {
 	if s.r.agent == nil {
 		return errors.New("this fault needs an agent")
 	}
@@ -162,13 +162,13 @@ func restart(ctx context.Context, s *scene) error {
 	if n := s.count(func(l Line) bool { return l.Msg == "applied" || l.isLoss() }); n > 0 {
 		return fmt.Errorf("the agent wrote %d lines of losses or changes, want none", n)
 	}
-	s.say("it has looked at every bond, twice more by resync; ip monitor shows no change")
-	s.result.Seen, s.result.Outcome = 0, "no change"
+	s.logf("it has looked at every bond, twice more by resync; ip monitor shows no change")
+	s.result.Detected, s.result.Outcome = 0, "no change"
 	return nil
 }
 
 // overrun holds the agent and floods its socket; what breaks after that it cannot hear of.
-func overrun(ctx context.Context, s *scene) error {
+func overrun(ctx context.Context, s *faultRun) error {
 	p := s.r.A
 	if err := s.r.held(); err != nil {
 		return err
@@ -194,11 +194,11 @@ func overrun(ctx context.Context, s *scene) error {
 	if _, err = s.sees(ctx, "a report of lost events", func(l Line) bool { return l.Msg == "watch error" && strings.Contains(l.Raw, "events were lost") }); err != nil {
 		return err
 	}
-	s.result.Seen = 0
+	s.result.Detected = 0
 	if err = s.seesLoss(ctx, p); err != nil {
 		return err
 	}
-	if err = s.whole(ctx, p); err != nil {
+	if err = s.awaitRecovery(ctx, p); err != nil {
 		return err
 	}
 	if err = s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
@@ -211,13 +211,13 @@ func overrun(ctx context.Context, s *scene) error {
 	if end.Overruns == 0 {
 		return errors.New("the agent counted no overrun")
 	}
-	s.say("it counted %d overrun", end.Overruns)
+	s.logf("it counted %d overrun", end.Overruns)
 	s.result.Outcome = "counted, healed"
 	return nil
 }
 
 // twoAgents starts a second agent, has a loss healed beside it, and ends the first.
-func twoAgents(ctx context.Context, s *scene) error {
+func twoAgents(ctx context.Context, s *faultRun) error {
 	first := s.r.agent
 	if first == nil {
 		return errors.New("this fault needs an agent")
@@ -234,20 +234,20 @@ func twoAgents(ctx context.Context, s *scene) error {
 	if _, _, err := s.r.log.await(ctx, 0, func(l Line) bool { return strings.HasPrefix(l.Msg, "another agent is running") }); err != nil {
 		return errWaited("the second agent's report", err)
 	}
-	s.say("a second agent starts, reports the first one, and waits")
+	s.logf("a second agent starts, reports the first one, and waits")
 	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
 		return err
 	}
 	place := s.r.log.len()
-	s.say("the first agent ends")
+	s.logf("the first agent ends")
 	if err := first.end(ctx, unix.SIGTERM); err != nil {
 		return err
 	}
 	s.r.agent = second
-	if err := s.r.looked(ctx, place); err != nil {
+	if err := s.r.awaitReconciled(ctx, place); err != nil {
 		return err
 	}
-	s.say("the second has taken over")
+	s.logf("the second has taken over")
 	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
 		return err
 	}

@@ -25,13 +25,13 @@ func neighbourFaults() []Fault {
 
 // defaultRouteElsewhere deletes the bond's default route after ADD, as Multus does where the pod has chosen another
 // network for it.
-func defaultRouteElsewhere(ctx context.Context, s *scene) error {
+func defaultRouteElsewhere(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
 	return s.withBrief(ctx, func() error {
 		if err := ip(ctx, "-n %s route del default dev %s", c.Name, BondName); err != nil {
 			return err
 		}
-		s.say("pod %s has its default route elsewhere", c.Name)
+		s.logf("pod %s has its default route elsewhere", c.Name)
 		if err := s.bondDeleted(ctx, c); err != nil {
 			return err
 		}
@@ -55,7 +55,7 @@ func chain() ([]byte, error) {
 	})
 }
 
-func chainDeleted(ctx context.Context, s *scene) error {
+func chainDeleted(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
 	config, err := chain()
 	if err != nil {
@@ -80,14 +80,14 @@ func chainDeleted(ctx context.Context, s *scene) error {
 
 // bondDeleted waits for the end of a pod's set-up, deletes its bond and wants everything back that set-up made, and
 // nothing else.
-func (s *scene) bondDeleted(ctx context.Context, c *Pod) error {
+func (s *faultRun) bondDeleted(ctx context.Context, c *Pod) error {
 	if err := s.r.baselineOf(ctx, c); err != nil {
 		return err
 	}
 	if _, _, err := s.r.log.await(ctx, c.added, func(l Line) bool { return l.Msg == "pod set-up complete" && c.is(l) }); err != nil {
 		return errWaited("the end of the set-up of pod "+c.Name, err)
 	}
-	if err := s.r.whole(ctx, c); err != nil {
+	if err := s.r.awaitBaseline(ctx, c); err != nil {
 		return fmt.Errorf("before the loss: %w", err)
 	}
 	if err := s.fault("ip link del bond0", func() error { return ip(ctx, "-n %s link del bond0", c.Name) }); err != nil {
@@ -96,17 +96,17 @@ func (s *scene) bondDeleted(ctx context.Context, c *Pod) error {
 	if err := s.seesLoss(ctx, c); err != nil {
 		return err
 	}
-	if err := s.whole(ctx, c); err != nil {
+	if err := s.awaitRecovery(ctx, c); err != nil {
 		return err
 	}
 	if err := s.quiet(ctx, time.Second); err != nil {
 		return err
 	}
-	return s.r.whole(ctx, c)
+	return s.r.awaitBaseline(ctx, c)
 }
 
 // releasedVF runs sriov-cni's DEL for a VF whose bond's DEL never came, and gives the VF to another tenant.
-func releasedVF(ctx context.Context, s *scene) error {
+func releasedVF(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
 	c.sriov = &sriovcni.Plugin{}
 	defer func() { c.sriov = nil }()
@@ -130,7 +130,7 @@ func releasedVF(ctx context.Context, s *scene) error {
 		if err != nil {
 			return err
 		}
-		s.say("the agent reports after %s: %s", short(s.result.Seen), reported.Reason)
+		s.logf("the agent reports after %s: %s", short(s.result.Detected), reported.Reason)
 		if err = s.quiet(ctx, 2*time.Second); err != nil {
 			return err
 		}
@@ -150,7 +150,7 @@ func releasedVF(ctx context.Context, s *scene) error {
 }
 
 // withBrief makes the third pod, plays, and takes the pod down whatever came of it.
-func (s *scene) withBrief(ctx context.Context, play func() error) error {
+func (s *faultRun) withBrief(ctx context.Context, play func() error) error {
 	c := s.r.brief
 	if err := c.prepareVFs(ctx); err != nil { // they may have been reset with their card since the start
 		return err
@@ -159,7 +159,7 @@ func (s *scene) withBrief(ctx context.Context, play func() error) error {
 	if err == nil {
 		err = play()
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), timeout)
 	defer cancel()
 	err = errors.Join(err, c.del(ctx), ip(ctx, "netns del %s", c.Name))
 	for _, m := range c.members {
@@ -169,7 +169,7 @@ func (s *scene) withBrief(ctx context.Context, play func() error) error {
 }
 
 // baselineOf waits until all members of a new bond are counted as up, and keeps how things are then.
-func (r *Rig) baselineOf(ctx context.Context, p *Pod) error {
+func (r *Fixture) baselineOf(ctx context.Context, p *Pod) error {
 	_, err := r.until(ctx, p, func(s snapshot) []string {
 		p.baseline = s
 		want := snapshot{}

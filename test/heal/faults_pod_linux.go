@@ -13,7 +13,7 @@ import (
 
 // optionDrift changes an option that the kernel changes only on a bond without members. The agent is held
 // meanwhile, for it would enslave the members again before the option is changed.
-func optionDrift(ctx context.Context, s *scene) error {
+func optionDrift(ctx context.Context, s *faultRun) error {
 	p := s.r.A
 	if err := s.r.held(); err != nil {
 		return err
@@ -32,7 +32,7 @@ func optionDrift(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("the agent reports after %s: %s", short(s.result.Seen), stuck.Reason)
+	s.logf("the agent reports after %s: %s", short(s.result.Detected), stuck.Reason)
 	if err = s.quiet(ctx, 2*time.Second); err != nil {
 		return err
 	}
@@ -46,12 +46,12 @@ func optionDrift(ctx context.Context, s *scene) error {
 	if err := s.still(ctx, 3*time.Second); err != nil {
 		return err
 	}
-	s.say("and leaves the bond alone")
+	s.logf("and leaves the bond alone")
 	// What the report says to do; to release the members by hand is a race with the agent.
 	if err := s.giveBack("by hand: ip link del bond0", func() error { return ip(ctx, "-n %s link del bond0", p.Name) }); err != nil {
 		return err
 	}
-	if err := s.whole(ctx, p); err != nil {
+	if err := s.awaitRecovery(ctx, p); err != nil {
 		return err
 	}
 	s.result.Outcome = "reported, left alone"
@@ -59,15 +59,15 @@ func optionDrift(ctx context.Context, s *scene) error {
 }
 
 // held stops the agent where it is.
-func (r *Rig) held() error {
+func (r *Fixture) held() error {
 	if r.agent == nil {
 		return errors.New("this fault needs an agent")
 	}
 	return r.agent.pause()
 }
 
-// decoy gives a dummy link the name of a lost VF.
-func decoy(ctx context.Context, s *scene) error {
+// impostor gives a dummy link the name of a lost VF.
+func impostor(ctx context.Context, s *faultRun) error {
 	p, vf := s.r.A, s.r.A.members[0].pci
 	err := s.fault("igbvf lets go of net1 ("+vf+"), and the pod makes a dummy link net1", func() error {
 		if err := unbindVF(vf); err != nil {
@@ -84,15 +84,15 @@ func decoy(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("the agent reports after %s: %s", short(s.result.Seen), reported.Reason)
+	s.logf("the agent reports after %s: %s", short(s.result.Detected), reported.Reason)
 	if err = s.giveBack("igbvf takes the VF again", func() error { return bindVF(vf) }); err != nil {
 		return err
 	}
-	spare := ""
+	tempName := ""
 	_, err = s.r.until(ctx, p, func(now snapshot) []string {
 		for name, value := range now {
 			if link, ok := strings.CutSuffix(name, " pci"); ok && value == vf && now[link+" master"] == BondName && now[link+" MII status"] == "up" {
-				spare = link
+				tempName = link
 				return nil
 			}
 		}
@@ -105,14 +105,14 @@ func decoy(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	if spare == net1 || now["net1 kind"] != "dummy" || now["net1 master"] != "" || now["net1 up"] != "false" {
+	if tempName == net1 || now["net1 kind"] != "dummy" || now["net1 master"] != "" || now["net1 up"] != "false" {
 		return fmt.Errorf("the decoy should not have been touched, and the VF not be called so:\n  %s", strings.Join(now.diff(p.baseline), "\n  "))
 	}
-	s.say("the VF is in the bond as %s, the dummy is not", spare)
+	s.logf("the VF is in the bond as %s, the dummy is not", tempName)
 	if err := s.giveBack("the pod deletes its dummy", func() error { return ip(ctx, "-n %s link del net1", p.Name) }); err != nil {
 		return err
 	}
-	if err := s.whole(ctx, p); err != nil {
+	if err := s.awaitRecovery(ctx, p); err != nil {
 		return err
 	}
 	s.result.Outcome = "reported, healed beside it"
@@ -120,7 +120,7 @@ func decoy(ctx context.Context, s *scene) error {
 }
 
 // netnsDeleted ends a third pod's netns while one of its VFs is away.
-func netnsDeleted(ctx context.Context, s *scene) error {
+func netnsDeleted(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
 	// Its VFs may have been reset with their card since the start.
 	if err := c.prepareVFs(ctx); err != nil {
@@ -155,7 +155,7 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("the agent reports: %s", gone.Reason)
+	s.logf("the agent reports: %s", gone.Reason)
 	if err := s.quiet(ctx, 2*time.Second); err != nil {
 		return err
 	}
@@ -172,7 +172,7 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 			return fmt.Errorf("the VF should be in the host: %w", err)
 		}
 	}
-	s.say("both VFs are in the host; the agent is quiet")
+	s.logf("both VFs are in the host; the agent is quiet")
 	if err := c.cniDel(ctx, okdConfig, BondName); err != nil {
 		return err
 	}
@@ -184,7 +184,7 @@ func netnsDeleted(ctx context.Context, s *scene) error {
 }
 
 // inHost waits until a VF's interface is in the host.
-func (s *scene) inHost(ctx context.Context, vf string) error {
+func (s *faultRun) inHost(ctx context.Context, vf string) error {
 	for {
 		seen := s.r.monitor.events.len()
 		if _, err := topology.Netdev(vf); !errors.Is(err, fs.ErrNotExist) {

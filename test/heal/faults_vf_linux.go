@@ -14,7 +14,7 @@ import (
 )
 
 // unbindWithoutAgent shows what happens today: nothing. Then an agent comes.
-func unbindWithoutAgent(ctx context.Context, s *scene) error {
+func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 	if err := s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func unbindWithoutAgent(ctx context.Context, s *scene) error {
 	if now["net1 master"] != "" || now["net2 master"] != BondName {
 		return fmt.Errorf("the bond should run on net2 alone:\n  %s", strings.Join(now.diff(p.baseline), "\n  "))
 	}
-	s.say("it lies in the host as %s, and the bond runs on net2 alone", name)
+	s.logf("it lies in the host as %s, and the bond runs on net2 alone", name)
 	err = s.giveBack("an agent starts", func() error { return s.r.useAgent(ctx) })
 	if err != nil {
 		return err
@@ -52,8 +52,8 @@ func unbindWithoutAgent(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.returned, s.result.Seen = started.Time, 0
-	if err := s.whole(ctx, p); err != nil {
+	s.returned, s.result.Detected = started.Time, 0
+	if err := s.awaitRecovery(ctx, p); err != nil {
 		return err
 	}
 	s.result.Outcome = "lay in the host; healed by an agent"
@@ -61,7 +61,7 @@ func unbindWithoutAgent(ctx context.Context, s *scene) error {
 }
 
 // numVFs takes all VFs of a card and makes them again.
-func numVFs(ctx context.Context, s *scene) error {
+func numVFs(ctx context.Context, s *faultRun) error {
 	c := s.r.cards[0]
 	err := s.fault(fmt.Sprintf("sriov_numvfs of %s becomes 0", c.PF.PCI), func() error { return c.setNumVFs(0) })
 	if err != nil {
@@ -74,11 +74,11 @@ func numVFs(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	return s.whole(ctx, s.r.Pods()...)
+	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // unbindPF takes the driver from a card, as an upgrade of the driver does.
-func unbindPF(ctx context.Context, s *scene) error {
+func unbindPF(ctx context.Context, s *faultRun) error {
 	c := s.r.cards[0]
 	err := s.fault("igb lets go of "+c.PF.PCI, func() error { return write(pfDriver+"/unbind", c.PF.PCI) })
 	if err != nil {
@@ -87,7 +87,7 @@ func unbindPF(ctx context.Context, s *scene) error {
 	if err = s.seesLoss(ctx, s.r.Pods()...); err != nil {
 		return err
 	}
-	s.say("igb takes it again, and it is set up")
+	s.logf("igb takes it again, and it is set up")
 	if err = errors.Join(write(pfDriver+"/bind", c.PF.PCI), c.setPF(ctx, "up")); err != nil {
 		return err
 	}
@@ -95,11 +95,11 @@ func unbindPF(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	return s.whole(ctx, s.r.Pods()...)
+	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // functionReset resets a VF behind its driver's back. Its carrier goes and does not come back by itself.
-func functionReset(ctx context.Context, s *scene) error {
+func functionReset(ctx context.Context, s *faultRun) error {
 	p, vf := s.r.A, s.r.A.members[0].pci
 	err := s.fault("function-level reset of net1 ("+vf+")", func() error {
 		return write(filepath.Join(pciDevices, vf, "reset"), "1")
@@ -113,22 +113,22 @@ func functionReset(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("the agent sees it after %s: %s", short(s.result.Seen), down.Reason)
+	s.logf("the agent sees it after %s: %s", short(s.result.Detected), down.Reason)
 	isBounce := func(l Line) bool { return p.is(l) && l.Msg == "applied" && strings.HasPrefix(l.Action, "bounce") }
 	if _, err = s.sees(ctx, "the bounce", isBounce); err != nil {
 		return err
 	}
-	s.say("the agent sets it down and up")
-	answer, err := s.sees(ctx, "what came of the bounce", func(l Line) bool {
+	s.logf("the agent sets it down and up")
+	output, err := s.sees(ctx, "what came of the bounce", func(l Line) bool {
 		return p.is(l) && (l.isRecovery() && l.Member == net1 ||
 			l.Msg == "bond state changed" && strings.Contains(l.Reason, "did not help"))
 	})
 	if err != nil {
 		return err
 	}
-	if answer.Msg == "bond state changed" {
+	if output.Msg == "bond state changed" {
 		s.result.Outcome = "bounced, then reported"
-		s.say("the agent reports: %s", answer.Reason)
+		s.logf("the agent reports: %s", output.Reason)
 		err := s.giveBack("igbvf lets go of it and takes it again", func() error {
 			if err := unbindVF(vf); err != nil {
 				return err
@@ -141,7 +141,7 @@ func functionReset(ctx context.Context, s *scene) error {
 	} else {
 		s.result.Outcome = "bounced, healed"
 	}
-	if err := s.whole(ctx, p); err != nil {
+	if err := s.awaitRecovery(ctx, p); err != nil {
 		return err
 	}
 	if n := s.count(isBounce); n != 1 {
@@ -151,7 +151,7 @@ func functionReset(ctx context.Context, s *scene) error {
 }
 
 // count counts the lines of the agent's log since the fault that match.
-func (s *scene) count(match func(Line) bool) int {
+func (s *faultRun) count(match func(Line) bool) int {
 	n := 0
 	for _, l := range s.r.log.from(s.place) {
 		if match(l) {
@@ -163,7 +163,7 @@ func (s *scene) count(match func(Line) bool) int {
 
 // pfDown takes the carrier of a card's VFs and gives it back. That is a failover, which is the
 // kernel's to do and no loss: the bonds then have the other member's MAC, and keep it.
-func pfDown(ctx context.Context, s *scene) error {
+func pfDown(ctx context.Context, s *faultRun) error {
 	c := s.r.cards[0]
 	if err := s.fault("PF "+c.PF.PCI+" is set down", func() error { return c.setPF(ctx, "down") }); err != nil {
 		return err
@@ -176,22 +176,22 @@ func pfDown(ctx context.Context, s *scene) error {
 			return err
 		}
 	}
-	s.say("the agent reports both bonds as Degraded, the first after %s", short(s.result.Seen))
+	s.logf("the agent reports both bonds as Degraded, the first after %s", short(s.result.Detected))
 	if err := s.giveBack("PF "+c.PF.PCI+" is set up", func() error { return c.setPF(ctx, "up") }); err != nil {
 		return err
 	}
 	for _, p := range s.r.Pods() {
-		if err := s.r.whole(ctx, p, BondName+" mac"); err != nil {
+		if err := s.r.awaitBaseline(ctx, p, BondName+" mac"); err != nil {
 			return err
 		}
 		ready, err := s.sees(ctx, "pod "+p.Name+" Ready", state(p, "Ready"))
 		if err != nil {
 			return err
 		}
-		s.result.Whole = max(s.result.Whole, ready.Time.Sub(s.returned))
+		s.result.Recovered = max(s.result.Recovered, ready.Time.Sub(s.returned))
 		s.result.Total = max(s.result.Total, ready.Time.Sub(s.began))
 	}
-	s.say("the agent reports both bonds as Ready after %s", short(s.result.Whole))
+	s.logf("the agent reports both bonds as Ready after %s", short(s.result.Recovered))
 	if n := s.count(func(l Line) bool { return l.Msg == "applied" }); n != 0 {
 		return fmt.Errorf("the agent changed something %d times, want none: the carrier is not its own", n)
 	}
@@ -201,7 +201,7 @@ func pfDown(ctx context.Context, s *scene) error {
 		if err := ip(ctx, "-n %s link set %s type bond active_slave %s", p.Name, BondName, net1); err != nil {
 			return err
 		}
-		if err := s.r.whole(ctx, p); err != nil {
+		if err := s.r.awaitBaseline(ctx, p); err != nil {
 			return err
 		}
 	}

@@ -49,13 +49,13 @@ func TestHeals(t *testing.T) {
 				t.Errorf("%v\n%s", res.Err, r.evidence(t.Context(), place))
 				return
 			}
-			t.Logf("%s: seen %s, whole %s, total %s, %d pings lost", res.Outcome, short(res.Seen), short(res.Whole), short(res.Total), res.Lost)
+			t.Logf("%s: seen %s, whole %s, total %s, %d pings lost", res.Outcome, short(res.Detected), short(res.Recovered), short(res.Total), res.Lost)
 		})
 	}
 }
 
 // evidence is what a person wants to see of a row that failed.
-func (r *Rig) evidence(ctx context.Context, place int) string {
+func (r *Fixture) evidence(ctx context.Context, place int) string {
 	var text strings.Builder
 	text.WriteString("agent's log:\n")
 	lines := r.log.from(place)

@@ -32,7 +32,7 @@ func Ends(long bool) []Fault {
 }
 
 // runEnd attacks the third pod in place of pod A, whose netns the pings keep.
-func (a attack) runEnd(ctx context.Context, s *scene) error {
+func (a attack) runEnd(ctx context.Context, s *faultRun) error {
 	r := s.r
 	bystander, c := r.A, r.brief
 	r.A, r.brief = c, bystander
@@ -59,11 +59,11 @@ func (a attack) runEnd(ctx context.Context, s *scene) error {
 	if err = errors.Join(err, others.unchanged(ctx), r.restoreNames(ctx)); err != nil {
 		return err
 	}
-	return s.whole(ctx, bystander, r.B)
+	return s.awaitRecovery(ctx, bystander, r.B)
 }
 
 // addThird makes the third pod, and waits until its set-up is complete.
-func (s *scene) addThird(ctx context.Context, c *Pod) error {
+func (s *faultRun) addThird(ctx context.Context, c *Pod) error {
 	if err := errors.Join(c.prepareVFs(ctx), c.add(ctx)); err != nil { // the VFs may have been reset with their card since the start
 		return err
 	}
@@ -77,14 +77,14 @@ func (s *scene) addThird(ctx context.Context, c *Pod) error {
 }
 
 // deleteUnderAttack calls DEL of the bond as a runtime does, and wants no trace of it.
-func (s *scene) deleteUnderAttack(ctx context.Context, c *Pod) error {
+func (s *faultRun) deleteUnderAttack(ctx context.Context, c *Pod) error {
 	var err error
 	for n := 1; n <= maxAttempts; n++ {
 		if err = c.delBond(ctx); err == nil {
 			s.result.Outcome = fmt.Sprintf("DEL succeeded at attempt %d", n)
 			break
 		}
-		s.say("DEL, attempt %d: %v", n, err)
+		s.logf("DEL, attempt %d: %v", n, err)
 	}
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func Attacks(long bool) []Fault {
 type attack struct {
 	name string
 	// do is the attack. It returns what ends it.
-	do func(ctx context.Context, s *scene) (undo func() error, err error)
+	do func(ctx context.Context, s *faultRun) (undo func() error, err error)
 	// reports must each be in a reason that the agent reports for pod A; none if it repairs everything at once.
 	reports []string
 	// repaired: pod A's bond is repaired while what the attack made is still there.
@@ -63,7 +63,7 @@ func attacks() []attack {
 	}
 }
 
-func (a attack) run(ctx context.Context, s *scene) error {
+func (a attack) run(ctx context.Context, s *faultRun) error {
 	others, err := s.watchOthers(ctx)
 	if err != nil {
 		return err
@@ -77,7 +77,7 @@ func (a attack) run(ctx context.Context, s *scene) error {
 	if err = errors.Join(err, s.giveBack("the attack ends", undo)); err != nil {
 		return err
 	}
-	if err := s.whole(ctx, s.r.Pods()...); err != nil {
+	if err := s.awaitRecovery(ctx, s.r.Pods()...); err != nil {
 		return err
 	}
 	lostOnB := func(l Line) bool { return l.isLoss() && s.r.B.is(l) && l.Member != s.r.B.members[1].name }
@@ -89,7 +89,7 @@ func (a attack) run(ctx context.Context, s *scene) error {
 }
 
 // attack runs an attack while the agent is stopped, so that it sees the attack's end and not its steps.
-func (s *scene) attack(ctx context.Context, do func(context.Context, *scene) (func() error, error)) (undo func() error, err error) {
+func (s *faultRun) attack(ctx context.Context, do func(context.Context, *faultRun) (func() error, error)) (undo func() error, err error) {
 	if err = s.r.held(); err != nil {
 		return nil, err
 	}
@@ -98,7 +98,7 @@ func (s *scene) attack(ctx context.Context, do func(context.Context, *scene) (fu
 }
 
 // during is what must be true while the attack lasts.
-func (a attack) during(ctx context.Context, s *scene) error {
+func (a attack) during(ctx context.Context, s *faultRun) error {
 	for _, text := range a.reports {
 		l, err := s.sees(ctx, "a report of "+text, func(l Line) bool {
 			return l.Msg == "bond state changed" && s.r.A.is(l) && strings.Contains(l.Reason, text)
@@ -106,7 +106,7 @@ func (a attack) during(ctx context.Context, s *scene) error {
 		if err != nil {
 			return err
 		}
-		s.say("reported: %s", l.Reason)
+		s.logf("reported: %s", l.Reason)
 	}
 	if a.repaired {
 		if err := s.memberLostAndBack(ctx, s.r.A, 1); err != nil {
@@ -117,13 +117,13 @@ func (a attack) during(ctx context.Context, s *scene) error {
 }
 
 // memberLostAndBack moves a member's VF to the host, as its driver does, and waits until the agent has repaired that.
-func (s *scene) memberLostAndBack(ctx context.Context, p *Pod, member int) error {
+func (s *faultRun) memberLostAndBack(ctx context.Context, p *Pod, member int) error {
 	_, err := s.repairTime(ctx, p, member)
 	return err
 }
 
 // repairTime is from the loss of a VF until the agent reports that it is back in the bond.
-func (s *scene) repairTime(ctx context.Context, p *Pod, member int) (time.Duration, error) {
+func (s *faultRun) repairTime(ctx context.Context, p *Pod, member int) (time.Duration, error) {
 	name, place, began := p.members[member].name, s.r.log.len(), time.Now()
 	if err := ip(ctx, "-n %s link set %s netns 1", p.Name, name); err != nil {
 		return 0, err
@@ -136,23 +136,23 @@ func (s *scene) repairTime(ctx context.Context, p *Pod, member int) (time.Durati
 }
 
 // run lets pod A give commands to ip(8).
-func (s *scene) inA(ctx context.Context, lines ...string) error {
+func (s *faultRun) inA(ctx context.Context, lines ...string) error {
 	return ipBatch(ctx, s.r.A.Name, strings.Join(lines, "\n")+"\n")
 }
 
 // undoInA returns what runs commands of ip(8) in pod A.
-func (s *scene) undoInA(ctx context.Context, lines ...string) func() error {
+func (s *faultRun) undoInA(ctx context.Context, lines ...string) func() error {
 	return func() error { return s.inA(ctx, lines...) }
 }
 
-// spareName is the name under which a VF is put into the bond while its own is taken.
-func (m *member) spareName() string {
+// tempName is the name under which a VF is put into the bond while its own is taken.
+func (m *member) tempName() string {
 	tag := strings.NewReplacer(":", "", ".", "").Replace(m.pci)
 	return "bk-" + tag[max(0, len(tag)-12):]
 }
 
 // impostors take both names that a lost VF can come back under, with its MAC and the bond's.
-func impostors(ctx context.Context, s *scene) (func() error, error) {
+func impostors(ctx context.Context, s *faultRun) (func() error, error) {
 	p := s.r.A
 	vf := p.members[0]
 	if err := unbindVF(vf.pci); err != nil {
@@ -160,7 +160,7 @@ func impostors(ctx context.Context, s *scene) (func() error, error) {
 	}
 	err := s.inA(ctx,
 		"link add net1 type dummy", "link set net1 address "+p.settings(vf).mac, "link set net1 alias "+vf.pci, "link set net1 up",
-		"link add spare type dummy", "link property add dev spare altname "+vf.spareName(), "link set spare address "+p.mac)
+		"link add spare type dummy", "link property add dev spare altname "+vf.tempName(), "link set spare address "+p.mac)
 	if err = errors.Join(err, bindVF(vf.pci)); err != nil {
 		return nil, err
 	}
@@ -168,7 +168,7 @@ func impostors(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // bondImpostors are a dummy with the bond's name and MAC, and a bond with its ifindex and another name.
-func bondImpostors(ctx context.Context, s *scene) (func() error, error) {
+func bondImpostors(ctx context.Context, s *faultRun) (func() error, error) {
 	p := s.r.A
 	index, err := p.ifindex(ctx, BondName)
 	if err != nil {
@@ -184,7 +184,7 @@ func bondImpostors(ctx context.Context, s *scene) (func() error, error) {
 
 // altNames gives the bond and a member alternative names until the kernel refuses more (64 KiB per link), and aliases. The
 // messages about these links are longer than ip monitor can receive, so it is stopped meanwhile.
-func altNames(ctx context.Context, s *scene) (func() error, error) {
+func altNames(ctx context.Context, s *faultRun) (func() error, error) {
 	names := func(verb string) string {
 		var lines strings.Builder
 		for _, link := range []string{"net1", BondName} {
@@ -215,7 +215,7 @@ func altNames(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // stackedMembers enslaves one member to a bridge and one to another bond.
-func stackedMembers(ctx context.Context, s *scene) (func() error, error) {
+func stackedMembers(ctx context.Context, s *faultRun) (func() error, error) {
 	err := s.inA(ctx, "link add br0 type bridge", "link set net1 master br0",
 		"link add bond9 type bond mode active-backup", "link set net2 down", "link set net2 master bond9", "link set bond9 up")
 	if err != nil {
@@ -225,7 +225,7 @@ func stackedMembers(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // macvlanOnMember makes a link on top of a member, beside which the kernel does not enslave it.
-func macvlanOnMember(ctx context.Context, s *scene) (func() error, error) {
+func macvlanOnMember(ctx context.Context, s *faultRun) (func() error, error) {
 	if err := s.inA(ctx, "link set net1 nomaster", "link add link net1 name macvlan9 type macvlan"); err != nil {
 		return nil, err
 	}
@@ -233,7 +233,7 @@ func macvlanOnMember(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // stackedBond enslaves the bond to three kinds of masters in turn.
-func stackedBond(ctx context.Context, s *scene) (func() error, error) {
+func stackedBond(ctx context.Context, s *faultRun) (func() error, error) {
 	err := s.inA(ctx,
 		"link add br0 type bridge", "link set bond0 master br0", "link set bond0 nomaster",
 		"link add bond9 type bond mode active-backup", "link set bond0 down", "link set bond0 master bond9", "link set bond9 up",
@@ -245,7 +245,7 @@ func stackedBond(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // vfToOtherPod puts a VF into pod B, beside links with the names of B's.
-func vfToOtherPod(ctx context.Context, s *scene) (func() error, error) {
+func vfToOtherPod(ctx context.Context, s *faultRun) (func() error, error) {
 	a, b := s.r.A, s.r.B
 	err := ip(ctx, "-n %s link set net1 netns %s name net9", a.Name, b.Name)
 	if err != nil {
@@ -262,7 +262,7 @@ func vfToOtherPod(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // vfToUnnamed puts a VF into the netns of a process, which has no file. It comes to the host when that process ends.
-func vfToUnnamed(ctx context.Context, s *scene) (func() error, error) {
+func vfToUnnamed(ctx context.Context, s *faultRun) (func() error, error) {
 	cmd := exec.Command("sleep", "1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
 	if err := cmd.Start(); err != nil {
@@ -280,12 +280,12 @@ func vfToUnnamed(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // coveredByPod mounts pod B's netns over the file of pod A's, and loses a VF of A's.
-func coveredByPod(ctx context.Context, s *scene) (func() error, error) {
+func coveredByPod(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.cover(s.r.B.netns())
 }
 
 // coveredByNested mounts a netns that pod A made, with links of the names that the record has, over the file of its own.
-func coveredByNested(ctx context.Context, s *scene) (func() error, error) {
+func coveredByNested(ctx context.Context, s *faultRun) (func() error, error) {
 	const nested = "nested0"
 	err := ipBatch(ctx, "", "netns add "+nested+"\n")
 	if err == nil {
@@ -302,7 +302,7 @@ func coveredByNested(ctx context.Context, s *scene) (func() error, error) {
 }
 
 // cover mounts a netns over the file of pod A's, and has a VF of A's come back to the host. It must stay there.
-func (s *scene) cover(netns string) (func() error, error) {
+func (s *faultRun) cover(netns string) (func() error, error) {
 	a := s.r.A
 	if err := unix.Mount(netns, a.netns(), "", unix.MS_BIND, ""); err != nil {
 		return nil, fmt.Errorf("mount %s over %s: %w", netns, a.netns(), err)
@@ -318,12 +318,12 @@ func (s *scene) cover(netns string) (func() error, error) {
 }
 
 // manyLinks makes links that are no concern of the agent's.
-func manyLinks(ctx context.Context, s *scene) (func() error, error) {
+func manyLinks(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.makeLinks(ctx, 10_000)
 }
 
 // makeLinks makes dummy links in pod A.
-func (s *scene) makeLinks(ctx context.Context, n int) (undo func() error, err error) {
+func (s *faultRun) makeLinks(ctx context.Context, n int) (undo func() error, err error) {
 	var lines strings.Builder
 	for i := range n {
 		fmt.Fprintf(&lines, "link add many%d type dummy\nlink set many%d group 99\n", i, i)

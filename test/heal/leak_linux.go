@@ -47,12 +47,12 @@ func goroutines(ctx context.Context) (int, error) {
 		return 0, err
 	}
 	req.Close = true // an open connection would count
-	answer, err := http.DefaultClient.Do(req)
+	output, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return 0, fmt.Errorf("the agent's metrics: %w", err)
 	}
-	defer func() { _ = answer.Body.Close() }()
-	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+	defer func() { _ = output.Body.Close() }()
+	for lines := bufio.NewScanner(output.Body); lines.Scan(); {
 		if value, ok := strings.CutPrefix(lines.Text(), "go_goroutines "); ok {
 			return strconv.Atoi(value)
 		}

@@ -31,7 +31,7 @@ var floods = map[string][]string{
 }
 
 // fullSpeed repairs a member of pod B while pod A makes events of links and addresses that are not the agent's concern.
-func fullSpeed(ctx context.Context, s *scene) error {
+func fullSpeed(ctx context.Context, s *faultRun) error {
 	others, err := s.watchOthers(ctx)
 	if err != nil {
 		return err
@@ -48,11 +48,11 @@ func fullSpeed(ctx context.Context, s *scene) error {
 		return fmt.Errorf("the agent logged %d lines about pod %s, want none", n, s.r.A.Name)
 	}
 	s.result.Outcome = "others repaired"
-	return errors.Join(s.whole(ctx, s.r.Pods()...), others.untouched(ctx))
+	return errors.Join(s.awaitRecovery(ctx, s.r.Pods()...), others.untouched(ctx))
 }
 
 // beside runs do while pod A makes changes at full speed, with a process for each kind.
-func (s *scene) beside(ctx context.Context, kinds []string, do func() error) error {
+func (s *faultRun) beside(ctx context.Context, kinds []string, do func() error) error {
 	if err := s.inA(ctx, "link add flood0 type dummy", "link set flood0 up"); err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ const samples = 5
 
 // compare prints how long the repair of a member of pod B takes beside a quiet pod A and beside a hostile one, and how long
 // ip(8) takes for changes of the same kind in a netns of its own: the kernel makes one change at a time (RTNL).
-func compare(ctx context.Context, s *scene) error {
+func compare(ctx context.Context, s *faultRun) error {
 	if err := s.fault("pod A is quiet, and then hostile", func() error { return nil }); err != nil {
 		return err
 	}
@@ -101,14 +101,14 @@ func compare(ctx context.Context, s *scene) error {
 		if repair == 0 {
 			repair, bare = r, b
 		}
-		s.say("%-30s repair %7s (%.1f times), ip %7s (%.1f times)", c.name, short(r), float64(r)/float64(repair), short(b), float64(b)/float64(bare))
+		s.logf("%-30s repair %7s (%.1f times), ip %7s (%.1f times)", c.name, short(r), float64(r)/float64(repair), short(b), float64(b)/float64(bare))
 	}
 	s.result.Outcome = "printed"
-	return s.whole(ctx, s.r.Pods()...)
+	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // measure returns the medians of the repair's time and of ip's beside what pod A does and has.
-func (s *scene) measure(ctx context.Context, kinds []string, links int) (repair, bare time.Duration, err error) {
+func (s *faultRun) measure(ctx context.Context, kinds []string, links int) (repair, bare time.Duration, err error) {
 	if links > 0 {
 		var undo func() error
 		if undo, err = s.makeLinks(ctx, links); err != nil {

@@ -29,7 +29,7 @@ func Obstacles() []Fault {
 }
 
 // lockedVF holds sriov-cni's lock on a VF, as its DEL does.
-func lockedVF(ctx context.Context, s *scene) error {
+func lockedVF(ctx context.Context, s *faultRun) error {
 	a, vf := s.r.A, s.r.A.members[0].pci
 	unlock, err := lockVF(vf)
 	if err != nil {
@@ -48,11 +48,11 @@ func lockedVF(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("reported: %s", busy.Reason)
+	s.logf("reported: %s", busy.Reason)
 	if err = s.memberLostAndBack(ctx, s.r.B, 1); err != nil {
 		return err
 	}
-	s.say("pod %s was repaired meanwhile", s.r.B.Name)
+	s.logf("pod %s was repaired meanwhile", s.r.B.Name)
 	if n := s.count(func(l Line) bool { return l.Msg == "applied" && a.is(l) && strings.Contains(l.Action, vf) }); n > 0 {
 		return fmt.Errorf("the agent changed the VF %d times while another process had its lock", n)
 	}
@@ -60,7 +60,7 @@ func lockedVF(ctx context.Context, s *scene) error {
 		return err
 	}
 	s.result.Outcome = "waited, healed"
-	return s.whole(ctx, a)
+	return s.awaitRecovery(ctx, a)
 }
 
 // lockVF takes sriov-cni's lock of a VF. unlock may be called twice.
@@ -83,7 +83,7 @@ func lockVF(pci string) (unlock func(), err error) {
 }
 
 // busyCard has a card make its VFs anew until a member on the other card was lost and repaired.
-func busyCard(ctx context.Context, s *scene) error {
+func busyCard(ctx context.Context, s *faultRun) error {
 	c, rounds := s.r.cards[0], 0
 	err := s.fault("sriov_numvfs of "+c.PF.PCI+" is written until a loss on the other card is repaired", func() error {
 		return s.until(ctx, func() error {
@@ -103,13 +103,13 @@ func busyCard(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("repaired during round %d", rounds)
+	s.logf("repaired during round %d", rounds)
 	s.result.Outcome = "repaired meanwhile"
-	return s.whole(ctx, s.r.Pods()...)
+	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // until repeats something until another thing, which runs meanwhile, has been done.
-func (s *scene) until(ctx context.Context, repeat, do func() error) error {
+func (s *faultRun) until(ctx context.Context, repeat, do func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var work sync.WaitGroup
@@ -126,11 +126,11 @@ func (s *scene) until(ctx context.Context, repeat, do func() error) error {
 }
 
 // fight releases one member and sets the other down, ten times a second.
-func fight(ctx context.Context, s *scene) error {
+func fight(ctx context.Context, s *faultRun) error {
 	seconds := s.r.cfg.scaled(6, 60)
 	err := s.fault(fmt.Sprintf("net1 is released and net2 set down, ten times a second for %d s", seconds), func() error {
 		n, err := s.storm(ctx, seconds, func() error { return s.inA(ctx, "link set net1 nomaster", "link set net2 down") })
-		s.say("%d times", n)
+		s.logf("%d times", n)
 		return err
 	})
 	if err != nil {
@@ -142,7 +142,7 @@ func fight(ctx context.Context, s *scene) error {
 	if fighting, err := metric(ctx, "bondkeeper_bonds_fighting"); err != nil || fighting != "1" {
 		return fmt.Errorf("bonds whose repairs are limited: %s, want 1: %w", fighting, err)
 	}
-	if err := s.whole(ctx, s.r.Pods()...); err != nil {
+	if err := s.awaitRecovery(ctx, s.r.Pods()...); err != nil {
 		return err
 	}
 	s.result.Outcome = "limited, reported, healed"
@@ -154,7 +154,7 @@ const fightBurst, fightsPerMinute = 3, 10
 
 // fought checks that repairs of pod A were limited during a fight, and that each kind was reported once, and once a minute.
 // A reconcile in which an action was undone at once may make it twice.
-func (s *scene) fought() error {
+func (s *faultRun) fought() error {
 	seconds := int(time.Since(s.began).Seconds()) + 1
 	repairs := 2 * (fightBurst + 1 + fightsPerMinute*seconds/60)
 	applied, reports, lines := map[string]int{}, map[string]int{}, 0
@@ -171,7 +171,7 @@ func (s *scene) fought() error {
 			reports[l.What]++
 		}
 	}
-	s.say("%d log lines; repairs %v; reports %v", lines, applied, reports)
+	s.logf("%d log lines; repairs %v; reports %v", lines, applied, reports)
 	var errs []error
 	for kind, n := range applied {
 		if n > repairs {
@@ -198,12 +198,12 @@ func metric(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	answer, err := http.DefaultClient.Do(req)
+	output, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = answer.Body.Close() }()
-	text, err := io.ReadAll(answer.Body)
+	defer func() { _ = output.Body.Close() }()
+	text, err := io.ReadAll(output.Body)
 	if err != nil {
 		return "", err
 	}

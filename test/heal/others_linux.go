@@ -13,14 +13,14 @@ import (
 
 // bystanders are the host and pod B, which an attack must not touch.
 type bystanders struct {
-	s      *scene
+	s      *faultRun
 	host   snapshot
 	links  []string // names of the host's links, without the PFs
 	events int
 }
 
 // watchOthers keeps how the host is before an attack.
-func (s *scene) watchOthers(ctx context.Context) (*bystanders, error) {
+func (s *faultRun) watchOthers(ctx context.Context) (*bystanders, error) {
 	b := &bystanders{s: s, events: s.r.monitor.events.len()}
 	var err error
 	b.host, b.links, err = s.r.hostLinks(ctx)
@@ -67,7 +67,7 @@ func (b *bystanders) concerns(text string) bool {
 }
 
 // hostLinks are all that ip(8) reports of the host's links, by name and fact.
-func (r *Rig) hostLinks(ctx context.Context) (snapshot, []string, error) {
+func (r *Fixture) hostLinks(ctx context.Context) (snapshot, []string, error) {
 	out, err := output(ctx, "", "ip", "-j", "-d", "link", "show")
 	if err != nil {
 		return nil, nil, err

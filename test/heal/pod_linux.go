@@ -34,8 +34,8 @@ type member struct {
 // Pod is a netns with two VFs and a bond, as Multus would have it made.
 type Pod struct {
 	// Name is that of the netns and of the pod.
-	Name string
-	rig  *Rig
+	Name    string
+	fixture *Fixture
 	// members are net1 and net2.
 	members []member
 	id, uid string
@@ -52,8 +52,8 @@ type Pod struct {
 	sriov *sriovcni.Plugin
 }
 
-func newPod(r *Rig, name string, number int) *Pod {
-	p := &Pod{Name: name, rig: r, id: fmt.Sprintf("%x", sha256.Sum256([]byte(name))), uid: "9d7f1a60-0000-4000-8000-00000000000" + fmt.Sprint(number)}
+func newPod(r *Fixture, name string, number int) *Pod {
+	p := &Pod{Name: name, fixture: r, id: fmt.Sprintf("%x", sha256.Sum256([]byte(name))), uid: "9d7f1a60-0000-4000-8000-00000000000" + fmt.Sprint(number)}
 	for i := range 2 {
 		p.members = append(p.members, member{
 			name: fmt.Sprintf("net%d", i+1), card: i, number: number, pci: r.cards[i].VFs[number].PCI,
@@ -69,7 +69,7 @@ func (p *Pod) is(l Line) bool { return l.Pod == "demo/"+p.Name }
 
 // add makes the netns, puts the VFs into it and bonds them.
 func (p *Pod) add(ctx context.Context) error {
-	place := p.rig.log.len()
+	place := p.fixture.log.len()
 	if err := ip(ctx, "netns add %s", p.Name); err != nil {
 		return err
 	}
@@ -129,11 +129,11 @@ func (p *Pod) addBond(ctx context.Context) (*current.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: %w", p.Name, err)
 	}
-	answer, err := p.rig.cni.AddNetworkList(ctx, list, p.runtimeConf(BondName))
+	output, err := p.fixture.cni.AddNetworkList(ctx, list, p.runtimeConf(BondName))
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: ADD of the chain: %w", p.Name, err)
 	}
-	return current.NewResultFromResult(answer)
+	return current.NewResultFromResult(output)
 }
 
 func (p *Pod) delBond(ctx context.Context) error {
@@ -144,13 +144,13 @@ func (p *Pod) delBond(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
 	}
-	return p.rig.cni.DelNetworkList(ctx, list, p.runtimeConf(BondName))
+	return p.fixture.cni.DelNetworkList(ctx, list, p.runtimeConf(BondName))
 }
 
 // prepareVFs gives the pod's VFs, which are in the host, their settings on the PF.
 func (p *Pod) prepareVFs(ctx context.Context) error {
 	for _, m := range p.members {
-		if err := p.rig.cards[m.card].set(ctx, m.number, p.settings(m)); err != nil {
+		if err := p.fixture.cards[m.card].set(ctx, m.number, p.settings(m)); err != nil {
 			return err
 		}
 	}
@@ -203,11 +203,11 @@ func (p *Pod) cniAdd(ctx context.Context, config []byte, ifName string) (*curren
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: %w", p.Name, err)
 	}
-	answer, err := p.rig.cni.AddNetwork(ctx, conf, p.runtimeConf(ifName))
+	output, err := p.fixture.cni.AddNetwork(ctx, conf, p.runtimeConf(ifName))
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: ADD of %s by %s: %w", p.Name, ifName, conf.Network.Type, err)
 	}
-	result, err := current.NewResultFromResult(answer)
+	result, err := current.NewResultFromResult(output)
 	if err != nil {
 		return nil, fmt.Errorf("pod %s: result of %s: %w", p.Name, ifName, err)
 	}
@@ -219,7 +219,7 @@ func (p *Pod) cniDel(ctx context.Context, config []byte, ifName string) error {
 	if err != nil {
 		return fmt.Errorf("pod %s: %w", p.Name, err)
 	}
-	if err := p.rig.cni.DelNetwork(ctx, conf, p.runtimeConf(ifName)); err != nil {
+	if err := p.fixture.cni.DelNetwork(ctx, conf, p.runtimeConf(ifName)); err != nil {
 		return fmt.Errorf("pod %s: DEL of %s by %s: %w", p.Name, ifName, conf.Network.Type, err)
 	}
 	return nil

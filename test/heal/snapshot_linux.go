@@ -71,7 +71,7 @@ func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	if err := errors.Join(s.network(ctx, p.Name), s.bonding(p.netns(), BondName), s.sysctls(p.netns(), BondName, "net1", "net2")); err != nil {
 		return nil, err
 	}
-	return s, s.pfs(ctx, p.rig.cards, p.members)
+	return s, s.pfs(ctx, p.fixture.cards, p.members)
 }
 
 // network notes the links, addresses and routes of a netns.

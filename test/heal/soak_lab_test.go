@@ -90,7 +90,7 @@ type soak struct {
 
 // run takes the kept walks, and then others until the time is over.
 func (s *soak) run(limit time.Duration) {
-	kept, err := walk.Kept(s.ops, soakKept)
+	kept, err := walk.Stored(s.ops, soakKept)
 	must(s.t, err)
 	for i, steps := range kept {
 		if !s.try(fmt.Sprintf("kept walk %d", i+1), steps) {

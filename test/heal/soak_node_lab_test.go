@@ -91,12 +91,12 @@ func (c *soakCount) String() string {
 		c.walks, c.steps, c.rests, c.adds, c.dels, c.retries, c.kills, strings.Join(ops, ", "))
 }
 
-func newSoakNode(ctx context.Context, bin string, tell func(string)) (*soakNode, error) {
+func newSoakNode(ctx context.Context, bin string, report func(string)) (*soakNode, error) {
 	guest, err := topology.Load()
 	if err != nil {
 		return nil, err
 	}
-	n := &soakNode{bin: bin, tell: tell, count: soakCount{ops: map[string]int{}}}
+	n := &soakNode{bin: bin, tell: report, count: soakCount{ops: map[string]int{}}}
 	n.cni = libcni.NewCNIConfigWithCacheDir([]string{bin, filepath.Join(bin, "cni")}, "/run/soak-cni-cache", nil)
 	for i, c := range guest.Cards[:2] {
 		sc := &soakCard{card: card{c}}

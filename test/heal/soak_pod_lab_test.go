@@ -236,11 +236,11 @@ func (n *soakNode) addBond(ctx context.Context, p *soakPod, b *soakBond) error {
 	if err != nil {
 		return err
 	}
-	answer, err := n.cni.AddNetwork(ctx, conf, p.runtimeConf(b.name))
+	output, err := n.cni.AddNetwork(ctx, conf, p.runtimeConf(b.name))
 	if err != nil {
 		return err
 	}
-	result, err := current.NewResultFromResult(answer)
+	result, err := current.NewResultFromResult(output)
 	if err != nil {
 		return err
 	}

@@ -21,16 +21,16 @@ func Storms(long bool) []Fault {
 		return faults
 	}
 	return append(faults, []Fault{
-		{Name: "all VFs of a card lost and back, again and again", Expect: heals + ", in both pods, each time", run: cardStorm},
+		{Name: "all VFs of a card lost and back, again and again", Expect: recovered + ", in both pods, each time", run: cardStorm},
 		{Name: "PF flaps ten times a second", Expect: "reported, no change, another loss repaired meanwhile", run: flappingPF},
 	}...)
 }
 
 // cardStorm takes all VFs of a card and gives them back, by sriov_numvfs and by the PF's driver.
-func cardStorm(ctx context.Context, s *scene) error {
+func cardStorm(ctx context.Context, s *faultRun) error {
 	c := s.r.cards[0]
 	for i := range 5 {
-		s.say("round %d", i+1)
+		s.logf("round %d", i+1)
 		if err := numVFs(ctx, s); err != nil {
 			return fmt.Errorf("round %d, sriov_numvfs: %w", i+1, err)
 		}
@@ -67,7 +67,7 @@ func tenPerSecond(ctx context.Context, seconds int, done <-chan struct{}, do fun
 
 // storm calls do ten times a second, for so many seconds and at least until a member of pod B, which is lost meanwhile, is
 // repaired. It returns how often.
-func (s *scene) storm(ctx context.Context, seconds int, do func() error) (n int, err error) {
+func (s *faultRun) storm(ctx context.Context, seconds int, do func() error) (n int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var work sync.WaitGroup
@@ -76,7 +76,7 @@ func (s *scene) storm(ctx context.Context, seconds int, do func() error) (n int,
 	work.Go(func() { n, failed = tenPerSecond(ctx, seconds, repaired, do) })
 	err = s.memberLostAndBack(ctx, s.r.B, 1)
 	if err == nil {
-		s.say("a member of pod %s was lost and repaired meanwhile", s.r.B.Name)
+		s.logf("a member of pod %s was lost and repaired meanwhile", s.r.B.Name)
 		close(repaired)
 	} else {
 		cancel()
@@ -86,7 +86,7 @@ func (s *scene) storm(ctx context.Context, seconds int, do func() error) (n int,
 }
 
 // flappingPF sets a PF down and up ten times a second. Its VFs have no carrier in all that time, which is not the agent's to repair.
-func flappingPF(ctx context.Context, s *scene) error {
+func flappingPF(ctx context.Context, s *faultRun) error {
 	const seconds = 60
 	c := s.r.cards[0]
 	name, err := c.pf()
@@ -109,7 +109,7 @@ func flappingPF(ctx context.Context, s *scene) error {
 		return fmt.Errorf("the agent logged %d reports about pod %s in %d s", n, s.r.A.Name, seconds)
 	}
 	for _, p := range s.r.Pods() {
-		if err := s.r.whole(ctx, p, BondName+" mac"); err != nil {
+		if err := s.r.awaitBaseline(ctx, p, BondName+" mac"); err != nil {
 			return err
 		}
 		// The other rows begin with net1 as the active member.
@@ -122,14 +122,14 @@ func flappingPF(ctx context.Context, s *scene) error {
 		return fmt.Errorf("the agent bounced the VF of pod %s %d times, want once at most", s.r.A.Name, n)
 	}
 	s.result.Outcome = "reported, left alone"
-	return s.whole(ctx, s.r.Pods()...)
+	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // operator waits until it sees a VF in the host, and rebinds the VF's driver if it does not within its patience, as
 // sriov-network-operator does while it applies a policy (VFIsReady and RebindVfToDefaultDriver in its
 // pkg/host/internal). It looks for the first time one period after the rebind, which is the worst case: the real one looks at
 // once.
-func operator(ctx context.Context, s *scene) error {
+func operator(ctx context.Context, s *faultRun) error {
 	vf, unit := s.r.A.members[0].pci, time.Duration(s.r.cfg.scaled(200, 1000))*time.Millisecond
 	const periods, maxRebinds = 10, 10
 	rebinds := 0
@@ -150,10 +150,10 @@ func operator(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("the operator sees the VF after %d rebinds", rebinds)
+	s.logf("the operator sees the VF after %d rebinds", rebinds)
 	s.result.Outcome = fmt.Sprintf("operator done after %d rebinds", rebinds)
 	if rebinds < heldRebinds { // on a busy machine the operator is faster than the agent
-		return s.whole(ctx, s.r.A)
+		return s.awaitRecovery(ctx, s.r.A)
 	}
 	l, err := s.sees(ctx, "a report of repeated losses", func(l Line) bool {
 		return l.Msg == "bond state changed" && s.r.A.is(l) && strings.Contains(l.Reason, "keeps being lost again")
@@ -161,9 +161,9 @@ func operator(ctx context.Context, s *scene) error {
 	if err != nil {
 		return err
 	}
-	s.say("reported: %s", l.Reason)
+	s.logf("reported: %s", l.Reason)
 	s.result.Outcome = "reported, " + s.result.Outcome
-	return s.whole(ctx, s.r.A)
+	return s.awaitRecovery(ctx, s.r.A)
 }
 
 // heldRebinds is how many losses soon after a return it takes until a VF is held back.

@@ -15,7 +15,7 @@ func (r *Result) cells() []string {
 	if r.Err != nil {
 		outcome = "FAILED"
 	}
-	return []string{r.Name, short(r.Seen), short(r.Whole), fmt.Sprint(r.Lost), outcome}
+	return []string{r.Name, short(r.Detected), short(r.Recovered), fmt.Sprint(r.Lost), outcome}
 }
 
 // WriteTable prints results for a terminal.

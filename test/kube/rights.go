@@ -31,7 +31,7 @@ func (c *ControlPlane) InstallRights(t testing.TB) {
 func (c *ControlPlane) installAccount(t testing.TB) {
 	t.Helper()
 	c.Apply(t, accountManifests...)
-	c.awaitProbe(t, "RBAC lets the agent make events", func(err error) bool { return err == nil || refusedByPolicy(err) })
+	c.awaitProbe(t, "RBAC lets the agent make events", func(err error) bool { return err == nil || rejectedByPolicy(err) })
 }
 
 // installPolicy makes the admission policies. They are taken in some time after they are stored, all that are stored
@@ -39,10 +39,10 @@ func (c *ControlPlane) installAccount(t testing.TB) {
 func (c *ControlPlane) installPolicy(t testing.TB) {
 	t.Helper()
 	c.Apply(t, policyManifest)
-	c.awaitProbe(t, "the admission policy refuses an agent without a node", refusedByPolicy)
+	c.awaitProbe(t, "the admission policy refuses an agent without a node", rejectedByPolicy)
 }
 
-func refusedByPolicy(err error) bool {
+func rejectedByPolicy(err error) bool {
 	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "bondkeeper-agent-events")
 }
 

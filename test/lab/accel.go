@@ -59,7 +59,7 @@ func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (str
 	if err != nil {
 		return "", fmt.Errorf("lab: verdict on KVM: %w", err)
 	}
-	return v.accel(), writeWhole(path, append(data, '\n'))
+	return v.accel(), writeAtomically(path, append(data, '\n'))
 }
 
 // accel is the accelerator that the verdict leaves.

@@ -57,9 +57,9 @@ func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// writeWhole writes a file of the cache so that others see it whole or not at all: several guests may be
+// writeAtomically writes a file of the cache so that others see it whole or not at all: several guests may be
 // started at a time.
-func writeWhole(path string, data []byte) error {
+func writeAtomically(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)

@@ -62,9 +62,9 @@ func (w *stallWatch) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for rest := p; w.text == "" && len(rest) > 0; {
-		part, after, whole := bytes.Cut(rest, []byte("\n"))
+		part, after, data := bytes.Cut(rest, []byte("\n"))
 		w.line = append(w.line, part...)
-		if rest = after; !whole {
+		if rest = after; !data {
 			break
 		}
 		if stallLine.Match(w.line) {

@@ -206,11 +206,11 @@ func (g *Guest) Done() <-chan struct{} { return g.machine.alive.Done() }
 // QMP runs a command of QEMU's monitor and returns its answer. args is anything that encodes to a JSON
 // object, or nil. QEMU's refusal is a *QMPError.
 func (g *Guest) QMP(ctx context.Context, command string, args any) (json.RawMessage, error) {
-	answer, err := g.monitor.call(ctx, command, args)
+	response, err := g.monitor.call(ctx, command, args)
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)
 	}
-	return answer, nil
+	return response, nil
 }
 
 // SetLink pulls or plugs the cable of a card, by its place in the topology. The card's PF loses or gets its

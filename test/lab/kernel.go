@@ -58,7 +58,7 @@ func (k *kernel) image() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("lab: unpack %s: %w", packed, err)
 	}
-	return unpacked, writeWhole(unpacked, elf)
+	return unpacked, writeAtomically(unpacked, elf)
 }
 
 var errOtherPacking = errors.New("not a kernel packed by zstd")

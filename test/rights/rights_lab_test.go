@@ -71,7 +71,7 @@ func TestHealsWithTheseRights(t *testing.T) {
 	}
 }
 
-func rig(t *testing.T, c heal.Config) *heal.Rig {
+func rig(t *testing.T, c heal.Config) *heal.Fixture {
 	t.Helper()
 	r, err := heal.New(t.Context(), c)
 	if err != nil {
@@ -228,7 +228,7 @@ func TestNetnsOfAProcess(t *testing.T) {
 
 // sriovFiles leaves the files of sriov-cni, which makes the first directories of a node, for the VFs of pod A, and
 // records them as ADD does.
-func sriovFiles(t *testing.T, r *heal.Rig) {
+func sriovFiles(t *testing.T, r *heal.Fixture) {
 	t.Helper()
 	for _, path := range []string{sriovcni.DefaultDir, sriovcni.DefaultDir + "/pci"} {
 		if _, err := os.Stat(path); err == nil {

@@ -31,7 +31,7 @@ type Collector struct {
 
 	mu       sync.Mutex
 	wake     func()
-	looks    int // when the records were listed
+	passes   int // when the records were listed
 	released map[bond.Key]int
 }
 
@@ -89,7 +89,7 @@ func (k *Collector) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 
 func (k *Collector) records(ctx context.Context) ([]*bond.Record, error) {
 	k.mu.Lock()
-	k.looks++
+	k.passes++
 	k.mu.Unlock()
 	records, _, err := k.Store.List(ctx)
 	return records, err
@@ -99,13 +99,13 @@ func (k *Collector) records(ctx context.Context) ([]*bond.Record, error) {
 // would end a grace period.
 func (k *Collector) AwaitPasses(ctx context.Context, n int) error {
 	k.mu.Lock()
-	last := k.looks + n + 1 // when that one begins, those before have ended
+	last := k.passes + n + 1 // when that one begins, those before have ended
 	k.mu.Unlock()
 	return until(ctx, fmt.Sprintf("%d looks", n), func(context.Context) error {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		k.wake()
-		if k.looks < last {
+		if k.passes < last {
 			return errors.New("not yet")
 		}
 		return nil

@@ -21,8 +21,8 @@ import (
 // pauseImage is the name of the image of which sandboxes are made.
 const pauseImage = "bondkeeper.test/pause:1"
 
-// patience bounds every wait for something that has to come. The guest's processors are slow.
-const patience = 4 * time.Minute
+// timeout bounds every wait for something that has to come. The guest's processors are slow.
+const timeout = 4 * time.Minute
 
 // Containerd is a real one with a configuration, directories and a socket of its own. It is
 // for one goroutine.
@@ -143,7 +143,7 @@ func (c *Containerd) Close() error { return errors.Join(c.Kill(), c.conn.Close()
 
 // until tries something until it succeeds; of what, is for the error.
 func until(ctx context.Context, what string, try func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Millisecond)
 	defer tick.Stop()

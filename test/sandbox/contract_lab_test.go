@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/runtime/runtimetest"
 )
 
-// hands are those of the contract on a real containerd.
+// harness are those of the contract on a real containerd.
 type harness struct {
 	t    *testing.T
 	c    *Containerd

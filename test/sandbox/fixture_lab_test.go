@@ -47,7 +47,7 @@ func startContainerd(t *testing.T) *Containerd {
 	return c
 }
 
-// rig is a node: containerd, and a collector that asks it one way or another.
+// fixture is a node: containerd, and a collector that asks it one way or another.
 type fixture struct {
 	*testing.T
 	c        *Containerd

@@ -162,9 +162,9 @@ func (p Plugin) Del(a Args) (err error) {
 		return err
 	}
 	defer unlock()
-	keep := false
+	retain := false
 	defer func() {
-		if !keep {
+		if !retain {
 			_ = os.Remove(p.cache(a))
 		}
 	}()
@@ -190,7 +190,7 @@ func (p Plugin) Del(a Args) (err error) {
 		return err
 	}
 	if err = p.unclaim(c.DeviceID); err != nil {
-		keep = true
+		retain = true
 	}
 	return err
 }

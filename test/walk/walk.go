@@ -99,8 +99,8 @@ func Parse(ops []Op, text string) ([]Step, error) {
 	return steps, nil
 }
 
-// Kept reads sequences from the text of a file: one per line, empty lines and comments (#) excepted.
-func Kept(ops []Op, text string) ([][]Step, error) {
+// Stored reads sequences from the text of a file: one per line, empty lines and comments (#) excepted.
+func Stored(ops []Op, text string) ([][]Step, error) {
 	var all [][]Step
 	for line := range strings.Lines(text) {
 		line, _, _ = strings.Cut(line, "#")

@@ -32,7 +32,7 @@ func TestParse(t *testing.T) {
 			t.Errorf("%q: %v, want an error", bad, steps)
 		}
 	}
-	all, err := Kept(ops, "# found by seed 3\nadd 1; lose 1 0; rest # a route\n\nrest\n")
+	all, err := Stored(ops, "# found by seed 3\nadd 1; lose 1 0; rest # a route\n\nrest\n")
 	if err != nil || len(all) != 2 || Format(all[0]) != "add 1; lose 1 0; rest" || Format(all[1]) != "rest" {
 		t.Errorf("%v, %v", all, err)
 	}

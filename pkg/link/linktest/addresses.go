@@ -36,8 +36,8 @@ func (d *netdev) delAddress(p netip.Prefix) {
 	}
 }
 
-// keeps reports whether IPv6 addresses survive that the link goes down (addrconf_ifdown).
-func (d *netdev) keeps() bool {
+// retainsIPv6 reports whether IPv6 addresses survive that the link goes down (addrconf_ifdown).
+func (d *netdev) retainsIPv6() bool {
 	v, _ := d.settings.Sysctl("ipv6", "keep_addr_on_down")
 	return v > 0
 }

@@ -28,7 +28,7 @@ func (f *Fake) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	}
 	was := f.text()
 	err := f.apply(r, a)
-	f.settle()
+	f.runMonitors()
 	if f.text() != was {
 		f.changes = append(f.changes, a.String())
 	}
@@ -220,7 +220,7 @@ func (f *Fake) activate(pod *space, a plan.SetActive) error {
 // bounce lets the monitor see the link down, as the real one's would.
 func (f *Fake) bounce(d *netdev) {
 	d.setDown()
-	f.settle()
+	f.runMonitors()
 	d.setUp()
 }
 

@@ -73,7 +73,7 @@ func (d *netdev) enslave(to *netdev) error {
 		to.mac, b.ownMAC = d.mac, true
 	}
 	d.ownMAC, d.ownMTU = d.mac, d.mtu
-	if err := to.dress(d); err != nil {
+	if err := to.inheritFromBond(d); err != nil {
 		d.mtu = d.ownMTU
 		_ = d.setMAC(d.ownMAC)
 		return err
@@ -92,8 +92,8 @@ func (d *netdev) enslave(to *netdev) error {
 	return nil
 }
 
-// dress gives a new member the bond's MTU, and its MAC where the mode wants that.
-func (d *netdev) dress(member *netdev) error {
+// inheritFromBond gives a new member the bond's MTU, and its MAC where the mode wants that.
+func (d *netdev) inheritFromBond(member *netdev) error {
 	member.mtu = d.mtu
 	b := d.bond
 	switch {

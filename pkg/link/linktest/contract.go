@@ -89,8 +89,8 @@ type Env struct {
 	NumVFs       int
 	// LinkState: the PFs' driver takes link-state requests.
 	LinkState bool
-	// Why is the reason that is shown for what is skipped.
-	Why string
+	// Reason is the reason that is shown for what is skipped.
+	Reason string
 	// Open makes a harness for one test and takes it down at the test's end.
 	Open func(t *testing.T) Harness
 }
@@ -121,9 +121,9 @@ func RunContract(t *testing.T, env Env) {
 		t.Run(c.name, func(t *testing.T) {
 			switch {
 			case c.needs&bonding_ != 0 && !env.Bonding:
-				t.Skipf("needs the bonding driver: %s", env.Why)
+				t.Skipf("needs the bonding driver: %s", env.Reason)
 			case c.needs&vfs_ != 0 && !env.VFs:
-				t.Skipf("needs VFs: %s", env.Why)
+				t.Skipf("needs VFs: %s", env.Reason)
 			}
 			c.run(newFixture(t, env))
 		})
@@ -138,16 +138,16 @@ func contractCases() []contractCase {
 	} {
 		all = append(all, section...)
 	}
-	if os.Getenv(walksWanted) != "" {
+	if os.Getenv(walkCount) != "" {
 		all = append(all, walkCases...)
 	}
 	return all
 }
 
-// walksWanted is the variable that adds random walks to the suite (make walk). They look for
+// walkCount is the variable that adds random walks to the suite (make walk). They look for
 // differences that nobody has thought of. A real card's carrier comes when it likes, which a
 // walk may meet at a moment that the fake does not know: they explore, and gate nothing.
-const walksWanted = "BONDKEEPER_WALKS"
+const walkCount = "BONDKEEPER_WALKS"
 
 var fixtures atomic.Int64
 

@@ -12,7 +12,7 @@ import (
 var bondCases = []contractCase{
 	{"create a bond", bonding_, bondCreated},
 	{"a bond is not made under a name that is taken", bonding_, bondNameTaken},
-	{"a refused option leaves no bond", bonding_, bondRefusedOption},
+	{"a refused option leaves no bond", bonding_, bondRejectedOption},
 	{"a renamed bond is found, and what has its name is a squatter", bonding_, bondRenamed},
 	{"a bond with another index is found by name", bonding_, bondRemade},
 	{"delete a bond", bonding_, bondDeleted},
@@ -21,7 +21,7 @@ var bondCases = []contractCase{
 	{"a link with a macvlan on it is not enslaved", bonding_, enslaveInUse},
 	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseRestores},
-	{"a stranger is told", bonding_, stranger},
+	{"a stranger is told", bonding_, unknownMember},
 	{"a ref to what is no bond is refused", bonding_, noBondRef},
 	{"moving a member to the host releases it", bonding_, moveReleases},
 	{"a deleted netns gives VFs back as they were", bonding_ | vfs_, netnsDeletedWithBond},
@@ -71,13 +71,13 @@ func bondCreated(s *fixture) {
 }
 
 func bondNameTaken(s *fixture) {
-	s.refused(plan.CreateBond{Name: "net1", Options: activeBackup()}, bond.ErrStale)
+	s.rejected(plan.CreateBond{Name: "net1", Options: activeBackup()}, bond.ErrStale)
 	s.create(activeBackup())
-	s.refused(plan.CreateBond{Name: "bond0", Options: activeBackup()}, bond.ErrStale)
+	s.rejected(plan.CreateBond{Name: "bond0", Options: activeBackup()}, bond.ErrStale)
 }
 
-func bondRefusedOption(s *fixture) {
-	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "802.3ad", bond.OptPrimary: "net1"}}, nil)
+func bondRejectedOption(s *fixture) {
+	s.rejected(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "802.3ad", bond.OptPrimary: "net1"}}, nil)
 }
 
 func bondRenamed(s *fixture) {
@@ -120,14 +120,14 @@ func bondDeleted(s *fixture) {
 	s.equal("bond", o.Bond, (*bond.ObservedBond)(nil))
 	s.equal("members", o.Members, before.Members)
 	for _, a := range []plan.Action{plan.DeleteBond{Bond: ref}, plan.SetOptions{Bond: ref, Options: bond.Options{bond.OptMiimon: "60"}}, plan.SetUp{Link: ref}} {
-		s.refused(a, bond.ErrGone)
+		s.rejected(a, bond.ErrGone)
 	}
 }
 
 func enslaveUp(s *fixture) {
 	s.create(activeBackup())
 	s.apply(plan.SetUp{Link: s.link(0)})
-	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
+	s.rejected(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
 }
 
 func enslaveOthers(s *fixture) {
@@ -136,7 +136,7 @@ func enslaveOthers(s *fixture) {
 	s.must(s.w.Enslave(s.path, "net1", "bond1"), "enslave by hand")
 	s.r.BondIndex = 0
 	s.create(activeBackup())
-	s.refused(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
+	s.rejected(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }
 
 // enslaveInUse: the error names the macvlan, and is not of the class that time alone resolves.
@@ -144,7 +144,7 @@ func enslaveInUse(s *fixture) {
 	s.create(activeBackup())
 	s.must(s.w.AddMacvlan(s.path, "above", "net1"), "make a macvlan")
 	enslave := plan.Enslave{Link: s.link(0), Bond: s.bond()}
-	s.refused(enslave, nil)
+	s.rejected(enslave, nil)
 	if err := s.w.Apply(s.Context(), s.r, enslave); err == nil || errors.Is(err, bond.ErrBusy) || !strings.Contains(err.Error(), "above") {
 		s.Errorf("enslave beside a macvlan: %v", err)
 	}
@@ -189,7 +189,7 @@ func releaseRestores(s *fixture) {
 	}
 }
 
-func stranger(s *fixture) {
+func unknownMember(s *fixture) {
 	s.create(activeBackup())
 	d, err := s.w.AddImpostor(s.path, "other")
 	s.must(err, "make a link")
@@ -210,7 +210,7 @@ func noBondRef(s *fixture) {
 		plan.SetUp{MemberIndex: plan.OnBond, Link: not}, plan.SetMTU{MemberIndex: plan.OnBond, Link: not, MTU: 1400},
 		plan.AddAddress{Bond: not, Prefix: addr("192.0.2.1/24")}, plan.AddRoute{Bond: not, Route: bond.Route{Dst: addr("198.51.100.0/24")}},
 	} {
-		s.refused(a, bond.ErrStale)
+		s.rejected(a, bond.ErrStale)
 	}
 }
 
@@ -263,9 +263,9 @@ func setActive(s *fixture) {
 	s.activeStays(1)
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 	s.until("counted as down", func(o bond.Observed) bool { return !o.Members[0].MIIUp })
-	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
+	s.rejected(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrBusy)
 	s.apply(plan.Release{Link: s.link(0)})
-	s.refused(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
+	s.rejected(plan.SetActive{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }
 
 func primaryPreempts(s *fixture) {
@@ -273,16 +273,16 @@ func primaryPreempts(s *fixture) {
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.join(0)
 	s.activeIs(0)
-	_, told := s.see().Bond.Options[bond.OptPrimary]
-	s.equal("the primary is told while it is no member", told, false)
+	_, reported := s.see().Bond.Options[bond.OptPrimary]
+	s.equal("the primary is told while it is no member", reported, false)
 	s.join(1)
 	s.activeIs(1)
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
 	// Renamed it is the primary no longer, and back under its name it is, and with
 	// primary_reselect=failure nothing else happens.
 	s.apply(plan.Rename{Link: s.link(1), To: "other"})
-	_, told = s.see().Bond.Options[bond.OptPrimary]
-	s.equal("the primary is told while it is renamed", told, false)
+	_, reported = s.see().Bond.Options[bond.OptPrimary]
+	s.equal("the primary is told while it is renamed", reported, false)
 	s.activeStays(1)
 	s.apply(plan.Rename{Link: s.link(1), To: "net2"})
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")

@@ -14,10 +14,10 @@ import (
 )
 
 const (
-	// patience is how long the slowest kernel may take to show an effect: a VF's carrier takes
+	// timeout is how long the slowest kernel may take to show an effect: a VF's carrier takes
 	// seconds in an emulated machine, and many of them when that has to share its processors.
-	patience = time.Minute
-	lookEach = 20 * time.Millisecond
+	timeout     = time.Minute
+	observeEach = 20 * time.Millisecond
 )
 
 // fixture is what a case runs on.
@@ -57,8 +57,8 @@ func (s *fixture) see() bond.Observed {
 // until observes again and again until ok, and returns that observation.
 func (s *fixture) until(what string, ok func(bond.Observed) bool) bond.Observed {
 	s.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(lookEach)
+	deadline := time.Now().Add(timeout)
+	tick := time.NewTicker(observeEach)
 	defer tick.Stop()
 	for {
 		o := s.see()
@@ -66,7 +66,7 @@ func (s *fixture) until(what string, ok func(bond.Observed) bool) bond.Observed 
 			return o
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("waited %s in vain: %s; bond %s; members %s", patience, what, oneLine(o.Bond), oneLine(o.Members))
+			s.Fatalf("waited %s in vain: %s; bond %s; members %s", timeout, what, oneLine(o.Bond), oneLine(o.Members))
 		}
 		select {
 		case <-tick.C:
@@ -82,8 +82,8 @@ func (s *fixture) apply(a plan.Action) {
 	s.must(s.w.Apply(s.Context(), s.r, a), "apply %q", a)
 }
 
-// refused applies an action that must fail with an error of the class (nil: of any) and change nothing.
-func (s *fixture) refused(a plan.Action, class error) {
+// rejected applies an action that must fail with an error of the class (nil: of any) and change nothing.
+func (s *fixture) rejected(a plan.Action, class error) {
 	s.Helper()
 	before := s.see()
 	err := s.w.Apply(s.Context(), s.r, a)

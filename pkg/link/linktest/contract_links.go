@@ -73,7 +73,7 @@ func linkBounce(s *fixture) {
 func linkMTU(s *fixture) {
 	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1400})
 	s.equal("MTU", s.see().Members[0].Link.MTU, 1400)
-	s.refused(plan.SetMTU{Link: s.link(0), MTU: 10}, nil)
+	s.rejected(plan.SetMTU{Link: s.link(0), MTU: 10}, nil)
 }
 
 func linkMAC(s *fixture) {
@@ -90,11 +90,11 @@ func linkRename(s *fixture) {
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.apply(plan.Rename{Link: s.link(0), To: "net1"}) // of a link that is up
 	s.equal("name", s.see().Members[0].Link.Name, "net1")
-	s.refused(plan.Rename{Link: s.link(0), To: "a/b"}, nil)
+	s.rejected(plan.Rename{Link: s.link(0), To: "a/b"}, nil)
 }
 
 func linkRenameTaken(s *fixture) {
-	s.refused(plan.Rename{Link: s.link(0), To: "net2"}, bond.ErrStale)
+	s.rejected(plan.Rename{Link: s.link(0), To: "net2"}, bond.ErrStale)
 }
 
 func memberRenamed(s *fixture) {
@@ -115,10 +115,10 @@ func memberImpostor(s *fixture) {
 	if m.Location != bond.InPod || m.Link.Index != index || m.NameHolder == nil || m.NameHolder.Index != impostor.Index {
 		s.Errorf("member with an impostor: %s", oneLine(m))
 	}
-	spare, err := s.w.AddImpostor(s.path, s.r.Members[0].TempName())
+	temporary, err := s.w.AddImpostor(s.path, s.r.Members[0].TempName())
 	s.must(err, "make an impostor with the temporary name")
-	if taken := s.see().Members[0].TempNameHolder; m.TempNameHolder != nil || taken == nil || taken.Index != spare.Index {
-		s.Errorf("temporary name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(spare), oneLine(m.TempNameHolder))
+	if taken := s.see().Members[0].TempNameHolder; m.TempNameHolder != nil || taken == nil || taken.Index != temporary.Index {
+		s.Errorf("temporary name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(temporary), oneLine(m.TempNameHolder))
 	}
 	// Gone altogether, the impostor must not stand in for it.
 	s.must(s.w.MoveToNetns(s.path, "hidden", s.w.AddPod(s.path+"x").Path, "hidden"), "move by hand")
@@ -140,9 +140,9 @@ func refGone(s *fixture) {
 	l := s.link(0)
 	l.Index += 1000
 	for _, a := range onLink(l) {
-		s.refused(a, bond.ErrGone)
+		s.rejected(a, bond.ErrGone)
 	}
-	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrGone)
+	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrGone)
 }
 
 func refStale(s *fixture) {
@@ -153,23 +153,23 @@ func refStale(s *fixture) {
 	}
 	l.Index = other.Index
 	for _, a := range onLink(l) {
-		s.refused(a, bond.ErrStale)
+		s.rejected(a, bond.ErrStale)
 	}
-	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
 	// A device that stands where a virtual link was planned for.
 	if other.PCI != "" {
-		s.refused(plan.SetUp{Link: plan.LinkRef{Location: bond.InPod, Index: other.Index}}, bond.ErrStale)
+		s.rejected(plan.SetUp{Link: plan.LinkRef{Location: bond.InPod, Index: other.Index}}, bond.ErrStale)
 	}
 }
 
 // refMisplaced: what moves a link says where from, and it must be there.
 func refMisplaced(s *fixture) {
 	l := s.link(0)
-	s.refused(plan.MoveToPod{Link: l, Name: "net9"}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: l, Name: "net9"}, bond.ErrStale)
 	l.Location = bond.InHost
-	s.refused(plan.MoveToHost{Link: l, Name: "net9"}, bond.ErrStale)
+	s.rejected(plan.MoveToHost{Link: l, Name: "net9"}, bond.ErrStale)
 	l.Location = bond.Lost
-	s.refused(plan.SetUp{Link: l}, bond.ErrStale)
+	s.rejected(plan.SetUp{Link: l}, bond.ErrStale)
 }
 
 func cancelled(s *fixture) {

@@ -64,7 +64,7 @@ func moveToTakenName(s *fixture) {
 
 func moveToPodTaken(s *fixture) {
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
-	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net2"}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net2"}, bond.ErrStale)
 	s.inHost(0, "bkmoved")
 }
 
@@ -87,14 +87,14 @@ func sandboxDeleted(s *fixture) {
 	s.dead()
 	o := s.vfsReturn()
 	for _, a := range append(onLink(l), plan.CreateBond{Name: "bond0"}, plan.MoveToHost{Link: l, Name: "away"}) {
-		s.refused(a, bond.ErrGone)
+		s.rejected(a, bond.ErrGone)
 	}
 	if s.env.VFs {
 		for i, m := range o.Members {
 			s.equal("name in the host", m.Link.Name, s.r.Members[i].Name)
 			s.equal("up", m.Link.Up, false)
 		}
-		s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrGone)
+		s.rejected(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrGone)
 	}
 }
 
@@ -116,8 +116,8 @@ func sandboxReplaced(s *fixture) {
 	s.must(err, "make a link in the other netns")
 	s.dead()
 	s.vfsReturn()
-	s.refused(plan.SetUp{Link: l}, bond.ErrGone)
-	s.refused(plan.CreateBond{Name: "bond0"}, bond.ErrGone)
+	s.rejected(plan.SetUp{Link: l}, bond.ErrGone)
+	s.rejected(plan.CreateBond{Name: "bond0"}, bond.ErrGone)
 }
 
 func sandboxOfEarlierBoot(s *fixture) {
@@ -129,5 +129,5 @@ func sandboxOfEarlierBoot(s *fixture) {
 			s.Errorf("member %d: %s", i, oneLine(m))
 		}
 	}
-	s.refused(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net1"}, bond.ErrGone)
+	s.rejected(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net1"}, bond.ErrGone)
 }

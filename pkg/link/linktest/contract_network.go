@@ -18,10 +18,10 @@ var networkCases = []contractCase{
 	{"a route over several links is not the bond's alone", bonding_, sharedRoutes},
 	{"add routes", bonding_, addRoutes},
 	{"a route is told as it was added", bonding_, routesReported},
-	{"a route needs the bond up and its gateway there", bonding_, routeRefused},
+	{"a route needs the bond up and its gateway there", bonding_, routeRejected},
 	{"a gateway that is no neighbour is rejected for good", bonding_, gateways},
 	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
-	{"IPv6 addresses stay when the bond goes down, if the bond is told so", bonding_, networkKept},
+	{"IPv6 addresses stay when the bond goes down, if the bond is told so", bonding_, networkRestored},
 	{"an address with duplicate address detection is used after it", bonding_, addressDetected},
 	{"flushed addresses are gone", bonding_, networkFlushed},
 	{"routes are deleted, also those that the kernel made", bonding_, deleteRoutes},
@@ -63,7 +63,7 @@ func addAddresses(s *fixture) {
 func otherPrefix(s *fixture) {
 	s.networked()
 	other := netip.PrefixFrom(v6.Addr(), 80)
-	s.refused(plan.AddAddress{Bond: s.bond(), Prefix: other}, bond.ErrStale)
+	s.rejected(plan.AddAddress{Bond: s.bond(), Prefix: other}, bond.ErrStale)
 	s.apply(plan.DelAddress{Bond: s.bond(), Prefix: v6})
 	for range 2 {
 		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: other})
@@ -79,7 +79,7 @@ func otherMTU(s *fixture) {
 	want := was
 	want.MTU = 1400
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: was})
-	s.refused(plan.AddRoute{Bond: s.bond(), Route: want}, bond.ErrStale)
+	s.rejected(plan.AddRoute{Bond: s.bond(), Route: want}, bond.ErrStale)
 	for _, have := range s.see().Bond.Routes {
 		if have.Dst == dst6 {
 			s.apply(plan.DeleteRoute{Bond: s.bond(), Route: have})
@@ -211,13 +211,13 @@ func routesReported(s *fixture) {
 	}
 }
 
-func routeRefused(s *fixture) {
+func routeRejected(s *fixture) {
 	s.create(activeBackup())
 	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: v4})
-	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw4}}, bond.ErrBusy)
-	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4}}, bond.ErrBusy)
+	s.rejected(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw4}}, bond.ErrBusy)
+	s.rejected(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4}}, bond.ErrBusy)
 	s.apply(plan.SetUp{Link: s.bond()})
-	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: netip.MustParseAddr("203.0.113.1")}}, bond.ErrInvalid)
+	s.rejected(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: netip.MustParseAddr("203.0.113.1")}}, bond.ErrInvalid)
 }
 
 // gateways: which gateways the kernel takes on a bond that is up. Those that it rejects it rejects for good.
@@ -230,7 +230,7 @@ func gateways(s *fixture) {
 		{Dst: dst6, Gateway: v6.Addr()},
 		{Dst: dst4, Gateway: gw("203.0.113.1"), Table: new(100)},
 	} {
-		s.refused(plan.AddRoute{Bond: s.bond(), Route: r}, bond.ErrInvalid)
+		s.rejected(plan.AddRoute{Bond: s.bond(), Route: r}, bond.ErrInvalid)
 	}
 	for _, r := range []bond.Route{
 		{Dst: addr("203.0.113.1/32"), Table: new(100)},
@@ -238,7 +238,7 @@ func gateways(s *fixture) {
 	} {
 		s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
 	}
-	s.refused(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw("203.0.113.1")}}, bond.ErrInvalid) // not in its table
+	s.rejected(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: gw("203.0.113.1")}}, bond.ErrInvalid) // not in its table
 	for _, r := range []bond.Route{
 		{Dst: dst4, Gateway: gw("203.0.113.1"), Table: new(100)},
 		{Dst: dst6, Gateway: gw("2001:db8:ff::1")},
@@ -294,7 +294,7 @@ func deleteRoutes(s *fixture) {
 	s.equal("the kernel's routes for the address, when the bond was down and up", own(), 1)
 }
 
-func networkKept(s *fixture) {
+func networkRestored(s *fixture) {
 	s.networked()
 	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: bond.SettingsChange{Sysctls: []bond.Sysctl{{Family: "ipv6", Name: "keep_addr_on_down", Value: 1}}}})
 	s.must(s.w.SetDown(s.path, "bond0"), "set down by hand")

@@ -19,7 +19,7 @@ var optionCases = []contractCase{
 	{"the primary is set and cleared", bonding_, optionPrimary},
 	{"the active member is set as an option", bonding_, optionActive},
 	{"a bond that is not as asked is not kept", bonding_, optionsMismatch},
-	{"a refused option does not keep others from being set", bonding_, optionRefused},
+	{"a refused option does not keep others from being set", bonding_, optionRejected},
 }
 
 // beside are the options that must stand for an option to be tried: its mode, and what it depends on.
@@ -139,7 +139,7 @@ func (s *fixture) setEach(mode string, state bond.Changeable) {
 		value := different(&d)
 		a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: value}}
 		if d.Changeable&state != 0 {
-			s.refused(a, nil)
+			s.rejected(a, nil)
 			continue
 		}
 		s.apply(a)
@@ -172,12 +172,12 @@ func optionsReported(s *fixture) {
 			have := s.see().Bond.Options
 			for _, d := range bond.OptionDefs() {
 				want := d.Kind != bond.KindLink && (!inMode[d.Name] || mode == bond.Mode8023AD)
-				if value, told := have[d.Name]; told != want {
-					s.Errorf("%s in mode %s: told %t (%q), want %t", d.Name, mode, told, value, want)
+				if value, reported := have[d.Name]; reported != want {
+					s.Errorf("%s in mode %s: told %t (%q), want %t", d.Name, mode, reported, value, want)
 				}
 			}
 			for name, want := range kernelDefaults() {
-				if got, told := have[name]; told && want != got && name != bond.OptMode && name != bond.OptMiimon {
+				if got, reported := have[name]; reported && want != got && name != bond.OptMode && name != bond.OptMiimon {
 					s.Errorf("%s in mode %s is %q by default, the table says %q", name, mode, got, want)
 				}
 			}
@@ -186,7 +186,7 @@ func optionsReported(s *fixture) {
 }
 
 func optionDelays(s *fixture) {
-	s.refused(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptUpdelay: "100"}}, nil)
+	s.rejected(plan.CreateBond{Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptUpdelay: "100"}}, nil)
 	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "250", bond.OptDowndelay: "200"}, func() {
 		s.wantOption(bond.OptUpdelay, "200")
 		s.wantOption(bond.OptDowndelay, "200")
@@ -227,7 +227,7 @@ func optionPrimary(s *fixture) {
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: ""}})
 	s.wantOption(bond.OptPrimary, "")
 	s.activeStays(0) // without a primary the first member is as good as one
-	s.refused(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net9"}}, bond.ErrGone)
+	s.rejected(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net9"}}, bond.ErrGone)
 }
 
 func optionActive(s *fixture) {
@@ -238,7 +238,7 @@ func optionActive(s *fixture) {
 	s.activeStays(1)
 }
 
-func optionRefused(s *fixture) {
+func optionRejected(s *fixture) {
 	s.bonded(activeBackup())
 	a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "70", bond.OptFailOverMac: "none", bond.OptResendIgmp: "3"}}
 	if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) {
@@ -249,9 +249,9 @@ func optionRefused(s *fixture) {
 	s.wantOption(bond.OptResendIgmp, "3")
 }
 
-// optionsNotAsAsked: a bond has one monitor, and what is rounded is as asked.
+// optionsMismatch: a bond has one monitor, and what is rounded is as asked.
 func optionsMismatch(s *fixture) {
 	both := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
-	s.refused(plan.CreateBond{Name: "bond0", Options: both}, nil)
+	s.rejected(plan.CreateBond{Name: "bond0", Options: both}, nil)
 	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "150"}, func() { s.wantOption(bond.OptUpdelay, "100") })
 }

@@ -68,7 +68,7 @@ func vfReleased(s *fixture) {
 		gone.do()
 		s.ownership(bond.Released)
 		for _, a := range s.changes(0) {
-			s.refused(a, bond.ErrStale)
+			s.rejected(a, bond.ErrStale)
 		}
 		s.w.Attach(s.r, 0)
 	}
@@ -88,11 +88,11 @@ func vfWithoutClaim(s *fixture) {
 	other := s.w.AddPod(s.path + "x")
 	s.w.Claim(m.PCI, other.Path) // a newer sriov-cni gave it to another pod
 	s.ownership(bond.Released)
-	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
 	s.w.Claim(m.PCI, "")
 	s.w.Cache(m.SriovCNI.Cache, "")
 	s.ownership(bond.Released)
-	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
 }
 
 func vfUnreadable(s *fixture) {
@@ -105,11 +105,11 @@ func vfUnreadable(s *fixture) {
 		s.ownership(bond.Unreadable)
 		o := s.see()
 		s.equal("place of the other VF", o.Members[1].Location, bond.InPod)
-		if why := o.Members[0].OwnershipReason; !strings.Contains(why, string(s.r.Members[0].PCI)) {
-			s.Errorf("the reason does not name the file: %s", why)
+		if reason := o.Members[0].OwnershipReason; !strings.Contains(reason, string(s.r.Members[0].PCI)) {
+			s.Errorf("the reason does not name the file: %s", reason)
 		}
 		for _, a := range s.changes(0) {
-			s.refused(a, nil)
+			s.rejected(a, nil)
 		}
 		s.w.Claim(s.r.Members[0].PCI, "")
 	}
@@ -138,6 +138,6 @@ func vfNotRecorded(s *fixture) {
 	changes := s.changes(0)
 	s.r.Members[0].PCI = "0000:ff:1f.7"
 	for _, a := range changes {
-		s.refused(a, bond.ErrStale)
+		s.rejected(a, bond.ErrStale)
 	}
 }

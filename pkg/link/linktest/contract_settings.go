@@ -55,12 +55,12 @@ func setSettings(s *fixture) {
 	s.bonded(activeBackup())
 	change := someSettings()
 	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: change})
-	if lacks := has(s.see().Bond.Settings, change); lacks != "" {
-		s.Errorf("the bond was given %s and has not %s: %+v", change, lacks, s.see().Bond.Settings)
+	if missing := has(s.see().Bond.Settings, change); missing != "" {
+		s.Errorf("the bond was given %s and has not %s: %+v", change, missing, s.see().Bond.Settings)
 	}
 	s.apply(plan.SetLinkSettings{MemberIndex: 0, Link: s.link(0), Change: change})
-	if lacks := has(s.see().Members[0].Settings, change); lacks != "" {
-		s.Errorf("member 0 was given %s and has not %s", change, lacks)
+	if missing := has(s.see().Members[0].Settings, change); missing != "" {
+		s.Errorf("member 0 was given %s and has not %s", change, missing)
 	}
 	if d := s.see().Bond.Settings.Diff(s.see().Bond.Settings); !d.Empty() {
 		s.Errorf("settings differ from themselves: %s", d)
@@ -72,8 +72,8 @@ func observeSettings(s *fixture) {
 	s.bonded(activeBackup())
 	change := someSettings()
 	s.must(s.w.SetSettings(s.path, "bond0", change), "set by hand")
-	if lacks := has(s.see().Bond.Settings, change); lacks != "" {
-		s.Errorf("%s was set by hand and %s is not observed", change, lacks)
+	if missing := has(s.see().Bond.Settings, change); missing != "" {
+		s.Errorf("%s was set by hand and %s is not observed", change, missing)
 	}
 }
 
@@ -129,7 +129,7 @@ func joinVRF(s *fixture) {
 	upper := bond.Upper{Index: o.Upper.Index, Name: o.Upper.Name, Kind: o.Upper.Kind}
 	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper})
 	s.equal("the bond's master", s.see().Bond.Upper, &upper)
-	s.refused(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper}, bond.ErrStale)
+	s.rejected(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper}, bond.ErrStale)
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 	s.create(activeBackup())
 	if o = s.see(); o.Bond.Upper != nil || o.Upper == nil {
@@ -142,6 +142,6 @@ func joinWrongVRF(s *fixture) {
 	s.create(activeBackup())
 	s.r.Learned = &bond.Learned{Upper: &bond.Upper{Name: "vrf9", Kind: "vrf"}}
 	u := s.see().Upper
-	s.refused(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf8", Kind: "vrf"}}, bond.ErrStale)
-	s.refused(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: 4711, Name: "vrf9", Kind: "vrf"}}, bond.ErrGone)
+	s.rejected(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf8", Kind: "vrf"}}, bond.ErrStale)
+	s.rejected(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: 4711, Name: "vrf9", Kind: "vrf"}}, bond.ErrGone)
 }

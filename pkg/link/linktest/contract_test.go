@@ -25,7 +25,7 @@ func TestContractOnFakeWithVFs(t *testing.T) {
 
 // TestContractOnFakeWithVirtualLinks runs it with links that have no PCI address.
 func TestContractOnFakeWithVirtualLinks(t *testing.T) {
-	RunContract(t, Env{Bonding: true, Why: "virtual links only", Open: func(*testing.T) Harness {
+	RunContract(t, Env{Bonding: true, Reason: "virtual links only", Open: func(*testing.T) Harness {
 		return &fakeHarness{Fake: New()}
 	}})
 }

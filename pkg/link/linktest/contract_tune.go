@@ -35,15 +35,15 @@ func tuneQueue(s *fixture) {
 	s.apply(s.tune(0, new(uint16(3)), nil))
 	s.tuned(0, 3, 0)
 	s.tuned(1, 0, 0)
-	s.refused(s.tune(1, new(uint16(3)), nil), nil)
-	s.refused(s.tune(1, new(uint16(17)), nil), nil)
+	s.rejected(s.tune(1, new(uint16(3)), nil), nil)
+	s.rejected(s.tune(1, new(uint16(17)), nil), nil)
 	s.apply(s.tune(1, new(uint16(16)), nil))
 	s.apply(s.tune(0, new(uint16(0)), nil))
 	s.tuned(0, 0, 0)
 	s.tuned(1, 16, 0)
 	ref := s.bond()
 	s.apply(plan.Release{Link: s.link(1)})
-	s.refused(plan.TuneMember{Link: s.link(1), Bond: ref, QueueID: new(uint16(1))}, bond.ErrStale)
+	s.rejected(plan.TuneMember{Link: s.link(1), Bond: ref, QueueID: new(uint16(1))}, bond.ErrStale)
 }
 
 func tunePrio(s *fixture) {
@@ -52,7 +52,7 @@ func tunePrio(s *fixture) {
 			s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
 			a := s.tune(0, nil, new(int32(-1<<31)))
 			if !mode.UsesPrimary() {
-				s.refused(a, nil)
+				s.rejected(a, nil)
 				return
 			}
 			s.apply(a)

@@ -9,13 +9,13 @@ import (
 
 var vfCases = []contractCase{
 	{"a VF whose driver is unbound is lost, bound again it is in the host", vfs_, vfUnbound},
-	{"the bond goes on while a VF is away", bonding_ | vfs_, vfAwayFromBond},
+	{"the bond goes on while a VF is away", bonding_ | vfs_, vfOutsideBond},
 	{"a VF in another pod is lost", vfs_, vfElsewhere},
 	{"a VF in the host with its name hidden is found", vfs_, vfRenamedInHost},
 	{"settings are put back on the PF", vfs_, vfRestored},
 	{"a link state is put back or refused", vfs_, vfLinkState},
 	{"a MAC set on the PF is the VF's when it is bound again", vfs_, vfAdminMAC},
-	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_, vfRefusesMAC},
+	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_, vfRejectsMAC},
 	{"settings of another VF are not touched", vfs_, vfRestoreStale},
 	{"a stale move is refused", vfs_, vfMoveStale},
 	{"sriov_numvfs resets what the PF keeps", vfs_, vfsRemade},
@@ -33,7 +33,7 @@ func vfUnbound(s *fixture) {
 	if o.Members[0].Location != bond.Lost || o.Members[1].Location != bond.InPod {
 		s.Errorf("unbound: %s", oneLine(o.Members))
 	}
-	s.refused(plan.SetUp{Link: was}, bond.ErrGone)
+	s.rejected(plan.SetUp{Link: was}, bond.ErrGone)
 	s.must(s.w.BindVF(m.PCI), "bind")
 	o = s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	om := o.Members[0]
@@ -47,7 +47,7 @@ func vfUnbound(s *fixture) {
 	if v.MAC == nil || v.VLAN == nil || v.Rate == nil || v.SpoofChk == nil || v.Trust == nil {
 		s.Errorf("what the PF keeps: %s", v)
 	}
-	s.refused(plan.SetUp{Link: was}, bond.ErrGone)
+	s.rejected(plan.SetUp{Link: was}, bond.ErrGone)
 	there := s.link(0)
 	if there.Index == was.Index {
 		s.Errorf("ifindex %d was given out twice", was.Index)
@@ -63,7 +63,7 @@ func vfUnbound(s *fixture) {
 	s.until("it carries", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
 }
 
-func vfAwayFromBond(s *fixture) {
+func vfOutsideBond(s *fixture) {
 	s.bonded(activeBackup())
 	m := s.r.Members[0]
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
@@ -130,7 +130,7 @@ func vfLinkState(s *fixture) {
 	s.toHost(0)
 	set := s.restore(0, bond.VFSettings{LinkState: new(uint32(1))})
 	if !s.env.LinkState {
-		s.refused(set, bond.ErrUnsupported)
+		s.rejected(set, bond.ErrUnsupported)
 		return
 	}
 	s.apply(set)
@@ -154,27 +154,27 @@ func vfRestoreStale(s *fixture) {
 	before := s.see()
 	wrong := s.restore(0, trust)
 	wrong.PCI = s.r.Members[1].PCI
-	s.refused(wrong, bond.ErrStale)
+	s.rejected(wrong, bond.ErrStale)
 	wrong = s.restore(0, trust)
 	wrong.VF.Number = s.env.NumVFs
-	s.refused(wrong, bond.ErrGone)
+	s.rejected(wrong, bond.ErrGone)
 	wrong = s.restore(0, trust)
 	wrong.VF.PF = "0000:7f:00.0"
-	s.refused(wrong, bond.ErrGone)
+	s.rejected(wrong, bond.ErrGone)
 	after := s.see()
 	for i := range after.Members {
 		s.equal("what the PF keeps", after.Members[i].PF.VF, before.Members[i].PF.VF)
 	}
 }
 
-// vfRefusesMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not mend that.
-func vfRefusesMAC(s *fixture) {
+// vfRejectsMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not mend that.
+func vfRejectsMAC(s *fixture) {
 	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
 	for _, mode := range []string{"balance-rr", "balance-tlb", "balance-alb"} {
 		s.create(bond.Options{bond.OptMode: mode})
 		s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
 		a := plan.Enslave{Link: s.link(1), Bond: s.bond()}
-		s.refused(a, nil)
+		s.rejected(a, nil)
 		if err := s.w.Apply(s.Context(), s.r, a); err == nil || errors.Is(err, bond.ErrBusy) || errors.Is(err, bond.ErrStale) || errors.Is(err, bond.ErrGone) || errors.Is(err, bond.ErrUnsupported) {
 			s.Errorf("%s: %q: %v", mode, a, err)
 		}
@@ -187,14 +187,14 @@ func vfMoveStale(s *fixture) {
 	s.toHost(1)
 	ref := s.link(0)
 	ref.Index = s.link(1).Index
-	s.refused(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrStale)
 	ref.Index += 1000
-	s.refused(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrGone)
+	s.rejected(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrGone)
 	// In the host somebody has put it into a bond of his own.
 	if s.env.Bonding {
 		s.must(s.w.AddBond(Host, "bkbond"), "make a bond in the host")
 		s.must(s.w.Enslave(Host, "net1", "bkbond"), "enslave by hand")
-		s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
+		s.rejected(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
 		s.must(s.w.DeleteBond(Host, "bkbond"), "delete the bond in the host")
 	}
 }
@@ -204,7 +204,7 @@ func vfsRemade(s *fixture) {
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(1)), VLAN: &bond.VLAN{ID: 7}, Trust: new(true), SpoofChk: new(false)}))
 	s.must(s.w.SetNumVFs(string(m.VF.PF), 0), "no VFs")
 	s.equal("place", s.see().Members[0].Location, bond.Lost)
-	s.refused(s.restore(0, bond.VFSettings{Trust: new(true)}), bond.ErrGone)
+	s.rejected(s.restore(0, bond.VFSettings{Trust: new(true)}), bond.ErrGone)
 	s.must(s.w.SetNumVFs(string(m.VF.PF), s.env.NumVFs), "VFs again")
 	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
 	v := o.Members[0].PF.VF
@@ -268,7 +268,7 @@ func vfClaimed(s *fixture) {
 	s.w.Claim(pci, other.Path)
 	s.equal("claim of another netns", s.see().Members[0].ForeignClaim, other.Path)
 	s.toHost(0)
-	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: s.link(0), Name: "net1"}, bond.ErrStale)
 	s.must(s.w.DeletePod(other.Path), "delete the other pod")
 	s.equal("claim of a netns that is gone", s.see().Members[0].ForeignClaim, "")
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})

@@ -23,9 +23,9 @@ func twin(s *fixture) {
 		s.Errorf("member with a twin: %s", oneLine(m))
 	}
 	for _, a := range onLink(l) {
-		s.refused(a, bond.ErrStale)
+		s.rejected(a, bond.ErrStale)
 	}
-	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
 	s.r.Members[0].Original = bond.Original{Name: "net1", FromHost: true} // a link from the host has no other rule
 	s.equal("place", s.see().Members[0].Location, bond.Lost)
 }
@@ -69,7 +69,7 @@ func hostLink(s *fixture) {
 func indexTaken(s *fixture) {
 	s.fromHost()
 	s.must(s.w.AddTwin(s.path, "bktaken", podIndex), "take the ifindex")
-	s.refused(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex}, bond.ErrBusy)
+	s.rejected(plan.MoveToPod{Link: s.link(0), Name: "net1", Index: podIndex}, bond.ErrBusy)
 	s.equal("place", s.see().Members[0].Location, bond.InHost)
 }
 
@@ -89,13 +89,13 @@ func notProven(s *fixture) {
 	l := s.link(0)
 	serial := l.Serial
 	l.Serial = 0
-	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
 	l.Serial = serial + 1
-	s.refused(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
+	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
 	s.fromHost()
 	l = s.link(0)
 	l.Serial = 0
-	s.refused(plan.MoveToPod{Link: l, Name: "net1", Index: podIndex}, bond.ErrStale)
+	s.rejected(plan.MoveToPod{Link: l, Name: "net1", Index: podIndex}, bond.ErrStale)
 }
 
 // olderRecord: a record of an older version names the ifindex that a link had in the host, which in the pod may be that of

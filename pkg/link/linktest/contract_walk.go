@@ -47,22 +47,22 @@ func (s *fixture) walk(seed uint64, options bond.Options) {
 	fake := s.fakeWalker()
 	both := []*walker{real, fake}
 	random := rand.New(rand.NewPCG(seed, 0))
-	story := []string{"create " + options.String()}
+	steps := []string{"create " + options.String()}
 	for _, w := range both {
 		s.must(w.create(options), "create a bond")
 	}
-	s.alike(both, story)
+	s.alike(both, steps)
 	for range walkSteps {
 		name, step := pick(random, options, s.env.VFs)
-		story = append(story, name)
+		steps = append(steps, name)
 		var errs [2]error
 		for i, w := range both {
 			errs[i] = step(w)
 		}
 		if class(errs[0]) != class(errs[1]) {
-			s.Fatalf("%s: the kernel says %v, the fake %v\nstory: %q", name, errs[0], errs[1], story)
+			s.Fatalf("%s: the kernel says %v, the fake %v\nstory: %q", name, errs[0], errs[1], steps)
 		}
-		s.alike(both, story)
+		s.alike(both, steps)
 	}
 }
 
@@ -91,24 +91,24 @@ func (s *fixture) fakeWalker() *walker {
 }
 
 // alike waits until both look the same.
-func (s *fixture) alike(both []*walker, story []string) {
+func (s *fixture) alike(both []*walker, steps []string) {
 	s.Helper()
-	deadline := time.Now().Add(patience)
-	tick := time.NewTicker(lookEach)
+	deadline := time.Now().Add(timeout)
+	tick := time.NewTicker(observeEach)
 	defer tick.Stop()
 	for {
-		var looks [2]string
+		var observations [2]string
 		for i, w := range both {
 			var err error
 			w.now, err = w.Observe(s.Context(), w.r)
 			s.must(err, "observe")
-			looks[i] = w.render()
+			observations[i] = w.render()
 		}
-		if looks[0] == looks[1] {
+		if observations[0] == observations[1] {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("the kernel\n%sthe fake\n%sstory: %q", looks[0], looks[1], story)
+			s.Fatalf("the kernel\n%sthe fake\n%sstory: %q", observations[0], observations[1], steps)
 		}
 		<-tick.C
 	}
@@ -126,7 +126,7 @@ func class(err error) string {
 	return ""
 }
 
-// look is all that must be the same, in words that do not depend on indexes and on chance.
+// render is all that must be the same, in words that do not depend on indexes and on chance.
 func (w *walker) render() string {
 	var b strings.Builder
 	seen := map[bond.MAC]string{}

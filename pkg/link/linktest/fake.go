@@ -201,11 +201,11 @@ func (f *Fake) ResumeMonitors() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.monitorsPaused = false
-	f.settle()
+	f.runMonitors()
 }
 
-// settle runs every bond's monitor once; each external event and each change ends with it.
-func (f *Fake) settle() {
+// runMonitors runs every bond's monitor once; each external event and each change ends with it.
+func (f *Fake) runMonitors() {
 	for _, s := range f.spaces {
 		for _, d := range s.links {
 			if d.bond != nil {

@@ -152,7 +152,7 @@ func (f *Fake) deleteSpace(s *space) {
 func (f *Fake) onVF(pci bond.PCIAddress, do func(*vf) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer f.settle()
+	defer f.runMonitors()
 	v := f.vfByPCI(pci)
 	if v == nil {
 		return fmt.Errorf("VF %s: %w", pci, bond.ErrGone)
@@ -164,7 +164,7 @@ func (f *Fake) onVF(pci bond.PCIAddress, do func(*vf) error) error {
 func (f *Fake) onPF(name string, do func(*pf)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer f.settle()
+	defer f.runMonitors()
 	p := f.pfByName(name)
 	if p == nil {
 		return fmt.Errorf("PF %s: %w", name, bond.ErrGone)
@@ -176,7 +176,7 @@ func (f *Fake) onPF(name string, do func(*pf)) error {
 func (f *Fake) inSpace(path string, do func(*space) error) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	defer f.settle()
+	defer f.runMonitors()
 	s := f.spaces[path]
 	if s == nil {
 		return fmt.Errorf("netns %q: %w", path, bond.ErrGone)

@@ -143,7 +143,7 @@ func (d *netdev) setDown() {
 	d.up = false
 	d.reset()
 	d.routes = nil
-	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && !d.keeps() })
+	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && !d.retainsIPv6() })
 }
 
 // reset is what igbvf does when a link is closed or gets another MTU: the link then has the MAC of the card.
@@ -269,9 +269,9 @@ func (d *netdev) moveAs(to *space, name string, index int) error {
 		d.index = index
 	}
 	if _, taken := to.links[d.index]; taken {
-		kept := d.settings
+		left := d.settings
 		to.add(d)
-		d.settings = kept
+		d.settings = left
 		return nil
 	}
 	d.space = to

@@ -36,7 +36,7 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 		o.Members = append(o.Members, f.observeMember(pod, r, &r.Members[i]))
 	}
 	if b != nil {
-		o.UnknownMembers = strangers(b, o.Members)
+		o.UnknownMembers = unknownMembers(b, o.Members)
 	}
 	return o, nil
 }
@@ -98,8 +98,8 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if pod != nil {
 		if named := pod.byName(m.Name); named != nil && named != d {
 			om.NameHolder = new(named.describe())
-			if spare := pod.byName(m.TempName()); spare != nil && spare != d {
-				om.TempNameHolder = new(spare.describe())
+			if temporary := pod.byName(m.TempName()); temporary != nil && temporary != d {
+				om.TempNameHolder = new(temporary.describe())
 			}
 		}
 	}
@@ -133,11 +133,11 @@ func (f *Fake) find(pod *space, m *bond.Member, r *bond.Record) *netdev {
 // findVirtual looks for a virtual link in the pod by its ifindex there, and in the host, if it came from there, by its
 // serial alone. Without a serial one from the host is known only while it is in the bond.
 func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
-	looks := func(d *netdev) bool {
+	observations := func(d *netdev) bool {
 		l := d.describe()
 		return l.PCI == "" && l.PermMAC == m.PermMAC && (m.Kind == "" || m.Kind == l.Kind) && (m.Serial == 0 || m.Serial == d.serial)
 	}
-	if pod != nil && pod.links[m.Index] != nil && looks(pod.links[m.Index]) {
+	if pod != nil && pod.links[m.Index] != nil && observations(pod.links[m.Index]) {
 		d := pod.links[m.Index]
 		if m.Serial != 0 || !m.Original.FromHost || d.master != nil && d.master.index == r.BondIndex {
 			return d
@@ -147,7 +147,7 @@ func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
 		return nil
 	}
 	for _, d := range f.spaces[Host].sorted() {
-		if looks(d) && (d.index == m.HostIndex || d.index == m.Index || d.name == m.Original.Name) {
+		if observations(d) && (d.index == m.HostIndex || d.index == m.Index || d.name == m.Original.Name) {
 			return d
 		}
 	}
@@ -163,11 +163,11 @@ func (f *Fake) observePF(pci bond.PCIAddress) *bond.ObservedPF {
 	return &bond.ObservedPF{Name: l.name, Index: l.index, Up: l.up, Carrier: l.carrier(), VF: v.settings}
 }
 
-func strangers(b *netdev, members []bond.ObservedMember) []bond.Link {
+func unknownMembers(b *netdev, members []bond.ObservedMember) []bond.Link {
 	var out []bond.Link
 	for _, d := range b.bond.members {
-		ours := func(m bond.ObservedMember) bool { return m.Location == bond.InPod && m.Link.Index == d.index }
-		if !slices.ContainsFunc(members, ours) {
+		isMember := func(m bond.ObservedMember) bool { return m.Location == bond.InPod && m.Link.Index == d.index }
+		if !slices.ContainsFunc(members, isMember) {
 			out = append(out, d.describe())
 		}
 	}

@@ -190,27 +190,27 @@ func (d *netdev) setPrimary(link *netdev) {
 	}
 }
 
-// tell is bond_fill_info.
+// reported is bond_fill_info.
 func (b *bonding) reported() bond.Options {
-	told := b.opts.Clone()
+	reported := b.opts.Clone()
 	for _, delay := range []bond.Option{bond.OptUpdelay, bond.OptDowndelay, bond.OptPeerNotifyDelay} {
 		units, _ := strconv.Atoi(b.opts[delay])
 		miimon, _ := strconv.Atoi(b.opts[bond.OptMiimon])
-		told[delay] = strconv.Itoa(units * miimon)
+		reported[delay] = strconv.Itoa(units * miimon)
 	}
 	if b.opts.Mode() != bond.Mode8023AD {
 		for _, name := range []bond.Option{bond.OptAdActorSysPrio, bond.OptAdUserPortKey, bond.OptAdActorSystem} {
-			delete(told, name)
+			delete(reported, name)
 		}
 	}
 	for _, name := range b.fake.omitted {
-		delete(told, name)
+		delete(reported, name)
 	}
 	if b.primary != nil {
-		told[bond.OptPrimary] = b.primary.name
+		reported[bond.OptPrimary] = b.primary.name
 	}
 	if b.usesPrimary() && b.active != nil {
-		told[bond.OptActiveSlave] = b.active.name
+		reported[bond.OptActiveSlave] = b.active.name
 	}
-	return told
+	return reported
 }

@@ -174,7 +174,7 @@ func (v *vf) opened() {
 	}
 }
 
-// told: a MAC that was set on the PF is not overwritten by the VF's driver.
+// reported: a MAC that was set on the PF is not overwritten by the VF's driver.
 func (v *vf) reported() {
 	if !v.admin {
 		v.settings.MAC = new(v.card)

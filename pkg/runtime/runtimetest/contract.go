@@ -7,9 +7,9 @@ import (
 	"time"
 )
 
-// patience bounds every wait for something that has to come. A client that lost its server
+// timeout bounds every wait for something that has to come. A client that lost its server
 // waits up to some seconds before it tries again.
-const patience = 2 * time.Minute
+const timeout = 2 * time.Minute
 
 // Runtime is what the contract is about: the methods of runtime.Runtime, which says what they mean.
 type Runtime interface {
@@ -38,33 +38,33 @@ type Server interface {
 func RunContract(t *testing.T, s Server, open func(t *testing.T) Runtime) {
 	for _, c := range []struct {
 		name string
-		run  func(*stage)
+		run  func(*fixture)
 	}{
 		{"every sandbox is listed until it is removed", listed},
-		{"a runtime that is away has no answer", away},
+		{"a runtime that is away has no answer", unavailable},
 		{"a runtime that hangs has no answer", hangs},
 		{"a removal wakes", removalWakes},
 		{"a restart wakes", restartWakes},
 		{"a sandbox that stops is reported", stopReported},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			st := &stage{T: t, s: s, r: open(t)}
+			st := &fixture{T: t, s: s, r: open(t)}
 			t.Cleanup(func() { _ = st.r.Close() })
 			c.run(st)
 		})
 	}
 }
 
-type stage struct {
+type fixture struct {
 	*testing.T
 	s Server
 	r Runtime
 }
 
-// answer is the first list that comes without an error.
-func (st *stage) answer() []string {
+// firstList is the first list that comes without an error.
+func (st *fixture) firstList() []string {
 	st.Helper()
-	ctx, cancel := context.WithTimeout(st.Context(), patience)
+	ctx, cancel := context.WithTimeout(st.Context(), timeout)
 	defer cancel()
 	retry := time.NewTicker(100 * time.Millisecond)
 	defer retry.Stop()
@@ -82,9 +82,9 @@ func (st *stage) answer() []string {
 }
 
 // want checks the next answer: a list that comes is complete.
-func (st *stage) want(there []string, gone ...string) {
+func (st *fixture) want(there []string, gone ...string) {
 	st.Helper()
-	ids := st.answer()
+	ids := st.firstList()
 	for _, id := range there {
 		if !slices.Contains(ids, id) {
 			st.Errorf("sandbox %s is there and not listed in %q", id, ids)
@@ -100,8 +100,8 @@ func (st *stage) want(there []string, gone ...string) {
 	}
 }
 
-// refused wants no answer for a moment.
-func (st *stage) refused() {
+// wantNoReply wants no answer for a moment.
+func (st *fixture) wantNoReply() {
 	st.Helper()
 	ctx, cancel := context.WithTimeout(st.Context(), time.Second)
 	defer cancel()
@@ -110,7 +110,7 @@ func (st *stage) refused() {
 	}
 }
 
-func listed(st *stage) {
+func listed(st *fixture) {
 	a, b := st.s.Add(), st.s.Add()
 	st.want([]string{a, b})
 	st.s.Stop(a)
@@ -121,29 +121,29 @@ func listed(st *stage) {
 	st.want(nil, a, b)
 }
 
-func away(st *stage) {
+func unavailable(st *fixture) {
 	a, b := st.s.Add(), st.s.Add()
 	st.want([]string{a, b})
 	st.s.Kill()
-	st.refused()
+	st.wantNoReply()
 	st.s.Start()
 	st.want([]string{a, b})
 	st.s.Remove(a)
 	st.s.Remove(b)
 }
 
-func hangs(st *stage) {
+func hangs(st *fixture) {
 	a := st.s.Add()
 	st.want([]string{a})
 	st.s.Stall()
-	st.refused()
+	st.wantNoReply()
 	st.s.Resume()
 	st.want([]string{a})
 	st.s.Remove(a)
 }
 
 // watch follows the events until the test ends.
-func (st *stage) watch() <-chan struct{} {
+func (st *fixture) watch() <-chan struct{} {
 	woken := make(chan struct{}, 1)
 	ctx, cancel := context.WithCancel(st.Context())
 	done := make(chan struct{})
@@ -162,9 +162,9 @@ func (st *stage) watch() <-chan struct{} {
 
 // await waits for a wake; again, if there is one, is done until it comes: a runtime does not say from
 // when on it tells its events.
-func (st *stage) await(woken <-chan struct{}, why string, again func()) {
+func (st *fixture) await(woken <-chan struct{}, reason string, again func()) {
 	st.Helper()
-	late := time.After(patience)
+	late := time.After(timeout)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -174,20 +174,20 @@ func (st *stage) await(woken <-chan struct{}, why string, again func()) {
 		case <-tick.C:
 			again()
 		case <-late:
-			st.Fatalf("not woken: %s", why)
+			st.Fatalf("not woken: %s", reason)
 		}
 	}
 }
 
 func nothing() {}
 
-func removalWakes(st *stage) {
+func removalWakes(st *fixture) {
 	woken := st.watch()
 	st.await(woken, "events are heard from now on", nothing)
 	st.await(woken, "a sandbox was removed", func() { st.s.Remove(st.s.Add()) })
 }
 
-func restartWakes(st *stage) {
+func restartWakes(st *fixture) {
 	woken := st.watch()
 	st.await(woken, "events are heard from now on", nothing)
 	st.s.Kill()
@@ -195,22 +195,22 @@ func restartWakes(st *stage) {
 	st.await(woken, "what happened meanwhile was missed", nothing)
 }
 
-func stopReported(st *stage) {
-	heard := make(chan string, 1000)
+func stopReported(st *fixture) {
+	received := make(chan string, 1000)
 	ctx, cancel := context.WithCancel(st.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		st.r.Stops(ctx, func(id string) { heard <- id })
+		st.r.Stops(ctx, func(id string) { received <- id })
 	}()
 	st.Cleanup(func() { cancel(); <-done })
 	running, stopped := st.s.Add(), map[string]bool{}
-	late := time.After(patience)
+	late := time.After(timeout)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
 	for { // a runtime does not say from when on it reports its events
 		select {
-		case id := <-heard:
+		case id := <-received:
 			if id == running {
 				st.Errorf("sandbox %s runs and is reported as stopped", id)
 			}

@@ -38,7 +38,7 @@ func (f *Fake) list(ctx context.Context) ([]string, Faults, error) {
 }
 
 // news calls tell with each removal and, with its ID, each stop from now on.
-func (f *Fake) news(ctx context.Context, tell func(stopped string) error) error {
+func (f *Fake) news(ctx context.Context, send func(stopped string) error) error {
 	f.mu.Lock()
 	removed, stopped, changed := f.removed, len(f.stopped), f.changed
 	f.mu.Unlock()
@@ -62,7 +62,7 @@ func (f *Fake) news(ctx context.Context, tell func(stopped string) error) error 
 			ids = append(ids, "")
 		}
 		for _, id := range ids {
-			if err := tell(id); err != nil {
+			if err := send(id); err != nil {
 				return err
 			}
 		}
@@ -124,16 +124,16 @@ func (s store) List(ctx context.Context, r *sandboxapi.StoreListRequest) (*sandb
 	if faults.NoStore {
 		return s.UnimplementedStoreServer.List(ctx, r)
 	}
-	answer := &sandboxapi.StoreListResponse{}
+	reply := &sandboxapi.StoreListResponse{}
 	s.mu.Lock()
 	if s.beginning != "" {
 		ids = append(ids, s.beginning)
 	}
 	s.mu.Unlock()
 	for _, id := range ids {
-		answer.List = append(answer.List, &types.Sandbox{SandboxID: id, Runtime: &types.Sandbox_Runtime{}})
+		reply.List = append(reply.List, &types.Sandbox{SandboxID: id, Runtime: &types.Sandbox_Runtime{}})
 	}
-	return answer, nil
+	return reply, nil
 }
 
 type events struct {
@@ -173,14 +173,14 @@ func (s service) ListPodSandbox(ctx context.Context, r *cri.ListPodSandboxReques
 	if err != nil {
 		return nil, err
 	}
-	answer := &cri.ListPodSandboxResponse{}
+	reply := &cri.ListPodSandboxResponse{}
 	if r.GetFilter() != nil {
-		return answer, nil
+		return reply, nil
 	}
 	for _, id := range ids {
-		answer.Items = append(answer.Items, &cri.PodSandbox{Id: id})
+		reply.Items = append(reply.Items, &cri.PodSandbox{Id: id})
 	}
-	return answer, nil
+	return reply, nil
 }
 
 func (s service) ListContainers(ctx context.Context, _ *cri.ListContainersRequest) (*cri.ListContainersResponse, error) {
@@ -189,11 +189,11 @@ func (s service) ListContainers(ctx context.Context, _ *cri.ListContainersReques
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	answer := &cri.ListContainersResponse{}
+	reply := &cri.ListContainersResponse{}
 	for _, id := range s.populated {
-		answer.Containers = append(answer.Containers, &cri.Container{Id: "in-" + id, PodSandboxId: id})
+		reply.Containers = append(reply.Containers, &cri.Container{Id: "in-" + id, PodSandboxId: id})
 	}
-	return answer, nil
+	return reply, nil
 }
 
 func (s service) GetContainerEvents(_ *cri.GetEventsRequest, stream grpc.ServerStreamingServer[cri.ContainerEventResponse]) error {

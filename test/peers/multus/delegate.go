@@ -20,23 +20,23 @@ import (
 // delegate is one network of a pod, as it is kept on file.
 type delegate struct {
 	// Name is namespace/name of a NetworkAttachmentDefinition, or the config's own name.
-	Name   string          `json:"name"`
-	Config json.RawMessage `json:"config"`
-	Asked  selection       `json:"asked"`
+	Name      string          `json:"name"`
+	Config    json.RawMessage `json:"config"`
+	Requested selection       `json:"asked"`
 	// Filter is set on all networks of a pod that chose its default route for one of them.
 	Filter bool `json:"filter,omitempty"`
 	list   *libcni.NetworkConfigList
 }
 
 // newDelegate reads a config of one plugin or of a list.
-func newDelegate(raw []byte, asked selection) (*delegate, error) {
-	d := &delegate{Config: raw, Asked: asked}
+func newDelegate(raw []byte, requested selection) (*delegate, error) {
+	d := &delegate{Config: raw, Requested: requested}
 	if err := d.parse(); err != nil {
 		return nil, err
 	}
 	d.Name = d.list.Name
-	if asked.Name != "" {
-		d.Name = asked.Namespace + "/" + asked.Name
+	if requested.Name != "" {
+		d.Name = requested.Namespace + "/" + requested.Name
 	}
 	return d, nil
 }
@@ -64,8 +64,8 @@ func (d *delegate) parse() (err error) {
 // ifName is the name asked for, or by the place among all of the pod's networks (M1).
 func (d *delegate) ifName(args *skel.CmdArgs, place int) string {
 	switch {
-	case d.Asked.Interface != "":
-		return d.Asked.Interface
+	case d.Requested.Interface != "":
+		return d.Requested.Interface
 	case place == 0:
 		return args.IfName
 	}
@@ -87,12 +87,12 @@ func (d *delegate) runtimeConf(args *skel.CmdArgs, place int) *libcni.RuntimeCon
 			rt.Args = append(rt.Args, [2]string{k, v})
 		}
 	}
-	if len(d.Asked.IPs) > 0 {
-		rt.CapabilityArgs["ips"] = d.Asked.IPs
+	if len(d.Requested.IPs) > 0 {
+		rt.CapabilityArgs["ips"] = d.Requested.IPs
 	}
-	if d.Asked.MAC != "" {
-		rt.CapabilityArgs["mac"] = d.Asked.MAC
-		rt.Args = append(rt.Args, [2]string{"MAC", d.Asked.MAC})
+	if d.Requested.MAC != "" {
+		rt.CapabilityArgs["mac"] = d.Requested.MAC
+		rt.Args = append(rt.Args, [2]string{"MAC", d.Requested.MAC})
 	}
 	return rt
 }
@@ -118,11 +118,11 @@ func (c *config) delegates(ctx context.Context, p *pod) ([]*delegate, error) {
 		all = append(all, d)
 	}
 	if p != nil {
-		asked, err := p.networks(ctx)
+		requested, err := p.networks(ctx)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, asked...)
+		all = append(all, requested...)
 	}
 	return all, markDefaultRoutes(all)
 }

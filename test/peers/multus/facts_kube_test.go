@@ -147,8 +147,8 @@ spec: {config: '{"cniVersion": "1.0.0", "name": "net-%s", "type": "recorder"}'}
 // may do either. The stand-in does both, one after the other.
 func TestM5DefaultRoute(t *testing.T) {
 	const chosen = `[{"name":"a"},{"name":"b","interface":"out","default-route":["10.3.0.9"]}]`
-	deleted, kept := []string{"default via 10.3.0.9 dev out"}, []string{"default via 10.1.0.1 dev eth0"}
-	for mode, want := range map[string][]string{"m5-deletes": deleted, "m5-keeps": kept} {
+	deleted, remaining := []string{"default via 10.3.0.9 dev out"}, []string{"default via 10.1.0.1 dev eth0"}
+	for mode, want := range map[string][]string{"m5-deletes": deleted, "m5-keeps": remaining} {
 		t.Run(mode, func(t *testing.T) {
 			b := onPlane(t, mode, chosen)
 			if mode == "m5-keeps" {
@@ -157,7 +157,7 @@ func TestM5DefaultRoute(t *testing.T) {
 			b.must(t, "ADD")
 			got := b.routes(t)
 			same := func(want []string) bool { return strings.Join(got, "\n") == strings.Join(want, "\n") }
-			if real := os.Getenv(peers.DirEnv) != ""; real && (same(deleted) || same(kept)) {
+			if real := os.Getenv(peers.DirEnv) != ""; real && (same(deleted) || same(remaining)) {
 				t.Logf("the real program leaves %v", got)
 			} else if real || !same(want) {
 				t.Errorf("default routes %v, want %v", got, want)

@@ -32,9 +32,9 @@ type config struct {
 	CNIDir string `json:"cniDir"`
 	// BinDir is where the delegates' plugins are.
 	BinDir string `json:"binDir"`
-	// KeepDefaultRoutes makes `default-route` behave as in the releases that leave other default routes (M5). Multus
+	// OtherDefaultRoutes makes `default-route` behave as in the releases that leave other default routes (M5). Multus
 	// itself has no such field.
-	KeepDefaultRoutes bool `json:"keepDefaultRoutes"`
+	OtherDefaultRoutes bool `json:"keepDefaultRoutes"`
 }
 
 func main() {

@@ -69,12 +69,12 @@ func (c *config) findPod(ctx context.Context, args string) (*pod, error) {
 
 // networks reads the definitions that the pod's annotation lists.
 func (p *pod) networks(ctx context.Context) ([]*delegate, error) {
-	asked, err := selections(p.Annotations[networksAnnotation])
+	requested, err := selections(p.Annotations[networksAnnotation])
 	if err != nil {
 		return nil, err
 	}
 	var all []*delegate
-	for _, s := range asked {
+	for _, s := range requested {
 		if s.Namespace == "" {
 			s.Namespace = p.Namespace
 		}
@@ -129,7 +129,7 @@ type networkStatus struct {
 
 // statusOf is what network-status says of one network: the interface is the last one that the result has in the sandbox.
 func statusOf(d *delegate, result types.Result) (networkStatus, error) {
-	e := networkStatus{Name: d.Name, Default: d.Asked.Name == ""}
+	e := networkStatus{Name: d.Name, Default: d.Requested.Name == ""}
 	r, err := current.NewResultFromResult(result)
 	if err != nil {
 		return e, err

@@ -19,7 +19,7 @@ import (
 func markDefaultRoutes(all []*delegate) error {
 	gateways := map[bool]int{} // by whether they are IPv4
 	for _, d := range all {
-		for _, gw := range d.Asked.DefaultRoute {
+		for _, gw := range d.Requested.DefaultRoute {
 			gateways[gw.To4() != nil]++
 		}
 	}
@@ -46,12 +46,12 @@ func (c *config) setDefaultRoutes(args *skel.CmdArgs, d *delegate, place int, re
 		if err != nil {
 			return err
 		}
-		if !c.KeepDefaultRoutes {
+		if !c.OtherDefaultRoutes {
 			if err := deleteDefaultRoutes(h, link); err != nil {
 				return err
 			}
 		}
-		for _, gw := range d.Asked.DefaultRoute {
+		for _, gw := range d.Requested.DefaultRoute {
 			err := h.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: gw})
 			if err != nil && !errors.Is(err, unix.EEXIST) { // one by another interface stays, and this one is not added
 				return err
@@ -63,7 +63,7 @@ func (c *config) setDefaultRoutes(args *skel.CmdArgs, d *delegate, place int, re
 		return fmt.Errorf("default routes of %s: %w", name, failed)
 	}
 	file := filepath.Join(c.CNIDir, "results", fmt.Sprintf("%s-%s-%s", d.list.Name, args.ContainerID, name))
-	return rewriteRoutes(file, d.Asked.DefaultRoute)
+	return rewriteRoutes(file, d.Requested.DefaultRoute)
 }
 
 func deleteDefaultRoutes(h *netlink.Handle, link netlink.Link) error {
@@ -98,11 +98,11 @@ func rewriteRoutes(file string, gateways []net.IP) error {
 	if !ok {
 		return fmt.Errorf("%s has no result", file)
 	}
-	var kept []any
+	var remaining []any
 	routes, _ := result["routes"].([]any)
 	for _, r := range routes {
 		if route, ok := r.(map[string]any); !ok || route["dst"] != "0.0.0.0/0" {
-			kept = append(kept, r)
+			remaining = append(remaining, r)
 		}
 	}
 	for _, gw := range gateways {
@@ -110,10 +110,10 @@ func rewriteRoutes(file string, gateways []net.IP) error {
 		if gw.To4() == nil {
 			dst = "::0/0"
 		}
-		kept = append(kept, map[string]string{"dst": dst, "gw": gw.String()})
+		remaining = append(remaining, map[string]string{"dst": dst, "gw": gw.String()})
 	}
-	if delete(result, "routes"); kept != nil {
-		result["routes"] = kept
+	if delete(result, "routes"); remaining != nil {
+		result["routes"] = remaining
 	}
 	if data, err = json.Marshal(cached); err != nil {
 		return err

@@ -107,7 +107,7 @@ func (n *node) after(ctx context.Context) (err error) {
 	if err := settled(ctx, k, own); err != nil {
 		return err
 	}
-	return n.look(ctx, k, old, own)
+	return n.awaitPasses(ctx, k, old, own)
 }
 
 // settled converges a bond until it is whole.
@@ -128,8 +128,8 @@ func settled(ctx context.Context, k *sandbox.Collector, key bond.Key) error {
 	}
 }
 
-// look has everything look at the old records that an agent would have look at them.
-func (n *node) look(ctx context.Context, k *sandbox.Collector, old []*bond.Record, own bond.Key) error {
+// awaitPasses has everything look at the old records that an agent would have look at them.
+func (n *node) awaitPasses(ctx context.Context, k *sandbox.Collector, old []*bond.Record, own bond.Key) error {
 	before, err := state(ctx, k, own)
 	if err != nil {
 		return err

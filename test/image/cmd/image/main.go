@@ -37,7 +37,7 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if err := tell(arch, made); err != nil {
+		if err := report(arch, made); err != nil {
 			return err
 		}
 		images[arch] = made
@@ -54,8 +54,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// tell prints what a registry would store and send of an image.
-func tell(arch string, made v1.Image) error {
+// report prints what a registry would store and send of an image.
+func report(arch string, made v1.Image) error {
 	layers, err := made.Layers()
 	if err != nil {
 		return err

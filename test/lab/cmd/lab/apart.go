@@ -28,7 +28,7 @@ func (o *testOptions) testApart(ctx context.Context, packages []testPackage) ([]
 			if slices.Contains(o.smp, p.short()) {
 				one.cfg.CPUs = max(2, one.cfg.CPUs)
 			}
-			results[i] = one.testAlone(ctx, p)
+			results[i] = one.testIsolated(ctx, p)
 			fmt.Fprintf(out, "%s\n", results[i].line())
 			return ctx.Err()
 		})
@@ -36,8 +36,8 @@ func (o *testOptions) testApart(ctx context.Context, packages []testPackage) ([]
 	return results, group.Wait()
 }
 
-// testAlone tests one package in its own guest. A guest that does not come up fails the package, not the others.
-func (o *testOptions) testAlone(ctx context.Context, p testPackage) result {
+// testIsolated tests one package in its own guest. A guest that does not come up fails the package, not the others.
+func (o *testOptions) testIsolated(ctx context.Context, p testPackage) result {
 	began := time.Now()
 	results, err := o.test(ctx, []testPackage{p})
 	if err != nil {

@@ -91,7 +91,7 @@ func bootGuest(ctx context.Context, o *options) (machine, error) {
 }
 
 // splitArgs divides at a lone "--", after which come arguments for the test binaries.
-func splitArgs(args []string) (ours, theirs []string) {
+func splitArgs(args []string) (own, theirs []string) {
 	for i, arg := range args {
 		if arg == "--" {
 			return args[:i], args[i+1:]

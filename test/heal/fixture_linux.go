@@ -20,9 +20,9 @@ import (
 // needed are the programs that a Config.Bin must hold: make build plugins.
 var needed = []string{"agent", "bond", "cni/host-device", "cni/host-local", "cni/tuning", "cni/sbr"}
 
-// patience bounds every wait for something that should come. Under emulation a driver can take
+// timeout bounds every wait for something that should come. Under emulation a driver can take
 // seconds, and a held repair up to half a minute.
-const patience = 90 * time.Second
+const timeout = 90 * time.Second
 
 // Config says what a Rig is made of.
 type Config struct {
@@ -42,8 +42,8 @@ func (c *Config) scaled(short, long int) int {
 	return short
 }
 
-// Rig is two pods in the guest whose bonds are broken and healed. It is for one goroutine.
-type Rig struct {
+// Fixture is two pods in the guest whose bonds are broken and healed. It is for one goroutine.
+type Fixture struct {
 	cfg   Config
 	cards []card
 	cni   *libcni.CNIConfig
@@ -58,7 +58,7 @@ type Rig struct {
 
 // New makes the pods, starts the agent and the pings, and returns when both bonds are whole. It needs a
 // guest with two cards of four VFs. There can be one Rig at a time.
-func New(ctx context.Context, cfg Config) (*Rig, error) {
+func New(ctx context.Context, cfg Config) (*Fixture, error) {
 	guest, err := topology.Load()
 	if err != nil {
 		return nil, err
@@ -68,7 +68,7 @@ func New(ctx context.Context, cfg Config) (*Rig, error) {
 			return nil, fmt.Errorf("a program that the rig runs is missing; make build plugins: %w", err)
 		}
 	}
-	r := &Rig{cfg: cfg, cni: libcni.NewCNIConfigWithCacheDir([]string{cfg.Bin, filepath.Join(cfg.Bin, "cni")}, "/run/heal-cni-cache", nil)}
+	r := &Fixture{cfg: cfg, cni: libcni.NewCNIConfigWithCacheDir([]string{cfg.Bin, filepath.Join(cfg.Bin, "cni")}, "/run/heal-cni-cache", nil)}
 	for _, c := range guest.Cards {
 		if len(c.VFs) < 3 {
 			return nil, fmt.Errorf("card %s has %d VFs, want at least 3", c.PF.PCI, len(c.VFs))
@@ -86,8 +86,8 @@ func New(ctx context.Context, cfg Config) (*Rig, error) {
 	return r, nil
 }
 
-func (r *Rig) start(ctx context.Context) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (r *Fixture) start(ctx context.Context) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	if r.monitor, err = startMonitor(&feed[event]{}); err != nil {
 		return err
@@ -104,7 +104,7 @@ func (r *Rig) start(ctx context.Context) (err error) {
 }
 
 // makePods makes the pods and starts the pings.
-func (r *Rig) makePods(ctx context.Context) (err error) {
+func (r *Fixture) makePods(ctx context.Context) (err error) {
 	for _, p := range r.Pods() {
 		if err = p.prepareVFs(ctx); err != nil {
 			return err
@@ -126,7 +126,7 @@ func (r *Rig) makePods(ctx context.Context) (err error) {
 }
 
 // remake takes down what is left of the pods, as roughly as needed, and makes them again.
-func (r *Rig) remake(ctx context.Context) error {
+func (r *Fixture) remake(ctx context.Context) error {
 	if err := r.stopAgent(ctx, unix.SIGKILL); err != nil {
 		return err
 	}
@@ -146,8 +146,8 @@ func (r *Rig) remake(ctx context.Context) error {
 // restoreNames gives the VFs that are in the host the names that they had there at first. A VF whose driver was
 // bound anew has the first name that was free, which may be that of a VF in a pod; host-device could
 // then not give that one back.
-func (r *Rig) restoreNames(ctx context.Context) error {
-	var aside, home strings.Builder
+func (r *Fixture) restoreNames(ctx context.Context) error {
+	var temporary, home strings.Builder
 	for _, c := range r.cards {
 		for _, vf := range c.VFs {
 			now, err := topology.Netdev(vf.PCI)
@@ -157,19 +157,19 @@ func (r *Rig) restoreNames(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			spare := "vf-" + strings.NewReplacer(":", "", ".", "").Replace(vf.PCI)
-			fmt.Fprintf(&aside, "link set %s name %s\n", now, spare)
-			fmt.Fprintf(&home, "link set %s name %s\n", spare, vf.Name)
+			tempName := "vf-" + strings.NewReplacer(":", "", ".", "").Replace(vf.PCI)
+			fmt.Fprintf(&temporary, "link set %s name %s\n", now, tempName)
+			fmt.Fprintf(&home, "link set %s name %s\n", tempName, vf.Name)
 		}
 	}
-	return ipBatch(ctx, "", aside.String()+home.String())
+	return ipBatch(ctx, "", temporary.String()+home.String())
 }
 
 // Pods are those of the whole run.
-func (r *Rig) Pods() []*Pod { return []*Pod{r.A, r.B} }
+func (r *Fixture) Pods() []*Pod { return []*Pod{r.A, r.B} }
 
 // takeBaseline waits until the driver counts all members of a new bond as up, and keeps how things are then.
-func (r *Rig) takeBaseline(ctx context.Context, p *Pod) error {
+func (r *Fixture) takeBaseline(ctx context.Context, p *Pod) error {
 	_, err := r.until(ctx, p, func(s snapshot) []string {
 		want := snapshot{
 			BondName + " mac":                          p.mac,
@@ -200,7 +200,7 @@ func (r *Rig) takeBaseline(ctx context.Context, p *Pod) error {
 // until looks at a pod after every change in the kernel and every line of the agent's until there is nothing
 // that wrong finds. It returns when the last of those came before that look ended. The error says what was
 // wrong at last.
-func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) (time.Time, error) {
+func (r *Fixture) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) (time.Time, error) {
 	for {
 		lines, events := r.log.len(), r.monitor.events.len()
 		s, err := p.snapshot(ctx)
@@ -223,7 +223,7 @@ func (r *Rig) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) 
 }
 
 // last is when the last change in the kernel or line of the agent's came.
-func (r *Rig) last() time.Time {
+func (r *Fixture) last() time.Time {
 	var last time.Time
 	if n := r.log.len(); n > 0 {
 		last = r.log.from(n - 1)[0].Time
@@ -236,14 +236,14 @@ func (r *Rig) last() time.Time {
 	return last
 }
 
-// whole waits until a pod is as its baseline.
-func (r *Rig) whole(ctx context.Context, p *Pod, besides ...string) error {
+// awaitBaseline waits until a pod is as its baseline.
+func (r *Fixture) awaitBaseline(ctx context.Context, p *Pod, besides ...string) error {
 	_, err := r.until(ctx, p, func(s snapshot) []string { return s.diff(p.baseline, besides...) })
 	return err
 }
 
 // useAgent sees to it that an agent runs with these flags, and has looked at every bond.
-func (r *Rig) useAgent(ctx context.Context, args ...string) error {
+func (r *Fixture) useAgent(ctx context.Context, args ...string) error {
 	// Here the same VF is broken every few seconds, and by other means each time: that is not to be held back
 	// as one that keeps failing.
 	args = append([]string{"-flap-window", "1ms", "-setup-quiet", "1s"}, args...)
@@ -259,14 +259,14 @@ func (r *Rig) useAgent(ctx context.Context, args ...string) error {
 		return err
 	}
 	r.agent = a
-	if err = r.looked(ctx, place); err == nil {
+	if err = r.awaitReconciled(ctx, place); err == nil {
 		a.atStart, err = a.least(ctx)
 	}
 	return err
 }
 
-// looked waits until an agent that started after a place in the log has looked at both pods.
-func (r *Rig) looked(ctx context.Context, place int) error {
+// awaitReconciled waits until an agent that started after a place in the log has looked at both pods.
+func (r *Fixture) awaitReconciled(ctx context.Context, place int) error {
 	for _, p := range r.Pods() {
 		if _, _, err := r.log.await(ctx, place, func(l Line) bool { return l.Msg == "bond state changed" && p.is(l) }); err != nil {
 			return errWaited("the agent's first look at pod "+p.Name, err)
@@ -277,7 +277,7 @@ func (r *Rig) looked(ctx context.Context, place int) error {
 
 // setUp waits until the agent has found the set-up of each pod complete: before that it learns from a fault what the
 // bond is to be.
-func (r *Rig) setUp(ctx context.Context) error {
+func (r *Fixture) setUp(ctx context.Context) error {
 	for _, p := range r.Pods() {
 		if p.setUp || r.cfg.NoAgent {
 			continue
@@ -291,13 +291,13 @@ func (r *Rig) setUp(ctx context.Context) error {
 }
 
 // stopAgent ends the agent if there is one. One that ends by SIGTERM must have nothing left open.
-func (r *Rig) stopAgent(ctx context.Context, s unix.Signal) error {
+func (r *Fixture) stopAgent(ctx context.Context, s unix.Signal) error {
 	if r.agent == nil || !r.agent.runs() {
 		return nil
 	}
 	var leaks error
 	if s == unix.SIGTERM {
-		soon, cancel := context.WithTimeout(ctx, patience/3)
+		soon, cancel := context.WithTimeout(ctx, timeout/3)
 		leaks = r.agent.leaks(soon)
 		cancel()
 	}
@@ -305,8 +305,8 @@ func (r *Rig) stopAgent(ctx context.Context, s unix.Signal) error {
 }
 
 // Close ends all that runs and takes the pods down as Multus does.
-func (r *Rig) Close(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+func (r *Fixture) Close(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	var errs []error
 	errs = append(errs, r.stopAgent(ctx, unix.SIGTERM))
@@ -327,7 +327,7 @@ func (r *Rig) Close(ctx context.Context) error {
 }
 
 // String is what there is, for people: each pod with its address, MAC and members.
-func (r *Rig) String() string {
+func (r *Fixture) String() string {
 	var text strings.Builder
 	for _, p := range r.Pods() {
 		fmt.Fprintf(&text, "%s  %s %s %s", p.Name, BondName, p.address, p.mac)

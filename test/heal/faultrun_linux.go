@@ -14,7 +14,7 @@ type Fault struct {
 	Name, Expect string
 	// Agent are flags that the agent needs for this fault.
 	Agent []string
-	run   func(context.Context, *scene) error
+	run   func(context.Context, *faultRun) error
 }
 
 // Result is what came of a fault. Times that were not measured are 0.
@@ -22,11 +22,11 @@ type Result struct {
 	Fault
 	// Outcome says in a word or two what happened; it is empty when Err is set.
 	Outcome string
-	// Seen is from the fault until the agent's log tells of it.
-	Seen time.Duration
-	// Whole is from the command that gives back what was taken (a VF's driver, VFs, an agent), or from the fault
+	// Detected is from the fault until the agent's log tells of it.
+	Detected time.Duration
+	// Recovered is from the command that gives back what was taken (a VF's driver, VFs, an agent), or from the fault
 	// where nothing had to be given back, until all is as before.
-	Whole time.Duration
+	Recovered time.Duration
 	// Total is from the fault until all is as before.
 	Total time.Duration
 	// Lost are the pings without an answer, of twenty a second.
@@ -35,10 +35,10 @@ type Result struct {
 	Err error
 }
 
-// scene is one fault while it happens.
-type scene struct {
-	r        *Rig
-	tell     func(string)
+// faultRun is one fault while it happens.
+type faultRun struct {
+	r        *Fixture
+	report   func(string)
 	result   *Result
 	began    time.Time // of the fault
 	returned time.Time // of what the world took; zero while nothing was given back
@@ -49,18 +49,18 @@ type scene struct {
 
 // Run makes a fault happen and says what came of it. Before it, the pods are made whole if the last row
 // left them otherwise. tell gets each step as a line for people.
-func (r *Rig) Run(ctx context.Context, f Fault, tell func(string)) Result {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.cfg.scaled(2, 10))*patience, errors.New("it took too long"))
+func (r *Fixture) Run(ctx context.Context, f Fault, report func(string)) Result {
+	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.cfg.scaled(2, 10))*timeout, errors.New("it took too long"))
 	defer cancel()
-	s := &scene{r: r, tell: tell, result: &Result{Fault: f, Outcome: "healed"}}
+	s := &faultRun{r: r, report: report, result: &Result{Fault: f, Outcome: "healed"}}
 	if err := s.play(ctx, f); err != nil {
 		s.result.Err, s.result.Outcome = err, ""
 	}
 	return *s.result
 }
 
-func (s *scene) play(ctx context.Context, f Fault) error {
-	if err := s.r.prepare(ctx, f, s.tell); err != nil {
+func (s *faultRun) play(ctx context.Context, f Fault) error {
+	if err := s.r.prepare(ctx, f, s.report); err != nil {
 		return fmt.Errorf("before the fault: %w", err)
 	}
 	pings, err := s.r.pings.open(ctx)
@@ -79,74 +79,74 @@ func (s *scene) play(ctx context.Context, f Fault) error {
 
 // prepare brings agent and pods to where every fault starts. Pods that the last fault left broken for good are
 // made anew, so that one failure is not the next one's.
-func (r *Rig) prepare(ctx context.Context, f Fault, tell func(string)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errors.New("not so in time"))
+func (r *Fixture) prepare(ctx context.Context, f Fault, report func(string)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("not so in time"))
 	defer cancel()
 	if err := errors.Join(r.useAgent(ctx, f.Agent...), r.setUp(ctx)); err != nil {
 		return err
 	}
-	err := r.allWhole(ctx)
+	err := r.awaitAllBaselines(ctx)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	tell(fmt.Sprintf("the pods are made anew: %v", err))
+	report(fmt.Sprintf("the pods are made anew: %v", err))
 	if err := r.remake(ctx); err != nil {
 		return err
 	}
 	return errors.Join(r.useAgent(ctx, f.Agent...), r.setUp(ctx))
 }
 
-// allWhole waits a while for what the last fault may have left under way.
-func (r *Rig) allWhole(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience/6, errors.New("not whole"))
+// awaitAllBaselines waits a while for what the last fault may have left under way.
+func (r *Fixture) awaitAllBaselines(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout/6, errors.New("not whole"))
 	defer cancel()
 	for _, p := range r.Pods() {
-		if err := r.whole(ctx, p); err != nil {
+		if err := r.awaitBaseline(ctx, p); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *scene) say(format string, args ...any) { s.tell(fmt.Sprintf(format, args...)) }
+func (s *faultRun) logf(format string, args ...any) { s.report(fmt.Sprintf(format, args...)) }
 
 // fault notes that the fault happens now, and makes it happen.
-func (s *scene) fault(what string, do func() error) error {
-	s.say("%s", what)
+func (s *faultRun) fault(what string, do func() error) error {
+	s.logf("%s", what)
 	s.began, s.returned, s.place = time.Now(), time.Time{}, s.r.log.len()
 	return do()
 }
 
 // giveBack makes the world give back what it took. The time counts from when it begins to, for the agent may be
 // done with one VF before a driver has brought the next.
-func (s *scene) giveBack(what string, do func() error) error {
-	s.say("%s", what)
+func (s *faultRun) giveBack(what string, do func() error) error {
+	s.logf("%s", what)
 	s.returned = time.Now()
 	return do()
 }
 
 // sees waits until the agent's log tells of something after the fault.
-func (s *scene) sees(ctx context.Context, what string, match func(Line) bool) (Line, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not in the agent's log within %v", patience))
+func (s *faultRun) sees(ctx context.Context, what string, match func(Line) bool) (Line, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not in the agent's log within %v", timeout))
 	defer cancel()
 	l, _, err := s.r.log.await(ctx, s.place, match)
 	if err != nil {
 		return l, errWaited(what, err)
 	}
-	if s.result.Seen == 0 {
-		s.result.Seen = max(l.Time.Sub(s.began), time.Millisecond)
+	if s.result.Detected == 0 {
+		s.result.Detected = max(l.Time.Sub(s.began), time.Millisecond)
 	}
 	return l, nil
 }
 
 // seesLoss waits until the agent tells of a loss in each of the pods.
-func (s *scene) seesLoss(ctx context.Context, pods ...*Pod) error {
+func (s *faultRun) seesLoss(ctx context.Context, pods ...*Pod) error {
 	for _, p := range pods {
 		l, err := s.sees(ctx, "the loss in pod "+p.Name, func(l Line) bool { return l.isLoss() && p.is(l) })
 		if err != nil {
 			return err
 		}
-		s.say("the agent sees it after %s: %s of %s, %s", short(max(l.Time.Sub(s.began), time.Millisecond)), orBond(l.Member), p.Name, l.Cause)
+		s.logf("the agent sees it after %s: %s of %s, %s", short(max(l.Time.Sub(s.began), time.Millisecond)), orBond(l.Member), p.Name, l.Cause)
 	}
 	return nil
 }
@@ -158,12 +158,12 @@ func orBond(member string) string {
 	return member
 }
 
-// whole waits until the pods are as before the fault, and the agent has closed what it opened.
-func (s *scene) whole(ctx context.Context, pods ...*Pod) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("not whole within %v", patience))
+// awaitRecovery waits until the pods are as before the fault, and the agent has closed what it opened.
+func (s *faultRun) awaitRecovery(ctx context.Context, pods ...*Pod) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not whole within %v", timeout))
 	defer cancel()
 	for _, p := range pods {
-		at, err := s.wholeAt(ctx, p)
+		at, err := s.recoveredAt(ctx, p)
 		if err != nil {
 			return err
 		}
@@ -172,25 +172,25 @@ func (s *scene) whole(ctx context.Context, pods ...*Pod) error {
 		if !s.returned.IsZero() {
 			from = s.returned
 		}
-		s.result.Whole = max(s.result.Whole, at.Sub(from), time.Millisecond)
+		s.result.Recovered = max(s.result.Recovered, at.Sub(from), time.Millisecond)
 	}
 	for _, p := range pods {
 		if err := s.closed(ctx, p); err != nil {
 			return err
 		}
 	}
-	s.say("all as before after %s", short(s.result.Whole))
+	s.logf("all as before after %s", short(s.result.Recovered))
 	return nil
 }
 
-// wholeAt is when the last thing happened that made the pod whole: the last change in the kernel, or line of
+// recoveredAt is when the last thing happened that made the pod whole: the last change in the kernel, or line of
 // the agent's, before the end of the look that found nothing wrong.
-func (s *scene) wholeAt(ctx context.Context, p *Pod) (time.Time, error) {
+func (s *faultRun) recoveredAt(ctx context.Context, p *Pod) (time.Time, error) {
 	return s.r.until(ctx, p, func(now snapshot) []string { return now.diff(p.baseline) })
 }
 
 // closed waits until the agent has told of an end of each loss.
-func (s *scene) closed(ctx context.Context, p *Pod) error {
+func (s *faultRun) closed(ctx context.Context, p *Pod) error {
 	open := map[string]bool{}
 	place := s.place
 	for {
@@ -216,7 +216,7 @@ func (s *scene) closed(ctx context.Context, p *Pod) error {
 }
 
 // still watches for a time in which nothing may change in the kernel, in any netns.
-func (s *scene) still(ctx context.Context, d time.Duration) error {
+func (s *faultRun) still(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	place := s.r.monitor.events.len()
@@ -231,7 +231,7 @@ func (s *scene) still(ctx context.Context, d time.Duration) error {
 }
 
 // quiet waits until nothing has changed in the kernel for a time, such as late IPv6 addresses.
-func (s *scene) quiet(ctx context.Context, d time.Duration) error {
+func (s *faultRun) quiet(ctx context.Context, d time.Duration) error {
 	for {
 		timer := time.NewTimer(d)
 		select {
@@ -248,7 +248,7 @@ func (s *scene) quiet(ctx context.Context, d time.Duration) error {
 
 // mark waits until the monitor has told of everything up to now: it tells in order, so a change of our own
 // that it tells of comes last. It returns the texts of all that came since a place, our own left out.
-func (s *scene) mark(ctx context.Context, place int) (texts []string, err error) {
+func (s *faultRun) mark(ctx context.Context, place int) (texts []string, err error) {
 	const address = "127.99.99.99/32"
 	if err = ip(ctx, "address add %s dev lo", address); err != nil {
 		return nil, err
