@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -16,9 +17,7 @@ func TestNeighboursLearnAMovedAddress(t *testing.T) {
 	p, peer := newPod(t), newPod(t)
 	p.attachVFs()
 	name, err := topology.Netdev(p.cards[0].VFs[1].PCI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	peer.ip("link", "set", name, "netns", peer.name, "name", "peer0")
 	for _, a := range []string{"192.0.2.9/24", "2001:db8::9/64"} {
 		peer.ip("-n", peer.name, "addr", "add", a, "dev", "peer0", "nodad")

@@ -8,24 +8,21 @@ import (
 	"os"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // driver unbinds or binds the driver of the first VF of a card.
 func (p *pod) driver(card int, verb string) {
 	p.t.Helper()
-	if err := os.WriteFile("/sys/bus/pci/drivers/igbvf/"+verb, []byte(p.cards[card].VFs[0].PCI), 0o200); err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, os.WriteFile("/sys/bus/pci/drivers/igbvf/"+verb, []byte(p.cards[card].VFs[0].PCI), 0o200))
 }
 
 // onPF is what `ip -d -j link` says of the first VF of a card on its PF.
 func (p *pod) onPF(card int) map[string]any {
 	p.t.Helper()
 	name, err := topology.Netdev(p.cards[card].PF.PCI)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	var links []struct {
 		VFs []map[string]any `json:"vfinfo_list"`
 	}
@@ -41,9 +38,7 @@ func (p *pod) onPF(card int) map[string]any {
 func TestAskedSettings(t *testing.T) {
 	p := newPod(t)
 	pf, err := topology.Netdev(p.cards[0].PF.PCI)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	p.ip("link", "set", pf, "vf", "0", "vlan", "100", "qos", "3")
 	p.ip("link", "set", pf, "vf", "0", "trust", "on")
 	p.ip("link", "set", pf, "vf", "0", "spoofchk", "off")

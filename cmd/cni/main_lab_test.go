@@ -15,9 +15,7 @@ import (
 func okd(t *testing.T) []byte {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join("..", "..", "pkg", "cni", "testdata", "okd.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return text
 }
 

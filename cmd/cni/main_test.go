@@ -208,19 +208,13 @@ func TestKilledWithIPAM(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bond"))
 	cmd.Env = []string{"CNI_COMMAND=DEL", "CNI_CONTAINERID=c1", "CNI_IFNAME=bond0", "CNI_PATH=" + dir}
 	cmd.Stdin = strings.NewReader(`{"cniVersion":"1.0.0","name":"n","type":"bond","ipam":{"type":"hangs"},"stateDir":"` + state + `"}`)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cmd.Start())
 	var text []byte
 	kit.Eventually(t, "the IPAM plugin", func() bool { var err error; text, err = os.ReadFile(pid); return err == nil })
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, cmd.Process.Kill())
 	_ = cmd.Wait()
 	ipam, err := strconv.Atoi(strings.TrimSpace(string(text)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	kit.Eventually(t, "the end of the IPAM plugin", func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ipam))
 		return err != nil || strings.Contains(string(stat), ") Z ") // nothing may reap it in a container

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func (n *labNode) LinkKinds() []string       { return []string{"dummy", "veth", 
 
 func (n *labNode) HostName(pci bond.PCIAddress) string {
 	n.f.Helper()
-	name, err := kit.Netdev(n.f.Context(), pci)
+	name, err := kit.Netdev(context.WithoutCancel(n.f.Context()), pci) // also in a cleanup
 	n.f.Must(err)
 	return name
 }

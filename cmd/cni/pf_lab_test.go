@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -15,9 +16,7 @@ import (
 func (p *pod) hidePF(card int) {
 	p.t.Helper()
 	name, err := topology.Netdev(p.cards[card].PF.PCI)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	elsewhere := fmt.Sprintf("%spf%d", p.name, card)
 	p.ip("netns", "add", elsewhere)
 	p.ip("link", "set", name, "netns", elsewhere)

@@ -54,9 +54,7 @@ type pod struct {
 func newPod(t *testing.T) *pod {
 	t.Helper()
 	guest, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	if len(guest.Cards) < 2 {
 		t.Fatalf("the guest has %d cards, want 2", len(guest.Cards))
 	}
@@ -65,9 +63,7 @@ func newPod(t *testing.T) *pod {
 		cni: libcni.NewCNIConfigWithCacheDir([]string{binDir}, t.TempDir(), nil)}
 	for _, c := range p.cards {
 		pf, err := topology.Netdev(c.PF.PCI)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		p.ip("link", "set", pf, "up")
 	}
 	p.ip("netns", "add", name)
@@ -145,9 +141,7 @@ func (p *pod) moveVFs() {
 	p.t.Helper()
 	for i, c := range p.cards {
 		name, err := topology.Netdev(c.VFs[0].PCI)
-		if err != nil {
-			p.t.Fatal(err)
-		}
+		kit.Must(p.t, err)
 		p.ip("link", "set", name, "netns", p.name, "name", fmt.Sprintf("net%d", i+1))
 	}
 }
@@ -159,9 +153,7 @@ func (p *pod) add(conf *libcni.PluginConfig, ifName string) *current.Result {
 		p.t.Fatalf("ADD: %v\n%s", err, p.ip("-n", p.name, "-d", "addr"))
 	}
 	result, err := current.NewResultFromResult(r)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return result
 }
 
@@ -180,9 +172,7 @@ func (p *pod) proc(ifName, field string) string {
 		text, err = os.ReadFile("/proc/thread-self/net/bonding/" + ifName)
 		return err
 	})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	for line := range strings.Lines(string(text)) {
 		if value, found := strings.CutPrefix(strings.TrimSpace(line), field+": "); found {
 			return value

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // A plugin before the bond that makes CNI_IFNAME leaves no name for it: "ifname" in a config is ignored, as today's
@@ -19,9 +21,7 @@ func TestChainInTheLab(t *testing.T) {
 	list, err := libcni.ConfListFromBytes([]byte(fmt.Sprintf(`{"cniVersion":"1.1.0","name":"lab","plugins":[
 		{"type":"ptp","mtu":1450,"ipam":{"type":"host-local","dataDir":%[2]q,"subnet":"198.51.100.0/24"}},
 		{"type":"bond","ifname":"bond7","stateDir":%[1]q,"linksInContainer":true,"links":[{"name":"net1"},{"name":"net2"}],"mode":1,"failOverMac":1}]}`, p.state, p.data())))
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	rt := p.runtime("eth0")
 	if _, err = p.cni.AddNetworkList(t.Context(), list, rt); err == nil || !strings.Contains(err.Error(), "the pod has a link eth0 already") {
 		t.Errorf("ADD behind a plugin that made eth0: %v", err)

@@ -12,6 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // asYAMLFolds is the text as it comes out of a single-quoted YAML scalar: each line break
@@ -28,9 +29,7 @@ func TestParseConfigOKD(t *testing.T) {
 	for name, stdin := range map[string][]byte{"as printed": cnitest.OKD(t), "as YAML folds it": asYAMLFolds(cnitest.OKD(t))} {
 		t.Run(name, func(t *testing.T) {
 			got, err := ParseConfig(stdin, Args{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			want := &Config{
 				BaseConfig:       BaseConfig{Version: "0.3.1", Network: "bond-net1", StateDir: store.DefaultDir, IPAM: "host-local"},
 				LinksInContainer: true,
@@ -131,9 +130,7 @@ func TestParseConfigAccepts(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			c, err := ParseConfig(with(tt.in), Args{})
-			if err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, err)
 			if diff := tt.check(c); diff != "" {
 				t.Error(diff)
 			}

@@ -16,6 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // FuzzParseConfig: whatever comes in is an error with a code of CNI's or a config that can be used.
@@ -74,9 +75,7 @@ func FuzzPrevResult(f *testing.F) {
 			return // it is no JSON, which would not come so far
 		}
 		o, err := parseConfigObject(stdin)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		result, err := o.prevResult(version)
 		if err != nil {
 			cnitest.WantError(t, err, types.ErrDecodingFailure, "prevResult")

@@ -19,14 +19,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // fuzzPlugin is a plugin with a state directory of its own, whatever a config names, on a kernel without links.
 func fuzzPlugin(f *testing.F) (*Plugin, *store.Store) {
 	s, err := store.Open(f.TempDir())
-	if err != nil {
-		f.Fatal(err)
-	}
+	kit.Must(f, err)
 	kernel := linktest.New()
 	return &Plugin{Stdout: io.Discard, Stderr: io.Discard, Open: func(string) (*Backend, error) {
 		return &Backend{Kernel: kernel, Store: s, Probe: func(context.Context) error { return nil }}, nil
@@ -88,9 +87,7 @@ func FuzzGC(f *testing.F) {
 		CNI: bond.CNI{Config: []byte(`{"cniVersion":"1.1.0","name":"n","type":"bond"}`)}, // without IPAM
 	}
 	f.Fuzz(func(t *testing.T, stdin []byte) {
-		if err := s.Save(rec); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, s.Save(rec))
 		bondtest.ErrorText(t, p.Funcs().GC(&skel.CmdArgs{Path: noPlugins, StdinData: stdin}))
 		found, err := s.Load(rec.Key)
 		if err == nil && !found.Deleted() {

@@ -3,12 +3,10 @@
 package chains
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/peers"
 )
@@ -53,16 +52,12 @@ type pod struct {
 func newPod(t *testing.T, c chain, number int) *pod {
 	t.Helper()
 	guest, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	p := &pod{t: t, chain: c, number: number, name: fmt.Sprintf("chain%d", number), lists: map[string]*libcni.NetworkConfigList{},
 		cni: libcni.NewCNIConfigWithCacheDir(pluginDirs(), t.TempDir(), quiet)}
 	for _, card := range guest.Cards[:2] {
 		pf, err := topology.Netdev(card.PF.PCI)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		p.ip("link", "set", pf, "up")
 		p.vfs = append(p.vfs, card.VFs[number].PCI)
 	}
@@ -80,22 +75,7 @@ func newPod(t *testing.T, c chain, number int) *pod {
 // ip runs iproute2 and returns its standard output.
 func (p *pod) ip(args ...string) []byte {
 	p.t.Helper()
-	out, err := ip(args...)
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	return out
-}
-
-func ip(args ...string) ([]byte, error) {
-	var stderr bytes.Buffer
-	cmd := exec.Command("ip", args...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		return nil, fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, &stderr)
-	}
-	return out, nil
+	return kit.MustIP(p.t, args...)
 }
 
 func (p *pod) runtime(ifName string) *libcni.RuntimeConf {
@@ -209,34 +189,21 @@ func (p *pod) same(when string, want facts) {
 // wait waits for a condition.
 func (p *pod) wait(what string, ok func() bool) {
 	p.t.Helper()
-	deadline := time.After(patience)
-	for !ok() {
-		select {
-		case <-deadline:
-			p.t.Fatalf("waited in vain for %s:\n%s", what, p.ip("-n", p.name, "-d", "addr"))
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+	kit.Eventually(p.t, what, ok, func() string { return string(p.ip("-n", p.name, "-d", "addr")) })
 }
 
 // unbind takes the driver from a VF; bind gives it back.
 func (p *pod) driver(file string, vf string) {
 	p.t.Helper()
-	if err := os.WriteFile("/sys/bus/pci/drivers/igbvf/"+file, []byte(vf), 0o200); err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, os.WriteFile("/sys/bus/pci/drivers/igbvf/"+file, []byte(vf), 0o200))
 }
 
 // setUpComplete reads from the record whether the agent takes the pod's set-up as complete.
 func (p *pod) setUpComplete(stateDir string) bool {
 	p.t.Helper()
 	records, err := store.Open(stateDir)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	rec, err := records.Load(bond.Key{ContainerID: p.name, IfName: bondName})
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return !rec.Setup.Complete.IsZero()
 }

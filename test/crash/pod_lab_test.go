@@ -4,7 +4,6 @@ package crash
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -26,6 +25,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -55,18 +55,12 @@ type pod struct {
 func newPod(t *testing.T) *pod {
 	t.Helper()
 	guest, err := topology.Load()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	dir := t.TempDir()
 	bin, err := filepath.Abs("../../bin")
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	p := &pod{t: t, bin: bin, links: dir, report: filepath.Join(dir, "report.json")}
 	for _, name := range []string{"bond", "agent"} {
 		if err = os.Symlink(self, filepath.Join(dir, name)); err != nil {
@@ -80,17 +74,13 @@ func newPod(t *testing.T) *pod {
 	t.Cleanup(func() { p.ip("netns", "del", netnsName) })
 	for i, card := range guest.Cards[:2] {
 		pf, err := topology.Netdev(card.PF.PCI)
-		if err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, err)
 		p.ip("link", "set", pf, "up")
 		p.vfs = append(p.vfs, card.VFs[0].PCI)
 		p.intoPod(i)
 	}
 	for _, dir := range []string{store.DefaultDir, leases} { // a scene that failed may have left something
-		if err := os.RemoveAll(dir); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, os.RemoveAll(dir))
 	}
 	add(p) // makes the directories of the state and of the leases
 	p.agent(none, "agent started")
@@ -103,22 +93,13 @@ func newPod(t *testing.T) *pod {
 func (p *pod) intoPod(i int) {
 	p.t.Helper()
 	name, err := topology.Netdev(p.vfs[i])
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	p.ip("link", "set", name, "netns", netnsName, "name", fmt.Sprintf("net%d", i+1))
 }
 
 func (p *pod) ip(args ...string) []byte {
 	p.t.Helper()
-	var stderr bytes.Buffer
-	cmd := exec.Command("ip", args...)
-	cmd.Stderr = &stderr
-	out, err := cmd.Output()
-	if err != nil {
-		p.t.Fatalf("ip %s: %v: %s", strings.Join(args, " "), err, &stderr)
-	}
-	return out
+	return kit.MustIP(p.t, args...)
 }
 
 // call runs a verb of the plugin, with a fault. It returns the tracer's report and the verb's error.
@@ -150,9 +131,7 @@ func (p *pod) programs(f Fault) string {
 // traced prepares the environment of the next tracer.
 func (p *pod) traced(f Fault) {
 	fault, err := json.Marshal(f)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	p.t.Setenv(BinEnv, p.bin)
 	p.t.Setenv(ReportEnv, p.report)
 	p.t.Setenv(FaultEnv, string(fault))
@@ -167,9 +146,7 @@ func (p *pod) reported(f Fault) Report {
 		return Report{}
 	}
 	r, err := ReadReport(p.report)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return r
 }
 
@@ -206,9 +183,7 @@ func (p *pod) killed(r Report, err error) Report {
 func (p *pod) sweep() {
 	p.t.Helper()
 	records, err := store.Open(store.DefaultDir)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	old := time.Now().Add(-24 * time.Hour)
 	for _, dir := range []string{"tmp", "reserve", "locks", "deletions"} {
 		for _, f := range filesBelow(p.t, filepath.Join(store.DefaultDir, dir)) {
@@ -248,9 +223,7 @@ func (p *pod) state() state {
 		AltNames []string `json:"altnames"`
 		Flags    []string `json:"flags"`
 	}
-	if err := json.Unmarshal(p.ip("-n", netnsName, "-j", "-d", "link"), &raw); err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, json.Unmarshal(p.ip("-n", netnsName, "-j", "-d", "link"), &raw))
 	var links []string
 	for _, l := range raw {
 		links = append(links, fmt.Sprintf("%+v", link{l.Name, l.MAC, l.Master, l.MTU, l.Parent, l.AltNames, slices.Contains(l.Flags, "UP")}))
@@ -273,9 +246,7 @@ func filesBelow(t *testing.T, dir string) (files []string) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	return files
 }
 
@@ -315,9 +286,7 @@ func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Rep
 	if err == nil {
 		err = cmd.Start()
 	}
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	var log []string
 	said, stopped, left := false, false, ""
 	again := time.NewTicker(100 * time.Millisecond)
@@ -375,12 +344,8 @@ func (p *pod) deleted() bool {
 func (p *pod) records() []*bond.Record {
 	p.t.Helper()
 	records, err := store.Open(store.DefaultDir)
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	list, _, err := records.List(p.t.Context())
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	kit.Must(p.t, err)
 	return list
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
@@ -43,9 +44,7 @@ func TestSoak(t *testing.T) {
 	if err == nil {
 		err = n.linkTracer(t.TempDir())
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	defer func() {
 		if closeErr := n.close(context.Background()); closeErr != nil {
 			t.Error(closeErr)
@@ -57,27 +56,20 @@ func TestSoak(t *testing.T) {
 	switch {
 	case steps != "":
 		given, err := walk.Parse(s.ops, steps)
-		must(t, err)
+		kit.Must(t, err)
 		s.try("given steps", given)
 	case seed != "":
 		number, err := strconv.ParseUint(seed, 10, 64)
-		must(t, err)
+		kit.Must(t, err)
 		s.try("seed "+seed, s.draw(number))
 	case limit != "":
 		duration, err := time.ParseDuration(limit)
-		must(t, err)
+		kit.Must(t, err)
 		s.run(duration)
 	default:
 		given, err := walk.Parse(s.ops, soakShort)
-		must(t, err)
+		kit.Must(t, err)
 		s.try("the short walk", given)
-	}
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
@@ -91,7 +83,7 @@ type soak struct {
 // run takes the kept walks, and then others until the time is over.
 func (s *soak) run(limit time.Duration) {
 	kept, err := walk.Stored(s.ops, soakKept)
-	must(s.t, err)
+	kit.Must(s.t, err)
 	for i, steps := range kept {
 		if !s.try(fmt.Sprintf("kept walk %d", i+1), steps) {
 			return

@@ -22,17 +22,13 @@ func Must(t testing.TB, errs ...error) {
 	}
 }
 
-// Eventually waits until ok returns true, and ends the test after a minute. state, if there is one, is shown then.
+// Eventually waits until ok returns true, also in a cleanup. It ends the test after a minute, and then shows state, if there is
+// one.
 func Eventually(t testing.TB, what string, ok func() bool, state ...func() string) {
 	t.Helper()
 	deadline, tick := time.Now().Add(limit), time.NewTicker(interval)
 	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-t.Context().Done():
-			t.Fatal(t.Context().Err())
-		}
+	for ; !ok(); <-tick.C {
 		if time.Now().After(deadline) {
 			for _, s := range state {
 				t.Log(s())

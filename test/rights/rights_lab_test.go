@@ -24,6 +24,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/heal"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
@@ -45,9 +46,7 @@ const patience = 2 * time.Minute
 // shared makes the mounts of the guest what they are on a node: systemd shares them.
 func shared(t *testing.T) {
 	t.Helper()
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""))
 }
 
 // What the DaemonSet gives the agent is enough to heal.
@@ -74,9 +73,7 @@ func TestHealsWithTheseRights(t *testing.T) {
 func rig(t *testing.T, c heal.Config) *heal.Fixture {
 	t.Helper()
 	r, err := heal.New(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	t.Cleanup(func() {
 		if err := r.Close(context.Background()); err != nil {
 			t.Error(err)
@@ -163,7 +160,7 @@ func TestEachRightIsNeeded(t *testing.T) {
 				}
 			}
 		}
-		if out := ip(t, "-n", pod, "-6", "addr", "show", "dev", heal.BondName); !strings.Contains(out, "2001:db8::7/64") {
+		if out := string(kit.MustIP(t, "-n", pod, "-6", "addr", "show", "dev", heal.BondName)); !strings.Contains(out, "2001:db8::7/64") {
 			t.Errorf("the bond's IPv6 address is not there: %s", out)
 		}
 	})
@@ -211,9 +208,7 @@ func TestNetnsOfAProcess(t *testing.T) {
 	r := rig(t, heal.Config{Bin: "../../bin", NoAgent: true})
 	pod := r.A.Name
 	process := exec.Command("ip", "netns", "exec", pod, "sleep", "inf")
-	if err := process.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, process.Start())
 	t.Cleanup(func() { _ = process.Process.Kill(); _ = process.Wait() })
 	path := fmt.Sprintf("/proc/%d/ns/net", process.Process.Pid)
 	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = path })
@@ -223,7 +218,7 @@ func TestNetnsOfAProcess(t *testing.T) {
 		t.Errorf("nothing of it was said:\n%s", strings.Join(lines, "\n"))
 	}
 	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = "/run/netns/" + pod })
-	ip(t, "-n", pod, "link", "show", "dev", heal.BondName)
+	kit.MustIP(t, "-n", pod, "link", "show", "dev", heal.BondName)
 }
 
 // sriovFiles leaves the files of sriov-cni, which makes the first directories of a node, for the VFs of pod A, and
@@ -240,9 +235,7 @@ func sriovFiles(t *testing.T, r *heal.Fixture) {
 		for i := range rec.Members {
 			m := &rec.Members[i]
 			a := sriovcni.Args{ContainerID: rec.Key.ContainerID, Netns: rec.Sandbox.Path, IfName: m.Name}
-			if err := (sriovcni.Plugin{}).Files(a, &sriovcni.NetConf{DeviceID: string(m.PCI)}); err != nil {
-				t.Fatal(err)
-			}
+			kit.Must(t, (sriovcni.Plugin{}).Files(a, &sriovcni.NetConf{DeviceID: string(m.PCI)}))
 			m.SriovCNI = &bond.SriovCNI{
 				Cache: filepath.Join(sriovcni.DefaultDir, rec.Key.ContainerID+"-"+m.Name),
 				Claim: filepath.Join(sriovcni.DefaultDir, "pci", string(m.PCI)),
@@ -269,21 +262,15 @@ func giveIPv6(t *testing.T, pod string) {
 func changeRecord(t *testing.T, pod string, change func(*bond.Record)) {
 	t.Helper()
 	records, err := store.Open(store.DefaultDir)
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	list, _, err := records.List(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
 	for _, rec := range list {
 		if rec.Pod.Name != pod {
 			continue
 		}
 		change(rec)
-		if err := records.Save(rec); err != nil {
-			t.Fatal(err)
-		}
+		kit.Must(t, records.Save(rec))
 	}
 }
 
@@ -302,12 +289,8 @@ func listen(t *testing.T, dir string, words ...string) (lines []string, said boo
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "agent"), "run", "-log-format=json", "-flap-window=1ms")
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	out, err := cmd.StderrPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	kit.Must(t, err)
+	kit.Must(t, cmd.Start())
 	for scan := bufio.NewScanner(out); scan.Scan(); {
 		if said {
 			continue // to its end
@@ -320,11 +303,6 @@ func listen(t *testing.T, dir string, words ...string) (lines []string, said boo
 	}
 	_ = cmd.Wait() // an agent that lacks a right may end by itself
 	return lines, said
-}
-
-func ip(t *testing.T, args ...string) string {
-	t.Helper()
-	return run(t, "ip", args...)
 }
 
 func run(t *testing.T, name string, args ...string) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime/runtimetest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // harness are those of the contract on a real containerd.
@@ -20,17 +21,17 @@ type harness struct {
 func (h *harness) Add() string {
 	h.t.Helper()
 	p, err := h.c.NewPod(h.t.Context(), fmt.Sprint("contract", len(h.pods)), true)
-	must(h.t, err)
+	kit.Must(h.t, err)
 	h.pods[p.ID] = p
 	return p.ID
 }
 
-func (h *harness) Stop(id string)   { must(h.t, h.pods[id].Kill(h.t.Context())) }
-func (h *harness) Remove(id string) { must(h.t, h.pods[id].Remove(h.t.Context())) }
-func (h *harness) Kill()            { must(h.t, h.c.Kill()) }
-func (h *harness) Start()           { must(h.t, h.c.Start(h.t.Context(), "root")) }
-func (h *harness) Stall()           { must(h.t, h.c.Stall()) }
-func (h *harness) Resume()          { must(h.t, h.c.Resume()) }
+func (h *harness) Stop(id string)   { kit.Must(h.t, h.pods[id].Kill(h.t.Context())) }
+func (h *harness) Remove(id string) { kit.Must(h.t, h.pods[id].Remove(h.t.Context())) }
+func (h *harness) Kill()            { kit.Must(h.t, h.c.Kill()) }
+func (h *harness) Start()           { kit.Must(h.t, h.c.Start(h.t.Context(), "root")) }
+func (h *harness) Stall()           { kit.Must(h.t, h.c.Stall()) }
+func (h *harness) Resume()          { kit.Must(h.t, h.c.Resume()) }
 
 func TestContract(t *testing.T) {
 	c := startContainerd(t)
@@ -38,7 +39,7 @@ func TestContract(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			runtimetest.RunContract(t, &harness{t: t, c: c, pods: map[string]*Pod{}}, func(t *testing.T) runtimetest.Runtime {
 				r, err := runtime.Open(kind + "://" + c.Socket())
-				must(t, err)
+				kit.Must(t, err)
 				return r
 			})
 		})

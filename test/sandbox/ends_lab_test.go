@@ -6,6 +6,7 @@ import (
 	"context"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -39,9 +40,9 @@ func TestEnds(t *testing.T) {
 // withDEL is as it should be: there is nothing to do for the collector.
 func withDEL(r *fixture) {
 	p := r.pod(1)
-	must(r.T, r.with(1).Del(r.Context(), p))
-	must(r.T, p.Remove(r.Context()))
-	must(r.T, r.k.AwaitPasses(r.Context(), enough))
+	kit.Must(r.T, r.with(1).Del(r.Context(), p))
+	kit.Must(r.T, p.Remove(r.Context()))
+	kit.Must(r.T, r.k.AwaitPasses(r.Context(), enough))
 	if n := r.k.Released(p.ID); n != 0 || r.lease(p) != "" {
 		r.Errorf("released %d times, lease %q", n, r.lease(p))
 	}
@@ -51,7 +52,7 @@ func withDEL(r *fixture) {
 // withoutDEL is what happens when Multus has lost its notes: the runtime ends the sandbox and its netns.
 func withoutDEL(r *fixture) {
 	p := r.pod(1)
-	must(r.T, p.Remove(r.Context()))
+	kit.Must(r.T, p.Remove(r.Context()))
 	r.released(p)
 	for _, vf := range r.with(1).VFs {
 		if _, err := topology.Netdev(vf); err != nil {
@@ -63,49 +64,49 @@ func withoutDEL(r *fixture) {
 // killed: a sandbox without a process is still one. Its DEL comes when somebody stops it.
 func killed(r *fixture) {
 	p := r.pod(1)
-	must(r.T, p.Kill(r.Context()))
+	kit.Must(r.T, p.Kill(r.Context()))
 	r.held(p, enough, "its process was killed")
-	must(r.T, p.Remove(r.Context()))
+	kit.Must(r.T, p.Remove(r.Context()))
 	r.released(p)
 }
 
 // wiped: by its own API containerd has forgotten the sandbox at once, by the CRI when it starts anew.
 func wiped(r *fixture, kind string) {
 	p := r.pod(1)
-	must(r.T, p.Wipe(r.Context()))
+	kit.Must(r.T, p.Wipe(r.Context()))
 	if kind == "cri" {
 		r.held(p, enough, "the CRI still lists the sandbox")
-		must(r.T, r.c.Kill())
-		must(r.T, r.c.Start(r.Context(), "root"))
+		kit.Must(r.T, r.c.Kill())
+		kit.Must(r.T, r.c.Start(r.Context(), "root"))
 	}
 	r.released(p)
 }
 
 func whileAway(r *fixture) {
 	p := r.pod(1)
-	must(r.T, p.Remove(r.Context()))
-	must(r.T, r.c.Kill())
+	kit.Must(r.T, p.Remove(r.Context()))
+	kit.Must(r.T, r.c.Kill())
 	r.held(p, enough, "the runtime is away")
-	must(r.T, r.c.Start(r.Context(), "root"))
+	kit.Must(r.T, r.c.Start(r.Context(), "root"))
 	r.released(p)
 }
 
 func whileItHangs(r *fixture) {
 	p := r.pod(1)
-	must(r.T, p.Remove(r.Context()))
-	must(r.T, r.c.Stall())
+	kit.Must(r.T, p.Remove(r.Context()))
+	kit.Must(r.T, r.c.Stall())
 	r.held(p, 2, "the runtime hangs") // each waits for an answer longer than the grace period
-	must(r.T, r.c.Resume())
+	kit.Must(r.T, r.c.Resume())
 	r.released(p)
 }
 
 // whileItHasForgotten: one that starts with nothing says that no pod lives, the living one included.
 func whileItHasForgotten(r *fixture) {
 	p := r.pod(1)
-	must(r.T, p.Remove(r.Context()))
-	must(r.T, r.c.Kill())
-	must(r.T, r.c.Start(r.Context(), "another-root"))
-	must(r.T, until(r.Context(), "an answer without any sandbox", func(ctx context.Context) error {
+	kit.Must(r.T, p.Remove(r.Context()))
+	kit.Must(r.T, r.c.Kill())
+	kit.Must(r.T, r.c.Start(r.Context(), "another-root"))
+	kit.Must(r.T, until(r.Context(), "an answer without any sandbox", func(ctx context.Context) error {
 		ids, err := r.k.Sandboxes(ctx) // its client waits a moment before it connects again
 		if len(ids) != 0 {
 			r.Errorf("lists %q, want nothing", ids)
@@ -113,7 +114,7 @@ func whileItHasForgotten(r *fixture) {
 		return err
 	}))
 	r.held(p, enough, "the runtime has forgotten everything")
-	must(r.T, r.c.Kill())
-	must(r.T, r.c.Start(r.Context(), "root"))
+	kit.Must(r.T, r.c.Kill())
+	kit.Must(r.T, r.c.Start(r.Context(), "root"))
 	r.released(p)
 }

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/zap/zaptest"
 
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -26,9 +27,9 @@ var (
 func absolute(t *testing.T) (programs Dirs, plugins []string) {
 	t.Helper()
 	b, err := filepath.Abs(*bin)
-	must(t, err)
+	kit.Must(t, err)
 	k, err := filepath.Abs(*kube)
-	must(t, err)
+	kit.Must(t, err)
 	return Dirs{Kube: k, CNI: filepath.Join(b, "cni")}, []string{b, filepath.Join(b, "cni")}
 }
 
@@ -37,7 +38,7 @@ func startContainerd(t *testing.T) *Containerd {
 	t.Helper()
 	programs, _ := absolute(t)
 	dir, err := os.MkdirTemp("/run", "sandbox-") // a tmpfs: snapshots cannot be on an overlay
-	must(t, err)
+	kit.Must(t, err)
 	c, err := NewContainerd(t.Context(), programs, dir)
 	if err != nil {
 		log, _ := os.ReadFile(filepath.Join(dir, "containerd.log"))
@@ -65,14 +66,14 @@ func newFixture(t *testing.T, kind string) *fixture {
 	r.networks = Networks{Plugins: plugins, State: filepath.Join(r.c.dir, "records"), Leases: filepath.Join(r.c.dir, "leases")}
 	var err error
 	r.k, err = NewCollector(r.networks.State, kind+"://"+r.c.Socket(), zaptest.NewLogger(t))
-	must(t, err)
+	kit.Must(t, err)
 	r.k.Start(t.Context())
 	t.Cleanup(func() { _ = r.k.Close() })
 	r.living = r.pod(0)
 	t.Cleanup(func() {
 		ctx := context.WithoutCancel(t.Context())
-		must(t, r.with(0).Del(ctx, r.living))
-		must(t, r.living.Remove(ctx))
+		kit.Must(t, r.with(0).Del(ctx, r.living))
+		kit.Must(t, r.living.Remove(ctx))
 	})
 	return r
 }
@@ -81,7 +82,7 @@ func newFixture(t *testing.T, kind string) *fixture {
 func (r *fixture) with(vf int) *Networks {
 	r.Helper()
 	guest, err := topology.Load()
-	must(r.T, err)
+	kit.Must(r.T, err)
 	n := r.networks
 	for _, c := range guest.Cards {
 		n.VFs = append(n.VFs, c.VFs[vf].PCI)
@@ -94,8 +95,8 @@ func (r *fixture) pod(vf int) *Pod {
 	r.Helper()
 	r.made++
 	p, err := r.c.NewPod(r.Context(), strings.ToLower(filepath.Base(r.Name()))+string(rune('a'+r.made)), false)
-	must(r.T, err)
-	must(r.T, r.with(vf).Add(r.Context(), p))
+	kit.Must(r.T, err)
+	kit.Must(r.T, r.with(vf).Add(r.Context(), p))
 	if lease := r.lease(p); lease == "" {
 		r.Fatalf("%s has no address", p.ID)
 	}
@@ -105,7 +106,7 @@ func (r *fixture) pod(vf int) *Pod {
 func (r *fixture) lease(p *Pod) string {
 	r.Helper()
 	lease, err := r.networks.Lease(p.ID)
-	must(r.T, err)
+	kit.Must(r.T, err)
 	return lease
 }
 
@@ -116,7 +117,7 @@ func (r *fixture) kept() {
 		r.Fatalf("the living pod's bond was released %d times", n)
 	}
 	var out reconcile.Outcome
-	must(r.T, until(r.Context(), "an observation between the changes of other links", func(ctx context.Context) (err error) {
+	kit.Must(r.T, until(r.Context(), "an observation between the changes of other links", func(ctx context.Context) (err error) {
 		out, err = r.k.Engine.Inspect(ctx, bondOf(r.living.ID))
 		return err
 	}))
@@ -131,7 +132,7 @@ const enough = int(Grace/time.Second) + 2
 // held checks that nothing of a pod is released in so many looks.
 func (r *fixture) held(p *Pod, looks int, why string) {
 	r.Helper()
-	must(r.T, r.k.AwaitPasses(r.Context(), looks))
+	kit.Must(r.T, r.k.AwaitPasses(r.Context(), looks))
 	if n := r.k.Released(p.ID); n != 0 || r.lease(p) == "" {
 		r.Errorf("%s: released %d times, lease %q", why, n, r.lease(p))
 	}
@@ -141,17 +142,10 @@ func (r *fixture) held(p *Pod, looks int, why string) {
 // released waits until a pod's bond has been released, once, as DEL would have done it.
 func (r *fixture) released(p *Pod) {
 	r.Helper()
-	must(r.T, r.k.AwaitPasses(r.Context(), enough))
-	must(r.T, r.k.AwaitReleased(r.Context(), p.ID))
+	kit.Must(r.T, r.k.AwaitPasses(r.Context(), enough))
+	kit.Must(r.T, r.k.AwaitReleased(r.Context(), p.ID))
 	if n := r.k.Released(p.ID); n != 1 || r.lease(p) != "" {
 		r.Errorf("released %d times, lease %q; want once and none", n, r.lease(p))
 	}
 	r.kept()
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 const fakeVFs = 2
@@ -15,9 +16,9 @@ func TestContractOnFakeWithVFs(t *testing.T) {
 		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
 		for i, pci := range w.pfs {
 			name := fmt.Sprintf("ens%d", i+1)
-			must(t, w.AddPF(name, pci))
-			must(t, w.NoLinkState(name))
-			must(t, w.Fake.SetNumVFs(name, fakeVFs))
+			kit.Must(t, w.AddPF(name, pci))
+			kit.Must(t, w.NoLinkState(name))
+			kit.Must(t, w.Fake.SetNumVFs(name, fakeVFs))
 		}
 		return w
 	}})

@@ -9,18 +9,19 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // pair is a fake with one PF and two of its VFs, down, in a pod.
 func pair(t *testing.T) (*Fake, *bond.Record) {
 	t.Helper()
 	f := New()
-	must(t, f.AddPF("ens1", "0000:01:00.0"))
-	must(t, f.SetNumVFs("ens1", 2))
+	kit.Must(t, f.AddPF("ens1", "0000:01:00.0"))
+	kit.Must(t, f.SetNumVFs("ens1", 2))
 	r := &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: f.AddPod("/run/netns/a")}
 	for i, pci := range f.VFs("ens1") {
 		name := []string{"net1", "net2"}[i]
-		must(t, f.MoveToNetns(Host, []string{"eth0", "eth1"}[i], r.Sandbox.Path, name))
+		kit.Must(t, f.MoveToNetns(Host, []string{"eth0", "eth1"}[i], r.Sandbox.Path, name))
 		r.Members = append(r.Members, bond.Member{Name: name, PCI: pci})
 	}
 	return f, r
@@ -29,7 +30,7 @@ func pair(t *testing.T) (*Fake, *bond.Record) {
 func linkRef(t *testing.T, f *Fake, r *bond.Record, i int) plan.LinkRef {
 	t.Helper()
 	o, err := f.Observe(t.Context(), r)
-	must(t, err)
+	kit.Must(t, err)
 	return plan.LinkRefOf(o.Members[i].Location, &o.Members[i].Link)
 }
 
@@ -38,7 +39,7 @@ func TestInjectedFailuresChangeNothing(t *testing.T) {
 	up := plan.SetUp{Link: linkRef(t, f, r, 0)}
 	before := f.String()
 	f.FailApply(2, bond.ErrBusy)
-	must(t, f.Apply(t.Context(), r, plan.SetDown{Link: up.Link})) // the first: it is down
+	kit.Must(t, f.Apply(t.Context(), r, plan.SetDown{Link: up.Link})) // the first: it is down
 	if err := f.Apply(t.Context(), r, up); !errors.Is(err, bond.ErrBusy) {
 		t.Errorf("second Apply: %v", err)
 	}
@@ -55,8 +56,8 @@ func TestInjectedFailuresChangeNothing(t *testing.T) {
 		t.Errorf("changes %v: %s", f.ChangeLog(), f)
 	}
 	f.FailApplyIf(nil)
-	must(t, f.Apply(t.Context(), r, up))
-	must(t, f.Apply(t.Context(), r, up)) // nothing to change any more
+	kit.Must(t, f.Apply(t.Context(), r, up))
+	kit.Must(t, f.Apply(t.Context(), r, up)) // nothing to change any more
 	if log := f.ChangeLog(); !slices.Equal(log, []string{up.String()}) || f.Applies() != 5 {
 		t.Errorf("%d calls, changes %v", f.Applies(), log)
 	}
@@ -71,13 +72,13 @@ func TestInterruptedObserve(t *testing.T) {
 		}
 	}
 	_, err := f.Observe(t.Context(), r)
-	must(t, err)
+	kit.Must(t, err)
 }
 
 func TestLinkVanishesBeforeApply(t *testing.T) {
 	f, r := pair(t)
 	l := linkRef(t, f, r, 0)
-	f.BeforeApply(func(plan.Action) { must(t, f.UnbindVF(l.PCI)) })
+	f.BeforeApply(func(plan.Action) { kit.Must(t, f.UnbindVF(l.PCI)) })
 	if err := f.Apply(t.Context(), r, plan.SetUp{Link: l}); !errors.Is(err, bond.ErrGone) {
 		t.Errorf("SetUp: %v", err)
 	}
@@ -91,13 +92,13 @@ func TestLinkVanishesBeforeApply(t *testing.T) {
 func TestResetIsCuredByBounces(t *testing.T) {
 	f, r := pair(t)
 	l := linkRef(t, f, r, 0)
-	must(t, f.Apply(t.Context(), r, plan.SetUp{Link: l}))
-	must(t, f.ResetVF(l.PCI, 2))
+	kit.Must(t, f.Apply(t.Context(), r, plan.SetUp{Link: l}))
+	kit.Must(t, f.ResetVF(l.PCI, 2))
 	var carriers []bool
 	for range 3 {
 		link, _ := f.Link(r.Sandbox.Path, "net1")
 		carriers = append(carriers, link.Carrier)
-		must(t, f.Apply(t.Context(), r, plan.Bounce{Link: l}))
+		kit.Must(t, f.Apply(t.Context(), r, plan.Bounce{Link: l}))
 	}
 	if !slices.Equal(carriers, []bool{false, false, true}) {
 		t.Errorf("carriers before each bounce: %v", carriers)
@@ -108,8 +109,8 @@ func TestResetIsCuredByBounces(t *testing.T) {
 func TestDeletedPodFreesNames(t *testing.T) {
 	f, r := pair(t)
 	_, err := f.AddImpostor(Host, "net1")
-	must(t, err)
-	must(t, f.DeletePod(r.Sandbox.Path))
+	kit.Must(t, err)
+	kit.Must(t, f.DeletePod(r.Sandbox.Path))
 	text := f.String()
 	for _, want := range []string{": net1 dummy", ": dev3 VF 0000:01:10.0", ": net2 VF 0000:01:10.2"} {
 		if !strings.Contains(text, want) {
@@ -123,33 +124,33 @@ func TestUntrustedVF(t *testing.T) {
 	f, r := pair(t)
 	l := linkRef(t, f, r, 0)
 	mac := bond.MAC("02:00:00:00:00:01")
-	must(t, f.SetVF(l.PCI, bond.VFSettings{MAC: &mac}))
+	kit.Must(t, f.SetVF(l.PCI, bond.VFSettings{MAC: &mac}))
 	if err := f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: otherMAC(1)}); err == nil {
 		t.Error("it took another MAC")
 	}
-	must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: mac}))
-	must(t, f.SetVF(l.PCI, bond.VFSettings{Trust: new(true)}))
-	must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: otherMAC(1)}))
+	kit.Must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: mac}))
+	kit.Must(t, f.SetVF(l.PCI, bond.VFSettings{Trust: new(true)}))
+	kit.Must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: otherMAC(1)}))
 }
 
 // TestMTUChangeIsAFailover, since a VF's driver starts the VF anew for it.
 func TestMTUChangeIsAFailover(t *testing.T) {
 	f, r := pair(t)
-	must(t, f.AddBond(r.Sandbox.Path, "bond0", activeBackup()))
-	must(t, f.SetUp(r.Sandbox.Path, "bond0"))
+	kit.Must(t, f.AddBond(r.Sandbox.Path, "bond0", activeBackup()))
+	kit.Must(t, f.SetUp(r.Sandbox.Path, "bond0"))
 	for _, name := range []string{"net1", "net2"} {
-		must(t, f.Enslave(r.Sandbox.Path, name, "bond0"))
+		kit.Must(t, f.Enslave(r.Sandbox.Path, name, "bond0"))
 	}
 	active := func() string {
 		o, err := f.Observe(t.Context(), r)
-		must(t, err)
+		kit.Must(t, err)
 		return o.Bond.Options[bond.OptActiveSlave]
 	}
-	must(t, f.SetMTU(r.Sandbox.Path, "net1", 1500)) // which it has
+	kit.Must(t, f.SetMTU(r.Sandbox.Path, "net1", 1500)) // which it has
 	if a := active(); a != "net1" {
 		t.Errorf("the active member is %s", a)
 	}
-	must(t, f.SetMTU(r.Sandbox.Path, "net1", 1300))
+	kit.Must(t, f.SetMTU(r.Sandbox.Path, "net1", 1300))
 	if a := active(); a != "net2" {
 		t.Errorf("the active member is %s", a)
 	}
