@@ -15,7 +15,7 @@ import (
 // TestTombstoneStands: an ADD that comes out of IPAM does not bring a tombstone back to life.
 func TestTombstoneStands(t *testing.T) {
 	n := newNode(t, 1)
-	g := cnitest.NewGate(n.Fixture, "ADD")
+	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")
 	pod := n.Pod("p1", 0)
 	before := n.String()
 	args := g.Args(pod)
@@ -66,7 +66,7 @@ func TestDelRacesAdd(t *testing.T) {
 // TestDelOfNothing: DEL is right at any time, and asks IPAM at any time.
 func TestDelOfNothing(t *testing.T) {
 	n := newNode(t, 1)
-	g := cnitest.NewGate(n.Fixture, "ADD")
+	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")
 	args := g.Args("/run/netns/none")
 	n.MustDel(args)
 	args.Netns = ""

@@ -186,7 +186,7 @@ func TestIPAMWithADaemon(t *testing.T) {
 // The release would take that address, for IPAM knows it by these two only.
 func TestLateRelease(t *testing.T) {
 	n := newNode(t, 1)
-	g := cnitest.NewGate(n.Fixture)
+	g := cnitest.NewHeldIPAM(n.Fixture)
 	pod := n.Pod("p1", 0)
 	before := n.String()
 	args := g.Args(pod)
@@ -218,7 +218,7 @@ func TestLateRelease(t *testing.T) {
 // TestLateReleaseWithoutRecord is the same for a DEL that found no record.
 func TestLateReleaseWithoutRecord(t *testing.T) {
 	n := newNode(t, 1)
-	g := cnitest.NewGate(n.Fixture)
+	g := cnitest.NewHeldIPAM(n.Fixture)
 	pod := n.Pod("p1", 0)
 	before := n.String()
 	args := g.Args(pod)

@@ -14,7 +14,7 @@ import (
 // TestAddOutOfTime: an ADD whose time is up still gives everything back.
 func TestAddOutOfTime(t *testing.T) {
 	n := newNode(t, 1)
-	g := cnitest.NewGate(n.Fixture, "ADD")
+	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")
 	pod := n.Pod("p1", 0)
 	before := n.String()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -31,7 +31,7 @@ func TestAddOutOfTime(t *testing.T) {
 // TestAddDuringAdd: of two ADDs of one bond the second waits, and then finds the first's bond.
 func TestAddDuringAdd(t *testing.T) {
 	n := newNode(t, 1)
-	g := cnitest.NewGate(n.Fixture, "ADD")
+	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")
 	pod := n.Pod("p1", 0)
 	before := n.String()
 	args := g.Args(pod)

@@ -16,8 +16,8 @@ func MountTmpfs(t testing.TB, dir, options string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// FillDisk leaves no room on a directory's disk but room bytes. It returns the file that takes the rest.
-func FillDisk(t testing.TB, dir string, room int) (filler string) {
+// FillDisk leaves this many bytes free on a directory's disk. It returns the file that takes the rest.
+func FillDisk(t testing.TB, dir string, free int) (filler string) {
 	t.Helper()
 	filler = filepath.Join(dir, "filler")
 	f, err := os.Create(filler)
@@ -29,6 +29,6 @@ func FillDisk(t testing.TB, dir string, room int) (filler string) {
 	if !errors.Is(err, unix.ENOSPC) {
 		t.Fatal(err)
 	}
-	Must(t, f.Truncate(size-4096-int64(room)), f.Close())
+	Must(t, f.Truncate(size-4096-int64(free)), f.Close())
 	return filler
 }

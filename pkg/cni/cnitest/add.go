@@ -22,7 +22,7 @@ var addScenarios = []scenario{
 	{"versions", versions, true},
 	{"config fields", configFields, false},
 	{"links from the host", linksFromHost, false},
-	{"ADD refuses", addRefuses, false},
+	{"ADD rejects", addRejects, false},
 	{"interface name", interfaceName, false},
 	{"IPAM errors", ipamErrors, true},
 	{"STATUS", status, false},
@@ -169,8 +169,8 @@ func linksFromHost(f *Fixture) {
 	}
 }
 
-// addRefuses: what prevents a bond is reported before anything is changed.
-func addRefuses(f *Fixture) {
+// addRejects: what prevents a bond is reported before anything is changed.
+func addRejects(f *Fixture) {
 	for _, tt := range []struct {
 		name    string
 		changes map[string]any
@@ -243,7 +243,7 @@ func interfaceName(f *Fixture) {
 
 // ipamErrors: an ADD whose IPAM fails leaves nothing, a DEL whose IPAM fails leaves the record alone. Both return IPAM's error.
 func ipamErrors(f *Fixture) {
-	g := NewGate(f)
+	g := NewHeldIPAM(f)
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
 	args := g.Args(pod)
@@ -267,7 +267,7 @@ func ipamErrors(f *Fixture) {
 
 // status: a runtime learns by code 50 that no ADD can work, whatever the IPAM plugin's own code is.
 func status(f *Fixture) {
-	g := NewGate(f)
+	g := NewHeldIPAM(f)
 	call := func(ipam map[string]any) error {
 		_, err := f.Call("STATUS", &skel.CmdArgs{Path: g.Dir, StdinData: f.Config(map[string]any{"cniVersion": "1.1.0", "ipam": ipam})})
 		return err
@@ -291,25 +291,25 @@ func fullStateDir(f *Fixture) {
 	f.MustDel(args)
 	f.WantNothingLeft(before)
 
-	refused := 0
-	for room := 0; ; room += 4096 {
+	rejected := 0
+	for free := 0; ; free += 4096 {
 		f.Must(os.Remove(filler))
-		kit.FillDisk(f, f.Dir, room)
+		kit.FillDisk(f, f.Dir, free)
 		_, err := f.Add(args)
 		if err == nil {
 			f.MustDel(args)
 			f.WantNothingLeft(before)
 			break
 		}
-		if refused++; !strings.Contains(err.Error(), "no space left on device") || !strings.Contains(err.Error(), f.Dir) {
-			f.Errorf("with %d bytes free ADD returned: %v", room, err)
+		if rejected++; !strings.Contains(err.Error(), "no space left on device") || !strings.Contains(err.Error(), f.Dir) {
+			f.Errorf("with %d bytes free ADD returned: %v", free, err)
 		}
 		f.WantNothingLeft(before)
-		if room > 1<<17 {
+		if free > 1<<17 {
 			f.Fatal("ADD never succeeds")
 		}
 	}
-	if refused < 2 {
-		f.Errorf("ADD was refused %d times, want it to be with no room and with some", refused)
+	if rejected < 2 {
+		f.Errorf("ADD was rejected %d times, want it to be with no free byte and with some", rejected)
 	}
 }

@@ -186,17 +186,17 @@ func linkSettings(f *Fixture) {
 func mtu(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	f.Must(f.SetMTU(pod, "net2", 1400))
-	refused := func(mtu int, parts ...string) {
+	rejected := func(mtu int, parts ...string) {
 		f.Helper()
 		before := f.LinkState()
 		_, err := f.Add(f.Args("c1", pod, f.Config(map[string]any{"mtu": mtu})))
 		WantError(f, err, types.ErrInvalidNetworkConfig, parts...)
 		f.WantNothingLeft(before)
 	}
-	refused(1450, "1450", "1400", "net2")
+	rejected(1450, "1450", "1400", "net2")
 	pf := f.PF(0)
 	f.Must(f.SetMTU(linktest.Host, pf, 1300))
-	refused(1350, "1350", "1300", pf)
+	rejected(1350, "1350", "1300", pf)
 	f.Must(f.SetMTU(linktest.Host, pf, 1500))
 }
 

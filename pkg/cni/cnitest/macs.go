@@ -11,7 +11,7 @@ const requestedMAC = bond.MAC("02:00:00:00:00:99")
 
 var macScenarios = []scenario{
 	{"MACs", macs, false},
-	{"MAC refused", macRefused, false},
+	{"MAC rejected", macRejected, false},
 	{"same MACs of virtual links", sameMACs, false},
 }
 
@@ -76,8 +76,8 @@ func macs(f *Fixture) {
 	}
 }
 
-// macRefused: the second member refuses the bond's MAC. The error names the remedies.
-func macRefused(f *Fixture) {
+// macRejected: the second member refuses the bond's MAC. The error names the remedies.
+func macRejected(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	own := f.LinkAt(pod, "net2").MAC
 	f.Must(f.SetVF(f.VF(1, 0), bond.VFSettings{MAC: &own}))

@@ -55,7 +55,7 @@ func (f *Fixture) WantReady(args *skel.CmdArgs, before string) {
 
 // delDuringADD: DEL wins. It waits for IPAM, and gives back the address that the ADD got after DEL began.
 func delDuringADD(f *Fixture) {
-	g := NewGate(f, "ADD")
+	g := NewHeldIPAM(f, "ADD")
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
 	args := g.Args(pod)
@@ -71,7 +71,7 @@ func delDuringADD(f *Fixture) {
 
 // addDuringDEL: an ADD waits for a DEL whose call of IPAM still runs, and keeps the address that it gets.
 func addDuringDEL(f *Fixture) {
-	g := NewGate(f)
+	g := NewHeldIPAM(f)
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
 	args := g.Args(pod)

@@ -10,16 +10,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// Gate is the IPAM plugin host-local under the name "gated", which waits, fails and counts its calls as files in Dir tell it.
-type Gate struct {
+// HeldIPAM is the IPAM plugin host-local under the name "gated", which waits, fails and counts its calls as files in Dir tell it.
+type HeldIPAM struct {
 	f   *Fixture
 	Dir string
 }
 
-// NewGate makes a gate that holds these verbs until Open.
-func NewGate(f *Fixture, held ...string) Gate {
+// NewHeldIPAM makes one that holds these verbs until Open.
+func NewHeldIPAM(f *Fixture, held ...string) HeldIPAM {
 	f.Helper()
-	g := Gate{f, f.TempDir()}
+	g := HeldIPAM{f, f.TempDir()}
 	for _, verb := range held {
 		g.Hold(verb)
 	}
@@ -37,38 +37,38 @@ exec %s
 }
 
 // Hold makes calls of a verb wait from now on, Pass no more; calls that wait already go on waiting until Open.
-func (g Gate) Hold(verb string) { g.touch("hold-" + verb) }
-func (g Gate) Pass(verb string) { g.remove("hold-" + verb) }
-func (g Gate) Open()            { g.touch("open") }
+func (g HeldIPAM) Hold(verb string) { g.touch("hold-" + verb) }
+func (g HeldIPAM) Pass(verb string) { g.remove("hold-" + verb) }
+func (g HeldIPAM) Open()            { g.touch("open") }
 
 // Break makes calls of a verb fail with code 77, Repair no more.
-func (g Gate) Break(verb string)  { g.touch("broken-" + verb) }
-func (g Gate) Repair(verb string) { g.remove("broken-" + verb) }
+func (g HeldIPAM) Break(verb string)  { g.touch("broken-" + verb) }
+func (g HeldIPAM) Repair(verb string) { g.remove("broken-" + verb) }
 
 // AwaitCall waits until a call is held.
-func (g Gate) AwaitCall() {
+func (g HeldIPAM) AwaitCall() {
 	g.f.Helper()
 	g.f.Eventually("a call of IPAM", func() bool { _, err := os.Stat(filepath.Join(g.Dir, "entered")); return err == nil })
 }
 
 // Config is the OKD page's with this IPAM plugin.
-func (g Gate) Config() []byte {
+func (g HeldIPAM) Config() []byte {
 	return g.f.Config(map[string]any{"ipam": map[string]any{"type": "gated", "dataDir": g.f.Data, "subnet": "10.0.0.0/24"}})
 }
 
 // Args are those of c1 with this IPAM plugin.
-func (g Gate) Args(pod string) *skel.CmdArgs {
+func (g HeldIPAM) Args(pod string) *skel.CmdArgs {
 	args := g.f.Args("c1", pod, g.Config())
 	args.Path = g.Dir
 	return args
 }
 
-func (g Gate) touch(name string) {
+func (g HeldIPAM) touch(name string) {
 	g.f.Helper()
 	kit.WriteFile(g.f, filepath.Join(g.Dir, name), "")
 }
 
-func (g Gate) remove(name string) {
+func (g HeldIPAM) remove(name string) {
 	g.f.Helper()
 	g.f.Must(os.Remove(filepath.Join(g.Dir, name)))
 }
