@@ -2,7 +2,7 @@ package watch
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// noNSID stands for a netns without an ID, or with an unknown one.
+// noNSID is the value for a netns without an ID, or with an unknown one.
 const noNSID int32 = -1
 
 // index maps events to keys. It is read-only once built.

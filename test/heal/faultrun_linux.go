@@ -22,7 +22,7 @@ type Result struct {
 	Fault
 	// Outcome says in a word or two what happened; it is empty when Err is set.
 	Outcome string
-	// Detected is from the fault until the agent's log tells of it.
+	// Detected is the time from the fault to the agent's first log line about it.
 	Detected time.Duration
 	// Recovered is from the command that gives back what was taken (a VF's driver, VFs, an agent), or from the fault
 	// where nothing had to be given back, until all is as before.

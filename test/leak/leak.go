@@ -1,4 +1,3 @@
-// Package leak checks that the tests of a package leave no goroutine and no file descriptor behind.
 package leak
 
 import (

@@ -1,7 +1,3 @@
-// Package walk makes random sequences of steps that can be repeated, shortened and kept in a file.
-//
-// A step is data: the name of an operation, and small numbers that select what it applies to. What a step does depends on
-// nothing that was drawn for another step, so a sequence from which steps are removed means the same.
 package walk
 
 import (

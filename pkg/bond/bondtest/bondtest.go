@@ -1,5 +1,3 @@
-// Package bondtest has the properties that fuzz tests check: of errors about input from outside, and of records that were
-// made from it. It is for tests only.
 package bondtest
 
 import (

@@ -123,7 +123,7 @@ func (d *netdev) flush() {
 	d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst.Addr().Is4() })
 }
 
-// reaches says that the route's gateway is a neighbour: in a subnet of the link, or behind a route without a gateway in the
+// reaches reports whether the route's gateway is a neighbour: in a subnet of the link, or behind a route without a gateway in the
 // main table or in that of the route.
 func (d *netdev) reaches(route bond.Route) bool {
 	gateway := route.Gateway

@@ -10,7 +10,7 @@ import (
 )
 
 // Apply makes one change, after checking that the action's links are still those that it
-// names, and after whatever failure was asked for.
+// names, and after the requested failure.
 func (f *Fake) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (f *Fake) pod(r *bond.Record) (*space, error) {
 
 func earlierBoot(s bond.Sandbox) bool { return s.Boot != "" && s.Boot != boot }
 
-// resolve finds the link that a Ref names and refuses another that stands in its place.
+// resolve finds the link of a LinkRef and rejects another one in its place.
 func (f *Fake) resolve(pod *space, ref plan.LinkRef) (*netdev, error) {
 	var s *space
 	switch ref.Location {

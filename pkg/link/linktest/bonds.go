@@ -167,7 +167,7 @@ func (d *netdev) release(member *netdev) {
 	member.undress(b.failOverMAC() != "active")
 }
 
-// swapBack is alb_change_hw_addr_on_detach: whoever has the leaving member's MAC gets what that had.
+// swapBack is alb_change_hw_addr_on_detach: the member that has the leaving member's MAC gets the latter's present one.
 func (d *netdev) swapBack(leaving *netdev) {
 	if leaving.mac == leaving.ownMAC || leaving.ownMAC == d.mac {
 		return

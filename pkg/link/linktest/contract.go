@@ -145,7 +145,7 @@ func contractCases() []contractCase {
 }
 
 // walkCount is the variable that adds random walks to the suite (make walk). They look for
-// differences that nobody has thought of. A real card's carrier comes when it likes, which a
+// unforeseen differences. A real card's carrier comes when it likes, which a
 // walk may meet at a moment that the fake does not know: they explore, and gate nothing.
 const walkCount = "BONDKEEPER_WALKS"
 

@@ -167,7 +167,7 @@ func enslaveForcesMTU(s *fixture) {
 	o = s.see()
 	s.equal("MTU of the member", o.Members[0].Link.MTU, 1450)
 	s.equal("MTU of the bond", o.Bond.MTU, 1300)
-	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300}) // which it has: members are not told again
+	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300}) // which it has: members are not changed again
 	s.equal("MTU of the member", s.see().Members[0].Link.MTU, 1450)
 }
 
@@ -314,7 +314,7 @@ func (s *fixture) thirdMember(reselect string) {
 	s.join(2)
 }
 
-// enslavingReselects: without a primary the kernel takes the first member that is up for one.
+// enslavingReselects: without a primary the kernel prefers the first member that is up.
 func enslavingReselects(s *fixture) {
 	s.thirdMember("always")
 	s.activeStays(0)

@@ -111,7 +111,7 @@ func still(o bond.Observed) bond.Observed {
 	for i, m := range o.Members {
 		m.Link.Carrier, m.MIIUp, m.PF = false, false, nil
 		if m.Link.PCI != "" {
-			m.Link.PermMAC = "" // igbvf tells another one after it was refused a MAC; nobody goes by it
+			m.Link.PermMAC = "" // igbvf reports another one after its MAC was rejected; nothing depends on it
 		}
 		members[i] = m
 	}

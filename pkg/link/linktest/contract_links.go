@@ -146,9 +146,9 @@ func refGone(s *fixture) {
 }
 
 func refStale(s *fixture) {
-	// Where the one was planned for, the other stands now.
+	// The ifindex of the planned link is now that of the other.
 	l, other := s.link(0), s.link(1)
-	if l.PCI == "" { // two virtual links are told apart by their index alone
+	if l.PCI == "" { // two virtual links are distinguished by their index only
 		l.PCI = "0000:7f:1f.7"
 	}
 	l.Index = other.Index
@@ -156,7 +156,7 @@ func refStale(s *fixture) {
 		s.rejected(a, bond.ErrStale)
 	}
 	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
-	// A device that stands where a virtual link was planned for.
+	// A device with the ifindex of the planned virtual link.
 	if other.PCI != "" {
 		s.rejected(plan.SetUp{Link: plan.LinkRef{Location: bond.InPod, Index: other.Index}}, bond.ErrStale)
 	}

@@ -38,7 +38,7 @@ func macNone(s *fixture) {
 	s.macs("made of two members", o, first, first, first)
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after it was set", s.see(), otherMAC(1), otherMAC(1), otherMAC(1))
-	// A member that was given another keeps it when the bond is told what it has already.
+	// A member that was given another keeps it when the bond's present one is set on the bond.
 	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after the same was set again", s.see(), otherMAC(1), otherMAC(2), otherMAC(1))

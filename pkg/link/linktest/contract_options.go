@@ -249,7 +249,7 @@ func optionRejected(s *fixture) {
 	s.wantOption(bond.OptResendIgmp, "3")
 }
 
-// optionsMismatch: a bond has one monitor, and what is rounded is as asked.
+// optionsMismatch: a bond has one monitor, and rounded values count as requested.
 func optionsMismatch(s *fixture) {
 	both := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpInterval: "200", bond.OptArpIPTargets: "192.0.2.1"}
 	s.rejected(plan.CreateBond{Name: "bond0", Options: both}, nil)

@@ -75,7 +75,7 @@ func vfReleased(s *fixture) {
 	s.ownership(bond.Owned)
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
 	s.w.Claim(m.PCI, "")
-	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1400}) // in the pod: what a DEL gives back
+	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1400}) // in the pod: what a DEL restores
 }
 
 func vfWithoutClaim(s *fixture) {

@@ -12,7 +12,7 @@ var tuneCases = []contractCase{
 	{"a member's settings are lost with its membership", bonding_, tuneLost},
 }
 
-// tuned says what member i is told to have.
+// tuned compares the reported settings of member i.
 func (s *fixture) tuned(i int, queueID uint16, prio int32) {
 	s.Helper()
 	m := s.see().Members[i]

@@ -92,7 +92,7 @@ func vfRenamedInHost(s *fixture) {
 	}
 }
 
-// toHost moves a member to the host, where its PF is asked for what it keeps.
+// toHost moves a member to the host, where the settings on its PF are read.
 func (s *fixture) toHost(i int) {
 	s.Helper()
 	s.apply(plan.MoveToHost{Link: s.link(i), Name: s.r.Members[i].Name})
@@ -167,7 +167,7 @@ func vfRestoreStale(s *fixture) {
 	}
 }
 
-// vfRejectsMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not mend that.
+// vfRejectsMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not change that.
 func vfRejectsMAC(s *fixture) {
 	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
 	for _, mode := range []string{"balance-rr", "balance-tlb", "balance-alb"} {
@@ -190,7 +190,7 @@ func vfMoveStale(s *fixture) {
 	s.rejected(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrStale)
 	ref.Index += 1000
 	s.rejected(plan.MoveToPod{Link: ref, Name: "net1"}, bond.ErrGone)
-	// In the host somebody has put it into a bond of his own.
+	// In the host it was enslaved to another bond.
 	if s.env.Bonding {
 		s.must(s.w.AddBond(Host, "bkbond"), "make a bond in the host")
 		s.must(s.w.Enslave(Host, "net1", "bkbond"), "enslave by hand")

@@ -60,7 +60,7 @@ func hostLink(s *fixture) {
 		s.Errorf("back in the host: %s; it had ifindex %d", oneLine(l), hostIndex)
 	}
 	s.equal("place", s.see().Members[0].Location, bond.InHost)
-	// Another link of the same kind, name and ifindex is nobody's business.
+	// Another link of the same kind, name and ifindex is left alone.
 	s.must(s.w.DeleteBond(Host, "bkhost"), "delete by hand")
 	s.must(s.w.AddTwin(Host, "bkhost", hostIndex), "make a twin")
 	s.equal("place of the twin", s.see().Members[0].Location, bond.Lost)

@@ -126,7 +126,7 @@ func class(err error) string {
 	return ""
 }
 
-// render is all that must be the same, in words that do not depend on indexes and on chance.
+// render is all that must be the same, as text that does not depend on indexes and on chance.
 func (w *walker) render() string {
 	var b strings.Builder
 	seen := map[bond.MAC]string{}
@@ -192,7 +192,7 @@ func pick(r *rand.Rand, options bond.Options, vfs bool) (string, walkStep) {
 	i, n := r.IntN(2), r.IntN(4)
 	name := []string{"net1", "net2"}[i]
 	steps := append(memberSteps(i, name, n), bondSteps(i, name, n, options)...)
-	if vfs { // drivers start a VF anew for it, and sometimes a monitor notices
+	if vfs { // drivers restart a VF for it, and sometimes a monitor notices
 		steps = slices.DeleteFunc(steps, func(s named) bool { return strings.HasPrefix(s.name, "set MTU") })
 	}
 	if m := options.Mode(); m == bond.ModeTLB || m == bond.ModeALB {

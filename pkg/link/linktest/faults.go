@@ -74,7 +74,7 @@ func (f *Fake) BindVF(pci bond.PCIAddress) error {
 }
 
 // ResetVF is a function-level reset: the netdev stays, its carrier is gone until it was
-// set up that many times more; with -1 until its driver is bound anew.
+// set up that many times more; with -1 until its driver is bound again.
 func (f *Fake) ResetVF(pci bond.PCIAddress, bounces int) error {
 	return f.onVF(pci, func(v *vf) error { v.dead = bounces; return nil })
 }

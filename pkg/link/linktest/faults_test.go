@@ -133,7 +133,7 @@ func TestUntrustedVF(t *testing.T) {
 	kit.Must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: otherMAC(1)}))
 }
 
-// TestMTUChangeIsAFailover, since a VF's driver starts the VF anew for it.
+// TestMTUChangeIsAFailover, because a VF's driver restarts the VF for it.
 func TestMTUChangeIsAFailover(t *testing.T) {
 	f, r := pair(t)
 	kit.Must(t, f.AddBond(r.Sandbox.Path, "bond0", activeBackup()))

@@ -153,7 +153,7 @@ func (d *netdev) reset() {
 	}
 }
 
-// setMAC is dev_set_mac_address for a link that is no bond. The driver is not asked for the MAC
+// setMAC is dev_set_mac_address for a link that is not a bond. The driver is not called for the MAC
 // that the link has.
 func (d *netdev) setMAC(m bond.MAC) error {
 	if d.vf != nil && d.mac != m {

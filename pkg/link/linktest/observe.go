@@ -112,7 +112,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		om.PF = f.observePF(m.PCI)
 	case om.Location == bond.InPod && om.Link.Up && !om.Link.Carrier:
 		if om.PF = f.observePF(m.PCI); om.PF != nil {
-			om.PF.VF = bond.VFSettings{} // asked only for a VF that is about to be moved
+			om.PF.VF = bond.VFSettings{} // read only for a VF that is about to be moved
 		}
 	}
 	return om

@@ -17,7 +17,7 @@ func kernelDefaults() bond.Options {
 			o[d.Name] = d.Default
 		}
 	}
-	o[bond.OptMiimon] = "0" // the table's 100 is what the plugin asks for
+	o[bond.OptMiimon] = "0" // the table's 100 is the plugin's default
 	o[bond.OptAdActorSystem] = "00:00:00:00:00:00"
 	return o
 }
@@ -103,7 +103,7 @@ func (d *netdev) setLinkOption(def *bond.OptionDef, value string) error {
 	return nil
 }
 
-// mayChange is bond_opt_check_deps, which is asked even when the value is the one that is set.
+// mayChange is bond_opt_check_deps, which is called even if the value is already set.
 func (d *netdev) mayChange(def *bond.OptionDef) error {
 	b := d.bond
 	switch {
@@ -190,7 +190,7 @@ func (d *netdev) setPrimary(link *netdev) {
 	}
 }
 
-// reported is bond_fill_info.
+// reported returns the options like bond_fill_info.
 func (b *bonding) reported() bond.Options {
 	reported := b.opts.Clone()
 	for _, delay := range []bond.Option{bond.OptUpdelay, bond.OptDowndelay, bond.OptPeerNotifyDelay} {

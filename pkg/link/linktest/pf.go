@@ -23,7 +23,7 @@ type vf struct {
 	pf       *pf
 	pci      bond.PCIAddress
 	number   int
-	settings bond.VFSettings // all known; MAC is zero while nobody told the PF one
+	settings bond.VFSettings // all known; MAC is zero while none was set on the PF
 	admin    bool            // the MAC was set on the PF, not by the VF's driver
 	link     *netdev         // nil while no driver is bound
 	card     bond.MAC        // what its driver has set in the card
@@ -166,7 +166,7 @@ func (v *vf) unbind() {
 	}
 }
 
-// opened: the driver tells the PF its MAC and, after a reset, may get its carrier back.
+// opened: the driver sends its MAC to the PF and, after a reset, may get its carrier back.
 func (v *vf) opened() {
 	v.reported()
 	if v.dead > 0 {

@@ -96,7 +96,7 @@ func (b *bonding) differing() bond.Options {
 			delete(opts, name)
 		}
 	}
-	delete(opts, bond.OptActiveSlave) // it stands with the member
+	delete(opts, bond.OptActiveSlave) // it is printed with the member
 	if b.primaryName != "" {
 		opts[bond.OptPrimary] = b.primaryName
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// txQueues is what a bond has where the module was not told otherwise (BOND_DEFAULT_TX_QUEUES).
+// txQueues is the module's default (BOND_DEFAULT_TX_QUEUES).
 const txQueues = 16
 
 func (f *Fake) tune(pod *space, a plan.TuneMember) error {

@@ -61,7 +61,7 @@ type fixture struct {
 	r Runtime
 }
 
-// firstList is the first list that comes without an error.
+// firstList returns the first list without an error.
 func (st *fixture) firstList() []string {
 	st.Helper()
 	ctx, cancel := context.WithTimeout(st.Context(), timeout)
@@ -100,7 +100,7 @@ func (st *fixture) want(there []string, gone ...string) {
 	}
 }
 
-// wantNoReply wants no answer for a moment.
+// wantNoReply fails the test if there is a reply within a second.
 func (st *fixture) wantNoReply() {
 	st.Helper()
 	ctx, cancel := context.WithTimeout(st.Context(), time.Second)
@@ -161,7 +161,7 @@ func (st *fixture) watch() <-chan struct{} {
 }
 
 // await waits for a wake; again, if there is one, is done until it comes: a runtime does not say from
-// when on it tells its events.
+// when on it sends its events.
 func (st *fixture) await(woken <-chan struct{}, reason string, again func()) {
 	st.Helper()
 	late := time.After(timeout)

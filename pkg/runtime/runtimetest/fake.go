@@ -77,7 +77,7 @@ func (f *Fake) Populate(id string) {
 }
 
 // Begin makes a sandbox as far as one is while its network is added: containerd has it in its store,
-// and neither a container nor the CRI tells of it.
+// and neither a container nor the CRI reports it.
 func (f *Fake) Begin() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,10 +1,3 @@
-// Package v1 is the format of what Bondkeeper writes on a pod: the annotation
-// "bondkeeper.io/bonds", a JSON list with an entry a bond, and the name of the condition
-// that goes with it. It imports the standard library only, so that a reader of the
-// annotation may use it.
-//
-// Fields are added in v1 and never change their meaning; a reader skips those that it does
-// not know. What would break a reader comes as another version.
 package v1
 
 import "time"

@@ -1,12 +1,3 @@
-// Package topology tells a test that runs inside a lab guest which cards and functions the guest has.
-//
-// The guest's init writes it once all virtual functions are there; tests read it with Load and go on from
-// PCI addresses. Interface names are what they were at that moment: a VF whose driver was unbound and
-// bound again, or which came back from another netns, may have another one.
-//
-// Names at power-on are the kernel's own: the cards' physical functions are eth0, eth1, ... in the order
-// of the cards; then come the virtual functions, card by card. The card of the user-mode network, where
-// there is one, is UserNetName.
 package topology
 
 import (

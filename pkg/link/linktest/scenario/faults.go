@@ -88,7 +88,7 @@ func bondFaults() []Fault {
 		}},
 		{"priorities changed", func(n *Node) {
 			if n.Record.Members[0].Prio == nil {
-				return // it is a failover, by the pod's own wish
+				return // it is a failover, requested by the pod
 			}
 			_ = n.TuneMember(n.Path(), n.name(0), nil, new(int32(-5)))
 			_ = n.TuneMember(n.Path(), n.name(1), nil, new(int32(5)))

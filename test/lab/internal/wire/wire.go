@@ -1,12 +1,3 @@
-// Package wire is what host and guest of the lab say to each other.
-//
-// They share one byte pipe, a virtio-serial port, over which yamux lays any number of streams, each with its
-// own flow control: a command with much output holds up no other. The guest opens the first stream when
-// its root is mounted, says so by a Hello, and sends one Ready when its cards are there. From then on the
-// host opens one stream a command: a Request, then Inputs to the guest and Outputs from it, of which the
-// last has Exit set. A host that closes the stream early wants the command killed.
-//
-// Messages are encoded by gob.
 package wire
 
 import (
