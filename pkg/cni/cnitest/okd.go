@@ -33,13 +33,13 @@ func okdPage(f *Fixture) {
 	if f.Logged() != "" {
 		f.Errorf("ADD logs: %s", f.Logged())
 	}
-	f.Eventually("an active member", func() bool { return f.Active(pod, "bond0") != "" })
+	f.Eventually("the bond is settled and has its MAC", func() bool {
+		f.Converge("c1")
+		r := f.Record("c1")
+		return r.Settled && f.LinkAt(pod, "bond0").MAC == r.Spec.MAC
+	})
 	if mac := f.LinkAt(pod, f.Active(pod, "bond0")).MAC; f.LinkAt(pod, "bond0").MAC != mac {
 		f.Errorf("the bond has MAC %s, its active member %s", f.LinkAt(pod, "bond0").MAC, mac)
-	}
-	f.Converge("c1")
-	if !f.Record("c1").Settled {
-		f.Error("the bond is not settled")
 	}
 	made := f.LinkState()
 	f.MustCheck(args, result)

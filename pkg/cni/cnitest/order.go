@@ -6,6 +6,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
 )
 
 var orderScenarios = []scenario{
@@ -102,8 +103,9 @@ func severalBonds(f *Fixture) {
 		return a
 	}
 	all := []*skel.CmdArgs{args(0, 1, "net1", "net2"), args(1, 0, "a1", "a2"), args(2, 4, "b1", "b2")}
-	for _, a := range all {
-		f.MustAdd(a)
+	results := make([]*current.Result, len(all))
+	for i, a := range all {
+		results[i] = f.MustAdd(a)
 	}
 	if leases := f.Leases(); len(leases) != 3 {
 		f.Errorf("leases %v", leases)
@@ -118,6 +120,7 @@ func severalBonds(f *Fixture) {
 		}
 	}
 	for _, i := range []int{0, 2} {
+		f.MustCheck(all[i], results[i])
 		f.MustDel(all[i])
 	}
 	f.WantNothingLeft(before)
