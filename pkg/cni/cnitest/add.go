@@ -18,7 +18,7 @@ import (
 
 var addScenarios = []scenario{
 	{"OKD page", okdPage, true},
-	{"modes", modes, true},
+	{"modes", modes, false},
 	{"versions", versions, true},
 	{"config fields", configFields, false},
 	{"links from the host", linksFromHost, false},
@@ -59,6 +59,9 @@ func versions(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
 	for _, v := range []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"} {
+		if f.Skips(v, "0.2.0", "1.1.0") {
+			continue
+		}
 		f.Run(v, func(f *Fixture) {
 			args := f.Args("c1", pod, f.Config(map[string]any{"cniVersion": v, "dns": map[string]any{"domain": "lab"}}))
 			out := string(addRaw(f, args))

@@ -204,7 +204,7 @@ func gateways(f *Fixture) {
 		{"of the other family", static(v4, route("192.0.2.0/24", "2001:db8::1")), []string{"192.0.2.0/24", "2001:db8::1", "IPv4"}},
 		{"of the other family, IPv6", static(v6, route("2001:db8:1::/48", "10.1.0.1")), []string{"2001:db8:1::/48", "10.1.0.1", "IPv6"}},
 	} {
-		if f.Skips(tt.name, "in the subnet", "outside, host-local", "behind a route of the host", "IPv6, link-local", "IPv6, outside, host-local") {
+		if f.Skips(tt.name, "outside, host-local", "behind a route of the host", "IPv6, outside, host-local") {
 			continue
 		}
 		f.Run(tt.name, func(f *Fixture) {
