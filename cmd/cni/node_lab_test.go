@@ -254,7 +254,7 @@ func (n *labNode) Addresses(path, name string) (all []string) {
 	var l [1]linkJSON
 	n.read(path, &l, "addr", "show", "dev", name)
 	for _, a := range l[0].AddrInfo {
-		if a.Scope == "global" {
+		if a.Scope == "global" && !a.DADFailed {
 			all = append(all, fmt.Sprintf("%s/%d", a.Local, a.PrefixLen))
 		}
 	}

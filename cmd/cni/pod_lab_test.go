@@ -35,6 +35,7 @@ type linkJSON struct {
 		Local     string `json:"local"`
 		PrefixLen int    `json:"prefixlen"`
 		Scope     string `json:"scope"`
+		DADFailed bool   `json:"dadfailed"`
 	} `json:"addr_info"`
 }
 

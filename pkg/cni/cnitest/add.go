@@ -63,13 +63,14 @@ func versions(f *Fixture) {
 			continue
 		}
 		f.Run(v, func(f *Fixture) {
-			args := f.Args("c1", pod, f.Config(map[string]any{"cniVersion": v, "dns": map[string]any{"domain": "lab"}}))
+			ipam := static([]string{"192.0.2.7/24 via 192.0.2.1", "2001:db8::7/64"}, route("198.51.100.0/24", ""))
+			args := f.Args("c1", pod, f.Config(map[string]any{"cniVersion": v, "ipam": ipam}))
 			out := string(addRaw(f, args))
 			field := "ips"
 			if v == "0.1.0" || v == "0.2.0" {
 				field = "ip4"
 			}
-			if !strings.Contains(out, fmt.Sprintf("%q: %q", "cniVersion", v)) || !strings.Contains(out, fmt.Sprintf("%q:", field)) || !strings.Contains(out, "10.56.217.") {
+			if !strings.Contains(out, fmt.Sprintf("%q: %q", "cniVersion", v)) || !strings.Contains(out, fmt.Sprintf("%q:", field)) || !strings.Contains(out, `"192.0.2.7/24"`) || !strings.Contains(out, `"2001:db8::7/64"`) {
 				f.Errorf("result %s", out)
 			}
 			if hasMTU := strings.Contains(out, `"mtu"`); hasMTU != (v == "1.1.0" || v == "1.0.0") {
