@@ -2,6 +2,7 @@ package crash
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -77,6 +78,8 @@ type Report struct {
 	Points []Point
 	// Hit is the number of the point at which the fault occurred; 0 if it did not.
 	Hit int
+	// Err is the tracer's own error, which makes the rest worthless; empty if there is none.
+	Err string
 }
 
 // hit is the point at which the fault occurred.
@@ -87,6 +90,9 @@ func ReadReport(path string) (r Report, err error) {
 	text, err := os.ReadFile(path)
 	if err == nil {
 		err = json.Unmarshal(text, &r)
+	}
+	if err == nil && r.Err != "" {
+		err = errors.New(r.Err)
 	}
 	if err != nil {
 		return r, fmt.Errorf("the tracer's report: %w", err)

@@ -2,6 +2,7 @@ package crash
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -41,13 +42,14 @@ func traced(name string) int {
 	if err == nil {
 		report, status, err = trace(filepath.Join(os.Getenv(BinEnv), name), os.Args[1:], fault)
 	}
-	if err == nil {
-		var text []byte
-		if text, err = json.Marshal(report); err == nil {
-			err = os.WriteFile(os.Getenv(ReportEnv), text, 0o600)
-		}
-	}
 	if err != nil {
+		report.Err = err.Error()
+	}
+	text, failed := json.Marshal(report)
+	if failed == nil {
+		failed = os.WriteFile(os.Getenv(ReportEnv), text, 0o600)
+	}
+	if err = errors.Join(err, failed); err != nil {
 		fmt.Fprintln(os.Stderr, "tracer:", err)
 		return 1
 	}
