@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -17,6 +18,7 @@ const root = "../.."
 var (
 	named    = regexp.MustCompile("`((?:Test|Fuzz)[A-Z][A-Za-z0-9_]*)(?:/[^`]*)?`")
 	declared = regexp.MustCompile(`(?m)^func (?:\([^)]*\) )?([A-Za-z0-9_]+)\(`)
+	assigned = regexp.MustCompile(`(?m)^(?:const |var |\t)([A-Za-z][A-Za-z0-9_]*)(?:, [A-Za-z0-9_]+)*(?: [A-Za-z0-9_.*\[\]]+)? += `)
 	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
 	makes    = regexp.MustCompile("`make ([a-z][a-z0-9-]*)[^`]*`|(?m)^make ([a-z][a-z0-9-]*)")
@@ -51,7 +53,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// functions are the names of all functions and methods of the tree, behind whatever build tag.
+// functions are the names of all functions, methods, constants and variables of the tree, behind whatever build tag.
 func functions(t *testing.T) map[string]bool {
 	t.Helper()
 	all := map[string]bool{}
@@ -64,7 +66,8 @@ func functions(t *testing.T) map[string]bool {
 		case d.IsDir() || !strings.HasSuffix(file, ".go"):
 			return nil
 		}
-		for _, m := range declared.FindAllStringSubmatch(read(t, file), -1) {
+		text := read(t, file)
+		for _, m := range slices.Concat(declared.FindAllStringSubmatch(text, -1), assigned.FindAllStringSubmatch(text, -1)) {
 			all[m[1]] = true
 		}
 		return nil
@@ -152,7 +155,7 @@ func TestRecipesAreCurrent(t *testing.T) {
 	known := functions(t)
 	for _, m := range function.FindAllStringSubmatch(text, -1) {
 		if !known[m[1]] {
-			t.Errorf("docs/development.md names %s, which is no function", m[1])
+			t.Errorf("docs/development.md names %s, which is not declared", m[1])
 		}
 	}
 }

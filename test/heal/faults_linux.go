@@ -10,7 +10,7 @@ const recovered = "back as before"
 
 // Faults is the table.
 func Faults() []Fault {
-	return slices.Concat(vfFaults(), podFaults(), neighbourFaults(), agentFaults())
+	return slices.Concat(vfFaults(), podFaults(), otherWriterFaults(), agentFaults())
 }
 
 // net1 is the member that is broken where one is: the active one, whose MAC the bond has.

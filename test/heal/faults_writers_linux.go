@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
-// neighbourFaults are losses in pods that other programs configure, too. Each has a pod of its own.
-func neighbourFaults() []Fault {
+// otherWriterFaults are losses in pods that other programs configure, too. Each has a pod of its own.
+func otherWriterFaults() []Fault {
 	// Long enough for what the other program does after ADD.
 	setup := []string{"-setup-quiet", "8s"}
 	return []Fault{
