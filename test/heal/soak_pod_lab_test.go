@@ -42,6 +42,8 @@ type soakPod struct {
 	state    podState
 	bonds    []*soakBond
 	baseline snapshot
+	// inSetup: no agent has found its set-up complete. What other writers change until then is learned.
+	inSetup bool
 }
 
 // soakBond is one bond of a pod.
@@ -225,6 +227,7 @@ func (n *soakNode) add(ctx context.Context, p *soakPod) error {
 	if err := n.takeBaseline(ctx, p); err != nil {
 		return err
 	}
+	p.inSetup = true
 	if !n.agent.runs() {
 		return nil
 	}
@@ -353,7 +356,7 @@ func (n *soakNode) setUp(ctx context.Context, p *soakPod) error {
 	if err != nil {
 		return err
 	}
-	return n.await(ctx, "the end of the set-up of pod "+p.name, func() (bool, error) {
+	err = n.await(ctx, "the end of the set-up of pod "+p.name, func() (bool, error) {
 		for _, b := range p.bonds {
 			if rec, err := records.Load(b.key); err != nil || rec.InSetup() {
 				return false, err
@@ -361,4 +364,6 @@ func (n *soakNode) setUp(ctx context.Context, p *soakPod) error {
 		}
 		return true, nil
 	})
+	p.inSetup = p.inSetup && err != nil
+	return err
 }

@@ -89,7 +89,7 @@ const maxChanges = 2
 // command runs ip(8) in a pod. setting names what another writer changes, if the config requested it.
 func (n *soakNode) command(ctx context.Context, p *soakPod, b *soakBond, setting, line string) (string, error) {
 	if setting != "" {
-		if b.changed[setting] == maxChanges {
+		if p.inSetup || b.changed[setting] == maxChanges {
 			return "", nil
 		}
 		b.changed[setting]++
