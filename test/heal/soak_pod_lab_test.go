@@ -351,12 +351,13 @@ func (b *soakBond) mergeMACs(s snapshot) {
 }
 
 // setUp waits until the agent has found the set-up of a pod complete: before that it learns from a fault what the bond is to be.
-func (n *soakNode) setUp(ctx context.Context, p *soakPod) error {
+func (n *soakNode) setUp(ctx context.Context, p *soakPod) (err error) {
 	records, err := store.Open(store.DefaultDir)
 	if err != nil {
 		return err
 	}
-	err = n.await(ctx, "the end of the set-up of pod "+p.name, func() (bool, error) {
+	defer func() { p.inSetup = p.inSetup && err != nil }()
+	return n.await(ctx, "the end of the set-up of pod "+p.name, func() (bool, error) {
 		for _, b := range p.bonds {
 			if rec, err := records.Load(b.key); err != nil || rec.InSetup() {
 				return false, err
@@ -364,6 +365,4 @@ func (n *soakNode) setUp(ctx context.Context, p *soakPod) error {
 		}
 		return true, nil
 	})
-	p.inSetup = p.inSetup && err != nil
-	return err
 }
