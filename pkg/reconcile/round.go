@@ -175,7 +175,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))
 			continue
 		}
-		if _, bestEffort := a.(plan.Announce); bestEffort {
+		if failure.BestEffort {
 			log.Warn("cannot announce addresses to neighbours", zap.Error(err))
 			continue
 		}

@@ -70,11 +70,16 @@ func (h *History) subjects(rec *bond.Record) iter.Seq2[int, *subject] {
 
 // Hints returns the planner's input that depends on time, and changes nothing.
 func (h *History) Hints(rec *bond.Record, obs *bond.Observed, now time.Time) []plan.Hint {
+	return h.hints(rec, obs, now, func(i int) *subject { s := *h.subject(i); return &s })
+}
+
+// hints has the subjects observe, and returns their hints.
+func (h *History) hints(rec *bond.Record, obs *bond.Observed, now time.Time, subjectOf func(i int) *subject) []plan.Hint {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	hints := make([]plan.Hint, len(rec.Members))
 	for i := range hints {
-		s := *h.subject(i)
+		s := subjectOf(i)
 		s.observe(rec, obs, i, now, h.timing)
 		hints[i] = s.hint(now, h.timing)
 	}
@@ -98,15 +103,7 @@ func (h *History) Begin(rec *bond.Record) *Run {
 
 // Observe takes in what was observed, and returns the planner's input that depends on time.
 func (r *Run) Observe(obs *bond.Observed, now time.Time) []plan.Hint {
-	r.h.mu.Lock()
-	defer r.h.mu.Unlock()
-	hints := make([]plan.Hint, len(r.rec.Members))
-	for i := range hints {
-		s := r.h.subject(i)
-		s.observe(r.rec, obs, i, now, r.h.timing)
-		hints[i] = s.hint(now, r.h.timing)
-	}
-	return hints
+	return r.h.hints(r.rec, obs, now, r.h.subject)
 }
 
 // observe makes events of what was observed of member i.

@@ -34,6 +34,8 @@ type Failure struct {
 	Stale bool
 	// Overtaken: it is stale and not counted; the next observation shows what changed.
 	Overtaken bool
+	// BestEffort: the action is tried only once, so its failure does not count.
+	BestEffort bool
 	// Wait is how long its kind is not tried; 0 if the failure does not count.
 	Wait time.Duration
 	// Quiet: it is to be logged at debug level. Failures in a row are logged when their number has doubled.
@@ -54,7 +56,7 @@ func (r *Run) Failed(a plan.Action, err error, now time.Time) Failure {
 		s.next(event{eventKind: overtaken, what: kind}, now, r.h.timing)
 		f.Overtaken = s.retries[kind].staleInARow <= staleTries
 	}
-	if f.Overtaken || bestEffort(a) {
+	if f.BestEffort = bestEffort(a); f.Overtaken || f.BestEffort {
 		return f
 	}
 	s.next(event{eventKind: failed, what: kind, err: err}, now, r.h.timing)
