@@ -28,7 +28,7 @@ func newAttached(t *testing.T, release sriovcni.Release) *attached {
 	p := newPod(t)
 	a := &attached{direct: p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1, "ipam": map[string]any{"type": "flaky"}}), sriov: sriovcni.Plugin{Release: release}}
 	flaky := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ ! -e %s/refuse ] || exit 1\necho '{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"192.0.2.7/24\"}]}'\n", p.netnsFiles())
-	kit.Must(t, os.WriteFile(filepath.Join(binDir, "flaky"), []byte(flaky), 0o700))
+	kit.Program(t, filepath.Join(binDir, "flaky"), flaky)
 	t.Cleanup(a.forgetMACs)
 	for i := range p.cards {
 		name, _ := p.inHost(i)

@@ -93,7 +93,7 @@ func TestDelWithAnEditedConfig(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestDelWithUnreadableState: a state directory that cannot be used, with a record in it, fails DEL: the bond is there.
+// TestDelWithUnusableState: a state directory that cannot be used, with a record in it, fails DEL: the bond is there.
 func TestDelWithUnusableState(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -136,7 +136,7 @@ func TestIPAMThatHangs(t *testing.T) {
 	dir := t.TempDir()
 	child := filepath.Join(dir, "child")
 	script := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND = DEL ] || exec %s\nsleep 600 &\necho $! > %s\nwait\n", filepath.Join(plugins, "host-local"), child)
-	n.Must(os.WriteFile(filepath.Join(dir, "hangs"), []byte(script), 0o700)) //nolint:gosec // a program
+	kit.Program(t, filepath.Join(dir, "hangs"), script)
 	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "hangs", "dataDir": n.Data, "subnet": "10.0.0.0/24"}}))
 	args.Path = dir
 	n.MustAdd(args)
@@ -173,7 +173,7 @@ func TestIPAMWithADaemon(t *testing.T) {
 	pod := n.Pod("p1", 0)
 	dir := t.TempDir()
 	script := fmt.Sprintf("#!/bin/sh\nsleep 30 &\nexec %s\n", filepath.Join(plugins, "host-local"))
-	n.Must(os.WriteFile(filepath.Join(dir, "daemonic"), []byte(script), 0o700)) //nolint:gosec // a program
+	kit.Program(t, filepath.Join(dir, "daemonic"), script)
 	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "daemonic", "dataDir": n.Data, "subnet": "10.0.0.0/24"}}))
 	args.Path = dir
 	if result := n.MustAdd(args); len(result.IPs) != 1 {
@@ -222,16 +222,7 @@ func TestLateReleaseWithoutRecord(t *testing.T) {
 	pod := n.Pod("p1", 0)
 	before := n.String()
 	args := g.Args(pod)
-	g.Hold("DEL")
-	deleted := n.Start("DEL", args)
-	g.AwaitCall()
-	g.Pass("DEL")
-	added := n.Start("ADD", args)
-	n.AwaitLock(added)
-	g.Open()
-	n.Must(<-deleted)
-	n.Must(<-added)
-	n.WantReady(args, before)
+	g.AddDuringDEL(args, before)
 }
 
 // TestDelOnAFullDisk: without room for one more file, not even for a lock, the bond is taken down by the first DEL and the third
@@ -240,8 +231,7 @@ func TestDelOnAFullDisk(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
 	before := n.String()
-	n.Must(unix.Mount("tmpfs", n.Dir, "tmpfs", 0, "size=256k,nr_inodes=64,mode=0700"))
-	t.Cleanup(func() { _ = unix.Unmount(n.Dir, unix.MNT_DETACH) })
+	kit.MountTmpfs(t, n.Dir, "size=256k", "nr_inodes=64")
 	args := n.Args("c1", pod, n.Config(nil))
 	n.MustAdd(args)
 	filler := filepath.Join(n.Dir, "filler")
@@ -270,8 +260,7 @@ func TestDelOnAReadOnlyDisk(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
 	before := n.String()
-	n.Must(unix.Mount("tmpfs", n.Dir, "tmpfs", 0, "mode=0700"))
-	t.Cleanup(func() { _ = unix.Unmount(n.Dir, unix.MNT_DETACH) })
+	kit.MountTmpfs(t, n.Dir)
 	args := n.Args("c1", pod, n.Config(nil))
 	n.MustAdd(args)
 	n.Must(unix.Mount("", n.Dir, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""))

@@ -16,6 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // TestAddAfterKilled: an ADD that was killed leaves a record; the next one clears it away.
@@ -217,7 +218,7 @@ func TestAddIPAMTooSlow(t *testing.T) {
 	before := n.String()
 	dir := t.TempDir()
 	script := "#!/bin/sh\n[ \"$CNI_COMMAND\" != ADD ] || exec sleep 600\n"
-	n.Must(os.WriteFile(filepath.Join(dir, "slow"), []byte(script), 0o700))
+	kit.Program(t, filepath.Join(dir, "slow"), script)
 	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "slow"}}))
 	args.Path = dir
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)

@@ -41,7 +41,7 @@ func node(t *testing.T) *Config {
 	mkdir(t, c.NetnsDirs[0])
 	netnstest.NewAt(t, filepath.Join(c.NetnsDirs[0], "cni-1"))
 	mkdir(t, c.StateDir)
-	mountTmpfs(t, c.StateDir)
+	kit.MountTmpfs(t, c.StateDir)
 	plugins(t, c.CNIDir)
 	return c
 }
@@ -55,14 +55,6 @@ func put(t *testing.T, path, text string) {
 func mkdir(t *testing.T, path string) {
 	t.Helper()
 	kit.Must(t, os.MkdirAll(path, 0o700))
-}
-
-func mountTmpfs(t *testing.T, dir string) {
-	t.Helper()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700"); err != nil {
-		t.Fatalf("mount (this needs root): %v", err)
-	}
-	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
 // ours is a build of the plugin, of version v1.

@@ -180,10 +180,7 @@ func TestClockSetBack(t *testing.T) {
 func TestManyRecords(t *testing.T) {
 	many := lives(t)
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700"); err != nil { // as /run is
-		t.Fatalf("mount a tmpfs (this needs root): %v", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	kit.MountTmpfs(t, dir)
 	s := openStore(t, dir)
 	start := files(t, s)
 	for i := range many {

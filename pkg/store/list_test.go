@@ -290,10 +290,7 @@ func TestListSweeps(t *testing.T) {
 func TestListMissesNothing(t *testing.T) {
 	const bonds, rounds = 300, 100
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700"); err != nil {
-		t.Fatalf("mount a tmpfs (this needs root): %v", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	kit.MountTmpfs(t, dir)
 	s := openStore(t, dir)
 	names := make([]string, bonds)
 	for i := range names {

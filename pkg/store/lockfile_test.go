@@ -44,10 +44,7 @@ func lives(t testing.TB) int {
 // TestLivesLeaveNoFiles: bonds that came and went, and ADDs that failed, leave no file and no directory.
 func TestLivesLeaveNoFiles(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=0700"); err != nil { // as /run is
-		t.Fatalf("mount a tmpfs (this needs root): %v", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	kit.MountTmpfs(t, dir)
 	s := openStore(t, dir)
 	start := files(t, s)
 	locked := func(k bond.Key, what func() error) {

@@ -220,10 +220,7 @@ func TestOpenRefuses(t *testing.T) {
 // TestFullDirectory: a state directory without room keeps what it has and says why.
 func TestFullDirectory(t *testing.T) {
 	dir := t.TempDir()
-	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=64k,mode=0700"); err != nil {
-		t.Fatalf("mount a tmpfs (this needs root): %v", err)
-	}
-	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	kit.MountTmpfs(t, dir, "size=64k")
 	s := openStore(t, dir)
 	r := sample(key("c1"))
 	save(t, s, r)

@@ -4,15 +4,17 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// MountTmpfs mounts a disk of memory until the test's end.
-func MountTmpfs(t testing.TB, dir, options string) {
+// MountTmpfs mounts a disk of memory, such as /run is, until the test's end. It needs root. options are further ones of tmpfs.
+func MountTmpfs(t testing.TB, dir string, options ...string) {
 	t.Helper()
-	Must(t, os.MkdirAll(dir, 0o700), unix.Mount("tmpfs", dir, "tmpfs", 0, options+",mode=0700"))
+	all := strings.Join(append(options, "mode=0700"), ",")
+	Must(t, os.MkdirAll(dir, 0o700), unix.Mount("tmpfs", dir, "tmpfs", 0, all))
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 

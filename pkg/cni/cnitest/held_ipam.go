@@ -72,3 +72,18 @@ func (g HeldIPAM) remove(name string) {
 	g.f.Helper()
 	g.f.Must(os.Remove(filepath.Join(g.Dir, name)))
 }
+
+// AddDuringDEL starts a DEL, and an ADD while the DEL waits for IPAM. Both must succeed, the ADD last: its bond is ready.
+func (g HeldIPAM) AddDuringDEL(args *skel.CmdArgs, before string) {
+	g.f.Helper()
+	g.Hold("DEL")
+	deleted := g.f.Start("DEL", args)
+	g.AwaitCall()
+	g.Pass("DEL")
+	added := g.f.Start("ADD", args)
+	g.f.AwaitLock(added)
+	g.Open()
+	g.f.Must(<-deleted)
+	g.f.Must(<-added)
+	g.f.WantReady(args, before)
+}

@@ -77,16 +77,7 @@ func addDuringDEL(f *Fixture) {
 	before := f.LinkState()
 	args := g.Args(pod)
 	f.MustAdd(args)
-	g.Hold("DEL")
-	deleted := f.Start("DEL", args)
-	g.AwaitCall()
-	g.Pass("DEL")
-	added := f.Start("ADD", args)
-	f.AwaitLock(added)
-	g.Open()
-	f.Must(<-deleted)
-	f.Must(<-added)
-	f.WantReady(args, before)
+	g.AddDuringDEL(args, before)
 }
 
 // severalBonds: each comes and goes without an effect on the others, and none takes another's links.
