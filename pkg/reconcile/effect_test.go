@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -137,5 +138,28 @@ func TestActionWithoutEffect(t *testing.T) {
 	}
 	if len(out.Record.Contested) > 0 {
 		t.Errorf("taken for another writer's: %v", out.Record.Contested)
+	}
+}
+
+// TestFailedAnnouncementIsNoFailure: a bond whose addresses cannot be announced to its neighbours is made, and its ADD succeeds.
+// The log says what is missing.
+func TestFailedAnnouncementIsNoFailure(t *testing.T) {
+	r := newFixture(t, scenario.OKD())
+	core, logs := observer.New(zap.WarnLevel)
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Log: zap.New(core), Now: r.clock.Now})
+	tried := 0
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, is := a.(plan.Announce); is {
+			tried++
+			return errors.New("no buffer space available")
+		}
+		return nil
+	})
+	out, err := r.converge()
+	if err != nil || out.Status.State != bond.StateReady {
+		t.Fatalf("%s (%s): %v", out.Status.State, out.Status.Reason, err)
+	}
+	if all := logs.All(); tried != 1 || len(all) != 1 || all[0].Message != "cannot announce addresses to neighbours" {
+		t.Errorf("announced %d times, want once; logged %v", tried, all)
 	}
 }
