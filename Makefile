@@ -24,7 +24,7 @@ KUBE_FLAGS ?=
 
 .PHONY: help
 help: ## List all targets
-	@awk -F ':.*## ' '/^[a-z][a-z\/-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9\/-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the agent and the CNI plugin into bin/

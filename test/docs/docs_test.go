@@ -4,6 +4,7 @@ package docs
 import (
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -201,4 +202,19 @@ func source(t *testing.T, dir string) string {
 	})
 	kit.Must(t, err)
 	return all.String()
+}
+
+// TestHelpNamesEveryTarget: make help prints each target that has a description.
+func TestHelpNamesEveryTarget(t *testing.T) {
+	help, err := exec.CommandContext(t.Context(), "make", "-s", "-C", root, "help").Output()
+	kit.Must(t, err)
+	described := target.FindAllStringSubmatch(read(t, filepath.Join(root, "Makefile")), -1)
+	if len(described) < 20 {
+		t.Fatalf("found %d targets only", len(described))
+	}
+	for _, m := range described {
+		if !strings.Contains("\n"+string(help), "\n"+m[1]+" ") {
+			t.Errorf("make help does not print %s", m[1])
+		}
+	}
 }
