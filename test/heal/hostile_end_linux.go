@@ -7,7 +7,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+
+	"github.com/fsnotify/fsnotify"
 
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
@@ -89,11 +92,37 @@ func (s *faultRun) deleteUnderAttack(ctx context.Context, c *Pod) error {
 	if err != nil {
 		return err
 	}
-	left, err := c.traces()
-	if err == nil && len(left) > 0 {
-		err = fmt.Errorf("left after DEL: %s", strings.Join(left, ", "))
+	return c.awaitNoTraces(ctx)
+}
+
+// awaitNoTraces waits while there is a lock file and nothing else: a reconcile that was under way or came after DEL holds it,
+// finds no record, and removes the file.
+func (p *Pod) awaitNoTraces(ctx context.Context) error {
+	locks := filepath.Join(store.DefaultDir, "locks")
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return err
 	}
-	return err
+	defer w.Close()
+	if err = w.Add(locks); err != nil {
+		return err
+	}
+	for {
+		left, err := p.traces()
+		if err != nil || len(left) == 0 {
+			return err
+		}
+		if slices.ContainsFunc(left, func(f string) bool { return filepath.Dir(f) != locks }) {
+			return fmt.Errorf("left after DEL: %s", strings.Join(left, ", "))
+		}
+		select {
+		case <-w.Events:
+		case err = <-w.Errors:
+			return err
+		case <-ctx.Done():
+			return errWaited("the removal of "+strings.Join(left, ", "), context.Cause(ctx))
+		}
+	}
 }
 
 // traces are the files of the state directory and of IPAM that are about the pod.
