@@ -103,7 +103,7 @@ func (p *Pod) awaitNoTraces(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer w.Close()
+	defer func() { _ = w.Close() }()
 	if err = w.Add(locks); err != nil {
 		return err
 	}
