@@ -80,6 +80,9 @@ type ObservedBond struct {
 	// listed.
 	Routes     []Route
 	RoutesLeft int
+	// SpecialRoutes is the number of other writers' routes that a record cannot describe (Route.Special). They are not in
+	// Routes.
+	SpecialRoutes int
 	// Unread is why addresses and routes are not known; empty if they are. ReadLater: they are read once the links, which
 	// differ from the record, are repaired, or after a while.
 	Unread    string

@@ -237,6 +237,9 @@ type Route struct {
 	Proto int `json:"proto,omitempty"`
 	// Shared: the observed route has further next hops, mostly through other links. It is restored without them.
 	Shared bool `json:"shared,omitempty"`
+	// Special: the observed route has an attribute that a record cannot describe: a source prefix, a TOS, an
+	// encapsulation or a gateway of the other family. Such routes are counted only.
+	Special bool `json:"-"`
 }
 
 // String returns the route in the form of ip-route(8).

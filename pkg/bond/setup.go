@@ -58,6 +58,8 @@ type Learned struct {
 	Routes        []Route `json:"routes,omitempty"`
 	// RoutesLeft is the number of routes if there are more than MaxLearnedRoutes; then no route is recorded.
 	RoutesLeft int `json:"routesLeft,omitempty"`
+	// SpecialRoutes is the number of routes that a record cannot describe (Route.Special).
+	SpecialRoutes int `json:"specialRoutes,omitempty"`
 	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr moves
 	// it to a table of its own.
 	NoPrefixRoute []netip.Prefix `json:"noPrefixRoute,omitempty"`

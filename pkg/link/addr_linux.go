@@ -123,7 +123,7 @@ func (c *conn) hasRoute(d *device, r bond.Route) error {
 	found := false
 	err := c.retryInterruptedDump(func() error {
 		return c.routes(d.Index, func(have bond.Route) {
-			found = found || have.Dst == r.Dst.Masked() && have.Gateway == r.Gateway && have.String() == r.String() &&
+			found = found || !have.Special && have.Dst == r.Dst.Masked() && have.Gateway == r.Gateway && have.String() == r.String() &&
 				(r.MTU == 0 || have.MTU == r.MTU) && (r.AdvMSS == 0 || have.AdvMSS == r.AdvMSS)
 		})
 	})

@@ -49,8 +49,6 @@ type linkRoute struct {
 	table               int
 	only                hop
 	several             []hop // instead of only
-	// special: the route has an attribute that a record cannot describe, such as a source prefix.
-	special bool
 }
 
 // hop is a next hop.
@@ -70,7 +68,7 @@ func parseRoute(m []byte) (r linkRoute, err error) {
 	}
 	msg := nl.DeserializeRtMsg(m)
 	r = linkRoute{family: msg.Family, kind: msg.Type, scope: msg.Scope, flags: msg.Flags, table: int(msg.Table), only: hop{flags: msg.Flags}}
-	r.special = msg.Src_len != 0 || msg.Tos != 0
+	r.Special = msg.Src_len != 0 || msg.Tos != 0
 	r.Proto = int(msg.Protocol)
 	dst := netip.IPv4Unspecified()
 	if msg.Family == unix.AF_INET6 {
@@ -85,7 +83,7 @@ func parseRoute(m []byte) (r linkRoute, err error) {
 		case unix.RTA_GATEWAY:
 			r.only.gateway, err = addressOf(msg.Family, v)
 		case unix.RTA_VIA, unix.RTA_ENCAP: // a gateway of the other family; a tunnel
-			r.special = true
+			r.Special = true
 		case unix.RTA_OIF:
 			r.only.index = int(number(v))
 		case unix.RTA_PRIORITY:
@@ -137,7 +135,7 @@ func (r *linkRoute) parseHops(b []byte) error {
 			case unix.RTA_GATEWAY:
 				h.gateway, err = addressOf(r.family, v)
 			case unix.RTA_VIA, unix.RTA_ENCAP:
-				r.special = true
+				r.Special = true
 			}
 			return err
 		})
@@ -152,7 +150,7 @@ func (r *linkRoute) parseHops(b []byte) error {
 
 // via calls each with the routes through the link among the next hops of r.
 func (r *linkRoute) via(index int, each func(bond.Route)) {
-	if !r.Dst.IsValid() || r.kind != unix.RTN_UNICAST || r.table == unix.RT_TABLE_LOCAL || r.flags&unix.RTM_F_CLONED != 0 || r.special {
+	if !r.Dst.IsValid() || r.kind != unix.RTN_UNICAST || r.table == unix.RT_TABLE_LOCAL || r.flags&unix.RTM_F_CLONED != 0 {
 		return
 	}
 	if len(r.several) == 0 {

@@ -39,6 +39,7 @@ type caseBond struct {
 	ManyTransient    int          `json:"manyTransient"`
 	ManyRoutes       int          `json:"manyRoutes"`
 	ManyDaemonRoutes int          `json:"manyDaemonRoutes"`
+	SpecialRoutes    int          `json:"specialRoutes"` // and as many of a daemon
 	Settings         caseSettings `json:"settings"`
 	Upper            *bond.Upper  `json:"enslavedTo"`
 }
@@ -254,6 +255,9 @@ func (c *caseBond) routes(rec *bond.Record, addresses []netip.Prefix) ([]bond.Ro
 			r.Proto = daemon
 		}
 		all = append(all, r)
+	}
+	for i := range c.SpecialRoutes {
+		all = append(all, bond.Route{Dst: many(i), Proto: boot, Special: true}, bond.Route{Dst: many(i), Proto: daemon, Special: true})
 	}
 	for _, p := range addresses {
 		moved := rec.Learned != nil && slices.Contains(rec.Learned.NoPrefixRoute, p)

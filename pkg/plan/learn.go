@@ -124,6 +124,7 @@ func (l *learner) extras() {
 	now := bond.Learned{Settings: before.Learn(b.Settings)}
 	now.Addresses, now.AddressesLeft = l.extraAddresses()
 	now.Routes, now.RoutesLeft = l.extraRoutes()
+	now.SpecialRoutes = b.SpecialRoutes
 	for _, p := range b.Addresses {
 		if _, found := prefixRoute(b, p); !found && hasPrefixRoute(b, p) {
 			now.NoPrefixRoute = append(now.NoPrefixRoute, p)
@@ -134,7 +135,8 @@ func (l *learner) extras() {
 	}
 	old := l.rec.Learned
 	if old != nil && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) && old.AddressesLeft == now.AddressesLeft &&
-		slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) && reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && reflect.DeepEqual(old.Upper, now.Upper) {
+		slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) && reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && old.SpecialRoutes == now.SpecialRoutes &&
+		reflect.DeepEqual(old.Upper, now.Upper) {
 		return
 	}
 	if old != nil {
@@ -167,6 +169,9 @@ func (l *learner) logExtras(old, now *bond.Learned) {
 		l.logf("%d further routes, more than %d, of which none is kept", now.RoutesLeft, bond.MaxLearnedRoutes)
 	case !reflect.DeepEqual(old.Routes, now.Routes) || old.RoutesLeft != now.RoutesLeft:
 		l.logf("further routes %v", now.Routes)
+	}
+	if now.SpecialRoutes != old.SpecialRoutes {
+		l.logf("%d routes that cannot be recorded", now.SpecialRoutes)
 	}
 	switch {
 	case reflect.DeepEqual(old.Upper, now.Upper):

@@ -106,7 +106,7 @@ const sameKey = 4
 
 // NewRouteList begins a list and discards an earlier one in o.
 func NewRouteList(rec *bond.Record, o *bond.ObservedBond) *RouteList {
-	o.Routes, o.RoutesLeft = nil, 0
+	o.Routes, o.RoutesLeft, o.SpecialRoutes = nil, 0, 0
 	l := &RouteList{o: o, requested: map[routeKey][]*requestedRoute{}, prefixes: map[routeKey]int{}, named: map[routeKey]int{}, dsts: map[netip.Prefix]bool{}}
 	for _, r := range rec.Routes {
 		k := routeKey{dst: r.Dst.Masked(), gateway: r.Gateway, table: table(r)}
@@ -143,6 +143,12 @@ func (l *RouteList) Add(r bond.Route) {
 }
 
 func (l *RouteList) isListed(r bond.Route) bool {
+	if r.Special {
+		if learnable(r) {
+			l.o.SpecialRoutes++
+		}
+		return false
+	}
 	if l.dsts[r.Dst] {
 		requested, first := l.request(r)
 		switch {

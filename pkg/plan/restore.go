@@ -31,6 +31,9 @@ func (b *builder) reportNotRecorded(l *bond.Learned) {
 	if _, have := now.extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)+b.obs.Bond.RoutesLeft) {
 		b.report(OnBond, NotRecorded, "other writers had %d routes on the bond; more than %d are not recorded, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
 	}
+	if have := b.obs.Bond.SpecialRoutes; l.SpecialRoutes > have {
+		b.report(OnBond, NotRecorded, "%d of %d routes of other writers are missing and cannot be restored: routes with a source prefix, TOS, encapsulation or gateway of the other family are not recorded", l.SpecialRoutes-have, l.SpecialRoutes)
+	}
 	if _, have := now.extraAddresses(); l.AddressesLeft > have {
 		b.report(OnBond, NotRecorded, "other writers had %d addresses on the bond; more than %d are not recorded, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
 	}

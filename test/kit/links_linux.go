@@ -177,7 +177,7 @@ func (l Links) AddAddresses(path, name string, all []netip.Prefix) error {
 	return l.Batch(path, lines.String())
 }
 
-// AddRoutes adds all with one command.
+// AddRoutes adds all with one command. A special one (IPv4 only) gets a TOS.
 func (l Links) AddRoutes(path, name string, all []bond.Route) error {
 	var lines strings.Builder
 	for _, r := range all {
@@ -185,7 +185,11 @@ func (l Links) AddRoutes(path, name string, all []bond.Route) error {
 		if r.Table != nil {
 			table = *r.Table
 		}
-		fmt.Fprintf(&lines, "route add %s dev %s table %d proto %d\n", r.Dst, name, table, r.Proto)
+		attr := ""
+		if r.Special {
+			attr = "tos 0x10"
+		}
+		fmt.Fprintf(&lines, "route add %s %s dev %s table %d proto %d\n", attr, r.Dst, name, table, r.Proto)
 	}
 	return l.Batch(path, lines.String())
 }

@@ -145,7 +145,7 @@ func (d *netdev) reaches(route bond.Route) bool {
 
 // sameRoute compares routes as the kernel's tables do: destination, table, metric and next hop.
 func sameRoute(a, b bond.Route) bool {
-	return a.Dst == b.Dst && a.Gateway == b.Gateway && a.Priority == b.Priority && orMain(a.Table) == orMain(b.Table)
+	return a.Dst == b.Dst && a.Gateway == b.Gateway && a.Priority == b.Priority && a.Special == b.Special && orMain(a.Table) == orMain(b.Table)
 }
 
 func orMain(table *int) int {

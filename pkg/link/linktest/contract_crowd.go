@@ -13,6 +13,7 @@ var crowdCases = []contractCase{
 	{"addresses and routes of other links are not the bond's", bonding_, otherNetwork},
 	{"of too many addresses those of the record are listed", bonding_, manyAddresses},
 	{"of too many routes those of the record are listed", bonding_, manyRoutes},
+	{"routes that a record cannot describe are counted", bonding_, specialRoutes},
 	{"of a bond that is to be deleted no addresses and routes are read", bonding_, deletedNetwork},
 }
 
@@ -102,6 +103,21 @@ func manyRoutes(s *fixture) {
 		}
 	}
 	s.equal("routes that are not listed, without those of the record", o.Bond.RoutesLeft, 2*many-3-bond.MaxLearnedRoutes)
+}
+
+func specialRoutes(s *fixture) {
+	s.networked()
+	before := s.see().Bond
+	ours, daemons := routesTo(nthPrefixes("10.1.0.1", 2), protoBoot), routesTo(nthPrefixes("10.2.0.1", 1), 12) // RTPROT_BIRD
+	for _, r := range append(ours, daemons...) {
+		r.Special = true
+		s.must(s.w.AddRoutes(s.path, "bond0", []bond.Route{r}), "add a route with a TOS")
+	}
+	b := s.see().Bond
+	s.equal("routes", b.Routes, before.Routes)
+	s.equal("special routes, without a daemon's", b.SpecialRoutes, len(ours))
+	s.must(s.w.SetDown(s.path, "bond0"), "set the bond down")
+	s.equal("special routes of a bond that is down", s.see().Bond.SpecialRoutes, 0)
 }
 
 func deletedNetwork(s *fixture) {

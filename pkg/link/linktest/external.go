@@ -146,7 +146,7 @@ func (f *Fake) AddAddresses(path, name string, all []netip.Prefix) error {
 	})
 }
 
-// AddRoutes adds routes through any link.
+// AddRoutes adds routes through any link. A special one (IPv4 only) has a TOS.
 func (f *Fake) AddRoutes(path, name string, all []bond.Route) error {
 	return f.onNamedLink(path, name, func(d *netdev) error {
 		for _, r := range all {
