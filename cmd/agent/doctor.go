@@ -4,10 +4,12 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
@@ -31,31 +33,35 @@ type doctorSettings struct {
 	format              string
 }
 
-func doctorFlags(s *doctorSettings) *flag.FlagSet {
+func doctorCommand() *cobra.Command {
+	var s doctorSettings
+	cmd := &cobra.Command{
+		Use: "doctor", Short: "Check this node, and show what to do about failed checks", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), &s, cmd.OutOrStdout()) },
+	}
+	doctorFlags(cmd.Flags(), &s)
+	return cmd
+}
+
+func doctorFlags(fs *pflag.FlagSet, s *doctorSettings) {
 	s.config = doctor.Config{
 		Version: version, SriovDir: sriovcni.DefaultDir, NetnsDirs: []string{"/run/netns", "/var/run/netns"},
 		ProcSelf: "/proc/self", SysfsPCI: "/sys/bus/pci/devices", Probe: link.Probe,
 	}
-	fs := flag.NewFlagSet("agent doctor", flag.ContinueOnError)
-	fs.StringVar(&s.format, "o", "text", "output: text or json")
+	fs.StringVarP(&s.format, "output", "o", "text", "format of the report: text or json")
 	fs.StringVar(&s.config.StateDir, "state-dir", store.DefaultDir, "directory of the records")
 	fs.StringVar(&s.config.CNIDir, "cni-dir", cmp.Or(os.Getenv(cniDirEnv), "/opt/cni/bin"), "directory of CNI binaries; "+cniDirEnv+" sets the default")
 	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default")
 	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
 	kubeconfigFlag(fs, &s.kubeconfig)
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
-	return fs
 }
 
 // errNotReady makes the exit status 1; the report has the reasons.
 var errNotReady = errors.New("the node is not ready")
 
 // runDoctor checks this node and prints the report.
-func runDoctor(ctx context.Context, args []string, out io.Writer) error {
-	var s doctorSettings
-	if err := parse(doctorFlags(&s), args); err != nil {
-		return err
-	}
+func runDoctor(ctx context.Context, s *doctorSettings, out io.Writer) error {
 	write := map[string]func(*doctor.Report, io.Writer) error{"text": (*doctor.Report).WriteText, "json": (*doctor.Report).WriteJSON}[s.format]
 	if write == nil {
 		return fmt.Errorf("%w: -o %s: want text or json", errUsage, s.format)
@@ -67,7 +73,7 @@ func runDoctor(ctx context.Context, args []string, out io.Writer) error {
 	if s.runtime != runtime.None {
 		sandboxes, err := runtime.Open(s.runtime)
 		if err != nil {
-			return fmt.Errorf("%w: -runtime: %w", errUsage, err)
+			return fmt.Errorf("%w: --runtime: %w", errUsage, err)
 		}
 		defer sandboxes.Close() //nolint:errcheck // nothing was written through it
 		s.config.Sandboxes = sandboxes.Sandboxes

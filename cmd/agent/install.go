@@ -2,40 +2,54 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/bondkeeper/bondkeeper/pkg/install"
 )
 
-// installCNI puts the plugin into the node's directory of CNI binaries.
-func installCNI(ctx context.Context, args []string, out io.Writer) error {
-	fs := flag.NewFlagSet("agent install-cni", flag.ContinueOnError)
-	dir := fs.String("dir", "/host/opt/cni/bin", "the node's directory of CNI binaries")
-	source := fs.String("source", "", "the plugin's binary; empty means bond in the directory of this program")
-	timeout := fs.Duration("timeout", 2*time.Minute, "time limit, including the wait for another installer")
-	watch := fs.Bool("watch", false, "run until SIGTERM or SIGINT and reinstall the plugin whenever another program replaces it")
-	if err := parse(fs, args); err != nil {
-		return err
+func installCommand() *cobra.Command {
+	var s installSettings
+	cmd := &cobra.Command{
+		Use: "install-cni", Short: "Put the CNI plugin into the directory of CNI binaries, atomically", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return installCNI(cmd.Context(), s, cmd.OutOrStdout()) },
 	}
-	if *source == "" {
+	fs := cmd.Flags()
+	fs.StringVar(&s.Dir, "dir", "/host/opt/cni/bin", "the node's directory of CNI binaries")
+	fs.StringVar(&s.Source, "source", "", "the plugin's binary; empty means bond in the directory of this program")
+	fs.DurationVar(&s.timeout, "timeout", 2*time.Minute, "time limit, including the wait for another installer")
+	fs.BoolVar(&s.watch, "watch", false, "run until SIGTERM or SIGINT and reinstall the plugin whenever another program replaces it")
+	return cmd
+}
+
+// installSettings are the flags of install-cni.
+type installSettings struct {
+	install.Config
+	timeout time.Duration
+	watch   bool
+}
+
+// installCNI puts the plugin into the node's directory of CNI binaries.
+func installCNI(ctx context.Context, s installSettings, out io.Writer) error {
+	if s.Source == "" {
 		beside, err := besideSelf(install.Name)
 		if err != nil {
 			return err
 		}
-		*source = beside
+		s.Source = beside
 	}
-	config, report := install.Config{Source: *source, Dir: *dir}, func(r install.Result) { printInstalled(out, r) }
-	if *watch {
-		return install.Watch(ctx, config, report)
+	report := func(r install.Result) { printInstalled(out, r) }
+	if s.watch {
+		return install.Watch(ctx, s.Config, report)
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, *timeout, fmt.Errorf("waited for %s", *timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, s.timeout, fmt.Errorf("waited for %s", s.timeout))
 	defer cancel()
-	r, err := install.Plugin(ctx, config)
+	r, err := install.Plugin(ctx, s.Config)
 	if err != nil {
 		return err
 	}

@@ -19,15 +19,15 @@ func TestInstallCNI(t *testing.T) {
 	}
 	for _, want := range []string{"backed up the previous plugin as " + dir + "/bond.previous\n" + dir + "/bond installed", dir + "/bond is installed already"} {
 		var out strings.Builder
-		if err := dispatch(t.Context(), []string{"install-cni", "-dir", dir, "-source", source}, &out); err != nil || !strings.HasPrefix(out.String(), want) {
+		if err := execute(t.Context(), []string{"install-cni", "--dir", dir, "--source", source}, &out); err != nil || !strings.HasPrefix(out.String(), want) {
 			t.Errorf("%q, %v; want %q", out.String(), err, want)
 		}
 	}
-	if err := dispatch(t.Context(), []string{"install-cni", "now"}, new(strings.Builder)); !errors.Is(err, errUsage) {
+	if err := execute(t.Context(), []string{"install-cni", "now"}, new(strings.Builder)); !errors.Is(err, errUsage) {
 		t.Errorf("a surplus argument: %v", err)
 	}
-	// Without -source it is the file beside the agent; there is none beside the test binary.
-	if err := dispatch(t.Context(), []string{"install-cni", "-dir", dir}, new(strings.Builder)); !errors.Is(err, os.ErrNotExist) {
+	// Without --source it is the file beside the agent; there is none beside the test binary.
+	if err := execute(t.Context(), []string{"install-cni", "--dir", dir}, new(strings.Builder)); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no plugin beside this program: %v", err)
 	}
 }

@@ -1,6 +1,10 @@
 package main
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/spf13/cobra"
+)
 
 // TestKubeconfigFlag: the flag wins over KUBECONFIG, also if it is empty.
 func TestKubeconfigFlag(t *testing.T) {
@@ -10,19 +14,17 @@ func TestKubeconfigFlag(t *testing.T) {
 	}{
 		{name: "neither"},
 		{name: "KUBECONFIG", env: "a:b", want: "a:b"},
-		{name: "flag", args: []string{"-kubeconfig", "c"}, want: "c"},
-		{name: "both", env: "a", args: []string{"-kubeconfig", "none"}, want: "none"},
-		{name: "empty flag", env: "a", args: []string{"-kubeconfig", ""}},
+		{name: "flag", args: []string{"--kubeconfig", "c"}, want: "c"},
+		{name: "both", env: "a", args: []string{"--kubeconfig", "none"}, want: "none"},
+		{name: "empty flag", env: "a", args: []string{"--kubeconfig", ""}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Setenv("KUBECONFIG", c.env)
-			var run settings
-			var doctor doctorSettings
-			if err := parse(runFlags(&run), c.args); err != nil || run.kubeconfig != c.want {
-				t.Errorf("run: %q, %v; want %q", run.kubeconfig, err, c.want)
-			}
-			if err := parse(doctorFlags(&doctor), c.args); err != nil || doctor.kubeconfig != c.want {
-				t.Errorf("doctor: %q, %v; want %q", doctor.kubeconfig, err, c.want)
+			for _, cmd := range []*cobra.Command{runCommand(), doctorCommand()} {
+				err := cmd.ParseFlags(c.args)
+				if got := cmd.Flag("kubeconfig").Value.String(); err != nil || got != c.want {
+					t.Errorf("%s: %q, %v; want %q", cmd.Name(), got, err, c.want)
+				}
 			}
 		})
 	}

@@ -5,39 +5,24 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/spf13/cobra"
 )
 
 // version is set by the build (-ldflags -X main.version=...).
 var version = "dev"
 
-// command is one of the agent's subcommands.
-type command struct {
-	name, help string
-	run        func(ctx context.Context, args []string, out io.Writer) error
-}
-
-func commands() []command {
-	return []command{
-		{"run", "repair and report the bonds of this node until SIGTERM or SIGINT", run},
-		{"status", "show the bonds of this node, whether or not an agent runs", showStatus},
-		{"install-cni", "put the CNI plugin into the directory of CNI binaries, atomically", installCNI},
-		{"doctor", "check this node, and show what to do about failed checks", runDoctor},
-		{"version", "print the version", showVersion},
-	}
-}
-
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
-	err := dispatch(ctx, os.Args[1:], os.Stdout)
+	err := execute(ctx, os.Args[1:], os.Stdout)
 	stop()
 	switch {
-	case err == nil, errors.Is(err, flag.ErrHelp):
+	case err == nil:
 	case errors.Is(err, errUsage):
 		fmt.Fprintln(os.Stderr, "agent:", err)
 		os.Exit(2)
@@ -47,51 +32,51 @@ func main() {
 	}
 }
 
+// errUsage makes the exit status 2.
 var errUsage = errors.New("usage")
 
-func dispatch(ctx context.Context, args []string, out io.Writer) error {
-	if len(args) == 0 {
-		usage(os.Stderr)
-		return fmt.Errorf("%w: which command?", errUsage)
-	}
-	for _, c := range commands() {
-		if c.name == args[0] {
-			return c.run(ctx, args[1:], out)
-		}
-	}
-	if args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
-		usage(out)
-		return nil
-	}
-	usage(os.Stderr)
-	return fmt.Errorf("%w: no command %q", errUsage, args[0])
+// execute runs the command that args name.
+func execute(ctx context.Context, args []string, out io.Writer) error {
+	root := newRoot() //nolint:contextcheck // cobra passes ctx to the commands
+	root.SetArgs(args)
+	root.SetOut(out)
+	return root.ExecuteContext(ctx)
 }
 
-func usage(w io.Writer) {
-	fmt.Fprintln(w, "Usage: agent COMMAND [flags]; agent COMMAND -h lists the flags")
-	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-11s  %s\n", c.name, c.help)
+func newRoot() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "agent",
+		Short: "Watch, repair and report the pod bonds of a node",
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("%w: no command %q; agent --help lists them", errUsage, args[0])
+			}
+			return fmt.Errorf("%w: no command is given; agent --help lists them", errUsage)
+		},
+		RunE:          func(*cobra.Command, []string) error { return nil }, // not reached; without it, cobra checks no arguments
+		SilenceErrors: true, SilenceUsage: true,                            // main prints errors
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: %w; %s --help lists the flags, which begin with two dashes", errUsage, err, cmd.CommandPath())
+	})
+	root.AddCommand(runCommand(), statusCommand(), installCommand(), doctorCommand(), versionCommand())
+	return root
 }
 
-// parse reads a command's flags; there are no other arguments.
-func parse(fs *flag.FlagSet, args []string) error {
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
+// noArgs rejects arguments that are no flags.
+func noArgs(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return fmt.Errorf("%w: %s takes no argument %q", errUsage, cmd.CommandPath(), args[0])
+	}
+	return nil
+}
+
+func versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := fmt.Fprintln(cmd.OutOrStdout(), version)
 			return err
-		}
-		return fmt.Errorf("%w: %w", errUsage, err)
+		},
 	}
-	if fs.NArg() > 0 {
-		return fmt.Errorf("%w: %s takes no argument %q", errUsage, fs.Name(), fs.Arg(0))
-	}
-	return nil
-}
-
-func showVersion(_ context.Context, args []string, out io.Writer) error {
-	if err := parse(flag.NewFlagSet("agent version", flag.ContinueOnError), args); err != nil {
-		return err
-	}
-	fmt.Fprintln(out, version)
-	return nil
 }

@@ -13,10 +13,10 @@ import (
 
 func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
-		nil, {"fly"}, {"status", "now"}, {"status", "-o", "xml"}, {"status", "-nonsense"},
-		{"run", "-log-level", "loud"}, {"run", "-log-format", "xml"}, {"run", "extra"}, {"version", "-x"},
+		nil, {"fly"}, {"status", "now"}, {"status", "-o", "xml"}, {"status", "--nonsense"}, {"status", "-state-dir", "x"},
+		{"run", "--log-level", "loud"}, {"run", "--log-format", "xml"}, {"run", "extra"}, {"version", "-x"},
 	} {
-		if err := dispatch(t.Context(), args, new(strings.Builder)); !errors.Is(err, errUsage) {
+		if err := execute(t.Context(), args, new(strings.Builder)); !errors.Is(err, errUsage) {
 			t.Errorf("agent %q: %v, want a usage error", args, err)
 		}
 	}
@@ -24,7 +24,7 @@ func TestUsageErrors(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	var out strings.Builder
-	if err := dispatch(t.Context(), []string{"version"}, &out); err != nil || out.String() != version+"\n" {
+	if err := execute(t.Context(), []string{"version"}, &out); err != nil || out.String() != version+"\n" {
 		t.Errorf("%q, %v", out.String(), err)
 	}
 }
@@ -37,7 +37,7 @@ func TestStatusWithoutAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err = dispatch(t.Context(), []string{"status", "-state-dir", dir}, &out); err != nil || !strings.Contains(out.String(), "no bonds on record") {
+	if err = execute(t.Context(), []string{"status", "--state-dir", dir}, &out); err != nil || !strings.Contains(out.String(), "no bonds on record") {
 		t.Errorf("empty: %q, %v", out.String(), err)
 	}
 	rec := &bond.Record{
@@ -50,7 +50,7 @@ func TestStatusWithoutAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	out.Reset()
-	if err = dispatch(t.Context(), []string{"status", "-state-dir", dir, "-o", "json"}, &out); err != nil {
+	if err = execute(t.Context(), []string{"status", "--state-dir", dir, "-o", "json"}, &out); err != nil {
 		t.Fatal(err)
 	}
 	var all []bond.Status
@@ -77,7 +77,7 @@ func TestStatusOfUnreleasedAddresses(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out strings.Builder
-	if err = dispatch(t.Context(), []string{"status", "-state-dir", dir}, &out); err != nil {
+	if err = execute(t.Context(), []string{"status", "--state-dir", dir}, &out); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"Deleting", "the addresses remain allocated: attempt 3 failed", "IPAM dhcp DEL: no daemon"} {
@@ -101,7 +101,7 @@ func TestWaitingAgentStops(t *testing.T) {
 	defer unlock()
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
-	go func() { done <- dispatch(ctx, []string{"run", "-state-dir", dir}, new(strings.Builder)) }()
+	go func() { done <- execute(ctx, []string{"run", "--state-dir", dir}, new(strings.Builder)) }()
 	cancel()
 	if err := <-done; err != nil {
 		t.Errorf("a waiting agent that is stopped: %v", err)

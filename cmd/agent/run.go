@@ -2,12 +2,12 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"golang.org/x/sync/errgroup"
@@ -34,8 +34,17 @@ type settings struct {
 	timing                            reconcile.Timing
 }
 
-func runFlags(s *settings) *flag.FlagSet {
-	fs := flag.NewFlagSet("agent run", flag.ContinueOnError)
+func runCommand() *cobra.Command {
+	var s settings
+	cmd := &cobra.Command{
+		Use: "run", Short: "Repair and report the bonds of this node until SIGTERM or SIGINT", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &s) },
+	}
+	runFlags(cmd.Flags(), &s)
+	return cmd
+}
+
+func runFlags(fs *pflag.FlagSet, s *settings) {
 	fs.StringVar(&s.stateDir, "state-dir", store.DefaultDir, "directory of the records; the plugin's stateDir must be the same")
 	fs.StringVar(&s.logFormat, "log-format", "json", "json, or console for a terminal")
 	fs.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
@@ -53,15 +62,10 @@ func runFlags(s *settings) *flag.FlagSet {
 	fs.DurationVar(&s.timing.SetupQuiet, "setup-quiet", 0, "time without a change by another writer after which pod set-up counts as complete, if neither runtime nor API server shows its end; 0 means 10s")
 	fs.DurationVar(&s.timing.SetupTimeout, "setup-timeout", 0, "longest time after ADD until pod set-up counts as complete; 0 means 60s")
 	fs.StringVar(&s.sysctlNet, "sysctl-net", os.Getenv(sysctlNetEnv), "directory sys/net of a writable procfs, for containers where /proc/sys is read-only; empty means /proc/sys/net; "+sysctlNetEnv+" sets the default")
-	return fs
 }
 
 // run runs the agent until ctx ends.
-func run(ctx context.Context, args []string, _ io.Writer) error {
-	var s settings
-	if err := parse(runFlags(&s), args); err != nil {
-		return err
-	}
+func run(ctx context.Context, s *settings) error {
 	log, err := newLogger(s.logFormat, s.logLevel)
 	if err != nil {
 		return err
@@ -80,14 +84,14 @@ func run(ctx context.Context, args []string, _ io.Writer) error {
 		return agent.ServeHealth(ctx, s.listen, health, func(err error) { log.Warn("health endpoint error", zap.Error(err)) })
 	})
 	group.Go(func() error {
-		return agent.WithLock(ctx, records, log, func() error { return runAgent(ctx, &s, records, health, log) })
+		return agent.WithLock(ctx, records, log, func() error { return runAgent(ctx, s, records, health, log) })
 	})
 	return group.Wait()
 }
 
-// kubeconfigFlag defines -kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
+// kubeconfigFlag defines --kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
 // the pod's service account.
-func kubeconfigFlag(fs *flag.FlagSet, kubeconfig *string) {
+func kubeconfigFlag(fs *pflag.FlagSet, kubeconfig *string) {
 	const env = clientcmd.RecommendedConfigPathEnvVar
 	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "kubeconfig file, or several to be merged, separated by colons; none: no API server; "+
 		env+" sets the default; empty means the pod's service account, if any")
@@ -105,7 +109,7 @@ func defaultNode() string {
 func newLogger(format, level string) (*zap.Logger, error) {
 	lv, err := zapcore.ParseLevel(level)
 	if err != nil {
-		return nil, fmt.Errorf("%w: -log-level %q: want debug, info, warn or error", errUsage, level)
+		return nil, fmt.Errorf("%w: --log-level %q: want debug, info, warn or error", errUsage, level)
 	}
 	var c zap.Config
 	switch format {
@@ -119,7 +123,7 @@ func newLogger(format, level string) (*zap.Logger, error) {
 		c.DisableStacktrace = true
 		c.DisableCaller = true
 	default:
-		return nil, fmt.Errorf("%w: -log-format %q: want json or console", errUsage, format)
+		return nil, fmt.Errorf("%w: --log-format %q: want json or console", errUsage, format)
 	}
 	c.DisableStacktrace = true
 	c.EncoderConfig.EncodeDuration = zapcore.StringDurationEncoder

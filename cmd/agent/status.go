@@ -3,11 +3,12 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
@@ -15,18 +16,25 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
+func statusCommand() *cobra.Command {
+	var stateDir, format string
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show the bonds of this node, whether or not an agent runs", Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return showStatus(cmd.Context(), stateDir, format, cmd.OutOrStdout())
+		},
+	}
+	cmd.Flags().StringVar(&stateDir, "state-dir", store.DefaultDir, "directory of the records")
+	cmd.Flags().StringVarP(&format, "output", "o", "table", "format: table or json")
+	return cmd
+}
+
 // showStatus prints the bonds of this node. It needs no running agent.
-func showStatus(ctx context.Context, args []string, out io.Writer) error {
-	fs := flag.NewFlagSet("agent status", flag.ContinueOnError)
-	stateDir := fs.String("state-dir", store.DefaultDir, "directory of the records")
-	format := fs.String("o", "table", "output: table or json")
-	if err := parse(fs, args); err != nil {
-		return err
+func showStatus(ctx context.Context, stateDir, format string, out io.Writer) error {
+	if format != "table" && format != "json" {
+		return fmt.Errorf("%w: -o %s: want table or json", errUsage, format)
 	}
-	if *format != "table" && *format != "json" {
-		return fmt.Errorf("%w: -o %s: want table or json", errUsage, *format)
-	}
-	records, err := store.Open(*stateDir)
+	records, err := store.Open(stateDir)
 	if err != nil {
 		return err
 	}
@@ -38,13 +46,13 @@ func showStatus(ctx context.Context, args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	if *format == "json" {
+	if format == "json" {
 		enc := json.NewEncoder(out)
 		enc.SetIndent("", "  ")
 		return enc.Encode(all)
 	}
 	if len(all) == 0 {
-		fmt.Fprintf(out, "no bonds on record in %s\n", *stateDir)
+		fmt.Fprintf(out, "no bonds on record in %s\n", stateDir)
 		return nil
 	}
 	return status.WriteTable(out, all, time.Now())

@@ -72,7 +72,7 @@ func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 	limit := newLimit(t, p.name)
 
 	began := time.Now()
-	agent, log := limit.start("../../bin/agent", "run", "-log-format", "json", "-listen", "", "-kubeconfig", "none", "-runtime", "none", "-state-dir", p.state)
+	agent, log := limit.start("../../bin/agent", "run", "--log-format", "json", "--listen", "", "--kubeconfig", "none", "--runtime", "none", "--state-dir", p.state)
 	p.wait("the agent's first report\n"+log.String(), func() bool {
 		if agent.ended() {
 			t.Fatalf("the agent ended: %v\n%s", agent.cmd.ProcessState, log)

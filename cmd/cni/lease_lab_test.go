@@ -49,7 +49,7 @@ func newLeased(t *testing.T, s *server) *leased {
 // agent starts the agent.
 func (l *leased) agent() *output {
 	l.t.Helper()
-	_, log := start(l.t, "../../bin/agent", "run", "-log-format", "console", "-state-dir", l.state, "-kubeconfig", "none", "-runtime", "none", "-listen", "")
+	_, log := start(l.t, "../../bin/agent", "run", "--log-format", "console", "--state-dir", l.state, "--kubeconfig", "none", "--runtime", "none", "--listen", "")
 	l.t.Cleanup(func() {
 		if l.t.Failed() {
 			l.t.Logf("agent:\n%s", log)
@@ -76,7 +76,7 @@ func (l *leased) addresses() []string {
 // status is what agent status reports.
 func (l *leased) status() bond.Status {
 	l.t.Helper()
-	out, err := exec.Command("../../bin/agent", "status", "-o", "json", "-state-dir", l.state).Output()
+	out, err := exec.Command("../../bin/agent", "status", "-o", "json", "--state-dir", l.state).Output()
 	var all []bond.Status
 	if err == nil {
 		err = json.Unmarshal(out, &all)

@@ -62,7 +62,7 @@ var fields = []Field{
 	{fieldEnforce, `"all" or "links"`, "all", "What the agent enforces once the pod's set-up is complete. links: only the bond, its members, options, names and admin state; other changes are learned. all: also the MTU, MAC, addresses and routes that were requested and that set-up kept. After a loss everything is restored in both cases."},
 	{fieldIPAM, "an object with the type of an IPAM plugin, e.g. host-local", "none", "IPAM plugin that assigns addresses. It gets the whole network config, including runtimeConfig.ips and args.cni.ips."},
 	{fieldDNS, "an object with nameservers, domain, search and options", "IPAM's result", "DNS settings in the result."},
-	{fieldStateDir, "an absolute path", "/run/bondkeeper", "Directory of the records; the agent's -state-dir must be the same."},
+	{fieldStateDir, "an absolute path", "/run/bondkeeper", "Directory of the records; the agent's --state-dir must be the same."},
 }
 
 // Fields returns the descriptions of all fields. The slice must not be changed.

@@ -17,7 +17,7 @@ import (
 
 func stateDir(_ context.Context, c *Config) Finding {
 	if _, err := store.Open(c.StateDir); err != nil {
-		return finding(Fail, "mount the node's directory there, writable, and see that plugin (stateDir) and agent (-state-dir) use the same", "%v", err)
+		return finding(Fail, "mount the node's directory there, writable, and see that plugin (stateDir) and agent (--state-dir) use the same", "%v", err)
 	}
 	f, err := os.CreateTemp(filepath.Join(c.StateDir, "tmp"), "doctor-")
 	if err != nil {
@@ -114,11 +114,11 @@ func sysctl(_ context.Context, c *Config) Finding {
 	switch err := unix.Access(file, unix.W_OK); {
 	case errors.Is(err, unix.ENOENT):
 		if _, statErr := os.Stat(c.SysctlNet); statErr != nil {
-			return finding(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with -sysctl-net", "%v", statErr)
+			return finding(Fail, "mount the node's /proc/sys/net there, writable, or name another directory with --sysctl-net", "%v", statErr)
 		}
 		return skip("this kernel has no IPv6")
 	case err != nil:
-		return finding(Fail, "mount the node's /proc/sys/net writable and name it with -sysctl-net, as manifests/base does", "IPv6 cannot be enabled on a recreated bond: %s: %v", file, err)
+		return finding(Fail, "mount the node's /proc/sys/net writable and name it with --sysctl-net, as manifests/base does", "IPv6 cannot be enabled on a recreated bond: %s: %v", file, err)
 	}
 	return ok("%s can be written", c.SysctlNet)
 }

@@ -16,7 +16,7 @@ import (
 func cniDir(_ context.Context, c *Config) Finding {
 	entries, err := os.ReadDir(c.CNIDir)
 	if err != nil {
-		return finding(Fail, "mount the node's directory of CNI binaries there, or name it with -cni-dir", "%v", err)
+		return finding(Fail, "mount the node's directory of CNI binaries there, or name it with --cni-dir", "%v", err)
 	}
 	return ok("%s, %d entries", c.CNIDir, len(entries))
 }
@@ -31,7 +31,7 @@ func plugin(ctx context.Context, c *Config) Finding {
 	case err != nil:
 		return finding(Fail, remedy, "%v", err)
 	case !install.IsBondkeeper(path):
-		return finding(Fail, remedy+" (with -watch where the cluster installs its own), or stop the program that installs it", "%s is another project's plugin: its bonds are not repaired", path)
+		return finding(Fail, remedy+" (with --watch where the cluster installs its own), or stop the program that installs it", "%s is another project's plugin: its bonds are not repaired", path)
 	case about.Version != c.Version:
 		return finding(Fail, remedy, "%s has version %s, the agent %s", path, about.Version, c.Version)
 	}
@@ -84,11 +84,11 @@ func loaderOf(path string) (string, error) {
 
 func runtimeSocket(ctx context.Context, c *Config) Finding {
 	if c.Sandboxes == nil {
-		return skip("no container runtime is configured (-runtime none): a bond whose pod ended without DEL is not released until the node restarts")
+		return skip("no container runtime is configured (--runtime none): a bond whose pod ended without DEL is not released until the node restarts")
 	}
 	ids, err := c.Sandboxes(ctx)
 	if err != nil {
-		return finding(Fail, "mount the directory of the runtime's socket, as the overlays do, and name it with -runtime; until then a bond whose pod ended without DEL stays", "%v", err)
+		return finding(Fail, "mount the directory of the runtime's socket, as the overlays do, and name it with --runtime; until then a bond whose pod ended without DEL stays", "%v", err)
 	}
 	return ok("sandboxes that the container runtime has: %d", len(ids))
 }

@@ -23,7 +23,7 @@ const lockRetry = 20 * time.Millisecond
 func lock(ctx context.Context, dir string) (unlock func(), err error) {
 	f, err := os.OpenFile(dir, os.O_RDONLY|unix.O_DIRECTORY, 0)
 	if err != nil {
-		return nil, fmt.Errorf("directory of CNI binaries (mount the node's there, or name it with -dir): %w", err)
+		return nil, fmt.Errorf("directory of CNI binaries (mount the node's there, or name it with --dir): %w", err)
 	}
 	for {
 		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)

@@ -69,8 +69,8 @@ func startAgent(t *testing.T, state string) *agent {
 func (a *agent) start() {
 	a.t.Helper()
 	a.log = &lines{}
-	a.cmd = exec.Command(bin+"/agent", "run", "-log-format", "json", "-log-level", "debug", "-state-dir", a.state,
-		"-kubeconfig", "none", "-runtime", "none", "-listen", "", "-resync", "5s")
+	a.cmd = exec.Command(bin+"/agent", "run", "--log-format", "json", "--log-level", "debug", "--state-dir", a.state,
+		"--kubeconfig", "none", "--runtime", "none", "--listen", "", "--resync", "5s")
 	a.cmd.Stdout, a.cmd.Stderr = a.log, a.log
 	kit.Must(a.t, a.cmd.Start())
 	a.wait("the agent's start", func(l line) bool { return l.Msg == "agent started" }, 1)

@@ -280,8 +280,8 @@ func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Rep
 	p.traced(f)
 	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(p.programs(f), "agent"), "run", "-runtime", "none", "-kubeconfig", "none", "-listen", "",
-		"-grace", "1ms", "-setup-quiet", "100ms", "-log-format", "json")
+	cmd := exec.CommandContext(ctx, filepath.Join(p.programs(f), "agent"), "run", "--runtime", "none", "--kubeconfig", "none", "--listen", "",
+		"--grace", "1ms", "--setup-quiet", "100ms", "--log-format", "json")
 	stderr, err := cmd.StderrPipe()
 	if err == nil {
 		err = cmd.Start()

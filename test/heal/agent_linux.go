@@ -56,7 +56,7 @@ type agent struct {
 // startAgent starts an agent whose log lines go to log.
 func startAgent(binary string, log *feed[Line], args ...string) (*agent, error) {
 	a := &agent{args: args, done: make(chan struct{})}
-	a.cmd = exec.Command(binary, append([]string{"run", "-log-format", "json"}, args...)...) //nolint:gosec // the agent that is tested
+	a.cmd = exec.Command(binary, append([]string{"run", "--log-format", "json"}, args...)...) //nolint:gosec // the agent that is tested
 	stderr, err := a.cmd.StderrPipe()
 	if err != nil {
 		return nil, fmt.Errorf("agent: %w", err)

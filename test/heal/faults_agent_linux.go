@@ -16,7 +16,7 @@ func agentFaults() []Fault {
 	return []Fault{
 		{Name: "agent killed in a storm, started again", Expect: "all bonds back as before", run: storm},
 		{Name: "agent restarted, all bonds healthy", Expect: "not one change in the kernel", run: restart},
-		{Name: "netlink socket overrun", Expect: "counted, everything looked at again", Agent: []string{"-receive-buffer", "16384", "-resync", "10m"}, run: overrun},
+		{Name: "netlink socket overrun", Expect: "counted, everything looked at again", Agent: []string{"--receive-buffer", "16384", "--resync", "10m"}, run: overrun},
 		{Name: "two agents", Expect: "the second says so and waits", run: twoAgents},
 	}
 }
@@ -133,7 +133,7 @@ func restart(ctx context.Context, s *faultRun) error {
 		if err := s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
 			return err
 		}
-		return s.r.useAgent(ctx, "-resync", "2s", "-log-level", "debug")
+		return s.r.useAgent(ctx, "--resync", "2s", "--log-level", "debug")
 	})
 	if err != nil {
 		return err

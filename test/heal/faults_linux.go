@@ -25,7 +25,7 @@ func vfFaults() []Fault {
 		{Name: "sriov_numvfs 0, then N", Expect: recovered + ", in both pods", run: numVFs},
 		{Name: "PF driver unbind, bind, sriov_numvfs", Expect: recovered + ", in both pods", run: unbindPF},
 		{Name: "VF moved to the host by hand", Expect: recovered, run: byHand("link set net1 netns 1")},
-		{Name: "VF reset (function-level)", Expect: "bounced once, then whole or reported", Agent: []string{"-carrier-patience", "4s"}, run: functionReset},
+		{Name: "VF reset (function-level)", Expect: "bounced once, then whole or reported", Agent: []string{"--carrier-patience", "4s"}, run: functionReset},
 		{Name: "PF down, PF up", Expect: "degraded, then ready", run: pfDown},
 	}
 }
@@ -45,7 +45,7 @@ func podFaults() []Fault {
 		{Name: "bond option changed (miimon)", Expect: recovered, run: byHand("link set bond0 type bond miimon 250")},
 		{Name: "bond option that cannot be changed live", Expect: "reported and left alone", run: optionDrift},
 		{Name: "decoy with the name of a lost VF", Expect: "not enslaved, reported; VF gets its name later", run: impostor},
-		{Name: "pod's netns deleted while a VF is away", Expect: "VF stays in the host, no error loop", Agent: []string{"-resync", "3s"}, run: netnsDeleted},
+		{Name: "pod's netns deleted while a VF is away", Expect: "VF stays in the host, no error loop", Agent: []string{"--resync", "3s"}, run: netnsDeleted},
 	}
 }
 

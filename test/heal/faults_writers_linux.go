@@ -15,7 +15,7 @@ import (
 // otherWriterFaults are losses in pods that other programs configure, too. Each has a pod of its own.
 func otherWriterFaults() []Fault {
 	// Long enough for what the other program does after ADD.
-	setup := []string{"-setup-quiet", "8s"}
+	setup := []string{"--setup-quiet", "8s"}
 	return []Fault{
 		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Agent: setup, run: defaultRouteElsewhere},
 		{Name: "chain with tuning and sbr, bond deleted", Expect: "back with settings, sysctls and routing table", Agent: setup, run: chainDeleted},

@@ -246,7 +246,7 @@ func (r *Fixture) awaitBaseline(ctx context.Context, p *Pod, besides ...string) 
 func (r *Fixture) useAgent(ctx context.Context, args ...string) error {
 	// Here the same VF is broken every few seconds, and by other means each time: that is not to be held back
 	// as one that keeps failing.
-	args = append([]string{"-flap-window", "1ms", "-setup-quiet", "1s"}, args...)
+	args = append([]string{"--flap-window", "1ms", "--setup-quiet", "1s"}, args...)
 	if r.cfg.NoAgent || r.agent.runsAs(args) {
 		return nil
 	}

@@ -29,7 +29,7 @@ func Ends(long bool) []Fault {
 		if !long && !a.endsShort {
 			continue
 		}
-		faults = append(faults, Fault{Name: "DEL during: " + a.name, Expect: "DEL succeeds, nothing left, others untouched", Agent: []string{"-resync", "2s"}, run: a.runEnd})
+		faults = append(faults, Fault{Name: "DEL during: " + a.name, Expect: "DEL succeeds, nothing left, others untouched", Agent: []string{"--resync", "2s"}, run: a.runEnd})
 	}
 	return faults
 }

@@ -27,7 +27,7 @@ func Attacks(long bool) []Fault {
 		if a.long && !long {
 			continue
 		}
-		faults = append(faults, Fault{Name: a.name, Expect: "other bonds whole, host untouched", Agent: []string{"-resync", "2s"}, run: a.run})
+		faults = append(faults, Fault{Name: a.name, Expect: "other bonds whole, host untouched", Agent: []string{"--resync", "2s"}, run: a.run})
 	}
 	return faults
 }

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// metricsURL is where an agent that was started without -listen has its metrics.
+// metricsURL is where an agent that was started without --listen has its metrics.
 const metricsURL = "http://127.0.0.1:9719/metrics"
 
 // resources are what a process has open: file descriptors, sockets among them, and goroutines.

@@ -20,7 +20,7 @@ import (
 
 // Obstacles are what is in the way of one bond's repair and must not delay another's. The agent has one worker.
 func Obstacles() []Fault {
-	oneWorker := []string{"-workers", "1"}
+	oneWorker := []string{"--workers", "1"}
 	return []Fault{
 		{Name: "VF lock held by another process", Expect: "another bond repaired meanwhile, this one afterwards", Agent: oneWorker, run: lockedVF},
 		{Name: "card busy with sriov_numvfs", Expect: "a bond on the other card repaired meanwhile", Agent: oneWorker, run: busyCard},

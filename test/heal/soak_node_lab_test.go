@@ -21,8 +21,8 @@ import (
 
 // soakAgent are the agent's flags in a walk. Repair must follow from events, so no resync comes before a rest fails.
 var soakAgent = []string{
-	"-runtime", "none", "-kubeconfig", "none", "-listen", "", "-resync", "10m",
-	"-flap-window", "1ms", "-setup-quiet", "1s", "-carrier-patience", "4s", "-grace", "1s",
+	"--runtime", "none", "--kubeconfig", "none", "--listen", "", "--resync", "10m",
+	"--flap-window", "1ms", "--setup-quiet", "1s", "--carrier-patience", "4s", "--grace", "1s",
 }
 
 // soakVF is a VF and what the walk knows of it.

@@ -15,7 +15,7 @@ import (
 // Storms are faults that happen again and again.
 func Storms(long bool) []Fault {
 	faults := []Fault{
-		{Name: "operator rebinds a VF that it does not see in the host", Expect: "reported, left in the host for the operator, then back", Agent: []string{"-flap-window", "30s"}, run: operator},
+		{Name: "operator rebinds a VF that it does not see in the host", Expect: "reported, left in the host for the operator, then back", Agent: []string{"--flap-window", "30s"}, run: operator},
 	}
 	if !long {
 		return faults

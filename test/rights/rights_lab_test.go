@@ -286,7 +286,7 @@ func listen(t *testing.T, dir string, words ...string) (lines []string, said boo
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(dir, "agent"), "run", "-log-format=json", "-flap-window=1ms")
+	cmd := exec.CommandContext(ctx, filepath.Join(dir, "agent"), "run", "--log-format=json", "--flap-window=1ms")
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	out, err := cmd.StderrPipe()
 	kit.Must(t, err)

@@ -33,7 +33,7 @@ for bonds in 1 64 256; do
     while [ "$made" -lt "$bonds" ]; do pod $((made += 1)); done
     log=$(mktemp)
     began=$(date +%s%N)
-    bin/agent run -listen '' -kubeconfig none -runtime none 2>"$log" &
+    bin/agent run --listen '' --kubeconfig none --runtime none 2>"$log" &
     agent=$!
     until [ "$(grep -c '"msg":"bond".*Ready' "$log")" -ge "$bonds" ]; do
         kill -0 $agent || { cat "$log"; exit 1; }

@@ -14,46 +14,65 @@ import (
 )
 
 // aFlag is one flag of a command.
-type aFlag struct{ name, value, usage string }
+type aFlag struct{ name, shorthand, value, usage string }
 
-// flags are those of each function that defines some, with those of the functions that it passes its flag set to; and
-// the command of each function that creates a flag set.
+// flags are those of each command: of the function with the command's literal, and of the functions that it calls, unless
+// they have a command of their own.
 func (s *source) flags() (byCommand map[string][]aFlag) {
 	defined, command := map[string][]aFlag{}, map[string]string{}
-	passed := map[string][]string{}
+	called := map[string][]string{}
 	s.functions(func(p *packages.Package, fn *ast.FuncDecl) {
 		self := p.TypesInfo.Defs[fn.Name].(*types.Func).FullName()
 		ast.Inspect(fn, func(n ast.Node) bool {
+			if name, ok := commandName(p.TypesInfo, n); ok {
+				command[self] = name
+			}
 			call, ok := n.(*ast.CallExpr)
 			if !ok {
 				return true
 			}
-			if receiver, kind := method(p.TypesInfo, call); receiver == "*flag.FlagSet" {
+			if receiver, kind := method(p.TypesInfo, call); receiver == "*github.com/spf13/pflag.FlagSet" {
 				if f, ok := flagOf(p.TypesInfo, call, kind); ok {
 					defined[self] = append(defined[self], f)
 				}
-				return true
-			}
-			called := function(p.TypesInfo, call)
-			if name, ok := firstText(p.TypesInfo, call); ok && called == "flag.NewFlagSet" {
-				command[self] = name
-			} else if strings.HasPrefix(called, module) {
-				passed[self] = append(passed[self], called)
+			} else if name := function(p.TypesInfo, call); strings.HasPrefix(name, module) {
+				called[self] = append(called[self], name)
 			}
 			return true
 		})
 	})
 	byCommand = map[string][]aFlag{}
 	for fn, name := range command {
-		all := defined[fn]
-		for _, called := range passed[fn] {
-			if _, own := command[called]; !own {
-				all = append(all, defined[called]...)
-			}
-		}
-		byCommand[name] = all
+		byCommand["agent "+name] = flagsFrom(fn, defined, called, command, map[string]bool{})
 	}
 	return byCommand
+}
+
+func flagsFrom(fn string, defined map[string][]aFlag, called map[string][]string, command map[string]string, seen map[string]bool) []aFlag {
+	seen[fn] = true
+	all := defined[fn]
+	for _, next := range called[fn] {
+		if _, own := command[next]; !own && !seen[next] {
+			all = append(all, flagsFrom(next, defined, called, command, seen)...)
+		}
+	}
+	return all
+}
+
+// commandName is the name in the literal of a command.
+func commandName(info *types.Info, n ast.Node) (name string, ok bool) {
+	literal, isLiteral := n.(*ast.CompositeLit)
+	if !isLiteral || info.TypeOf(literal).String() != "github.com/spf13/cobra.Command" {
+		return "", false
+	}
+	for _, e := range literal.Elts {
+		if kv, isPair := e.(*ast.KeyValueExpr); isPair && fmt.Sprint(kv.Key) == "Use" {
+			if use, isText := text(info, kv.Value); isText {
+				name, _, _ = strings.Cut(use, " ")
+			}
+		}
+	}
+	return name, name != ""
 }
 
 func firstText(info *types.Info, call *ast.CallExpr) (string, bool) {
@@ -63,16 +82,24 @@ func firstText(info *types.Info, call *ast.CallExpr) (string, bool) {
 	return text(info, call.Args[0])
 }
 
-// flagOf reads the definition of a flag: the last three arguments of String, StringVar and the like.
+// flagOf reads the definition of a flag: the last three arguments of StringVar and the like, which are the name, the value
+// and the usage. StringVarP has a shorthand after the name.
 func flagOf(info *types.Info, call *ast.CallExpr, kind string) (aFlag, bool) {
+	kind, short := strings.CutSuffix(kind, "P")
 	kind = strings.TrimSuffix(kind, "Var")
-	if !slices.Contains([]string{"String", "Bool", "Int", "Duration"}, kind) || len(call.Args) < 3 {
+	if !slices.Contains([]string{"String", "StringSlice", "Bool", "Int", "Duration"}, kind) || len(call.Args) < 4 {
 		return aFlag{}, false
 	}
 	args := call.Args[len(call.Args)-3:]
-	name, named := text(info, args[0])
-	usage, _ := text(info, args[2])
-	f := aFlag{name: name, usage: usage}
+	var f aFlag
+	nameAt := args[0]
+	if short {
+		f.shorthand, _ = text(info, args[0])
+		nameAt = call.Args[len(call.Args)-4]
+	}
+	name, named := text(info, nameAt)
+	f.name = name
+	f.usage, _ = text(info, args[2])
 	if v := info.Types[args[1]].Value; v != nil {
 		f.value = v.ExactString()
 		if s, ok := text(info, args[1]); ok {
@@ -101,7 +128,11 @@ func (s *source) writeFlags(w io.Writer) {
 		}
 		fmt.Fprintf(w, "\n### `%s`\n\n| flag | default | meaning |\n|---|---|---|\n", name)
 		for _, f := range byCommand[name] {
-			fmt.Fprintf(w, "| `-%s` | %s | %s |\n", f.name, code(f.value), cell(f.usage))
+			name := "`--" + f.name + "`"
+			if f.shorthand != "" {
+				name += ", `-" + f.shorthand + "`"
+			}
+			fmt.Fprintf(w, "| %s | %s | %s |\n", name, code(f.value), cell(f.usage))
 		}
 	}
 }

@@ -44,7 +44,7 @@ Codes of findings, which are differences from the record. Some of them are cause
 const metricsHead = `
 ## Metrics
 
-` + "`/metrics`" + ` at the address of ` + "`-listen`" + `. The metrics of the Go runtime and of the process are there as well.
+` + "`/metrics`" + ` at the address of ` + "`--listen`" + `. The metrics of the Go runtime and of the process are there as well.
 
 | metric | type | meaning |
 |---|---|---|

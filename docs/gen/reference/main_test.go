@@ -41,7 +41,7 @@ func TestNothingIsMissed(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, row := range []string{
-		"| `-workers` |", "| `-kubeconfig` |", "| `-watch` |", "| `-cni-dir` |", // defined by another function: -kubeconfig
+		"| `--workers` |", "| `--kubeconfig` |", "| `--watch` |", "| `--cni-dir` |", // defined by another function: --kubeconfig
 		"| `MemberLost` |", "| `LeaseLost` |",
 		"| `bondkeeper_bonds{state}` | gauge |", "| `bondkeeper_pod_requests_total{kind}` | counter |",
 		"| `bondkeeper_kernel_events_total` | counter |", // named in a table
