@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
@@ -327,7 +328,9 @@ func (n *soakNode) stepSriovDel(_ context.Context, args []int) (string, error) {
 	p.state = podBroken
 	err := sriovcni.Plugin{}.Del(p.sriovArgs(vf))
 	// Where the bond has given the VF its MAC, the driver gives it back when the VF leaves, behind sriov-cni's back.
-	vf.dirty = err != nil || vf.lost || vf.reset || b.options["failOverMac"] != "1"
+	// It finds the VF by its name in the pod. After a swap that is the other VF, and nothing returns this one.
+	_, inPod := topology.Netdev(vf.pci)
+	vf.dirty = err != nil || inPod != nil || vf.lost || vf.reset || b.options["failOverMac"] != "1"
 	return fmt.Sprintf("%s: DEL of sriov-cni for %s (%s): %v", p.name, vf.name, vf.pci, err), nil
 }
 
