@@ -154,7 +154,7 @@ func (w *walker) prepare(number int) bool {
 		}
 		_ = w.fake.ResetVF(vfs[number], 0)
 	}
-	// A link of another bond may have the name that a VF is to get, and in a pod with decoys there is no ADD.
+	// A link of another bond may have the name that a VF is to get, and in a pod with impostors there is no ADD.
 	for _, name := range []string{fmt.Sprintf("net%d", 2*number+1), fmt.Sprintf("net%d", 2*number+2), fmt.Sprintf("bond%d", number)} {
 		if _, taken := w.fake.Link(walkPods[number], name); taken {
 			return false

@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Line is one line of an agent's log.
+// Line is one line of the agent's log.
 type Line struct {
 	Time  time.Time `json:"ts"`
 	Level string    `json:"level"`
 	Msg   string    `json:"msg"`
-	// These are empty where a line has no such field.
+	// Empty in lines that have no such field.
 	Pod    string `json:"pod"`
 	Member string `json:"member"`
 	Cause  string `json:"cause"`
@@ -28,28 +28,28 @@ type Line struct {
 	Action string `json:"action"`
 	Bond   string `json:"bond"`
 	What   string `json:"what"`
-	// Overruns is in the last line of an agent.
+	// Overruns is in the agent's last line.
 	Overruns uint64 `json:"overruns"`
-	// PID is in its first.
+	// PID is in the agent's first line.
 	PID int `json:"pid"`
-	// Raw is the line as it was written.
+	// Raw is the unparsed line.
 	Raw string `json:"-"`
 }
 
-// isLoss reports whether a line says that a member or the bond itself is missing or changed.
+// isLoss reports whether the line is about a member or bond that is missing or changed.
 func (l Line) isLoss() bool { return l.Msg == "member lost" || l.Msg == "bond damaged" }
 
-// isRecovery reports whether a line says that a member or the bond itself is as recorded again.
+// isRecovery reports whether the line is about a member or bond that is again as recorded.
 func (l Line) isRecovery() bool { return l.Msg == "member recovered" || l.Msg == "bond recovered" }
 
 // agent is a running agent.
 type agent struct {
 	args []string
 	cmd  *exec.Cmd
-	// done is closed when it has ended and its log is read to the end.
+	// done is closed once the process has ended and its log was read to the end.
 	done chan struct{}
-	err  error // how it ended; to be read after done
-	// atStart is what it had open when it had looked at all pods.
+	err  error // how the process ended; read it after done
+	// atStart is what the agent had open after its first reconcile of all pods.
 	atStart resources
 }
 
@@ -72,7 +72,7 @@ func startAgent(binary string, log *feed[Line], args ...string) (*agent, error) 
 	return a, nil
 }
 
-// readLines parses the log. What is no JSON (a panic, for one) is kept as it is.
+// readLines parses the log. A line that is not JSON (of a panic, for example) is kept raw.
 func readLines(r io.Reader, log *feed[Line]) {
 	lines := bufio.NewScanner(r)
 	lines.Buffer(nil, 1<<20)
@@ -85,7 +85,6 @@ func readLines(r io.Reader, log *feed[Line]) {
 	}
 }
 
-// signal sends a signal.
 func (a *agent) signal(s unix.Signal) error {
 	if err := unix.Kill(a.cmd.Process.Pid, s); err != nil {
 		return fmt.Errorf("agent: signal %v: %w", s, err)
@@ -93,7 +92,7 @@ func (a *agent) signal(s unix.Signal) error {
 	return nil
 }
 
-// end sends a signal and waits for the end. An agent that ends by SIGTERM must end well.
+// end sends a signal and waits until the process ends. After SIGTERM the exit code must be 0.
 func (a *agent) end(ctx context.Context, s unix.Signal) error {
 	if err := a.signal(s); err != nil && !errors.Is(err, unix.ESRCH) {
 		return err
@@ -104,12 +103,12 @@ func (a *agent) end(ctx context.Context, s unix.Signal) error {
 		return errWaited("the agent's end", context.Cause(ctx))
 	}
 	if s == unix.SIGTERM && a.err != nil {
-		return fmt.Errorf("the agent ended badly: %w", a.err)
+		return fmt.Errorf("the agent failed: %w", a.err)
 	}
 	return nil
 }
 
-// pause stops the process where it is, and returns when it has stopped.
+// pause stops the process (SIGSTOP) and returns once it has stopped.
 func (a *agent) pause() error {
 	if err := a.signal(unix.SIGSTOP); err != nil {
 		return err
@@ -124,7 +123,7 @@ func (a *agent) pause() error {
 
 func (a *agent) resume() error { return a.signal(unix.SIGCONT) }
 
-// runs says that it has not ended.
+// runs reports whether the process is running.
 func (a *agent) runs() bool {
 	select {
 	case <-a.done:
@@ -134,7 +133,7 @@ func (a *agent) runs() bool {
 	}
 }
 
-// runsAs says that it runs with these arguments.
+// runsAs reports whether the process is running with these arguments.
 func (a *agent) runsAs(args []string) bool {
 	return a != nil && a.runs() && slices.Equal(a.args, args)
 }

@@ -18,7 +18,7 @@ const (
 	pfDriver   = "/sys/bus/pci/drivers/igb"
 )
 
-// write writes a value to a file of sysfs. The kernel has done what it asks for when it returns.
+// write writes to a sysfs file. When it returns, the kernel has made the change.
 func write(file, value string) error {
 	if err := os.WriteFile(file, []byte(value), 0); err != nil {
 		return fmt.Errorf("write %q: %w", value, err)
@@ -29,18 +29,18 @@ func write(file, value string) error {
 func unbindVF(pci string) error { return write(vfDriver+"/unbind", pci) }
 func bindVF(pci string) error   { return write(vfDriver+"/bind", pci) }
 
-// card is an SR-IOV card. Its PF's interface may change its name.
+// card is an SR-IOV card. The name of its PF's interface may change.
 type card struct{ topology.Card }
 
-// pf is the present name of the PF's interface.
+// pf returns the current name of the PF's interface.
 func (c card) pf() (string, error) { return topology.Netdev(c.PF.PCI) }
 
-// setNumVFs writes sriov_numvfs; the VFs have their drivers when it returns.
+// setNumVFs writes sriov_numvfs; when it returns, the VFs have their drivers.
 func (c card) setNumVFs(n int) error {
 	return write(filepath.Join(pciDevices, c.PF.PCI, "sriov_numvfs"), strconv.Itoa(n))
 }
 
-// complete gives the card all its VFs and sets it up, where tests that ran before left it otherwise.
+// complete recreates missing VFs and sets the PF up, in case earlier tests left the card otherwise.
 func (c card) complete(ctx context.Context) error {
 	if err := c.setPF(ctx, "up"); err != nil {
 		return err
@@ -61,14 +61,14 @@ func (c card) setPF(ctx context.Context, state string) error {
 	return ip(ctx, "link set %s %s", name, state)
 }
 
-// vfSettings are what a test gives a VF on its PF before a pod gets it.
+// vfSettings are the settings that a test gives a VF on its PF before a pod gets it.
 type vfSettings struct {
 	mac             string
 	vlan, qos       int
 	trust, spoofchk string
 }
 
-// set writes settings to the PF and gives the VF its driver anew, so that its interface has the MAC.
+// set writes settings to the PF and rebinds the VF's driver, so that the interface gets the MAC.
 func (c card) set(ctx context.Context, number int, s vfSettings) error {
 	name, err := c.pf()
 	if err != nil {

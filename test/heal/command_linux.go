@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// output runs a program, with standard input from a text, and returns its standard output.
+// output runs a program with stdin and returns its standard output.
 func output(ctx context.Context, stdin, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -22,13 +22,13 @@ func output(ctx context.Context, stdin, name string, args ...string) ([]byte, er
 	return out, nil
 }
 
-// ip runs ip(8) with a command line as a person types it.
+// ip runs ip(8) with a command line as typed in a shell.
 func ip(ctx context.Context, line string, args ...any) error {
 	_, err := output(ctx, "", "ip", strings.Fields(fmt.Sprintf(line, args...))...)
 	return err
 }
 
-// ipBatch runs several commands of ip(8) in one process, in a netns ("" is the host's).
+// ipBatch runs several ip(8) commands in one process, in a netns ("" for the host's).
 func ipBatch(ctx context.Context, netns, lines string) error {
 	args := []string{"-batch", "-"}
 	if netns != "" {
@@ -38,9 +38,9 @@ func ipBatch(ctx context.Context, netns, lines string) error {
 	return err
 }
 
-// ipForced is ipBatch for commands of which some may fail.
+// ipForced is ipBatch for commands that may fail.
 func ipForced(ctx context.Context, netns, lines string) error {
-	cmd := exec.CommandContext(ctx, "ip", "-n", netns, "-force", "-batch", "-") //nolint:gosec // a test's own names
+	cmd := exec.CommandContext(ctx, "ip", "-n", netns, "-force", "-batch", "-") //nolint:gosec // the test's own names
 	cmd.Stdin = strings.NewReader(lines)
 	err := cmd.Run()
 	var failed *exec.ExitError

@@ -8,47 +8,46 @@ import (
 	"time"
 )
 
-// Fault is one row of the table: something that happens to a pod's bond, and what must come of it.
+// Fault is one row of the table: something that happens to a pod's bond, and the expected outcome.
 type Fault struct {
-	// Name says what is done, Expect what must come of it.
 	Name, Expect string
-	// Agent are flags that the agent needs for this fault.
+	// Agent are the agent's flags for this fault.
 	Agent []string
 	run   func(context.Context, *faultRun) error
 }
 
-// Result is what came of a fault. Times that were not measured are 0.
+// Result is the outcome of a fault. Times that were not measured are 0.
 type Result struct {
 	Fault
-	// Outcome says in a word or two what happened; it is empty when Err is set.
+	// Outcome describes in a few words what happened; empty if Err is set.
 	Outcome string
 	// Detected is the time from the fault to the agent's first log line about it.
 	Detected time.Duration
-	// Recovered is from the command that gives back what was taken (a VF's driver, VFs, an agent), or from the fault
-	// where nothing had to be given back, until all is as before.
+	// Recovered is the time until everything is as before: from the command that gives back what was taken (a VF's
+	// driver, VFs, an agent), or from the fault if nothing had to be given back.
 	Recovered time.Duration
-	// Total is from the fault until all is as before.
+	// Total is the time from the fault until everything is as before.
 	Total time.Duration
-	// Lost are the pings without an answer, of twenty a second.
+	// Lost is the number of lost pings, of twenty per second.
 	Lost int
-	// Err is why the row failed; nil when it is as expected.
+	// Err is why the row failed; nil if the outcome is as expected.
 	Err error
 }
 
-// faultRun is one fault while it happens.
+// faultRun is the run of one fault.
 type faultRun struct {
 	r        *Fixture
 	report   func(string)
 	result   *Result
 	began    time.Time // of the fault
-	returned time.Time // of what the world took; zero while nothing was given back
+	returned time.Time // of what the fault took; zero until it is given back
 	place    int       // in the agent's log, at the fault
 	// changed counts changes of requested settings, by pod and setting.
 	changed map[string]int
 }
 
-// Run makes a fault happen and says what came of it. Before it, the pods are made whole if the last row
-// left them otherwise. tell gets each step as a line for people.
+// Run makes a fault happen and returns its result. Before it, pods that the last row left broken are restored. report
+// receives one line per step.
 func (r *Fixture) Run(ctx context.Context, f Fault, report func(string)) Result {
 	ctx, cancel := context.WithTimeoutCause(ctx, time.Duration(r.cfg.scaled(2, 10))*timeout, errors.New("it took too long"))
 	defer cancel()
@@ -77,10 +76,10 @@ func (s *faultRun) play(ctx context.Context, f Fault) error {
 	return err
 }
 
-// prepare brings agent and pods to where every fault starts. Pods that the last fault left broken for good are
-// made anew, so that one failure is not the next one's.
+// prepare brings agent and pods to the state in which every fault starts. Pods that stayed broken are recreated, so
+// that one failure does not cause the next.
 func (r *Fixture) prepare(ctx context.Context, f Fault, report func(string)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("not so in time"))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errors.New("not in time"))
 	defer cancel()
 	if err := errors.Join(r.useAgent(ctx, f.Agent...), r.setUp(ctx)); err != nil {
 		return err
@@ -89,16 +88,16 @@ func (r *Fixture) prepare(ctx context.Context, f Fault, report func(string)) err
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
-	report(fmt.Sprintf("the pods are made anew: %v", err))
+	report(fmt.Sprintf("the pods are recreated: %v", err))
 	if err := r.remake(ctx); err != nil {
 		return err
 	}
 	return errors.Join(r.useAgent(ctx, f.Agent...), r.setUp(ctx))
 }
 
-// awaitAllBaselines waits a while for what the last fault may have left under way.
+// awaitAllBaselines waits for repairs that the last fault may have left in progress.
 func (r *Fixture) awaitAllBaselines(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout/6, errors.New("not whole"))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout/6, errors.New("not recovered"))
 	defer cancel()
 	for _, p := range r.Pods() {
 		if err := r.awaitBaseline(ctx, p); err != nil {
@@ -110,22 +109,22 @@ func (r *Fixture) awaitAllBaselines(ctx context.Context) error {
 
 func (s *faultRun) logf(format string, args ...any) { s.report(fmt.Sprintf(format, args...)) }
 
-// fault notes that the fault happens now, and makes it happen.
+// fault records the time of the fault and makes it happen.
 func (s *faultRun) fault(what string, do func() error) error {
 	s.logf("%s", what)
 	s.began, s.returned, s.place = time.Now(), time.Time{}, s.r.log.len()
 	return do()
 }
 
-// giveBack makes the world give back what it took. The time counts from when it begins to, for the agent may be
-// done with one VF before a driver has brought the next.
+// giveBack gives back what the fault took. The time counts from before the call: the agent may have repaired one VF
+// before a driver has brought the next.
 func (s *faultRun) giveBack(what string, do func() error) error {
 	s.logf("%s", what)
 	s.returned = time.Now()
 	return do()
 }
 
-// sees waits until the agent's log tells of something after the fault.
+// sees waits for a line of the agent's log after the fault.
 func (s *faultRun) sees(ctx context.Context, what string, match func(Line) bool) (Line, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not in the agent's log within %v", timeout))
 	defer cancel()
@@ -139,7 +138,7 @@ func (s *faultRun) sees(ctx context.Context, what string, match func(Line) bool)
 	return l, nil
 }
 
-// seesLoss waits until the agent tells of a loss in each of the pods.
+// seesLoss waits until the agent logs a loss in each of the pods.
 func (s *faultRun) seesLoss(ctx context.Context, pods ...*Pod) error {
 	for _, p := range pods {
 		l, err := s.sees(ctx, "the loss in pod "+p.Name, func(l Line) bool { return l.isLoss() && p.is(l) })
@@ -158,9 +157,9 @@ func orBond(member string) string {
 	return member
 }
 
-// awaitRecovery waits until the pods are as before the fault, and the agent has closed what it opened.
+// awaitRecovery waits until the pods are as before the fault, and the agent has logged the end of each loss.
 func (s *faultRun) awaitRecovery(ctx context.Context, pods ...*Pod) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not whole within %v", timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not recovered within %v", timeout))
 	defer cancel()
 	for _, p := range pods {
 		at, err := s.recoveredAt(ctx, p)
@@ -183,13 +182,13 @@ func (s *faultRun) awaitRecovery(ctx context.Context, pods ...*Pod) error {
 	return nil
 }
 
-// recoveredAt is when the last thing happened that made the pod whole: the last change in the kernel, or line of
-// the agent's, before the end of the look that found nothing wrong.
+// recoveredAt is the time of the last event that completed the pod's recovery: the last kernel change or agent log line
+// before the end of the check that found no difference.
 func (s *faultRun) recoveredAt(ctx context.Context, p *Pod) (time.Time, error) {
 	return s.r.until(ctx, p, func(now snapshot) []string { return now.diff(p.baseline) })
 }
 
-// closed waits until the agent has told of an end of each loss.
+// closed waits until the agent has logged the end of each loss.
 func (s *faultRun) closed(ctx context.Context, p *Pod) error {
 	open := map[string]bool{}
 	place := s.place
@@ -210,12 +209,12 @@ func (s *faultRun) closed(ctx context.Context, p *Pod) error {
 		select {
 		case <-s.r.log.next(place):
 		case <-ctx.Done():
-			return fmt.Errorf("pod %s is whole, but the agent has not told that it repaired %v: %w", p.Name, open, context.Cause(ctx))
+			return fmt.Errorf("pod %s has recovered, but the agent has not logged the repair of %v: %w", p.Name, open, context.Cause(ctx))
 		}
 	}
 }
 
-// still watches for a time in which nothing may change in the kernel, in any netns.
+// still checks that nothing changes in the kernel for a time, in any netns.
 func (s *faultRun) still(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -230,7 +229,7 @@ func (s *faultRun) still(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// quiet waits until nothing has changed in the kernel for a time, such as late IPv6 addresses.
+// quiet waits until nothing has changed in the kernel for a time; IPv6 addresses, for example, come late.
 func (s *faultRun) quiet(ctx context.Context, d time.Duration) error {
 	for {
 		timer := time.NewTimer(d)
@@ -246,8 +245,8 @@ func (s *faultRun) quiet(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// mark waits until the monitor has told of everything up to now: it tells in order, so a change of our own
-// that it tells of comes last. It returns the texts of all that came since a place, our own left out.
+// mark waits until the monitor has reported everything up to now. Its reports are in order, so the report of a change
+// made here comes last. It returns the texts of all events since place, except that one.
 func (s *faultRun) mark(ctx context.Context, place int) (texts []string, err error) {
 	const address = "127.99.99.99/32"
 	if err = ip(ctx, "address add %s dev lo", address); err != nil {
@@ -264,7 +263,7 @@ func (s *faultRun) mark(ctx context.Context, place int) (texts []string, err err
 	return texts, nil
 }
 
-// short is a time for people.
+// short formats a duration for the table.
 func short(d time.Duration) string {
 	switch {
 	case d == 0:

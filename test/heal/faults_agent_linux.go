@@ -21,7 +21,7 @@ func agentFaults() []Fault {
 	}
 }
 
-// changes is what a storm is made of. Much of it fails because of what was done before; that does not matter.
+// changes are the commands of a storm. Many fail because of earlier ones, which is fine.
 var changes = []string{
 	"link set net1 nomaster", "link set net2 nomaster", "link set net1 name other1", "link set net2 name other2",
 	"link set net1 down", "link set bond0 down", "link set net2 mtu 1400", "link set bond0 mtu 1400",
@@ -35,7 +35,7 @@ const (
 	stormStart  = 2 * stormFaults / 3
 )
 
-// storm breaks both pods in any way, kills the agent in the middle of it and starts it again before the end.
+// storm breaks both pods at random; it kills the agent in the middle and starts it again before the end.
 func storm(ctx context.Context, s *faultRun) error {
 	if s.r.agent == nil {
 		return errors.New("this fault needs an agent")
@@ -103,8 +103,8 @@ func (s *faultRun) strike(ctx context.Context, dice *rand.Rand, lost map[string]
 	return unbindVF(vf)
 }
 
-// insists reports whether a pod has had a change of a requested setting twice already. The agent gives in to a writer
-// that changes one back three times within a minute, and the pod would not be as before.
+// insists reports whether a requested setting of a pod was changed twice already. The agent adopts the value of a
+// writer that changes it back three times within a minute; the pod would then not be as before.
 func (s *faultRun) insists(p *Pod, change string) bool {
 	switch change {
 	case "address flush dev bond0 scope global", "route del default":
@@ -120,7 +120,7 @@ func (s *faultRun) insists(p *Pod, change string) bool {
 	return s.changed[p.Name+" "+change] > 2
 }
 
-// restart ends the agent and starts it, and has the kernel's events told by ip monitor all the while.
+// restart stops and starts the agent while ip monitor runs.
 func restart(ctx context.Context, s *faultRun) error {
 	if s.r.agent == nil {
 		return errors.New("this fault needs an agent")
@@ -145,7 +145,7 @@ func restart(ctx context.Context, s *faultRun) error {
 			}
 		}
 	}
-	// A look ends before the next resync begins.
+	// A reconcile of all bonds ends before the next resync begins.
 	resyncs := func(l Line) bool { return l.Msg == "reconcile requested" && l.Cause == "resync" }
 	for s.count(resyncs) < 2*len(s.r.Pods()) {
 		if _, _, err = s.r.log.await(ctx, s.r.log.len(), resyncs); err != nil {
@@ -167,7 +167,7 @@ func restart(ctx context.Context, s *faultRun) error {
 	return nil
 }
 
-// overrun holds the agent and floods its socket; what breaks after that it cannot hear of.
+// overrun stops the agent and floods its socket; it misses the events of what breaks afterwards.
 func overrun(ctx context.Context, s *faultRun) error {
 	p := s.r.A
 	if err := s.r.held(); err != nil {
@@ -216,7 +216,7 @@ func overrun(ctx context.Context, s *faultRun) error {
 	return nil
 }
 
-// twoAgents starts a second agent, has a loss healed beside it, and ends the first.
+// twoAgents starts a second agent, breaks a bond, and stops the first agent.
 func twoAgents(ctx context.Context, s *faultRun) error {
 	first := s.r.agent
 	if first == nil {

@@ -165,7 +165,7 @@ func netnsDeleted(ctx context.Context, s *faultRun) error {
 		return err
 	}
 	if n := s.count(c.is) - before; n > 0 {
-		return fmt.Errorf("the agent wrote %d lines about a pod that is gone, want none", n)
+		return fmt.Errorf("the agent wrote %d lines about a deleted pod, want none", n)
 	}
 	for _, vf := range []string{lost, other} {
 		if _, err := topology.Netdev(vf); err != nil {

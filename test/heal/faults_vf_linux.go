@@ -33,7 +33,7 @@ func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 	}
 	name, err := topology.Netdev(vf)
 	if err != nil {
-		return fmt.Errorf("the VF should lie in the host: %w", err)
+		return fmt.Errorf("the VF should be in the host: %w", err)
 	}
 	now, err := p.snapshot(ctx)
 	if err != nil {
@@ -193,7 +193,7 @@ func pfDown(ctx context.Context, s *faultRun) error {
 	}
 	s.logf("the agent reports both bonds as Ready after %s", short(s.result.Recovered))
 	if n := s.count(func(l Line) bool { return l.Msg == "applied" }); n != 0 {
-		return fmt.Errorf("the agent changed something %d times, want none: the carrier is not its own", n)
+		return fmt.Errorf("the agent made %d changes, want none: it does not manage the carrier", n)
 	}
 	s.result.Outcome = "reported degraded, then ready"
 	// The other rows begin with net1 as the active member.

@@ -12,9 +12,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
-// otherWriterFaults are losses in pods that other programs configure, too. Each has a pod of its own.
+// otherWriterFaults are losses in pods that other programs also configure. Each has its own pod.
 func otherWriterFaults() []Fault {
-	// Long enough for what the other program does after ADD.
+	// Long enough for the other program's changes after ADD.
 	setup := []string{"--setup-quiet", "8s"}
 	return []Fault{
 		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Agent: setup, run: defaultRouteElsewhere},
@@ -23,8 +23,8 @@ func otherWriterFaults() []Fault {
 	}
 }
 
-// defaultRouteElsewhere deletes the bond's default route after ADD, as Multus does where the pod has chosen another
-// network for it.
+// defaultRouteElsewhere deletes the bond's default route after ADD, as Multus does if the pod selects another network
+// for it.
 func defaultRouteElsewhere(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
 	return s.withBrief(ctx, func() error {
@@ -78,8 +78,8 @@ func chainDeleted(ctx context.Context, s *faultRun) error {
 	})
 }
 
-// bondDeleted waits for the end of a pod's set-up, deletes its bond and wants everything back that set-up made, and
-// nothing else.
+// bondDeleted waits until the pod's set-up is complete and deletes its bond. Everything that set-up made must be
+// restored, and nothing else.
 func (s *faultRun) bondDeleted(ctx context.Context, c *Pod) error {
 	if err := s.r.baselineOf(ctx, c); err != nil {
 		return err
@@ -105,7 +105,7 @@ func (s *faultRun) bondDeleted(ctx context.Context, c *Pod) error {
 	return s.r.awaitBaseline(ctx, c)
 }
 
-// releasedVF runs sriov-cni's DEL for a VF whose bond's DEL never came, and gives the VF to another tenant.
+// releasedVF runs sriov-cni's DEL for a VF of a bond that got no DEL, and gives the VF to another tenant.
 func releasedVF(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
 	c.sriov = &sriovcni.Plugin{}
@@ -149,7 +149,7 @@ func releasedVF(ctx context.Context, s *faultRun) error {
 	})
 }
 
-// withBrief makes the third pod, plays, and takes the pod down whatever came of it.
+// withBrief makes the third pod, calls play, and deletes the pod in any case.
 func (s *faultRun) withBrief(ctx context.Context, play func() error) error {
 	c := s.r.brief
 	if err := c.prepareVFs(ctx); err != nil { // they may have been reset with their card since the start
@@ -168,7 +168,7 @@ func (s *faultRun) withBrief(ctx context.Context, play func() error) error {
 	return errors.Join(err, s.r.restoreNames(ctx))
 }
 
-// baselineOf waits until all members of a new bond are counted as up, and keeps how things are then.
+// baselineOf waits until all members of a new bond count as up, and stores the pod's state as its baseline.
 func (r *Fixture) baselineOf(ctx context.Context, p *Pod) error {
 	_, err := r.until(ctx, p, func(s snapshot) []string {
 		p.baseline = s
@@ -184,12 +184,12 @@ func (r *Fixture) baselineOf(ctx context.Context, p *Pod) error {
 	return err
 }
 
-// sriovArgs are those of one VF's attachment.
+// sriovArgs are the arguments for one VF's attachment.
 func (p *Pod) sriovArgs(m member) sriovcni.Args {
 	return sriovcni.Args{ContainerID: p.id, Netns: p.netns(), IfName: m.name}
 }
 
-// sriovConfig asks sriov-cni for a VF with the settings that host-device's have by hand.
+// sriovConfig is a config of sriov-cni with the settings that VFs of host-device get by hand.
 func (p *Pod) sriovConfig(m member) []byte {
 	s := p.settings(m)
 	return fmt.Appendf(nil, `{"cniVersion": "0.3.1", "name": "sriov-%s", "type": "sriov", "deviceID": %q, "mac": %q, "vlan": %d, "trust": %q, "spoofchk": %q}`,

@@ -7,14 +7,14 @@ import (
 	"sync"
 )
 
-// feed is a list that grows and that others wait on. It is safe for concurrent use.
+// feed is a growing list that readers can wait on. It is safe for concurrent use.
 type feed[T any] struct {
 	mu    sync.Mutex
 	items []T
-	grown chan struct{} // closed with the next item; nil while nobody waits
+	grown chan struct{} // closed when the next item is added; nil while no reader waits
 }
 
-// add appends an item and wakes all who wait.
+// add appends an item and wakes all readers.
 func (f *feed[T]) add(item T) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -25,21 +25,21 @@ func (f *feed[T]) add(item T) {
 	}
 }
 
-// len is how many items there are.
+// len returns the number of items.
 func (f *feed[T]) len() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return len(f.items)
 }
 
-// from returns the items from the given place on.
+// from returns the items from a place on.
 func (f *feed[T]) from(place int) []T {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.items[min(place, len(f.items)):])
 }
 
-// next returns a channel that is closed when an item comes after those counted in seen.
+// next returns a channel that is closed when there are more items than seen.
 func (f *feed[T]) next(seen int) <-chan struct{} {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -54,7 +54,7 @@ func (f *feed[T]) next(seen int) <-chan struct{} {
 	return f.grown
 }
 
-// await returns the first item from the given place on that matches, and the place after it.
+// await returns the first matching item from a place on, and the place after it.
 func (f *feed[T]) await(ctx context.Context, place int, match func(T) bool) (T, int, error) {
 	for {
 		for _, item := range f.from(place) {
@@ -72,5 +72,5 @@ func (f *feed[T]) await(ctx context.Context, place int, match func(T) bool) (T, 
 	}
 }
 
-// errWaited explains a wait that was in vain.
+// errWaited describes a wait that failed.
 func errWaited(what string, err error) error { return fmt.Errorf("waited for %s: %w", what, err) }

@@ -17,24 +17,25 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// needed are the programs that a Config.Bin must hold: make build plugins.
+// needed are the programs that Config.Bin must contain: make build plugins.
 var needed = []string{"agent", "bond", "cni/host-device", "cni/host-local", "cni/tuning", "cni/sbr"}
 
-// timeout bounds every wait for something that should come. Under emulation a driver can take
-// seconds, and a held repair up to half a minute.
+// timeout bounds every wait for an expected event. Under emulation a driver can take seconds, and a backed-off repair
+// up to half a minute.
 const timeout = 90 * time.Second
 
-// Config says what a Rig is made of.
+// Config configures a Fixture.
 type Config struct {
-	// Bin is the directory with our agent and plugin, and with the reference plugins below it in cni.
+	// Bin is the directory of the agent and the plugin; the reference plugins are in its directory cni.
 	Bin string
-	// NoAgent leaves the agent stopped in every fault: nothing must heal then. It shows that the rig can tell.
+	// NoAgent keeps the agent stopped in every fault: nothing must be repaired then. It proves that the checks detect
+	// faults.
 	NoAgent bool
-	// Long makes attacks and storms as long and as large as they are meant to be (make hostile), which takes minutes.
+	// Long runs attacks and storms at full length and size (make hostile), which takes minutes.
 	Long bool
 }
 
-// scaled is one of two sizes of an attack or a storm.
+// scaled selects one of two sizes of an attack or a storm.
 func (c *Config) scaled(short, long int) int {
 	if c.Long {
 		return long
@@ -42,13 +43,13 @@ func (c *Config) scaled(short, long int) int {
 	return short
 }
 
-// Fixture is two pods in the guest whose bonds are broken and healed. It is for one goroutine.
+// Fixture has two pods in the guest whose bonds are broken and repaired. It is for one goroutine.
 type Fixture struct {
 	cfg   Config
 	cards []card
 	cni   *libcni.CNIConfig
 	A, B  *Pod
-	// brief is a third pod for the fault that ends one.
+	// brief is a third pod, for faults that end a pod.
 	brief   *Pod
 	log     feed[Line]
 	agent   *agent
@@ -56,8 +57,8 @@ type Fixture struct {
 	pings   *pings
 }
 
-// New makes the pods, starts the agent and the pings, and returns when both bonds are whole. It needs a
-// guest with two cards of four VFs. There can be one Rig at a time.
+// New makes the pods, starts the agent and the pings, and returns once both bonds are complete. It needs a guest with
+// two cards of four VFs. Only one Fixture can exist at a time.
 func New(ctx context.Context, cfg Config) (*Fixture, error) {
 	guest, err := topology.Load()
 	if err != nil {
@@ -65,7 +66,7 @@ func New(ctx context.Context, cfg Config) (*Fixture, error) {
 	}
 	for _, name := range needed {
 		if _, err := os.Stat(filepath.Join(cfg.Bin, name)); err != nil {
-			return nil, fmt.Errorf("a program that the rig runs is missing; make build plugins: %w", err)
+			return nil, fmt.Errorf("a program is missing; make build plugins: %w", err)
 		}
 	}
 	r := &Fixture{cfg: cfg, cni: libcni.NewCNIConfigWithCacheDir([]string{cfg.Bin, filepath.Join(cfg.Bin, "cni")}, "/run/heal-cni-cache", nil)}
@@ -125,14 +126,14 @@ func (r *Fixture) makePods(ctx context.Context) (err error) {
 	return err
 }
 
-// remake takes down what is left of the pods, as roughly as needed, and makes them again.
+// remake removes what is left of the pods, by force if needed, and makes them again.
 func (r *Fixture) remake(ctx context.Context) error {
 	if err := r.stopAgent(ctx, unix.SIGKILL); err != nil {
 		return err
 	}
 	r.pings.stop()
 	for _, p := range append(r.Pods(), r.brief) {
-		_ = p.del(ctx) // fails where something is missing
+		_ = p.del(ctx) // fails if something is missing
 		_ = ip(ctx, "netns del %s", p.Name)
 	}
 	for _, c := range r.cards {
@@ -143,9 +144,8 @@ func (r *Fixture) remake(ctx context.Context) error {
 	return r.makePods(ctx)
 }
 
-// restoreNames gives the VFs that are in the host the names that they had there at first. A VF whose driver was
-// bound anew has the first name that was free, which may be that of a VF in a pod; host-device could
-// then not give that one back.
+// restoreNames restores the original names of the VFs in the host. A rebound VF has the first free name, which may be
+// the original name of a VF in a pod; host-device could then not return that one.
 func (r *Fixture) restoreNames(ctx context.Context) error {
 	var temporary, home strings.Builder
 	for _, c := range r.cards {
@@ -165,10 +165,11 @@ func (r *Fixture) restoreNames(ctx context.Context) error {
 	return ipBatch(ctx, "", temporary.String()+home.String())
 }
 
-// Pods are those of the whole run.
+// Pods returns the pods that exist for the whole run.
 func (r *Fixture) Pods() []*Pod { return []*Pod{r.A, r.B} }
 
-// takeBaseline waits until the driver counts all members of a new bond as up, and keeps how things are then.
+// takeBaseline waits until the driver counts all members of a new bond as up, and stores the pod's state as its
+// baseline.
 func (r *Fixture) takeBaseline(ctx context.Context, p *Pod) error {
 	_, err := r.until(ctx, p, func(s snapshot) []string {
 		want := snapshot{
@@ -197,9 +198,8 @@ func (r *Fixture) takeBaseline(ctx context.Context, p *Pod) error {
 	return err
 }
 
-// until looks at a pod after every change in the kernel and every line of the agent's until there is nothing
-// that wrong finds. It returns when the last of those came before that look ended. The error says what was
-// wrong at last.
+// until checks a pod after every kernel change and agent log line until wrong finds nothing. It returns the time of the
+// last of those before the end of the successful check. The error has what was wrong last.
 func (r *Fixture) until(ctx context.Context, p *Pod, wrong func(snapshot) []string) (time.Time, error) {
 	for {
 		lines, events := r.log.len(), r.monitor.events.len()
@@ -222,7 +222,7 @@ func (r *Fixture) until(ctx context.Context, p *Pod, wrong func(snapshot) []stri
 	}
 }
 
-// last is when the last change in the kernel or line of the agent's came.
+// last is the time of the last kernel change or agent log line.
 func (r *Fixture) last() time.Time {
 	var last time.Time
 	if n := r.log.len(); n > 0 {
@@ -236,16 +236,15 @@ func (r *Fixture) last() time.Time {
 	return last
 }
 
-// awaitBaseline waits until a pod is as its baseline.
+// awaitBaseline waits until a pod matches its baseline.
 func (r *Fixture) awaitBaseline(ctx context.Context, p *Pod, besides ...string) error {
 	_, err := r.until(ctx, p, func(s snapshot) []string { return s.diff(p.baseline, besides...) })
 	return err
 }
 
-// useAgent sees to it that an agent runs with these flags, and has looked at every bond.
+// useAgent makes sure that an agent runs with these flags and has reconciled every bond.
 func (r *Fixture) useAgent(ctx context.Context, args ...string) error {
-	// Here the same VF is broken every few seconds, and by other means each time: that is not to be held back
-	// as one that keeps failing.
+	// The same VF is broken every few seconds, in different ways; flap damping must not delay its repair.
 	args = append([]string{"--flap-window", "1ms", "--setup-quiet", "1s"}, args...)
 	if r.cfg.NoAgent || r.agent.runsAs(args) {
 		return nil
@@ -265,7 +264,7 @@ func (r *Fixture) useAgent(ctx context.Context, args ...string) error {
 	return err
 }
 
-// awaitReconciled waits until an agent that started after a place in the log has looked at both pods.
+// awaitReconciled waits until an agent that started after a place in the log has reconciled both pods.
 func (r *Fixture) awaitReconciled(ctx context.Context, place int) error {
 	for _, p := range r.Pods() {
 		if _, _, err := r.log.await(ctx, place, func(l Line) bool { return l.Msg == "bond state changed" && p.is(l) }); err != nil {
@@ -275,8 +274,8 @@ func (r *Fixture) awaitReconciled(ctx context.Context, place int) error {
 	return nil
 }
 
-// setUp waits until the agent has found the set-up of each pod complete: before that it learns from a fault what the
-// bond is to be.
+// setUp waits until the agent considers each pod's set-up complete: before that it learns from a fault instead of
+// repairing it.
 func (r *Fixture) setUp(ctx context.Context) error {
 	for _, p := range r.Pods() {
 		if p.setUp || r.cfg.NoAgent {
@@ -290,7 +289,7 @@ func (r *Fixture) setUp(ctx context.Context) error {
 	return nil
 }
 
-// stopAgent ends the agent if there is one. One that ends by SIGTERM must have nothing left open.
+// stopAgent stops the agent, if there is one. After SIGTERM it must have nothing left open.
 func (r *Fixture) stopAgent(ctx context.Context, s unix.Signal) error {
 	if r.agent == nil || !r.agent.runs() {
 		return nil
@@ -304,7 +303,7 @@ func (r *Fixture) stopAgent(ctx context.Context, s unix.Signal) error {
 	return errors.Join(leaks, r.agent.end(ctx, s))
 }
 
-// Close ends all that runs and takes the pods down as Multus does.
+// Close stops all processes and deletes the pods as Multus does.
 func (r *Fixture) Close(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -326,7 +325,7 @@ func (r *Fixture) Close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// String is what there is, for people: each pod with its address, MAC and members.
+// String lists each pod with its address, MAC and members.
 func (r *Fixture) String() string {
 	var text strings.Builder
 	for _, p := range r.Pods() {

@@ -19,10 +19,10 @@ var (
 	noAgent = flag.Bool("no-agent", false, "run without an agent: then nothing may heal")
 )
 
-// hostileEnv makes TestHeals play what is hostile only, at full length (make hostile).
+// hostileEnv makes TestHeals run only the hostile rows, at full length (make hostile).
 const hostileEnv = "BONDKEEPER_HOSTILE"
 
-// TestHeals is the table, row by row: each fault is a subtest and can be run alone. Attacks, storms and obstacles follow.
+// TestHeals runs the table: each fault is a subtest and can be run alone. Attacks, storms and obstacles follow.
 func TestHeals(t *testing.T) {
 	long := os.Getenv(hostileEnv) != ""
 	faults := HostileFaults(long)
@@ -49,12 +49,12 @@ func TestHeals(t *testing.T) {
 				t.Errorf("%v\n%s", res.Err, r.evidence(t.Context(), place))
 				return
 			}
-			t.Logf("%s: seen %s, whole %s, total %s, %d pings lost", res.Outcome, short(res.Detected), short(res.Recovered), short(res.Total), res.Lost)
+			t.Logf("%s: detected %s, recovered %s, total %s, %d pings lost", res.Outcome, short(res.Detected), short(res.Recovered), short(res.Total), res.Lost)
 		})
 	}
 }
 
-// evidence is what a person wants to see of a row that failed.
+// evidence is what helps to analyse a failed row.
 func (r *Fixture) evidence(ctx context.Context, place int) string {
 	var text strings.Builder
 	text.WriteString("agent's log:\n")

@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// The demo's config is the one that the plugin's own tests have from the OKD page.
+// The demo uses the same config of the OKD page as the plugin's own tests.
 func TestConfigMatchesOKDPage(t *testing.T) {
 	page, err := os.ReadFile("../../pkg/cni/testdata/okd.json")
 	kit.Must(t, err)

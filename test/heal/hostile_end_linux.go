@@ -15,14 +15,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
-// leasesDir is where host-local keeps the addresses that it has allocated.
+// leasesDir is where host-local stores the addresses that it has allocated.
 const leasesDir = "/var/lib/cni/networks"
 
-// maxAttempts is how often a runtime calls DEL of the bond before the row fails.
+// maxAttempts is how often DEL of the bond is called before the row fails.
 const maxAttempts = 3
 
-// Ends are the attacks again, with the DEL of the attacked pod in the midst of each. The DEL must end, the pod's VFs must come
-// back to the host, and nothing may be left. All but one are played in make hostile only.
+// Ends are the attacks again, with the attacked pod's DEL during each. The DEL must succeed, the pod's VFs must return
+// to the host, and nothing may be left. All but one run in make hostile only.
 func Ends(long bool) []Fault {
 	var faults []Fault
 	for _, a := range attacks() {
@@ -34,7 +34,7 @@ func Ends(long bool) []Fault {
 	return faults
 }
 
-// runEnd attacks the third pod in place of pod A, whose netns the pings keep.
+// runEnd attacks the third pod instead of pod A, whose netns the pings keep.
 func (a attack) runEnd(ctx context.Context, s *faultRun) error {
 	r := s.r
 	bystander, c := r.A, r.brief
@@ -65,7 +65,7 @@ func (a attack) runEnd(ctx context.Context, s *faultRun) error {
 	return s.awaitRecovery(ctx, bystander, r.B)
 }
 
-// addThird makes the third pod, and waits until its set-up is complete.
+// addThird makes the third pod and waits until its set-up is complete.
 func (s *faultRun) addThird(ctx context.Context, c *Pod) error {
 	if err := errors.Join(c.prepareVFs(ctx), c.add(ctx)); err != nil { // the VFs may have been reset with their card since the start
 		return err
@@ -79,7 +79,7 @@ func (s *faultRun) addThird(ctx context.Context, c *Pod) error {
 	return nil
 }
 
-// deleteUnderAttack calls DEL of the bond as a runtime does, and wants no trace of it.
+// deleteUnderAttack calls DEL of the bond as a runtime does, and checks that no trace is left.
 func (s *faultRun) deleteUnderAttack(ctx context.Context, c *Pod) error {
 	var err error
 	for n := 1; n <= maxAttempts; n++ {
@@ -95,8 +95,8 @@ func (s *faultRun) deleteUnderAttack(ctx context.Context, c *Pod) error {
 	return c.awaitNoTraces(ctx)
 }
 
-// awaitNoTraces waits while there is a lock file and nothing else: a reconcile that was under way or came after DEL holds it,
-// finds no record, and removes the file.
+// awaitNoTraces waits while a lock file is the only trace: a reconcile that ran during or after DEL holds it, finds no
+// record, and removes the file.
 func (p *Pod) awaitNoTraces(ctx context.Context) error {
 	locks := filepath.Join(store.DefaultDir, "locks")
 	w, err := fsnotify.NewWatcher()
@@ -125,7 +125,7 @@ func (p *Pod) awaitNoTraces(ctx context.Context) error {
 	}
 }
 
-// traces are the files of the state directory and of IPAM that are about the pod.
+// traces are the pod's files in the state directory and in IPAM's.
 func (p *Pod) traces() (found []string, err error) {
 	for _, dir := range []string{store.DefaultDir, leasesDir} {
 		err = errors.Join(err, filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

@@ -13,21 +13,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// HostileFaults are attacks, busy neighbours, storms, and what is in a repair's way. long adds what takes minutes.
+// HostileFaults are attacks, busy neighbours, storms and obstacles to a repair. long adds those that take minutes.
 func HostileFaults(long bool) []Fault {
 	return slices.Concat(Attacks(long), Ends(long), Neighbours(long), Storms(long), Obstacles())
 }
 
-// Attacks are what a pod with CAP_NET_ADMIN can do, and some of what happens to the files of its netns. Pod A is the
-// attacker. While an attack lasts, a member of pod B is lost and must be repaired. After it, the host and pod B must be as
-// before, and pod A as its record says.
+// Attacks are what a pod with CAP_NET_ADMIN can do, and things that happen to the files of its netns. Pod A is the
+// attacker. During each attack a member of pod B is lost and must be repaired. Afterwards the host and pod B must be as
+// before, and pod A as recorded.
 func Attacks(long bool) []Fault {
 	var faults []Fault
 	for _, a := range attacks() {
 		if a.long && !long {
 			continue
 		}
-		faults = append(faults, Fault{Name: a.name, Expect: "other bonds whole, host untouched", Agent: []string{"--resync", "2s"}, run: a.run})
+		faults = append(faults, Fault{Name: a.name, Expect: "other bonds complete, host untouched", Agent: []string{"--resync", "2s"}, run: a.run})
 	}
 	return faults
 }
@@ -35,15 +35,15 @@ func Attacks(long bool) []Fault {
 // attack is one row.
 type attack struct {
 	name string
-	// do is the attack. It returns what ends it.
+	// do starts the attack. It returns a function that ends it.
 	do func(ctx context.Context, s *faultRun) (undo func() error, err error)
-	// reports must each be in a reason that the agent reports for pod A; none if it repairs everything at once.
+	// reports must each be in a reason that the agent reports for pod A; empty if it repairs everything at once.
 	reports []string
-	// repaired: pod A's bond is repaired while what the attack made is still there.
+	// repaired: pod A's bond is repaired during the attack.
 	repaired bool
-	// onB: pod B loses a member by it.
+	// onB: the attack takes a member from pod B.
 	onB bool
-	// long: it is played in make hostile only. endsShort: the DEL during it is played in make test, too.
+	// long: runs in make hostile only. endsShort: the DEL during it runs in make test, too.
 	long, endsShort bool
 }
 
@@ -84,11 +84,11 @@ func (a attack) run(ctx context.Context, s *faultRun) error {
 	if n := s.count(lostOnB); n > 0 && !a.onB {
 		return fmt.Errorf("pod %s had %d other losses than that of its second member", s.r.B.Name, n)
 	}
-	s.result.Outcome = "others untouched, pod whole"
+	s.result.Outcome = "others untouched, pod complete"
 	return others.untouched(ctx)
 }
 
-// attack runs an attack while the agent is stopped, so that it sees the attack's end and not its steps.
+// attack starts an attack while the agent is stopped, so that the agent sees the result and not the steps.
 func (s *faultRun) attack(ctx context.Context, do func(context.Context, *faultRun) (func() error, error)) (undo func() error, err error) {
 	if err = s.r.held(); err != nil {
 		return nil, err
@@ -97,7 +97,7 @@ func (s *faultRun) attack(ctx context.Context, do func(context.Context, *faultRu
 	return undo, errors.Join(err, s.r.agent.resume())
 }
 
-// during is what must be true while the attack lasts.
+// during checks what must be true during the attack.
 func (a attack) during(ctx context.Context, s *faultRun) error {
 	for _, text := range a.reports {
 		l, err := s.sees(ctx, "a report of "+text, func(l Line) bool {
@@ -116,13 +116,14 @@ func (a attack) during(ctx context.Context, s *faultRun) error {
 	return s.memberLostAndBack(ctx, s.r.B, 1)
 }
 
-// memberLostAndBack moves a member's VF to the host, as its driver does, and waits until the agent has repaired that.
+// memberLostAndBack moves a member's VF to the host, as its driver does, and waits until the agent has repaired the
+// bond.
 func (s *faultRun) memberLostAndBack(ctx context.Context, p *Pod, member int) error {
 	_, err := s.repairTime(ctx, p, member)
 	return err
 }
 
-// repairTime is from the loss of a VF until the agent reports that it is back in the bond.
+// repairTime is the time from the loss of a VF until the agent reports that it is back in the bond.
 func (s *faultRun) repairTime(ctx context.Context, p *Pod, member int) (time.Duration, error) {
 	name, place, began := p.members[member].name, s.r.log.len(), time.Now()
 	if err := ip(ctx, "-n %s link set %s netns 1", p.Name, name); err != nil {
@@ -135,23 +136,23 @@ func (s *faultRun) repairTime(ctx context.Context, p *Pod, member int) (time.Dur
 	return l.Time.Sub(began), nil
 }
 
-// run lets pod A give commands to ip(8).
+// inA runs ip(8) commands in pod A.
 func (s *faultRun) inA(ctx context.Context, lines ...string) error {
 	return ipBatch(ctx, s.r.A.Name, strings.Join(lines, "\n")+"\n")
 }
 
-// undoInA returns what runs commands of ip(8) in pod A.
+// undoInA returns a function that runs ip(8) commands in pod A.
 func (s *faultRun) undoInA(ctx context.Context, lines ...string) func() error {
 	return func() error { return s.inA(ctx, lines...) }
 }
 
-// tempName is the name under which a VF is put into the bond while its own is taken.
+// tempName is the name of a VF in the bond while its own name is taken.
 func (m *member) tempName() string {
 	tag := strings.NewReplacer(":", "", ".", "").Replace(m.pci)
 	return "bk-" + tag[max(0, len(tag)-12):]
 }
 
-// impostors take both names that a lost VF can come back under, with its MAC and the bond's.
+// impostors have both names that a lost VF can return under, its MAC, and the bond's MAC.
 func impostors(ctx context.Context, s *faultRun) (func() error, error) {
 	p := s.r.A
 	vf := p.members[0]
@@ -167,7 +168,7 @@ func impostors(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.undoInA(ctx, "link del net1", "link del spare"), nil
 }
 
-// bondImpostors are a dummy with the bond's name and MAC, and a bond with its ifindex and another name.
+// bondImpostors are a dummy with the bond's name and MAC, and another bond with its ifindex.
 func bondImpostors(ctx context.Context, s *faultRun) (func() error, error) {
 	p := s.r.A
 	index, err := p.ifindex(ctx, BondName)
@@ -182,8 +183,8 @@ func bondImpostors(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.undoInA(ctx, "link del bond0", "link del other0"), nil
 }
 
-// altNames gives the bond and a member alternative names until the kernel refuses more (64 KiB per link), and aliases. The
-// messages about these links are longer than ip monitor can receive, so it is stopped meanwhile.
+// altNames gives the bond and a member alternative names up to the kernel's limit (64 KiB per link), and aliases. ip
+// monitor cannot receive messages of that length, so it is stopped meanwhile.
 func altNames(ctx context.Context, s *faultRun) (func() error, error) {
 	names := func(verb string) string {
 		var lines strings.Builder
@@ -224,7 +225,7 @@ func stackedMembers(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.undoInA(ctx, "link del br0", "link del bond9"), nil
 }
 
-// macvlanOnMember makes a link on top of a member, beside which the kernel does not enslave it.
+// macvlanOnMember makes a link on top of a member; the kernel then does not enslave the member.
 func macvlanOnMember(ctx context.Context, s *faultRun) (func() error, error) {
 	if err := s.inA(ctx, "link set net1 nomaster", "link add link net1 name macvlan9 type macvlan"); err != nil {
 		return nil, err
@@ -244,14 +245,14 @@ func stackedBond(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.undoInA(ctx, "link del br0", "link del bond9", "link del vrf0"), nil
 }
 
-// vfToOtherPod puts a VF into pod B, beside links with the names of B's.
+// vfToOtherPod moves a VF into pod B, beside links with the names of B's members.
 func vfToOtherPod(ctx context.Context, s *faultRun) (func() error, error) {
 	a, b := s.r.A, s.r.B
 	err := ip(ctx, "-n %s link set net1 netns %s name net9", a.Name, b.Name)
 	if err != nil {
 		return nil, err
 	}
-	// B's own VF is lost meanwhile, and A's has its name.
+	// B's own VF is lost meanwhile, and A's VF has its name.
 	if err := unbindVF(b.members[0].pci); err != nil {
 		return nil, err
 	}
@@ -261,7 +262,7 @@ func vfToOtherPod(ctx context.Context, s *faultRun) (func() error, error) {
 	return func() error { return ip(ctx, "-n %s link set net1 netns %s", b.Name, a.Name) }, nil
 }
 
-// vfToUnnamed puts a VF into the netns of a process, which has no file. It comes to the host when that process ends.
+// vfToUnnamed moves a VF into a process's netns, which has no file. The VF returns to the host when the process ends.
 func vfToUnnamed(ctx context.Context, s *faultRun) (func() error, error) {
 	cmd := exec.Command("sleep", "1000")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWNET}
@@ -279,12 +280,12 @@ func vfToUnnamed(ctx context.Context, s *faultRun) (func() error, error) {
 	return end, nil
 }
 
-// coveredByPod mounts pod B's netns over the file of pod A's, and loses a VF of A's.
+// coveredByPod mounts pod B's netns over the file of pod A's netns, and loses a VF of A.
 func coveredByPod(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.cover(s.r.B.netns())
 }
 
-// coveredByNested mounts a netns that pod A made, with links of the names that the record has, over the file of its own.
+// coveredByNested mounts another netns of pod A, whose links have the recorded names, over the file of A's netns.
 func coveredByNested(ctx context.Context, s *faultRun) (func() error, error) {
 	const nested = "nested0"
 	err := ipBatch(ctx, "", "netns add "+nested+"\n")
@@ -301,7 +302,7 @@ func coveredByNested(ctx context.Context, s *faultRun) (func() error, error) {
 	return func() error { return errors.Join(uncover(), ip(ctx, "netns del %s", nested)) }, nil
 }
 
-// cover mounts a netns over the file of pod A's, and has a VF of A's come back to the host. It must stay there.
+// cover mounts a netns over the file of pod A's netns, and returns a VF of A to the host, where it must stay.
 func (s *faultRun) cover(netns string) (func() error, error) {
 	a := s.r.A
 	if err := unix.Mount(netns, a.netns(), "", unix.MS_BIND, ""); err != nil {
@@ -317,7 +318,7 @@ func (s *faultRun) cover(netns string) (func() error, error) {
 	}, nil
 }
 
-// manyLinks makes links that are no concern of the agent's.
+// manyLinks makes links that do not concern the agent.
 func manyLinks(ctx context.Context, s *faultRun) (func() error, error) {
 	return s.makeLinks(ctx, 10_000)
 }

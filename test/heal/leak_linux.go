@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// metricsURL is where an agent that was started without --listen has its metrics.
+// metricsURL is where an agent without --listen serves its metrics.
 const metricsURL = "http://127.0.0.1:9719/metrics"
 
-// resources are what a process has open: file descriptors, sockets among them, and goroutines.
+// resources are the open file descriptors (sockets included), sockets and goroutines of a process.
 type resources struct{ descriptors, sockets, goroutines int }
 
 // within reports whether r has no more of anything than limit.
@@ -40,7 +40,7 @@ func (a *agent) resources(ctx context.Context) (r resources, err error) {
 	return r, err
 }
 
-// goroutines asks the agent's metrics.
+// goroutines reads the agent's metrics.
 func goroutines(ctx context.Context) (int, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, metricsURL, nil)
 	if err != nil {
@@ -60,13 +60,13 @@ func goroutines(ctx context.Context) (int, error) {
 	return 0, fmt.Errorf("%s has no go_goroutines", metricsURL)
 }
 
-// leakSamples are how often what an agent has open is counted to find the least, in pauses of sampleEach.
+// leakSamples is the number of counts of which the least is taken, with pauses of sampleEach.
 const (
 	leakSamples = 5
 	sampleEach  = 100 * time.Millisecond
 )
 
-// least is the least of several counts, which is what the agent has between two reconciles.
+// least is the minimum of several counts, which is what the agent has open between two reconciles.
 func (a *agent) least(ctx context.Context) (least resources, err error) {
 	ticks := time.NewTicker(sampleEach)
 	defer ticks.Stop()
@@ -83,7 +83,7 @@ func (a *agent) least(ctx context.Context) (least resources, err error) {
 	return least, nil
 }
 
-// leaks is nil as soon as the agent has no more open than at its start.
+// leaks returns nil as soon as the agent has no more open than at its start.
 func (a *agent) leaks(ctx context.Context) error {
 	if a.atStart == (resources{}) {
 		return nil
@@ -94,7 +94,7 @@ func (a *agent) leaks(ctx context.Context) error {
 	for {
 		now, err := a.resources(ctx)
 		if ctx.Err() != nil {
-			return fmt.Errorf("the agent has more open than at its start: %+v, then %+v", last, a.atStart)
+			return fmt.Errorf("the agent has more files or goroutines open than at its start: %+v, then %+v", last, a.atStart)
 		}
 		if err != nil || now.within(a.atStart) {
 			return err

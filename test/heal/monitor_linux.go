@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// event is one change in the kernel: of a link, an address or a route, in the host's netns or a pod's.
+// event is one kernel change of a link, an address or a route, in the host's netns or a pod's.
 type event struct {
 	at   time.Time
 	text string
 }
 
-// monitor is a running ip monitor, the witness of what happens in the kernel.
+// monitor is a running ip monitor, an independent report of what happens in the kernel.
 type monitor struct {
 	cmd    *exec.Cmd
 	events *feed[event]
 	done   chan struct{}
-	failed bytes.Buffer // its standard error; to be read after done
+	failed bytes.Buffer // its standard error; read it after done
 }
 
-// startMonitor starts one that adds to events.
+// startMonitor starts a monitor that adds to events.
 func startMonitor(events *feed[event]) (*monitor, error) {
 	m := &monitor{events: events, cmd: exec.Command("ip", "-o", "monitor", "all-nsid", "link", "address", "route"), done: make(chan struct{})}
 	m.cmd.Stderr = &m.failed
@@ -45,7 +45,7 @@ func (m *monitor) read(out io.Reader) {
 	for lines.Scan() {
 		m.events.add(event{time.Now(), lines.Text()})
 	}
-	_ = m.cmd.Wait() // killed, or it ended by itself: whoever waits for an event says so
+	_ = m.cmd.Wait() // killed, or it ended by itself: then the next wait for an event reports it
 }
 
 func (m *monitor) stop() {

@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// Neighbours are pods that do something at full speed beside a bond that is to be repaired.
+// Neighbours are pods that cause events at full speed beside a bond that needs repair.
 func Neighbours(long bool) []Fault {
 	faults := []Fault{{Name: "events at full speed", Expect: "other bonds repaired, host untouched", run: fullSpeed}}
 	if long {
@@ -20,7 +20,7 @@ func Neighbours(long bool) []Fault {
 	return faults
 }
 
-// floods are changes that a pod makes at full speed, by what they are. Each line is given again and again.
+// floods are changes that a pod makes at full speed, by kind. The lines of a kind are repeated.
 var floods = map[string][]string{
 	"link events":      {"link set flood0 mtu 1400", "link set flood0 mtu 1300"},
 	"addresses":        {"address add 192.0.2.1/32 dev flood0", "address del 192.0.2.1/32 dev flood0"},
@@ -30,7 +30,7 @@ var floods = map[string][]string{
 	"members released": {"link set net1 nomaster", "link set net2 nomaster"},
 }
 
-// fullSpeed repairs a member of pod B while pod A makes events of links and addresses that are not the agent's concern.
+// fullSpeed repairs a member of pod B while pod A causes link and address events that do not concern the agent.
 func fullSpeed(ctx context.Context, s *faultRun) error {
 	others, err := s.watchOthers(ctx)
 	if err != nil {
@@ -51,7 +51,7 @@ func fullSpeed(ctx context.Context, s *faultRun) error {
 	return errors.Join(s.awaitRecovery(ctx, s.r.Pods()...), others.untouched(ctx))
 }
 
-// beside runs do while pod A makes changes at full speed, with a process for each kind.
+// beside runs do while pod A makes changes at full speed, with one process per kind.
 func (s *faultRun) beside(ctx context.Context, kinds []string, do func() error) error {
 	if err := s.inA(ctx, "link add flood0 type dummy", "link set flood0 up"); err != nil {
 		return err
@@ -63,7 +63,7 @@ func (s *faultRun) beside(ctx context.Context, kinds []string, do func() error) 
 		lines := strings.Repeat(strings.Join(floods[kind], "\n")+"\n", 1000)
 		work.Go(func() {
 			for flooding.Err() == nil {
-				cmd := exec.CommandContext(flooding, "ip", "-n", s.r.A.Name, "-force", "-batch", "-") //nolint:gosec // a test's own names
+				cmd := exec.CommandContext(flooding, "ip", "-n", s.r.A.Name, "-force", "-batch", "-") //nolint:gosec // the test's own names
 				cmd.Stdin = strings.NewReader(lines)
 				_ = cmd.Run() // some lines fail, and the last run is killed
 			}
@@ -78,8 +78,8 @@ func (s *faultRun) beside(ctx context.Context, kinds []string, do func() error) 
 // samples is how often a repair is measured in each case.
 const samples = 5
 
-// compare prints how long the repair of a member of pod B takes beside a quiet pod A and beside a hostile one, and how long
-// ip(8) takes for changes of the same kind in a netns of its own: the kernel makes one change at a time (RTNL).
+// compare prints how long the repair of a member of pod B takes beside a quiet and beside a hostile pod A. It also
+// prints how long ip(8) takes for such changes in a netns of its own: the kernel makes one change at a time (RTNL).
 func compare(ctx context.Context, s *faultRun) error {
 	if err := s.fault("pod A is quiet, and then hostile", func() error { return nil }); err != nil {
 		return err
@@ -107,7 +107,7 @@ func compare(ctx context.Context, s *faultRun) error {
 	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
-// measure returns the medians of the repair's time and of ip's beside what pod A does and has.
+// measure returns the median times of a repair and of ip(8), beside what pod A does and has.
 func (s *faultRun) measure(ctx context.Context, kinds []string, links int) (repair, bare time.Duration, err error) {
 	if links > 0 {
 		var undo func() error

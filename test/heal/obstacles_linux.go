@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
-// Obstacles are what is in the way of one bond's repair and must not delay another's. The agent has one worker.
+// Obstacles block one bond's repair and must not delay another's. The agent has one worker.
 func Obstacles() []Fault {
 	oneWorker := []string{"--workers", "1"}
 	return []Fault{
@@ -63,7 +63,7 @@ func lockedVF(ctx context.Context, s *faultRun) error {
 	return s.awaitRecovery(ctx, a)
 }
 
-// lockVF takes sriov-cni's lock of a VF. unlock may be called twice.
+// lockVF takes sriov-cni's lock on a VF. unlock may be called twice.
 func lockVF(pci string) (unlock func(), err error) {
 	dir := filepath.Join(sriovcni.DefaultDir, "pci", "vf_lock")
 	if err = os.MkdirAll(dir, 0o700); err != nil {
@@ -78,11 +78,11 @@ func lockVF(pci string) (unlock func(), err error) {
 	}
 	return sync.OnceFunc(func() {
 		_ = f.Close()
-		_ = os.RemoveAll(sriovcni.DefaultDir) // the pods' VFs were attached by another plugin
+		_ = os.RemoveAll(sriovcni.DefaultDir) // another plugin attached the pods' VFs
 	}), nil
 }
 
-// busyCard has a card make its VFs anew until a member on the other card was lost and repaired.
+// busyCard recreates a card's VFs in a loop until a member on the other card was lost and repaired.
 func busyCard(ctx context.Context, s *faultRun) error {
 	c, rounds := s.r.cards[0], 0
 	err := s.fault("sriov_numvfs of "+c.PF.PCI+" is written until a loss on the other card is repaired", func() error {
@@ -90,7 +90,7 @@ func busyCard(ctx context.Context, s *faultRun) error {
 			rounds++
 			return errors.Join(c.setNumVFs(0), c.setNumVFs(len(c.VFs)))
 		}, func() error {
-			// The VF is in the host, and its PF does not list it before the last one has its driver.
+			// The VF is in the host, but its PF does not list it until the last VF has its driver.
 			_, err := s.sees(ctx, "a report that the PF is busy", func(l Line) bool {
 				return l.Msg == "bond state changed" && s.r.A.is(l) && strings.Contains(l.Reason, "does not report the VF yet")
 			})
@@ -108,7 +108,7 @@ func busyCard(ctx context.Context, s *faultRun) error {
 	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
-// until repeats something until another thing, which runs meanwhile, has been done.
+// until repeats something until do, which runs concurrently, has returned.
 func (s *faultRun) until(ctx context.Context, repeat, do func() error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -149,11 +149,11 @@ func fight(ctx context.Context, s *faultRun) error {
 	return nil
 }
 
-// The engine repairs three times at once and then ten times a minute.
+// The engine repairs three times at once, then ten times per minute.
 const fightBurst, fightsPerMinute = 3, 10
 
-// fought checks that repairs of pod A were limited during a fight, and that each kind was reported once, and once a minute.
-// A reconcile in which an action was undone at once may make it twice.
+// fought checks that repairs of pod A were limited during a fight, and that each kind was reported once, and then once
+// per minute. A reconcile whose action was undone at once may repeat it.
 func (s *faultRun) fought() error {
 	seconds := int(time.Since(s.began).Seconds()) + 1
 	repairs := 2 * (fightBurst + 1 + fightsPerMinute*seconds/60)
@@ -192,7 +192,7 @@ func (s *faultRun) fought() error {
 	return errors.Join(errs...)
 }
 
-// metric is the value of a metric of the running agent.
+// metric returns the value of a metric of the running agent.
 func metric(ctx context.Context, name string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://127.0.0.1:9719/metrics", http.NoBody)
 	if err != nil {

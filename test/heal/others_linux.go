@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// bystanders are the host and pod B, which an attack must not touch.
+// bystanders are the host and pod B, which an attack must not change.
 type bystanders struct {
 	s      *faultRun
 	host   snapshot
@@ -19,7 +19,7 @@ type bystanders struct {
 	events int
 }
 
-// watchOthers keeps how the host is before an attack.
+// watchOthers stores the host's state before an attack.
 func (s *faultRun) watchOthers(ctx context.Context) (*bystanders, error) {
 	b := &bystanders{s: s, events: s.r.monitor.events.len()}
 	var err error
@@ -27,8 +27,8 @@ func (s *faultRun) watchOthers(ctx context.Context) (*bystanders, error) {
 	return b, err
 }
 
-// untouched reports what is not as before in the host, and each change of a host's link that was undone since. The PFs
-// have VF settings written, so only their end counts.
+// untouched reports how the host differs from before, and each change of a host's link that was undone since. VF
+// settings of the PFs do get written, so only their final values count.
 func (b *bystanders) untouched(ctx context.Context) error {
 	now, _, err := b.s.r.hostLinks(ctx)
 	if err != nil {
@@ -40,7 +40,7 @@ func (b *bystanders) untouched(ctx context.Context) error {
 	return errors.Join(err, b.unchanged(ctx))
 }
 
-// unchanged reports each change of a link that was in the host, whether it was undone or not.
+// unchanged reports each change of a link that was in the host, undone or not.
 func (b *bystanders) unchanged(ctx context.Context) error {
 	var errs []error
 	events, err := b.s.mark(ctx, b.events)
@@ -66,7 +66,7 @@ func (b *bystanders) concerns(text string) bool {
 	})
 }
 
-// hostLinks are all that ip(8) reports of the host's links, by name and fact.
+// hostLinks are all facts that ip(8) reports about the host's links.
 func (r *Fixture) hostLinks(ctx context.Context) (snapshot, []string, error) {
 	out, err := output(ctx, "", "ip", "-j", "-d", "link", "show")
 	if err != nil {
@@ -74,7 +74,7 @@ func (r *Fixture) hostLinks(ctx context.Context) (snapshot, []string, error) {
 	}
 	var links []map[string]any
 	if err := json.Unmarshal(out, &links); err != nil {
-		return nil, nil, fmt.Errorf("what ip says of the host: %w", err)
+		return nil, nil, fmt.Errorf("output of ip about the host: %w", err)
 	}
 	s := snapshot{}
 	var names []string
@@ -90,7 +90,7 @@ func (r *Fixture) hostLinks(ctx context.Context) (snapshot, []string, error) {
 	return s, names, nil
 }
 
-// stillInHost wants a VF's link in the host.
+// stillInHost checks that a VF's link is in the host.
 func stillInHost(pci string) error {
 	if _, err := topology.Netdev(pci); err != nil {
 		return fmt.Errorf("the VF %s should be in the host: %w", pci, err)
@@ -98,7 +98,7 @@ func stillInHost(pci string) error {
 	return nil
 }
 
-// ifindex is that of a link of the pod.
+// ifindex returns the index of a link of the pod.
 func (p *Pod) ifindex(ctx context.Context, name string) (int, error) {
 	out, err := output(ctx, "", "ip", "-n", p.Name, "-j", "link", "show", "dev", name)
 	if err != nil {
@@ -108,7 +108,7 @@ func (p *Pod) ifindex(ctx context.Context, name string) (int, error) {
 		Index int `json:"ifindex"`
 	}
 	if err := json.Unmarshal(out, &links); err != nil || len(links) != 1 {
-		return 0, fmt.Errorf("what ip says of %s of pod %s: %s: %w", name, p.Name, out, err)
+		return 0, fmt.Errorf("output of ip about %s of pod %s: %s: %w", name, p.Name, out, err)
 	}
 	return links[0].Index, nil
 }

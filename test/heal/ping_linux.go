@@ -11,21 +11,21 @@ import (
 	"sync"
 )
 
-// pings is a ping(8) that runs in pod A all the time. It stands for the pod's own processes: it keeps its
-// socket through every fault and is never started again.
+// pings is a ping(8) that runs in pod A all the time, in place of the pod's own processes: it keeps its socket through
+// every fault and is never restarted.
 type pings struct {
 	cmd     *exec.Cmd
 	replies feed[int] // sequence numbers, in the order of arrival
 	done    chan struct{}
 	mu      sync.Mutex
-	other   []string // what else it said, for reports of failures
+	other   []string // other output, for reports of failures
 }
 
 // startPings pings an address 20 times a second from a netns.
 func startPings(netns, address string) (*pings, error) {
 	p := &pings{done: make(chan struct{})}
-	// nsenter rather than ip netns exec: it replaces itself by ping and mounts nothing.
-	p.cmd = exec.Command("nsenter", "--net="+netns, "ping", "-n", "-D", "-i", "0.05", address) //nolint:gosec // a test's own names
+	// nsenter rather than ip netns exec: it execs ping and mounts nothing.
+	p.cmd = exec.Command("nsenter", "--net="+netns, "ping", "-n", "-D", "-i", "0.05", address) //nolint:gosec // the test's own names
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, fmt.Errorf("ping: %w", err)
@@ -50,11 +50,11 @@ func (p *pings) read(out io.Reader) {
 		p.other = append(p.other, lines.Text())
 		p.mu.Unlock()
 	}
-	_ = p.cmd.Wait() // alive says so
+	_ = p.cmd.Wait() // alive reports it
 }
 
-// replySeq is the sequence number in a line such as
-// "[1700000000.123456] 64 bytes from 10.56.217.3: icmp_seq=12 ttl=64 time=1.2 ms".
+// replySeq returns the sequence number of a line such as "[1700000000.123456] 64 bytes from 10.56.217.3: icmp_seq=12
+// ttl=64 time=1.2 ms".
 func replySeq(line string) (int, bool) {
 	if !strings.Contains(line, " bytes from ") || strings.Contains(line, "(DUP!)") {
 		return 0, false
@@ -68,7 +68,7 @@ func replySeq(line string) (int, bool) {
 	return seq, err == nil
 }
 
-// alive says why the process is not running any more.
+// alive returns why the process has ended; nil while it runs.
 func (p *pings) alive() error {
 	select {
 	case <-p.done:
@@ -80,14 +80,14 @@ func (p *pings) alive() error {
 	}
 }
 
-// window counts the pings that are lost from its opening to its closing.
+// window counts the pings that are lost between open and close.
 type window struct {
 	p     *pings
 	place int
 	first int
 }
 
-// open begins a window with a ping that is answered now.
+// open starts a window with a ping that is answered.
 func (p *pings) open(ctx context.Context) (*window, error) {
 	seq, place, err := p.replies.await(ctx, p.replies.len(), func(int) bool { return true })
 	if err != nil {
@@ -96,9 +96,9 @@ func (p *pings) open(ctx context.Context) (*window, error) {
 	return &window{p: p, place: place, first: seq}, nil
 }
 
-// close waits until pings are answered and returns how many were not since the opening.
+// close waits until pings are answered and returns how many were lost since open.
 func (w *window) close(ctx context.Context) (int, error) {
-	// An answer that is under way is not lost: one that was asked for later must come first.
+	// A reply may still be on its way: wait for the reply to a later request.
 	last, end, err := w.p.replies.await(ctx, w.p.replies.len(), func(seq int) bool { return seq > w.first })
 	if err != nil {
 		return 0, errWaited("an answered ping", err)

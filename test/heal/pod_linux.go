@@ -15,10 +15,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
-// BondName is the bond's name in the pods: the page that the config comes from calls it so.
+// BondName is the bond's name in the pods, from the OKD page.
 const BondName = "bond0"
 
-// okdConfig is the config of the OKD page, byte for byte the plugin's own test data.
+// okdConfig is the config of the OKD page, identical to the plugin's own test data.
 //
 //go:embed testdata/okd.json
 var okdConfig []byte
@@ -26,29 +26,29 @@ var okdConfig []byte
 // member is one VF of a pod.
 type member struct {
 	name   string // in the pod
-	card   int    // index in Rig.cards
+	card   int    // index in Fixture.cards
 	number int    // of the VF
 	pci    string
 }
 
-// Pod is a netns with two VFs and a bond, as Multus would have it made.
+// Pod is a netns with two VFs and a bond, attached as Multus does it.
 type Pod struct {
-	// Name is that of the netns and of the pod.
+	// Name is the name of netns and pod.
 	Name    string
 	fixture *Fixture
 	// members are net1 and net2.
 	members []member
 	id, uid string
-	// address, without its prefix length, and mac are what ADD of the bond returned.
+	// address (without prefix length) and mac are the results of the bond's ADD.
 	address, mac string
 	baseline     snapshot
-	// added is the place in the agent's log at which the pod was added; setUp is true once an agent found its set-up
-	// complete.
+	// added is the place in the agent's log at which the pod was added; setUp is true once an agent has found its
+	// set-up complete.
 	added int
 	setUp bool
-	// chain is the bond's network as a list of plugins; empty for the OKD page's bond alone.
+	// chain is the bond's network as a plugin list; empty for the OKD page's bond alone.
 	chain []byte
-	// sriov is who attaches the VFs; nil for host-device.
+	// sriov attaches the VFs; nil for host-device.
 	sriov *sriovcni.Plugin
 }
 
@@ -64,10 +64,10 @@ func newPod(r *Fixture, name string, number int) *Pod {
 
 func (p *Pod) netns() string { return "/run/netns/" + p.Name }
 
-// is says that a line of the agent's log is about this pod.
+// is reports whether a log line is about this pod.
 func (p *Pod) is(l Line) bool { return l.Pod == "demo/"+p.Name }
 
-// add makes the netns, puts the VFs into it and bonds them.
+// add makes the netns, attaches the VFs and adds the bond.
 func (p *Pod) add(ctx context.Context) error {
 	place := p.fixture.log.len()
 	if err := ip(ctx, "netns add %s", p.Name); err != nil {
@@ -93,7 +93,7 @@ func (p *Pod) add(ctx context.Context) error {
 	return nil
 }
 
-// attach puts a VF into the pod.
+// attach moves a VF into the pod.
 func (p *Pod) attach(ctx context.Context, m member) error {
 	if p.sriov != nil {
 		return p.sriov.Add(p.sriovArgs(m), p.sriovConfig(m))
@@ -104,8 +104,8 @@ func (p *Pod) attach(ctx context.Context, m member) error {
 	return p.tuneVF(ctx, m)
 }
 
-// tuneVF sets what sriov-cni (arp_notify, ndisc_notify) and a chained tuning set on a VF. A VF that returns from its
-// driver has lost it.
+// tuneVF sets what sriov-cni (arp_notify, ndisc_notify) and a chained tuning plugin set on a VF. A VF that its driver
+// recreated has lost it.
 func (p *Pod) tuneVF(ctx context.Context, m member) error {
 	ns, err := netns.Open(p.netns())
 	if err != nil {
@@ -147,7 +147,7 @@ func (p *Pod) delBond(ctx context.Context) error {
 	return p.fixture.cni.DelNetworkList(ctx, list, p.runtimeConf(BondName))
 }
 
-// prepareVFs gives the pod's VFs, which are in the host, their settings on the PF.
+// prepareVFs sets the settings of the pod's VFs, which are in the host, on their PFs.
 func (p *Pod) prepareVFs(ctx context.Context) error {
 	for _, m := range p.members {
 		if err := p.fixture.cards[m.card].set(ctx, m.number, p.settings(m)); err != nil {
@@ -157,8 +157,8 @@ func (p *Pod) prepareVFs(ctx context.Context) error {
 	return nil
 }
 
-// settings are those on the PF. All pods share a VLAN, so that they ping each other only while every VF
-// has its own; the rest differs from VF to VF, and from the defaults.
+// settings are a VF's settings on its PF. All pods share a VLAN, so that they can ping each other only while every VF
+// has it; the rest differs between VFs, and from the defaults.
 func (p *Pod) settings(m member) vfSettings {
 	s := vfSettings{mac: fmt.Sprintf("02:00:00:00:%02x:%02x", m.number+1, m.card+1), vlan: 7, qos: 3, trust: "on", spoofchk: "off"}
 	if m.card == 1 {
@@ -170,12 +170,12 @@ func (p *Pod) settings(m member) vfSettings {
 	return s
 }
 
-// hostDevice is the config that gives a pod one VF.
+// hostDevice is a config that moves one VF into a pod.
 func hostDevice(m member) []byte {
 	return fmt.Appendf(nil, `{"cniVersion": "0.3.1", "name": "sriov-%s", "type": "host-device", "pciBusID": %q}`, m.name, m.pci)
 }
 
-// del does what Multus does at a pod's end: the bond first, then the VFs, then the netns.
+// del deletes the pod as Multus does: the bond first, then the VFs, then the netns.
 func (p *Pod) del(ctx context.Context) error {
 	errs := []error{p.delBond(ctx)}
 	for _, m := range p.members {

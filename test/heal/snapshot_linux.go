@@ -14,14 +14,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// snapshot is what other tools say of a pod's network, as facts by name: "bond0 mtu" is "1500". What is
-// no concern of the pod (an ifindex, counters) is not in it, so that two can be compared.
+// snapshot is what other tools report of a pod's network, as facts by name: "bond0 mtu" is "1500". What does not
+// concern the pod (ifindexes, counters) is left out, so that two can be compared.
 type snapshot map[string]string
 
-// isChosen reports whether a fact is the kernel's to choose: which member is active.
+// isChosen reports whether the kernel chooses a fact's value: the active member.
 func isChosen(fact string) bool { return strings.HasSuffix(fact, " active member") }
 
-// diff lists what is otherwise than in want, one fact a line.
+// diff lists the differences from want, one fact per line.
 func (s snapshot) diff(want snapshot, besides ...string) []string {
 	var lines []string
 	names := maps.Clone(want)
@@ -42,7 +42,7 @@ func orNone(s string) string {
 	return s
 }
 
-// ipLink is what we read of ip -j -d addr show.
+// ipLink is what is used of ip -j -d addr show.
 type ipLink struct {
 	Name      string   `json:"ifname"`
 	Flags     []string `json:"flags"`
@@ -65,7 +65,7 @@ type ipLink struct {
 	VFs []map[string]any `json:"vfinfo_list"`
 }
 
-// snapshot reads how things are for the pod now.
+// snapshot reads the pod's current state.
 func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	s := snapshot{}
 	if err := errors.Join(s.network(ctx, p.Name), s.bonding(p.netns(), BondName), s.sysctls(p.netns(), BondName, "net1", "net2")); err != nil {
@@ -74,7 +74,7 @@ func (p *Pod) snapshot(ctx context.Context) (snapshot, error) {
 	return s, s.pfs(ctx, p.fixture.cards, p.members)
 }
 
-// network notes the links, addresses and routes of a netns.
+// network adds the links, addresses and routes of a netns.
 func (s snapshot) network(ctx context.Context, netns string) error {
 	out, err := output(ctx, "addr show\nroute show table all type unicast\n", "ip", "-n", netns, "-j", "-d", "-batch", "-")
 	if err != nil {
@@ -84,7 +84,7 @@ func (s snapshot) network(ctx context.Context, netns string) error {
 	var links []ipLink
 	var routes []map[string]any
 	if err := decodeAll(answers, &links, &routes); err != nil {
-		return fmt.Errorf("what ip says of pod %s: %w", netns, err)
+		return fmt.Errorf("output of ip about pod %s: %w", netns, err)
 	}
 	for _, l := range links {
 		s.link(&l)
@@ -104,7 +104,7 @@ func decodeAll(answers *json.Decoder, into ...any) error {
 	return nil
 }
 
-// link notes a link of the pod, whatever it is: one too many is a difference, too.
+// link adds a link of the pod, of whatever kind: an additional link is a difference, too.
 func (s snapshot) link(l *ipLink) {
 	if l.Name == "lo" {
 		return
@@ -119,7 +119,7 @@ func (s snapshot) link(l *ipLink) {
 	fact("up", fmt.Sprint(slices.Contains(l.Flags, "UP")))
 	fact("carrier", fmt.Sprint(slices.Contains(l.Flags, "LOWER_UP")))
 	for _, a := range l.Addresses {
-		if a.Scope != "link" { // the kernel's own, made of the MAC
+		if a.Scope != "link" { // made by the kernel from the MAC
 			fact(fmt.Sprintf("address %s/%d", a.Local, a.PrefixLen), a.Scope)
 		}
 	}
@@ -130,7 +130,7 @@ func (s snapshot) link(l *ipLink) {
 	}
 }
 
-// route notes a route with all that is said of it but flags.
+// route adds a route with all its attributes except flags.
 func (s snapshot) route(r map[string]any) {
 	delete(r, "flags")
 	dst := r["dst"]
@@ -148,7 +148,7 @@ func (s snapshot) route(r map[string]any) {
 	s[fmt.Sprintf("route %v", dst)] = strings.Join(words, " ")
 }
 
-// sysctls notes some that sriov-cni and tuning set, of a bond and its members.
+// sysctls adds some that sriov-cni and tuning set on a bond and its members.
 func (s snapshot) sysctls(path string, links ...string) error {
 	ns, err := netns.Open(path)
 	if err != nil {
@@ -158,7 +158,7 @@ func (s snapshot) sysctls(path string, links ...string) error {
 		for _, link := range links {
 			for _, name := range []string{"ipv4/conf/%s/arp_notify", "ipv4/conf/%s/rp_filter", "ipv6/conf/%s/ndisc_notify", "ipv4/neigh/%s/ucast_solicit"} {
 				value, missing := os.ReadFile("/proc/sys/net/" + fmt.Sprintf(name, link))
-				if missing == nil { // a link that is not there has none
+				if missing == nil { // a missing link has none
 					s[link+" sysctl "+strings.ReplaceAll(name, "/%s/", " ")] = strings.TrimSpace(string(value))
 				}
 			}
@@ -168,7 +168,7 @@ func (s snapshot) sysctls(path string, links ...string) error {
 	return errors.Join(err, ns.Close())
 }
 
-// bonding notes what the bonding driver itself says of the members.
+// bonding adds what the bonding driver reports about the members.
 func (s snapshot) bonding(path, bond string) error {
 	ns, err := netns.Open(path)
 	if err != nil {
@@ -182,10 +182,10 @@ func (s snapshot) bonding(path, bond string) error {
 	})
 	err = errors.Join(err, ns.Close())
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil // no bond of that name, as the links show
+		return nil // no bond of that name, which the links show
 	}
 	if err != nil {
-		return fmt.Errorf("what the bonding driver says: %w", err)
+		return fmt.Errorf("report of the bonding driver: %w", err)
 	}
 	member := ""
 	for line := range strings.Lines(string(text)) {
@@ -210,12 +210,12 @@ func hostLinks(ctx context.Context) ([]ipLink, error) {
 	}
 	var links []ipLink
 	if err := json.Unmarshal(out, &links); err != nil {
-		return nil, fmt.Errorf("what ip says of the host: %w", err)
+		return nil, fmt.Errorf("output of ip about the host: %w", err)
 	}
 	return links, nil
 }
 
-// pfs notes what the PFs say of VFs.
+// pfs adds what the PFs report about VFs.
 func (s snapshot) pfs(ctx context.Context, cards []card, members []member) error {
 	links, err := hostLinks(ctx)
 	if err != nil {
@@ -231,7 +231,7 @@ func (s snapshot) pfs(ctx context.Context, cards []card, members []member) error
 	return nil
 }
 
-// vf notes what a PF says of one VF. A fact that is missing is a difference.
+// vf adds what a PF reports about one VF. A missing fact is a difference.
 func (s snapshot) vf(all []map[string]any, number int, prefix string) {
 	if len(all) <= number {
 		return

@@ -16,16 +16,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 )
 
-// maxDELs is how often a runtime calls DEL until it must have succeeded.
+// maxDELs is the number of DEL calls of which one must succeed.
 const maxDELs = 3
 
-// del ends pod number i as Multus and the runtime do: bonds, VFs, netns. Every DEL must succeed, at the latest with the third
-// call.
+// del ends pod number i as Multus and the runtime do: bonds, VFs, netns. Every DEL must succeed, with the third call at
+// the latest.
 func (n *soakNode) del(ctx context.Context, i int) error {
 	p := n.pods[i]
 	for _, b := range slices.Backward(p.bonds) {
-		if p.state != podDead { // a VF's plugin would take a decoy for its VF
-			if err := n.removeDecoys(ctx, p, b); err != nil {
+		if p.state != podDead { // a VF's plugin would take an impostor for its VF
+			if err := n.removeImpostors(ctx, p, b); err != nil {
 				return err
 			}
 		}
@@ -84,7 +84,8 @@ func (n *soakNode) delBond(ctx context.Context, p *soakPod, b *soakBond) error {
 	return nil
 }
 
-// detach has a VF's own plugin take it out of the pod. It may fail where the VF is not there, and so leave it to the operator.
+// detach has a VF's own plugin take it out of the pod. It may fail if the VF is not there; the operator then restores
+// it.
 func (n *soakNode) detach(ctx context.Context, p *soakPod, b *soakBond, vf *soakVF) error {
 	var err error
 	if b.sriov {
@@ -95,7 +96,7 @@ func (n *soakNode) detach(ctx context.Context, p *soakPod, b *soakBond, vf *soak
 			err = n.cni.DelNetwork(ctx, conf, p.runtimeConf(vf.name))
 		}
 	}
-	// A PF that is down does not learn that the VF has its own MAC again.
+	// A PF that is down is not told that the VF has its own MAC again.
 	if vf.lost || n.cards[vf.card].gone || p.state == podDead || n.cards[vf.card].down && b.options["failOverMac"] != "1" {
 		vf.dirty = true
 	}
@@ -131,7 +132,7 @@ func (n *soakNode) endNetns(ctx context.Context, p *soakPod) error {
 	return nil
 }
 
-// kill ends a pod's netns without a DEL, as a node's crash or a runtime that was wiped does.
+// kill ends a pod's netns without a DEL, as after a node's crash or when a runtime's state was wiped.
 func (n *soakNode) kill(ctx context.Context, p *soakPod) error {
 	if err := n.endNetns(ctx, p); err != nil {
 		return err
@@ -145,7 +146,7 @@ func (n *soakNode) kill(ctx context.Context, p *soakPod) error {
 	return nil
 }
 
-// leases are the files of host-local for addresses of one of its networks.
+// leases are host-local's files of the addresses of a network.
 func leases(network int) (held []string, err error) {
 	entries, err := os.ReadDir(leaseDir(network))
 	if errors.Is(err, fs.ErrNotExist) {

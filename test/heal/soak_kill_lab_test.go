@@ -23,7 +23,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// The changes before which a verb may be killed; a verb that makes fewer is not killed.
+// A verb is killed before one of these changes; a verb that makes fewer is not killed.
 const (
 	maxAddChanges = 45
 	maxDelChanges = 35
@@ -39,7 +39,7 @@ func (n *soakNode) linkTracer(dir string) error {
 	return os.Symlink(self, filepath.Join(dir, "bond"))
 }
 
-// killed calls a verb of the plugin, which is killed before a change. It returns what that was; nothing if there were fewer.
+// killed calls a verb of the plugin and kills it before a change. It returns that change; empty if the verb made fewer.
 func (n *soakNode) killed(p *soakPod, b *soakBond, change int, verb func(*libcni.CNIConfig, *libcni.NetworkConfig, *libcni.RuntimeConf) error) (string, error) {
 	bin, err := filepath.Abs(n.bin)
 	if err != nil {
@@ -72,7 +72,7 @@ func (n *soakNode) killed(p *soakPod, b *soakBond, change int, verb func(*libcni
 	return report.Points[change-1].What, nil
 }
 
-// stepAddKilled is an ADD of a pod of which the last bond's is killed. The runtime then deletes the pod.
+// stepAddKilled adds a pod and kills the ADD of its last bond. The runtime then deletes the pod.
 func (n *soakNode) stepAddKilled(ctx context.Context, args []int) (string, error) {
 	if n.pods[args[0]] != nil {
 		return "", nil
@@ -98,7 +98,7 @@ func (n *soakNode) stepAddKilled(ctx context.Context, args []int) (string, error
 	return fmt.Sprintf("ADD of %s is killed before: %s", p.bonds[last].key, before), err
 }
 
-// stepDelKilled is a DEL of a bond that is killed. The runtime then calls it again.
+// stepDelKilled kills the DEL of a bond. The runtime then calls it again.
 func (n *soakNode) stepDelKilled(ctx context.Context, args []int) (string, error) {
 	p, b := n.bond(args)
 	if p == nil {

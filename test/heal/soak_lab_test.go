@@ -17,7 +17,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
-// What make soak sets.
+// Environment variables that make soak sets.
 const (
 	soakTimeEnv   = "BONDKEEPER_SOAK"        // how long to walk; empty for one short walk
 	soakSeedEnv   = "BONDKEEPER_SOAK_SEED"   // the only seed to walk
@@ -33,12 +33,12 @@ const (
 // soakShort is the walk of make test-lab.
 const soakShort = "add 0 5; unbind 0 0 0; bond-del 0 0; rest; stop-agent; to-host 0 0 1; del 0 1; add-killed 1 9 20; rest"
 
-// soakKept are walks that have failed, and that are taken before others.
+// soakKept are walks that have failed before; they run first.
 //
 //go:embed testdata/walks.txt
 var soakKept string
 
-// TestSoak takes random walks over verbs and faults. Each starts on a clean node and has a seed of its own, which repeats it.
+// TestSoak takes random walks over verbs and faults. Each starts on a clean node and is repeatable by its seed.
 func TestSoak(t *testing.T) {
 	n, err := newSoakNode(t.Context(), *bin, func(text string) { t.Log(text) })
 	if err == nil {
@@ -80,7 +80,7 @@ type soak struct {
 	ops []walk.Op
 }
 
-// run takes the kept walks, and then others until the time is over.
+// run takes the kept walks, then random ones until the time is over.
 func (s *soak) run(limit time.Duration) {
 	kept, err := walk.Stored(s.ops, soakKept)
 	kit.Must(s.t, err)
@@ -100,13 +100,13 @@ func (s *soak) run(limit time.Duration) {
 	}
 }
 
-// draw returns the steps of a seed. The first ones make pods, for without any most steps have no effect.
+// draw returns the steps of a seed. The first ones make pods: without any, most steps have no effect.
 func (s *soak) draw(seed uint64) []walk.Step {
 	adds := slices.DeleteFunc(slices.Clone(s.ops), func(o walk.Op) bool { return o.Name != "add" })
 	return append(walk.Draw(adds, seed, soakPods), walk.Draw(s.ops, seed, soakLength)...)
 }
 
-// try takes one walk and reports whether it went well.
+// try takes one walk and reports whether it succeeded.
 func (s *soak) try(name string, steps []walk.Step) bool {
 	ctx := s.t.Context()
 	err := s.n.walk(ctx, steps)
@@ -121,7 +121,7 @@ func (s *soak) try(name string, steps []walk.Step) bool {
 	return false
 }
 
-// walk takes one walk on a clean node and ends all pods after it.
+// walk takes one walk on a clean node and ends all its pods.
 func (n *soakNode) walk(ctx context.Context, steps []walk.Step) error {
 	if err := n.clean(ctx); err != nil {
 		return fmt.Errorf("before the walk: %w", err)
@@ -160,7 +160,7 @@ func (n *soakNode) walk(ctx context.Context, steps []walk.Step) error {
 	return nil
 }
 
-// evidence is what a person wants to see of a walk that failed.
+// evidence is what helps to analyse a failed walk.
 func (n *soakNode) evidence(ctx context.Context) string {
 	var text strings.Builder
 	lines := n.log.from(n.logAt)

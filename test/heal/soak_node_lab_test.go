@@ -19,36 +19,36 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// soakAgent are the agent's flags in a walk. Repair must follow from events, so no resync comes before a rest fails.
+// soakAgent are the agent's flags in a walk. Repair must follow from events, so a rest fails before the first resync.
 var soakAgent = []string{
 	"--runtime", "none", "--kubeconfig", "none", "--listen", "", "--resync", "10m",
 	"--flap-window", "1ms", "--setup-quiet", "1s", "--carrier-patience", "4s", "--grace", "1s",
 }
 
-// soakVF is a VF and what the walk knows of it.
+// soakVF is the walk's model of a VF.
 type soakVF struct {
 	member
-	// host is its name in the host, settings those that its PF has for it while no pod uses it.
+	// host is the VF's name in the host; settings are its settings on the PF while no pod uses it.
 	host     string
 	settings vfSettings
-	// lost: its driver does not have it.
+	// lost: it has no driver.
 	lost bool
-	// dirty: it is not in use, and something befell it that only the node's operator undoes.
+	// dirty: it is not in use, and has a fault that only the node's operator undoes.
 	dirty bool
-	// reset: since the last rest its card was recreated while a pod used the VF, so its PF has none of its settings. If the pod ends
-	// before the agent restores them, the operator has to.
+	// reset: since the last rest its card was recreated while a pod used the VF, so the PF has lost its settings. If
+	// the pod ends before the agent restores them, the operator has to.
 	reset bool
-	pod   *soakPod // nil if it is not in use
+	pod   *soakPod // nil if not in use
 }
 
-// soakCard is a card with the state that the walk has brought it to.
+// soakCard is the walk's model of a card.
 type soakCard struct {
 	card
 	gone, down bool // sriov_numvfs is 0; the PF is set down
 	vfs        []*soakVF
 }
 
-// soakNode is a node on which a walk is taken: real programs, real VFs, and the model of what must be the case.
+// soakNode is a node on which a walk is taken: real programs, real VFs, and the model of the expected state.
 type soakNode struct {
 	bin     string
 	cni     *libcni.CNIConfig
@@ -58,16 +58,16 @@ type soakNode struct {
 	monitor *monitor
 	pods    [soakPods]*soakPod
 	lives   int // containers so far
-	// free are the VFs as the operator made them, by PCI address.
+	// free are the VFs as the operator configured them, by PCI address.
 	free map[string]snapshot
 	// files are those in the state directory while there is no bond.
 	files []string
-	// sweep: a process was killed, and what it left need not be gone before the agent's next sweep.
+	// sweep: a process was killed, and what it left may stay until the agent's next sweep.
 	sweep bool
 	logAt int // the place in the agent's log at the start of the walk
 	// rested: nothing has happened since the last rest.
 	rested bool
-	// traced is a directory with the plugin that a tracer kills, report the file with its changes.
+	// traced is a directory with the plugin under a tracer that kills it; report is the file with the plugin's changes.
 	traced, report string
 	// atStart: the node is as at the start of every walk.
 	atStart bool
@@ -75,7 +75,7 @@ type soakNode struct {
 	count   soakCount
 }
 
-// soakCount is what a run reports in the end.
+// soakCount is a run's summary.
 type soakCount struct {
 	walks, steps, rests, adds, dels, kills, retries int
 	ops                                             map[string]int
@@ -115,7 +115,7 @@ func newSoakNode(ctx context.Context, bin string, report func(string)) (*soakNod
 	return n, n.clean(ctx)
 }
 
-// clean brings the node to where every walk starts, whatever the last one left. After a walk without failure it is there.
+// clean brings the node to the state in which every walk starts. After a successful walk it already is.
 func (n *soakNode) clean(ctx context.Context) error {
 	if n.atStart {
 		return nil
@@ -158,7 +158,7 @@ func (n *soakNode) clean(ctx context.Context) error {
 	return err
 }
 
-// close leaves the VFs with the names that tests in the same guest expect.
+// close restores the VFs' names that other tests in the same guest expect.
 func (n *soakNode) close(ctx context.Context) error {
 	err := n.clean(ctx)
 	for i, c := range n.cards {
@@ -171,7 +171,7 @@ func (n *soakNode) close(ctx context.Context) error {
 	return err
 }
 
-// operate does what the operator of a node does for a VF that no pod uses: driver, settings, name.
+// operate does what a node's operator does for a VF that no pod uses: driver, settings, name.
 func (n *soakNode) operate(ctx context.Context, vf *soakVF) error {
 	c := n.cards[vf.card]
 	inHost := func() (bool, error) { _, err := topology.Netdev(vf.pci); return err == nil, nil }
@@ -192,8 +192,8 @@ func (n *soakNode) operate(ctx context.Context, vf *soakVF) error {
 	return ip(ctx, "link set %s name %s", name, vf.host)
 }
 
-// await waits for a condition, which is checked after every change in the kernel and every line of the agent's, and from time to
-// time, for what neither of the two reports.
+// await waits for a condition. It is checked after every kernel change and agent log line, and periodically, for what
+// neither of the two reports.
 func (n *soakNode) await(ctx context.Context, what string, condition func() (bool, error)) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, soakPatience, fmt.Errorf("not within %v", soakPatience))
 	defer cancel()
@@ -208,7 +208,7 @@ func (n *soakNode) await(ctx context.Context, what string, condition func() (boo
 	}
 }
 
-// change returns after an event or a line that is not counted yet, and after a time without.
+// change returns after an event or a log line that is not counted yet, or after a time without either.
 func (n *soakNode) change(ctx context.Context, lines, events int, wait time.Duration) error {
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
@@ -258,7 +258,7 @@ func stateFiles() (files []string) {
 		if err == nil && !e.IsDir() {
 			files = append(files, path)
 		}
-		return nil // a file that goes while the directory is read is no file
+		return nil // the file was removed while the directory was read
 	})
 	return files
 }

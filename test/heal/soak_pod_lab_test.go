@@ -22,18 +22,18 @@ import (
 
 const (
 	soakPods  = 3
-	soakBonds = 3 // in a pod, at most
-	// soakConfigs is the number of configs that an ADD is drawn from.
+	soakBonds = 3 // per pod, at most
+	// soakConfigs is the number of configs to choose an ADD's from.
 	soakConfigs = 64
 )
 
-// podState is how far the life of a pod has come.
+// podState is a pod's state in its life cycle.
 type podState int
 
 const (
 	podAlive  podState = iota
-	podBroken          // a verb was killed, or sriov-cni has taken a VF: the runtime is to delete the pod
-	podDead            // its netns is gone, and there was no DEL
+	podBroken          // a verb was killed, or sriov-cni has taken a VF: the runtime will delete the pod
+	podDead            // its netns is gone, without a DEL
 )
 
 // soakPod is a pod of a walk.
@@ -42,7 +42,7 @@ type soakPod struct {
 	state    podState
 	bonds    []*soakBond
 	baseline snapshot
-	// inSetup: no agent has found its set-up complete. What other writers change until then is learned.
+	// inSetup: no agent has found its set-up complete. Changes by other writers are learned until then.
 	inSetup bool
 }
 
@@ -54,13 +54,13 @@ type soakBond struct {
 	mtu     int
 	ipam    bool
 	routes  []string // destinations
-	// sriov: sriov-cni attaches the VFs, not host-device; asked: with a MAC, a VLAN and more.
+	// sriov: sriov-cni attaches the VFs instead of host-device; asked: with a MAC, a VLAN and more.
 	sriov, asked bool
 	members      []*soakVF
 	key          bond.Key
 	mac          string
 	addresses    []string // with prefix lengths
-	// failover: a member was without carrier, so that the kernel may have chosen another active member for good.
+	// failover: a member was without carrier, so the kernel may have chosen another active member for good.
 	failover bool
 	// changed counts changes of requested settings, by setting.
 	changed map[string]int
@@ -68,7 +68,7 @@ type soakBond struct {
 
 func leaseDir(i int) string { return fmt.Sprintf("/var/lib/cni/networks/soak%d", i) }
 
-// soakModes are the bonding modes that a config is drawn from, the usual one most often.
+// soakModes are the bonding modes to choose from, the usual one most often.
 var soakModes = []map[string]string{
 	{"mode": "active-backup", "failOverMac": "1"}, {"mode": "active-backup", "failOverMac": "1"}, {"mode": "active-backup", "failOverMac": "1"},
 	{"mode": "active-backup", "failOverMac": "1"}, {"mode": "active-backup", "failOverMac": "1", "primaryReselect": "failure"},
@@ -76,12 +76,12 @@ var soakModes = []map[string]string{
 	{"mode": "balance-rr"}, {"mode": "balance-xor", "xmitHashPolicy": "layer3+4"}, {"mode": "balance-tlb"}, {"mode": "balance-alb"},
 }
 
-// newSoakPod draws a pod's bonds, as many as there are free VFs for. It is nil if there are none.
+// newSoakPod draws a pod's bonds, as many as there are free VFs for; nil if there are none.
 func (n *soakNode) newSoakPod(i, config int) *soakPod {
 	rng := rand.New(rand.NewPCG(uint64(config), 2)) //nolint:gosec // a config that can be repeated
 	n.lives++
 	id := fmt.Sprintf("soak%d-%04d", i, n.lives)
-	p := &soakPod{name: id, id: id} // no netns has the name of another, as with every runtime
+	p := &soakPod{name: id, id: id} // netns names are unique, as with every runtime
 	for b := range 1 + rng.IntN(soakBonds) {
 		slot := n.freeSlot(i)
 		if slot < 0 {
@@ -106,7 +106,7 @@ func (n *soakNode) newSoakPod(i, config int) *soakPod {
 	return p
 }
 
-// freeSlot is a number of VFs that are free on both cards; -1 if there is none.
+// freeSlot is the number of a VF that is free on both cards; -1 if there is none.
 func (n *soakNode) freeSlot(from int) int {
 	slots := len(n.cards[0].vfs)
 	for i := range slots {
@@ -163,7 +163,7 @@ func (p *soakPod) runtimeConf(ifName string) *libcni.RuntimeConf {
 	}
 }
 
-// attachAll makes the netns and puts the VFs into it.
+// attachAll makes the netns and moves the VFs into it.
 func (n *soakNode) attachAll(ctx context.Context, p *soakPod) error {
 	if err := errors.Join(ip(ctx, "netns add %s", p.name), ip(ctx, "-n %s link set lo up", p.name)); err != nil {
 		return err
@@ -202,7 +202,7 @@ func (p *soakPod) sriovArgs(vf *soakVF) sriovcni.Args {
 	return sriovcni.Args{ContainerID: p.id, Netns: p.netns(), IfName: vf.name}
 }
 
-// podMAC is what sriov-cni is asked for.
+// podMAC is the MAC that sriov-cni is configured with.
 func (vf *soakVF) podMAC() string { return fmt.Sprintf("02:00:00:02:%02x:%02x", vf.card, vf.number) }
 
 // wantMAC is the member's own MAC in the pod.
@@ -213,7 +213,7 @@ func (b *soakBond) wantMAC(vf *soakVF) string {
 	return vf.settings.mac
 }
 
-// add makes a pod with all its bonds and keeps how it is then.
+// add makes a pod with all its bonds and stores its state as the baseline.
 func (n *soakNode) add(ctx context.Context, p *soakPod) error {
 	if err := n.attachAll(ctx, p); err != nil {
 		return err
@@ -254,7 +254,7 @@ func (n *soakNode) addBond(ctx context.Context, p *soakPod, b *soakBond) error {
 	return nil
 }
 
-// takeBaseline waits until a new pod is as its config asks, and keeps everything that can be seen of it.
+// takeBaseline waits until a new pod is as configured, and stores everything observable about it.
 func (n *soakNode) takeBaseline(ctx context.Context, p *soakPod) error {
 	var s snapshot
 	var found []string
@@ -284,7 +284,7 @@ func (n *soakNode) takeBaseline(ctx context.Context, p *soakPod) error {
 	return nil
 }
 
-// want is what config and IPAM say of a pod.
+// want is what config and IPAM specify for a pod.
 func (p *soakPod) want() snapshot {
 	want := snapshot{}
 	for _, b := range p.bonds {
@@ -305,7 +305,7 @@ func (p *soakPod) want() snapshot {
 	return want
 }
 
-// snapshot reads how a pod is now.
+// snapshot reads a pod's current state.
 func (n *soakNode) snapshot(ctx context.Context, p *soakPod) (snapshot, error) {
 	s := snapshot{}
 	errs := []error{s.network(ctx, p.name)}
@@ -323,18 +323,18 @@ func (n *soakNode) snapshot(ctx context.Context, p *soakPod) (snapshot, error) {
 	return s, errors.Join(errs...)
 }
 
-// trades reports whether members trade their MACs on a failover.
+// trades reports whether members swap their MACs on a failover.
 func (b *soakBond) trades() bool {
 	mode := b.options["mode"]
 	return mode == "balance-tlb" || mode == "balance-alb" || b.options["failOverMac"] == "2"
 }
 
-// pfAddress is what a PF shows as the MAC of its VF.
+// pfAddress is the fact with a VF's MAC as its PF shows it.
 const pfAddress = "on its PF: address"
 
 var tradedMACs = []string{"mac", pfAddress}
 
-// mergeMACs leaves the order of MACs open that members trade.
+// mergeMACs makes MACs comparable when members may swap them.
 func (b *soakBond) mergeMACs(s snapshot) {
 	if !b.trades() {
 		return
@@ -350,7 +350,8 @@ func (b *soakBond) mergeMACs(s snapshot) {
 	}
 }
 
-// setUp waits until the agent has found the set-up of a pod complete: before that it learns from a fault what the bond is to be.
+// setUp waits until the agent has found the set-up of a pod complete: before that it learns from a fault instead of
+// repairing it.
 func (n *soakNode) setUp(ctx context.Context, p *soakPod) (err error) {
 	records, err := store.Open(store.DefaultDir)
 	if err != nil {

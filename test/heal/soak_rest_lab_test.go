@@ -28,8 +28,8 @@ const soakPatience = 3 * time.Minute
 // silence is how long nothing may happen at a rest.
 const silence = time.Second
 
-// rest gives back what the world has taken, lets the runtime and the operator do their part, and waits until everything is as
-// the model says, and silent.
+// rest gives back what faults have taken, lets the runtime and the operator do their part, and waits until everything
+// is as modelled, and silent.
 func (n *soakNode) rest(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, 2*soakPatience, errors.New("the rest takes too long"))
 	defer cancel()
@@ -89,7 +89,7 @@ func (n *soakNode) giveBack(ctx context.Context) error {
 	}
 	for _, p := range n.alive() {
 		for _, b := range p.bonds {
-			if err := n.removeDecoys(ctx, p, b); err != nil {
+			if err := n.removeImpostors(ctx, p, b); err != nil {
 				return err
 			}
 		}
@@ -97,7 +97,7 @@ func (n *soakNode) giveBack(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until nothing is otherwise than it must be, and nothing happens any more.
+// settle waits until there are no differences and nothing happens any more.
 func (n *soakNode) settle(ctx context.Context) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, soakPatience, fmt.Errorf("not within %v", soakPatience))
 	defer cancel()
@@ -120,7 +120,7 @@ func (n *soakNode) settle(ctx context.Context) error {
 	}
 }
 
-// recent are the last changes and lines, of what does not come to rest.
+// recent returns the last changes and log lines, if a rest does not become silent.
 func (n *soakNode) recent(lines, events int) string {
 	var text strings.Builder
 	for _, e := range n.monitor.events.from(max(0, events-10)) {
@@ -132,7 +132,7 @@ func (n *soakNode) recent(lines, events int) string {
 	return text.String()
 }
 
-// differences lists what is otherwise than it must be.
+// differences lists every difference from the model.
 func (n *soakNode) differences(ctx context.Context) (found []string, err error) {
 	if !n.agent.runs() {
 		return nil, fmt.Errorf("the agent has ended: %w", n.agent.err)
@@ -162,7 +162,7 @@ func (n *soakNode) differences(ctx context.Context) (found []string, err error) 
 	return found, nil
 }
 
-// expected is the baseline, with the choices that the kernel has had since.
+// expected is the baseline, adjusted to choices that the kernel may make.
 func (p *soakPod) expected(now snapshot) snapshot {
 	want := snapshot{}
 	for name, value := range p.baseline {
@@ -184,7 +184,7 @@ func (p *soakPod) expected(now snapshot) snapshot {
 	return want
 }
 
-// hostDifferences compares the VFs that no pod uses with what the operator made them.
+// hostDifferences compares the VFs that no pod uses with the operator's configuration.
 func (n *soakNode) hostDifferences(ctx context.Context) (found []string, err error) {
 	now, err := n.hostVFs(ctx)
 	if err != nil {
@@ -203,7 +203,7 @@ func (n *soakNode) hostDifferences(ctx context.Context) (found []string, err err
 	return found, nil
 }
 
-// hostVFs reads the VFs in the host, by PCI address, with what their PFs keep for them.
+// hostVFs reads the VFs in the host with their settings on the PFs, by PCI address.
 func (n *soakNode) hostVFs(ctx context.Context) (map[string]snapshot, error) {
 	links, err := hostLinks(ctx)
 	if err != nil {
@@ -226,7 +226,7 @@ func (n *soakNode) hostVFs(ctx context.Context) (map[string]snapshot, error) {
 	return vfs, nil
 }
 
-// fileDifferences are files in the state directory that belong to no living bond.
+// fileDifferences are files in the state directory that belong to no existing bond.
 func (n *soakNode) fileDifferences(context.Context) (found []string, err error) {
 	var keys []string
 	for _, p := range n.alive() {
@@ -243,7 +243,7 @@ func (n *soakNode) fileDifferences(context.Context) (found []string, err error) 
 	return found, nil
 }
 
-// leaseDifferences compares the addresses that host-local holds with those of living bonds.
+// leaseDifferences compares the addresses that host-local holds with those of existing bonds.
 func (n *soakNode) leaseDifferences(context.Context) (found []string, err error) {
 	want := map[string]bool{}
 	for _, p := range n.alive() {
@@ -273,7 +273,7 @@ func (n *soakNode) leaseDifferences(context.Context) (found []string, err error)
 
 func isLastReserved(name string) bool { return strings.HasPrefix(name, "last_reserved_ip") }
 
-// statusDifferences wants every living bond Ready, and no other bond known.
+// statusDifferences checks that every existing bond is Ready and that no other bond is known.
 func (n *soakNode) statusDifferences(ctx context.Context) (found []string, err error) {
 	out, err := output(ctx, "", filepath.Join(n.bin, "agent"), "status", "-o", "json")
 	if err != nil {
@@ -303,7 +303,7 @@ func (n *soakNode) statusDifferences(ctx context.Context) (found []string, err e
 	return found, nil
 }
 
-// check does at a rest what must succeed then: CHECK of every bond, and traffic between those of a network.
+// check does what must succeed at a rest: CHECK of every bond, and traffic between the bonds of a network.
 func (n *soakNode) check(ctx context.Context) error {
 	for _, p := range n.alive() {
 		for _, b := range p.bonds {
@@ -319,7 +319,7 @@ func (n *soakNode) check(ctx context.Context) error {
 	return nil
 }
 
-// sweepNow removes what killed processes left, as the agent does once it is ten minutes old.
+// sweepNow removes what killed processes left, as the agent does after ten minutes.
 func sweepNow(ctx context.Context) error {
 	records, err := store.Open(store.DefaultDir)
 	if err != nil {
@@ -328,7 +328,7 @@ func sweepNow(ctx context.Context) error {
 	old := time.Now().Add(-24 * time.Hour)
 	for _, f := range stateFiles() {
 		if filepath.Dir(f) != store.DefaultDir {
-			_ = os.Chtimes(f, old, old) // it may have gone meanwhile
+			_ = os.Chtimes(f, old, old) // it may have been removed meanwhile
 		}
 	}
 	_, _, err = records.List(ctx)

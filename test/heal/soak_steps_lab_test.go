@@ -11,18 +11,18 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
+	"github.com/bondkeeper/bondkeeper/test/sriovcni"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
-// soakOp is an operation of a walk. do returns what it did, in words; nothing if it was not possible.
+// soakOp is an operation of a walk. do describes what it did; empty if it was not possible.
 type soakOp struct {
 	walk.Op
 	do func(n *soakNode, ctx context.Context, args []int) (string, error)
 }
 
-// The arguments of an operation on a pod, a bond and a member.
+// Arguments of an operation on a pod, a bond and a member.
 var (
 	onPod    = []int{soakPods}
 	onBond   = []int{soakPods, soakBonds}
@@ -30,7 +30,7 @@ var (
 	onCard   = []int{2}
 )
 
-// soakSteps are all operations. With killed plugins a number says before which of its changes.
+// soakSteps are all operations. For killed plugins, a number selects the change before which they are killed.
 func soakSteps() []soakOp {
 	return []soakOp{
 		{walk.Op{Name: "rest", Weight: 10}, (*soakNode).stepRest},
@@ -56,7 +56,7 @@ func soakSteps() []soakOp {
 		{walk.Op{Name: "member-down", Weight: 2, Args: onMember}, memberCommand("link set %s down", "")},
 		{walk.Op{Name: "member-mtu", Weight: 1, Args: onMember}, memberCommand("link set %s mtu 1300", "")},
 		{walk.Op{Name: "swap", Weight: 1, Args: onBond}, (*soakNode).stepSwap},
-		{walk.Op{Name: "decoy", Weight: 1, Args: onMember}, (*soakNode).stepDecoy},
+		{walk.Op{Name: "impostor", Weight: 1, Args: onMember}, (*soakNode).stepImpostor},
 		{walk.Op{Name: "bond-del", Weight: 3, Args: onBond}, bondCommand("link del %s", "")},
 		{walk.Op{Name: "bond-down", Weight: 2, Args: onBond}, bondCommand("link set %s down", "")},
 		{walk.Op{Name: "bond-rename", Weight: 1, Args: onBond}, bondCommand("link set %[1]s name x%[1]s", "")},
@@ -74,7 +74,7 @@ func soakOps() (ops []walk.Op) {
 	return ops
 }
 
-// bond is the bond that a step selects, of a pod that is to live.
+// bond is the bond that a step selects, in a pod that must stay complete.
 func (n *soakNode) bond(args []int) (*soakPod, *soakBond) {
 	p := n.pods[args[0]]
 	if p == nil || p.state != podAlive {
@@ -83,11 +83,11 @@ func (n *soakNode) bond(args []int) (*soakPod, *soakBond) {
 	return p, p.bonds[args[1]%len(p.bonds)]
 }
 
-// maxChanges is how often a walk changes a requested setting of a bond: the agent gives in to a writer that changes one back
-// three times within a minute.
+// maxChanges is how often a walk changes a requested setting of a bond: the agent adopts the value of a writer that
+// changes it back three times within a minute.
 const maxChanges = 2
 
-// command runs ip(8) in a pod. setting names what another writer changes, if the config requested it.
+// command runs ip(8) in a pod. setting names the requested setting that the command changes; empty if it changes none.
 func (n *soakNode) command(ctx context.Context, p *soakPod, b *soakBond, setting, line string) (string, error) {
 	if setting != "" {
 		if p.inSetup || b.changed[setting] == maxChanges {
@@ -151,7 +151,7 @@ func (n *soakNode) stepDel(ctx context.Context, args []int) (string, error) {
 		return "", nil
 	}
 	text := "DEL of " + p.name
-	if args[1] == 1 { // once more, before the rest of it
+	if args[1] == 1 { // once more, before the remaining DELs
 		text += ", of the bonds twice"
 		for _, b := range p.bonds {
 			if err := n.delBond(ctx, p, b); err != nil {
@@ -284,8 +284,8 @@ func (n *soakNode) stepAllVFs(ctx context.Context, args []int) (string, error) {
 	return "sriov_numvfs of " + n.cards[args[0]].PF.PCI + " is as before", n.makeVFs(ctx, args[0])
 }
 
-// makeVFs makes the VFs of a card again. They have their drivers, too. What a pod's VF had by the operator, and sriov-cni was not
-// asked for, is the operator's to set again.
+// makeVFs recreates the VFs of a card, with their drivers. Settings that the operator had made, and that sriov-cni was
+// not asked for, are the operator's to restore.
 func (n *soakNode) makeVFs(ctx context.Context, i int) error {
 	c := n.cards[i]
 	if !c.gone {
@@ -318,7 +318,7 @@ func (vf *soakVF) bond() *soakBond {
 	return vf.pod.bonds[at]
 }
 
-// stepSriovDel has sriov-cni take a VF while the bond's record exists. The pod is then to be deleted.
+// stepSriovDel calls sriov-cni's DEL for a VF while the bond's record exists. The pod will then be deleted.
 func (n *soakNode) stepSriovDel(_ context.Context, args []int) (string, error) {
 	p, b := n.bond(args)
 	if p == nil || !b.sriov {
@@ -327,8 +327,8 @@ func (n *soakNode) stepSriovDel(_ context.Context, args []int) (string, error) {
 	vf := b.members[args[2]]
 	p.state = podBroken
 	err := sriovcni.Plugin{}.Del(p.sriovArgs(vf))
-	// Where the bond has given the VF its MAC, the driver gives it back when the VF leaves, behind sriov-cni's back.
-	// It finds the VF by its name in the pod. After a swap that is the other VF, and nothing returns this one.
+	// If the bond gave the VF its MAC, the driver restores the old one when the VF leaves, unnoticed by sriov-cni.
+	// sriov-cni finds the VF by its name in the pod. After a swap that is the other VF, and this one is not returned.
 	_, inPod := topology.Netdev(vf.pci)
 	vf.dirty = err != nil || inPod != nil || vf.lost || vf.reset || b.options["failOverMac"] != "1"
 	return fmt.Sprintf("%s: DEL of sriov-cni for %s (%s): %v", p.name, vf.name, vf.pci, err), nil
@@ -347,8 +347,8 @@ func (n *soakNode) stepSwap(ctx context.Context, args []int) (string, error) {
 	return fmt.Sprintf("%s: %s and %s trade names", p.name, one, two), nil
 }
 
-// stepDecoy makes a link with the name of a member that is not there.
-func (n *soakNode) stepDecoy(ctx context.Context, args []int) (string, error) {
+// stepImpostor makes a link with the name of a missing member.
+func (n *soakNode) stepImpostor(ctx context.Context, args []int) (string, error) {
 	p, b := n.bond(args)
 	if p == nil {
 		return "", nil
@@ -356,8 +356,8 @@ func (n *soakNode) stepDecoy(ctx context.Context, args []int) (string, error) {
 	return n.command(ctx, p, b, "", fmt.Sprintf("link add %s type dummy", b.members[args[2]].name))
 }
 
-// removeDecoys removes the dummies with the names of members.
-func (n *soakNode) removeDecoys(ctx context.Context, p *soakPod, b *soakBond) error {
+// removeImpostors removes the dummies with members' names.
+func (n *soakNode) removeImpostors(ctx context.Context, p *soakPod, b *soakBond) error {
 	now := snapshot{}
 	if err := now.network(ctx, p.name); err != nil {
 		return err

@@ -26,7 +26,7 @@ func Storms(long bool) []Fault {
 	}...)
 }
 
-// cardStorm takes all VFs of a card and gives them back, by sriov_numvfs and by the PF's driver.
+// cardStorm deletes and recreates all VFs of a card repeatedly, by sriov_numvfs and by the PF's driver.
 func cardStorm(ctx context.Context, s *faultRun) error {
 	c := s.r.cards[0]
 	for i := range 5 {
@@ -42,7 +42,8 @@ func cardStorm(ctx context.Context, s *faultRun) error {
 	return nil
 }
 
-// tenPerSecond calls do ten times a second for so many seconds, and until done is closed. It returns how often.
+// tenPerSecond calls do ten times per second for a number of seconds, and until done is closed. It returns the number
+// of calls.
 func tenPerSecond(ctx context.Context, seconds int, done <-chan struct{}, do func() error) (n int, err error) {
 	ticker := time.NewTicker(100 * time.Millisecond)
 	defer ticker.Stop()
@@ -65,8 +66,8 @@ func tenPerSecond(ctx context.Context, seconds int, done <-chan struct{}, do fun
 	}
 }
 
-// storm calls do ten times a second, for so many seconds and at least until a member of pod B, which is lost meanwhile, is
-// repaired. It returns how often.
+// storm calls do ten times per second, for a number of seconds and at least until a lost member of pod B is repaired.
+// It returns the number of calls.
 func (s *faultRun) storm(ctx context.Context, seconds int, do func() error) (n int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -85,7 +86,8 @@ func (s *faultRun) storm(ctx context.Context, seconds int, do func() error) (n i
 	return n, errors.Join(err, failed)
 }
 
-// flappingPF sets a PF down and up ten times a second. Its VFs have no carrier in all that time, which is not the agent's to repair.
+// flappingPF sets a PF down and up ten times per second. Its VFs have no carrier meanwhile, which the agent must not
+// try to repair.
 func flappingPF(ctx context.Context, s *faultRun) error {
 	const seconds = 60
 	c := s.r.cards[0]
@@ -102,9 +104,9 @@ func flappingPF(ctx context.Context, s *faultRun) error {
 	}
 	isA := func(msg string) func(Line) bool { return func(l Line) bool { return s.r.A.is(l) && l.Msg == msg } }
 	if n := s.count(isA("applied")); n > 0 {
-		return fmt.Errorf("the agent changed something in pod %s %d times during the storm, want none", s.r.A.Name, n)
+		return fmt.Errorf("the agent changed pod %s %d times during the storm, want none", s.r.A.Name, n)
 	}
-	// The state is Degraded all the time; whether the PF has a carrier, which the reason says, may differ.
+	// The state stays Degraded; the reason changes with the PF's carrier.
 	if n := s.count(isA("bond state changed")); n > seconds/2 {
 		return fmt.Errorf("the agent logged %d reports about pod %s in %d s", n, s.r.A.Name, seconds)
 	}
@@ -112,12 +114,12 @@ func flappingPF(ctx context.Context, s *faultRun) error {
 		if err := s.r.awaitBaseline(ctx, p, BondName+" mac"); err != nil {
 			return err
 		}
-		// The other rows begin with net1 as the active member.
+		// The other rows start with net1 as the active member.
 		if err := ip(ctx, "-n %s link set %s type bond active_slave %s", p.Name, BondName, net1); err != nil {
 			return err
 		}
 	}
-	// A VF that has no carrier 15 s after its PF's is back is set down and up once.
+	// A VF that has no carrier 15 s after its PF's has returned is set down and up once.
 	if n := s.count(func(l Line) bool { return isA("applied")(l) && strings.HasPrefix(l.Action, "bounce") }); n > 1 {
 		return fmt.Errorf("the agent bounced the VF of pod %s %d times, want once at most", s.r.A.Name, n)
 	}
@@ -125,9 +127,9 @@ func flappingPF(ctx context.Context, s *faultRun) error {
 	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
-// operator waits until it sees a VF in the host, and rebinds the VF's driver if it does not within its patience, as
+// operator waits until a VF is in the host, and rebinds its driver if the VF does not appear in time, as
 // sriov-network-operator does while it applies a policy (VFIsReady and RebindVfToDefaultDriver in its
-// pkg/host/internal). It looks for the first time one period after the rebind, which is the worst case: the real one looks at
+// pkg/host/internal). It first checks one period after the rebind, which is the worst case: the real one checks at
 // once.
 func operator(ctx context.Context, s *faultRun) error {
 	vf, unit := s.r.A.members[0].pci, time.Duration(s.r.cfg.scaled(200, 1000))*time.Millisecond
@@ -140,7 +142,7 @@ func operator(ctx context.Context, s *faultRun) error {
 				return err
 			}
 			if rebinds == maxRebinds {
-				return fmt.Errorf("the operator has rebound the VF %d times, and there is no end", rebinds)
+				return fmt.Errorf("the operator has rebound the VF %d times and continues", rebinds)
 			}
 			if err := errors.Join(unbindVF(vf), bindVF(vf)); err != nil {
 				return err
@@ -166,10 +168,10 @@ func operator(ctx context.Context, s *faultRun) error {
 	return s.awaitRecovery(ctx, s.r.A)
 }
 
-// heldRebinds is how many losses soon after a return it takes until a VF is held back.
+// heldRebinds is the number of quick losses after which a VF is held back.
 const heldRebinds = 3
 
-// inHostWithin looks for a VF's link in the host so many times, one unit apart.
+// inHostWithin checks for a VF's link in the host a number of times, one unit apart.
 func inHostWithin(ctx context.Context, pci string, unit time.Duration, times int) (bool, error) {
 	ticker := time.NewTicker(unit)
 	defer ticker.Stop()
