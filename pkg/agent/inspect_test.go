@@ -46,8 +46,8 @@ func TestInspect(t *testing.T) {
 		t.Fatal(err)
 	}
 	var reported []string
-	all, err := Inspect(t.Context(), records, kernel, func(err error) { reported = append(reported, err.Error()) })
-	if err != nil || len(all) != 1 || all[0].Key != kernel.Record.Key || all[0].State != bond.StateRepairing {
+	all, err := Inspect(t.Context(), records, kernel, func(*bond.Record) bool { return true }, func(err error) { reported = append(reported, err.Error()) })
+	if err != nil || len(all) != 1 || all[0].Status.Key != kernel.Record.Key || all[0].Status.State != bond.StateRepairing {
 		t.Errorf("%+v, %v; want the bond of %s, Repairing", all, err, kernel.Record.Key)
 	}
 	want := []string{damaged, "bond bond0 of pod demo/bondpod1: " + errObserve.Error()}

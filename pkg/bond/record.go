@@ -285,6 +285,18 @@ type RepairLog struct {
 	// Open are the losses that are not repaired yet, by the member's name; the bond's own has the empty name.
 	Open map[string]Loss `json:"open,omitempty"`
 	Last *Repair         `json:"last,omitempty"`
+	// Recent are the last MaxRecentRepairs repairs, the oldest first. Records of older versions have none.
+	Recent []Repair `json:"recent,omitempty"`
+}
+
+// MaxRecentRepairs bounds RepairLog.Recent.
+const MaxRecentRepairs = 8
+
+// Add counts a repair.
+func (l *RepairLog) Add(r Repair) {
+	l.Count++
+	l.Last = &r
+	l.Recent = append(l.Recent[max(0, len(l.Recent)+1-MaxRecentRepairs):], r)
 }
 
 // Loss is something that was observed missing or changed.

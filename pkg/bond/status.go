@@ -21,6 +21,11 @@ const (
 	StateDeleting State = "Deleting"
 )
 
+// States returns all states, from the best to the worst, and then that of a tombstone.
+func States() []State {
+	return []State{StateReady, StateRepairing, StateDegraded, StateStuck, StateDown, StateDeleting}
+}
+
 // Status is the reported state of one pod bond.
 type Status struct {
 	Key     Key    `json:"key"`
@@ -40,10 +45,12 @@ type Status struct {
 	Warnings []string `json:"warnings,omitempty"`
 	// Fighting is the number of kinds of repairs that another writer keeps undoing. Contested is the number of requested
 	// settings for which the value of another writer was adopted.
-	Fighting  int     `json:"fighting,omitempty"`
-	Contested int     `json:"contested,omitempty"`
-	Repairs   int     `json:"repairs"`
-	Last      *Repair `json:"lastRepair,omitempty"`
+	Fighting  int `json:"fighting,omitempty"`
+	Contested int `json:"contested,omitempty"`
+	// Since is when the first loss that is not repaired yet was detected; zero if nothing is lost.
+	Since   time.Time `json:"since,omitzero"`
+	Repairs int       `json:"repairs"`
+	Last    *Repair   `json:"lastRepair,omitempty"`
 }
 
 // MemberStatus is the reported state of one member.

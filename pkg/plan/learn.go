@@ -99,7 +99,7 @@ func (l *learner) addresses() {
 
 func (l *learner) routes() {
 	remaining := slices.DeleteFunc(slices.Clone(l.rec.Routes), func(r bond.Route) bool {
-		removed := !hasRoute(l.obs.Bond, r)
+		removed := !HasRoute(l.obs.Bond, r)
 		if removed {
 			l.logf("no route %s", r)
 		}
@@ -110,7 +110,8 @@ func (l *learner) routes() {
 	}
 }
 
-func hasRoute(b *bond.ObservedBond, r bond.Route) bool {
+// HasRoute reports whether the bond has a route that satisfies r: the kernel may have completed it.
+func HasRoute(b *bond.ObservedBond, r bond.Route) bool {
 	return slices.ContainsFunc(b.Routes, func(have bond.Route) bool { return satisfies(have, r) })
 }
 

@@ -35,7 +35,7 @@ func (b *builder) planNetwork() {
 		b.announceLater()
 	}
 	for _, r := range b.rec.Routes {
-		if hasRoute(o, r) {
+		if HasRoute(o, r) {
 			continue
 		}
 		if i := slices.IndexFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) && !(have.Shared && r.Dst.Addr().Is4()) }); i >= 0 {

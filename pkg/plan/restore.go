@@ -68,7 +68,7 @@ func (b *builder) planNetworkExtras() {
 	}
 	for _, r := range routesByDependency(l.Routes) {
 		changed := slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }) // by its writer, since
-		if changed || hasRoute(o, r) {
+		if changed || HasRoute(o, r) {
 			continue
 		}
 		b.report(OnBond, NotRestored, "the bond lacks route %s, which another writer had added", r)

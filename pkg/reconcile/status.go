@@ -37,6 +37,11 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.Hist
 	if rec.Deleted() && rec.CNI.IPAMError != "" {
 		s.Reason, s.Unreleased = releaseReason(rec, s.Reason), rec.CNI.IPAMError
 	}
+	for _, loss := range rec.Repairs.Open {
+		if s.Since.IsZero() || loss.Since.Before(s.Since) {
+			s.Since = loss.Since
+		}
+	}
 	if b := obs.Bond; b != nil {
 		s.MAC, s.MTU = b.MAC, b.MTU
 	}

@@ -1,4 +1,4 @@
-// Package status reports the state of bonds: TransitionLogger in the log, WriteTable on a terminal, Reporter on the
+// Package status reports the state of bonds: TransitionLogger in the log, Reporter on the
 // pod, and all of them in metrics. Its input is one bond.Status per reconcile; it reports only what has changed. It
 // reads nothing from the kernel and makes no decisions about bonds. Callers never wait for the API server.
 //

@@ -5,6 +5,8 @@ import (
 	"go/ast"
 	"go/types"
 	"io"
+
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // causes are the codes of findings, in the order of the code.
@@ -36,17 +38,11 @@ func (s *source) causes() (all []string) {
 }
 
 func (s *source) writeCauses(w io.Writer) {
-	known := map[string]bool{}
 	for _, cause := range s.causes() {
-		known[cause] = true
-		if causeMeanings[cause] == "" {
-			s.problem("the cause %s has no meaning in docs/gen/reference/meanings.go", cause)
+		a := plan.Code(cause).Advice()
+		if a.Meaning == "" || a.Action == "" {
+			s.problem("the cause %s is not explained in pkg/plan/advice.go", cause)
 		}
-		fmt.Fprintf(w, "| `%s` | %s |\n", cause, cell(causeMeanings[cause]))
-	}
-	for cause := range causeMeanings {
-		if !known[cause] {
-			s.problem("meanings.go has the cause %s, which is not in the code", cause)
-		}
+		fmt.Fprintf(w, "| `%s` | %s | %s |\n", cause, cell(a.Meaning), cell(a.Action))
 	}
 }

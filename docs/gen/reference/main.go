@@ -37,8 +37,8 @@ Codes of findings, which are differences from the record. Some of them are cause
 ` + "`cause`" + ` in the log, ` + "`lastRepair.cause`" + ` on the pod, and the last repair in ` +
 	"`agent status`" + `.
 
-| cause | meaning |
-|---|---|
+| cause | meaning | what to do |
+|---|---|---|
 `
 
 const metricsHead = `

@@ -1,37 +1,5 @@
 package main
 
-// causeMeanings has an entry per cause.
-var causeMeanings = map[string]string{
-	"SandboxGone":      "The pod's netns is gone; nothing is repaired.",
-	"BondMissing":      "The bond was deleted.",
-	"NameTaken":        "Another link in the pod has the name of the bond or of a member. Manual action is needed.",
-	"OptionDrift":      "An option was changed that the kernel does not change on a live bond. Manual action is needed.",
-	"MemberLost":       "The member is in neither the pod nor the host: its driver released it.",
-	"MemberInHost":     "The member is in the host's netns.",
-	"NotEnslaved":      "The member is in the pod but not in the bond.",
-	"Renamed":          "The bond or a member has another name.",
-	"Claimed":          "The VF belongs to another pod, is used by the host, or is in another bond's record. Manual action is needed.",
-	"MACDiffers":       "The member has another MAC than recorded.",
-	"NoCarrier":        "The member has no carrier. If its PF has one, the member is set down and up once.",
-	"LinkDown":         "The bond or a member was set down.",
-	"UnknownMember":    "A link in the bond is not in the record. It is left alone.",
-	"DuplicateAddress": "Another host uses an IPv6 address of the bond, so the kernel does not use it. Manual action is needed.",
-	"NotProven":        "No link is proven to be the virtual link from the host that DEL should return.",
-	"MACAway":          "The bond has another member's MAC until the owner of the recorded MAC carries traffic again.",
-	"NotActive":        "Another member than `activeSlave` is active, and the bond has not settled yet.",
-	"MTUDiffers":       "The bond or a member has another MTU than recorded.",
-	"Released":         "sriov-cni has returned the VF to its owner. It is left alone.",
-	"Ambiguous":        "The member's PCI function has several links. Manual action is needed.",
-	"OwnerUnreadable":  "A file that shows whether the VF still belongs to the pod cannot be read. A lost VF is not attached again.",
-	"Unidentified":     "The link was missing at ADD and it is unknown which VF it is. It is never attached.",
-	"SettingsChanged":  "The bond's MAC, options, addresses or routes, or a member's options, are not as recorded.",
-	"NotRestored":      "Configuration of another writer was lost with the bond or a member and is not restored yet. Manual action is needed if the kernel rejects it.",
-	"NotRecorded":      "Configuration of another writer was lost that the record does not hold. Manual action is needed.",
-	"Unread":           "The bond's addresses and routes are not known.",
-	"LeaseUnconfirmed": "The bond gets its addresses when the DHCP daemon has confirmed their lease.",
-	"LeaseLost":        "The lease could not be acquired again; the bond has no address. Manual action is needed.",
-}
-
 // logMeanings has an entry per log message.
 var logMeanings = map[string]string{
 	"agent started":         "The agent holds the node's lock and starts its work.",

@@ -108,14 +108,14 @@ func manyRoutes(s *fixture) {
 func specialRoutes(s *fixture) {
 	s.networked()
 	before := s.see().Bond
-	ours, daemons := routesTo(nthPrefixes("10.1.0.1", 2), protoBoot), routesTo(nthPrefixes("10.2.0.1", 1), 12) // RTPROT_BIRD
-	for _, r := range append(ours, daemons...) {
+	static, daemons := routesTo(nthPrefixes("10.1.0.1", 2), protoBoot), routesTo(nthPrefixes("10.2.0.1", 1), 12) // RTPROT_BIRD
+	for _, r := range append(static, daemons...) {
 		r.Special = true
 		s.must(s.w.AddRoutes(s.path, "bond0", []bond.Route{r}), "add a route with a TOS")
 	}
 	b := s.see().Bond
 	s.equal("routes", b.Routes, before.Routes)
-	s.equal("special routes, without a daemon's", b.SpecialRoutes, len(ours))
+	s.equal("special routes, without a daemon's", b.SpecialRoutes, len(static))
 	s.must(s.w.SetDown(s.path, "bond0"), "set the bond down")
 	s.equal("special routes of a bond that is down", s.see().Bond.SpecialRoutes, 0)
 }

@@ -96,8 +96,7 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 		case s.loss != nil && !f.broken:
 			loss, took := s.loss, now.Sub(s.loss.Since)
 			s.next(event{eventKind: repaired}, now, r.h.timing)
-			rec.Repairs.Count++
-			rec.Repairs.Last = &bond.Repair{Member: nameOf(rec, i), Cause: loss.Cause, At: now, Took: took.Milliseconds()}
+			rec.Repairs.Add(bond.Repair{Member: nameOf(rec, i), Cause: loss.Cause, At: now, Took: took.Milliseconds()})
 			res.Recovered = append(res.Recovered, Recovered{Member: i, Cause: loss.Cause, Took: took, Quiet: s.quiet})
 		default:
 			continue
