@@ -18,22 +18,22 @@ import (
 
 const (
 	kvmDevice = "/dev/kvm"
-	// trialTime is what KVM gets to boot a kernel to its init. It needs a second, and twice that where it is
-	// nested; one that needs longer than this is slower than TCG.
+	// trialTime limits KVM's trial boot of a kernel to its init. It takes a second, or two if nested; if it takes
+	// longer than this, KVM is slower than TCG.
 	trialTime = 10 * time.Second
 )
 
-// verdict is the cache's memory of a trial. It counts as long as nothing of what was tried together changes.
+// verdict is the stored result of a trial. It is valid while everything that was tried together stays the same.
 type verdict struct {
 	HostKernel, GuestKernel, QEMU string
-	// KVM says whether it worked.
+	// KVM reports whether it worked.
 	KVM bool
-	// Found is what happened, for people.
+	// Found describes what happened.
 	Found string
 }
 
-// chooseAccel returns the accelerator for a guest. That /dev/kvm exists says little: on a nested machine it
-// may run no stock kernel. So KVM is tried once, and the verdict is kept in the cache.
+// chooseAccel returns the accelerator for a guest. /dev/kvm may exist although KVM runs no stock kernel, on a nested
+// machine for example. So KVM is tried once, and the verdict is stored in the cache.
 func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (string, error) {
 	if cfg.Accel != "" {
 		return cfg.Accel, nil
@@ -62,7 +62,7 @@ func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (str
 	return v.accel(), writeAtomically(path, append(data, '\n'))
 }
 
-// accel is the accelerator that the verdict leaves.
+// accel is the accelerator to use.
 func (v verdict) accel() string {
 	if v.KVM {
 		return KVM
@@ -87,7 +87,7 @@ func verdictKey(qemu string, k *kernel) (verdict, error) {
 	}, nil
 }
 
-// readVerdict returns what is remembered, if it is about the same things.
+// readVerdict returns the stored verdict, if it is about the same machine and programs.
 func readVerdict(path string, want verdict) (verdict, bool) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -102,8 +102,8 @@ func readVerdict(path string, want verdict) (verdict, bool) {
 	return v, same == want
 }
 
-// tryAccel boots a kernel under an accelerator to see whether it gets to its init within a time. It also tells
-// what happened. The error is a failure of the trial.
+// tryAccel boots a kernel under an accelerator and reports whether it reaches its init within the limit, and what
+// happened. The error is a failure of the trial itself.
 func tryAccel(ctx context.Context, accel string, limit time.Duration, cfg *Config, k *kernel, image string) (bool, string, error) {
 	dir, err := os.MkdirTemp("", "lab-trial-")
 	if err != nil {

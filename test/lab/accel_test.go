@@ -9,7 +9,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestTryAccel holds a trial with an accelerator that is known to work, and two with a QEMU that cannot.
+// TestTryAccel tries an accelerator that works, and twice a QEMU that does not.
 func TestTryAccel(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a kernel")

@@ -11,13 +11,13 @@ import (
 	"strings"
 )
 
-// CacheEnv names the environment variable with another cache directory.
+// CacheEnv names the environment variable that selects another cache directory.
 const CacheEnv = "BONDKEEPER_LAB_CACHE"
 
-// ErrNotReady says that something which deps.sh provides is missing on this machine.
+// ErrNotReady means that this machine lacks something that deps.sh installs.
 var ErrNotReady = errors.New("the lab is not installed on this machine: run make deps")
 
-// DefaultCacheDir returns the cache that is used when a Config names none.
+// DefaultCacheDir returns the cache directory if a Config has none.
 func DefaultCacheDir(ctx context.Context) (string, error) {
 	if dir := os.Getenv(CacheEnv); dir != "" {
 		return filepath.Abs(dir)
@@ -29,7 +29,7 @@ func DefaultCacheDir(ctx context.Context) (string, error) {
 	return filepath.Join(root, ".cache", "lab"), nil
 }
 
-// moduleRoot returns the top of the module that the working directory is in.
+// moduleRoot returns the root of the module that contains the working directory.
 func moduleRoot(ctx context.Context) (string, error) {
 	gomod, err := output(ctx, "go", "env", "GOMOD")
 	if err != nil {
@@ -42,7 +42,7 @@ func moduleRoot(ctx context.Context) (string, error) {
 	return filepath.Dir(file), nil
 }
 
-// output runs a program of the host and returns its standard output; its standard error is in the error.
+// output runs a program on the host and returns its standard output; the error contains its standard error.
 func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	var stderr bytes.Buffer
@@ -57,14 +57,13 @@ func output(ctx context.Context, name string, args ...string) ([]byte, error) {
 	return out, nil
 }
 
-// writeAtomically writes a file of the cache so that others see it whole or not at all: several guests may be
-// started at a time.
+// writeAtomically writes a file of the cache atomically: several guests may be started at once.
 func writeAtomically(path string, data []byte) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("cache: %w", err)
 	}
-	// What one user has put there, another shall be able to use.
+	// Other users must be able to use the cache.
 	_, err = f.Write(data)
 	err = errors.Join(err, f.Chmod(0o644))
 	if err = errors.Join(err, f.Close()); err == nil {

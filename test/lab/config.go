@@ -16,15 +16,14 @@ const (
 )
 
 const (
-	// MaxVFs is how many VFs a card has.
+	// MaxVFs is the number of VFs of a card.
 	MaxVFs = 7
-	// MaxCards is what one segment and the root bus are known to take.
+	// MaxCards is the highest number that was tried on one segment and the root bus.
 	MaxCards = 8
-	// MaxMemoryMiB is the most memory that a guest may have. With more, the firmware puts the VFs' registers
-	// above 4 GiB, QEMU 10.0 maps them cut to 32 bits, and no VF ever gets a carrier.
+	// MaxMemoryMiB is the most memory that a guest can have. With more, the firmware puts the VFs' registers above 4
+	// GiB; QEMU 10.0 maps them truncated to 32 bits, and no VF gets a carrier.
 	MaxMemoryMiB = 2560
 
-	// MaxCPUs is the most processors that a guest may have.
 	MaxCPUs = 8
 
 	defaultCPUs        = 1
@@ -33,41 +32,39 @@ const (
 	defaultProbeTime   = time.Minute
 )
 
-// Config says what guest to boot. The zero value is a guest without cards.
+// Config describes the guest to boot. The zero value is a guest without cards.
 type Config struct {
-	// Cards is the number of SR-IOV cards, VFs the number of virtual functions to make on each.
+	// Cards is the number of SR-IOV cards, VFs the number of virtual functions of each.
 	Cards, VFs int
-	// CPUs is the number of the guest's processors; 0 means 1, at most MaxCPUs. Emulated processors wait for each other:
-	// the same work costs 2.5 times the host's CPU time with two of them.
+	// CPUs is the number of the guest's processors; 0 means 1, at most MaxCPUs. Emulated processors wait for each
+	// other: the same work costs 2.5 times the host's CPU time with two of them.
 	CPUs int
 	// MemoryMiB is the guest's memory; 0 means 1024, at most MaxMemoryMiB.
 	MemoryMiB int
-	// UserNet adds a card in QEMU's user-mode network, through which the guest reaches the host's loopback
-	// as 10.0.2.2.
+	// UserNet adds a card in QEMU's user-mode network, in which the host's loopback is 10.0.2.2.
 	UserNet bool
-	// WorkDir is the host's directory that the guest may write in. Empty means a temporary one, which is
-	// removed when the guest stops.
+	// WorkDir is the host directory that the guest can write to. Empty means a temporary one, which is removed when the
+	// guest stops.
 	WorkDir string
-	// Console, if set, gets what the guest's kernel prints, as it comes. The last lines are in every error
-	// anyway.
+	// Console, if set, receives the guest's kernel messages. The last lines are in every error anyway.
 	Console io.Writer
-	// Logf, if set, is told what takes long and what was found out, one line a call without its end.
+	// Logf, if set, logs slow steps and findings, one line per call, without newline.
 	Logf func(format string, args ...any)
-	// Accel forces KVM or TCG. Empty means to use KVM where it was seen to work.
+	// Accel forces KVM or TCG. Empty means KVM if its trial succeeded.
 	Accel string
 	// BootTimeout bounds the time from power-on to the last VF; 0 means three minutes.
 	BootTimeout time.Duration
-	// ProbeTime is what a guest that reports stalled timers has to prove that they run; 0 means one minute. A guest
-	// that does not is ended.
+	// ProbeTime is the time in which a guest that reports stalled timers must prove that they run; otherwise it is
+	// stopped. 0 means one minute.
 	ProbeTime time.Duration
 	// QEMU is the program to run; empty means qemu-system-x86_64 from the PATH.
 	QEMU string
-	// CacheDir is where deps.sh put the kernel; empty means $BONDKEEPER_LAB_CACHE, or .cache/lab at the top
-	// of the module that the working directory is in.
+	// CacheDir is where deps.sh put the kernel; empty means $BONDKEEPER_LAB_CACHE, or .cache/lab in the root of the
+	// module that contains the working directory.
 	CacheDir string
 }
 
-// complete checks the config and fills in what was left to us.
+// complete checks the config and sets defaults.
 func (c Config) complete() (Config, error) {
 	if c.CPUs == 0 {
 		c.CPUs = defaultCPUs
@@ -104,7 +101,7 @@ func (c Config) complete() (Config, error) {
 	return c, nil
 }
 
-// logf tells the caller what is going on.
+// logf logs to the caller, if it wants it.
 func (c *Config) logf(format string, args ...any) {
 	if c.Logf != nil {
 		c.Logf(format, args...)

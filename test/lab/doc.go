@@ -1,18 +1,18 @@
-// Package lab boots a virtual machine with emulated SR-IOV cards and runs commands in it, so that the
-// project is tested on real bonding, real VFs and real drivers on any machine with QEMU.
+// Package lab boots a virtual machine with emulated SR-IOV cards and runs commands in it. Tests then use real bonding,
+// VFs and drivers on any machine with QEMU.
 //
-// The guest is a stock Debian kernel and the host's own root, read-only under a layer in memory: every
-// program and file of the host is found in the guest under the same path, and nothing that the guest does
-// reaches the host except through the shared directory (Guest.WorkDir on the host, topology.ShareDir in
-// the guest). Each card is an Intel 82576 (igb) with up to seven VFs; all cards are on one L2 segment.
+// The guest is a stock Debian kernel on the host's own root, read-only under an overlay in memory. Every program and
+// file of the host has the same path in the guest. The guest's changes reach the host only in the shared directory
+// (Guest.WorkDir on the host, topology.ShareDir in the guest). Each card is an Intel 82576 (igb) with up to seven VFs;
+// all cards are on one L2 segment.
 //
 //	guest, err := lab.Start(ctx, lab.Config{Cards: 2, VFs: 4})
 //	if err != nil { ... }
 //	defer guest.Stop(ctx)
 //	err = guest.Run(ctx, lab.Cmd{Path: "ip", Args: []string{"link"}, Stdout: os.Stdout})
 //
-// What the machine needs is installed and downloaded by deps.sh (make deps). Packages built for the guest
-// import only the subpackage topology. The command line is in cmd/lab.
+// deps.sh (make deps) installs and downloads what the host needs. Packages for the guest import only the subpackage
+// topology. The command line is in cmd/lab.
 //
-// This package knows QEMU and nothing of bonds.
+// This package knows QEMU, but not bonds.
 package lab

@@ -7,14 +7,13 @@ import (
 	"sync"
 )
 
-// ErrGuestGone says that the guest's machine has ended: it was stopped, it powered itself off, or its kernel
-// panicked.
+// ErrGuestGone means that the guest's machine has ended: it was stopped, powered itself off, or its kernel panicked.
 var ErrGuestGone = errors.New("the guest has gone")
 
-// GuestError is a failure of the guest itself. Its text ends with the console's last lines, which tell why
-// more often than the error does.
+// GuestError is a failure of the guest itself. Its text ends with the console's last lines, which often explain it
+// better than the error.
 type GuestError struct {
-	// Err says what was going on.
+	// Err is the error.
 	Err error
 	// Console holds the last lines that the guest's kernel and QEMU printed.
 	Console string
@@ -29,11 +28,11 @@ func (e *GuestError) Error() string {
 
 func (e *GuestError) Unwrap() error { return e.Err }
 
-// ExitError says that a command in the guest ended without success.
+// ExitError means that a command in the guest failed.
 type ExitError struct {
-	// Code is the exit status, -1 when a signal ended the command.
+	// Code is the exit status, -1 if a signal ended the command.
 	Code int
-	// Signal names that signal, as in "killed".
+	// Signal is that signal's name, such as "killed".
 	Signal string
 }
 
@@ -45,12 +44,12 @@ func (e *ExitError) Error() string {
 }
 
 const (
-	// tailBytes is how much of a console is kept, tailLines how much of that is shown.
+	// tailBytes is how much of a console is stored, tailLines how much of that is shown.
 	tailBytes = 16 << 10
 	tailLines = 60
 )
 
-// tail is a writer that keeps the end of what is written to it.
+// tail is a writer that stores the end of what is written to it.
 type tail struct {
 	mu   sync.Mutex
 	data []byte

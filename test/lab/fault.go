@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// ErrMachineFailed marks a failure of the emulated machine, not of what ran in it: QEMU was ended by a signal, as by
-// an assertion of its own, or the guest's timers stopped. A test run that ends so has no result. test/lanes.sh looks
+// ErrMachineFailed marks a failure of the emulated machine, not of the software in it: a signal ended QEMU (after a
+// failed assertion, for example), or the guest's timers stopped. Such a test run has no result. test/lanes.sh searches
 // for this text.
 var ErrMachineFailed = errors.New("the emulated machine failed")
 
 // Fault returns why the machine failed, an error that matches ErrMachineFailed, or nil if it did not. A kernel panic
-// is no fault: a test may have caused it.
+// is not a fault: a test may have caused it.
 func (g *Guest) Fault() error {
 	if stall := g.machine.stall.first(); stall != "" {
 		return fmt.Errorf("lab: %w: its timers stopped: %s", ErrMachineFailed, stall)
@@ -37,7 +37,7 @@ func signalled(err error) bool {
 	return errors.As(err, &exit) && !exit.Exited()
 }
 
-// startAgain reports whether a failed start deserves a second attempt: not if QEMU rejected its arguments.
+// startAgain reports whether a failed start should be repeated: not if QEMU rejected its arguments.
 func startAgain(ctx context.Context, err error) bool {
 	failure, exit := new(GuestError), new(exec.ExitError)
 	return ctx.Err() == nil && errors.As(err, &failure) && (!errors.As(err, &exit) || !exit.Exited())
@@ -46,7 +46,7 @@ func startAgain(ctx context.Context, err error) bool {
 // stallLine matches what a kernel prints when a CPU or a timer has made no progress for 21 seconds.
 var stallLine = regexp.MustCompile(`rcu: .*(detected (expedited )?stalls|self-detected stall|kthread (starved|timer wakeup))`)
 
-// stallWatch is a writer for a console that finds the first line about a stall.
+// stallWatch is a console writer that finds the first line about a stall.
 type stallWatch struct {
 	mu   sync.Mutex
 	line []byte
@@ -76,15 +76,15 @@ func (w *stallWatch) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// first returns the first line about a stall, empty if there was none.
+// first returns the first line about a stall; empty if there is none.
 func (w *stallWatch) first() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.text
 }
 
-// guardTimers ends a guest whose timers have stopped, so that nothing waits for it until a timeout. A guest may
-// report a stall and recover, for example if the host gave QEMU no CPU time; such a guest is left alone.
+// guardTimers stops a guest whose timers have stopped, so that callers need not wait for a timeout. A guest that
+// reports a stall and recovers is left alone; the host may have given QEMU no CPU time.
 func (g *Guest) guardTimers(ctx context.Context, probeTime time.Duration) {
 	select {
 	case <-g.machine.stall.seen:
@@ -93,7 +93,7 @@ func (g *Guest) guardTimers(ctx context.Context, probeTime time.Duration) {
 	}
 	for g.machine.alive.Err() == nil {
 		probe, cancel := context.WithTimeout(ctx, probeTime)
-		// It needs a timer of the guest.
+		// It needs a working timer in the guest.
 		if err := g.Run(probe, Cmd{Path: "sleep", Args: []string{"1"}}); err != nil && g.machine.alive.Err() == nil {
 			g.cfg.logf("the guest's timers have stopped, ending it: %s; %v", g.machine.stall.first(), errors.Join(err, g.machine.kill()))
 			<-g.Done()

@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestFault has machines end in every way.
+// TestFault covers every way in which a machine ends.
 func TestFault(t *testing.T) {
 	for name, c := range map[string]struct {
 		end     string

@@ -55,8 +55,8 @@ func TestStartsAgain(t *testing.T) {
 	}
 }
 
-// TestStall reports a stall as the guest's kernel does, which is harmless while the timers run, and then stops the
-// guest's CPUs and with them its timers: the guest is ended, and the fault says why.
+// TestStall reports a stall as the guest's kernel does, which is harmless while the timers run. It then stops the
+// guest's CPUs, and so its timers: the guest is stopped, and Fault returns the reason.
 func TestStall(t *testing.T) {
 	const line = "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:"
 	guest := start(t, lab.Config{ProbeTime: 10 * time.Second})

@@ -26,21 +26,20 @@ type Guest struct {
 	session  *yamux.Session
 	monitor  *qmp
 	topology topology.Topology
-	// temp is removed when the guest stops.
 	temp string
 
-	// stopping is set before QEMU is ended on purpose.
+	// stopping is set before QEMU is stopped on purpose.
 	stopping atomic.Bool
-	// guard has the goroutine that watches for stopped timers; it ends with the machine.
+	// guard waits for the goroutine that watches for stopped timers; it ends with the machine.
 	guard    sync.WaitGroup
 	stopOnce sync.Once
 	stopErr  error
 }
 
-// Start boots a guest and returns when all its VFs have their interfaces; the links need some three seconds
-// more to come up. The context bounds the start only: the guest lives until Stop is called, or until this
-// process ends. The error matches ErrNotReady when something must be installed, and is a *GuestError, with
-// the console's last lines, when the guest did not come up: a machine that fails at boot is started once more.
+// Start boots a guest and returns when all its VFs have their interfaces; their links come up some three seconds later.
+// The context bounds the start only: the guest runs until Stop is called, or until this process ends. The error matches
+// ErrNotReady if something must be installed. It is a *GuestError, with the console's last lines, if the guest did not
+// come up. A machine that fails at boot is started once more.
 func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -79,7 +78,7 @@ func start(ctx context.Context, cfg Config) (_ *Guest, err error) {
 	return g, nil
 }
 
-// boot prepares what the machine needs, starts it and waits until it is ready.
+// boot prepares the machine's files, starts it and waits until it is ready.
 func (g *Guest) boot(ctx context.Context) error {
 	k, err := findKernel(g.cfg.CacheDir)
 	if err != nil {
@@ -113,7 +112,7 @@ func (g *Guest) boot(ctx context.Context) error {
 	return g.powerOn(ctx, baseArgs(accel, g.cfg.CPUs, g.cfg.MemoryMiB, image, initramfs))
 }
 
-// guestEnv is the environment of commands in the guest: the host's PATH, for the guest has the same files.
+// guestEnv is the environment of commands in the guest: the host's PATH, because the guest has the same files.
 func guestEnv() []string {
 	return []string{
 		"PATH=" + os.Getenv("PATH") + ":/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -137,7 +136,7 @@ func (g *Guest) powerOn(ctx context.Context, args []string) error {
 	if g.machine, err = startMachine(g.cfg.QEMU, append(args, deviceArgs(&g.cfg, s)...), g.cfg.Console); err != nil {
 		return err
 	}
-	// Whatever ends first, the context or the machine, ends the waiting below.
+	// The wait ends with the context or the machine.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer g.machine.onEnd(func() { cancel(g.machine.cause()) })()
@@ -151,7 +150,7 @@ func (g *Guest) powerOn(ctx context.Context, args []string) error {
 	return nil
 }
 
-// greet takes QEMU's two connections and hears from the guest what it is.
+// greet accepts QEMU's two connections and receives the guest's description.
 func (g *Guest) greet(ctx context.Context, channel, monitor net.Listener) error {
 	conn, err := monitor.Accept()
 	if err != nil {
@@ -194,17 +193,17 @@ func (g *Guest) failure(err error) error {
 	return &GuestError{Err: err, Console: g.machine.console.String()}
 }
 
-// Topology returns what the guest has. It is the same that tests in the guest read by topology.Load.
+// Topology describes the guest. Tests in the guest get the same from topology.Load.
 func (g *Guest) Topology() topology.Topology { return g.topology }
 
-// WorkDir returns the host's directory that the guest has at topology.ShareDir.
+// WorkDir returns the host's directory that is topology.ShareDir in the guest.
 func (g *Guest) WorkDir() string { return g.cfg.WorkDir }
 
-// Done returns a channel that is closed when the guest has gone, for whatever reason.
+// Done returns a channel that is closed when the guest has ended, for whatever reason.
 func (g *Guest) Done() <-chan struct{} { return g.machine.alive.Done() }
 
-// QMP runs a command of QEMU's monitor and returns its answer. args is anything that encodes to a JSON
-// object, or nil. QEMU's refusal is a *QMPError.
+// QMP runs a command of QEMU's monitor and returns its response. args is anything that encodes to a JSON object, or
+// nil. If QEMU rejects the command, the error is a *QMPError.
 func (g *Guest) QMP(ctx context.Context, command string, args any) (json.RawMessage, error) {
 	response, err := g.monitor.call(ctx, command, args)
 	if err != nil {
@@ -213,16 +212,16 @@ func (g *Guest) QMP(ctx context.Context, command string, args any) (json.RawMess
 	return response, nil
 }
 
-// SetLink pulls or plugs the cable of a card, by its place in the topology. The card's PF loses or gets its
-// carrier; its VFs do not notice, which is a gap of the emulation.
+// SetLink unplugs or plugs the cable of a card, by its index in the topology. The card's PF loses or gets its carrier;
+// its VFs are unaffected, unlike on real cards.
 func (g *Guest) SetLink(ctx context.Context, card int, up bool) error {
 	_, err := g.QMP(ctx, "set_link", map[string]any{"name": cardID(card), "up": up})
 	return err
 }
 
-// Stop ends the guest and returns when nothing of it is left. A guest has nothing to save: files in the shared
-// directory are written when their writer closes them. When the context ends before QEMU does, QEMU is
-// killed. Further calls return the first one's result.
+// Stop stops the guest and returns when nothing of it is left. A guest has nothing to save: a file in the shared
+// directory is complete once its writer has closed it. If the context ends before QEMU does, QEMU is killed. Further
+// calls return the first one's result.
 func (g *Guest) Stop(ctx context.Context) error {
 	g.stopOnce.Do(func() { g.stopErr = g.stop(ctx) })
 	return g.stopErr
@@ -230,10 +229,10 @@ func (g *Guest) Stop(ctx context.Context) error {
 
 func (g *Guest) stop(ctx context.Context) error {
 	var err error
-	// A machine that had failed before stays one that failed.
+	// A machine that failed before counts as failed.
 	g.stopping.Store(g.machine.alive.Err() == nil)
 	if g.machine.alive.Err() == nil {
-		// QEMU may be gone before its answer is, so the answer does not matter.
+		// QEMU may end before it has responded, so the response does not matter.
 		if _, qmpErr := g.monitor.call(ctx, "quit", nil); qmpErr != nil && ctx.Err() == nil && g.machine.alive.Err() == nil {
 			err = g.machine.kill()
 		}
@@ -246,7 +245,7 @@ func (g *Guest) stop(ctx context.Context) error {
 	return nil
 }
 
-// discard frees all that a guest, complete or not, holds.
+// discard frees all resources of a guest, even if its start failed.
 func (g *Guest) discard() error {
 	var errs []error
 	if g.machine != nil && g.machine.alive.Err() == nil {

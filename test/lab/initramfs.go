@@ -18,8 +18,8 @@ import (
 // guestPackage is the program that is the guest's init.
 const guestPackage = "github.com/bondkeeper/bondkeeper/test/lab/guest"
 
-// writeInitramfs writes the guest's first file system: the init, its orders, and the modules that it needs
-// before it has a root. It fills in the orders' modules.
+// writeInitramfs writes the initramfs: the init, its orders, and the modules that it needs before it has a root. It
+// adds the modules to the orders.
 func writeInitramfs(ctx context.Context, path string, k *kernel, boot *wire.Boot) error {
 	contents := map[string][]byte{}
 	var err error
@@ -37,8 +37,8 @@ func writeInitramfs(ctx context.Context, path string, k *kernel, boot *wire.Boot
 	return writeCPIO(path, contents)
 }
 
-// buildGuest compiles the guest's init, static, and returns it. With a warm build cache this takes a tenth of
-// a second.
+// buildGuest compiles the guest's init as a static program and returns it. With a warm build cache this takes a tenth
+// of a second.
 func buildGuest(ctx context.Context, path string) ([]byte, error) {
 	// CGO_ENABLED and GOOS are set for this command alone.
 	_, err := output(ctx, "env", "CGO_ENABLED=0", "GOOS=linux", "GOARCH=amd64",
@@ -72,7 +72,7 @@ func addModules(ctx context.Context, k *kernel, boot *wire.Boot, contents map[st
 		if contents[name] != nil {
 			continue
 		}
-		// Unpacked here: the guest would take ten times as long.
+		// Unpacked here, because the guest would take ten times as long.
 		if contents[name], err = unpackModule(ctx, file); err != nil {
 			return err
 		}
@@ -95,7 +95,6 @@ func baseNames(files []string) []string {
 	return names
 }
 
-// unpackModule returns a module's contents.
 func unpackModule(ctx context.Context, file string) ([]byte, error) {
 	if !strings.HasSuffix(file, ".xz") {
 		return os.ReadFile(file)
@@ -107,7 +106,7 @@ func unpackModule(ctx context.Context, file string) ([]byte, error) {
 	return data, nil
 }
 
-// writeCPIO writes an archive of executable files, and of the directories that they lie in.
+// writeCPIO writes an archive of executable files and their directories.
 func writeCPIO(path string, contents map[string][]byte) (err error) {
 	f, err := os.Create(path)
 	if err != nil {

@@ -16,14 +16,14 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// kernel is the guest's kernel as deps.sh left it in the cache.
+// kernel is the guest's kernel in the cache, as deps.sh installed it.
 type kernel struct {
 	dir string
 	// release is what uname -r prints in the guest.
 	release string
 }
 
-// findKernel returns the kernel of the cache. The error is ErrNotReady when there is none.
+// findKernel returns the cached kernel. The error is ErrNotReady if there is none.
 func findKernel(cache string) (*kernel, error) {
 	dir := filepath.Join(cache, "kernel")
 	release, err := os.ReadFile(filepath.Join(dir, "version"))
@@ -39,9 +39,9 @@ func findKernel(cache string) (*kernel, error) {
 // modules returns the directory with all modules of the kernel.
 func (k *kernel) modules() string { return filepath.Join(k.dir, "modules") }
 
-// image returns the file to boot. A kernel unpacks itself, which takes an emulated machine a second; so
-// we unpack it, once, and QEMU starts the result by its PVH entry. A kernel that is packed in another way
-// than Debian's is booted as it is.
+// image returns the file to boot. A compressed kernel unpacks itself, which takes an emulated machine a second. So it
+// is unpacked here once, and QEMU starts the result by its PVH entry. A kernel that is not packed like Debian's is
+// booted unchanged.
 func (k *kernel) image() (string, error) {
 	packed, unpacked := filepath.Join(k.dir, "vmlinuz"), filepath.Join(k.dir, "vmlinux")
 	if _, err := os.Stat(unpacked); err == nil {
@@ -76,8 +76,8 @@ func unpackKernel(image []byte) ([]byte, error) {
 	if len(image) < payloadLength+4 || string(image[headerMagic:headerMagic+4]) != "HdrS" {
 		return nil, errOtherPacking
 	}
-	// The payload is counted from the end of the real-mode code: its sectors and the boot sector. Its last
-	// four bytes are the unpacked size, for the kernel's own use.
+	// Offsets of the payload start at the end of the real-mode code: its sectors and the boot sector. The payload's
+	// last four bytes are the unpacked size, for the kernel's own use.
 	start := (uint64(image[setupSectors]) + 1) * 512
 	start += uint64(binary.LittleEndian.Uint32(image[payloadOffset:]))
 	end := start + uint64(binary.LittleEndian.Uint32(image[payloadLength:]))
@@ -96,10 +96,10 @@ func unpackKernel(image []byte) ([]byte, error) {
 	return io.ReadAll(r)
 }
 
-// moduleFiles returns the files of the named modules and of all that they need, in the order of loading.
-// Modules that are built into the kernel have no file.
+// moduleFiles returns the files of the named modules and their dependencies, in the order of loading. Built-in modules
+// have no file.
 func (k *kernel) moduleFiles(ctx context.Context, names ...string) ([]string, error) {
-	// modprobe looks for lib/modules/RELEASE below a root of its own; give it one.
+	// modprobe searches lib/modules/RELEASE below a given root.
 	root, err := os.MkdirTemp("", "lab-modules-")
 	if err != nil {
 		return nil, fmt.Errorf("lab: %w", err)

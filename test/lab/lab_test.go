@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// start boots a guest for a test, which skips on a machine without the lab.
+// start boots a guest for a test. The test is skipped on a machine without the lab.
 func start(t *testing.T, cfg lab.Config) *lab.Guest {
 	t.Helper()
 	if testing.Short() {
@@ -71,7 +71,7 @@ func TestMissingPieces(t *testing.T) {
 	}
 }
 
-// TestQEMUFails has a QEMU that ends at once with a complaint; the complaint is in the error.
+// TestQEMUFails: if QEMU fails at once, its error message is in the error.
 func TestQEMUFails(t *testing.T) {
 	qemu := filepath.Join(t.TempDir(), "qemu")
 	kit.Must(t, os.WriteFile(qemu, []byte("#!/bin/sh\necho no such card >&2\nexit 1\n"), 0o755))
@@ -84,7 +84,7 @@ func TestQEMUFails(t *testing.T) {
 	}
 }
 
-// TestGuestDoesNotRespond has a QEMU that does nothing: the start ends with the boot's time.
+// TestGuestDoesNotRespond: if QEMU does nothing, the start ends with the boot timeout.
 func TestGuestDoesNotRespond(t *testing.T) {
 	qemu := filepath.Join(t.TempDir(), "qemu")
 	kit.Must(t, os.WriteFile(qemu, []byte("#!/bin/sh\necho booting\nexec sleep 60\n"), 0o755))
@@ -97,8 +97,8 @@ func TestGuestDoesNotRespond(t *testing.T) {
 	}
 }
 
-// TestGuest boots once and tries in this one guest all that needs no other; the last part ends it. Its QEMU aborts at
-// the first start, which is repeated.
+// TestGuest boots once and runs all tests that need no guest of their own; the last one ends it. Its QEMU aborts at the
+// first start, which is repeated.
 func TestGuest(t *testing.T) {
 	guest := start(t, lab.Config{Cards: 1, VFs: 1, QEMU: abortsOnce(t)})
 	t.Run("exit status", func(t *testing.T) { exitStatus(t, guest) })
@@ -145,7 +145,7 @@ func missingProgram(t *testing.T, guest *lab.Guest) {
 	}
 }
 
-// largeOutput runs several commands at once, each with much output, and a slow reader for one of them.
+// largeOutput runs several commands at once, each with much output, and one of them with a slow reader.
 func largeOutput(t *testing.T, guest *lab.Guest) {
 	const size = 4 << 20
 	var wg sync.WaitGroup
@@ -187,8 +187,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// orphans leaves a daemon behind that holds the output open: the command ends all the same, and so does the
-// daemon.
+// orphans starts a daemon that holds the output open: the command ends anyway, and the daemon with it.
 func orphans(t *testing.T, guest *lab.Guest) {
 	if _, err := sh(t, guest, "setsid sleep 4321 & echo $!"); err != nil {
 		t.Fatal(err)
@@ -207,7 +206,7 @@ func files(t *testing.T, guest *lab.Guest) {
 	if got, err := os.ReadFile(filepath.Join(guest.WorkDir(), "from-guest")); err != nil || string(got) != "pong\n" {
 		t.Errorf("from the guest: %q, %v", got, err)
 	}
-	// What the guest writes elsewhere stays there.
+	// The guest's other writes do not reach the host.
 	if _, err := sh(t, guest, "echo x >/etc/bondkeeper-lab-test && test -e /etc/bondkeeper-lab-test"); err != nil {
 		t.Error(err)
 	}
@@ -237,7 +236,7 @@ func terminal(t *testing.T, guest *lab.Guest) {
 	}
 }
 
-// link pulls the card's cable and looks for the loss of its carrier.
+// link unplugs the card's cable and checks for the loss of carrier.
 func link(t *testing.T, guest *lab.Guest) {
 	pf := guest.Topology().Cards[0].PF.Name
 	for _, up := range []bool{true, false, true} {
@@ -254,7 +253,7 @@ func link(t *testing.T, guest *lab.Guest) {
 	}
 }
 
-// panics has the kernel panic under a running command.
+// panics makes the kernel panic while a command runs.
 func panics(t *testing.T, guest *lab.Guest) {
 	_, err := sh(t, guest, "echo c >/proc/sysrq-trigger")
 	failure := new(lab.GuestError)
@@ -273,7 +272,7 @@ func panics(t *testing.T, guest *lab.Guest) {
 	}
 }
 
-// TestDepsIsQuick runs the installer on a machine where all is installed.
+// TestDepsIsQuick runs the installer on a machine where everything is installed.
 func TestDepsIsQuick(t *testing.T) {
 	cache, err := lab.DefaultCacheDir(t.Context())
 	kit.Must(t, err)

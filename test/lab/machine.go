@@ -14,9 +14,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
 )
 
-// kernelArgs make the guest's kernel quick to boot where everything is emulated: no self-tests, no
-// mitigations, no read-only text. A panic ends QEMU (with -no-reboot). Network interfaces keep the names that
-// the kernel gives.
+// kernelArgs make an emulated guest boot quickly: no self-tests, no mitigations, no read-only text. A panic ends QEMU
+// (with -no-reboot). Network interfaces keep their kernel names.
 const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 " +
 	"no_timer_check cryptomgr.notests rcupdate.rcu_expedited=1 rodata=off " +
 	"lsm=capability init_on_alloc=0 nowatchdog 8250.nr_uarts=1"
@@ -25,27 +24,27 @@ const kernelArgs = "console=ttyS0 quiet panic=-1 mitigations=off net.ifnames=0 "
 type machine struct {
 	console tail
 	stall   *stallWatch
-	// alive ends when QEMU has ended; its cause says how.
+	// alive ends when QEMU has ended; its cause is how.
 	alive context.Context
 	kill  func() error
 }
 
-// startMachine starts QEMU. A copy of the guest's console goes to the given writer.
+// startMachine starts QEMU. The guest's console is copied to a writer.
 func startMachine(qemu string, args []string, console io.Writer) (*machine, error) {
 	m := &machine{stall: newStallWatch()}
 	cmd := exec.Command(qemu, args...)
 	cmd.Stdout = io.MultiWriter(&m.console, m.stall, console)
 	var stderr tail
 	cmd.Stderr = &stderr
-	// In a process group of its own, so that an interrupt from the terminal is ours to handle; and never
-	// without us, not even when we are killed.
+	// In its own process group, so that a terminal's interrupt reaches only this process, which handles it. QEMU is
+	// killed when this process ends, even by SIGKILL.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	alive, end := context.WithCancelCause(context.Background())
 	m.alive = alive
 	m.kill = func() error { return cmd.Process.Kill() }
 	started := make(chan error)
 	go func() {
-		// The kernel sends the Pdeathsig when the thread ends that started the process: keep it until then.
+		// The kernel sends the Pdeathsig when the thread that started the process ends: keep it until then.
 		runtime.LockOSThread()         //nolint:forbidigo // the thread changes nothing, it only has to live
 		defer runtime.UnlockOSThread() //nolint:forbidigo // as above
 		err := cmd.Start()
@@ -60,14 +59,14 @@ func startMachine(qemu string, args []string, console io.Writer) (*machine, erro
 	return m, nil
 }
 
-// onEnd calls f when QEMU has ended, unless it is undone before.
+// onEnd calls f when QEMU has ended, unless undo is called before.
 func (m *machine) onEnd(f func()) (undo func() bool) { return context.AfterFunc(m.alive, f) }
 
-// cause says how QEMU has ended; nil as long as it has not.
+// cause returns how QEMU has ended; nil while it runs.
 func (m *machine) cause() error { return context.Cause(m.alive) }
 
-// ended says how QEMU has ended. A guest that powers off, and one that panics, both end it with status 0; what
-// QEMU says counts only when it failed, for it warns of things that are as they should be.
+// ended describes how QEMU has ended. A guest that powers off and one that panics both end it with status 0. QEMU's
+// messages are used only if it failed, because it prints harmless warnings.
 func ended(err error, stderr *tail) error {
 	if err == nil {
 		return ErrGuestGone
@@ -75,7 +74,7 @@ func ended(err error, stderr *tail) error {
 	return fmt.Errorf("%w: QEMU: %w: %s", ErrGuestGone, err, stderr)
 }
 
-// wait waits for QEMU's end, and kills QEMU when the context ends first.
+// wait waits until QEMU ends, and kills it if the context ends first.
 func (m *machine) wait(ctx context.Context) error {
 	select {
 	case <-m.alive.Done():
@@ -93,7 +92,7 @@ func baseArgs(accel string, cpus, memoryMiB int, image, initramfs string) []stri
 	if accel == TCG {
 		// Without "fast string operations" the kernel copies by words: as emulated, those go byte by byte.
 		accel, cpu = "tcg,thread=multi", "max,-erms,-fsrm"
-		// On a busy host the guest mismeasures its own clock, by whole factors, and then its time flies.
+		// On a busy host the guest mismeasures its own clock by whole factors, and then its time runs too fast.
 		if khz := tscKHz(); khz > 0 {
 			kernel += fmt.Sprintf(" tsc_early_khz=%d", khz)
 		}
@@ -105,10 +104,10 @@ func baseArgs(accel string, cpus, memoryMiB int, image, initramfs string) []stri
 	}
 }
 
-// sockets are where QEMU finds us.
+// sockets are the paths that QEMU connects to.
 type sockets struct{ channel, monitor string }
 
-// deviceArgs are QEMU's arguments for the devices of a whole guest.
+// deviceArgs are QEMU's arguments for the guest's devices.
 func deviceArgs(cfg *Config, s sockets) []string {
 	args := []string{
 		"-chardev", "socket,id=monitor,path=" + comma(s.monitor), "-mon", "chardev=monitor,mode=control",
@@ -131,8 +130,8 @@ func deviceArgs(cfg *Config, s sockets) []string {
 	return args
 }
 
-// cardID is the name of a card in QEMU.
+// cardID is QEMU's ID of a card.
 func cardID(card int) string { return fmt.Sprintf("card%d", card) }
 
-// comma writes a path as QEMU's option parser wants it.
+// comma quotes a path for QEMU's option parser.
 func comma(path string) string { return strings.ReplaceAll(path, ",", ",,") }

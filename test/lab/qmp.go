@@ -9,21 +9,21 @@ import (
 	"time"
 )
 
-// qmp is a client of QEMU's monitor. Calls are made one at a time, by a channel that serves as their lock.
+// qmp is a client of QEMU's monitor. Calls run one at a time, with a channel as lock.
 type qmp struct {
 	conn net.Conn
 	dec  *json.Decoder
 	turn chan struct{}
 }
 
-// qmpMessage is anything that QEMU says: an answer, an error or an event.
+// qmpMessage is any message of QEMU: a response, an error or an event.
 type qmpMessage struct {
 	Return json.RawMessage `json:"return"`
 	Event  string          `json:"event"`
 	Error  *QMPError       `json:"error"`
 }
 
-// QMPError is QEMU's refusal of a monitor command.
+// QMPError means that QEMU rejected a monitor command.
 type QMPError struct {
 	Class string `json:"class"`
 	Desc  string `json:"desc"`
@@ -40,7 +40,7 @@ func newQMP(ctx context.Context, conn net.Conn) (*qmp, error) {
 	return q, nil
 }
 
-// call runs one command and returns its answer. Events that come in between are dropped.
+// call runs one command and returns its response. Events are dropped.
 func (q *qmp) call(ctx context.Context, command string, args any) (_ json.RawMessage, err error) {
 	select {
 	case q.turn <- struct{}{}:
@@ -48,7 +48,7 @@ func (q *qmp) call(ctx context.Context, command string, args any) (_ json.RawMes
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	// A cancelled call leaves its answer unread, so the connection cannot be used after it.
+	// A cancelled call leaves its response unread, so the connection cannot be used afterwards.
 	stop := context.AfterFunc(ctx, func() { _ = q.conn.SetDeadline(time.Unix(1, 0)) })
 	defer func() {
 		if !stop() && err != nil {
@@ -70,7 +70,7 @@ func (q *qmp) call(ctx context.Context, command string, args any) (_ json.RawMes
 		if m.Error != nil {
 			return nil, fmt.Errorf("QMP %s: %w", command, m.Error)
 		}
-		// The greeting, too, has neither of them.
+		// The greeting has neither of them.
 		if m.Return != nil {
 			return m.Return, nil
 		}

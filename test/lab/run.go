@@ -11,41 +11,40 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
 )
 
-// killWait is what a cancelled command gets to end in the guest before we stop listening to it.
+// killWait is how long a cancelled command may take to end in the guest.
 const killWait = 10 * time.Second
 
 // Cmd is a command to run in the guest.
 type Cmd struct {
-	// Path is the program: a path, which is the same as on the host, or a name to look for in the PATH.
+	// Path is the program: a path, the same as on the host, or a name to find in the PATH.
 	Path string
 	Args []string
-	// Env holds settings NAME=VALUE beside the guest's own: PATH as on the host, HOME, LANG.
+	// Env has NAME=VALUE settings in addition to the guest's own: PATH as on the host, HOME, LANG.
 	Env []string
 	// Dir is the working directory; empty means /.
 	Dir string
-	// Stdout and Stderr get the output as it comes; nil means that it is dropped. They are not written to at
-	// the same time, so one writer may serve as both.
+	// Stdout and Stderr receive the output; nil drops it. They are not written to concurrently, so they may be the same
+	// writer.
 	Stdout, Stderr io.Writer
-	// Terminal, if set, runs the command on a terminal; all output is then on Stdout. Without it the command
-	// reads from /dev/null.
+	// Terminal, if set, runs the command on a terminal; all output is then on Stdout. Otherwise the command reads from
+	// /dev/null.
 	Terminal *Terminal
 }
 
 // Terminal is the host's side of a command's terminal.
 type Terminal struct {
-	// Input is what is typed. When the command has ended, the last Read is left pending and its data is lost.
+	// Input is what is typed. When the command has ended, the last Read stays pending and its data is lost.
 	Input io.Reader
-	// Sizes brings the terminal's size, at the start and when it changes; may be nil.
+	// Sizes sends the terminal's size, at the start and when it changes; may be nil.
 	Sizes <-chan Size
 }
 
 // Size is a terminal's size in characters.
 type Size struct{ Rows, Cols uint16 }
 
-// Run runs a command in the guest and waits for its end, which is also the end of every process that it
-// started and left behind. Any number of commands may run at a time. When the context ends, the command is
-// killed and the context's error returned. A command that fails is an *ExitError; a guest that goes away
-// meanwhile is a *GuestError and matches ErrGuestGone.
+// Run runs a command in the guest and waits until it ends, together with every process that it started. Any number of
+// commands may run concurrently. If the context ends, the command is killed and the context's error returned. The error
+// of a failed command is an *ExitError. If the guest ends meanwhile, it is a *GuestError and matches ErrGuestGone.
 func (g *Guest) Run(ctx context.Context, cmd Cmd) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -55,7 +54,8 @@ func (g *Guest) Run(ctx context.Context, cmd Cmd) error {
 		return g.broken(ctx, cmd.Path, err)
 	}
 	defer func() { _ = stream.Close() }()
-	// Closing our half tells the guest to kill; its half stays open for the last output and the exit.
+	// Closing this half of the stream makes the guest kill the command; its half stays open for the last output and the
+	// exit.
 	defer context.AfterFunc(ctx, func() {
 		_ = stream.SetReadDeadline(time.Now().Add(killWait))
 		_ = stream.Close()
@@ -85,7 +85,7 @@ func (g *Guest) Run(ctx context.Context, cmd Cmd) error {
 	return nil
 }
 
-// receive passes a command's output on until its exit.
+// receive copies a command's output until its exit.
 func (cmd *Cmd) receive(dec *gob.Decoder) (*wire.Exit, error) {
 	for {
 		var out wire.Output
@@ -104,12 +104,12 @@ func (cmd *Cmd) receive(dec *gob.Decoder) (*wire.Exit, error) {
 	}
 }
 
-// outputError is a failure of the caller's own writer.
+// outputError is an error of the caller's own writer.
 type outputError struct{ error }
 
 func (e *outputError) Unwrap() error { return e.error }
 
-// write writes if there is something to write and somewhere to write to.
+// write writes unless p is empty or w is nil.
 func write(w io.Writer, p []byte) error {
 	if w == nil || len(p) == 0 {
 		return nil
@@ -118,7 +118,7 @@ func write(w io.Writer, p []byte) error {
 	return err
 }
 
-// broken explains why a command's stream ended before the command did.
+// broken explains why a command's stream ended before the command.
 func (g *Guest) broken(ctx context.Context, path string, err error) error {
 	if ctx.Err() != nil {
 		return fmt.Errorf("lab: %s: %w", path, ctx.Err())
@@ -126,7 +126,7 @@ func (g *Guest) broken(ctx context.Context, path string, err error) error {
 	if output := new(outputError); errors.As(err, &output) {
 		return fmt.Errorf("lab: %s: output: %w", path, err)
 	}
-	// The stream breaks a moment before QEMU has ended, and how QEMU ends is the better explanation.
+	// The stream breaks a moment before QEMU has ended, and QEMU's end is the better explanation.
 	timer := time.NewTimer(killWait)
 	defer timer.Stop()
 	select {
@@ -138,8 +138,8 @@ func (g *Guest) broken(ctx context.Context, path string, err error) error {
 	return g.failure(fmt.Errorf("%s: %w", path, err))
 }
 
-// forward sends input and sizes to the guest until the command has ended. An error here shows in the
-// command's output stream, too, and is reported there.
+// forward sends input and sizes to the guest until the command has ended. An error here also breaks the command's
+// output stream, and is reported there.
 func (t *Terminal) forward(enc *gob.Encoder, done <-chan struct{}) {
 	inputs := make(chan wire.Input)
 	go func() {

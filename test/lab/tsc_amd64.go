@@ -9,21 +9,21 @@ import (
 func readTSC() uint64
 
 const (
-	// tscTime is how long the counter is watched, tscReads how often it is read to find a reading that nothing
-	// has come between. Together they make the error a few millionths.
+	// tscTime is the length of the measurement; tscReads is the number of reads to find one that was not interrupted.
+	// Together they limit the error to a few millionths.
 	tscTime  = 30 * time.Millisecond
 	tscReads = 20
 )
 
-// tscKHz returns the frequency of the host's time stamp counter, which is that of a guest under TCG, in kHz.
+// tscKHz returns the frequency in kHz of the host's time stamp counter, which a guest under TCG has, too.
 func tscKHz() uint64 {
 	start, startTSC := tscReading()
-	time.Sleep(tscTime) //nolint:forbidigo // the passing of time is what is measured
+	time.Sleep(tscTime) //nolint:forbidigo // the passing of time is measured
 	end, endTSC := tscReading()
 	return uint64(float64(endTSC-startTSC) / float64(end.Sub(start)) * float64(time.Millisecond))
 }
 
-// tscReading returns the time and the counter at that time.
+// tscReading returns the time and the counter's value at that time.
 func tscReading() (at time.Time, tsc uint64) {
 	best := time.Duration(math.MaxInt64)
 	for range tscReads {

@@ -2,5 +2,5 @@
 
 package lab
 
-// tscKHz returns 0: the guest finds out by itself.
+// tscKHz returns 0: the guest measures it itself.
 func tscKHz() uint64 { return 0 }

@@ -24,14 +24,14 @@ const (
 	pciDevices = "/sys/bus/pci/devices"
 	igbDriver  = "/sys/bus/pci/drivers/igb"
 	vfDriver   = "/sys/bus/pci/drivers/igbvf"
-	// cardsDeadline bounds the whole set-up of the cards, for an emulated machine on a busy host.
+	// cardsDeadline bounds the set-up of all cards, for an emulated machine on a busy host.
 	cardsDeadline = 2 * time.Minute
 	// look is how often sysfs is looked at while a function's interface is awaited.
 	look = 10 * time.Millisecond
 )
 
-// setUpCards waits for the cards and drivers, makes the virtual functions, sets the physical ones up and
-// tells what there is, to the caller and in topology.File.
+// setUpCards waits for the cards and drivers, creates the VFs, sets the PFs up, and returns the topology. It also
+// writes it to topology.File.
 func setUpCards(ctx context.Context, boot *wire.Boot) (*topology.Topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, cardsDeadline)
 	defer cancel()
@@ -39,7 +39,7 @@ func setUpCards(ctx context.Context, boot *wire.Boot) (*topology.Topology, error
 	if err := findPFs(ctx, t, boot.Cards); err != nil {
 		return nil, err
 	}
-	// Its card has a name of its own before the VFs get theirs, which are the same with and without it then.
+	// Its card is renamed before the VFs get their names, which are then the same with and without it.
 	if boot.UserNet {
 		t.UserNet = topology.UserNetName
 		if err := joinUserNet(ctx, t.UserNet); err != nil {
@@ -65,7 +65,7 @@ func kernelRelease() string {
 	return unix.ByteSliceToString(name.Release[:])
 }
 
-// findPFs waits until all cards have their driver and interface, and puts them into t in order.
+// findPFs waits until all cards have their driver and interface, and adds them to t in order.
 func findPFs(ctx context.Context, t *topology.Topology, want int) error {
 	var found []string
 	err := until(ctx, func() bool {
@@ -88,9 +88,8 @@ func findPFs(ctx context.Context, t *topology.Topology, want int) error {
 	return nil
 }
 
-// makeVFs makes the virtual functions of all cards. A card spends half a second on it, most of that asleep, so
-// the cards do it at the same time; their VFs get their driver afterwards and one by one, so that the
-// interfaces have the same names at each boot.
+// makeVFs creates the VFs of all cards. A card takes half a second, mostly asleep, so the cards work concurrently. The
+// VFs are then bound to their driver one by one, so that interface names are the same at each boot.
 func makeVFs(ctx context.Context, cards []topology.Card, vfs int) error {
 	if vfs == 0 {
 		return nil
@@ -119,7 +118,7 @@ func makeVFs(ctx context.Context, cards []topology.Card, vfs int) error {
 	return nil
 }
 
-// probeVF gives a VF its driver.
+// probeVF binds a VF to its driver.
 func probeVF(ctx context.Context, pf string, number int) (*topology.Function, error) {
 	target, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", number)))
 	if err != nil {
@@ -161,8 +160,8 @@ func waitForFunction(ctx context.Context, pci string) (*topology.Function, error
 	return f, nil
 }
 
-// until calls done every look until it says yes. There are events for what is awaited here (uevents), but
-// on a machine that boots they come before anybody could listen, and a look at sysfs costs next to nothing.
+// until polls done until it is true. There are events for this (uevents), but during boot they come before a listener
+// could exist, and polling sysfs is cheap.
 func until(ctx context.Context, done func() bool) error {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -176,8 +175,7 @@ func until(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// setLinksUp sets the loopback and the physical functions up. Not by ip(8), each start of which costs a tenth of
-// a second under TCG.
+// setLinksUp sets the loopback and the PFs up. It does not use ip(8), whose start takes a tenth of a second under TCG.
 func setLinksUp(t *topology.Topology) error {
 	names := []string{"lo"}
 	for _, card := range t.Cards {
@@ -204,7 +202,7 @@ func setLinksUp(t *topology.Topology) error {
 	return nil
 }
 
-// joinUserNet gives the user network's card its name and the address that QEMU expects, and sets it up.
+// joinUserNet sets the name of the user network's card and the address that QEMU expects, and sets it up.
 func joinUserNet(ctx context.Context, name string) error {
 	old, err := virtioInterface(ctx)
 	if err != nil {
@@ -234,7 +232,7 @@ func virtioInterface(ctx context.Context) (string, error) {
 	return filepath.Base(matches[0]), nil
 }
 
-// writeTopology leaves the topology for the tests in the guest.
+// writeTopology writes the topology for tests in the guest.
 func writeTopology(t *topology.Topology) error {
 	data, err := json.MarshalIndent(t, "", "  ")
 	if err != nil {

@@ -22,14 +22,14 @@ import (
 type command struct {
 	cmd   *exec.Cmd
 	group *group
-	// terminal is the command's terminal; nil without.
+	// terminal is the command's terminal; nil if it has none.
 	terminal *os.File
-	// drains are the copies of the command's output, each ending with it.
+	// drains are the goroutines that copy the command's output; each ends with the output.
 	drains sync.WaitGroup
 }
 
-// runCommand runs one command to its end, and sends the host its output and its exit. With it everything
-// ends that it started.
+// runCommand runs one command to its end, and sends its output and exit to the host. All processes that it started end
+// with it.
 func runCommand(stream net.Conn, inputs *gob.Decoder, req *wire.Request, groups *groups) {
 	out := &outputs{enc: gob.NewEncoder(stream)}
 	group, err := groups.make()
@@ -51,10 +51,10 @@ func runCommand(stream net.Conn, inputs *gob.Decoder, req *wire.Request, groups 
 	var listener sync.WaitGroup
 	defer listener.Wait()
 	listener.Go(func() { c.listen(inputs) })
-	// Whatever keeps the listener waiting for the host ends with this.
+	// This ends whatever keeps the listener waiting for the host.
 	defer func() { _ = stream.SetReadDeadline(time.Now()) }()
 	err = c.cmd.Wait()
-	// Whatever still holds the pipes open would keep the drains, and the host, waiting for ever.
+	// A process that still holds the pipes open would block the drains, and the host, for ever.
 	if killErr := group.kill(); killErr != nil {
 		out.send(wire.Output{Stderr: []byte("lab: " + killErr.Error() + "\n")})
 	} else {
@@ -83,8 +83,8 @@ func (c *command) start(req *wire.Request, out *outputs) error {
 	return c.startOnPipes(stdout, stderr)
 }
 
-// startOnPipes starts the command with pipes of its own making: those of exec.Cmd would make Wait wait for
-// a daemon that inherited them.
+// startOnPipes starts the command with its own pipes: with those of exec.Cmd, Wait would wait for a daemon that
+// inherited them.
 func (c *command) startOnPipes(stdout, stderr io.Writer) error {
 	outR, outW, err := os.Pipe()
 	if err != nil {
@@ -113,7 +113,7 @@ func (c *command) drain(to io.Writer, from *os.File) {
 	})
 }
 
-// listen takes the host's input until the host closes the stream, and then kills the command.
+// listen receives the host's input until the host closes the stream, and then kills the command.
 func (c *command) listen(inputs *gob.Decoder) {
 	for {
 		var in wire.Input
@@ -124,7 +124,7 @@ func (c *command) listen(inputs *gob.Decoder) {
 		if c.terminal == nil {
 			continue
 		}
-		// A command that has just ended has no use for input: its errors are none.
+		// A command that has just ended takes no input; such errors do not matter.
 		if in.Rows > 0 && in.Cols > 0 {
 			_ = pty.Setsize(c.terminal, &pty.Winsize{Rows: in.Rows, Cols: in.Cols})
 		}
@@ -134,7 +134,7 @@ func (c *command) listen(inputs *gob.Decoder) {
 	}
 }
 
-// exitOf says how the command ended.
+// exitOf returns how the command ended.
 func exitOf(cmd *exec.Cmd, err error) *wire.Exit {
 	if cmd.ProcessState == nil {
 		return &wire.Exit{Code: -1, Err: fmt.Sprint("wait: ", err)}

@@ -14,18 +14,17 @@ import (
 
 const (
 	cgroupRoot = "/sys/fs/cgroup"
-	// emptyWait is how long the processes of a killed group get to be gone, in milliseconds. Only one that
-	// hangs in the kernel needs longer.
+	// emptyWait is how long the processes of a killed group may take to end, in milliseconds. Only one that hangs in
+	// the kernel needs longer.
 	emptyWait = 5000
 )
 
-// groups makes a control group for each command, so that with a command everything ends that it started,
-// however far that has run from its parent.
+// groups makes a control group per command, so that everything that a command started ends with it, even daemons.
 type groups struct {
 	last atomic.Int64
 }
 
-// newGroups makes the groups' parent and turns all controllers on, which nothing else in the guest does.
+// newGroups makes the groups' parent and enables all controllers, which nothing else in the guest does.
 func newGroups() (*groups, error) {
 	if err := os.MkdirAll(filepath.Join(cgroupRoot, "lab"), 0o755); err != nil {
 		return nil, fmt.Errorf("control group: %w", err)
@@ -63,7 +62,7 @@ func (g *groups) make() (*group, error) {
 	return &group{dir: dir}, nil
 }
 
-// fd is the descriptor by which a process is started in the group.
+// fd is the descriptor to start a process in the group with.
 func (g *group) fd() int { return int(g.dir.Fd()) }
 
 // kill kills every process of the group and waits until they are gone.
@@ -94,8 +93,7 @@ func (g *group) kill() error {
 	}
 }
 
-// remove removes the group. One that cannot go, because a container runtime has made groups in it, stays
-// and harms nobody.
+// remove removes the group. It stays if a container runtime has made groups in it, which is harmless.
 func (g *group) remove() {
 	_ = os.Remove(g.dir.Name())
 	_ = g.dir.Close()

@@ -1,9 +1,8 @@
 // Command guest is process 1 of a lab guest, and its command server.
 //
-// As /init of the initramfs it mounts the host's root under an overlay, changes over to it, starts itself a
-// second time as the command server, and from then on only reaps. The two are processes of their own,
-// because process 1 must wait for every orphan, and a server that starts commands must not have their
-// exit statuses waited for behind its back.
+// As /init of the initramfs it mounts the host's root under an overlay and switches to it. It then starts itself again
+// as the command server, and from then on only reaps. These are two processes, because process 1 must wait for every
+// orphan, and that would also collect the exit statuses of the server's commands.
 package main
 
 import (
@@ -30,15 +29,15 @@ func main() {
 	powerOff()
 }
 
-// powerOff ends the machine. Everything in it is in memory, and the shared directory is written through, so
-// there is nothing to unmount.
+// powerOff powers the machine off. Everything in it is in memory, and the shared directory is written through, so
+// nothing needs to be unmounted.
 func powerOff() {
 	if err := unix.Reboot(unix.LINUX_REBOOT_CMD_POWER_OFF); err != nil {
 		fmt.Fprintf(os.Stderr, "lab: power off: %v\n", err)
 	}
 }
 
-// initialise is the life of process 1. It returns when the command server has ended.
+// initialise is what process 1 does. It returns when the command server has ended.
 func initialise() error {
 	boot, err := readBoot(wire.BootFile)
 	if err != nil {
@@ -51,7 +50,7 @@ func initialise() error {
 	if err = loadModules(boot.RootModules); err != nil {
 		return err
 	}
-	// A card's driver takes a second to find its way around an emulated card; the root is mounted meanwhile.
+	// A driver takes a second to initialise an emulated card; the root is mounted meanwhile.
 	cards := make(chan error, 1)
 	modules, err := openModules(boot.CardModules)
 	if err != nil {
@@ -84,8 +83,8 @@ func readBoot(path string) (*wire.Boot, error) {
 	return boot, nil
 }
 
-// startServer starts this program again as the command server and returns its process ID. The program's
-// file lies in the initramfs, which no path leads to any more; /proc still does.
+// startServer starts this program again as the command server and returns its process ID. The program's file is in the
+// initramfs, to which only /proc still has a path.
 func startServer() (int, error) {
 	p, err := os.StartProcess("/proc/self/exe", []string{"lab-guest"}, &os.ProcAttr{
 		Dir:   "/",

@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
 )
 
-// moduleFiles are opened kernel modules in the order in which they are to be loaded.
+// moduleFiles are opened kernel modules in loading order.
 type moduleFiles []*os.File
 
 // loadModules loads modules of the initramfs in the order given.
@@ -23,7 +23,7 @@ func loadModules(names []string) error {
 	return files.load()
 }
 
-// openModules opens modules of the initramfs. What is opened can be loaded after the root was changed.
+// openModules opens modules of the initramfs. Open ones can be loaded after the root was changed.
 func openModules(names []string) (moduleFiles, error) {
 	var files moduleFiles
 	for _, name := range names {
@@ -36,7 +36,7 @@ func openModules(names []string) (moduleFiles, error) {
 	return files, nil
 }
 
-// load loads the modules and closes their files. That a module is there already is no error.
+// load loads the modules and closes their files. A module that is already loaded is not an error.
 func (files moduleFiles) load() error {
 	for _, f := range files {
 		err := unix.FinitModule(int(f.Fd()), "", 0)

@@ -20,21 +20,20 @@ type mount struct {
 	data                   string
 }
 
-// p9 are the options of both 9p mounts. The largest message that virtio takes makes for the fewest round
-// trips, which are what costs time.
+// p9 are the options of both 9p mounts. The largest message that virtio accepts needs the fewest round trips, which
+// dominate the time.
 const p9 = "trans=virtio,version=9p2000.L,msize=512000"
 
-// rootMounts make the guest's root at /root: the host's /, under a layer in memory that takes all writes.
-// The host's files are cached without asking the host again (cache=loose): they do not change while a
-// guest runs, but for those it was not yet asked about.
+// rootMounts make the guest's root at /root: the host's /, under an overlay in memory that takes all writes. The host's
+// files are cached without revalidation (cache=loose): files that the guest has read do not change while it runs.
 var rootMounts = []mount{
 	{"tmpfs", "/layer", "tmpfs", 0, "mode=0755"},
 	{wire.RootTag, "/host", "9p", unix.MS_RDONLY, p9 + ",cache=loose"},
 	{"overlay", "/root", "overlay", 0, "lowerdir=/host,upperdir=/layer/upper,workdir=/layer/work"},
 }
 
-// systemMounts are relative to the root. /tmp stays a part of the overlay, so that a program which somebody
-// built in the host's /tmp is found there.
+// systemMounts are relative to the root. /tmp stays a part of the overlay, so that programs built in the host's /tmp
+// are found there.
 var systemMounts = []mount{
 	{"proc", "proc", "proc", 0, ""},
 	{"sysfs", "sys", "sysfs", 0, ""},
@@ -47,8 +46,8 @@ var systemMounts = []mount{
 	{wire.ShareTag, strings.TrimPrefix(topology.ShareDir, "/"), "9p", 0, p9 + ",cache=none"},
 }
 
-// enterRoot mounts the guest's root and changes over to it, as switch_root(8) does: with a mere chroot the
-// kernel's own helpers, modprobe among them, would go on to look into the initramfs.
+// enterRoot mounts the guest's root and switches to it, as switch_root(8) does: with only a chroot, the kernel's own
+// helpers, such as modprobe, would still use the initramfs.
 func enterRoot(boot *wire.Boot) error {
 	if err := mountAll("/", rootMounts, "/layer/upper", "/layer/work"); err != nil {
 		return err
@@ -71,8 +70,8 @@ func enterRoot(boot *wire.Boot) error {
 	return furnish(boot)
 }
 
-// mountAll mounts one after the other below dir, making the mount points and, after the first mount, the
-// further directories named.
+// mountAll makes mounts one after the other below dir, with their mount points and, after the first mount, further
+// directories.
 func mountAll(dir string, mounts []mount, further ...string) error {
 	for i, m := range mounts {
 		target := filepath.Join(dir, m.target)
@@ -94,7 +93,7 @@ func mountAll(dir string, mounts []mount, further ...string) error {
 	return nil
 }
 
-// furnish makes what a booted system has beside its mounts, and leaves the orders for the command server.
+// furnish creates what a booted system has besides its mounts, and writes the orders for the command server.
 func furnish(boot *wire.Boot) error {
 	var name unix.Utsname
 	if err := unix.Uname(&name); err != nil {
@@ -111,7 +110,7 @@ func furnish(boot *wire.Boot) error {
 		"/dev/stdout":             "/proc/self/fd/1",
 		"/dev/stderr":             "/proc/self/fd/2",
 	} {
-		// A host that runs the guest's kernel has the first of them already, and then it is the same.
+		// On a host that runs the guest's kernel, the first already exists and is the same.
 		if err := os.Symlink(target, link); err != nil && !os.IsExist(err) {
 			return fmt.Errorf("link: %w", err)
 		}
@@ -129,5 +128,5 @@ func furnish(boot *wire.Boot) error {
 	return nil
 }
 
-// ordersFile is where the command server finds the host's orders.
+// ordersFile contains the host's orders for the command server.
 const ordersFile = topology.Dir + "/boot.json"

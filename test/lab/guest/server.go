@@ -18,17 +18,17 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
 )
 
-// portDeadline bounds the wait for the virtio-serial port, which the kernel makes while it boots.
+// portDeadline bounds the wait for the virtio-serial port, which the kernel creates during boot.
 const portDeadline = 30 * time.Second
 
-// serve is the life of the command server: it greets the host, sets the cards up, and runs commands until
-// the host has gone. Without a host the guest has no purpose, so its end is the guest's end.
+// serve is what the command server does: it greets the host, sets the cards up, and runs commands until the host is
+// gone. Then the guest ends.
 func serve() error {
 	boot, err := readBoot(ordersFile)
 	if err != nil {
 		return err
 	}
-	// For the programs that this server looks for, and for those that it starts.
+	// For the programs that this server searches for, and for those that it starts.
 	for _, setting := range boot.Env {
 		name, value, _ := strings.Cut(setting, "=")
 		if err = os.Setenv(name, value); err != nil {
@@ -81,8 +81,8 @@ func openPort() (*os.File, error) {
 	return f, nil
 }
 
-// greet tells the host that the guest is there, and then what its cards are. That the cards could not be
-// set up is for the host to judge; it is an error here only if the host cannot be told.
+// greet reports to the host that the guest is up, and then its cards or why they could not be set up. The error is that
+// of the report.
 func greet(ctx context.Context, session *yamux.Session, boot *wire.Boot) error {
 	stream, err := session.OpenStream()
 	if err != nil {
@@ -99,7 +99,7 @@ func greet(ctx context.Context, session *yamux.Session, boot *wire.Boot) error {
 	} else {
 		ready.Topology = *t
 	}
-	// Booting was made quick by expedited grace periods; the tests shall see the kernel's ordinary timing.
+	// Expedited grace periods made the boot quick; tests need the kernel's normal timing.
 	if err := os.WriteFile("/sys/kernel/rcu_expedited", []byte("0"), 0); err != nil && ready.Err == "" {
 		ready.Err = err.Error()
 	}
@@ -109,7 +109,7 @@ func greet(ctx context.Context, session *yamux.Session, boot *wire.Boot) error {
 	return nil
 }
 
-// acceptCommands runs what the host asks for, and waits for all of it before it returns.
+// acceptCommands runs the host's commands, and waits for all of them before it returns.
 func acceptCommands(session *yamux.Session, groups *groups) error {
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -125,7 +125,7 @@ func acceptCommands(session *yamux.Session, groups *groups) error {
 	}
 }
 
-// handle runs one command. A stream that breaks means that the host has lost interest.
+// handle runs one command. A broken stream means that the host has cancelled it.
 func handle(stream net.Conn, groups *groups) {
 	defer func() { _ = stream.Close() }()
 	dec := gob.NewDecoder(stream)
@@ -136,21 +136,21 @@ func handle(stream net.Conn, groups *groups) {
 	runCommand(stream, dec, &req, groups)
 }
 
-// outputs sends what a command's several pipes bring.
+// outputs sends the output of a command's pipes.
 type outputs struct {
 	mu  sync.Mutex
 	enc *gob.Encoder
 }
 
-// send sends one message. Its error is left: a host that listens no more closes the stream, and that ends
-// the command by another way.
+// send sends one message. Its error is ignored: a host that no longer listens closes the stream, which ends the
+// command.
 func (o *outputs) send(out wire.Output) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	_ = o.enc.Encode(out)
 }
 
-// writer returns a writer each of whose writes becomes one message, made by wrap.
+// writer returns a writer that sends each write as one message, made by wrap.
 func (o *outputs) writer(wrap func([]byte) wire.Output) io.Writer {
 	return writerFunc(func(p []byte) (int, error) {
 		o.send(wrap(p))

@@ -1,7 +1,7 @@
 //go:build lab
 
-// Package selftest runs in a guest of the lab and proves that the guest is what the lab promises: cards with
-// VFs, modules that the kernel loads by itself, and VFs that work in a bond in another netns.
+// Package selftest runs in a guest of the lab and checks what the lab promises: cards with VFs, modules that the kernel
+// loads on demand, and VFs that work in a bond in another netns.
 package selftest
 
 import (
@@ -20,7 +20,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// patience bounds every wait; the longest is for the VFs' link, some three seconds after their PF's.
+// patience bounds every wait; the longest is for the VFs' carrier, some three seconds after their PF's.
 const patience = time.Minute
 
 // load returns the guest's topology with at least the given number of cards, each with a VF.
@@ -76,8 +76,8 @@ func TestShareIsWritable(t *testing.T) {
 	kit.Must(t, os.Remove(file))
 }
 
-// TestVFsBondInNetns moves a VF of each of two cards to a new netns and bonds them there. The bonding module
-// is loaded by the kernel itself on the first request, which shows that its modprobe is found.
+// TestVFsBondInNetns moves a VF of each of two cards to a new netns and bonds them there. The first request makes the
+// kernel load the bonding module, which shows that it finds modprobe.
 func TestVFsBondInNetns(t *testing.T) {
 	guest := load(t, 2)
 	pod, handle := newNetns(t)
@@ -108,7 +108,7 @@ func TestVFsBondInNetns(t *testing.T) {
 	awaitCarrier(t, pod, handle, "bond0", members[0].Attrs().Name, members[1].Attrs().Name)
 }
 
-// newNetns makes a netns and returns it with a handle for its links. Both go with the test; then the kernel
+// newNetns makes a netns and returns it with a handle for its links. Both are deleted with the test; the kernel then
 // returns the VFs to the host.
 func newNetns(t *testing.T) (netns.NsHandle, *netlink.Handle) {
 	t.Helper()

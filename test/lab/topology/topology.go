@@ -11,7 +11,7 @@ import (
 
 // Paths in the guest.
 const (
-	// Dir holds what the lab itself puts into the guest.
+	// Dir contains the lab's own files in the guest.
 	Dir = "/run/lab"
 	// File holds the topology as JSON.
 	File = Dir + "/topology.json"
@@ -21,23 +21,23 @@ const (
 	UserNetName = "user0"
 )
 
-// ErrNotInLab says that this process does not run in a lab guest.
+// ErrNotInLab means that this process does not run in a lab guest.
 var ErrNotInLab = errors.New("not in a lab guest (run it with: lab test PACKAGE)")
 
 // Topology is what a guest has.
 type Topology struct {
-	// Kernel is the guest kernel's release, as uname -r tells it.
+	// Kernel is the guest kernel's release, as in uname -r.
 	Kernel string `json:"kernel"`
-	// Accel is what runs the guest's processors: "kvm" or "tcg". Under tcg all is some ten times slower.
+	// Accel is the guest's accelerator: "kvm" or "tcg". Under tcg everything takes some ten times as long.
 	Accel string `json:"accel"`
 	// Cards lists the SR-IOV cards in the order of their PCI addresses. All are on one L2 segment.
 	Cards []Card `json:"cards"`
-	// UserNet is the interface of the user-mode network, empty when the guest has none. Through it the
-	// guest reaches the host's loopback as 10.0.2.2.
+	// UserNet is the interface of the user-mode network, in which the host's loopback is 10.0.2.2; empty if the guest
+	// has none.
 	UserNet string `json:"userNet,omitempty"`
 }
 
-// Card is one SR-IOV card: its physical function, and its virtual functions in the order of their numbers.
+// Card is one SR-IOV card: its PF, and its VFs by number.
 type Card struct {
 	PF  Function   `json:"pf"`
 	VFs []Function `json:"vfs"`
@@ -47,13 +47,13 @@ type Card struct {
 type Function struct {
 	// PCI is the address, such as 0000:01:10.0.
 	PCI string `json:"pci"`
-	// Name is the name of the interface when the guest was made ready.
+	// Name is the interface's name when the guest became ready.
 	Name string `json:"name"`
-	// MAC is the hardware address at that time. A VF's is random, other at each boot.
+	// MAC is the hardware address at that time. A VF's is random, and differs at each boot.
 	MAC string `json:"mac"`
 }
 
-// Load reads the topology of the guest that the caller runs in. The error is ErrNotInLab elsewhere.
+// Load reads the topology of the guest that the caller runs in; elsewhere it returns ErrNotInLab.
 func Load() (*Topology, error) {
 	data, err := os.ReadFile(File)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -69,8 +69,8 @@ func Load() (*Topology, error) {
 	return t, nil
 }
 
-// Netdev returns the present name of the interface of a PCI function. It is found only while the interface
-// is in the caller's netns and the function has its driver; otherwise the error is fs.ErrNotExist.
+// Netdev returns the current name of the interface of a PCI function. If the interface is not in the caller's netns, or
+// the function has no driver, the error is fs.ErrNotExist.
 func Netdev(pci string) (string, error) {
 	dir := filepath.Join("/sys/bus/pci/devices", pci, "net")
 	entries, err := os.ReadDir(dir)

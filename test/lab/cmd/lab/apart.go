@@ -12,8 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// testApart tests each package in a guest of its own, several at a time. Each line of output starts with the
-// package's name.
+// testApart tests each package in its own guest, several at a time. Each line of output starts with the package's name.
 func (o *testOptions) testApart(ctx context.Context, packages []testPackage) ([]result, error) {
 	results := make([]result, len(packages))
 	var lines, compiler sync.Mutex
@@ -47,7 +46,7 @@ func (o *testOptions) testIsolated(ctx context.Context, p testPackage) result {
 	return results[0]
 }
 
-// prefixWriter writes whole lines with a prefix. Several may write to one place under one mutex.
+// prefixWriter writes complete lines with a prefix. Several can share one writer and mutex.
 type prefixWriter struct {
 	mu     *sync.Mutex
 	to     io.Writer
@@ -72,7 +71,7 @@ func (w *prefixWriter) Write(p []byte) (int, error) {
 	return len(p), err
 }
 
-// flush writes a last line that has no end.
+// flush writes a last line without newline.
 func (w *prefixWriter) flush() {
 	if len(w.rest) > 0 {
 		_, _ = w.Write([]byte("\n"))

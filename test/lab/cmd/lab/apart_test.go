@@ -32,7 +32,8 @@ func (m *fakeMachine) Fault() error               { return m.fault }
 func (m *fakeMachine) Done() <-chan struct{}      { return nil }
 func (m *fakeMachine) Stop(context.Context) error { return nil }
 
-// TestRepeats runs a package in guests that fail in different ways: a fault of the machine costs one attempt, once.
+// TestRepeats runs a package in guests that fail in different ways: only after a failure of the machine is it run
+// again, once.
 func TestRepeats(t *testing.T) {
 	good := func() *fakeMachine { return &fakeMachine{prints: passes} }
 	bad := func() *fakeMachine { return &fakeMachine{prints: fails, exit: &lab.ExitError{Code: 1}} }
@@ -109,7 +110,7 @@ func TestApart(t *testing.T) {
 	for _, name := range []string{"a", "b", "c"} {
 		packages = append(packages, testPackage{ImportPath: "github.com/bondkeeper/bondkeeper/" + name, Dir: dir})
 	}
-	// No such package compiles, and a binary that does not compile is not run.
+	// No such package compiles, and what does not compile is not run.
 	results, err := o.testApart(t.Context(), packages)
 	kit.Must(t, err)
 	if booted != 3 || most != 2 || len(results) != 3 {
@@ -129,7 +130,7 @@ func TestApart(t *testing.T) {
 	}
 }
 
-// TestPrefixWriter writes in pieces that are no lines.
+// TestPrefixWriter writes incomplete lines.
 func TestPrefixWriter(t *testing.T) {
 	var out strings.Builder
 	w := &prefixWriter{mu: new(sync.Mutex), to: &out, prefix: "p: "}

@@ -22,14 +22,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
-// exitUsage is the status for a wrong command line, exitLab that for a failure of the lab itself. A
-// command's own status is passed on.
+// exitUsage is the status for a wrong command line, exitLab for a failure of the lab itself. A command's own status is
+// passed on.
 const (
 	exitUsage = 2
 	exitLab   = 125
 )
 
-// stopTime bounds the end of a guest, which takes a tenth of a second.
+// stopTime bounds the stop of a guest, which takes a tenth of a second.
 const stopTime = 10 * time.Second
 
 func main() {
@@ -66,13 +66,13 @@ func dispatch(ctx context.Context, args []string) int {
 // errUsage marks a wrong command line.
 var errUsage = errors.New("see lab SUBCOMMAND -h")
 
-// options are the flags that all subcommands have.
+// options are the flags of all subcommands.
 type options struct {
 	cfg     lab.Config
 	env     settings
 	timeout time.Duration
 	verbose bool
-	// out gets the output of tests, log what the lab itself reports.
+	// out receives the output of tests, log the lab's own messages.
 	out, log io.Writer
 }
 
@@ -106,7 +106,7 @@ func newFlags(name string, o *options) *flag.FlagSet {
 	return flags
 }
 
-// start boots the guest that the flags ask for.
+// start boots a guest as the flags specify.
 func (o *options) start(ctx context.Context) (*lab.Guest, error) {
 	began := time.Now()
 	o.cfg.Logf = func(format string, args ...any) {
@@ -156,7 +156,7 @@ func run(ctx context.Context, args []string) (err error) {
 	})
 }
 
-// ignoreHelp makes every error of flag parsing but the call for help one of usage.
+// ignoreHelp turns every error of flag parsing into a usage error, except a request for help.
 func ignoreHelp(err error) error {
 	if errors.Is(err, flag.ErrHelp) {
 		return nil

@@ -25,8 +25,8 @@ type testPackage struct {
 	TestGoFiles, XTestGoFiles []string
 }
 
-// listPackages returns the packages among the patterns that have tests behind the tag. A package that was
-// named outright and has none is an error: whoever names it believes that something runs.
+// listPackages returns the packages among the patterns that have tests with the tag. A package that is named without a
+// wildcard and has none is an error: its tests were expected to run.
 func listPackages(ctx context.Context, patterns []string) ([]testPackage, error) {
 	tagged, err := goList(ctx, append([]string{"-tags", tag}, patterns...)...)
 	if err != nil {
@@ -36,7 +36,7 @@ func listPackages(ctx context.Context, patterns []string) ([]testPackage, error)
 	if err != nil {
 		return nil, err
 	}
-	// A package all of whose files are behind the tag is not in the plain list at all.
+	// A package whose files all have the tag is not in the plain list at all.
 	untagged := map[string]int{}
 	for _, p := range plain {
 		untagged[p.ImportPath] = p.tests()
@@ -65,7 +65,7 @@ func listPackages(ctx context.Context, patterns []string) ([]testPackage, error)
 	return found, nil
 }
 
-// namedPackages returns the import paths of the packages that are named without a wildcard.
+// namedPackages returns the import paths of packages that are named without a wildcard.
 func namedPackages(ctx context.Context, patterns []string) (map[string]bool, error) {
 	patterns = slices.DeleteFunc(slices.Clone(patterns), func(p string) bool { return strings.Contains(p, "...") })
 	named := map[string]bool{}
@@ -110,7 +110,7 @@ func goList(ctx context.Context, args ...string) ([]testPackage, error) {
 	}
 }
 
-// binary is a compiled test, or what the compiler had against it.
+// binary is a compiled test, or the compiler's errors.
 type binary struct {
 	pkg  testPackage
 	path string

@@ -17,18 +17,18 @@ type event struct {
 	Elapsed              float64
 }
 
-// report tells a person what the tests of one package do, and counts them. Tests and subtests count alike.
+// report prints and counts the tests of one package. Subtests count as tests.
 type report struct {
 	out     io.Writer
 	verbose bool
 
 	passed, failed, skipped int
-	// output is what each running test has printed so far; under "" is what the package has printed beside them.
+	// output is what each running test has printed so far; the package's own output is under "".
 	output map[string]*strings.Builder
 }
 
-// read reads test2json's events to their end. Tests that have not ended by then have failed: their process
-// panicked, or was killed, or its machine was.
+// read reads test2json's events to their end. A test that has not ended by then has failed: its process panicked or was
+// killed, or the machine failed.
 func (r *report) read(events io.Reader) error {
 	r.output = map[string]*strings.Builder{"": new(strings.Builder)}
 	defer func() {
@@ -49,7 +49,6 @@ func (r *report) read(events io.Reader) error {
 	}
 }
 
-// take takes one event in.
 func (r *report) take(e event) {
 	switch e.Action {
 	case "run":
@@ -63,7 +62,7 @@ func (r *report) take(e event) {
 	}
 }
 
-// print shows a line of output at once, or keeps it for the case that its test fails.
+// print shows a line of output at once, or stores it in case its test fails.
 func (r *report) print(e event) {
 	if r.verbose {
 		fmt.Fprint(r.out, e.Output)
@@ -74,8 +73,8 @@ func (r *report) print(e event) {
 	}
 }
 
-// end counts a test and shows its result: a line for a test of the first rank or one that did not pass, and
-// the whole output when it failed.
+// end counts a test and shows its result: a line for a top-level test or one that did not pass, and the complete output
+// if it failed.
 func (r *report) end(e event) {
 	switch e.Action {
 	case "pass":
@@ -99,7 +98,7 @@ func (r *report) end(e event) {
 	}
 }
 
-// indent indents each line by a number of levels, and leaves out what a result's own line says already.
+// indent indents each line by a number of levels, and drops lines that repeat the result.
 func indent(text string, levels int) string {
 	var out strings.Builder
 	for line := range strings.Lines(text) {
@@ -111,7 +110,7 @@ func indent(text string, levels int) string {
 	return out.String()
 }
 
-// rest returns what the package printed beside its tests.
+// rest returns what the package printed outside its tests.
 func (r *report) rest() string {
 	if text := r.output[""]; text != nil {
 		return text.String()
@@ -123,10 +122,10 @@ func (r *report) rest() string {
 type result struct {
 	pkg                     string
 	passed, failed, skipped int
-	// err is why the package failed beside its tests; nil otherwise.
+	// err is why the package failed apart from its tests; nil otherwise.
 	err  error
 	took time.Duration
-	// repeated says that the machine failed under the first attempt, whose outcome does not count.
+	// repeated: the machine failed during the first attempt, whose outcome does not count.
 	repeated bool
 }
 

@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestReport replays the events of a package in which everything happens that can happen to a test.
+// TestReport replays the events of a package with every possible outcome of a test.
 func TestReport(t *testing.T) {
 	events := `
 {"Action":"start"}

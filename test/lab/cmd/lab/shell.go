@@ -13,8 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
-// shell is the subcommand that opens a shell, or runs another command that wants a terminal. There is no
-// time limit.
+// shell is the subcommand that opens a shell, or runs another command on a terminal. It has no time limit.
 func shell(ctx context.Context, args []string) (err error) {
 	var o options
 	flags := newFlags("shell", &o)
@@ -48,8 +47,8 @@ func shell(ctx context.Context, args []string) (err error) {
 	})
 }
 
-// rawTerminal hands every key to the guest, the interrupt key too, and returns how to undo that. Without a
-// terminal it does nothing.
+// rawTerminal passes every key to the guest, including the interrupt key. restore undoes that. Without a terminal it
+// does nothing.
 func rawTerminal() (restore func(), err error) {
 	fd := int(os.Stdin.Fd())
 	if !term.IsTerminal(fd) {
@@ -62,7 +61,7 @@ func rawTerminal() (restore func(), err error) {
 	return func() { _ = term.Restore(fd, state) }, nil
 }
 
-// terminalSizes tells the terminal's size, now and when it changes, until release is called.
+// terminalSizes sends the terminal's size, now and when it changes, until release is called.
 func terminalSizes() (_ <-chan lab.Size, release func()) {
 	changed := make(chan os.Signal, 1)
 	signal.Notify(changed, unix.SIGWINCH)

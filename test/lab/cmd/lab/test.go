@@ -17,15 +17,15 @@ import (
 )
 
 var (
-	// errTestsFailed says that all was told already and that the outcome is bad.
+	// errTestsFailed means that the results were bad and are already printed.
 	errTestsFailed = errors.New("tests failed")
 	errNoTests     = errors.New("ran no tests")
 )
 
-// grace is what a test binary gets beyond its own time limit, at which it prints where its tests hang.
+// grace is what a test binary gets beyond its own timeout, at which it prints where its tests hang.
 const grace = 30 * time.Second
 
-// machine is what tests need of a guest.
+// machine is the part of a guest that tests use.
 type machine interface {
 	Run(ctx context.Context, cmd lab.Cmd) error
 	Fault() error
@@ -41,11 +41,11 @@ type testOptions struct {
 	guests int
 	// smp has the short names of packages whose own guest has two processors.
 	smp []string
-	// boot starts a guest as the options say.
+	// boot starts a guest for these options.
 	boot func(context.Context, *options) (machine, error)
-	// compiler, if set, is held while compiling: two go commands would compile what both need twice.
+	// compiler, if set, is held while compiling: two go commands would compile common packages twice.
 	compiler *sync.Mutex
-	// args go to the test binaries as they are.
+	// args are passed to the test binaries.
 	args []string
 }
 
@@ -90,7 +90,7 @@ func bootGuest(ctx context.Context, o *options) (machine, error) {
 	return guest, nil
 }
 
-// splitArgs divides at a lone "--", after which come arguments for the test binaries.
+// splitArgs splits at "--", which precedes arguments for the test binaries.
 func splitArgs(args []string) (own, theirs []string) {
 	for i, arg := range args {
 		if arg == "--" {
@@ -100,7 +100,7 @@ func splitArgs(args []string) (own, theirs []string) {
 	return args, nil
 }
 
-// test compiles and boots at the same time, and then runs the packages one after the other.
+// test compiles and boots concurrently, and then runs the packages one after the other.
 func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []result, err error) {
 	dir, err := o.binariesDir(ctx)
 	if err != nil {
@@ -145,7 +145,7 @@ func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []res
 	return results, nil
 }
 
-// alive returns the guest, or a new one if a test has crashed it: the other packages shall be tested, too.
+// alive returns the guest, or a new one if a test has crashed it, for the other packages.
 func (o *testOptions) alive(ctx context.Context, guest machine) (machine, error) {
 	select {
 	case <-guest.Done():
@@ -155,7 +155,7 @@ func (o *testOptions) alive(ctx context.Context, guest machine) (machine, error)
 	}
 }
 
-// replace stops a guest and returns a new one. With an error it returns the old one.
+// replace stops a guest and returns a new one, or the old one with an error.
 func (o *testOptions) replace(ctx context.Context, guest machine) (machine, error) {
 	if err := guest.Stop(ctx); err != nil {
 		return guest, err
@@ -167,8 +167,7 @@ func (o *testOptions) replace(ctx context.Context, guest machine) (machine, erro
 	return fresh, nil
 }
 
-// binariesDir makes a directory of this run's own for the test binaries. It lies in the cache, which the guest
-// sees, and is not shared with runs by others.
+// binariesDir makes this run's own directory for the test binaries. It is in the cache, which the guest can read.
 func (o *testOptions) binariesDir(ctx context.Context) (string, error) {
 	cache, err := lab.DefaultCacheDir(ctx)
 	if err != nil {
@@ -180,8 +179,8 @@ func (o *testOptions) binariesDir(ctx context.Context) (string, error) {
 	return os.MkdirTemp(cache, "tests-")
 }
 
-// testPackage runs one package's tests, and once more in another guest if the machine failed under them. It returns
-// the guest that it used last.
+// testPackage runs one package's tests, and repeats them in another guest if the machine failed. It returns the last
+// guest used.
 func (o *testOptions) testPackage(ctx context.Context, guest machine, b binary) (machine, result, error) {
 	guest, err := o.alive(ctx, guest)
 	if err != nil {
@@ -212,7 +211,7 @@ func (o *testOptions) attempt(ctx context.Context, guest machine, b binary) resu
 	}
 	res.took = time.Since(began)
 	res.passed, res.failed, res.skipped = r.passed, r.failed, r.skipped
-	// That the binary failed is no news when its tests did.
+	// A failed binary is expected if its tests failed.
 	if exit := new(lab.ExitError); r.failed > 0 && errors.As(res.err, &exit) {
 		res.err = nil
 	}
@@ -228,8 +227,7 @@ func (o *testOptions) attempt(ctx context.Context, guest machine, b binary) resu
 	return res
 }
 
-// runBinary runs a test binary in the guest, in its package's directory as go test would, and has its
-// output reported.
+// runBinary runs a test binary in the guest, in its package's directory as go test does, and reports its output.
 func (o *testOptions) runBinary(ctx context.Context, guest machine, b binary, r *report) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, o.timeout+grace)
 	defer cancel()
@@ -250,7 +248,7 @@ func (o *testOptions) runBinary(ctx context.Context, guest machine, b binary, r 
 	return errors.Join(err, toJSON.Close(), reading.Wait(), events.Close())
 }
 
-// converter is a running test2json. Closing it waits for its end.
+// converter is a running test2json. Closing it waits until it ends.
 type converter struct {
 	io.ReadCloser
 	cmd *exec.Cmd
@@ -258,9 +256,9 @@ type converter struct {
 
 func (c *converter) Close() error { return c.cmd.Wait() }
 
-// test2json starts Go's own converter of test output: what is written to in comes as JSON from events.
+// test2json starts Go's own converter of test output: it converts what is written to in to JSON on events.
 func test2json(ctx context.Context, pkg string) (events io.ReadCloser, in io.WriteCloser, err error) {
-	// Not killed with the context: it ends with its input, and what is in it is to be told.
+	// Not killed with the context: it ends with its input, and must convert all of it.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), "go", "tool", "test2json", "-t", "-p", pkg)
 	cmd.Stderr = os.Stderr
 	if in, err = cmd.StdinPipe(); err != nil {
@@ -276,8 +274,8 @@ func test2json(ctx context.Context, pkg string) (events io.ReadCloser, in io.Wri
 	return &converter{ReadCloser: out, cmd: cmd}, in, nil
 }
 
-// summarise prints a line a package and the total. With a pattern, a package in which nothing matched is no
-// failure, as long as something matched somewhere.
+// summarise prints a line per package and the total. With a pattern, a package without a matching test is not a
+// failure, if another package has one.
 func summarise(w io.Writer, results []result, pattern bool) error {
 	var passed, failed, skipped int
 	for _, r := range results {

@@ -19,22 +19,21 @@ const (
 	// modules, uncompressed, under the names that the Boot lists.
 	BootFile  = "/lab.json"
 	ModuleDir = "/modules"
-	// TrialMark is what the guest's init prints on the console, before it powers off, when it was booted only
-	// to see whether an accelerator works.
+	// TrialMark is printed on the console by the guest's init in a trial boot, before it powers off.
 	TrialMark = "lab: this accelerator works"
 )
 
-// Boot tells the guest's init what to make of the machine.
+// Boot has the orders for the guest's init.
 type Boot struct {
-	// Trial orders the init to print TrialMark and power off.
+	// Trial: print TrialMark and power off.
 	Trial bool
-	// Accel is told on in the topology.
+	// Accel is passed on to the topology.
 	Accel string
-	// Cards is the number of SR-IOV cards that must appear, VFs the number of functions to make on each.
+	// Cards is the number of SR-IOV cards to expect, VFs the number of functions to make on each.
 	Cards, VFs int
-	// UserNet says that there is a card in QEMU's user-mode network.
+	// UserNet: there is a card in QEMU's user-mode network.
 	UserNet bool
-	// RootModules are loaded in this order before the root is mounted, CardModules while that is done.
+	// RootModules are loaded in this order before the root is mounted, CardModules concurrently with that.
 	RootModules, CardModules []string
 	// KernelModules is the host's directory with all modules of the guest's kernel.
 	KernelModules string
@@ -42,32 +41,32 @@ type Boot struct {
 	Env []string
 }
 
-// Hello says that the guest has its root and that its command server runs.
+// Hello reports that the guest has its root and that its command server runs.
 type Hello struct {
 	Kernel string
 }
 
-// Ready says that the guest's cards are set up, or why they are not.
+// Ready reports that the guest's cards are set up, or why they are not.
 type Ready struct {
 	Topology topology.Topology
 	// Err is empty on success.
 	Err string
 }
 
-// Request asks for one command.
+// Request starts one command.
 type Request struct {
 	Path string
 	Args []string
-	// Env holds settings NAME=VALUE which are added to the guest's own small environment.
+	// Env has NAME=VALUE settings that are added to the guest's own small environment.
 	Env []string
 	// Dir is the working directory; empty means /.
 	Dir string
-	// TTY gives the command a terminal, whose output comes as standard output, and which takes Inputs. Without
-	// it the command reads from /dev/null.
+	// TTY gives the command a terminal, which receives Inputs and sends its output as standard output. Otherwise the
+	// command reads from /dev/null.
 	TTY bool
 }
 
-// Input is what goes to the terminal of a running command.
+// Input is input for the terminal of a running command.
 type Input struct {
 	// Data is what was typed.
 	Data []byte
@@ -75,25 +74,25 @@ type Input struct {
 	Rows, Cols uint16
 }
 
-// Output is what comes from a command.
+// Output is output of a command.
 type Output struct {
 	Stdout, Stderr []byte
 	// Exit is set in the last message.
 	Exit *Exit
 }
 
-// Exit tells how a command ended.
+// Exit reports how a command ended.
 type Exit struct {
-	// Code is its exit status, -1 when there is none.
+	// Code is its exit status, -1 if there is none.
 	Code int
 	// Signal names the signal that killed it, if one did.
 	Signal string
-	// Err says why it could not be started.
+	// Err is why it could not be started.
 	Err string
 }
 
-// Config returns the yamux settings for both ends. The pipe lives exactly as long as the guest, so nothing
-// needs keepalives, and no timeout is a sign of anything but a slow machine.
+// Config returns the yamux settings for both ends. The pipe exists exactly as long as the guest, so keepalives are not
+// needed, and a timeout would only mean that the machine is slow.
 func Config() *yamux.Config {
 	c := yamux.DefaultConfig()
 	c.EnableKeepAlive = false
