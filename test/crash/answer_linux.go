@@ -8,16 +8,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answer is the kernel's answer to an rtnetlink request, which is to be altered on its way to the program.
+// answer is the kernel's response to an rtnetlink request, which is altered before the program reads it.
 type answer struct {
 	socket  uint64 // the descriptor on which it arrives
 	seq     uint32
-	buffers map[int]uint64 // by thread that receives: where to
+	buffers map[int]uint64 // by receiving thread: the address of its buffer
 	altered bool
 }
 
-// expect prepares the alteration of the answer to a request that a thread is about to send. The request is altered, too, unless
-// the kernel is to carry it out.
+// expect prepares to alter the response to a request that a thread is about to send. The request is altered, too,
+// unless the kernel is to execute it.
 func expect(tid int, args [6]uint64, f Fault) (*answer, error) {
 	h, ok := headerAt(tid, args[1])
 	if !ok {
@@ -32,7 +32,7 @@ func expect(tid int, args [6]uint64, f Fault) (*answer, error) {
 	return &answer{socket: args[0], seq: h.Seq, buffers: map[int]uint64{}}, nil
 }
 
-// expected reports whether what a thread receives next may be the answer.
+// expected reports whether what a thread receives next may be the response.
 func (a *answer) expected(tid int, args [6]uint64) bool {
 	if a == nil || a.altered || args[0] != a.socket {
 		return false
@@ -41,7 +41,7 @@ func (a *answer) expected(tid int, args [6]uint64) bool {
 	return true
 }
 
-// received alters what a thread has received, if it is the answer.
+// received alters what a thread has received, if it is the response.
 func (a *answer) received(tid int, f Fault) error {
 	size := resultOf(tid)
 	if size < unix.SizeofNlMsghdr {
@@ -49,7 +49,7 @@ func (a *answer) received(tid int, f Fault) error {
 	}
 	data := make([]byte, size)
 	if !read(tid, a.buffers[tid], data) {
-		return fmt.Errorf("thread %d: the answer cannot be read", tid)
+		return fmt.Errorf("thread %d: the response cannot be read", tid)
 	}
 	for offset := 0; offset+unix.SizeofNlMsghdr <= len(data); {
 		h := (*unix.NlMsghdr)(unsafe.Pointer(&data[offset]))
@@ -62,7 +62,7 @@ func (a *answer) received(tid int, f Fault) error {
 		offset += int(h.Len+unix.NLMSG_ALIGNTO-1) &^ (unix.NLMSG_ALIGNTO - 1)
 	}
 	if !write(tid, a.buffers[tid], data) {
-		return fmt.Errorf("thread %d: the answer cannot be altered", tid)
+		return fmt.Errorf("thread %d: the response cannot be altered", tid)
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func bytesOf(h *unix.NlMsghdr) []byte {
 	return unsafe.Slice((*byte)(unsafe.Pointer(h)), unsafe.Sizeof(*h))
 }
 
-// resultOf returns what a system call returned, at whose end a thread stopped; negative for an error.
+// resultOf returns the result of the system call at whose end a thread has stopped; negative for an error.
 func resultOf(tid int) int64 {
 	var info struct {
 		op   uint8

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// describe returns what a system call is about to do; nil for one that is not counted. own is false for a child of the program, of
-// which only the execution of another program counts.
+// describe returns what a system call is about to do; nil for one that is not counted. own is false for a child of the
+// program; of a child, only the execution of another program counts.
 func describe(tid int, own bool, nr uint64, args [6]uint64) *Point {
 	if !own {
 		if nr == unix.SYS_EXECVE {
@@ -53,7 +53,7 @@ func describeFile(tid int, nr uint64, args [6]uint64) *Point {
 	return nil
 }
 
-// inFile leaves out what is no file: pipes, sockets, terminals, and the process's own files below /proc.
+// inFile skips what is not a file: pipes, sockets, terminals, and the process's own files in /proc.
 func inFile(verb, path string) *Point {
 	if !strings.HasPrefix(path, "/") || strings.HasPrefix(path, "/dev/") || strings.HasPrefix(path, "/proc/self") {
 		return nil
@@ -75,7 +75,7 @@ func describeSocket(family uint64) *Point {
 	return nil
 }
 
-// messageNames are the requests that the programs make most.
+// messageNames are the most frequent requests of the programs.
 var messageNames = map[uint16]string{
 	unix.RTM_NEWLINK: "RTM_NEWLINK", unix.RTM_SETLINK: "RTM_SETLINK", unix.RTM_DELLINK: "RTM_DELLINK", unix.RTM_GETLINK: "RTM_GETLINK",
 	unix.RTM_NEWADDR: "RTM_NEWADDR", unix.RTM_DELADDR: "RTM_DELADDR", unix.RTM_GETADDR: "RTM_GETADDR",
@@ -83,8 +83,8 @@ var messageNames = map[uint16]string{
 	unix.RTM_NEWNSID: "RTM_NEWNSID", unix.RTM_GETNSID: "RTM_GETNSID", unix.RTM_DELLINKPROP: "RTM_DELLINKPROP",
 }
 
-// describeMessage tells a request that changes something from a query: the lower two bits of a type say which it is
-// (rtnl_msgtype_kind in net/core/rtnetlink.c).
+// describeMessage distinguishes changes from queries by the lower two bits of the message type (rtnl_msgtype_kind in
+// net/core/rtnetlink.c).
 func describeMessage(tid int, args [6]uint64) *Point {
 	family := make([]byte, 2)
 	if args[4] == 0 || !read(tid, args[4], family) {
@@ -118,7 +118,7 @@ func describeMessage(tid int, args [6]uint64) *Point {
 // textAt reads a path from a traced thread.
 func textAt(tid int, address uint64) string {
 	const page = 4096
-	data := make([]byte, page-int(address%page)) // what follows may not be mapped
+	data := make([]byte, page-int(address%page)) // the next page may not be mapped
 	if !read(tid, address, data) {
 		return ""
 	}

@@ -11,21 +11,21 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// strideEnv is how many kill points are passed over after each that is tried; make faults tries all.
+// strideEnv sets how many kill points are skipped after each one that is tried; make faults tries all.
 const (
 	strideEnv     = "BONDKEEPER_KILL_STRIDE"
 	defaultStride = 6
 )
 
-// scene is something that is killed, and the ways in which it then comes to its end.
+// scene is something that is killed, and the ways in which it is completed afterwards.
 type scene struct {
 	name    string
 	prepare func(*pod)
-	// run is killed before a change.
+	// run runs it and kills it before a change.
 	run func(p *pod, f Fault) Report
-	// endings are tried in turn; with all of them done, nothing may be left.
+	// endings are used in turn; once all were called, nothing may be left.
 	endings []func(*pod)
-	// finish ends what was not killed.
+	// finish completes what was not killed.
 	finish func(*pod)
 }
 
@@ -65,7 +65,7 @@ var (
 	released = []string{"finished a release that the plugin started"}
 )
 
-// none is no fault and no report; observed is no fault.
+// none is no fault and no report; observed is the same, with the changes counted.
 var (
 	none     Fault
 	observed = Fault{How: Fail}
@@ -82,7 +82,7 @@ func runAgent(p *pod, f Fault, words ...string) Report {
 	return r
 }
 
-// release lets the agent finish a release, if it was begun.
+// release lets the agent finish a release, if one was started.
 func release(p *pod) {
 	p.t.Helper()
 	if p.deleted() {
@@ -90,7 +90,7 @@ func release(p *pod) {
 	}
 }
 
-// tombstone is a DEL that was killed when it had written that the bond is to go.
+// tombstone is a DEL that was killed after it had written the tombstone.
 func tombstone(p *pod) {
 	p.t.Helper()
 	for kill := 1; ; kill++ {
@@ -104,7 +104,7 @@ func tombstone(p *pod) {
 	}
 }
 
-// loseAll deletes the bond, and has one VF's driver bound anew, which leaves it in the host.
+// loseAll deletes the bond and rebinds one VF's driver, which leaves the VF in the host.
 func loseAll(p *pod) {
 	p.t.Helper()
 	p.ip("-n", netnsName, "link", "del", bondName)
@@ -139,7 +139,7 @@ func TestKilledAnywhere(t *testing.T) {
 					t.Errorf("killed before change %d (%s): %s", n, r.hit(), leak)
 				}
 				if t.Failed() {
-					break // what is left would spoil all others
+					break // what is left would break all others
 				}
 			}
 			if points < 3 {
@@ -149,7 +149,7 @@ func TestKilledAnywhere(t *testing.T) {
 	}
 }
 
-// strideOf is how many cases are passed over after each that is tried.
+// strideOf is how many cases are skipped after each one that is tried.
 func strideOf(t *testing.T, env string, def int) int {
 	t.Helper()
 	text := os.Getenv(env)
@@ -163,7 +163,7 @@ func strideOf(t *testing.T, env string, def int) int {
 	return n
 }
 
-// finishAll brings what was killed to its end, each time in another way, and returns what is left then.
+// finishAll completes what was killed, each time in another way, and returns what is left then.
 func finishAll(p *pod, s *scene, n int) []string {
 	p.t.Helper()
 	s.endings[n%len(s.endings)](p)

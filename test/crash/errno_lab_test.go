@@ -15,7 +15,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// trials are the faults that are tried at each point of a kind. every: all of them at each; otherwise each point gets the next one.
+// trials are the errors to try at each point of a kind. every: try all of them at each; otherwise each point gets the
+// next one.
 type trials struct {
 	every  bool
 	faults []Fault
@@ -31,8 +32,8 @@ func each(how How, errnos ...unix.Errno) (faults []Fault) {
 // all are the errors that the kernel returns for changes of links, addresses and routes.
 var all = []unix.Errno{unix.EBUSY, unix.ENODEV, unix.EPERM, unix.EAGAIN, unix.ENOBUFS, unix.EINTR, unix.ENOMEM, unix.EOPNOTSUPP, unix.EINVAL}
 
-// trialsOf are the ways in which the kernel can refuse each kind of system call. An answer that is lost differs from a refused
-// change: the change was made.
+// trialsOf are the ways in which each kind of system call can fail. A lost response differs from a rejected change: the
+// change was made.
 var trialsOf = map[Kind]trials{
 	Change:  {true, slices.Concat(each(Refuse, all...), each(Lose, unix.EBUSY, unix.EINVAL), each(Fail, unix.ENOBUFS))},
 	Setting: {true, each(Fail, all...)},
@@ -46,7 +47,7 @@ var trialsOf = map[Kind]trials{
 	Execute: {false, each(Fail, unix.ENOMEM, unix.EAGAIN)},
 }
 
-// faultsOf are the faults that are tried on a program that passes these points.
+// faultsOf are the faults to try on a program that passes these points.
 func faultsOf(points []Point) (faults []Fault) {
 	for i, point := range points {
 		t := trialsOf[point.Kind]
@@ -66,18 +67,18 @@ func (f Fault) String() string {
 	return fmt.Sprintf("%s with %s", f.How, unix.ErrnoName(unix.Errno(f.Errno)))
 }
 
-// failing is something of which one system call fails, and how it then comes to its end.
+// failing is something of which one system call fails, and how it is completed afterwards.
 type failing struct {
 	name    string
 	prepare func(*pod)
-	// run is the program with the fault; as what check returns in the end if there is none, or empty. done: it reported
-	// success, so that nothing else may be needed.
+	// run runs the program with the fault. want is the expected result of check; empty if there is none. done: it
+	// reported success, so nothing else may be needed.
 	run func(p *pod, f Fault, want string) (r Report, done bool)
 	// retry is what kubelet or the agent does after a failure, until it must succeed.
 	retry []func(*pod)
 	// check compares the result with that of a run without a fault.
 	check func(*pod) string
-	// end follows.
+	// end ends the scene.
 	end []func(*pod)
 }
 
@@ -116,10 +117,10 @@ var failings = []failing{
 	},
 }
 
-// goOn leaves all as it is.
+// goOn changes nothing.
 func goOn(*pod) {}
 
-// loseAgain is a loss of a bond that exists, or of a new one.
+// loseAgain deletes the bond, which is made first if there is none.
 func loseAgain(p *pod) {
 	p.t.Helper()
 	if len(p.records()) == 0 {
@@ -129,7 +130,7 @@ func loseAgain(p *pod) {
 	loseAll(p)
 }
 
-// repairAs runs the agent until the bond is configured as wanted.
+// repairAs runs the agent until the bond is configured as expected.
 func repairAs(p *pod, f Fault, want string) (Report, bool) {
 	p.t.Helper()
 	r, ended := p.agentUntil(f, func() string {
@@ -147,12 +148,12 @@ func (p *pod) configured() string {
 	return p.state().links + "\n" + p.bondDetails()
 }
 
-// active is what depends on which member is the active one.
+// active matches what depends on the active member.
 var active = regexp.MustCompile(`(Name:` + bondName + ` MAC|active_slave):\S+`)
 
 func anyActive(configured string) string { return active.ReplaceAllString(configured, "$1:any") }
 
-// bondDetails are the bond's options, addresses and routes, without those that the kernel makes.
+// bondDetails are the bond's options, addresses and routes, without the kernel's own.
 func (p *pod) bondDetails() string {
 	p.t.Helper()
 	var links []struct {
@@ -180,11 +181,11 @@ func (p *pod) bondDetails() string {
 	return out
 }
 
-// failStrideEnv names how many cases are passed over after each that is tried; make faults tries all.
+// failStrideEnv sets how many cases are skipped after each one that is tried; make faults tries all.
 const failStrideEnv = "BONDKEEPER_FAIL_STRIDE"
 
-// TestEveryErrno lets each system call with which the programs change or read the kernel's state fail, with each error. The
-// program that met it, a retry or the agent must complete the work, and a bond's end must leave nothing.
+// TestEveryErrno makes each system call fail, with each error, with which the programs change or read the kernel's
+// state. The same program, a retry or the agent must complete the work, and after the bond's end nothing may be left.
 func TestEveryErrno(t *testing.T) {
 	stride := strideOf(t, failStrideEnv, 200)
 	p := newPod(t)
@@ -197,7 +198,7 @@ func TestEveryErrno(t *testing.T) {
 			tryAll(p, s, stride)
 		})
 		if !ok {
-			break // what is left would spoil all others
+			break // what is left would break all others
 		}
 	}
 }
@@ -230,7 +231,7 @@ func tryAll(p *pod, s *failing, stride int) {
 	}
 }
 
-// counts are what one scene of TestEveryErrno did.
+// counts are the numbers for one scene of TestEveryErrno.
 type counts struct {
 	want                      string // the result of a run without a fault
 	tried, met, failed, leaks int
@@ -238,7 +239,7 @@ type counts struct {
 	errnos                    map[string]int
 }
 
-// try is one fault.
+// try runs one fault.
 func (c *counts) try(p *pod, s *failing, f Fault) {
 	p.t.Helper()
 	s.prepare(p)
@@ -258,7 +259,7 @@ func (c *counts) try(p *pod, s *failing, f Fault) {
 		s.retry[c.failed%len(s.retry)](p)
 	}
 	got := s.check(p)
-	if got != c.want && anyActive(got) == anyActive(c.want) { // a member joined late, and does not carry yet when ADD returns
+	if got != c.want && anyActive(got) == anyActive(c.want) { // a member joined late, and does not carry traffic yet when ADD returns
 		c.settled++
 		repairAs(p, none, c.want)
 		got = s.check(p)

@@ -11,12 +11,12 @@ import (
 // Kind is what a system call does.
 type Kind string
 
-// The kinds of system calls that are counted.
+// The kinds of system calls that count.
 const (
 	Change  Kind = "change"  // an rtnetlink request that changes something
 	Query   Kind = "query"   // an rtnetlink request for one object
 	Dump    Kind = "dump"    // an rtnetlink request for all objects that match
-	Setting Kind = "setting" // a file below /proc or /sys is opened for writing, or written
+	Setting Kind = "setting" // a file in /proc or /sys is opened for writing, or written
 	Enter   Kind = "enter"   // setns
 	Socket  Kind = "socket"
 	Mount   Kind = "mount"
@@ -33,35 +33,36 @@ type Point struct {
 
 func (p Point) String() string { return string(p.Kind) + ": " + p.What }
 
-// How a fault is brought about.
+// How is how a fault is caused.
 type How string
 
-// A program is killed before a system call, or that call fails.
+// A program is killed before a system call, or the call fails.
 const (
-	// Kill counts those points only that outlive the process.
+	// Kill counts only points whose effect outlives the process.
 	Kill How = "kill"
-	// Fail has the system call return the error, and nothing else.
+	// Fail makes the system call return the error without any effect.
 	Fail How = "fail"
-	// Refuse has the kernel do nothing with an rtnetlink request, and its answer have the error.
+	// Refuse makes the kernel respond to an rtnetlink request with the error, without any effect.
 	Refuse How = "refuse"
-	// Lose has the kernel do what an rtnetlink request asks for, and its answer have the error.
+	// Lose makes the kernel execute an rtnetlink request and respond with the error.
 	Lose How = "lose"
-	// Interrupt marks the answer to a dump as inconsistent, as the kernel does if objects change meanwhile.
+	// Interrupt marks the response to a dump as inconsistent, as the kernel does if objects change meanwhile.
 	Interrupt How = "interrupt"
 )
 
-// Fault is what befalls a program under test.
+// Fault is a fault of a program under test.
 type Fault struct {
 	How How
-	// At is the number of the point, from 1 on; 0 for no fault.
+	// At is the number of the point, from 1; 0 for no fault.
 	At int
-	// Kind is that of the point, if not empty: if the one with the number is of another kind, the fault waits for the next.
+	// Kind, if not empty, is the kind of the point: if point At is of another kind, the fault waits for the next of
+	// this kind.
 	Kind Kind
 	// Errno is the error of Fail, Refuse and Lose.
 	Errno uint32
 }
 
-// counts reports whether points of this kind are counted. Without a fault all are.
+// counts reports whether points of this kind are counted; without a fault all are.
 func (f Fault) counts(k Kind) bool {
 	outlives := []Kind{Change, Setting, File, Execute}
 	return f.How != Kill || slices.Contains(outlives, k)
@@ -74,11 +75,11 @@ func (f Fault) due(n int, k Kind) bool {
 
 // Report is what a tracer returns.
 type Report struct {
-	// Points are those that count, in order. If the program was killed, the last one is that before which it was.
+	// Points are those that count, in order. If the program was killed, it was before the last one.
 	Points []Point
 	// Hit is the number of the point at which the fault occurred; 0 if it did not.
 	Hit int
-	// Err is the tracer's own error, which makes the rest worthless; empty if there is none.
+	// Err is the tracer's own error, which makes the rest invalid; empty if there is none.
 	Err string
 }
 

@@ -9,14 +9,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// calls are the system calls at which a tracer is asked; openat only where it may write.
+// calls are the system calls at which the tracer is notified; openat only if it may write.
 var calls = []uint32{
 	unix.SYS_SENDTO, unix.SYS_WRITE, unix.SYS_PWRITE64, unix.SYS_FALLOCATE, unix.SYS_FTRUNCATE, unix.SYS_MKDIRAT,
 	unix.SYS_UNLINKAT, unix.SYS_LINKAT, unix.SYS_RENAMEAT, unix.SYS_RENAMEAT2, unix.SYS_SYMLINKAT, unix.SYS_EXECVE,
 }
 
-// callsFor are the system calls at which the tracer must stop a program for a fault. A program that is to be killed stops only at
-// those that outlive it, and what is received matters only if an answer is to be altered.
+// callsFor are the system calls at which the tracer must stop a program for a fault. To be killed, a program stops only
+// at those that outlive it. Receiving matters only if a response is to be altered.
 func callsFor(f Fault) []uint32 {
 	switch f.How {
 	case Kill:
@@ -27,8 +27,8 @@ func callsFor(f Fault) []uint32 {
 	return append([]uint32{unix.SYS_SETNS, unix.SYS_SOCKET, unix.SYS_FSOPEN, unix.SYS_FSMOUNT}, calls...)
 }
 
-// become turns this process, which is traced, into a program whose changes stop for the tracer. A filter in the kernel chooses
-// the calls, for a stop at each one makes a program in an emulated guest ten times slower.
+// become turns this traced process into a program that stops for the tracer at its changes. A filter in the kernel
+// selects the calls, because stopping at each one makes a program in an emulated guest ten times slower.
 func become(path string, args []string, f Fault) error {
 	if err := filterCalls(callsFor(f)); err != nil {
 		return fmt.Errorf("install the seccomp filter: %w", err)

@@ -9,16 +9,16 @@ import (
 	"syscall"
 )
 
-// A program under test is a link to the test binary, which is then its tracer: these variables tell it in which directory the
-// program is, which fault befalls it (as JSON; empty for none), and where to write the report.
+// A program under test is a link to the test binary, which then is its tracer. These variables contain the directory of
+// the program, its fault (as JSON; empty for none), and the path of the report.
 const (
 	BinEnv    = "BONDKEEPER_TEST_BIN"
 	FaultEnv  = "BONDKEEPER_TEST_FAULT"
 	ReportEnv = "BONDKEEPER_TEST_REPORT"
 )
 
-// Main is the first thing that a test binary calls. If the process was started as a tracer, or is to become a traced program, Main
-// does that and returns its exit code, which is 137 for a program that was killed, as in a shell.
+// Main must be called first by a test binary. If the process was started as a tracer, or is to become a traced program,
+// Main does that and returns its exit code. For a killed program that is 137, as in a shell.
 func Main() (code int, ran bool) {
 	switch name := filepath.Base(os.Args[0]); name {
 	case "bond", "agent":

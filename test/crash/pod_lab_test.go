@@ -33,20 +33,20 @@ const (
 	netnsName = "crash"
 	bondName  = "bond0"
 	leases    = "/var/lib/cni/networks/crash"
-	patience  = 3 * time.Minute // the agent repeats a failed release after one
+	patience  = 3 * time.Minute // the agent repeats a failed release after one minute at most
 )
 
 const config = `{"type":"bond","cniVersion":"1.0.0","name":"crash","mode":"active-backup","failOverMac":1,"linksInContainer":true,
 	"miimon":"100","mtu":1500,"links":[{"name":"net1"},{"name":"net2"}],
 	"ipam":{"type":"host-local","subnet":"10.56.0.0/24","routes":[{"dst":"192.168.9.0/24"}]}}`
 
-// pod is a network namespace with two VFs, in which one bond after another is made.
+// pod is a netns with two VFs, in which one bond after another is made.
 type pod struct {
 	t      *testing.T
 	vfs    []string // PCI addresses
 	conf   *libcni.NetworkConfig
 	bin    string // the directory of the real programs
-	links  string // and that of the links that trace them
+	links  string // the directory of the links that trace them
 	report string
 	number int // of the container
 	atRest state
@@ -120,7 +120,8 @@ func (p *pod) call(f Fault, verb string) (Report, error) {
 	return p.reported(f), err
 }
 
-// programs is the directory of the programs to run: those that are traced, which takes several times as long, if there is a fault.
+// programs is the directory of the programs to run: the traced ones if there is a fault, which take several times as
+// long.
 func (p *pod) programs(f Fault) string {
 	if f == none {
 		return p.bin
@@ -150,7 +151,7 @@ func (p *pod) reported(f Fault) Report {
 	return r
 }
 
-// add calls ADD of a new container, which has the same address as the one before.
+// add calls ADD of a new container, which gets the same address as the last one.
 func (p *pod) add(f Fault) (Report, error) {
 	p.t.Helper()
 	p.number++
@@ -165,7 +166,7 @@ func (p *pod) del(f Fault) (Report, error) {
 	return p.call(f, "DEL")
 }
 
-// killed is the result of a verb that was to be killed. The verb may only fail if it was.
+// killed checks the result of a verb that was to be killed. The verb may fail only if it was.
 func (p *pod) killed(r Report, err error) Report {
 	p.t.Helper()
 	if r.Hit == 0 && err != nil {
@@ -178,8 +179,8 @@ func (p *pod) killed(r Report, err error) Report {
 	return r
 }
 
-// sweep does what a running agent does from time to time: it removes what killed processes
-// left, when it is old: locks, deletion marks and unfinished files.
+// sweep removes what killed processes left (locks, deletion marks and unfinished files), as a running agent does once
+// it is old.
 func (p *pod) sweep() {
 	p.t.Helper()
 	records, err := store.Open(store.DefaultDir)
@@ -198,7 +199,7 @@ func (p *pod) sweep() {
 	}
 }
 
-// state is everything that a bond could leave: the pod's links and addresses, the files of the store, and the leases.
+// state is everything that a bond could leave: the pod's links and addresses, the store's files, and the leases.
 type state struct {
 	links  string
 	files  []string
@@ -250,7 +251,7 @@ func filesBelow(t *testing.T, dir string) (files []string) {
 	return files
 }
 
-// leaks lists what is otherwise than at rest.
+// leaks lists what differs from before.
 func (p *pod) leaks() (leaks []string) {
 	p.t.Helper()
 	p.sweep()
@@ -273,8 +274,8 @@ func (p *pod) agent(f Fault, words ...string) (r Report, ended bool) {
 	return p.agentUntil(f, func() string { return "" }, words...)
 }
 
-// agentUntil runs the agent with a fault, until it has logged a line with all the words, and missing returns "". ended: it has
-// ended before.
+// agentUntil runs the agent with a fault, until it has logged a line with all the words, and missing returns "". ended:
+// the agent ended before.
 func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Report, ended bool) {
 	p.t.Helper()
 	p.traced(f)
@@ -316,12 +317,12 @@ func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Rep
 	}
 	r, ended = p.reported(f), !stopped || err != nil
 	if ended && r.Hit == 0 {
-		p.t.Fatalf("the agent ended (%v) and did not say %q:\n%s", err, words, strings.Join(log, "\n"))
+		p.t.Fatalf("the agent ended (%v) and did not log %q:\n%s", err, words, strings.Join(log, "\n"))
 	}
 	return r, ended
 }
 
-// linesOf returns the lines of a stream as they come.
+// linesOf returns the lines of a stream.
 func linesOf(stream io.Reader) <-chan string {
 	lines := make(chan string)
 	go func() {
@@ -333,7 +334,7 @@ func linesOf(stream io.Reader) <-chan string {
 	return lines
 }
 
-// deleted says whether the record on disk is a tombstone.
+// deleted reports whether the record on disk is a tombstone.
 func (p *pod) deleted() bool {
 	p.t.Helper()
 	list := p.records()

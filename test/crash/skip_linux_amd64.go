@@ -2,7 +2,8 @@ package crash
 
 import "golang.org/x/sys/unix"
 
-// skip has the system call before which a thread stopped return an error. The kernel does not begin it (seccomp(2)).
+// skip makes the system call before which a thread stopped return an error. The kernel does not execute it
+// (seccomp(2)).
 func skip(tid int, errno uint32) error {
 	var regs unix.PtraceRegs
 	if err := unix.PtraceGetRegs(tid, &regs); err != nil {

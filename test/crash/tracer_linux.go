@@ -16,21 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stage is the name under which the tracer runs this binary to become the program; see become.
+// stage is the program name with which the tracer runs this binary to become the program; see become.
 const stage = "stage"
 
-// tracer runs one program, and kills it or has one of its system calls fail.
+// tracer runs one program, and kills it or makes one of its system calls fail.
 type tracer struct {
 	pid    int
 	fault  Fault
 	report Report
-	own    map[int]bool // by thread: whether it is one of the program's own
-	answer *answer      // that is to be altered; nil if there is none
+	own    map[int]bool // by thread: whether it belongs to the program itself
+	answer *answer      // the response to alter; nil if there is none
 	err    error        // of the tracer itself; the first one
 }
 
-// trace runs a program with this process's standard files and environment. It returns when the program and all its children
-// have ended: a child goes on when its parent is killed, as without a tracer.
+// trace runs a program with this process's standard files and environment. It returns when the program and all its
+// children have ended: as without a tracer, a child continues when its parent is killed.
 func trace(path string, args []string, fault Fault) (report Report, status syscall.WaitStatus, err error) {
 	runtime.LockOSThread()         //nolint:forbidigo // ptrace requests must come from the thread that is the tracer
 	defer runtime.UnlockOSThread() //nolint:forbidigo // as above
@@ -52,7 +52,7 @@ func trace(path string, args []string, fault Fault) (report Report, status sysca
 			_ = unix.Kill(t.pid, unix.SIGTERM)
 		}
 	}()
-	if _, err = unix.Wait4(t.pid, nil, unix.WALL, nil); err != nil { // stopped behind its execve
+	if _, err = unix.Wait4(t.pid, nil, unix.WALL, nil); err != nil { // stopped after its execve
 		return report, status, err
 	}
 	const options = unix.PTRACE_O_TRACESECCOMP | unix.PTRACE_O_TRACESYSGOOD | unix.PTRACE_O_TRACECLONE | unix.PTRACE_O_TRACEFORK | unix.PTRACE_O_TRACEVFORK | unix.PTRACE_O_TRACEEXEC | unix.PTRACE_O_EXITKILL
@@ -64,12 +64,12 @@ func trace(path string, args []string, fault Fault) (report Report, status sysca
 	}
 	status, err = t.loop()
 	if t.answer != nil && !t.answer.altered {
-		t.fail(fmt.Errorf("no answer to the request of point %d", t.report.Hit))
+		t.fail(fmt.Errorf("no response to the request of point %d", t.report.Hit))
 	}
 	return t.report, status, errors.Join(err, t.err)
 }
 
-// loop handles the stops of all threads until none is left.
+// loop handles the stops of all threads until there are none left.
 func (t *tracer) loop() (status syscall.WaitStatus, err error) {
 	for {
 		var ws unix.WaitStatus
@@ -94,14 +94,15 @@ func (t *tracer) loop() (status syscall.WaitStatus, err error) {
 		if toExit {
 			proceed = unix.PtraceSyscall
 		}
-		// A thread that was killed meanwhile is gone: its end is reported by itself.
+		// A thread that was killed meanwhile is gone: its end is reported separately.
 		if err := proceed(tid, deliver); err != nil && !errors.Is(err, unix.ESRCH) {
 			return status, fmt.Errorf("continue thread %d: %w", tid, err)
 		}
 	}
 }
 
-// stopped handles one stop. It returns the signal that the thread is to get, and whether it stops again at the end of its system call.
+// stopped handles one stop. It returns the signal to deliver to the thread, and whether it stops again at the end of
+// its system call.
 func (t *tracer) stopped(tid int, ws unix.WaitStatus) (deliver int, toExit bool) {
 	const atExit = unix.SIGTRAP | 0x80 // PTRACE_O_TRACESYSGOOD
 	switch s := ws.StopSignal(); {
@@ -109,22 +110,22 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) (deliver int, toExit bool)
 		return 0, t.call(tid)
 	case s == atExit:
 		t.fail(t.answer.received(tid, t.fault))
-	case s == unix.SIGTRAP, s == unix.SIGSTOP: // another event of ptrace, and a new thread's first stop
+	case s == unix.SIGTRAP, s == unix.SIGSTOP: // another ptrace event, and a new thread's first stop
 	default:
 		return int(s), false
 	}
 	return 0, false
 }
 
-// fail notes an error of the tracer itself, which makes its result worthless.
+// fail records an error of the tracer itself, which makes its result invalid.
 func (t *tracer) fail(err error) {
 	if t.err == nil {
 		t.err = err
 	}
 }
 
-// call counts a system call that begins, and brings the fault about if its time has come. It reports whether the call's end
-// is needed, too.
+// call counts a system call that begins, and causes the fault if it is due. It reports whether the thread must also
+// stop at the call's end.
 func (t *tracer) call(tid int) (toExit bool) {
 	own, known := t.own[tid]
 	if !known {
@@ -158,7 +159,7 @@ func (t *tracer) call(tid int) (toExit bool) {
 	return false
 }
 
-// groupOf is the process of a thread; 0 if it is gone.
+// groupOf is the process of a thread; 0 if it has ended.
 func groupOf(tid int) int {
 	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
 	for line := range bytes.Lines(text) {
@@ -186,7 +187,7 @@ func callOf(tid int) call {
 		call call
 		_    [2]uint64
 	}
-	// For a thread that was killed meanwhile all is zero, which describes nothing.
+	// For a thread that was killed meanwhile everything is zero, which matches no call.
 	_, _, _ = unix.Syscall6(unix.SYS_PTRACE, unix.PTRACE_GET_SYSCALL_INFO, uintptr(tid), unsafe.Sizeof(info), uintptr(unsafe.Pointer(&info)), 0, 0)
 	return info.call
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
-// await asks again and again, for what sends no event to this machine.
+// await polls, for what sends no event to this machine.
 func (c *cluster) await(t *testing.T, what string, holds func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)
@@ -53,7 +53,7 @@ func (c *cluster) agentContainer(t *testing.T) string {
 	return strings.TrimPrefix(id, "containerd://")
 }
 
-// inAgent runs a command of the agent beside it, in its container.
+// inAgent runs a subcommand of the agent in its container.
 func (c *cluster) inAgent(t *testing.T, command string) string {
 	t.Helper()
 	return c.sh(t, ".cache/kube/bin/ctr -n k8s.io task exec --exec-id e2e-$$ %s /agent %s", c.agentContainer(t), command)
@@ -66,7 +66,7 @@ func (c *cluster) pod(t *testing.T, name string) *corev1.Pod {
 	return p
 }
 
-// unbind takes the driver from VFs: their netdevs vanish from the pod.
+// unbind unbinds VFs from their driver: their netdevs vanish from the pod.
 func (c *cluster) unbind(t *testing.T, vfs ...string) {
 	t.Helper()
 	for _, vf := range vfs {
@@ -74,7 +74,7 @@ func (c *cluster) unbind(t *testing.T, vfs ...string) {
 	}
 }
 
-// bind gives VFs their driver back: their netdevs appear in the host.
+// bind binds VFs to their driver: their netdevs appear in the host.
 func (c *cluster) bind(t *testing.T, vfs ...string) {
 	t.Helper()
 	for _, vf := range vfs {
@@ -82,32 +82,32 @@ func (c *cluster) bind(t *testing.T, vfs ...string) {
 	}
 }
 
-// netns is the path of a pod's netns, by its record.
+// netns is the path of a pod's netns, from its record.
 func (c *cluster) netns(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
 	return c.sh(t, `grep -l %s /run/bondkeeper/*.json | head -n 1 | xargs sed -n 's/.*"sandbox":{"path":"\([^"]*\)".*/\1/p'`, pod.UID)
 }
 
-// address is a pod's on its bond.
+// address is a pod's address on its bond.
 func (c *cluster) address(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
 	return c.sh(t, "nsenter --net=%s ip -4 -o address show dev bond0 | sed 's|.* inet \\([0-9.]*\\)/.*|\\1|'", c.netns(t, pod))
 }
 
-// ping sends traffic from the first pod's bond to the second's.
+// ping pings the second pod's bond from the first's.
 func (c *cluster) ping(t *testing.T) {
 	t.Helper()
 	c.pingFrom(t, c.netns(t, c.pod(t, "bondpod1")), c.address(t, c.pod(t, "bondpod2")))
 }
 
-// pingFrom does the same for one who cannot ask the API server.
+// pingFrom does the same without the API server.
 func (c *cluster) pingFrom(t *testing.T, netns, address string) {
 	t.Helper()
 	c.sh(t, "nsenter --net=%s ping -c 5 -i 0.2 -W 2 -I bond0 %s", netns, address)
 }
 
-// watchNetns notes what changes in a pod's links, addresses and routes until it is stopped. The kernel's own
-// updates of neighbours and of reachability are not asked for.
+// watchNetns collects the changes of a pod's links, addresses and routes until it is stopped. The kernel's own updates
+// of neighbours and reachability are left out.
 func (c *cluster) watchNetns(t *testing.T, pod *corev1.Pod) (stop func() string) {
 	t.Helper()
 	file := filepath.Join(c.share, "monitor.txt")

@@ -30,7 +30,7 @@ import (
 
 const (
 	nodeName = "lab-node"
-	// timeout bounds every wait for the cluster; what is waited for takes seconds on a quiet machine.
+	// timeout bounds every wait for the cluster; on a quiet machine each takes seconds.
 	timeout = 5 * time.Minute
 )
 
@@ -42,9 +42,9 @@ type cluster struct {
 	images     []string
 	guest      *lab.Guest
 	stopNode   func()
-	// unused is how bondpod2's VFs were in the host before the pod.
+	// unused is how bondpod2's VFs were in the host before the pod existed.
 	unused []string
-	// nodeEnd brings how the node ended.
+	// nodeEnd receives the result of the node's command.
 	nodeEnd chan error
 }
 
@@ -65,7 +65,7 @@ func newCluster(t *testing.T) *cluster {
 	return c
 }
 
-// shareDir is where the node's logs are left, for whoever looks for why a run failed.
+// shareDir is where the node's logs stay for the analysis of a failed run.
 func shareDir(t *testing.T, top string) string {
 	t.Helper()
 	dir := filepath.Join(top, ".cache", "e2e")
@@ -74,11 +74,11 @@ func shareDir(t *testing.T, top string) string {
 	return dir
 }
 
-// inGuest is the path in the guest of a file of the shared directory.
+// inGuest is the path in the guest of a file in the shared directory.
 func inGuest(file string) string { return filepath.Join(topology.ShareDir, filepath.Base(file)) }
 
-// writeCredentials writes the credentials that the node needs: the kubelet's kubeconfig, with a kubelet's rights, one for
-// Multus, and for the thick Multus what a pod has of its service account.
+// writeCredentials writes the node's credentials: a kubeconfig with a kubelet's rights, one for Multus, and the service
+// account files of a pod for the thick Multus.
 func (c *cluster) writeCredentials(t *testing.T) {
 	t.Helper()
 	for name, data := range map[string][]byte{"ca.crt": c.Config().CAData, "token": []byte(c.Config().BearerToken)} {
@@ -97,7 +97,7 @@ func (c *cluster) writeCredentials(t *testing.T) {
 	}
 }
 
-// startNode boots the guest and returns when the API server calls its node ready.
+// startNode boots the guest and returns when the API server reports its node as ready.
 func (c *cluster) startNode(t *testing.T) {
 	t.Helper()
 	began := time.Now()
@@ -120,7 +120,7 @@ func (c *cluster) startNode(t *testing.T) {
 	t.Logf("the node is Ready %s after power-on", time.Since(began).Round(time.Second))
 }
 
-// stopGuest is a power cut.
+// stopGuest simulates a power cut.
 func (c *cluster) stopGuest(t *testing.T) {
 	t.Helper()
 	if c.guest == nil {
@@ -137,7 +137,7 @@ func (c *cluster) stopGuest(t *testing.T) {
 	c.guest = nil
 }
 
-// kubectl runs kubectl as an administrator; the test ends where it fails.
+// kubectl runs kubectl as an administrator; the test ends if it fails.
 func (c *cluster) kubectl(t *testing.T, args ...string) string {
 	t.Helper()
 	out, err := c.Kubectl(t.Context(), args...)
@@ -147,7 +147,7 @@ func (c *cluster) kubectl(t *testing.T, args ...string) string {
 	return out
 }
 
-// nodeProblem is what the node's command said if it has ended.
+// nodeProblem is the result of the node's command, if it has ended.
 func (c *cluster) nodeProblem() string {
 	select {
 	case err := <-c.nodeEnd:
@@ -169,7 +169,7 @@ func (c *cluster) sh(t *testing.T, format string, args ...any) string {
 	return strings.TrimSpace(out.String())
 }
 
-// awaitPod waits until a pod is as wanted: until holds returns an empty string, and no longer what is missing.
+// awaitPod waits until holds returns an empty string; otherwise it returns what is missing.
 func (c *cluster) awaitPod(t *testing.T, namespace, name string, holds func(*corev1.Pod) string) *corev1.Pod {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

@@ -15,7 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestCluster is the life of a node, told in order: each step goes on from where the one before left the cluster.
+// TestCluster is the life of a node: each step continues from the state in which the previous one left the cluster.
 func TestCluster(t *testing.T) {
 	c := newCluster(t)
 	c.startNode(t)
@@ -43,19 +43,19 @@ func TestCluster(t *testing.T) {
 	}
 }
 
-// install is what an administrator does, with the image of this checkout.
+// install does what an administrator does, with the image of this checkout.
 func install(t *testing.T, c *cluster) {
 	c.Apply(t, "test/e2e/manifests")
 	c.applyOverlay(t)
 	c.awaitAgent(t)
 	version := c.sh(t, "CNI_COMMAND=VERSION /opt/cni/bin/bond <<<'{\"cniVersion\": \"1.1.0\"}'")
 	if !strings.Contains(version, "1.1.0") {
-		t.Errorf("the installed plugin says %q", version)
+		t.Errorf("the installed plugin reports %q", version)
 	}
 	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "doctor"))
 }
 
-// podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry.
+// podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry traffic.
 func podsGetBonds(t *testing.T, c *cluster) {
 	c.kubectl(t, "create", "namespace", "demo")
 	c.unused = c.hostState(t, c.vfs(1))
@@ -85,7 +85,7 @@ func vfLost(t *testing.T, c *cluster) {
 	t.Log(c.show(t, "bondpod1"))
 }
 
-// bothLost takes the pod out of service, by its readiness gate, for as long as nothing carries.
+// bothLost loses both VFs: the readiness gate takes the pod out of service until one is back.
 func bothLost(t *testing.T, c *cluster) {
 	cards := c.guest.Topology().Cards
 	repairs := c.repairs(t, "bondpod1")
@@ -98,8 +98,8 @@ func bothLost(t *testing.T, c *cluster) {
 	c.ping(t)
 }
 
-// upgrade rolls out another image. It moves no packet, changes nothing in a pod's netns and tells the API
-// server nothing.
+// upgrade rolls out another image. It loses no packet, changes nothing in a pod's netns and reports nothing to the API
+// server.
 func upgrade(t *testing.T, c *cluster) {
 	before := c.pod(t, "bondpod1")
 	stop := c.watchNetns(t, before)
@@ -118,8 +118,8 @@ func upgrade(t *testing.T, c *cluster) {
 	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 }
 
-// outage loses a VF while nobody can be told: the bond is repaired all the same, and the last state is told once the
-// API server is back.
+// outage loses a VF while the API server is stopped: the bond is repaired anyway, and the last state is reported once
+// the API server is back.
 func outage(t *testing.T, c *cluster) {
 	repairs := c.repairs(t, "bondpod1")
 	namespace, peer := c.netns(t, c.pod(t, "bondpod1")), c.address(t, c.pod(t, "bondpod2"))
@@ -136,7 +136,7 @@ func outage(t *testing.T, c *cluster) {
 	c.awaitBond(t, "bondpod1", v1.Ready, corev1.ConditionTrue, repairs+1)
 }
 
-// deletePod leaves nothing behind: the VFs are in the host as before the pod, and the record and the address are gone.
+// deletePod leaves nothing: the VFs are in the host as before the pod, and the record and the address are gone.
 func deletePod(t *testing.T, c *cluster) {
 	c.deleteClean(t, "bondpod2", c.vfs(1), c.unused)
 	if leases := c.sh(t, "ls /var/lib/cni/networks/bond-net1 | grep -c '^10' || true"); leases != "1" {
@@ -144,7 +144,7 @@ func deletePod(t *testing.T, c *cluster) {
 	}
 }
 
-// restart is a power cut: records and netns are gone, and the kubelet makes its pods' sandboxes anew.
+// restart is a power cut: records and netns are gone, and the kubelet recreates its pods' sandboxes.
 func restart(t *testing.T, c *cluster) {
 	before, err := read(c.pod(t, "bondpod1"))
 	kit.Must(t, err)
@@ -163,7 +163,7 @@ func restart(t *testing.T, c *cluster) {
 	}
 }
 
-// show is what an SRE reads.
+// show prints what an SRE would read.
 func (c *cluster) show(t *testing.T, pod string) string {
 	t.Helper()
 	return "kubectl get pod " + pod + " -o yaml, without its spec:\n" +

@@ -17,13 +17,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// The images of what runs in the pods. One serves as the sandbox's, too.
+// The images of the pods. One also serves as the sandbox's.
 const (
 	pauseImage    = "bondkeeper.test/pause:1"
 	workloadImage = "bondkeeper.test/workload:1"
 )
 
-// agentImage is the name of the agent's image; its versions differ in what the programs say of themselves only.
+// agentImage is the name of the agent's image; versions differ only in the version that the programs report.
 func agentImage(version int) string { return fmt.Sprintf("bondkeeper.test/agent:%d", version) }
 
 // writeAgent builds the agent's image as the Dockerfile says.
@@ -39,7 +39,7 @@ func (c *cluster) writeAgent(ctx context.Context, version int, path string) erro
 	return tarball.WriteToFile(path, tag, built)
 }
 
-// writeImages leaves the archives that the node imports in the shared directory.
+// writeImages writes the archives that the node imports to the shared directory.
 func (c *cluster) writeImages(t *testing.T) {
 	t.Helper()
 	busybox := filepath.Join(c.share, "busybox.tar")

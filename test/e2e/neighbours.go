@@ -22,13 +22,13 @@ type vf struct {
 
 func (v vf) pci() string { return v.card.VFs[v.number].PCI }
 
-// vfs are the VFs of a number, one on each card.
+// vfs are the VFs with a number, one on each card.
 func (c *cluster) vfs(number int) []vf {
 	cards := c.guest.Topology().Cards
 	return []vf{{cards[0], number}, {cards[1], number}}
 }
 
-// networks makes one network for each VF and returns their names.
+// networks makes one network per VF and returns their names.
 func (c *cluster) networks(t *testing.T, vfs []vf, names ...string) []string {
 	t.Helper()
 	var all []string
@@ -39,7 +39,7 @@ func (c *cluster) networks(t *testing.T, vfs []vf, names ...string) []string {
 	return all
 }
 
-// inHost is what the host has of a VF: its name, its MAC, and what its PF keeps for it besides a MAC. It is empty while
+// inHost is what the host has of a VF: its name, its MAC, and its settings on the PF except its MAC. It is empty while
 // the VF is not in the host.
 func (c *cluster) inHost(t *testing.T, v vf) string {
 	t.Helper()
@@ -83,7 +83,7 @@ func (c *cluster) awaitClean(t *testing.T, pod string, vfs []vf, before []string
 	}
 }
 
-// stays checks for a while that something remains as it is.
+// stays checks for a while that something does not change.
 func (c *cluster) stays(t *testing.T, what string, read func() string) {
 	t.Helper()
 	was := read()
@@ -101,7 +101,7 @@ func (c *cluster) stays(t *testing.T, what string, read func() string) {
 	}
 }
 
-// okdPage is the OKD page's network, unchanged, and its pod: each VF is lost once and comes back.
+// okdPage is the OKD page's network, unchanged, and its pod: each VF is lost once and restored.
 func okdPage(t *testing.T, c *cluster) {
 	vfs := c.vfs(2)
 	before := c.hostState(t, vfs)
@@ -123,8 +123,8 @@ func okdPage(t *testing.T, c *cluster) {
 	c.deleteClean(t, "okdpod", vfs, before)
 }
 
-// defaultRouteElsewhere is a pod that chose another network for its default route. What Multus made of its default
-// routes stays through the loss of a VF and of the bond.
+// defaultRouteElsewhere is a pod that selects another network for its default route. Multus' changes of its default
+// routes survive the loss of a VF and of the bond.
 func defaultRouteElsewhere(t *testing.T, c *cluster) {
 	vfs := c.vfs(3)
 	before := c.hostState(t, vfs)
@@ -156,8 +156,8 @@ func defaultRouteElsewhere(t *testing.T, c *cluster) {
 	c.deleteClean(t, "routed", vfs, before)
 }
 
-// releasedVF is a pod one of whose VFs sriov-cni returns while the record exists, and whose deletion fails in IPAM for a
-// while: Multus goes on to the VFs, and they stay in the host as sriov-cni left them.
+// releasedVF is a pod of which sriov-cni releases a VF while the record exists. Its deletion fails in IPAM for a while:
+// Multus continues with the VFs, and they stay in the host as sriov-cni left them.
 func releasedVF(t *testing.T, c *cluster) {
 	vfs := c.vfs(2)
 	before := c.hostState(t, vfs)

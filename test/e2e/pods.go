@@ -25,18 +25,18 @@ spec:
 `, name, config)
 }
 
-// vfNetwork is the network that is one VF, known by its PCI address, as the SR-IOV network operator configures it: with a
-// VLAN, which the VF loses with its driver's PF, and without addresses.
+// vfNetwork is the network of one VF, by its PCI address, as the SR-IOV network operator configures it: without
+// addresses, and with a VLAN, which the VF loses with its PF's driver.
 func vfNetwork(name, pci string) string {
 	return definition(name, fmt.Sprintf(`{
     "cniVersion": "0.3.1", "name": "%s", "type": "sriov", "deviceID": "%s", "vlan": %d, "vlanQoS": 0, "spoofchk": "on", "trust": "off", "ipam": {}
   }`, name, pci, vlan))
 }
 
-// vlan is the one that all VFs of pods are in.
+// vlan is the VLAN of all VFs of pods.
 const vlan = 100
 
-// bondNetwork is a bond of net1 and net2 like that of the OKD page, with a subnet of its own.
+// bondNetwork is a bond of net1 and net2 like the OKD page's, with its own subnet.
 func bondNetwork(name, subnet string) string {
 	return definition(name, fmt.Sprintf(`{
     "type": "bond", "cniVersion": "0.3.1", "name": "%s", "mode": "active-backup", "failOverMac": 1,
@@ -46,7 +46,7 @@ func bondNetwork(name, subnet string) string {
   }`, name, subnet))
 }
 
-// bondPod is a pod with two VFs and a bond over them, which is ready only while its bond carries.
+// bondPod is a pod with two VFs and a bond over them, which is ready only while its bond carries traffic.
 func bondPod(name string, networks ...string) string {
 	return fmt.Sprintf(`---
 apiVersion: v1
@@ -64,7 +64,7 @@ spec:
 `, name, strings.Join(networks, ", "), nodeName, workloadImage)
 }
 
-// apply makes objects of YAML text.
+// apply applies objects as YAML text.
 func (c *cluster) apply(t *testing.T, documents ...string) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "objects.yaml")
@@ -72,7 +72,7 @@ func (c *cluster) apply(t *testing.T, documents ...string) {
 	c.kubectl(t, "apply", "--filename", file)
 }
 
-// applyOverlay applies the project's manifests as an administrator would, with the address of this run's API server.
+// applyOverlay applies the project's manifests as an administrator does, with the address of this run's API server.
 func (c *cluster) applyOverlay(t *testing.T) {
 	t.Helper()
 	api, err := url.Parse(c.GuestURL())

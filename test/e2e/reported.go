@@ -36,7 +36,7 @@ func read(p *corev1.Pod) (reportedStatus, error) {
 	return reportedStatus{}, fmt.Errorf("no condition %s", v1.Condition)
 }
 
-// awaitBond waits until the agent tells of the pod's one bond what is wanted, and shows it as kubectl does.
+// awaitBond waits until the agent reports the expected state of the pod's one bond, and shows it as kubectl does.
 func (c *cluster) awaitBond(t *testing.T, pod string, state v1.State, condition corev1.ConditionStatus, repairs int) *corev1.Pod {
 	t.Helper()
 	p := c.awaitPod(t, "demo", pod, func(p *corev1.Pod) string {
@@ -66,7 +66,7 @@ func (c *cluster) repairs(t *testing.T, pod string) int {
 	return is.Repairs
 }
 
-// awaitReady waits for the pod's own condition Ready, which its readiness gate decides.
+// awaitReady waits for the pod's own condition Ready, which depends on its readiness gate.
 func (c *cluster) awaitReady(t *testing.T, pod string, want corev1.ConditionStatus) {
 	t.Helper()
 	c.kubectl(t, "wait", "--namespace=demo", "--for=condition=Ready="+string(want), "pod/"+pod, "--timeout="+timeout.String())

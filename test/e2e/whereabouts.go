@@ -30,7 +30,7 @@ func whereaboutsNetwork(name string) string {
   }`, name, chainMTU))
 }
 
-// whereaboutsPods is the life of a pod with an address of whereabouts. Its bond is repaired and re-created with the
+// whereaboutsPods is the life of a pod with an address of whereabouts. Its bond is repaired and recreated with the
 // address, which its DEL releases. A second pod is deleted without a DEL of its networks.
 func whereaboutsPods(t *testing.T, c *cluster) {
 	c.ApplyWhereabouts(t)
@@ -64,8 +64,8 @@ func whereaboutsPods(t *testing.T, c *cluster) {
 	c.kubectl(t, "delete", "--namespace=demo", "pod/abandoned", "--timeout="+timeout.String())
 }
 
-// abandonedAddress: the agent releases the second pod's address, with the rights and the files of the component. The
-// kubelet removes a stopped sandbox within a minute, in which the steps before this one run.
+// abandonedAddress: the agent releases the second pod's address, with its own rights and files. The kubelet removes a
+// stopped sandbox within a minute, during which the previous steps run.
 func abandonedAddress(t *testing.T, c *cluster) {
 	c.await(t, "the release by the agent", func() bool { return c.allocated(t) == "" })
 	c.await(t, "the end of the record", func() bool { return !strings.Contains(c.sh(t, "bin/agent status"), "demo/abandoned ") })
@@ -75,7 +75,8 @@ func abandonedAddress(t *testing.T, c *cluster) {
 	}
 }
 
-// ownAddress returns the address of the pod's bond. It must be allocated to the pod, and the bond has the chain's MTU.
+// ownAddress returns the address of the pod's bond. It must be allocated to the pod, and the bond must have the chain's
+// MTU.
 func (c *cluster) ownAddress(t *testing.T, pod *corev1.Pod) string {
 	t.Helper()
 	address, all := c.address(t, pod), c.allocated(t)
@@ -103,8 +104,8 @@ func (c *cluster) container(t *testing.T, pod *corev1.Pod) string {
 	return c.sh(t, "basename $(grep -l %s /run/bondkeeper/*.json) | cut -d@ -f1", pod.UID)
 }
 
-// checkWhereabouts calls the bond plugin's CHECK as a runtime would, with the result that libcni keeps. whereabouts
-// implements no CHECK (W1), and it is called when the bond was found as ADD left it: its error is the only one.
+// checkWhereabouts calls the bond plugin's CHECK as a runtime would, with libcni's cached result. whereabouts
+// implements no CHECK (W1). It is called after the bond was found to be as ADD left it, so its error is the only one.
 func (c *cluster) checkWhereabouts(t *testing.T, pod *corev1.Pod) {
 	t.Helper()
 	container := c.container(t, pod)

@@ -17,8 +17,8 @@ const (
 // nodeLabel marks the pods that AgentConfig makes.
 const nodeLabel = "test.bondkeeper.io/node"
 
-// AgentConfig is how the agent of a node reaches the API server: with a token of its service account that is bound to
-// a pod on that node and so carries the node's name. It has no rights until InstallRights. Each call makes another agent.
+// AgentConfig is the API server config of a node's agent: its service account token is bound to a pod on that node, and
+// so contains the node's name. It has no rights until InstallRights. Each call makes another agent.
 func (c *ControlPlane) AgentConfig(t testing.TB, node string) *rest.Config {
 	t.Helper()
 	c.Namespace(t, AgentNamespace)
@@ -29,8 +29,8 @@ func (c *ControlPlane) AgentConfig(t testing.TB, node string) *rest.Config {
 	return c.accountConfig(t, &authv1.BoundObjectReference{APIVersion: "v1", Kind: "Pod", Name: pod.Name, UID: pod.UID})
 }
 
-// RevokeAgents deletes the pods that the tokens of a node's agents are bound to, so that the API server refuses the
-// tokens (401) as it does expired ones, which no test can wait for. It remembers a good token for ten seconds.
+// RevokeAgents deletes the pods to which the tokens of a node's agents are bound. The API server then rejects the
+// tokens (401), like expired ones, which no test can wait for. It caches a valid token for ten seconds.
 func (c *ControlPlane) RevokeAgents(t testing.TB, node string) {
 	t.Helper()
 	ofNode := metav1.ListOptions{LabelSelector: nodeLabel + "=" + node}
@@ -40,7 +40,8 @@ func (c *ControlPlane) RevokeAgents(t testing.TB, node string) {
 	}
 }
 
-// accountConfig is how to reach the API server with a token of the agent's service account; bound to nothing if to is nil.
+// accountConfig is an API server config with a token of the agent's service account; the token is bound to nothing if
+// to is nil.
 func (c *ControlPlane) accountConfig(t testing.TB, to *authv1.BoundObjectReference) *rest.Config {
 	t.Helper()
 	request := &authv1.TokenRequest{Spec: authv1.TokenRequestSpec{BoundObjectRef: to}}

@@ -14,7 +14,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// anonymous is how to reach the API server as nobody. Requests are not held back on the client's side.
+// anonymous is an API server config without credentials and without client-side rate limits.
 func (c *ControlPlane) anonymous() *rest.Config {
 	return &rest.Config{
 		Host:            c.serverPort.url("https"),
@@ -23,7 +23,7 @@ func (c *ControlPlane) anonymous() *rest.Config {
 	}
 }
 
-// configOf is how to reach the API server as a user that it knows by a token.
+// configOf is an API server config of a user with a static token.
 func (c *ControlPlane) configOf(user string) (*rest.Config, error) {
 	token, known := c.secrets.tokens[user]
 	if !known {
@@ -34,11 +34,11 @@ func (c *ControlPlane) configOf(user string) (*rest.Config, error) {
 	return cfg, nil
 }
 
-// Config is how to reach the API server as an administrator; the caller may change it.
+// Config is an administrator's API server config; the caller may change it.
 func (c *ControlPlane) Config() *rest.Config { return rest.CopyConfig(c.admin) }
 
-// As is how to reach the API server as any user, with that user's rights; for instance as a kubelet
-// ("system:node:a" in the group "system:nodes").
+// As is the API server config of any user, with that user's rights; for example of a kubelet ("system:node:a" in the
+// group "system:nodes").
 func (c *ControlPlane) As(user string, groups ...string) *rest.Config {
 	cfg := c.Config()
 	cfg.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
@@ -48,7 +48,7 @@ func (c *ControlPlane) As(user string, groups ...string) *rest.Config {
 // Client is an administrator's client.
 func (c *ControlPlane) Client() kubernetes.Interface { return c.client }
 
-// Kubeconfig is the file with which an administrator reaches the API server from this machine.
+// Kubeconfig is an administrator's kubeconfig file on this machine.
 func (c *ControlPlane) Kubeconfig() string { return c.kubeconfig }
 
 // GuestURL is the API server's address in a guest of the lab that has a user network.
@@ -56,8 +56,8 @@ func (c *ControlPlane) GuestURL() string {
 	return "https://" + net.JoinHostPort(GuestHost, c.serverPort.String())
 }
 
-// WriteKubeconfig writes <name>.kubeconfig into Dir, for a configuration with a token, and returns its path. Set the
-// configuration's Host to GuestURL for a file that a guest uses.
+// WriteKubeconfig writes <name>.kubeconfig into Dir, for a config with a token, and returns its path. For a file that a
+// guest uses, set the config's Host to GuestURL.
 func (c *ControlPlane) WriteKubeconfig(name string, cfg *rest.Config) (string, error) {
 	const only = "test"
 	k := clientcmdapi.NewConfig()
@@ -72,7 +72,7 @@ func (c *ControlPlane) WriteKubeconfig(name string, cfg *rest.Config) (string, e
 	return file, nil
 }
 
-// Kubectl runs kubectl as an administrator and returns what it wrote, standard error included.
+// Kubectl runs kubectl as an administrator and returns its output, including standard error.
 func (c *ControlPlane) Kubectl(ctx context.Context, args ...string) (string, error) {
 	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "kubectl"), append([]string{"--kubeconfig=" + c.kubeconfig}, args...)...)
 	out, err := cmd.CombinedOutput()

@@ -2,13 +2,13 @@ package kube
 
 import "context"
 
-// StartControllers starts the controller-manager and the scheduler, and returns when the service account "default"
-// of the namespace "default" is there, without which no pod can be made. From then on a node that sends no
-// heartbeat is tainted, and its pods are deleted after some minutes, as in a real cluster.
+// StartControllers starts the controller-manager and the scheduler. It returns once the service account "default" of
+// the namespace "default" exists, which every pod needs. From then on a node without heartbeat is tainted, and its pods
+// are deleted after some minutes, as in a real cluster.
 func (c *ControlPlane) StartControllers(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
-	// With its own rate of requests the controller-manager takes minutes for its first round.
+	// With its default rate limit the controller-manager takes minutes for its first round.
 	manager, err := c.startController("kube-controller-manager", controllerUser,
 		"--kube-api-qps=500", "--kube-api-burst=1000", "--use-service-account-credentials",
 		"--service-account-private-key-file="+c.secrets.accountKeyFile, "--root-ca-file="+c.secrets.certFile)
@@ -21,7 +21,7 @@ func (c *ControlPlane) StartControllers(ctx context.Context) error {
 	return manager.ready(ctx, func(ctx context.Context) error { return c.hasAccount(ctx, "default", "default") })
 }
 
-// startController starts a program that is a client of the API server.
+// startController starts a client of the API server.
 func (c *ControlPlane) startController(program, user string, args ...string) (*process, error) {
 	cfg, err := c.configOf(user)
 	if err != nil {

@@ -12,14 +12,14 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// readyIn bounds the start of one program, on a machine that is busy with other things.
+// readyIn bounds the start of one program on a busy machine.
 const readyIn = 2 * time.Minute
 
-// ErrNotBuilt says that a program of the control plane is missing.
+// ErrNotBuilt means that a program of the control plane is missing.
 var ErrNotBuilt = errors.New("the programs of the control plane are not all built: run make kube")
 
-// ControlPlane is a running control plane. Its methods may be called from several goroutines, but for those that
-// stop and start servers.
+// ControlPlane is a running control plane. Its methods may be called from several goroutines, except those that stop
+// and start servers.
 type ControlPlane struct {
 	dir, bin             string
 	secrets              *secrets
@@ -32,9 +32,9 @@ type ControlPlane struct {
 	kubeconfig           string
 }
 
-// New starts etcd and the API server and returns when the API server is ready. The context bounds the start only:
-// the programs live until Close, or until this process ends. The working directory must be in the checkout. The
-// error matches ErrNotBuilt when a program is missing.
+// New starts etcd and the API server and returns when the API server is ready. The context bounds the start only: the
+// programs run until Close, or until this process ends. The working directory must be in the checkout. If a program is
+// missing, the error matches ErrNotBuilt.
 func New(ctx context.Context) (*ControlPlane, error) {
 	bin, err := programs()
 	if err != nil {
@@ -51,7 +51,7 @@ func New(ctx context.Context) (*ControlPlane, error) {
 	return c, nil
 }
 
-// programs returns the directory of the programs, and checks that those that every user of this package needs are there.
+// programs returns the directory of the programs, and checks that those that are always needed exist.
 func programs() (string, error) {
 	root, err := moduleRoot()
 	if err != nil {
@@ -66,7 +66,7 @@ func programs() (string, error) {
 	return bin, nil
 }
 
-// moduleRoot returns the top of the module that the working directory is in.
+// moduleRoot returns the root of the module that contains the working directory.
 func moduleRoot() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -107,7 +107,7 @@ func (c *ControlPlane) start(ctx context.Context) (err error) {
 	return c.StartServer(ctx)
 }
 
-// reserve takes a port that Close gives back.
+// reserve reserves a port until Close.
 func (c *ControlPlane) reserve() (port, error) {
 	p, err := reserve()
 	if err == nil {
@@ -148,5 +148,5 @@ func (c *ControlPlane) Close() error {
 	return errors.Join(append(errs, os.RemoveAll(c.dir))...)
 }
 
-// Dir is a directory that lives as long as the control plane; each program's log is in it, as <program>.log.
+// Dir is a directory that exists until Close; it contains each program's log, <program>.log.
 func (c *ControlPlane) Dir() string { return c.dir }

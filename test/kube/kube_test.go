@@ -24,7 +24,7 @@ var shared *ControlPlane
 
 func TestMain(m *testing.M) { os.Exit(Main(m, &shared)) }
 
-// client fails the test when a configuration is unusable.
+// client fails the test if the config cannot be used.
 func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 	t.Helper()
 	c, err := kubernetes.NewForConfig(cfg)
@@ -32,7 +32,7 @@ func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 	return c
 }
 
-// An agent's token says which node it is for: the rights rest on that.
+// An agent's token contains its node's name, on which the rights depend.
 func TestAgentTokenCarriesNode(t *testing.T) {
 	agent := client(t, shared.AgentConfig(t, "token-node"))
 	who, err := agent.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authv1.SelfSubjectReview{}, metav1.CreateOptions{})
@@ -46,7 +46,8 @@ func TestAgentTokenCarriesNode(t *testing.T) {
 	}
 }
 
-// A stopped API server is gone, a paused one is slow, and afterwards all is as it was: address, objects, tokens.
+// A stopped API server cannot be reached, a paused one does not respond, and afterwards everything is as before:
+// address, objects, tokens.
 func TestOutage(t *testing.T) {
 	cp := Start(t)
 	pod := cp.Pod(t, "outage", "p1", "node-a")
@@ -59,13 +60,13 @@ func TestOutage(t *testing.T) {
 	}
 	kit.Must(t, cp.PauseServer())
 	if err := get(time.Second); err == nil || !strings.Contains(err.Error(), "deadline") {
-		t.Errorf("a paused API server answers: %v", err)
+		t.Errorf("a paused API server responded: %v", err)
 	}
 	kit.Must(t, cp.ResumeServer())
 	kit.Must(t, cp.StopServer())
-	// A connection that the server's end resets is tried again by the client, which takes its time on a busy machine.
+	// The client repeats a request whose connection the server resets, which takes a while on a busy machine.
 	if err := get(time.Minute); err == nil || !strings.Contains(err.Error(), "connection refused") {
-		t.Errorf("a stopped API server answers: %v", err)
+		t.Errorf("a stopped API server responded: %v", err)
 	}
 	kit.Must(t, cp.StartServer(t.Context()))
 	if err := get(time.Minute); err != nil {
@@ -76,7 +77,7 @@ func TestOutage(t *testing.T) {
 	}
 }
 
-// The kubeconfig reaches the API server without anything else, under the name that a guest of the lab calls it by, too.
+// The kubeconfig is sufficient to reach the API server, also under the name that a guest of the lab uses.
 func TestKubeconfig(t *testing.T) {
 	cfg, err := clientcmd.BuildConfigFromFlags("", shared.Kubeconfig())
 	kit.Must(t, err)
@@ -88,7 +89,7 @@ func TestKubeconfig(t *testing.T) {
 	}
 }
 
-// The tokens of a revoked agent are refused as expired ones are; those of other nodes are not.
+// The tokens of a revoked agent are rejected like expired ones; those of other nodes are not.
 func TestRevokeAgents(t *testing.T) {
 	revoked, other := client(t, shared.AgentConfig(t, "revoked")), client(t, shared.AgentConfig(t, "not-revoked"))
 	shared.RevokeAgents(t, "revoked")
@@ -100,7 +101,7 @@ func TestRevokeAgents(t *testing.T) {
 	}
 }
 
-// With controllers a namespace gets its service account by itself.
+// With controllers a new namespace gets its service account.
 func TestControllers(t *testing.T) {
 	kit.Must(t, Start(t).StartControllers(t.Context()))
 }

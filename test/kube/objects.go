@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// Namespace makes a namespace with the service account that pods need; one that is there stays as it is.
+// Namespace makes a namespace with the service account that pods need. An existing one stays as it is.
 func (c *ControlPlane) Namespace(t testing.TB, name string) {
 	t.Helper()
 	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -18,7 +18,7 @@ func (c *ControlPlane) Namespace(t testing.TB, name string) {
 	c.account(t, name, "default")
 }
 
-// account makes a service account; one that is there stays as it is.
+// account makes a service account. An existing one stays as it is.
 func (c *ControlPlane) account(t testing.TB, namespace, name string) {
 	t.Helper()
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}}
@@ -31,7 +31,7 @@ func (c *ControlPlane) hasAccount(ctx context.Context, namespace, name string) e
 	return err
 }
 
-// Node makes a node that no kubelet stands behind; one that is there stays as it is.
+// Node makes a node without a kubelet. An existing one stays as it is.
 func (c *ControlPlane) Node(t testing.TB, name string) {
 	t.Helper()
 	node := &corev1.Node{ObjectMeta: metav1.ObjectMeta{Name: name}}
@@ -39,14 +39,14 @@ func (c *ControlPlane) Node(t testing.TB, name string) {
 	mayExist(t, err)
 }
 
-// Pod makes a pod that is assigned to a node, and its namespace where there is none. Nobody runs it.
+// Pod makes a pod that is assigned to a node, and its namespace if it does not exist. No kubelet runs the pod.
 func (c *ControlPlane) Pod(t testing.TB, namespace, name, node string) *corev1.Pod {
 	t.Helper()
 	c.Namespace(t, namespace)
 	return c.pod(t, metav1.ObjectMeta{Namespace: namespace, Name: name}, node, "default")
 }
 
-// pod makes a pod of a service account. Who deletes it waits for no kubelet.
+// pod makes a pod of a service account. Its deletion waits for no kubelet.
 func (c *ControlPlane) pod(t testing.TB, meta metav1.ObjectMeta, node, account string) *corev1.Pod {
 	t.Helper()
 	atOnce := int64(0)

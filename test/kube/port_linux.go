@@ -8,14 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loopback is where all servers listen. A guest of the lab with a user network sees it as GuestHost.
+// loopback is the address of all servers. In a guest of the lab with a user network it is GuestHost.
 var loopback = net.IPv4(127, 0, 0, 1)
 
-// port is a TCP port of the loopback that is nobody else's from reserve to release, whether a server listens on it
-// or not: the servers are told to share it with the socket that is bound here and never listens.
+// port is a TCP port of the loopback that stays reserved until release, whether a server listens on it or not: the
+// servers share it (SO_REUSEPORT) with the socket that is bound here and never listens.
 type port struct{ number, fd int }
 
-// reserve takes a free port.
+// reserve reserves a free port.
 func reserve() (port, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -29,7 +29,7 @@ func reserve() (port, error) {
 	return port{number, fd}, nil
 }
 
-// bind binds a socket to a free port of the loopback that others of this user may bind, too.
+// bind binds a socket to a free port of the loopback that other sockets of this user may bind, too.
 func bind(fd int) (int, error) {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
 		return 0, err
@@ -44,7 +44,7 @@ func bind(fd int) (int, error) {
 	return addr.(*unix.SockaddrInet4).Port, nil
 }
 
-// release gives the port back.
+// release frees the port.
 func (p port) release() { _ = unix.Close(p.fd) }
 
 // url is the address of a server on the port.

@@ -10,13 +10,15 @@ import (
 	"runtime"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// process is a running program. What it writes goes to a file.
+// process is a running program. Its output goes to a file.
 type process struct {
 	name, log string
 	os        *os.Process
-	// alive ends when the program has ended; its cause says how.
+	// alive ends when the program has ended; its cause is how.
 	alive context.Context
 }
 
@@ -34,7 +36,7 @@ func startProcess(program, log string, args ...string) (*process, error) {
 	p := &process{name: filepath.Base(program), log: log, alive: alive}
 	started := make(chan error)
 	go func() {
-		// The kernel sends the Pdeathsig when the thread ends that started the program: keep it until then.
+		// The kernel sends the Pdeathsig when the thread that started the program ends: keep it until then.
 		runtime.LockOSThread()         //nolint:forbidigo // the thread changes nothing, it only has to live
 		defer runtime.UnlockOSThread() //nolint:forbidigo // as above
 		err := cmd.Start()
@@ -50,7 +52,7 @@ func startProcess(program, log string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// endOf gives an end without error a name.
+// endOf returns an error for an end without one.
 func endOf(err error) error {
 	if err == nil {
 		return errors.New("exit status 0")
@@ -58,7 +60,7 @@ func endOf(err error) error {
 	return err
 }
 
-// lastWords is the end of what the program wrote.
+// lastWords is the end of the program's output.
 func (p *process) lastWords() string {
 	const most = 4096
 	text, err := os.ReadFile(p.log)
@@ -87,7 +89,7 @@ func (p *process) ready(ctx context.Context, check func(context.Context) error) 
 	}
 }
 
-// signal sends a signal to the program; one that has ended gets none.
+// signal sends a signal to the program, if it is still running.
 func (p *process) signal(s syscall.Signal) error {
 	if err := p.os.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return fmt.Errorf("kube: %s to %s: %w", s, p.name, err)
@@ -95,8 +97,21 @@ func (p *process) signal(s syscall.Signal) error {
 	return nil
 }
 
-// kill ends the program at once, paused or not, and waits for its end. What it has not yet answered is lost, as
-// with a server whose machine fails.
+// pause stops the program, and returns once all its threads have stopped.
+func (p *process) pause() error {
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for {
+		err := unix.Waitid(unix.P_PID, p.os.Pid, nil, unix.WSTOPPED, nil)
+		if !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// kill kills the program, paused or not, and waits until it has ended. Its pending responses are lost, as if a server's
+// machine had failed.
 func (p *process) kill() error {
 	if err := p.signal(syscall.SIGKILL); err != nil {
 		return err

@@ -14,40 +14,40 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// What an agent's rights are made of. The policies narrow down what the account may do.
+// The parts of an agent's rights. The policies restrict what the account may do.
 var (
 	accountManifests = []string{"manifests/base/namespace.yaml", "manifests/base/serviceaccount.yaml", "manifests/base/rbac.yaml"}
 	policyManifest   = "manifests/base/admission.yaml"
 )
 
-// InstallRights gives all agents the rights that manifests/base gives them, and returns when they are in force.
+// InstallRights gives all agents the rights in manifests/base, and returns when they are in effect.
 func (c *ControlPlane) InstallRights(t testing.TB) {
 	t.Helper()
 	c.installAccount(t)
 	c.installPolicy(t)
 }
 
-// installAccount gives the agents what RBAC allows them, with no policy that narrows it down.
+// installAccount gives the agents what RBAC allows them, without the policies' restrictions.
 func (c *ControlPlane) installAccount(t testing.TB) {
 	t.Helper()
 	c.Apply(t, accountManifests...)
 	c.awaitProbe(t, "RBAC lets the agent make events", func(err error) bool { return err == nil || rejectedByPolicy(err) })
 }
 
-// installPolicy makes the admission policies. They are taken in some time after they are stored, all that are stored
-// at once, and the policy on events is stored last.
+// installPolicy creates the admission policies. The API server activates them some time after they are stored, all
+// stored ones at once, and the policy on events is stored last.
 func (c *ControlPlane) installPolicy(t testing.TB) {
 	t.Helper()
 	c.Apply(t, policyManifest)
-	c.awaitProbe(t, "the admission policy refuses an agent without a node", rejectedByPolicy)
+	c.awaitProbe(t, "the admission policy rejects an agent without a node", rejectedByPolicy)
 }
 
 func rejectedByPolicy(err error) bool {
 	return apierrors.IsInvalid(err) && strings.Contains(err.Error(), "bondkeeper-agent-events")
 }
 
-// awaitProbe makes an event again and again, not to be stored, as an agent whose credentials name no node, until the
-// answer is as wanted.
+// awaitProbe repeats a dry run of creating an event, as an agent whose credentials name no node, until the response is
+// as expected.
 func (c *ControlPlane) awaitProbe(t testing.TB, what string, ok func(error) bool) {
 	t.Helper()
 	agent, err := kubernetes.NewForConfig(c.As("system:serviceaccount:"+AgentNamespace+":"+AgentAccount, "system:authenticated"))

@@ -14,7 +14,7 @@ import (
 
 // Parts of the policy's messages.
 const (
-	eventKind   = "the agent may tell events of pods only"
+	eventKind   = "the agent may create events about pods only"
 	eventBy     = "must have bondkeeper as source.component and as reportingComponent"
 	eventNode   = "must have the agent's node as source.host and as reportingInstance"
 	eventPlain  = "has no annotations, labels, finalizers or owner"
@@ -22,17 +22,17 @@ const (
 	eventChange = "the agent may change only its own events, and not what they are about"
 )
 
-// eventAttempts are what an agent might do with events.
+// eventAttempts are what an agent might try with events.
 var eventAttempts = []attempt{
-	{"event", event(func(*corev1.Event) {}), nobody, ""},
-	{"event of the greatest size", event(func(e *corev1.Event) {
+	{"event", event(func(*corev1.Event) {}), accepted, ""},
+	{"event of the maximum size", event(func(e *corev1.Event) {
 		e.Message, e.Reason = strings.Repeat("x", 1024), strings.Repeat("R", 128)
-	}), nobody, ""},
-	{"event counted up", changeEvent(ownEvent, `{"count":2,"lastTimestamp":"2026-01-02T03:04:05Z","message":"again"}`), nobody, ""},
-	// The API server tells a policy nothing of the pod that an event is about.
+	}), accepted, ""},
+	{"event counted up", changeEvent(ownEvent, `{"count":2,"lastTimestamp":"2026-01-02T03:04:05Z","message":"again"}`), accepted, ""},
+	// A policy does not see the pod that an event is about.
 	{"event about another node's pod, in its own name", func(ctx context.Context, s *scene) error {
 		return createEvent(ctx, s.agent, agentEvent(s.other, ownNode))
-	}, nobody, ""},
+	}, accepted, ""},
 
 	{"event of another node", event(func(e *corev1.Event) { e.Source.Host = otherNode }), policy, eventNode},
 	{"event reported by another node", event(func(e *corev1.Event) { e.ReportingInstance = otherNode }), policy, eventNode},
@@ -81,7 +81,7 @@ var eventAttempts = []attempt{
 	}, policy, eventKind},
 }
 
-// event makes an event about the agent's own pod, with a change to what the agent would write.
+// event creates an event about the agent's own pod, with a change to what the agent would write.
 func event(change func(*corev1.Event)) func(context.Context, *scene) error {
 	return func(ctx context.Context, s *scene) error {
 		e := agentEvent(s.own, ownNode)
@@ -104,7 +104,7 @@ func changeEvent(which func(*scene) *corev1.Event, text string) func(context.Con
 	}
 }
 
-// takeOver makes an event that is not the agent's and patches it so that it is.
+// takeOver creates an event that is not the agent's, and patches it to be the agent's.
 func takeOver(ctx context.Context, s *scene, foreign func(*corev1.Event)) error {
 	e := agentEvent(s.own, ownNode)
 	foreign(e)

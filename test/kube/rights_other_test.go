@@ -45,12 +45,12 @@ var otherAttempts = []attempt{
 
 const get = http.MethodGet
 
-// content is what a request with a body of the verb carries.
+// content is the body of a request with this verb.
 var content = map[string]string{
 	http.MethodPost: "application/json", http.MethodPut: "application/json", http.MethodPatch: string(types.StrategicMergePatchType),
 }
 
-// request is an attempt that RBAC stops.
+// request is an attempt that RBAC rejects.
 func request(name, verb, uri, body, says string) attempt {
 	return attempt{name, func(ctx context.Context, s *scene) error {
 		path := strings.NewReplacer("{ns}", s.own.Namespace, "{pod}", s.own.Name).Replace(uri)

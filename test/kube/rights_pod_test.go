@@ -23,24 +23,24 @@ const (
 	onlyCondition   = "of a pod's conditions the agent may change only bondkeeper.io/BondsReady"
 	badCondition    = "the condition bondkeeper.io/BondsReady is there twice"
 	annotationLarge = "the annotation bondkeeper.io/bonds is larger than 32 KiB"
-	noNode          = "the agent's token says no node"
+	noNode          = "the agent's token names no node"
 )
 
 // podAttempts are patches of pods/status.
 var podAttempts = []attempt{
-	{"own annotation and condition", strategic(bondsPatch("[]", "True", "AllReady", "well")), nobody, ""},
+	{"own annotation and condition", strategic(bondsPatch("[]", "True", "AllReady", "well")), accepted, ""},
 	{"own annotation and condition away", strategic(`{"metadata":{"annotations":{"bondkeeper.io/bonds":null}},
-		"status":{"conditions":[{"$patch":"delete","type":"bondkeeper.io/BondsReady"}]}}`), nobody, ""},
+		"status":{"conditions":[{"$patch":"delete","type":"bondkeeper.io/BondsReady"}]}}`), accepted, ""},
 	{"own annotation of a pod that is being deleted", func(ctx context.Context, s *scene) error {
 		if err := shared.client.CoreV1().Pods(s.own.Namespace).Delete(ctx, s.own.Name, metav1.DeleteOptions{}); err != nil {
 			return err
 		}
 		return patchStatus(ctx, s.agent, s.own, types.StrategicMergePatchType, bondsPatch("[1]", "False", "", ""))
-	}, nobody, ""},
-	{"annotation of the greatest size", strategic(bondsPatch(strings.Repeat("x", statusv1.MaxSize), "True", "", "")), nobody, ""},
+	}, accepted, ""},
+	{"annotation of the maximum size", strategic(bondsPatch(strings.Repeat("x", statusv1.MaxSize), "True", "", "")), accepted, ""},
 	{"annotation too large", strategic(bondsPatch(strings.Repeat("x", statusv1.MaxSize+1), "True", "", "")), policy, annotationLarge},
 	{"annotation too large, in few characters", strategic(bondsPatch(strings.Repeat("é", statusv1.MaxSize/2+1), "True", "", "")), policy, annotationLarge},
-	{"condition of the greatest size", strategic(bondsPatch("[]", "Unknown", strings.Repeat("R", 128), strings.Repeat("x", 1024))), nobody, ""},
+	{"condition of the maximum size", strategic(bondsPatch("[]", "Unknown", strings.Repeat("R", 128), strings.Repeat("x", 1024))), accepted, ""},
 	{"condition with a long message", strategic(bondsPatch("[]", "True", "", strings.Repeat("x", 1025))), policy, badCondition},
 	{"condition with a long reason", strategic(bondsPatch("[]", "True", strings.Repeat("R", 129), "")), policy, badCondition},
 	{"condition neither true nor false", strategic(bondsPatch("[]", "Maybe", "", "")), policy, badCondition},
@@ -66,10 +66,10 @@ var podAttempts = []attempt{
 	{"finalizer", strategic(`{"metadata":{"finalizers":["example.com/more"]}}`), policy, onlyMetadata},
 	{"finalizer away", strategic(`{"metadata":{"finalizers":null}}`), policy, onlyMetadata},
 	{"generateName", strategic(`{"metadata":{"generateName":"x-"}}`), policy, onlyMetadata},
-	{"who set what", strategic(`{"metadata":{"managedFields":[{}]}}`), silence, ""},
-	{"owner", strategic(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}}`), silence, ""},
-	{"deletion", strategic(`{"metadata":{"deletionTimestamp":"2026-01-02T03:04:05Z"}}`), silence, ""},
-	{"spec", strategic(`{"spec":{"containers":[{"name":"main","image":"other"}],"tolerations":[{"operator":"Exists"}]}}`), silence, ""},
+	{"who set what", strategic(`{"metadata":{"managedFields":[{}]}}`), ignored, ""},
+	{"owner", strategic(`{"metadata":{"ownerReferences":[{"apiVersion":"v1","kind":"Pod","name":"x","uid":"y"}]}}`), ignored, ""},
+	{"deletion", strategic(`{"metadata":{"deletionTimestamp":"2026-01-02T03:04:05Z"}}`), ignored, ""},
+	{"spec", strategic(`{"spec":{"containers":[{"name":"main","image":"other"}],"tolerations":[{"operator":"Exists"}]}}`), ignored, ""},
 
 	{"condition Ready", strategic(`{"status":{"conditions":[{"type":"Ready","status":"False"}]}}`), policy, onlyCondition},
 	{"another gate's condition", strategic(`{"status":{"conditions":[{"type":"example.com/Gate","status":"True"}]}}`), policy, onlyCondition},
@@ -86,7 +86,7 @@ var podAttempts = []attempt{
 	{"QoS class", strategic(`{"status":{"qosClass":"Guaranteed"}}`), server, "field is immutable"},
 }
 
-// bondsPatch is the agent's everyday patch.
+// bondsPatch is the agent's usual patch.
 func bondsPatch(annotation, status, reason, message string) string {
 	return fmt.Sprintf(`{"metadata":{"annotations":{%q:%q}},"status":{"conditions":[{"type":%q,"status":%q,"reason":%q,"message":%q}]}}`,
 		statusv1.Annotation, annotation, statusv1.Condition, status, reason, message)
@@ -105,7 +105,7 @@ func on(which func(*scene) *corev1.Pod, text string) func(context.Context, *scen
 func ownPod(s *scene) *corev1.Pod   { return s.own }
 func otherPod(s *scene) *corev1.Pod { return s.other }
 
-// patch patches the status of the agent's own pod in another way.
+// patch patches the status of the agent's own pod with another patch type.
 func patch(how types.PatchType, text string) func(context.Context, *scene) error {
 	return func(ctx context.Context, s *scene) error { return patchStatus(ctx, s.agent, s.own, how, text) }
 }

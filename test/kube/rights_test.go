@@ -27,31 +27,31 @@ const (
 	networkStatus      = "k8s.v1.cni.cncf.io/network-status"
 )
 
-// refuser is who stands in the way of an attempt.
-type refuser string
+// rejecter is what rejects an attempt.
+type rejecter string
 
 const (
-	nobody refuser = "nobody"
-	rbac   refuser = "RBAC"
-	policy refuser = "the admission policy"
-	server refuser = "the API server's own rules"
-	// silence: the API server says yes and changes nothing.
-	silence refuser = "nobody, without effect"
+	accepted rejecter = "accepted"
+	rbac     rejecter = "RBAC"
+	policy   rejecter = "the admission policy"
+	server   rejecter = "the API server's own rules"
+	// ignored: the API server accepts it and changes nothing.
+	ignored rejecter = "accepted without effect"
 )
 
-// reasons are what the refusers answer with.
-var reasons = map[refuser]metav1.StatusReason{rbac: metav1.StatusReasonForbidden, policy: metav1.StatusReasonInvalid}
+// reasons are the status reasons of rejections.
+var reasons = map[rejecter]metav1.StatusReason{rbac: metav1.StatusReasonForbidden, policy: metav1.StatusReasonInvalid}
 
-// attempt is something that an agent, or somebody with its token, tries.
+// attempt is something that an agent, or a client with its token, tries.
 type attempt struct {
 	name string
 	do   func(context.Context, *scene) error
-	by   refuser
-	// says is in the refusal.
+	by   rejecter
+	// says is part of the rejection.
 	says string
 }
 
-// scene is what an attempt finds: an agent on ownNode and, for it to harm, two pods and two events.
+// scene is what an attempt finds: an agent on ownNode, and two pods and two events that it must not change.
 type scene struct {
 	agent      kubernetes.Interface
 	nodeless   kubernetes.Interface
@@ -60,8 +60,8 @@ type scene struct {
 	alienEvent *corev1.Event
 }
 
-// Every attempt meets who is said to stop it. Those that the policy stops succeed as long as there is no policy: it is
-// the policy that stops them, not chance.
+// Each attempt is rejected by its rejecter. Those that the policy rejects succeed without the policy, which proves that
+// the policy is the reason.
 func TestRights(t *testing.T) {
 	agents := scene{agent: client(t, shared.AgentConfig(t, ownNode)), nodeless: client(t, nodelessConfig(t))}
 	shared.Node(t, otherNode)
@@ -71,7 +71,7 @@ func TestRights(t *testing.T) {
 	t.Run("with policy", func(t *testing.T) { runAttempts(t, agents, "rights-with", true) })
 }
 
-// nodelessConfig is that of somebody who has a token of the agent's account that is bound to nothing.
+// nodelessConfig is the config of a client with a token of the agent's account that is bound to nothing.
 func nodelessConfig(t *testing.T) *rest.Config {
 	shared.Namespace(t, AgentNamespace)
 	shared.account(t, AgentNamespace, AgentAccount)
@@ -86,43 +86,43 @@ func runAttempts(t *testing.T, agents scene, namespace string, policed bool) {
 			s.set(t, namespace, fmt.Sprintf("p%d", i))
 			by := a.by
 			if by == policy && !policed {
-				by = nobody
+				by = accepted
 			}
 			judge(t, a.do(t.Context(), &s), by, a.says)
-			if by != nobody {
+			if by != accepted {
 				s.unchanged(t)
 			}
 		})
 	}
 }
 
-// judge compares how an attempt ended with who should have stopped it.
-func judge(t *testing.T, err error, by refuser, says string) {
+// judge compares the result of an attempt with its expected rejecter.
+func judge(t *testing.T, err error, by rejecter, says string) {
 	t.Helper()
 	switch {
-	case by == nobody || by == silence:
+	case by == accepted || by == ignored:
 		if err != nil {
-			t.Fatalf("refused: %v", err)
+			t.Fatalf("rejected: %v", err)
 		}
 		return
 	case err == nil:
-		t.Fatalf("not refused by %s", by)
+		t.Fatalf("not rejected by %s", by)
 	}
 	if want, fixed := reasons[by]; fixed && apierrors.ReasonForError(err) != want {
 		t.Errorf("the API server's reason is %q, want %q", apierrors.ReasonForError(err), want)
 	}
 	if by == policy && !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'bondkeeper-agent-") {
-		t.Errorf("not refused by our policy: %v", err)
+		t.Errorf("not rejected by the policy: %v", err)
 	}
 	if says == "" || !strings.Contains(err.Error(), says) {
-		t.Errorf("the refusal does not say %q: %v", says, err)
+		t.Errorf("the rejection does not contain %q: %v", says, err)
 	}
 	if testing.Verbose() {
 		t.Log(err)
 	}
 }
 
-// set puts the pods and events of a scene in place.
+// set creates the pods and events of a scene.
 func (s *scene) set(t *testing.T, namespace, name string) {
 	t.Helper()
 	s.own = livelyPod(t, namespace, name, ownNode)
@@ -133,7 +133,7 @@ func (s *scene) set(t *testing.T, namespace, name string) {
 	s.alienEvent = makeEvent(t, alien)
 }
 
-// livelyPod makes a pod that has something in every field that a patch of its status could change.
+// livelyPod makes a pod with a value in every field that a patch of its status could change.
 func livelyPod(t *testing.T, namespace, name, node string) *corev1.Pod {
 	t.Helper()
 	meta := metav1.ObjectMeta{
@@ -174,7 +174,7 @@ func makeEvent(t *testing.T, e *corev1.Event) *corev1.Event {
 	return made
 }
 
-// unchanged fails the test when something of the scene is not as it was set.
+// unchanged fails the test if an object of the scene was changed.
 func (s *scene) unchanged(t *testing.T) {
 	t.Helper()
 	for _, pod := range []*corev1.Pod{s.own, s.other} {
@@ -197,8 +197,8 @@ func current(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 	return now
 }
 
-// What an agent does all day changes what it must and nothing else, on a pod full of other things, too; done again it
-// does not even make a new version.
+// The agent's usual requests change only what they must, even on a pod with many other fields; repeating one does not
+// create a new version.
 func TestAgentPatch(t *testing.T) {
 	shared.InstallRights(t)
 	agent := client(t, shared.AgentConfig(t, ownNode))
@@ -227,7 +227,7 @@ func TestAgentPatch(t *testing.T) {
 	}
 }
 
-// fullPod puts as many annotations on a pod as it can have, some 256 KiB: a policy is stopped when it computes for too long.
+// fullPod adds the maximum of annotations to a pod, some 256 KiB: a policy that evaluates for too long is aborted.
 func fullPod(t *testing.T, pod *corev1.Pod) *corev1.Pod {
 	t.Helper()
 	for i := range 1000 {

@@ -17,15 +17,15 @@ const GuestHost = "10.0.2.2"
 // serviceHost is the address of the service kubernetes.default.
 const serviceHost = "10.0.0.1"
 
-// Users that the API server knows by a token of their own. The groups are those that a real cluster's certificates
-// carry; all other users are reached by impersonation (As).
+// Users with a static token. Their groups are those in a real cluster's certificates; all other users are reached by
+// impersonation (As).
 const (
 	adminUser      = "admin"
 	controllerUser = "system:kube-controller-manager"
 	schedulerUser  = "system:kube-scheduler"
 )
 
-// secrets are the files that the API server proves itself and knows others by.
+// secrets are the files with which the API server authenticates itself and others.
 type secrets struct {
 	certFile, keyFile, accountKeyFile, tokenFile string
 	// certPEM is the serving certificate with its CA.

@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// StartServer starts the API server, at the first time or after StopServer, and returns when it is ready. It has
-// the address, the objects and the tokens that it had before.
+// StartServer starts the API server, first or after StopServer, and returns when it is ready. Its address, objects and
+// tokens are as before.
 func (c *ControlPlane) StartServer(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readyIn)
 	defer cancel()
@@ -14,7 +14,7 @@ func (c *ControlPlane) StartServer(ctx context.Context) error {
 	server, err := c.run("kube-apiserver",
 		"--etcd-servers="+c.etcdPort.url("http"),
 		"--bind-address="+loopback.String(), "--secure-port="+c.serverPort.String(), "--permit-port-sharing",
-		// The address that the service kubernetes.default leads to.
+		// The address behind the service kubernetes.default.
 		"--advertise-address="+GuestHost, "--service-cluster-ip-range=10.0.0.0/24",
 		"--tls-cert-file="+s.certFile, "--tls-private-key-file="+s.keyFile, "--token-auth-file="+s.tokenFile,
 		"--service-account-issuer=https://kubernetes.default.svc",
@@ -33,11 +33,11 @@ func (c *ControlPlane) readyz(ctx context.Context) error {
 	return c.client.Discovery().RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 }
 
-// StopServer ends the API server at once: connections break, and new ones are refused until StartServer.
+// StopServer kills the API server: connections break, and new ones are refused until StartServer.
 func (c *ControlPlane) StopServer() error { return c.server.kill() }
 
-// PauseServer makes the API server stand still: it accepts connections and answers nothing until ResumeServer.
-func (c *ControlPlane) PauseServer() error { return c.server.signal(syscall.SIGSTOP) }
+// PauseServer stops the API server (SIGSTOP): it accepts connections and responds to nothing until ResumeServer.
+func (c *ControlPlane) PauseServer() error { return c.server.pause() }
 
 // ResumeServer ends a pause.
 func (c *ControlPlane) ResumeServer() error { return c.server.signal(syscall.SIGCONT) }

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// Start starts a control plane for one test. The test fails when a program is missing or does not come up.
+// Start starts a control plane for one test. The test fails if a program is missing or does not start.
 func Start(t testing.TB) *ControlPlane {
 	t.Helper()
 	c, err := New(t.Context())
@@ -23,8 +23,8 @@ func Start(t testing.TB) *ControlPlane {
 	return c
 }
 
-// Main is for a package's TestMain: it starts a control plane that all tests of the package share, puts it where
-// into points, runs the tests and returns the status to exit with.
+// Main is for a package's TestMain: it starts a control plane that all tests of the package share, stores it in into,
+// runs the tests and returns the exit code.
 func Main(m *testing.M, into **ControlPlane) int {
 	c, err := New(context.Background())
 	if err != nil {
@@ -40,8 +40,8 @@ func Main(m *testing.M, into **ControlPlane) int {
 	return status
 }
 
-// Apply applies files, directories of files and kustomizations, server-side, as an administrator.
-// Relative paths are seen from the top of the checkout.
+// Apply applies files, directories of files and kustomizations, server-side, as an administrator. Relative paths start
+// at the root of the checkout.
 func (c *ControlPlane) Apply(t testing.TB, paths ...string) {
 	t.Helper()
 	root, err := moduleRoot()

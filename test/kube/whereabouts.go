@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// ApplyWhereabouts creates the resources in which whereabouts keeps its allocations.
+// ApplyWhereabouts creates the resources in which whereabouts stores its allocations.
 func (c *ControlPlane) ApplyWhereabouts(t testing.TB) {
 	t.Helper()
 	c.Apply(t, "test/whereabouts/testdata/crds.yaml")
@@ -15,7 +15,7 @@ func (c *ControlPlane) ApplyWhereabouts(t testing.TB) {
 	}
 }
 
-// Allocated returns the allocations of whereabouts' pools and its reservations as text. It is empty if there are none.
+// Allocated returns the allocations in whereabouts' pools and its reservations as text; empty if there are none.
 func (c *ControlPlane) Allocated(ctx context.Context) (string, error) {
 	pools, err := c.Kubectl(ctx, "get", "ippools", "-n", "kube-system", "-o", "jsonpath={.items[*].spec.allocations}")
 	if err != nil {

@@ -26,7 +26,7 @@ type Guest struct {
 	session  *yamux.Session
 	monitor  *qmp
 	topology topology.Topology
-	temp string
+	temp     string
 
 	// stopping is set before QEMU is stopped on purpose.
 	stopping atomic.Bool

@@ -104,7 +104,7 @@ func greet(ctx context.Context, session *yamux.Session, boot *wire.Boot) error {
 		ready.Err = err.Error()
 	}
 	if err := enc.Encode(ready); err != nil {
-		return fmt.Errorf("tell the host of the cards: %w", err)
+		return fmt.Errorf("report the cards to the host: %w", err)
 	}
 	return nil
 }
