@@ -23,8 +23,8 @@ func ipNet(p netip.Prefix) *net.IPNet {
 	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
 
-// addAddress adds p to a link. Without dad an IPv6 address skips duplicate address detection: where it is restored, the pod
-// had it before and must not wait a second for it.
+// addAddress adds p to a link. Without dad an IPv6 address skips duplicate address detection: where it is restored, the
+// pod had it before and must not wait a second for it.
 func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 	a := &netlink.Addr{IPNet: ipNet(p)}
 	if p.Addr().Is6() && !dad {
@@ -50,7 +50,8 @@ func (c *conn) addAddress(d *device, p netip.Prefix, dad bool) error {
 	return err
 }
 
-// hasAddress returns an error if a link has p's address with another prefix length: an IPv6 address exists once per link.
+// hasAddress returns an error if a link has p's address with another prefix length: an IPv6 address exists once per
+// link.
 func (c *conn) hasAddress(d *device, p netip.Prefix) error {
 	var other netip.Prefix
 	err := c.retryInterruptedDump(func() error {
@@ -95,8 +96,8 @@ func ownScope(r bond.Route) netlink.Scope {
 	return unix.RT_SCOPE_UNIVERSE
 }
 
-// addRoute adds a route through a link in addition to others to the same destination, as CNI plugins do: the existing one
-// may be the cluster network's. The kernel returns EEXIST only for an identical route.
+// addRoute adds a route through a link in addition to others to the same destination, as CNI plugins do: the existing
+// one may be the cluster network's. The kernel returns EEXIST only for an identical route.
 func (c *conn) addRoute(d *device, r bond.Route) error {
 	h, err := c.changes()
 	if err != nil {
@@ -106,8 +107,8 @@ func (c *conn) addRoute(d *device, r bond.Route) error {
 	case errors.Is(err, unix.EEXIST):
 		return c.hasRoute(d, r)
 	case errors.Is(err, unix.EINVAL), d.Up && (errors.Is(err, unix.ENETUNREACH) || errors.Is(err, unix.EHOSTUNREACH)):
-		// On a link that is up these errors are about the route itself: the gateway is not reachable through the link, is
-		// an address of the link, or the scope is wrong (fib_check_nh, ip6_route_check_nh).
+		// On a link that is up these errors are about the route itself: the gateway is not reachable through the link,
+		// is an address of the link, or the scope is wrong (fib_check_nh, ip6_route_check_nh).
 		return fmt.Errorf("%w: the kernel rejects it on a link that is up; its gateway must be in the subnet of one of the link's addresses: %w", bond.ErrInvalid, err)
 	default:
 		return err

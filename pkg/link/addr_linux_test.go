@@ -15,8 +15,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// onVeth is the pod's net1, up, in place of a bond: this kernel may have no bonding driver,
-// and addresses and routes do not care.
+// onVeth is the pod's net1, up, in place of a bond: this kernel may have no bonding driver, and addresses and routes
+// work on any link.
 func onVeth(t *testing.T) (*fixture, *conn, *device) {
 	t.Helper()
 	g := newFixture(t)
@@ -32,14 +32,14 @@ func TestAddresses(t *testing.T) {
 	g, c, d := onVeth(t)
 	g.r.Addresses = []bond.Address{{Prefix: netip.MustParsePrefix("fe80::aa/64")}}
 	want := []string{"10.56.217.2/24", "192.0.2.7/32", "2001:db8::7/64", "fe80::aa/64"}
-	for range 2 { // to have an address already is success
+	for range 2 { // adding an existing address succeeds
 		for _, p := range want {
 			if err := c.addAddress(d, netip.MustParsePrefix(p), false); err != nil {
 				t.Fatalf("%s: %v", p, err)
 			}
 		}
 	}
-	g.in(g.pod, "addr", "add", "fe80::bb/64", "dev", "net1") // nobody's record has it
+	g.in(g.pod, "addr", "add", "fe80::bb/64", "dev", "net1") // in no record
 	g.in(g.pod, "addr", "add", "10.9.9.9/8", "dev", "lo")
 	o := bond.ObservedBond{Link: d.Link}
 	err := c.observeAddresses(g.r, &o)
@@ -78,7 +78,8 @@ func routesOf(c *conn, index int) (all []bond.Route, err error) {
 	return all, err
 }
 
-// TestRoutesThatARecordCannotDescribe are marked, so that they are only counted: restored without what is not recorded, a route would lead elsewhere.
+// TestRoutesThatARecordCannotDescribe: such routes are marked and only counted, because a route that is restored
+// incompletely would lead elsewhere.
 func TestRoutesThatARecordCannotDescribe(t *testing.T) {
 	g, c, d := onVeth(t)
 	g.in(g.pod, "addr", "add", "10.1.0.2/24", "dev", "net1")
@@ -115,7 +116,7 @@ func TestRoutes(t *testing.T) {
 		{Dst: dst("2001:db8:2::/64"), Priority: 1024},
 		{Dst: dst("2001:db8:3::/64"), Gateway: gw6, Table: new(1000), Priority: 7, MTU: 1400},
 	}
-	for range 2 { // to have a route already is success
+	for range 2 { // adding an existing route succeeds
 		for _, r := range routes {
 			if err := c.addRoute(d, r); err != nil {
 				t.Fatalf("%s: %v", r, err)
@@ -128,7 +129,7 @@ func TestRoutes(t *testing.T) {
 	for _, want := range routes {
 		n := 0
 		for _, r := range got {
-			want.Proto = unix.RTPROT_BOOT // what a route gets that names no protocol
+			want.Proto = unix.RTPROT_BOOT // the default protocol
 			if reflect.DeepEqual(r, want) {
 				n++
 			}
@@ -144,7 +145,7 @@ func TestRoutes(t *testing.T) {
 	}
 }
 
-// TestAddRouteBesideAnother: the cluster network's default route stays, and ours is not taken for it.
+// TestAddRouteBesideAnother: the cluster network's default route stays, and the bond's is added.
 func TestAddRouteBesideAnother(t *testing.T) {
 	g, c, d := onVeth(t)
 	g.member("eth0")
@@ -173,7 +174,7 @@ func TestAddRouteBesideAnother(t *testing.T) {
 	}
 }
 
-// TestAnnounce listens on the other end of the cable.
+// TestAnnounce listens on the veth's peer.
 func TestAnnounce(t *testing.T) {
 	g, c, d := onVeth(t)
 	host, err := netns.Open(g.host)
@@ -201,7 +202,7 @@ func ethernet(from bond.MAC, to []byte, proto ...byte) []byte {
 	return append(append(append([]byte{}, to...), from.Bytes()...), proto...)
 }
 
-// frames counts those of want that arrive within a second.
+// frames counts the frames of want that arrive within a second.
 func frames(t *testing.T, s int, want ...[]byte) (n int) {
 	t.Helper()
 	tv := unix.NsecToTimeval(time.Second.Nanoseconds())
@@ -219,8 +220,8 @@ func frames(t *testing.T, s int, want ...[]byte) (n int) {
 	return n
 }
 
-// TestUnsolicitedNAIsValid computes the checksum as a receiver does: over packet and
-// pseudo header it comes to zero.
+// TestUnsolicitedNAIsValid computes the checksum over packet and pseudo header as a receiver does; the result must be
+// zero.
 func TestUnsolicitedNAIsValid(t *testing.T) {
 	ip := netip.MustParseAddr("2001:db8::7")
 	p := unsolicitedNA("02:00:00:00:00:01", ip)

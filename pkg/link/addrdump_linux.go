@@ -28,8 +28,8 @@ type linkAddress struct {
 	plan.ObservedAddress
 }
 
-// observeAddresses reads the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless the
-// record has them.
+// observeAddresses reads the addresses of a link. Link-local IPv6 addresses are the kernel's own and left out, unless
+// the record has them.
 func (c *conn) observeAddresses(r *bond.Record, o *bond.ObservedBond) error {
 	err := c.retryInterruptedDump(func() error {
 		list := plan.NewAddressList(r, o)

@@ -174,8 +174,8 @@ func isBond(d *device) error {
 	return nil
 }
 
-// setLink changes attributes of a link. The kernel applies those of one request one after the other. It stops at the first
-// one that it rejects, and does not undo the others (do_setlink).
+// setLink changes attributes of a link. The kernel applies those of one request one after the other. It stops at the
+// first one that it rejects, and does not undo the others (do_setlink).
 func (c *conn) setLink(index int, attrs ...*nl.RtAttr) error {
 	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)

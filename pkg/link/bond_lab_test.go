@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// inIP are the names that ip gives to options in its JSON, for those that it shows in every mode.
+// inIP are ip's names for options in its JSON, for those that it shows in every mode.
 var inIP = map[bond.Option]string{
 	bond.OptMode: "mode", bond.OptMiimon: "miimon", bond.OptUpdelay: "updelay", bond.OptDowndelay: "downdelay",
 	bond.OptPeerNotifyDelay: "peer_notify_delay", bond.OptArpInterval: "arp_interval", bond.OptArpAllTargets: "arp_all_targets",
@@ -23,7 +23,7 @@ var inIP = map[bond.Option]string{
 	bond.OptPacketsPerSlave: "packets_per_slave", bond.OptActiveSlave: "active_slave", bond.OptPrimary: "primary",
 }
 
-// TestOptionsAsIPShowsThem: what we tell of a bond is what ip tells.
+// TestOptionsAsIPShowsThem: options are decoded as by ip.
 func TestOptionsAsIPShowsThem(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
@@ -60,7 +60,7 @@ func TestOptionsAsIPShowsThem(t *testing.T) {
 	}
 }
 
-// TestCreateBondWithoutItsPrimary: the primary's VF may be lost when the bond is made anew.
+// TestCreateBondWithoutItsPrimary: the primary's VF may be missing when the bond is recreated.
 func TestCreateBondWithoutItsPrimary(t *testing.T) {
 	g := newFixture(t)
 	g.apply(plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{
@@ -75,7 +75,7 @@ func TestCreateBondWithoutItsPrimary(t *testing.T) {
 	}
 }
 
-// BenchmarkObserve is what a resync costs a converged bond: two members, addresses and routes.
+// BenchmarkObserve is the cost of a resync of a converged bond: two members, addresses and routes.
 func BenchmarkObserve(b *testing.B) {
 	g := newFixture(b)
 	g.member("net1")
@@ -94,15 +94,15 @@ func BenchmarkObserve(b *testing.B) {
 	}
 }
 
-// TestUnknownOption: a kernel takes what it does not know without a word, so a bond is read again after it was
-// made, and is not kept.
+// TestUnknownOption: a kernel silently ignores unknown options, so a new bond is read again and deleted if an option is
+// missing.
 func TestUnknownOption(t *testing.T) {
 	g := newFixture(t)
 	create := plan.CreateBond{MemberIndex: plan.OnBond, Name: "bond0", Options: bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptNumPeerNotif: "7"}}
 	d := bond.LookupOption(bond.OptNumPeerNotif)
 	known := d.Attr
 	t.Cleanup(func() { d.Attr = known })
-	d.Attr = 200 // which no kernel knows
+	d.Attr = 200 // unknown to every kernel
 	err := g.k.Apply(t.Context(), g.r, create)
 	if !errors.Is(err, bond.ErrUnsupported) || !strings.Contains(err.Error(), "numPeerNotif") || !strings.Contains(err.Error(), d.Since) {
 		t.Errorf("with an option that the kernel does not know: %v", err)

@@ -77,8 +77,8 @@ func (c *conn) verifyOrDelete(a plan.CreateBond) error {
 	return errors.Join(err, c.deleteBond(b))
 }
 
-// optionMismatch returns an error for the options that the kernel does not report as requested, with their names; nil if
-// there are none. Options that name a link are reported only once it is enslaved.
+// optionMismatch returns an error for the options that the kernel does not report as requested, with their names; nil
+// if there are none. Options that name a link are reported only once it is enslaved.
 func optionMismatch(requested, have bond.Options) error {
 	var errs []error
 	requested = requested.Effective()
@@ -124,8 +124,8 @@ func (c *conn) indexOf(name string) (int, error) {
 	return d.Index, nil
 }
 
-// setOptions sends one request per option, so that a rejected one does not prevent the others. The error names all rejected
-// ones.
+// setOptions sends one request per option, so that a rejected one does not prevent the others. The error names all
+// rejected ones.
 func (c *conn) setOptions(b *device, options bond.Options) error {
 	var errs []error
 	for _, name := range options.Names() {
@@ -149,8 +149,8 @@ func (c *conn) deleteBond(b *device) error {
 	return err
 }
 
-// enslave first checks what the kernel would reject with a mere EPERM, or do silently: it releases the link from another
-// master.
+// enslave first checks what the kernel would reject with a mere EPERM, or do silently: it releases the link from
+// another master.
 func (c *conn) enslave(d, b *device) error {
 	switch {
 	case d.Master == b.Index:
@@ -170,8 +170,8 @@ func (c *conn) enslave(d, b *device) error {
 	return err
 }
 
-// inUse is an error that names the links on top of one, such as a macvlan, beside which it cannot be enslaved; nil if there
-// are none. Time alone does not change that, so it is not bond.ErrBusy.
+// inUse is an error that names the links on top of one, such as a macvlan, beside which it cannot be enslaved; nil if
+// there are none. Time alone does not change that, so it is not bond.ErrBusy.
 func (c *conn) inUse(d *device) error {
 	above, err := c.list(allLinks, func(other *device) bool { return other.lower == d.Index })
 	if err != nil || len(above) == 0 {

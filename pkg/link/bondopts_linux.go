@@ -76,9 +76,9 @@ func targets(value string) []netip.Addr {
 	return ips
 }
 
-// decodeOptions decodes IFLA_INFO_DATA of a bond. nameOf returns the name of a link in the bond's netns; an option with a
-// missing link is left out. Lists of targets that the kernel does not send are empty (bond_fill_info leaves out an empty
-// list). Values of a newer kernel that are not in the table remain numbers.
+// decodeOptions decodes IFLA_INFO_DATA of a bond. nameOf returns the name of a link in the bond's netns; an option with
+// a missing link is left out. Lists of targets that the kernel does not send are empty (bond_fill_info leaves out an
+// empty list). Values of a newer kernel that are not in the table remain numbers.
 func decodeOptions(data []byte, nameOf func(index int) string) (bond.Options, error) {
 	o := bond.Options{bond.OptArpIPTargets: "", bond.OptNsIP6Targets: ""}
 	err := eachAttr(data, func(typ uint16, v []byte) error {

@@ -69,8 +69,8 @@ func TestOptionsRoundTrip(t *testing.T) {
 	}
 }
 
-// TestOptionsOnTheWire holds the widths to those of bond_policy (bond_netlink.c); a
-// number that is too narrow is refused, one too wide is misread on a big-endian machine.
+// TestOptionsOnTheWire compares the widths with those of bond_policy (bond_netlink.c). The kernel rejects a number that
+// is too narrow, and misreads one that is too wide on a big-endian machine.
 func TestOptionsOnTheWire(t *testing.T) {
 	native := nl.NativeEndian()
 	u16, u32 := make([]byte, 2), make([]byte, 4)
@@ -113,7 +113,7 @@ func TestOptionsRefused(t *testing.T) {
 		class error
 	}{
 		{bond.OptMode, "7", nil},
-		{bond.OptMode, "1", nil}, // a value, but not canonical
+		{bond.OptMode, "1", nil}, // a value, but not the canonical one
 		{bond.OptMiimon, "-1", nil},
 		{bond.OptNumPeerNotif, "256", nil},
 		{bond.OptArpIPTargets, "192.0.2.2,192.0.2.1", nil},
@@ -159,8 +159,7 @@ func TestDecodeOptions(t *testing.T) {
 	}
 }
 
-// FuzzDecodeOptions: no bytes make it panic, and what it reads of a value that we can
-// write is what we would write.
+// FuzzDecodeOptions: no input causes a panic, and decoded values that can be encoded are encoded the same.
 func FuzzDecodeOptions(f *testing.F) {
 	for i := range bond.OptionDefs() {
 		d := &bond.OptionDefs()[i]
@@ -178,7 +177,7 @@ func FuzzDecodeOptions(f *testing.F) {
 		for _, name := range got.Names() {
 			d := bond.LookupOption(name)
 			if c, err := d.Parse(got[name]); err != nil || c != got[name] {
-				continue // not ours to write
+				continue // cannot be encoded
 			}
 			attr, err := encodeOption(d, got[name], indexOfSome)
 			if err != nil {
@@ -203,13 +202,13 @@ func TestTargetsAreSplit(t *testing.T) {
 	}
 }
 
-// TestOptionMismatch: what the kernel took without a word and did not keep is found out.
+// TestOptionMismatch: an option that the kernel silently ignored is detected.
 func TestOptionMismatch(t *testing.T) {
 	asked := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1"}
 	for _, tc := range []struct {
 		name  string
-		asked bond.Options // beside those
-		have  bond.Options // beside those
+		asked bond.Options // in addition to those
+		have  bond.Options // in addition to those
 		says  []string
 	}{
 		{"all", nil, nil, nil},

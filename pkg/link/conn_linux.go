@@ -122,8 +122,8 @@ func (c *conn) do(req *nl.NetlinkRequest, want uint16) (responses [][]byte, err 
 	return responses, c.exchange(req, want, add, func() error { return nil })
 }
 
-// retryInterruptedDump repeats a dump that was interrupted by a change: a partial list would look like a lost member. After
-// dumpTries it returns netlink.ErrDumpInterrupted.
+// retryInterruptedDump repeats a dump that was interrupted by a change: a partial list would look like a lost member.
+// After dumpTries it returns netlink.ErrDumpInterrupted.
 func (c *conn) retryInterruptedDump(dump func() error) error {
 	for try := 1; ; try++ {
 		err := dump()

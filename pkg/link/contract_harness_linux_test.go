@@ -16,21 +16,21 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// realHarness is a linktest.Harness on the real kernel: links are changed with ip
-// and sysfs. What is done to VFs is in a file of its own.
+// realHarness is a linktest.Harness on the real kernel: links are changed with ip and sysfs. Changes of VFs are in
+// contract_vfharness_linux_test.go.
 type realHarness struct {
 	*link.Kernel
 	kit.Links
 	t     *testing.T
 	sriov string            // sriov-cni's directory; its claims are in pci there
 	peers map[string]string // of veths, by path and name; the peers are in the host
-	cards *testCards        // nil where there are no VFs
+	cards *testCards        // nil if there are no VFs
 }
 
 func (h *realHarness) AddPod(path string) bond.Sandbox {
 	h.t.Helper()
 	kit.Must(h.t, kit.AddNetns(path))
-	h.t.Cleanup(func() { _ = h.DeletePod(path) }) // it may be gone by then
+	h.t.Cleanup(func() { _ = h.DeletePod(path) }) // it may be gone already
 	sandbox, err := netns.SandboxAt(path)
 	kit.Must(h.t, err)
 	return sandbox
@@ -54,7 +54,7 @@ func (h *realHarness) AddMember(path, name string) (bond.Member, error) {
 	return m, err
 }
 
-// serial reads the number as a shell in the netns does.
+// serial reads the serial with a shell in the netns.
 func (h *realHarness) serial(path, name string) uint64 {
 	h.t.Helper()
 	out, err := kit.IP("", "netns", "exec", filepath.Base(path), "stat", "-L", "-c", "%i", "/sys/class/net/"+name)
@@ -69,7 +69,7 @@ func (h *realHarness) AddTwin(path, name string, index int) error {
 	return err
 }
 
-// addVeth makes a pair: one end in the pod, its peer, up, in the host.
+// addVeth makes a veth: one end in the pod, its peer, up, in the host.
 func (h *realHarness) addVeth(path, name string) error {
 	peer := fmt.Sprintf("bkpeer%d", veths.next())
 	if _, err := h.IP(path, "link", "add", name, "type", "veth", "peer", "name", peer, "netns", h.Target(linktest.Host)); err != nil {
@@ -79,7 +79,7 @@ func (h *realHarness) addVeth(path, name string) error {
 	return h.Set(linktest.Host, peer, "up")
 }
 
-// AddImpostor makes a dummy, or where there is none one end of a veth.
+// AddImpostor makes a dummy, or one end of a veth if the kernel has no dummies.
 func (h *realHarness) AddImpostor(path, name string) (bond.Link, error) {
 	if _, err := h.IP(path, "link", "add", name, "type", "dummy"); err != nil {
 		if err := h.addVeth(path, name); err != nil {
@@ -99,7 +99,7 @@ func (h *realHarness) AddSharedRoute(path string, r bond.Route, hops [2]linktest
 	return err
 }
 
-// SetSettings writes the sysctls' files in the netns, and has ip do the rest.
+// SetSettings writes the sysctls' files in the netns, and uses ip for the rest.
 func (h *realHarness) SetSettings(path, name string, c bond.SettingsChange) error {
 	onOff := map[bool]string{true: "on", false: "off"}
 	err := h.Set(path, name, "txqueuelen", fmt.Sprint(*c.TxQLen),
@@ -117,7 +117,7 @@ func (h *realHarness) SetSettings(path, name string, c bond.SettingsChange) erro
 	return err
 }
 
-// SetCarrier sets the other end of a veth, or the PF of a VF.
+// SetCarrier sets the peer of a veth, or the PF of a VF, up or down.
 func (h *realHarness) SetCarrier(path, name string, on bool) error {
 	state := "down"
 	if on {
@@ -150,13 +150,13 @@ func (h *realHarness) Cache(path string, pci bond.PCIAddress) {
 	h.file(path, text)
 }
 
-// BreakClaim puts a directory in its place: root may read every file.
+// BreakClaim replaces it by a directory: root may read every file.
 func (h *realHarness) BreakClaim(pci bond.PCIAddress) {
 	h.file(h.claim(pci), "")
 	kit.Must(h.t, os.Mkdir(h.claim(pci), 0o700))
 }
 
-// file writes a file of sriov-cni's; no text removes it.
+// file writes a file of sriov-cni; an empty text removes it.
 func (h *realHarness) file(path, text string) {
 	h.t.Helper()
 	err := os.RemoveAll(path)

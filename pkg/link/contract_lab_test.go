@@ -30,8 +30,8 @@ func TestContractOnVFs(t *testing.T) {
 	linktest.RunContract(t, linktest.Env{Bonding: true, VFs: true, NumVFs: vfsPerCard, Open: p.open})
 }
 
-// vfPool is the VFs of the guest between one test and the next. To make them anew costs seconds,
-// so it is done only after tests that changed what the PFs keep.
+// vfPool has the guest's VFs between tests. Recreating them takes seconds, so it is done only after tests that changed
+// the PFs' settings.
 type vfPool struct {
 	pfs   []string
 	macs  map[string]bond.MAC // the VFs' own
@@ -75,7 +75,7 @@ func (p *vfPool) remake(t *testing.T, h *realHarness) {
 	}
 }
 
-// tidy gives a VF that comes back from a test the state of one that was just made.
+// tidy resets a VF that a test returns to the state of a new one.
 func (p *vfPool) tidy(h *realHarness, vf, name string) error {
 	dev, err := h.netdevOf(vf)
 	if err != nil {

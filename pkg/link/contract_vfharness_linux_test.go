@@ -14,16 +14,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// testCards are the PFs whose VFs a harness gives to pods, one PF after the other.
+// testCards are the PFs whose VFs a harness moves to pods, one PF after the other.
 type testCards struct {
 	pfs  []string // PCI addresses
 	used int
-	// changed: more was done to them than what ends with the pod. unbound is what has no driver.
+	// changed: the changes do not all end with the pod. unbound has functions without driver.
 	changed bool
 	unbound map[bond.PCIAddress]bool
 }
 
-// Apply notes what does not end with the pod.
+// Apply records changes that do not end with the pod.
 func (h *realHarness) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	err := h.Kernel.Apply(ctx, r, a)
 	if _, is := a.(plan.RestoreVF); is && err == nil {
@@ -36,7 +36,7 @@ func (h *realHarness) netdevOf(pci string) (string, error) {
 	return kit.Netdev(h.t.Context(), bond.PCIAddress(pci))
 }
 
-// addVF puts the next VF into a pod.
+// addVF moves the next VF into a pod.
 func (h *realHarness) addVF(path, name string) (bond.PCIAddress, *bond.VF, error) {
 	pf, number := h.cards.pfs[h.cards.used%len(h.cards.pfs)], h.cards.used/len(h.cards.pfs)
 	h.cards.used++
@@ -91,7 +91,7 @@ func (h *realHarness) BindVF(pci bond.PCIAddress) error {
 	return kit.BindVF(pci)
 }
 
-// LoseCarrier resets the function behind its driver's back.
+// LoseCarrier resets the function without its driver's knowledge.
 func (h *realHarness) LoseCarrier(pci bond.PCIAddress) error {
 	h.cards.changed = true
 	return kit.WriteSysfs(filepath.Join(kit.PCIDevices, string(pci), "reset"), "1")

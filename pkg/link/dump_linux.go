@@ -56,8 +56,8 @@ func (ds devices) byIndex(index int) *device {
 	return ds.find(func(d *device) bool { return d.Index == index })
 }
 
-// ofPCI returns the netdev of a PCI function; nil if there is none. If there are several, none is chosen, and ambiguous names
-// them. Representors are not netdevs of their parent.
+// ofPCI returns the netdev of a PCI function; nil if there is none. If there are several, none is chosen, and ambiguous
+// names them. Representors are not netdevs of their parent.
 func (ds devices) ofPCI(pci bond.PCIAddress) (d *device, ambiguous string) {
 	var names []string
 	for _, other := range ds {
@@ -80,8 +80,8 @@ func (ds devices) nameOf(index int) string {
 	return ""
 }
 
-// linkRequest requests one link, or with NLM_F_DUMP all, without statistics. For VF information the driver queries the card
-// about each VF, so it is requested only where it is used.
+// linkRequest requests one link, or with NLM_F_DUMP all, without statistics. For VF information the driver queries the
+// card about each VF, so it is requested only where it is used.
 func linkRequest(flags int, index int, withVFs bool) *nl.NetlinkRequest {
 	req := nl.NewNetlinkRequest(unix.RTM_GETLINK, flags)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)

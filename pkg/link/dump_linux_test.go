@@ -28,7 +28,7 @@ func parent(name, bus string) []*nl.RtAttr {
 	}
 }
 
-// TestOnlyPCIDevicesAreVFs: a pod can make devices of other buses and give them names.
+// TestOnlyPCIDevicesAreVFs: a pod can create devices on other buses and name them.
 func TestOnlyPCIDevicesAreVFs(t *testing.T) {
 	for _, tc := range []struct {
 		name, bus string
@@ -74,7 +74,7 @@ func TestMIIUp(t *testing.T) {
 
 func TestParseDeviceRefuses(t *testing.T) {
 	long := message(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("net1")))
-	long[unix.SizeofIfInfomsg] = 200 // says that it is longer than the message
+	long[unix.SizeofIfInfomsg] = 200 // longer than the message
 	short := message(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("net1")))
 	short[unix.SizeofIfInfomsg] = 3
 	for name, m := range map[string][]byte{"cut": message()[:8], "long": long, "short": short} {
@@ -120,7 +120,7 @@ func TestClassify(t *testing.T) {
 		if !errors.Is(got, tc.err) || tc.want != nil && !errors.Is(got, tc.want) || tc.want == nil && classified(got) {
 			t.Errorf("%v is classified as %q, want %v", tc.err, got, tc.want)
 		}
-		if again := classify(got); again != got { //nolint:errorlint // the very same, not wrapped a second time
+		if again := classify(got); again != got { //nolint:errorlint // the same one, not wrapped twice
 			t.Errorf("%v is classified twice: %v", tc.err, again)
 		}
 	}

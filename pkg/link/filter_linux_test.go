@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestKernelFilters: the kernel sends nothing of other links, however many there are.
+// TestKernelFilters: the kernel sends nothing about other links, however many there are.
 func TestKernelFilters(t *testing.T) {
 	g, c, d := onVeth(t)
 	var batch strings.Builder
@@ -47,7 +47,8 @@ func TestKernelFilters(t *testing.T) {
 	}
 }
 
-// TestLinkGoneMeanwhile: the kernel refuses to filter by a link that is gone, which has nothing then, and that is not learned.
+// TestLinkGoneMeanwhile: the kernel rejects a filter for a link that is gone. The result is empty, and nothing is
+// learned from it.
 func TestLinkGoneMeanwhile(t *testing.T) {
 	c := newFixture(t).conn()
 	const noLink = 4711
@@ -60,7 +61,7 @@ func TestLinkGoneMeanwhile(t *testing.T) {
 	}
 }
 
-// TestRoutesOverSeveralLinks: the kernel finds a link among the next hops of a route, also where they are nexthop objects.
+// TestRoutesOverSeveralLinks: the kernel finds a link among the next hops of a route, also in nexthop objects.
 func TestRoutesOverSeveralLinks(t *testing.T) {
 	g, c, d := onVeth(t)
 	g.batch(`link add crowd0 type veth peer name crowd1
@@ -99,7 +100,7 @@ route add 2001:db8:b::/48 nhid 4
 	}
 }
 
-// TestStreamEndsWithTheContext, in the middle of a dump.
+// TestStreamEndsWithTheContext ends the context in the middle of a dump.
 func TestStreamEndsWithTheContext(t *testing.T) {
 	g := newFixture(t)
 	var batch strings.Builder
@@ -118,7 +119,7 @@ func TestStreamEndsWithTheContext(t *testing.T) {
 			cancel()
 		}
 	})
-	if err != ctx.Err() || n < 10 || n >= 2000 { //nolint:errorlint // the very same
+	if err != ctx.Err() || n < 10 || n >= 2000 { //nolint:errorlint // the same error
 		t.Errorf("%v after %d routes, want %v after one part of the dump", err, n, ctx.Err())
 	}
 }

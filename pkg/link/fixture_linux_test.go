@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// fixture is a kernel whose host and pod are both netns made for the test.
+// fixture is a kernel whose host and pod are netns made for the test.
 type fixture struct {
 	testing.TB
 	k         *Kernel
@@ -20,7 +20,7 @@ type fixture struct {
 	r         *bond.Record
 }
 
-// newFixture has no links but loopback; its record names no members.
+// newFixture makes a fixture without links except loopback; its record names no members.
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	g := &fixture{TB: t, host: netnstest.New(t), pod: netnstest.New(t)}
@@ -31,7 +31,7 @@ func newFixture(t testing.TB) *fixture {
 	return g
 }
 
-// in runs ip in a netns and returns what it prints.
+// in runs ip in a netns and returns its output.
 func (g *fixture) in(path string, args ...string) []byte {
 	g.Helper()
 	out, err := kit.IP(path, args...)
@@ -39,13 +39,13 @@ func (g *fixture) in(path string, args ...string) []byte {
 	return out
 }
 
-// batch runs commands of ip in the pod, in one process.
+// batch runs ip commands in the pod, in one process.
 func (g *fixture) batch(lines string) {
 	g.Helper()
 	kit.Must(g, kit.Links{}.Batch(g.pod, lines))
 }
 
-// shown is what ip tells of a link; index 0 when there is none.
+// shown is ip's output about a link; index 0 if there is no link.
 type shown struct {
 	Index    int      `json:"ifindex"`
 	Name     string   `json:"ifname"`
@@ -69,7 +69,7 @@ func (g *fixture) show(path, name string) shown {
 	return all[0]
 }
 
-// veth makes a pair: name in the netns at path, its peer, up, in the host as p-name.
+// veth makes a veth: name in the netns at path, its peer, up, in the host as p-name.
 func (g *fixture) veth(path, name string) shown {
 	g.Helper()
 	peer := "p-" + name
@@ -81,7 +81,7 @@ func (g *fixture) veth(path, name string) shown {
 	return g.show(path, name)
 }
 
-// member puts a veth into the pod and the record.
+// member adds a veth to the pod and the record.
 func (g *fixture) member(name string) {
 	g.Helper()
 	l := g.veth(g.pod, name)
@@ -95,7 +95,7 @@ func (g *fixture) see() bond.Observed {
 	return o
 }
 
-// ref names a link as it is now.
+// ref refers to a link as it is now.
 func (g *fixture) ref(path, name string) plan.LinkRef {
 	g.Helper()
 	l := g.show(path, name)
@@ -109,7 +109,7 @@ func (g *fixture) ref(path, name string) plan.LinkRef {
 	return plan.LinkRef{Location: place, Index: l.Index, Name: name, Serial: g.serial(path, name)}
 }
 
-// serial is the link's number as a shell in the netns reads it.
+// serial reads the link's serial with a shell in the netns.
 func (g *fixture) serial(path, name string) uint64 {
 	g.Helper()
 	out, err := kit.Run(path, "unshare", "--mount", "sh", "-c", "mount -t sysfs sysfs /sys && stat -L -c %i /sys/class/net/"+name)
@@ -126,7 +126,7 @@ func (g *fixture) apply(a plan.Action) {
 	kit.Must(g, g.k.Apply(g.Context(), g.r, a))
 }
 
-// conn is rtnetlink in the pod, for what needs a bond when it goes through Apply.
+// conn is rtnetlink in the pod, for what would need a bond with Apply.
 func (g *fixture) conn() *conn {
 	g.Helper()
 	c, err := g.k.openPod(g.Context(), g.r.Sandbox)

@@ -23,7 +23,7 @@ func nested(typ int, attrs ...*nl.RtAttr) *nl.RtAttr {
 	return a
 }
 
-// seedDevices are link messages with everything that is decoded.
+// seedDevices are link messages with every decoded attribute.
 func seedDevices() [][]byte {
 	mac := []byte{2, 0, 0, 0, 0, 1}
 	basic := append(parent(string(someVF), "pci"),
@@ -47,8 +47,8 @@ func seedDevices() [][]byte {
 	}
 }
 
-// FuzzParseDevice: from whatever link message the result is an error that can be logged, or a link whose texts are
-// bounded, whose PCI address is canonical, and whose settings come back from a record as they were.
+// FuzzParseDevice: any link message results in an error that can be logged, or in a link. Its texts are bounded, its
+// PCI address is canonical, and its settings are the same after a record was saved and loaded.
 func FuzzParseDevice(f *testing.F) {
 	for _, m := range seedDevices() {
 		f.Add(m)
@@ -78,7 +78,7 @@ func FuzzParseDevice(f *testing.F) {
 		bondtest.ErrorText(t, err)
 		l := &bond.Learned{Settings: settings}
 		if len(settings.IPv4) == 0 {
-			l.Settings.IPv4 = nil // nil and empty are one in a record
+			l.Settings.IPv4 = nil // a record does not distinguish nil and empty
 		}
 		if len(settings.IPv6) == 0 {
 			l.Settings.IPv6 = nil
@@ -90,7 +90,7 @@ func FuzzParseDevice(f *testing.F) {
 	})
 }
 
-// FuzzVFSettings: what a PF reports of a VF is what it reports after the same was written to it.
+// FuzzVFSettings: writing what a PF reports about a VF does not change what it reports.
 func FuzzVFSettings(f *testing.F) {
 	f.Add(told(bond.VFSettings{}, allSettings()).vfList, uint8(1))
 	f.Add(told(allSettings()).vfList, uint8(0))
@@ -121,7 +121,8 @@ func FuzzVFSettings(f *testing.F) {
 	})
 }
 
-// FuzzParseAddress: from whatever address message the result is an error, no address, or one that a record can keep.
+// FuzzParseAddress: any address message results in an error that can be logged, no address, or one that a record can
+// store.
 func FuzzParseAddress(f *testing.F) {
 	seed := func(family, prefix int, attrs ...*nl.RtAttr) {
 		m := nl.NewIfAddrmsg(family)
@@ -154,8 +155,8 @@ func FuzzParseAddress(f *testing.F) {
 	})
 }
 
-// FuzzParseRoute: from whatever route message the result is an error, or routes that a record can keep and the kernel can
-// be asked for again: destination, gateway and source are of the message's family.
+// FuzzParseRoute: any route message results in an error that can be logged, or in routes that a record can store and
+// that can be restored: destination, gateway and source have the message's family.
 func FuzzParseRoute(f *testing.F) {
 	seed := func(family, length uint8, attrs ...*nl.RtAttr) {
 		b := (&nl.RtMsg{RtMsg: unix.RtMsg{Family: family, Dst_len: length, Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST, Protocol: unix.RTPROT_BOOT}}).Serialize()

@@ -28,15 +28,15 @@ func (k *Kernel) LinkByName(ctx context.Context, s bond.Sandbox, name string) (*
 	}
 }
 
-// FindMembers returns the identity and the current state of links that are to become members. It changes nothing. Links are
-// found by name. A VF that sriov-cni attached to this sandbox is also found by the PCI address in sriov-cni's cache file:
-// under another name, or in the host, where its driver may have created it again. The search is repeated with every change
-// of links until s.Wait has passed.
+// FindMembers returns the identity and the current state of links that are to become members. It changes nothing. Links
+// are found by name. A VF that sriov-cni attached to this sandbox is also found by the PCI address in sriov-cni's cache
+// file: under another name, or in the host, where its driver may have created it again. The search is repeated with
+// every change of links until s.Wait has passed.
 //
 // VF.Settings are those requested from sriov-cni, or else all that the PF reports now.
 //
-// A missing link is not an error. The error has one line per link that cannot be a member; it matches bond.ErrGone if the
-// sandbox no longer exists.
+// A missing link is not an error. The error has one line per link that cannot be a member; it matches bond.ErrGone if
+// the sandbox no longer exists.
 func (k *Kernel) FindMembers(ctx context.Context, s bond.MemberQuery) (bond.MemberResult, error) {
 	l := &memberSearch{k: k, MemberQuery: s, place: bond.InPod, chosen: map[int]bool{}}
 	if s.InHost {
@@ -243,8 +243,8 @@ func memberOf(d *device, place bond.Location) bond.Member {
 	}
 }
 
-// vfState returns a VF's PF and number with all its settings there; nil for a link that is not a VF, and for a VF whose PF
-// is not visible. If the PF has no netdev, or several, it returns PF and number with the error.
+// vfState returns a VF's PF and number with all its settings there; nil for a link that is not a VF, and for a VF whose
+// PF is not visible. If the PF has no netdev, or several, it returns PF and number with the error.
 func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.ObservedPF, error) {
 	if pci == "" {
 		return nil, nil, nil

@@ -20,7 +20,7 @@ func (g *fixture) search(inHost bool, names ...string) bond.MemberQuery {
 	return bond.MemberQuery{Key: g.r.Key, Sandbox: g.r.Sandbox, Names: names, InHost: inHost}
 }
 
-// find searches for what must be found without a warning.
+// find searches for members that must be found without a warning.
 func (g *fixture) find(s bond.MemberQuery) bond.MemberResult {
 	g.Helper()
 	found, err := g.k.FindMembers(g.Context(), s)
@@ -58,7 +58,7 @@ func TestFindMembersInTheHost(t *testing.T) {
 	}
 }
 
-// needTun loads the driver of tun where it is a module, as in the lab's kernel.
+// needTun loads the tun driver if it is a module, as in the lab's kernel.
 func needTun(t *testing.T) {
 	t.Helper()
 	if _, err := os.Stat("/dev/net/tun"); err == nil {
@@ -104,8 +104,8 @@ func TestFindMembersMissing(t *testing.T) {
 	}
 }
 
-// TestFindMembersWaits: a link on its way is found the moment it comes; the wait ends with its
-// time, and with the caller's.
+// TestFindMembersWaits: a link that arrives during the wait is found at once; the wait ends with its timeout, and with
+// the caller's context.
 func TestFindMembersWaits(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
@@ -122,7 +122,7 @@ func TestFindMembersWaits(t *testing.T) {
 	select {
 	case f := <-found:
 		t.Fatalf("it did not wait: %+v", f)
-	case <-time.After(50 * time.Millisecond): // it is to wait, which no event shows
+	case <-time.After(50 * time.Millisecond): // it must wait, which no event shows
 	}
 	g.member("net2")
 	if f, err := <-found, <-came; err != nil || len(f.Missing()) > 0 || f.Links[1].Member.Index != g.show(g.pod, "net2").Index {
@@ -144,8 +144,8 @@ func TestFindMembersWaits(t *testing.T) {
 	}
 }
 
-// TestFindMembersOddCacheFiles: a note of sriov-cni's that cannot be read, or is about another link, is told of
-// and not believed.
+// TestFindMembersOddCacheFiles: a cache file of sriov-cni that cannot be read, or is about another link, causes a
+// warning and is not used.
 func TestFindMembersOddCacheFiles(t *testing.T) {
 	for name, text := range map[string]string{"broken": `{"deviceID":`, "of another link": `{"deviceID":"0000:01:10.0","trust":"on"}`} {
 		t.Run(name, func(t *testing.T) {
@@ -163,7 +163,7 @@ func TestFindMembersOddCacheFiles(t *testing.T) {
 	}
 }
 
-// TestFindMembersInCacheFiles: a VF that is nowhere is known by what sriov-cni noted.
+// TestFindMembersInCacheFiles: a missing VF is identified by sriov-cni's cache file.
 func TestFindMembersInCacheFiles(t *testing.T) {
 	g := newFixture(t)
 	g.note("net1", `{"deviceID":"0000:01:10.0","Master":"ens1","VFID":0,"MAC":"02:00:00:00:00:01","MTU":9000,"trust":"on","OrigVfState":{"EffectiveMAC":"02:00:00:00:00:09"}}`)
@@ -176,7 +176,7 @@ func TestFindMembersInCacheFiles(t *testing.T) {
 	if l := found.Links[0]; !reflect.DeepEqual(l.Member, want) || !errors.Is(l.Missing, bond.ErrGone) || !strings.Contains(l.Missing.Error(), "0000:01:10.0") {
 		t.Errorf("got %+v, want %+v, missing", l, want)
 	}
-	// The VF is on the bus, and its PF has no netdev.
+	// The VF is on the bus, but its PF has no netdev.
 	if err = errors.Join(os.MkdirAll(filepath.Join(g.k.sysfs.root, "0000:01:00.0"), 0o700), os.MkdirAll(filepath.Join(g.k.sysfs.root, "0000:01:10.0"), 0o700),
 		os.Symlink("../0000:01:00.0", filepath.Join(g.k.sysfs.root, "0000:01:10.0", "physfn"))); err != nil {
 		t.Fatal(err)
@@ -190,13 +190,13 @@ func TestFindMembersInCacheFiles(t *testing.T) {
 	}
 }
 
-// note writes what sriov-cni notes of an attachment.
+// note writes sriov-cni's cache file of an attachment.
 func (g *fixture) note(name, text string) {
 	g.Helper()
 	kit.Must(g, os.WriteFile(filepath.Join(g.k.sriov, g.r.Key.ContainerID+"-"+name), []byte(text), 0o600))
 }
 
-// TestVFLock: no VF is changed while sriov-cni works on it, and no caller waits for that.
+// TestVFLock: no VF is changed while sriov-cni has its lock, and no caller waits for it.
 func TestVFLock(t *testing.T) {
 	g := newFixture(t)
 	const vf = bond.PCIAddress("0000:01:10.0")

@@ -71,8 +71,8 @@ func TestObserveDeadSandbox(t *testing.T) {
 	}
 }
 
-// TestKernelKeepsNoPodAlive: after Observe and Apply the netns dies with its path, and with
-// it its end of the veth, which takes the peer along.
+// TestKernelKeepsNoPodAlive: after Observe and Apply, deleting the path deletes the netns with its end of the veth, and
+// so the peer.
 func TestKernelKeepsNoPodAlive(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
@@ -124,7 +124,7 @@ func TestLinkByName(t *testing.T) {
 	}
 }
 
-// BenchmarkObserveMembers is Observe of a pod without bond; with one it is in the lab.
+// BenchmarkObserveMembers is Observe of a pod without bond; the benchmark with a bond is in the lab.
 func BenchmarkObserveMembers(b *testing.B) {
 	g := newFixture(b)
 	g.member("net1")
@@ -137,7 +137,7 @@ func BenchmarkObserveMembers(b *testing.B) {
 	}
 }
 
-// TestConcurrentUse: one Kernel serves many bonds at once, and each sees its own netns.
+// TestConcurrentUse: one Kernel serves many bonds concurrently, each in its own netns.
 func TestConcurrentUse(t *testing.T) {
 	g := newFixture(t)
 	var wg sync.WaitGroup

@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// fillAltNames gives a link alternative names until the kernel refuses one, which it does at 64 KiB in all.
+// fillAltNames adds alternative names to a link until the kernel rejects one, which it does at 64 KiB in total.
 func (g *fixture) fillAltNames(index int) (n int) {
 	g.Helper()
 	ns, err := netns.Open(g.pod)
@@ -31,8 +31,8 @@ func (g *fixture) fillAltNames(index int) (n int) {
 	return n
 }
 
-// TestLongestLinkMessage: a pod can make the message about a link longer than 64 KiB. The link is read all the same, by
-// itself and among others; otherwise neither a repair nor a DEL would ever be possible.
+// TestLongestLinkMessage: a pod can make the message about a link longer than 64 KiB. The link must still be readable,
+// alone and among others; otherwise repair and DEL would be impossible.
 func TestLongestLinkMessage(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")

@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestLinksOfAFunction: a VF is found by its PCI address in the netns in which it is and in no other, with a sysfs of that
-// netns and without one.
+// TestLinksOfAFunction: a VF is found by its PCI address in its netns and in no other, with and without a sysfs of that
+// netns.
 func TestLinksOfAFunction(t *testing.T) {
 	g := newVFFixture(t)
 	for _, inPod := range []bool{false, true} {

@@ -75,8 +75,8 @@ func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool)
 	return out, nil
 }
 
-// linksOf returns the links of a PCI function in this netns, with representors. The netns's sysfs has their names; without
-// sysfs all links are listed.
+// linksOf returns the links of a PCI function in this netns, with representors. The netns's sysfs has their names;
+// without sysfs all links are listed.
 func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
 	if err := c.openSysfs(); err != nil {
 		return nil, classify(err)

@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
 )
 
-// missingMember returns the result for a link that was not found. sriov-cni's cache file has the VF's identity and its settings in
-// the pod; without that file only the name is known.
+// missingMember returns the result for a link that was not found. sriov-cni's cache file has the VF's identity and its
+// settings in the pod; without that file only the name is known.
 func (l *memberSearch) missingMember(i int) (bond.MemberLink, error) {
 	name, a := l.Names[i], l.attached[i]
 	if a == nil {
@@ -62,8 +62,8 @@ func (l *memberSearch) inHost(a *sriovcni.Attachment) (*device, error) {
 	return nil, err
 }
 
-// vfFromCache returns PF and number of a missing VF from sriov-cni's cache file. It has the PF's name only, which may be
-// that of another card by now. Before a setting is written to that PF, PF and number are compared with sysfs.
+// vfFromCache returns PF and number of a missing VF from sriov-cni's cache file. It has the PF's name only, which may
+// be that of another card by now. Before a setting is written to that PF, PF and number are compared with sysfs.
 func (l *memberSearch) vfFromCache(a *sriovcni.Attachment) *bond.VF {
 	d, err := l.host.byName(a.PFName, false)
 	if err != nil || d.PCI == "" {

@@ -14,9 +14,9 @@ import (
 
 const iflaNewIfindex = 49
 
-// moveToPod sets a link's MAC and MTU while it is still in the host. Then it moves and renames it in one request. The kernel
-// accepts MAC and MTU in that request, too, but applies them after the move (do_setlink). If the driver rejected them, the
-// VF would be in the pod with a wrong MAC.
+// moveToPod sets a link's MAC and MTU while it is still in the host. Then it moves and renames it in one request. The
+// kernel accepts MAC and MTU in that request, too, but applies them after the move (do_setlink). If the driver rejected
+// them, the VF would be in the pod with a wrong MAC.
 func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod) error {
 	host, err := k.openHost(ctx)
 	if err != nil {
@@ -100,8 +100,8 @@ func (c *conn) setAttrs(d *device, a *plan.MoveToPod) error {
 	return nil
 }
 
-// removeTakenAltNames removes those alternative names of a link that would prevent its move: the kernel rejects a move if one
-// is in use in the other netns, and a rename to the link's own.
+// removeTakenAltNames removes those alternative names of a link that would prevent its move: the kernel rejects a move
+// if one is in use in the other netns, and a rename to the link's own.
 func (c *conn) removeTakenAltNames(d *device, name string, to *conn) error {
 	for _, alt := range d.altNames {
 		if alt != name {
@@ -120,7 +120,8 @@ func (c *conn) removeTakenAltNames(d *device, name string, to *conn) error {
 	return nil
 }
 
-// move moves a link to another netns with a name and, unless index is 0, with that ifindex. It fails if either is taken.
+// move moves a link to another netns with a name and, unless index is 0, with that ifindex. It fails if either is
+// taken.
 func (c *conn) move(d *device, to *conn, name string, index int) error {
 	attrs := []*nl.RtAttr{
 		nl.NewRtAttr(unix.IFLA_NET_NS_FD, nl.Uint32Attr(uint32(to.ns.Fd()))),

@@ -25,8 +25,8 @@ func TestMoveToPod(t *testing.T) {
 	}
 }
 
-// TestMoveToPodLeavesItInTheHost when anything is refused: the pod never gets a link with another
-// name, MAC or MTU than planned.
+// TestMoveToPodLeavesItInTheHost if anything is rejected: the pod never gets a link with another name, MAC or MTU than
+// planned.
 func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
@@ -34,7 +34,7 @@ func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 	g.in(g.host, "link", "add", "br0", "type", "bridge")
 	for _, tc := range []struct {
 		name  string
-		setup []string // of ip link set ext0
+		setup []string // arguments of ip link set ext0
 		a     plan.MoveToPod
 		class error
 	}{
@@ -97,7 +97,7 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// TestActionsCheckTheirLink: an action is applied to just the link that it names, or not at all.
+// TestActionsCheckTheirLink: an action is applied to exactly the link that it names, or not at all.
 func TestActionsCheckTheirLink(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")

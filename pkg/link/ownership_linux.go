@@ -115,8 +115,8 @@ func (k *Kernel) recordedOwnership(m *bond.Member, now claim) (bond.Ownership, s
 	}
 }
 
-// sriovFiles returns the paths of sriov-cni's files about the VF of an attachment; nil if there are none, or if they name
-// another VF or netns. An unreadable file counts as missing: the record then has weaker evidence only.
+// sriovFiles returns the paths of sriov-cni's files about the VF of an attachment; nil if there are none, or if they
+// name another VF or netns. An unreadable file counts as missing: the record then has weaker evidence only.
 func (k *Kernel) sriovFiles(key bond.Key, ifName string, pci bond.PCIAddress, own bond.Sandbox) *bond.SriovCNI {
 	cache, err := sriovcni.CachePath(k.sriov, bond.Key{ContainerID: key.ContainerID, IfName: ifName})
 	if err != nil {

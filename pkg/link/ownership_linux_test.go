@@ -60,7 +60,8 @@ func TestForeignClaim(t *testing.T) {
 	}
 }
 
-// TestOddClaims: a claim that is no small file of text forbids changes of its VF. It is neither waited for nor read as a whole.
+// TestOddClaims: a claim that is not a small text file prevents changes of its VF. It is neither waited for nor read
+// completely.
 func TestOddClaims(t *testing.T) {
 	theirs := netnstest.New(t)
 	own := sandboxAt(t, netnstest.New(t))

@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// A VF in a pod whose address is not in its link message, as with a kernel before 5.14, is refused by name.
+// A VF in a pod whose address is not in its link message, as with a kernel before 5.14, is rejected with its name.
 func TestVFWithoutAddress(t *testing.T) {
 	g := newVFFixture(t)
 	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")

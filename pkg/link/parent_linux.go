@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// parentOf returns the link's device and its bus from sysfs; empty for a virtual link, and if sysfs cannot be read. Kernels
-// before 5.14 do not report them elsewhere.
+// parentOf returns the link's device and its bus from sysfs; empty for a virtual link, and if sysfs cannot be read.
+// Kernels before 5.14 do not report them elsewhere.
 func (c *conn) parentOf(d *device) (bus, name string, err error) {
 	if err = c.openSysfs(); err != nil || c.sysfs < 0 {
 		return "", "", err
@@ -38,8 +38,8 @@ func readLinkAt(dir int, name string) (string, error) {
 	return string(target[:n]), nil
 }
 
-// checkRecognisable reports whether a link without a PCI address could be recognised after its driver has released it. It returns
-// an error for a VF on a kernel that does not report its address, and a warning for a device without one.
+// checkRecognisable reports whether a link without a PCI address could be recognised after its driver has released it.
+// It returns an error for a VF on a kernel that does not report its address, and a warning for a device without one.
 func checkRecognisable(link, bus, parent string) (warning string, err error) {
 	switch bus {
 	case "":

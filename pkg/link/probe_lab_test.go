@@ -11,9 +11,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// The lab's kernel knows every option, and loads the driver for the probe. Nothing is left of it.
+// The lab's kernel supports every option, and loads the driver for the probe. Nothing is left behind.
 func TestProbe(t *testing.T) {
-	_ = exec.Command("rmmod", "bonding").Run() // fails where a bond uses it
+	_ = exec.Command("rmmod", "bonding").Run() // fails if a bond uses it
 	here, err := netns.Current()
 	kit.Must(t, err)
 	defer func() { _ = here.Close() }()

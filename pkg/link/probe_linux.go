@@ -12,9 +12,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// Probe creates a bond in a temporary netns and returns the options that this kernel does not support. It returns an error
-// if no bond can be created: the driver or a capability is missing. The mode is 802.3ad, for which the kernel reports the
-// most options; those that name links or targets are not reported without any.
+// Probe creates a bond in a temporary netns and returns the options that this kernel does not support. It returns an
+// error if no bond can be created: the driver or a capability is missing. The mode is 802.3ad, for which the kernel
+// reports the most options; those that name links or targets are not reported without any.
 func Probe(ctx context.Context) (unknown []bond.Option, err error) {
 	ns, err := newNetns()
 	if err != nil {

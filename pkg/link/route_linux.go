@@ -20,8 +20,8 @@ func routeRequest(family uint8, index int) *nl.NetlinkRequest {
 	return req
 }
 
-// routes calls each with the unicast routes through a link, of all tables but the local one. The kernel selects them, so
-// that the routes through other links are never sent.
+// routes calls each with the unicast routes through a link, of all tables but the local one. The kernel selects them,
+// so that the routes through other links are never sent.
 func (c *conn) routes(index int, each func(bond.Route)) error {
 	for _, family := range []uint8{unix.AF_INET, unix.AF_INET6} {
 		err := c.stream(routeRequest(family, index), unix.RTM_NEWROUTE, func(m []byte) error {

@@ -15,12 +15,13 @@ import (
 // serialTries bounds the repeated searches for a link that is renamed meanwhile.
 const serialTries = 3
 
-// serialOf returns the serial of a link of this netns: the inode number of its directory in sysfs. The kernel assigns it when
-// it creates the link, does not change it when the link is renamed or moved to another netns, and uses it for no other link
-// of this boot (__kernfs_new_node, kernfs_rename_ns). It cannot be chosen, in contrast to ifindex, name, alias and MAC.
+// serialOf returns the serial of a link of this netns: the inode number of its directory in sysfs. The kernel assigns
+// it when it creates the link, does not change it when the link is renamed or moved to another netns, and uses it for
+// no other link of this boot (__kernfs_new_node, kernfs_rename_ns). It cannot be chosen, in contrast to ifindex, name,
+// alias and MAC.
 //
-// It is 0 if sysfs cannot be mounted, which needs CAP_SYS_ADMIN and the permission of the security module. bond.ErrGone means
-// that there is no such link.
+// It is 0 if sysfs cannot be mounted, which needs CAP_SYS_ADMIN and the permission of the security module. bond.ErrGone
+// means that there is no such link.
 func (c *conn) serialOf(d *device) (uint64, error) {
 	if err := c.openSysfs(); err != nil {
 		return 0, err
@@ -71,8 +72,8 @@ func readSerial(sysfs int, d *device) (uint64, error) {
 	return st.Ino, err
 }
 
-// openSysfs mounts the netns's sysfs, attached nowhere, while the conn is open: a mounted sysfs shows the links of the netns
-// in which it was created.
+// openSysfs mounts the netns's sysfs, attached nowhere, while the conn is open: a mounted sysfs shows the links of the
+// netns in which it was created.
 func (c *conn) openSysfs() error {
 	if c.sysfs != 0 {
 		return nil

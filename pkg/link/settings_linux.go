@@ -60,7 +60,8 @@ func numbers(v []byte) []int32 {
 	return out
 }
 
-// setLinkSettings sets what netlink can set first, then the sysctls. The error names all that failed; the others are set.
+// setLinkSettings sets what netlink can set first, then the sysctls. The error names all that failed; the others are
+// set.
 func (c *conn) setLinkSettings(d *device, change bond.SettingsChange) error {
 	var errs []error
 	if change.TxQLen != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestSysctlTable holds the order and the units of the kernel's lists against the files in /proc, each with a value of
-// its own where the file takes one.
+// TestSysctlTable compares order and units of the kernel's lists with the files in /proc, with a distinct value per
+// file if possible.
 func TestSysctlTable(t *testing.T) {
 	g, c, d := onVeth(t)
 	ns, err := netns.Open(g.pod)
@@ -40,7 +40,8 @@ func TestSysctlTable(t *testing.T) {
 	}
 }
 
-// compareSysctl compares a value with its file, before and after another value is written; 0 if there is no such file.
+// compareSysctl compares a value with its file, before and after another value is written; it returns 0 if there is no
+// such file.
 func compareSysctl(t *testing.T, ns *netns.NS, path string, s bond.Sysctl, again func() []bond.Sysctl) int {
 	t.Helper()
 	read := func() (text string, err error) {
@@ -56,7 +57,7 @@ func compareSysctl(t *testing.T, ns *netns.NS, path string, s bond.Sysctl, again
 		t.Errorf("%s is %s in its file, %d in the kernel's list", s, text, s.Value)
 	}
 	if s.Name == "disable_ipv6" {
-		return 1 // it would take the other values away
+		return 1 // it would reset the other values
 	}
 	for _, value := range []string{"1", "2", "0"} {
 		if value == text || ns.Do(func() error { return os.WriteFile(path, []byte(value), 0) }) != nil {
@@ -73,7 +74,7 @@ func compareSysctl(t *testing.T, ns *netns.NS, path string, s bond.Sysctl, again
 	return 1
 }
 
-// TestNeighSysctls: only what differs from a new link's is listed, and it can be set again.
+// TestNeighSysctls: only values that differ from a new link's are listed, and they can be set again.
 func TestNeighSysctls(t *testing.T) {
 	_, c, d := onVeth(t)
 	read := func() []bond.Sysctl {

@@ -14,14 +14,15 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// To find a bond's routes the kernel walks all routes of the netns. If that takes long, it is postponed while links must
-// be repaired first, so that members return as fast as in any other pod.
+// To find a bond's routes the kernel walks all routes of the netns. If that takes long, it is postponed while links
+// must be repaired first, so that members return as fast as in any other pod.
 const (
 	// slowRead is the time from which a read of addresses and routes counts as slow and is postponed.
 	slowRead = 50 * time.Millisecond
 	// maxPostponed bounds the postponements in a row: a member that cannot be repaired must not hide a missing route.
 	maxPostponed = 3
-	// slowShare bounds the time for observing links during a read: the pause after one is its own time, multiplied by this.
+	// slowShare bounds the time for observing links during a read: the pause after one is its own time, multiplied by
+	// this.
 	slowShare = 10
 	// slowFor is how long a slow read is remembered: longer than any pause between two.
 	slowFor = 10 * time.Minute
@@ -41,8 +42,8 @@ type slowBond struct {
 	postponed int       // number of reads postponed since
 }
 
-// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time. begun:
-// they are being read, and that takes long; otherwise the last read decides.
+// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time.
+// begun: they are being read, and that takes long; otherwise the last read decides.
 func (s *slowReads) postpone(k bond.Key, begun bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -76,8 +77,8 @@ func (s *slowReads) remember(k bond.Key, b slowBond) {
 	maps.DeleteFunc(s.bonds, func(_ bond.Key, other slowBond) bool { return b.at.Sub(other.at) > slowFor })
 }
 
-// observeNetwork reads the addresses and routes of the bond, or records why they are unread. If the links change meanwhile,
-// o has their new state.
+// observeNetwork reads the addresses and routes of the bond, or records why they are unread. If the links change
+// meanwhile, o has their new state.
 func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, o *bond.Observed) error {
 	if r.Deleted() {
 		k.slow.record(r.Key, 0)
@@ -103,8 +104,8 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 
 const unreadLater = "addresses and routes are checked after the links, for the pod has many and to read them takes long"
 
-// whileLinksAgree returns a function that is called periodically during a long read. It observes the links again, and ends
-// the read if one must be repaired now: the repair of a member does not wait for all routes to be read.
+// whileLinksAgree returns a function that is called periodically during a long read. It observes the links again, and
+// ends the read if one must be repaired now: the repair of a member does not wait for all routes to be read.
 func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Observed) func() error {
 	next := time.Now().Add(k.searchAgain)
 	return func() error {
@@ -124,8 +125,8 @@ func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Ob
 	}
 }
 
-// linksChanged observes the links again, unless the bond is up and all members are in it as they were, which takes a request
-// for each.
+// linksChanged observes the links again, unless the bond is up and all members are in it as they were, which takes a
+// request for each.
 func (k *Kernel) linksChanged(ctx context.Context, r *bond.Record, o *bond.Observed) (*bond.Observed, error) {
 	if same, err := k.allEnslaved(ctx, r, o); err != nil || same {
 		return nil, err
@@ -197,8 +198,8 @@ func (c *conn) observeNetwork(r *bond.Record, o *bond.ObservedBond) error {
 	return nil
 }
 
-// confirmUp reads the bond's state again. If it was set down after its link was read, it has lost its routes, which must not
-// count as another writer's change.
+// confirmUp reads the bond's state again. If it was set down after its link was read, it has lost its routes, which
+// must not count as another writer's change.
 func (c *conn) confirmUp(o *bond.ObservedBond) error {
 	now, err := c.deviceByIndex(o.Index)
 	switch {

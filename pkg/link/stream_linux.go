@@ -11,13 +11,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// receiveBuffer holds what the kernel sends at once: of a dump 32 KiB (netlink_dump in net/netlink/af_netlink.c), and more
-// where a single message is longer. A pod can make that about a link longer than 64 KiB, by alternative names.
+// receiveBuffer holds what the kernel sends at once: of a dump 32 KiB (netlink_dump in net/netlink/af_netlink.c), and
+// more where a single message is longer. A pod can make that about a link longer than 64 KiB, by alternative names.
 const receiveBuffer = 128 << 10
 
 // stream sends one request and calls each with every message of type want as it arrives, so that a long dump is never
-// completely in memory. The message is valid until each returns. An error of each, of pause or of the context is returned
-// at once. The rest of the dump is then not read, and the conn can no longer be used.
+// completely in memory. The message is valid until each returns. An error of each, of pause or of the context is
+// returned at once. The rest of the dump is then not read, and the conn can no longer be used.
 //
 // The netlink library would allocate a buffer per part of the dump and a slice per message. That takes several times as
 // long as the kernel needs to send the routes of a large table.

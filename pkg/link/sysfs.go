@@ -64,8 +64,8 @@ var uplink = regexp.MustCompile(`^p\d+(s\d+)?$`)
 // errAmbiguous: a PCI function has several netdevs, and nothing shows which one is meant.
 var errAmbiguous = errors.New("ambiguous")
 
-// netdevOf returns the name of a PCI function's own netdev in the host's netns; bond.ErrGone if it has none there. If there
-// are several, as on cards with several ports on one function, it returns the only uplink, or errAmbiguous.
+// netdevOf returns the name of a PCI function's own netdev in the host's netns; bond.ErrGone if it has none there. If
+// there are several, as on cards with several ports on one function, it returns the only uplink, or errAmbiguous.
 func (s sysfs) netdevOf(dev bond.PCIAddress) (string, error) {
 	all, err := s.netdevsOf(dev)
 	if err != nil {
@@ -80,8 +80,8 @@ func (s sysfs) netdevOf(dev bond.PCIAddress) (string, error) {
 	return "", fmt.Errorf("%w: PCI function %s has several network links: %s", errAmbiguous, dev, strings.Join(all, ", "))
 }
 
-// pfNetdevOf is netdevOf for a VF's PF. If there are several, it returns that of the VF's port, if the VF's own netdev is in
-// the host and shows it.
+// pfNetdevOf is netdevOf for a VF's PF. If there are several, it returns that of the VF's port, if the VF's own netdev
+// is in the host and shows it.
 func (s sysfs) pfNetdevOf(pf, vf bond.PCIAddress) (string, error) {
 	name, err := s.netdevOf(pf)
 	if !errors.Is(err, errAmbiguous) {

@@ -101,7 +101,7 @@ func TestSysfsNetdev(t *testing.T) {
 	}
 }
 
-// TestSysfsSeveralNetdevs: none is taken for the right one only because it is the first.
+// TestSysfsSeveralNetdevs: none is chosen only because it is the first.
 func TestSysfsSeveralNetdevs(t *testing.T) {
 	for name, ports := range map[string]map[string]string{
 		"two without a port": {"ens1": "", "ens1d1": ""},
@@ -133,7 +133,7 @@ func TestSysfsSeveralNetdevs(t *testing.T) {
 	}
 }
 
-// TestLinkOfPCI: a function with several links identifies none of them.
+// TestLinkOfPCI: if a function has several links, none is chosen.
 func TestLinkOfPCI(t *testing.T) {
 	dev := func(name, port string, pci bond.PCIAddress) *device {
 		return &device{Link: bond.Link{Name: name, PCI: pci}, portName: port}

@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// A bond that goes down, or away, between the reading of its link and of its routes is not seen as up without routes: the
-// absence would be learned as another writer's wish.
+// A bond that goes down or is deleted between the reading of its link and of its routes is not seen as up without
+// routes: their absence would be learned as another writer's change.
 func TestBondChangesWhileItIsObserved(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -39,8 +39,8 @@ func TestBondChangesWhileItIsObserved(t *testing.T) {
 	}
 }
 
-// TestLinksAreObservedDuringALongRead: a member that is lost while addresses and routes are read does not wait for the end
-// of the read, three times in a row at most.
+// TestLinksAreObservedDuringALongRead: a member that is lost while addresses and routes are read is repaired before the
+// read ends, three times in a row at most.
 func TestLinksAreObservedDuringALongRead(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")

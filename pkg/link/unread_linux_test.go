@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// TestSlowReadsArePostponed, but not for ever, and only where they are slow.
+// TestSlowReadsArePostponed: but not for ever, and only if they are slow.
 func TestSlowReadsArePostponed(t *testing.T) {
 	var s slowReads
 	slow, fast := bond.Key{ContainerID: "slow"}, bond.Key{ContainerID: "fast"}
@@ -15,7 +15,7 @@ func TestSlowReadsArePostponed(t *testing.T) {
 		t.Error("put off before anything is known")
 	}
 	s.record(fast, slowRead-1)
-	for _, begun := range []bool{false, true} { // while a read is under way it is known to be slow
+	for _, begun := range []bool{false, true} { // a read in progress is known to be slow
 		s.record(slow, slowRead)
 		n := 0
 		for s.postpone(slow, begun) {
@@ -33,7 +33,7 @@ func TestSlowReadsArePostponed(t *testing.T) {
 	}
 }
 
-// TestSlowReadsAreForgotten when the bond is not read any more.
+// TestSlowReadsAreForgotten once the bond is no longer read.
 func TestSlowReadsAreForgotten(t *testing.T) {
 	s := slowReads{bonds: map[bond.Key]slowBond{{ContainerID: "gone"}: {at: time.Now().Add(-slowFor - time.Second)}}}
 	s.record(bond.Key{ContainerID: "slow"}, slowRead)

@@ -25,8 +25,8 @@ const (
 	elseMAC    = bond.MAC("02:aa:bb:cc:dd:02")
 )
 
-// vfFixture is the guest with a VF that was just made anew, a pod for it, and a neighbour: a VF of the
-// other card in a netns of its own, with 10.0.0.2.
+// vfFixture is the guest with a newly created VF, a pod for it, and a neighbour: a VF of the other card in its own
+// netns, with 10.0.0.2.
 type vfFixture struct {
 	*fixture
 	card      topology.Card
@@ -63,7 +63,7 @@ func (g *vfFixture) sysfs(path, text string) {
 	kit.Must(g, os.WriteFile(filepath.Join(pciRoot, path), []byte(text), 0))
 }
 
-// netdev waits for a function's netdev in the host: drivers take their time.
+// netdev waits for a function's netdev in the host.
 func (g *vfFixture) netdev(pci bond.PCIAddress) string {
 	g.Helper()
 	var name string
@@ -75,7 +75,7 @@ func (g *vfFixture) netdev(pci bond.PCIAddress) string {
 	return name
 }
 
-// vfSet changes what the PF keeps by hand.
+// vfSet changes the PF's settings for the VF by hand.
 func (g *vfFixture) vfSet(args ...string) {
 	g.Helper()
 	g.in(g.host, append([]string{"link", "set", g.netdev(g.pf), "vf", "0"}, args...)...)
@@ -90,7 +90,7 @@ func (g *vfFixture) vfRef() plan.LinkRef {
 	return plan.LinkRefOf(m.Location, &m.Link)
 }
 
-// carries says whether the VF in the pod exchanges packets with its neighbour.
+// carries reports whether the VF in the pod exchanges packets with its neighbour.
 func (g *vfFixture) carries() bool {
 	g.Helper()
 	g.in(g.pod, "addr", "replace", "10.0.0.1/24", "dev", "net1")
@@ -109,13 +109,13 @@ func lastLines(b []byte, n int) string {
 	return strings.Join(all[max(0, len(all)-n):], " | ")
 }
 
-// TestVFCarriesWithItsOldMAC is what a repair must come to, whatever state the VF came back in.
+// TestVFCarriesWithItsOldMAC is the result of a repair, whatever state the VF returned in.
 func TestVFCarriesWithItsOldMAC(t *testing.T) {
 	locked := bond.VFSettings{MAC: new(oldMAC), Trust: new(true), SpoofChk: new(true)}
 	for _, tc := range []struct {
 		name    string
-		before  []string // set on the PF by hand, after the VF came back
-		up      bool     // somebody set the VF up in the host
+		before  []string // set on the PF by hand, after the VF returned
+		up      bool     // a user set the VF up in the host
 		restore bond.VFSettings
 	}{
 		{"MAC of the VF's own choice", nil, false, bond.VFSettings{}},
@@ -151,7 +151,7 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 	}
 }
 
-// TestVFOfAnotherMACStaysInTheHost: the PF insists on another MAC and nobody may change that.
+// TestVFOfAnotherMACStaysInTheHost: the PF insists on another MAC, and no setting can be changed.
 func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 	g := newVFFixture(t)
 	g.vfSet("mac", string(elseMAC))
@@ -165,7 +165,7 @@ func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 	}
 }
 
-// TestFindMembersOfVFs: what the PF keeps is noted as it is, with the VF in the pod or in the host.
+// TestFindMembersOfVFs: the PF's settings are recorded unchanged, with the VF in the pod or in the host.
 func TestFindMembersOfVFs(t *testing.T) {
 	g := newVFFixture(t)
 	g.vfSet("mac", string(oldMAC), "vlan", "100", "qos", "3", "spoofchk", "off")

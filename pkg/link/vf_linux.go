@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// withPF runs a change that involves the PF's single mailbox, which can take seconds. It changes one VF of a PF at a time,
-// so that a slow PF occupies one worker. The others are retried later.
+// withPF runs a change that involves the PF's single mailbox, which can take seconds. It changes one VF of a PF at a
+// time, so that a slow PF occupies one worker. The others are retried later.
 func (k *Kernel) withPF(vf *bond.VF, change func() error) error {
 	if vf == nil {
 		return change()
@@ -72,10 +72,10 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	return host.ensureMAC(vf, *a.Settings.MAC)
 }
 
-// primeVFMAC sets the MAC on the VF's own netdev, which is down, before it is set on the PF. Once a PF has set a MAC, it
-// rejects every other MAC of the VF, with igbvf even the same one until a reset. The VF then sends with an address that the
-// PF drops. If the PF rejects the MAC now, because it has set another one before, that is not an error. It returns nil if
-// there is no MAC to set or no netdev in the host.
+// primeVFMAC sets the MAC on the VF's own netdev, which is down, before it is set on the PF. Once a PF has set a MAC,
+// it rejects every other MAC of the VF, with igbvf even the same one until a reset. The VF then sends with an address
+// that the PF drops. If the PF rejects the MAC now, because it has set another one before, that is not an error. It
+// returns nil if there is no MAC to set or no netdev in the host.
 func (k *Kernel) primeVFMAC(host *conn, a plan.RestoreVF) (*device, error) {
 	if a.Settings.MAC == nil || a.Settings.MAC.IsZero() {
 		return nil, nil
@@ -120,9 +120,9 @@ func (c *conn) checkInactive(d *device) error {
 	return err
 }
 
-// ensureMAC sets a link's MAC, a VF's only if it has another: the PF may reject even the same one. If the PF rejects the MAC
-// because it has set one itself, the VF gets that one when it is reset, by setting it up and down. The MAC after that
-// decides.
+// ensureMAC sets a link's MAC, a VF's only if it has another: the PF may reject even the same one. If the PF rejects
+// the MAC because it has set one itself, the VF gets that one when it is reset, by setting it up and down. The MAC
+// after that decides.
 func (c *conn) ensureMAC(d *device, mac bond.MAC) error {
 	if d.PCI != "" && d.MAC == mac {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// allSettings is a VF with everything set.
+// allSettings is a VF with every setting.
 func allSettings() bond.VFSettings {
 	return bond.VFSettings{
 		MAC:      new(bond.MAC("02:00:00:00:00:01")),
@@ -20,7 +20,7 @@ func allSettings() bond.VFSettings {
 	}
 }
 
-// told is what a PF would tell of VFs with these settings, in our own words.
+// told is what a PF reports about VFs with these settings, encoded here.
 func told(vfs ...bond.VFSettings) *device {
 	list := nl.NewRtAttr(nl.IFLA_VF_INFO, nil) // only its payload is used
 	for i, s := range vfs {
@@ -51,7 +51,7 @@ func TestVFSettingsRoundTrip(t *testing.T) {
 	}
 }
 
-// TestVFSettingsNotReported: a driver that says nothing of a flag leaves it at -1, which is neither on nor off.
+// TestVFSettingsNotReported: a flag that a driver does not report is -1, neither on nor off.
 func TestVFSettingsNotReported(t *testing.T) {
 	list := nl.NewRtAttr(nl.IFLA_VF_INFO, nil)
 	info := list.AddRtAttr(nl.IFLA_VF_INFO, nil)

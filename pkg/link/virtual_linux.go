@@ -8,9 +8,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// member finds a member of the record in this netns; nil if it is not here. A VF is identified by its PCI address. slaves are
-// the links of the record's bond, whose ifindex is master; nil and 0 without a bond. A VF that is enslaved is not searched
-// for elsewhere. ambiguous names the links of a VF's PCI function if there are several.
+// member finds a member of the record in this netns; nil if it is not here. A VF is identified by its PCI address.
+// slaves are the links of the record's bond, whose ifindex is master; nil and 0 without a bond. A VF that is enslaved
+// is not searched for elsewhere. ambiguous names the links of a VF's PCI function if there are several.
 func (c *conn) member(slaves devices, m *bond.Member, master int) (d *device, ambiguous string, err error) {
 	if m.PCI == "" {
 		d, err = c.virtual(slaves, m, master)
@@ -42,9 +42,9 @@ func (c *conn) virtual(slaves devices, m *bond.Member, master int) (*device, err
 	return c.virtualInPod(d, m, master)
 }
 
-// virtualInPod returns the link with a member's ifindex if it is that virtual link, by its identity in the pod. A record
-// without its serial is of an older version, or of an ADD that could not read it. If such a link came from the host, its
-// ifindex may be that of another link of the pod: then it counts as the member only while it is in the bond.
+// virtualInPod returns the link with a member's ifindex if it is that virtual link, by its identity in the pod. A
+// record without its serial is of an older version, or of an ADD that could not read it. If such a link came from the
+// host, its ifindex may be that of another link of the pod: then it counts as the member only while it is in the bond.
 func (c *conn) virtualInPod(d *device, m *bond.Member, master int) (*device, error) {
 	if d == nil || !similar(d, m) {
 		return nil, nil
@@ -87,8 +87,8 @@ func similar(d *device, m *bond.Member) bool {
 	return d.PCI == "" && (m.Kind == "" || d.Kind == m.Kind) && (m.PermMAC == "" || d.PermMAC == m.PermMAC)
 }
 
-// proven returns d if its serial is the member's, and sets it in d. If the serial cannot be read, unread decides whether d is
-// returned without it.
+// proven returns d if its serial is the member's, and sets it in d. If the serial cannot be read, unread decides
+// whether d is returned without it.
 func (c *conn) proven(d *device, m *bond.Member, unread bool) (*device, error) {
 	serial, err := c.serialOf(d)
 	switch {
@@ -103,12 +103,12 @@ func (c *conn) proven(d *device, m *bond.Member, unread bool) (*device, error) {
 	return nil, nil
 }
 
-// chosenIndex is the lowest ifindex that host links get in a pod. It is far above those that the kernel assigns, so that no
-// other link of the pod, and not the bond, has one of them by accident.
+// chosenIndex is the lowest ifindex that host links get in a pod. It is far above those that the kernel assigns, so
+// that no other link of the pod, and not the bond, has one of them by accident.
 const chosenIndex = 1 << 24
 
-// identify completes the identity of a virtual link. A link from the host is assigned its ifindex in the pod here, because
-// that is recorded before the link is moved.
+// identify completes the identity of a virtual link. A link from the host is assigned its ifindex in the pod here,
+// because that is recorded before the link is moved.
 func (l *memberSearch) identify(m *bond.Member, d *device) (err error) {
 	if m.PCI != "" {
 		return nil

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// addAddress keeps IPv4 before IPv6, as the kernel lists them.
+// addAddress lists IPv4 before IPv6, as the kernel does.
 func (d *netdev) addAddress(p netip.Prefix) error {
 	if slices.Contains(d.addrs, p) {
 		return nil
@@ -28,7 +28,7 @@ func (d *netdev) addAddress(p netip.Prefix) error {
 // Route protocols (linux/rtnetlink.h).
 const protoKernel, protoBoot = 2, 3
 
-// delAddress removes an address. With the last IPv4 address all IPv4 routes go (fib_disable_ip).
+// delAddress removes an address. With the last IPv4 address all IPv4 routes are deleted (fib_disable_ip).
 func (d *netdev) delAddress(p netip.Prefix) {
 	d.addrs = slices.DeleteFunc(d.addrs, func(have netip.Prefix) bool { return have == p })
 	if !slices.ContainsFunc(d.addrs, func(have netip.Prefix) bool { return have.Addr().Is4() }) {
@@ -36,13 +36,14 @@ func (d *netdev) delAddress(p netip.Prefix) {
 	}
 }
 
-// retainsIPv6 reports whether IPv6 addresses survive that the link goes down (addrconf_ifdown).
+// retainsIPv6 reports whether IPv6 addresses survive when the link goes down (addrconf_ifdown).
 func (d *netdev) retainsIPv6() bool {
 	v, _ := d.settings.Sysctl("ipv6", "keep_addr_on_down")
 	return v > 0
 }
 
-// list fills in addresses and routes. Duplicates are addresses that were added with detection and that another host has.
+// list fills in addresses and routes. Duplicates are addresses that were added with detection and that another host
+// has.
 func (d *netdev) list(r *bond.Record, o *bond.ObservedBond) {
 	addresses := plan.NewAddressList(r, o)
 	for _, p := range d.addrs {
@@ -81,8 +82,7 @@ func (d *netdev) addRoute(r bond.Route) error {
 	return nil
 }
 
-// allRoutes are those that were added and, while the link is up, those that the kernel
-// makes for its addresses.
+// allRoutes are those that were added and, while the link is up, the kernel's own for its addresses.
 func (d *netdev) allRoutes() []bond.Route {
 	all := slices.Clone(d.routes)
 	for _, p := range d.addrs {
@@ -100,7 +100,7 @@ func (d *netdev) allRoutes() []bond.Route {
 	return all
 }
 
-// deleteRoute takes a route that was added, or one that the kernel made for an address. Of several IPv4 routes it takes one
+// deleteRoute deletes a route that was added, or the kernel's own for an address. Of several IPv4 routes it deletes one
 // with the same MTU and MSS (fib_metrics_match); a route with further next hops is another one.
 func (d *netdev) deleteRoute(r bond.Route) {
 	same := func(have bond.Route) bool {
@@ -116,15 +116,15 @@ func (d *netdev) deleteRoute(r bond.Route) {
 	}
 }
 
-// flush takes all addresses. With the last IPv4 address all IPv4 routes go (fib_disable_ip);
-// IPv6 routes by way of a gateway stay.
+// flush removes all addresses. With the last IPv4 address all IPv4 routes are deleted (fib_disable_ip); IPv6 routes
+// with a gateway stay.
 func (d *netdev) flush() {
 	d.addrs, d.unrouted = nil, nil
 	d.routes = slices.DeleteFunc(d.routes, func(r bond.Route) bool { return r.Dst.Addr().Is4() })
 }
 
-// reaches reports whether the route's gateway is a neighbour: in a subnet of the link, or behind a route without a gateway in the
-// main table or in that of the route.
+// reaches reports whether the route's gateway is a neighbour: in a subnet of the link, or behind a route without
+// gateway in the main table or in the route's.
 func (d *netdev) reaches(route bond.Route) bool {
 	gateway := route.Gateway
 	if gateway.Is6() {

@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// Apply makes one change, after checking that the action's links are still those that it
-// names, and after the requested failure.
+// Apply makes one change. Before that it checks that the action's links are still the ones it names, and fails if a
+// test requested it.
 func (f *Fake) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -38,7 +38,7 @@ func (f *Fake) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	return nil
 }
 
-// injected counts the call and says whether it is one that must fail.
+// injected counts the call and reports whether it must fail.
 func (f *Fake) injected(a plan.Action) error {
 	f.applies++
 	if err := f.applyErrs[f.applies]; err != nil {
@@ -95,7 +95,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	}
 }
 
-// applyToLink does the actions that are about one link of any kind.
+// applyToLink makes the changes that are possible on every kind of link.
 func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 	on := f.onLink
 	if a.Subject() == plan.OnBond {
@@ -133,7 +133,7 @@ func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 	}
 }
 
-// pod is the record's netns, when its path still leads there.
+// pod returns the record's netns, if its path still leads there.
 func (f *Fake) pod(r *bond.Record) (*space, error) {
 	s := f.spaces[r.Sandbox.Path]
 	if s == nil || r.Sandbox.Path == Host || earlierBoot(r.Sandbox) || s.dev != r.Sandbox.Dev || s.inode != r.Sandbox.Inode {
@@ -217,7 +217,7 @@ func (f *Fake) activate(pod *space, a plan.SetActive) error {
 	})
 }
 
-// bounce lets the monitor see the link down, as the real one's would.
+// bounce lets the monitor see the link down, as a real one would.
 func (f *Fake) bounce(d *netdev) {
 	d.setDown()
 	f.runMonitors()
@@ -265,7 +265,7 @@ func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 	})
 }
 
-// mayMove: a virtual link changes its netns only when its serial was checked.
+// mayMove: a virtual link is moved to another netns only if its serial was checked.
 func mayMove(l plan.LinkRef) error {
 	if l.PCI == "" && l.Serial == 0 {
 		return fmt.Errorf("%s is not proven to be the recorded link: %w", l, bond.ErrStale)
@@ -273,7 +273,7 @@ func mayMove(l plan.LinkRef) error {
 	return nil
 }
 
-// indexFor: devices get the ifindex that the kernel chooses.
+// indexFor: for devices, the kernel chooses the ifindex.
 func indexFor(l plan.LinkRef, index int) int {
 	if l.PCI != "" {
 		return 0
@@ -301,7 +301,7 @@ func (f *Fake) moveToHost(pod *space, a plan.MoveToHost) error {
 	})
 }
 
-// addAddress detects duplicates at once.
+// addAddress detects duplicates immediately.
 func (f *Fake) addAddress(d *netdev, a plan.AddAddress) error {
 	if err := d.addAddress(a.Prefix); err != nil {
 		return err
@@ -315,7 +315,7 @@ func (f *Fake) addAddress(d *netdev, a plan.AddAddress) error {
 	return nil
 }
 
-// setAnyMAC sets the MAC of a link or of a bond.
+// setAnyMAC sets the MAC of a link or a bond.
 func (d *netdev) setAnyMAC(m bond.MAC) error {
 	if d.bond != nil {
 		return d.setBondMAC(m)

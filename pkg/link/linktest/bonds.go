@@ -8,14 +8,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// bonding is what makes a link a bond. Comments name the functions of
-// drivers/net/bonding/bond_main.c that it follows.
+// bonding is the part of a link that makes it a bond. Comments name the functions of drivers/net/bonding/bond_main.c
+// that it imitates.
 type bonding struct {
 	fake    *Fake
-	opts    bond.Options // see options.go; without the links
+	opts    bond.Options // see options.go; without the options that name links
 	members []*netdev    // in the order of enslaving
 	active  *netdev
-	// primaryName outlives the member of that name; primary is it while it is enslaved.
+	// primaryName outlives the member of that name; primary is set while the member is enslaved.
 	primaryName  string
 	primary      *netdev
 	forcePrimary bool
@@ -25,12 +25,12 @@ type bonding struct {
 
 func (b *bonding) activeBackup() bool { return b.opts.Mode() == bond.ModeActiveBackup }
 
-// usesPrimary says that the bond has one active member (bond_uses_primary).
+// usesPrimary reports whether the bond has one active member (bond_uses_primary).
 func (b *bonding) usesPrimary() bool {
 	return slices.Contains([]bond.Mode{bond.ModeActiveBackup, bond.ModeTLB, bond.ModeALB}, b.opts.Mode())
 }
 
-// balancesMACs says that members keep MACs of their own and the active one has the bond's.
+// balancesMACs reports whether members keep their own MACs and the active one has the bond's.
 func (b *bonding) balancesMACs() bool { return b.usesPrimary() && !b.activeBackup() }
 
 func (b *bonding) failOverMAC() string {
@@ -44,7 +44,7 @@ func (b *bonding) monitored() bool {
 	return b.opts[bond.OptMiimon] != "0" || b.opts[bond.OptArpInterval] != "0"
 }
 
-// carriedBy: in 802.3ad the aggregators count, which look at carriers whatever the monitor does.
+// carriedBy: in 802.3ad the aggregators count, which depend on carriers only, whatever the monitor found.
 func (b *bonding) carriedBy(m *netdev) bool {
 	return m.linkState && (b.opts.Mode() != bond.Mode8023AD || m.carrier())
 }
@@ -80,7 +80,7 @@ func (d *netdev) enslave(to *netdev) error {
 	}
 	d.master, d.queueID, d.prio = to, 0, 0
 	d.setUp()
-	// A VF's carrier comes a moment after the VF was set up; a monitor finds it, when the bond is up.
+	// A VF gets its carrier some time after it was set up; the monitor finds it once the bond is up.
 	d.linkState = !b.monitored() || d.carrier() && d.vf == nil
 	if b.usesPrimary() && b.primaryName == d.name {
 		b.primary, b.forcePrimary = d, true
@@ -92,7 +92,7 @@ func (d *netdev) enslave(to *netdev) error {
 	return nil
 }
 
-// inheritFromBond gives a new member the bond's MTU, and its MAC where the mode wants that.
+// inheritFromBond gives a new member the bond's MTU, and its MAC if the mode requires it.
 func (d *netdev) inheritFromBond(member *netdev) error {
 	member.mtu = d.mtu
 	b := d.bond
@@ -110,7 +110,9 @@ func (d *netdev) inheritFromBond(member *netdev) error {
 	return nil
 }
 
-// balance is bond_enslave, which sets the bond's MAC, and bond_alb_init_slave, which gives the member its own back. One that another
+// balance is bond_enslave, which sets the bond's MAC, and bond_alb_init_slave, which restores the member's own. If
+// another member already has that one, it is swapped for a free one, whose owner has the bond's
+// (alb_handle_addr_collision_on_attach).
 // has already is exchanged for one that is free because its owner has the bond's (alb_handle_addr_collision_on_attach).
 func (d *netdev) balance(member *netdev) error {
 	own := member.mac
@@ -134,7 +136,7 @@ func (d *netdev) balance(member *netdev) error {
 	return fmt.Errorf("%s has MAC %s, which another member of %s has", member.name, member.mac, d.name)
 }
 
-// give is alb_set_slave_mac_addr: balance-tlb does not tell the card.
+// give is alb_set_slave_mac_addr: balance-tlb does not set the card's MAC.
 func (b *bonding) give(member *netdev, mac bond.MAC) error {
 	if b.opts.Mode() != bond.ModeTLB {
 		return member.setMAC(mac)
@@ -167,7 +169,8 @@ func (d *netdev) release(member *netdev) {
 	member.undress(b.failOverMAC() != "active")
 }
 
-// swapBack is alb_change_hw_addr_on_detach: the member that has the leaving member's MAC gets the latter's present one.
+// swapBack is alb_change_hw_addr_on_detach: the member with the leaving member's MAC gets the MAC that the leaving one
+// has.
 func (d *netdev) swapBack(leaving *netdev) {
 	if leaving.mac == leaving.ownMAC || leaving.ownMAC == d.mac {
 		return
@@ -175,7 +178,7 @@ func (d *netdev) swapBack(leaving *netdev) {
 	for _, m := range d.bond.members {
 		if m.mac == leaving.ownMAC {
 			_ = d.bond.give(m, leaving.mac)
-			return // the other is given its own in a moment
+			return // the other gets its own below
 		}
 	}
 }
@@ -192,18 +195,18 @@ func (d *netdev) releaseAll() {
 	}
 }
 
-// undress closes a released member and gives it back what it had.
+// undress closes a released member and restores its previous state.
 func (d *netdev) undress(mac bool) {
 	d.setDown()
 	d.linkState = false
 	if mac {
-		_ = d.setMAC(d.ownMAC) // the kernel ignores a driver's refusal here
+		_ = d.setMAC(d.ownMAC) // the kernel ignores a driver's error here
 	}
 	d.mtu = d.ownMTU
 }
 
-// monitor is bond_mii_monitor, which runs only while the bond is up. ARP monitoring is
-// taken for the same: all targets of a member that carries answer.
+// monitor is bond_mii_monitor, which runs only while the bond is up. ARP monitoring is treated the same: all targets of
+// a member with carrier respond.
 func (d *netdev) monitor() {
 	b := d.bond
 	if !d.up || !b.monitored() || b.fake.monitorsPaused {
@@ -230,10 +233,9 @@ func (d *netdev) monitor() {
 // selectActive is bond_select_active_slave.
 func (d *netdev) selectActive() { d.changeActive(d.bond.primaryOrCurrent()) }
 
-// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed and duplex
-// here. Without a primary that is up the first of the highest priority that is up takes
-// its part (since Linux 6.0): with primary_reselect=always it becomes active whenever
-// there is a choice to make, and every enslaving is one.
+// primaryOrCurrent is bond_choose_primary_or_current; all links have the same speed and duplex here. Without a primary
+// that is up, the first member with the highest priority that is up is treated like a primary (since Linux 6.0). With
+// primary_reselect=always it becomes active at every selection, and every enslaving causes one.
 func (b *bonding) primaryOrCurrent() *netdev {
 	current := b.active
 	if current != nil && !current.linkState {
@@ -279,8 +281,8 @@ func (d *netdev) changeActive(to *netdev) {
 	}
 }
 
-// handMAC gives the bond's MAC to the new active member, in exchange with who had it. In balance-tlb the card of the new active
-// member gets it, and that of the other keeps it (bond_alb_handle_active_change).
+// handMAC gives the bond's MAC to the new active member, in exchange with the previous owner. In balance-tlb the card
+// of the new active member gets it, and the other's keeps it (bond_alb_handle_active_change).
 func (d *netdev) handMAC(from, to *netdev) {
 	give := (*netdev).setMAC
 	if d.bond.balancesMACs() {
@@ -307,12 +309,11 @@ func (d *netdev) handMAC(from, to *netdev) {
 	}
 }
 
-// setBondMAC is bond_set_mac_address: without an effect, and without an error, where
-// the MAC is that of the active member.
+// setBondMAC is bond_set_mac_address: it has no effect and no error if the MAC is the active member's.
 func (d *netdev) setBondMAC(m bond.MAC) error {
 	b := d.bond
 	b.ownMAC = true
-	if b.failOverMAC() != "none" || d.mac == m { // the MAC that it has is not set on members again
+	if b.failOverMAC() != "none" || d.mac == m { // a MAC that it already has is not set on members again
 		return nil
 	}
 	if b.opts.Mode() == bond.ModeALB {
@@ -332,8 +333,8 @@ func (d *netdev) setBondMAC(m bond.MAC) error {
 	return nil
 }
 
-// setALBMAC is bond_alb_set_mac_address: only the active member gets the new MAC, in
-// exchange for its own where another member has it.
+// setALBMAC is bond_alb_set_mac_address: only the active member gets the new MAC, in exchange for its own if another
+// member has the new one.
 func (d *netdev) setALBMAC(m bond.MAC) error {
 	b := d.bond
 	d.mac = m

@@ -13,26 +13,26 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// Kernel is what the contract is about: the methods of reconcile.Kernel, which says what they mean.
+// Kernel is the subject of the contract: the methods of reconcile.Kernel, which documents them.
 type Kernel interface {
 	Observe(ctx context.Context, r *bond.Record) (bond.Observed, error)
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 }
 
-// Harness is a Kernel and what changes links under it. Links are named by the path of
-// their netns (Host for the host's) and their name there, VFs and PFs by PCI address.
+// Harness is a Kernel with what changes links from outside. Links are named by the path of their netns (Host for the
+// host's) and their name there, VFs and PFs by PCI address.
 type Harness interface {
 	Kernel
-	// AddPod makes a netns on path, which is in /run/netns; the harness deletes it at the end of the
-	// test. One that is there already is replaced, by one with another inode.
+	// AddPod makes a netns at path, which is in /run/netns; the harness deletes it at the end of the test. An existing
+	// one is replaced by one with another inode.
 	AddPod(path string) bond.Sandbox
 	DeletePod(path string) error
-	// AddMember makes or takes a link, puts it into the pod, down, and says how a record names it.
+	// AddMember makes or takes a link, moves it into the pod, down, and returns it as a record has it.
 	AddMember(path, name string) (bond.Member, error)
 	AddImpostor(path, name string) (bond.Link, error)
-	// AddTwin makes a link of the kind of a member that is no VF, with an ifindex of choice.
+	// AddTwin makes a link of the same kind as a member that is not a VF, with a chosen ifindex.
 	AddTwin(path, name string, index int) error
-	// Link reads one link, by another way than the kernel under test.
+	// Link reads one link, independently of the kernel under test.
 	Link(path, name string) (bond.Link, bool)
 
 	Rename(path, name, to string) error
@@ -42,7 +42,7 @@ type Harness interface {
 	SetDown(path, name string) error
 	SetMAC(path, name string, m bond.MAC) error
 	SetMTU(path, name string, mtu int) error
-	// SetCarrier plugs or pulls whatever cable is behind a member.
+	// SetCarrier plugs or unplugs the cable of a member.
 	SetCarrier(path, name string, on bool) error
 	AddBond(path, name string) error
 	Enslave(path, name, bondName string) error
@@ -56,18 +56,18 @@ type Harness interface {
 	AddRoutes(path, name string, all []bond.Route) error
 	// AddSharedRoute adds a route with two next hops to the main table.
 	AddSharedRoute(path string, r bond.Route, hops [2]Hop) error
-	// SetSettings does what tuning does to a link; AddVRF makes a VRF with a table of its own, up.
+	// SetSettings does what tuning does to a link; AddVRF makes a VRF with its own table, up.
 	SetSettings(path, name string, c bond.SettingsChange) error
 	AddVRF(path, name string, table int) error
 
 	UnbindVF(pci bond.PCIAddress) error
 	BindVF(pci bond.PCIAddress) error
-	// LoseCarrier resets the VF so that its carrier stays away.
+	// LoseCarrier resets the VF so that it loses its carrier permanently.
 	LoseCarrier(pci bond.PCIAddress) error
 	SetNumVFs(pf string, n int) error
 	UnbindPF(pf string) error
 	BindPF(pf string) error
-	// Attach writes sriov-cni's files for member i of the record, and records them.
+	// Attach writes sriov-cni's files for member i, and records them.
 	Attach(r *bond.Record, i int)
 	// Claim writes sriov-cni's claim on a VF, Cache a cache file; "" removes them. BreakClaim makes a claim unreadable.
 	Claim(pci bond.PCIAddress, path string)
@@ -81,28 +81,27 @@ type Hop struct {
 	Gateway netip.Addr
 }
 
-// Env is a place where the contract can run.
+// Env is an environment in which the contract can run.
 type Env struct {
-	// Bonding: the kernel has the bonding driver. VFs: members are VFs, each on another PF
-	// as far as PFs go, and every PF has NumVFs of them.
+	// Bonding: the kernel has the bonding driver. VFs: members are VFs, spread over the PFs, each of which has NumVFs.
 	Bonding, VFs bool
 	NumVFs       int
-	// LinkState: the PFs' driver takes link-state requests.
+	// LinkState: the PFs' driver supports link-state requests.
 	LinkState bool
-	// Reason is the reason that is shown for what is skipped.
+	// Reason is why cases are skipped.
 	Reason string
-	// Open makes a harness for one test and takes it down at the test's end.
+	// Open makes a harness for one test and removes it at the test's end.
 	Open func(t *testing.T) Harness
 }
 
-// need is what a case needs of its Env.
+// need is a requirement of a case.
 type need uint8
 
 const (
 	anything need = 0
 	bonding_ need = 1 << (iota - 1)
 	vfs_
-	virtual_ // it is about members that are no VFs
+	virtual_ // it is about members that are not VFs
 )
 
 type contractCase struct {
@@ -111,8 +110,7 @@ type contractCase struct {
 	run   func(s *fixture)
 }
 
-// RunContract runs every case with a harness of its own. What the env cannot run is
-// skipped with its reason.
+// RunContract runs every case with its own harness. Cases that the env cannot run are skipped with its reason.
 func RunContract(t *testing.T, env Env) {
 	for _, c := range contractCases() {
 		if c.needs&virtual_ != 0 && env.VFs {
@@ -144,14 +142,13 @@ func contractCases() []contractCase {
 	return all
 }
 
-// walkCount is the variable that adds random walks to the suite (make walk). They look for
-// unforeseen differences. A real card's carrier comes when it likes, which a
-// walk may meet at a moment that the fake does not know: they explore, and gate nothing.
+// walkCount is the variable that adds random walks to the suite (make walk), which search for unforeseen differences. A
+// real card's carrier may come at a moment that the fake does not model, so walks are no part of make test.
 const walkCount = "BONDKEEPER_WALKS"
 
 var fixtures atomic.Int64
 
-// newFixture is a pod with two members, down, and a record that names them.
+// newFixture makes a pod with two members, down, and a record that names them.
 func newFixture(t *testing.T, env Env) *fixture {
 	t.Helper()
 	s := &fixture{T: t, env: env, w: env.Open(t)}
@@ -169,11 +166,10 @@ func newFixture(t *testing.T, env Env) *fixture {
 	return s
 }
 
-// addr is a short way to write a prefix.
 func addr(s string) netip.Prefix { return netip.MustParsePrefix(s) }
 
 // otherMAC is a MAC that no link has.
 func otherMAC(n int) bond.MAC { return bond.MAC(fmt.Sprintf("02:be:ef:00:00:%02x", n)) }
 
-// oneLine makes a state readable in a failure.
+// oneLine formats a state for failure messages.
 func oneLine(v any) string { return strings.Join(strings.Fields(fmt.Sprintf("%+v", v)), " ") }

@@ -35,7 +35,7 @@ var bondCases = []contractCase{
 	{"a bond that is down sees no carrier change", bonding_, downUnmonitored},
 }
 
-// activeBackup are the options of most cases; extra come in pairs of name and value.
+// activeBackup are the options of most cases; extra has pairs of name and value.
 func activeBackup(extra ...string) bond.Options {
 	o := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "50", bond.OptFailOverMac: "active"}
 	for i := 0; i < len(extra); i += 2 {
@@ -93,7 +93,7 @@ func bondRenamed(s *fixture) {
 	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder == nil || o.NameHolder.Index != impostor.Index {
 		s.Errorf("renamed bond with a squatter: %s", oneLine(o))
 	}
-	s.r.BondIndex = impostor.Index // an index that now is another link's is no proof
+	s.r.BondIndex = impostor.Index // an index that another link has now proves nothing
 	if o = s.see(); o.Bond != nil || o.NameHolder == nil {
 		s.Errorf("a dummy taken for the bond: %s", oneLine(o))
 	}
@@ -139,7 +139,7 @@ func enslaveOthers(s *fixture) {
 	s.rejected(plan.Enslave{Link: s.link(0), Bond: s.bond()}, bond.ErrStale)
 }
 
-// enslaveInUse: the error names the macvlan, and is not of the class that time alone resolves.
+// enslaveInUse: the error names the macvlan, and is not of the class that resolves itself with time.
 func enslaveInUse(s *fixture) {
 	s.create(activeBackup())
 	s.must(s.w.AddMacvlan(s.path, "above", "net1"), "make a macvlan")
@@ -160,14 +160,14 @@ func enslaveForcesMTU(s *fixture) {
 	if l.MTU != 1400 || !l.Up || l.Master != o.Bond.Index || !o.Bond.HasMembers || len(o.UnknownMembers) != 0 {
 		s.Errorf("enslaved: %s, bond %s", oneLine(l), oneLine(o.Bond))
 	}
-	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()}) // it is a member already
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()}) // it is already a member
 	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300})
 	s.equal("MTU of the member after the bond's was set", s.see().Members[0].Link.MTU, 1300)
 	s.apply(plan.SetMTU{Link: s.link(0), MTU: 1450})
 	o = s.see()
 	s.equal("MTU of the member", o.Members[0].Link.MTU, 1450)
 	s.equal("MTU of the bond", o.Bond.MTU, 1300)
-	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300}) // which it has: members are not changed again
+	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300}) // members that already have it are not changed again
 	s.equal("MTU of the member", s.see().Members[0].Link.MTU, 1450)
 }
 
@@ -278,8 +278,8 @@ func primaryPreempts(s *fixture) {
 	s.join(1)
 	s.activeIs(1)
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
-	// Renamed it is the primary no longer, and back under its name it is, and with
-	// primary_reselect=failure nothing else happens.
+	// Under another name it is no longer the primary; under its own it is again, and with primary_reselect=failure
+	// nothing else happens.
 	s.apply(plan.Rename{Link: s.link(1), To: "other"})
 	_, reported = s.see().Bond.Options[bond.OptPrimary]
 	s.equal("the primary is told while it is renamed", reported, false)
@@ -301,7 +301,7 @@ func primaryQuietly(s *fixture) {
 	s.activeStays(0)
 }
 
-// thirdMember enslaves one more while the second is the active one.
+// thirdMember enslaves a third member while the second is the active one.
 func (s *fixture) thirdMember(reselect string) {
 	s.Helper()
 	m, err := s.w.AddMember(s.path, "net3")
@@ -323,7 +323,7 @@ func enslavingReselects(s *fixture) {
 func enslavingQuietly(s *fixture) {
 	s.thirdMember("failure")
 	s.activeStays(1)
-	// To set the option is to choose again.
+	// Setting the option causes a new selection.
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimaryReselect: "always"}})
 	s.activeStays(0)
 }

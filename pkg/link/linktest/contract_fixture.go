@@ -14,13 +14,13 @@ import (
 )
 
 const (
-	// timeout is how long the slowest kernel may take to show an effect: a VF's carrier takes
-	// seconds in an emulated machine, and many of them when that has to share its processors.
+	// timeout is the longest time for an effect to show: in an emulated machine a VF's carrier takes seconds, and many
+	// of them if the processors are shared.
 	timeout     = time.Minute
 	observeEach = 20 * time.Millisecond
 )
 
-// fixture is what a case runs on.
+// fixture is what a case uses.
 type fixture struct {
 	*testing.T
 	env  Env
@@ -36,7 +36,8 @@ func (s *fixture) must(err error, what string, args ...any) {
 	}
 }
 
-// see observes, which must work. On a busy machine a kernel may leave addresses and routes unread, a few times in a row.
+// see observes; that must succeed. On a busy machine a kernel may leave addresses and routes unread, a few times in a
+// row.
 func (s *fixture) see() bond.Observed {
 	s.Helper()
 	var o bond.Observed
@@ -54,7 +55,7 @@ func (s *fixture) see() bond.Observed {
 	return o
 }
 
-// until observes again and again until ok, and returns that observation.
+// until observes until ok returns true, and returns that observation.
 func (s *fixture) until(what string, ok func(bond.Observed) bool) bond.Observed {
 	s.Helper()
 	deadline := time.Now().Add(timeout)
@@ -76,13 +77,13 @@ func (s *fixture) until(what string, ok func(bond.Observed) bool) bond.Observed 
 	}
 }
 
-// apply applies an action, which must work.
+// apply applies an action; that must succeed.
 func (s *fixture) apply(a plan.Action) {
 	s.Helper()
 	s.must(s.w.Apply(s.Context(), s.r, a), "apply %q", a)
 }
 
-// rejected applies an action that must fail with an error of the class (nil: of any) and change nothing.
+// rejected applies an action that must fail with an error of the class (nil: any) and change nothing.
 func (s *fixture) rejected(a plan.Action, class error) {
 	s.Helper()
 	before := s.see()
@@ -99,7 +100,7 @@ func (s *fixture) rejected(a plan.Action, class error) {
 	}
 }
 
-// still is o without what moves on its own.
+// still is o without what changes by itself.
 func still(o bond.Observed) bond.Observed {
 	if o.Bond != nil {
 		b := *o.Bond
@@ -119,7 +120,7 @@ func still(o bond.Observed) bond.Observed {
 	return o
 }
 
-// link is the Ref of a member, where it is now.
+// link refers to a member where it is now.
 func (s *fixture) link(i int) plan.LinkRef {
 	s.Helper()
 	m := s.see().Members[i]
@@ -129,7 +130,7 @@ func (s *fixture) link(i int) plan.LinkRef {
 	return plan.LinkRefOf(m.Location, &m.Link)
 }
 
-// bond is the Ref of the bond.
+// bond refers to the bond.
 func (s *fixture) bond() plan.LinkRef {
 	s.Helper()
 	o := s.see()
@@ -146,7 +147,7 @@ func (s *fixture) create(options bond.Options) {
 	s.r.BondIndex = s.bond().Index
 }
 
-// bonded makes the bond, up, with both members, and waits until it and they carry.
+// bonded makes the bond, up, with both members, and waits until all carry traffic.
 func (s *fixture) bonded(options bond.Options) bond.Observed {
 	s.Helper()
 	s.create(options)
@@ -157,8 +158,8 @@ func (s *fixture) bonded(options bond.Options) bond.Observed {
 	return s.carrying()
 }
 
-// join enslaves a member of a bond that is up and waits until the bond counts it as up, so that it is
-// known which one came first.
+// join enslaves a member to a bond that is up, and waits until the bond counts it as up: the order of members is then
+// known.
 func (s *fixture) join(i int) {
 	s.Helper()
 	s.apply(plan.Enslave{Link: s.link(i), Bond: s.bond()})
@@ -167,8 +168,7 @@ func (s *fixture) join(i int) {
 	})
 }
 
-// carrying waits until the bond and all members carry, and an active member is chosen
-// where the mode has one.
+// carrying waits until the bond and all members carry traffic, and an active member is chosen if the mode has one.
 func (s *fixture) carrying() bond.Observed {
 	s.Helper()
 	return s.until("bond and members carry", func(o bond.Observed) bool {
@@ -194,7 +194,7 @@ func (s *fixture) activeIs(i int) bond.Observed {
 	})
 }
 
-// activeStays says that member i is the active one now and after a while in which monitors ran.
+// activeStays checks that member i is the active one now and after the monitors have run for a while.
 func (s *fixture) activeStays(i int) {
 	s.Helper()
 	o := s.see()

@@ -120,7 +120,7 @@ func memberImpostor(s *fixture) {
 	if taken := s.see().Members[0].TempNameHolder; m.TempNameHolder != nil || taken == nil || taken.Index != temporary.Index {
 		s.Errorf("temporary name taken by %s, want %s, and before by none: %s", oneLine(taken), oneLine(temporary), oneLine(m.TempNameHolder))
 	}
-	// Gone altogether, the impostor must not stand in for it.
+	// After the link has ended, the impostor must not be taken for it.
 	s.must(s.w.MoveToNetns(s.path, "hidden", s.w.AddPod(s.path+"x").Path, "hidden"), "move by hand")
 	m = s.see().Members[0]
 	if m.Location != bond.Lost || m.NameHolder == nil || m.NameHolder.Index != impostor.Index {
@@ -128,7 +128,7 @@ func memberImpostor(s *fixture) {
 	}
 }
 
-// onLink are all actions that are about one link.
+// onLink are all actions on one link.
 func onLink(l plan.LinkRef) []plan.Action {
 	return []plan.Action{
 		plan.Rename{Link: l, To: "other"}, plan.SetMAC{Link: l, MAC: otherMAC(3)}, plan.SetMTU{Link: l, MTU: 1300},
@@ -146,7 +146,7 @@ func refGone(s *fixture) {
 }
 
 func refStale(s *fixture) {
-	// The ifindex of the planned link is now that of the other.
+	// Another link now has the planned link's ifindex.
 	l, other := s.link(0), s.link(1)
 	if l.PCI == "" { // two virtual links are distinguished by their index only
 		l.PCI = "0000:7f:1f.7"
@@ -162,7 +162,7 @@ func refStale(s *fixture) {
 	}
 }
 
-// refMisplaced: what moves a link says where from, and it must be there.
+// refMisplaced: an action that moves a link names its current place, and the link must be there.
 func refMisplaced(s *fixture) {
 	l := s.link(0)
 	s.rejected(plan.MoveToPod{Link: l, Name: "net9"}, bond.ErrStale)

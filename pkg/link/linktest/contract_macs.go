@@ -38,7 +38,7 @@ func macNone(s *fixture) {
 	s.macs("made of two members", o, first, first, first)
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after it was set", s.see(), otherMAC(1), otherMAC(1), otherMAC(1))
-	// A member that was given another keeps it when the bond's present one is set on the bond.
+	// A member with another MAC keeps it if the bond's current MAC is set on the bond again.
 	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
 	s.macs("after the same was set again", s.see(), otherMAC(1), otherMAC(2), otherMAC(1))
@@ -172,7 +172,8 @@ func macBalanced(s *fixture) {
 	}
 }
 
-// macReset: balance-tlb exchanges MACs without telling the cards, so two VFs have one MAC after a reset by their driver.
+// macReset: balance-tlb swaps MACs without setting the cards', so two VFs have the same MAC after their driver has
+// reset them.
 func macReset(s *fixture) {
 	first, second := s.own()
 	s.bonded(bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "50"})
@@ -232,7 +233,7 @@ func macTwice(s *fixture) {
 			s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
 			a := plan.Enslave{Link: s.link(1), Bond: s.bond()}
 			err := s.w.Apply(s.Context(), s.r, a)
-			// The link was opened in between; igbvf takes what it has then for its permanent address.
+			// The link was opened in between; igbvf then uses its current MAC as the permanent one.
 			if l := s.see().Members[1].Link; err == nil || l.Master != 0 || l.MAC != first {
 				s.Errorf("%s in %s: %v; it is %s", a, mode, err, oneLine(l))
 			}

@@ -14,7 +14,7 @@ var netnsCases = []contractCase{
 	{"a sandbox of an earlier boot is dead, and nothing is taken for its member", anything, sandboxOfEarlierBoot},
 }
 
-// inHost finds member i in the host under name as the harness sees it.
+// inHost finds member i in the host by its name in the harness.
 func (s *fixture) inHost(i int, name string) plan.LinkRef {
 	s.Helper()
 	l, found := s.w.Link(Host, name)
@@ -30,7 +30,7 @@ func moveAndBack(s *fixture) {
 	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
 	want := bond.InHost
 	if s.r.Members[0].PCI == "" {
-		want = bond.Lost // a virtual link is looked for in the host only if it came from there
+		want = bond.Lost // a virtual link is searched for in the host only if it came from there
 	}
 	m := s.see().Members[0]
 	s.equal("place", m.Location, want)
@@ -98,7 +98,8 @@ func sandboxDeleted(s *fixture) {
 	}
 }
 
-// vfsReturn waits until the VFs of a deleted netns are in the host. The kernel moves them in the background (cleanup_net).
+// vfsReturn waits until the VFs of a deleted netns are in the host. The kernel moves them in the background
+// (cleanup_net).
 func (s *fixture) vfsReturn() bond.Observed {
 	s.Helper()
 	if !s.env.VFs {
@@ -111,7 +112,7 @@ func (s *fixture) vfsReturn() bond.Observed {
 
 func sandboxReplaced(s *fixture) {
 	l := s.link(0)
-	s.w.AddPod(s.path) // in place of the one that is there
+	s.w.AddPod(s.path) // replaces the existing one
 	_, err := s.w.AddImpostor(s.path, "net1")
 	s.must(err, "make a link in the other netns")
 	s.dead()

@@ -34,7 +34,7 @@ var (
 	dst4, dst6 = addr("198.51.100.0/24"), addr("2001:db8:1::/48")
 )
 
-// networked is a bond that carries, with both addresses.
+// networked is a bond that carries traffic, with both addresses.
 func (s *fixture) networked() {
 	s.Helper()
 	s.bonded(activeBackup())
@@ -51,15 +51,16 @@ func hasRoute(o bond.Observed, r bond.Route) bool {
 
 func addAddresses(s *fixture) {
 	s.create(activeBackup())
-	for _, p := range []netip.Prefix{v4, v6, v4, v6} { // to have it already is success
-		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: p}) // a bond that is down takes them, too
+	for _, p := range []netip.Prefix{v4, v6, v4, v6} { // adding an existing one succeeds
+		s.apply(plan.AddAddress{Bond: s.bond(), Prefix: p}) // a bond that is down accepts them, too
 	}
 	s.equal("addresses of a bond that is down", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v4, v6})
 }
 
-// otherPrefix: a link has an IPv6 address once, so the one with another length goes first. IPv4 has both.
+// otherPrefix: a link has an IPv6 address only once, so the one with another prefix length is removed first. IPv4
+// allows both.
 func otherPrefix(s *fixture) {
 	s.networked()
 	other := netip.PrefixFrom(v6.Addr(), 80)
@@ -72,7 +73,7 @@ func otherPrefix(s *fixture) {
 	s.equal("addresses", s.see().Bond.Addresses, []netip.Prefix{v4, netip.PrefixFrom(v4.Addr(), 25), other})
 }
 
-// otherMTU: the kernel does not tell IPv6 routes apart by their MTU, so the one with another MTU goes first.
+// otherMTU: the kernel does not distinguish IPv6 routes by MTU, so the one with another MTU is removed first.
 func otherMTU(s *fixture) {
 	s.networked()
 	was := bond.Route{Dst: dst6, Gateway: gw6, MTU: 1300}
@@ -98,7 +99,7 @@ func otherMTU(s *fixture) {
 	s.equal("routes", n, 1)
 }
 
-// mtusTo are the MTUs of the routes to a destination that have further next hops, or that have none.
+// mtusTo are the MTUs of the routes to a destination, of those with (shared) or without further next hops.
 func (s *fixture) mtusTo(dst netip.Prefix, shared bool) (mtus []int) {
 	s.Helper()
 	for _, have := range s.see().Bond.Routes {
@@ -121,8 +122,8 @@ func otherMTU4(s *fixture) {
 	s.equal("MTUs of the routes", s.mtusTo(dst4, false), []int{1400})
 }
 
-// sharedRoutes: another writer's route over several links remains when the bond gets one to the same destination, and when
-// that one goes.
+// sharedRoutes: another writer's route over several links remains when a route of the bond to the same destination is
+// added or deleted.
 func sharedRoutes(s *fixture) {
 	s.networked()
 	_, err := s.w.AddImpostor(s.path, "other0")
@@ -142,13 +143,13 @@ func sharedRoutes(s *fixture) {
 	s.equal("MTUs of the shared route", s.mtusTo(dst4, true), []int{1300})
 }
 
-// delAddresses: the last IPv4 address takes the IPv4 routes along, also while there is an IPv6 address.
+// delAddresses: deleting the last IPv4 address deletes the IPv4 routes, even if there is an IPv6 address.
 func delAddresses(s *fixture) {
 	s.networked()
 	r4, r6 := bond.Route{Dst: dst4, Gateway: gw4}, bond.Route{Dst: dst6, Gateway: gw6}
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: r4})
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: r6})
-	for range 2 { // not to have it is success
+	for range 2 { // deleting a missing one succeeds
 		s.apply(plan.DelAddress{Bond: s.bond(), Prefix: v4})
 	}
 	o := s.see()
@@ -161,7 +162,7 @@ func delAddresses(s *fixture) {
 func addRoutes(s *fixture) {
 	s.networked()
 	all := []bond.Route{{Dst: dst4, Gateway: gw4}, {Dst: dst6, Gateway: gw6}, {Dst: addr("203.0.113.0/24")}, {Dst: addr("0.0.0.0/0"), Gateway: gw4}}
-	for range 2 { // to have it already is success
+	for range 2 { // adding an existing one succeeds
 		for _, r := range all {
 			s.apply(plan.AddRoute{Bond: s.bond(), Route: r})
 		}
@@ -220,7 +221,7 @@ func routeRejected(s *fixture) {
 	s.rejected(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst4, Gateway: netip.MustParseAddr("203.0.113.1")}}, bond.ErrInvalid)
 }
 
-// gateways: which gateways the kernel takes on a bond that is up. Those that it rejects it rejects for good.
+// gateways: which gateways the kernel accepts on a bond that is up. It rejects the others permanently.
 func gateways(s *fixture) {
 	s.networked()
 	gw := netip.MustParseAddr
@@ -266,7 +267,7 @@ func networkDown(s *fixture) {
 	}
 }
 
-// deleteRoutes is what sbr does, and what restores it on a bond that was made again.
+// deleteRoutes is what sbr does, and what restores that on a recreated bond.
 func deleteRoutes(s *fixture) {
 	s.networked()
 	r4 := bond.Route{Dst: dst4, Gateway: gw4}
@@ -276,7 +277,7 @@ func deleteRoutes(s *fixture) {
 		for _, r := range s.see().Bond.Routes {
 			if r.Dst == v4.Masked() && r.Table == nil && r.Proto == protoKernel {
 				n++
-				for range 2 { // to find none is success
+				for range 2 { // deleting missing ones succeeds
 					s.apply(plan.DeleteRoute{Bond: s.bond(), Route: r})
 				}
 			}
@@ -323,7 +324,7 @@ func networkFlushed(s *fixture) {
 	s.must(s.w.FlushAddresses(s.path, "bond0"), "flush by hand")
 	o := s.see()
 	s.equal("addresses", len(o.Bond.Addresses), 0)
-	if hasRoute(o, r4) || !hasRoute(o, r6) { // IPv6 routes stay when their gateway is out of reach
+	if hasRoute(o, r4) || !hasRoute(o, r6) { // IPv6 routes stay when their gateway becomes unreachable
 		s.Errorf("routes: %v", o.Bond.Routes)
 	}
 }

@@ -22,7 +22,7 @@ var optionCases = []contractCase{
 	{"a refused option does not keep others from being set", bonding_, optionRejected},
 }
 
-// beside are the options that must stand for an option to be tried: its mode, and what it depends on.
+// beside are the options that are required to set an option: its mode, and its dependencies.
 func beside(d *bond.OptionDef) bond.Options {
 	o := bond.Options{bond.OptMode: "active-backup"}
 	if len(d.Modes) > 0 && !d.ValidIn(bond.ModeActiveBackup) {
@@ -59,7 +59,7 @@ func samples(d *bond.OptionDef) []string {
 	}
 }
 
-// with is o and one option more.
+// with returns o with one more option.
 func with(o bond.Options, name bond.Option, value string) bond.Options {
 	o = o.Clone()
 	o[name] = value
@@ -98,7 +98,7 @@ func optionValues(s *fixture) {
 	}
 }
 
-// different is a value that is neither the kernel's default nor in the way of the test.
+// different is a value that is not the kernel's default and does not disturb the test.
 func different(d *bond.OptionDef) string {
 	v := samples(d)
 	if d.Name == bond.OptMode {
@@ -107,13 +107,12 @@ func different(d *bond.OptionDef) string {
 	return v[min(1, len(v)-1)]
 }
 
-// optionWhen sets all options that go with a mode on one bond, in the order of the table, in
-// each state of the bond.
+// optionWhen sets all options of a mode on one bond, in the table's order, in each state of the bond.
 func optionWhen(s *fixture) {
 	for _, mode := range []string{"", "balance-rr", "active-backup", "802.3ad", "balance-tlb"} {
 		for _, state := range []bond.Changeable{bond.Live, bond.BondDown, bond.NoMembers} {
 			o := bond.Options{bond.OptMiimon: "50"}
-			if mode != "" { // the mode itself is tried on a bond that has the kernel's
+			if mode != "" { // the mode itself is tried on a bond with the kernel's default
 				o[bond.OptMode] = mode
 			}
 			s.try(o, func() {
@@ -129,7 +128,7 @@ func optionWhen(s *fixture) {
 	}
 }
 
-// setEach sets the options of a mode, which must be refused where the state is what they need not to be.
+// setEach sets the options of a mode, which must be rejected in states in which they cannot be changed.
 func (s *fixture) setEach(mode string, state bond.Changeable) {
 	s.Helper()
 	for _, d := range bond.OptionDefs() {
@@ -190,7 +189,7 @@ func optionDelays(s *fixture) {
 	s.try(bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptUpdelay: "250", bond.OptDowndelay: "200"}, func() {
 		s.wantOption(bond.OptUpdelay, "200")
 		s.wantOption(bond.OptDowndelay, "200")
-		// They are kept in units of miimon and change with it.
+		// They are multiples of miimon and change with it.
 		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptMiimon: "50"}})
 		s.wantOption(bond.OptUpdelay, "100")
 		s.wantOption(bond.OptDowndelay, "100")
@@ -226,7 +225,7 @@ func optionPrimary(s *fixture) {
 	s.activeIs(1)
 	s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: ""}})
 	s.wantOption(bond.OptPrimary, "")
-	s.activeStays(0) // without a primary the first member is as good as one
+	s.activeStays(0) // without a primary all members are equal
 	s.rejected(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net9"}}, bond.ErrGone)
 }
 

@@ -16,7 +16,7 @@ var ownershipCases = []contractCase{
 	{"a VF that the record does not name is not touched", vfs_, vfNotRecorded},
 }
 
-// changes are those that only the pod's owner may make of a VF in the host.
+// changes are the changes of a VF in the host that only the pod's owner may make.
 func (s *fixture) changes(i int) []plan.Action {
 	s.Helper()
 	return []plan.Action{

@@ -16,7 +16,7 @@ var settingsCases = []contractCase{
 	{"a bond joins only the VRF that is meant", bonding_, joinWrongVRF},
 }
 
-// someSettings differ from what a new link has.
+// someSettings differ from a new link's.
 func someSettings() bond.SettingsChange {
 	return bond.SettingsChange{
 		TxQLen: new(4321), Flags: new(bond.FlagMulticast | bond.FlagAllMulti),
@@ -30,7 +30,7 @@ func someSettings() bond.SettingsChange {
 	}
 }
 
-// has reports the first of the settings that an observation lacks; empty if none.
+// has returns the first of the settings that an observation lacks; empty if it lacks none.
 func has(s bond.LinkSettings, want bond.SettingsChange) string {
 	switch {
 	case want.TxQLen != nil && s.TxQLen != *want.TxQLen:
@@ -51,7 +51,7 @@ func has(s bond.LinkSettings, want bond.SettingsChange) string {
 }
 
 func setSettings(s *fixture) {
-	s.r.Setup.Returned = time.Now() // in set-up all of them are read
+	s.r.Setup.Returned = time.Now() // during set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
 	s.apply(plan.SetLinkSettings{MemberIndex: plan.OnBond, Link: s.bond(), Change: change})
@@ -68,7 +68,7 @@ func setSettings(s *fixture) {
 }
 
 func observeSettings(s *fixture) {
-	s.r.Setup.Returned = time.Now() // in set-up all of them are read
+	s.r.Setup.Returned = time.Now() // during set-up all of them are read
 	s.bonded(activeBackup())
 	change := someSettings()
 	s.must(s.w.SetSettings(s.path, "bond0", change), "set by hand")
@@ -77,9 +77,9 @@ func observeSettings(s *fixture) {
 	}
 }
 
-// settingsLost: restoring is the difference between what was learned and what the new bond has.
+// settingsLost: the difference between what was learned and what the new bond has is restored.
 func settingsLost(s *fixture) {
-	s.r.Setup.Returned = time.Now() // in set-up all of them are read
+	s.r.Setup.Returned = time.Now() // during set-up all of them are read
 	s.create(activeBackup())
 	before := s.see().Bond.Settings
 	change := someSettings()
@@ -98,7 +98,7 @@ func settingsLost(s *fixture) {
 }
 
 func memberSettingsLost(s *fixture) {
-	s.r.Setup.Returned = time.Now() // in set-up all of them are read
+	s.r.Setup.Returned = time.Now() // during set-up all of them are read
 	s.bonded(activeBackup())
 	m := &s.r.Members[0]
 	change := bond.SettingsChange{Sysctls: someSettings().Sysctls}

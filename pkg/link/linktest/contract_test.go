@@ -10,7 +10,7 @@ import (
 
 const fakeVFs = 2
 
-// TestContractOnFakeWithVFs runs the suite on the fake as it is used by other tests.
+// TestContractOnFakeWithVFs runs the suite on the fake with VFs, as other tests use it.
 func TestContractOnFakeWithVFs(t *testing.T) {
 	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Open: func(t *testing.T) Harness {
 		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
@@ -24,7 +24,7 @@ func TestContractOnFakeWithVFs(t *testing.T) {
 	}})
 }
 
-// TestContractOnFakeWithVirtualLinks runs it with links that have no PCI address.
+// TestContractOnFakeWithVirtualLinks runs it with links without PCI address.
 func TestContractOnFakeWithVirtualLinks(t *testing.T) {
 	RunContract(t, Env{Bonding: true, Reason: "virtual links only", Open: func(*testing.T) Harness {
 		return &fakeHarness{Fake: New()}
@@ -67,7 +67,7 @@ func (w *fakeHarness) nameOf(pci bond.PCIAddress) string {
 	return w.vfByPCI(pci).link.name
 }
 
-// SetCarrier of a VF is that of its PF.
+// SetCarrier sets the carrier of a VF's PF.
 func (w *fakeHarness) SetCarrier(path, name string, on bool) error {
 	if l, _ := w.Link(path, name); l.PCI != "" {
 		vf, _ := w.VF(l.PCI)

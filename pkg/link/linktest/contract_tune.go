@@ -74,7 +74,7 @@ func tunePrioDecides(s *fixture) {
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 	s.activeIs(1)
 	s.must(s.w.SetUp(s.path, "net1"), "set up by hand")
-	s.activeIs(0) // the higher priority comes back, as a primary does
+	s.activeIs(0) // the higher priority becomes active again, as a primary does
 }
 
 func tuneLost(s *fixture) {

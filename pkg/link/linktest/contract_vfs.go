@@ -92,7 +92,7 @@ func vfRenamedInHost(s *fixture) {
 	}
 }
 
-// toHost moves a member to the host, where the settings on its PF are read.
+// toHost moves a member to the host, where its settings on the PF are read.
 func (s *fixture) toHost(i int) {
 	s.Helper()
 	s.apply(plan.MoveToHost{Link: s.link(i), Name: s.r.Members[i].Name})
@@ -118,7 +118,7 @@ func vfRestored(s *fixture) {
 		want.SpoofChk, want.Trust = either(step.SpoofChk, want.SpoofChk), either(step.Trust, want.Trust)
 		have := s.see().Members[0].PF.VF
 		if have.VLAN != nil && have.VLAN.Proto == 0x8100 {
-			have.VLAN.Proto = want.VLAN.Proto // a driver may tell the protocol that is the default
+			have.VLAN.Proto = want.VLAN.Proto // a driver may report the default protocol
 		}
 		if d := want.Diff(have); !d.Empty() {
 			s.Errorf("after %s: want %s, have %s", step, want, have)
@@ -167,7 +167,8 @@ func vfRestoreStale(s *fixture) {
 	}
 }
 
-// vfRejectsMAC: the PF has set the VF's MAC and does not trust it with another. Time alone does not change that.
+// vfRejectsMAC: the PF has set the VF's MAC, and the VF is not trusted to use another. That does not resolve itself
+// with time.
 func vfRejectsMAC(s *fixture) {
 	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
 	for _, mode := range []string{"balance-rr", "balance-tlb", "balance-alb"} {

@@ -26,14 +26,14 @@ func twin(s *fixture) {
 		s.rejected(a, bond.ErrStale)
 	}
 	s.rejected(plan.MoveToHost{Link: l, Name: "away"}, bond.ErrStale)
-	s.r.Members[0].Original = bond.Original{Name: "net1", FromHost: true} // a link from the host has no other rule
+	s.r.Members[0].Original = bond.Original{Name: "net1", FromHost: true} // a link from the host follows the same rules
 	s.equal("place", s.see().Members[0].Location, bond.Lost)
 }
 
-// podIndex is an ifindex that no netns counts up to.
+// podIndex is an ifindex that no kernel assigns by itself here.
 const podIndex = 471100
 
-// fromHost puts member 0 into the host as bkhost and records it as a link of the host, which it was not before.
+// fromHost moves member 0 to the host as bkhost and records it as a link that came from the host.
 func (s *fixture) fromHost() {
 	s.Helper()
 	s.must(s.w.Rename(s.path, "net1", "bkhost"), "rename by hand")
@@ -98,8 +98,8 @@ func notProven(s *fixture) {
 	s.rejected(plan.MoveToPod{Link: l, Name: "net1", Index: podIndex}, bond.ErrStale)
 }
 
-// olderRecord: a record of an older version names the ifindex that a link had in the host, which in the pod may be that of
-// any other link.
+// olderRecord: a record of an older version has the ifindex that a link had in the host, which in the pod may be any
+// other link's.
 func olderRecord(s *fixture) {
 	m := &s.r.Members[0]
 	m.Serial, m.Kind = 0, ""

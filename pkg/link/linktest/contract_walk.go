@@ -25,7 +25,7 @@ var walkCases = []contractCase{
 
 const walkSteps = 40
 
-// walker is one of the two who walk: the kernel under test, or a fake.
+// walker is one side of a walk: the kernel under test, or a fake.
 type walker struct {
 	Kernel
 	links interface {
@@ -41,7 +41,7 @@ type walker struct {
 
 var errNothing = errors.New("nothing to do it to")
 
-// walk takes the same steps on the kernel and on a fake. After each the two must look the same.
+// walk makes the same steps on the kernel and on a fake. After each, both must be in the same state.
 func (s *fixture) walk(seed uint64, options bond.Options) {
 	real := &walker{Kernel: s.w, links: s.w, ctx: s.Context(), r: s.r}
 	fake := s.fakeWalker()
@@ -90,7 +90,7 @@ func (s *fixture) fakeWalker() *walker {
 	return &walker{Kernel: f, links: f, ctx: s.Context(), r: r}
 }
 
-// alike waits until both look the same.
+// alike waits until both have the same state.
 func (s *fixture) alike(both []*walker, steps []string) {
 	s.Helper()
 	deadline := time.Now().Add(timeout)
@@ -126,7 +126,7 @@ func class(err error) string {
 	return ""
 }
 
-// render is all that must be the same, as text that does not depend on indexes and on chance.
+// render is all state that must be equal, as text, without indexes and random values.
 func (w *walker) render() string {
 	var b strings.Builder
 	seen := map[bond.MAC]string{}
@@ -177,7 +177,7 @@ func (w *walker) create(o bond.Options) error {
 
 func (w *walker) link(i int) plan.LinkRef { return plan.LinkRefOf(bond.InPod, &w.now.Members[i].Link) }
 
-// onBond does something to the bond, if there is one.
+// onBond applies an action to the bond, if there is one.
 func (w *walker) onBond(make func(plan.LinkRef) plan.Action) error {
 	if w.now.Bond == nil {
 		return errNothing
@@ -196,7 +196,7 @@ func pick(r *rand.Rand, options bond.Options, vfs bool) (string, walkStep) {
 		steps = slices.DeleteFunc(steps, func(s named) bool { return strings.HasPrefix(s.name, "set MTU") })
 	}
 	if m := options.Mode(); m == bond.ModeTLB || m == bond.ModeALB {
-		// The fake knows how these hand MACs around, not how they mend collisions.
+		// The fake models how these swap MACs, but not how they resolve collisions.
 		steps = slices.DeleteFunc(steps, func(s named) bool { return strings.HasPrefix(s.name, "set MAC") })
 	}
 	s := steps[r.IntN(len(steps))]
@@ -218,7 +218,7 @@ func memberSteps(i int, name string, n int) []named {
 		return w.onBond(func(b plan.LinkRef) plan.Action { return plan.Enslave{Link: w.link(i), Bond: b} })
 	}}
 	return []named{
-		enslave, enslave, enslave, // or the bond would mostly be empty
+		enslave, enslave, enslave, // otherwise the bond would mostly be empty
 		{"release " + name, func(w *walker) error { return w.apply(plan.Release{Link: w.link(i)}) }},
 		{"set down " + name, func(w *walker) error { return w.links.SetDown(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},
 		{"set up " + name, func(w *walker) error { return w.links.SetUp(w.r.Sandbox.Path, w.now.Members[i].Link.Name) }},

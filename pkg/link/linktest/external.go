@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// External changes, as users and pods make them with ip(8). The link is identified by the path of its netns (Host for the
-// host's) and its name there. The error is ErrGone if there is no such link, or the kernel's.
+// External changes, as users and pods make them with ip(8). The link is identified by the path of its netns (Host for
+// the host's) and its name there. The error is ErrGone if there is no such link, or the kernel's.
 
 // MoveToHost moves a link into the host, with its name where that is free.
 func (f *Fake) MoveToHost(path, name string) error {

@@ -9,30 +9,28 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// Host is the path under which the fake knows the host's netns.
+// Host is the path of the host's netns in the fake.
 const Host = ""
 
-// boot is the fake's own.
+// boot is the fake's boot ID.
 const boot = "fake-boot"
 
-// Fake is a kernel in memory with the behaviour of Linux 6.12 where pod bonds depend on
-// it. It has the methods of reconcile.Kernel. What happens to it from outside is done
-// by methods named after the event (UnbindVF, DeletePod, …). Nothing in it takes
-// time: carriers come and monitors see them at once. All methods are safe for
-// concurrent use.
+// Fake is a kernel in memory that behaves like Linux 6.12 in everything that pod bonds depend on. It has the methods of
+// reconcile.Kernel. Events from outside are methods named after the event (UnbindVF, DeletePod, …). Everything happens
+// immediately: carriers come and monitors see them at once. All methods are safe for concurrent use.
 type Fake struct {
 	mu      sync.Mutex
 	spaces  map[string]*space
 	pfs     []*pf
 	files   ownership
-	macs    uint64 // "random" MACs given so far
+	macs    uint64 // "random" MACs assigned so far
 	inodes  uint64
 	changes []string
 	// otherHosts have these addresses.
 	otherHosts map[netip.Addr]bool
 
 	omitted []bond.Option
-	// monitorsPaused: the time until a bond's monitor runs again has not passed.
+	// monitorsPaused: bonds' monitors do not run.
 	monitorsPaused bool
 
 	observeErrs []error
@@ -53,7 +51,7 @@ type space struct {
 	serials    uint64
 }
 
-// New is a host without any PF, and no pods.
+// New makes a host without PFs, and without pods.
 func New() *Fake {
 	f := &Fake{
 		spaces: map[string]*space{},
@@ -68,8 +66,8 @@ func New() *Fake {
 	return f
 }
 
-// AddPod makes a network namespace on path and says how it is identified. A path that
-// leads to one already leads to the new one from now on; the old one is deleted.
+// AddPod makes a network namespace at path and returns its identity. An existing path then leads to the new one; the
+// old one is deleted.
 func (f *Fake) AddPod(path string) bond.Sandbox {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -80,13 +78,13 @@ func (f *Fake) AddPod(path string) bond.Sandbox {
 	return bond.Sandbox{Path: path, Dev: s.dev, Inode: s.inode, Boot: boot}
 }
 
-// AddVirtual makes a virtual link (a veth whose peer is up) in the pod on path, or in
-// the host, and returns what the kernel says of it. It is down.
+// AddVirtual makes a virtual link (a veth whose peer is up) in the pod at path, or in the host, and returns the
+// kernel's report of it. It is down.
 func (f *Fake) AddVirtual(path, name string) (bond.Link, error) {
 	return f.addVirtual(path, name, "veth")
 }
 
-// AddImpostor makes a dummy link, down, as a pod does that wants to pass it off for another.
+// AddImpostor makes a dummy link, down, as a pod does that imitates another link.
 func (f *Fake) AddImpostor(path, name string) (bond.Link, error) {
 	return f.addVirtual(path, name, "dummy")
 }
@@ -105,7 +103,7 @@ func (f *Fake) addVirtual(path, name, kind string) (bond.Link, error) {
 	return d.describe(), nil
 }
 
-// Link is what the kernel says of a link that is found by path and name.
+// Link returns the kernel's report of the link with this path and name.
 func (f *Fake) Link(path, name string) (bond.Link, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -117,14 +115,14 @@ func (f *Fake) Link(path, name string) (bond.Link, bool) {
 	return bond.Link{}, false
 }
 
-// Occupy lets another host on the network have an address.
+// Occupy gives an address to another host on the network.
 func (f *Fake) Occupy(a netip.Addr) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.otherHosts[a] = true
 }
 
-// Serial is the number by which a link is known in every netns; 0 if there is no such link.
+// Serial returns a link's serial, which is the same in every netns; 0 if there is no such link.
 func (f *Fake) Serial(path, name string) uint64 {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,7 +134,7 @@ func (f *Fake) Serial(path, name string) uint64 {
 	return 0
 }
 
-// AddTwin makes a link of the kind that AddVirtual makes, under an ifindex of the pod's choice.
+// AddTwin makes a link of the same kind as AddVirtual, with a chosen ifindex.
 func (f *Fake) AddTwin(path, name string, index int) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -151,8 +149,8 @@ func (f *Fake) AddTwin(path, name string, index int) error {
 	return nil
 }
 
-// Changes counts the actions that changed something. An action that found everything
-// as it asks is not counted, and neither is what came from outside.
+// Changes counts the actions that changed something. Actions that found everything as requested do not count, nor do
+// external events.
 func (f *Fake) Changes() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -166,7 +164,7 @@ func (f *Fake) ChangeLog() []string {
 	return append([]string(nil), f.changes...)
 }
 
-// Applies counts all calls of Apply, whatever came of them.
+// Applies counts all calls of Apply, successful or not.
 func (f *Fake) Applies() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -188,15 +186,15 @@ func (f *Fake) randomMAC() bond.MAC {
 		byte(h>>56)&^1|2, byte(h>>48), byte(h>>40), byte(h>>32), byte(h>>24), byte(f.macs)))
 }
 
-// PauseMonitors stops the monitors of all bonds: members that get or lose their carrier are as they were until ResumeMonitors.
-// With the kernel this is so for up to miimon milliseconds, and then for updelay or downdelay.
+// PauseMonitors stops the monitors of all bonds: members that get or lose their carrier stay as they were until
+// ResumeMonitors. A real kernel takes up to miimon milliseconds, and then updelay or downdelay.
 func (f *Fake) PauseMonitors() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.monitorsPaused = true
 }
 
-// ResumeMonitors runs the monitors of all bonds, once now and from now on after each change.
+// ResumeMonitors runs the monitors of all bonds, once now and then after each change.
 func (f *Fake) ResumeMonitors() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -204,7 +202,7 @@ func (f *Fake) ResumeMonitors() {
 	f.runMonitors()
 }
 
-// runMonitors runs every bond's monitor once; each external event and each change ends with it.
+// runMonitors runs every bond's monitor once; it is called after each external event and each change.
 func (f *Fake) runMonitors() {
 	for _, s := range f.spaces {
 		for _, d := range s.links {

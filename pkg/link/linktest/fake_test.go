@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestFakeScenario makes a bond of two VFs, loses one and takes it back, and looks at the text.
+// TestFakeScenario makes a bond of two VFs, loses one and restores it, and compares the printed state.
 func TestFakeScenario(t *testing.T) {
 	f := New()
 	kit.Must(t, f.AddPF("ens1", "0000:01:00.0"))

@@ -8,51 +8,51 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// FailApply lets the n-th Apply from now on (1 is the next) fail with err, changing nothing.
+// FailApply makes the n-th Apply from now on (1 is the next) fail with err, without a change.
 func (f *Fake) FailApply(n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.applyErrs[f.applies+n] = err
 }
 
-// FailApplyIf lets every Apply fail for which fail returns an error; nil ends that. fail
-// must not call methods of the Fake.
+// FailApplyIf makes every Apply fail for which fail returns an error; nil ends that. fail must not call methods of the
+// Fake.
 func (f *Fake) FailApplyIf(fail func(plan.Action) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.failIf = fail
 }
 
-// FailObserve lets the next n calls of Observe fail with err, as an interrupted dump does.
+// FailObserve makes the next n calls of Observe fail with err, as an interrupted dump does.
 func (f *Fake) FailObserve(n int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.observeErrs = append(f.observeErrs, slices.Repeat([]error{err}, n)...)
 }
 
-// HideNetwork lets the next n observations of a bond leave its addresses and routes unread.
+// HideNetwork makes the next n observations leave the bond's addresses and routes unread.
 func (f *Fake) HideNetwork(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hidden, f.readLater = n, false
 }
 
-// PostponeNetwork is HideNetwork as it is while links are to be repaired first.
+// PostponeNetwork is HideNetwork with the reason that links must be repaired first.
 func (f *Fake) PostponeNetwork(n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.hidden, f.readLater = n, true
 }
 
-// BeforeApply calls hook at the beginning of every Apply: what happens between observing
-// and applying. hook may call the Fake's methods except Apply; nil ends it.
+// BeforeApply calls hook at the start of every Apply, for events between observing and applying. hook may call the
+// Fake's methods except Apply; nil ends it.
 func (f *Fake) BeforeApply(hook func(plan.Action)) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.before = hook
 }
 
-// UnbindVF takes the driver from a VF: its netdev is gone wherever it was.
+// UnbindVF unbinds a VF from its driver: its netdev is deleted.
 func (f *Fake) UnbindVF(pci bond.PCIAddress) error {
 	return f.onVF(pci, func(v *vf) error { v.unbind(); return nil })
 }
@@ -68,28 +68,28 @@ func (f *Fake) Netdev(pci bond.PCIAddress) (path string, l bond.Link, found bool
 	return v.link.space.path, v.link.describe(), true
 }
 
-// BindVF gives a VF its driver back: a new netdev in the host, down, named ethN.
+// BindVF binds a VF to its driver: it has a new netdev in the host, down, named ethN.
 func (f *Fake) BindVF(pci bond.PCIAddress) error {
 	return f.onVF(pci, func(v *vf) error { v.bind(); return nil })
 }
 
-// ResetVF is a function-level reset: the netdev stays, its carrier is gone until it was
-// set up that many times more; with -1 until its driver is bound again.
+// ResetVF is a function-level reset: the netdev stays, and its carrier is lost until it was set up this many times;
+// with -1 until its driver is bound again.
 func (f *Fake) ResetVF(pci bond.PCIAddress, bounces int) error {
 	return f.onVF(pci, func(v *vf) error { v.dead = bounces; return nil })
 }
 
-// SetVF changes what the PF keeps for a VF, as `ip link set PF vf N` does.
+// SetVF changes the PF's settings of a VF, as `ip link set PF vf N` does.
 func (f *Fake) SetVF(pci bond.PCIAddress, s bond.VFSettings) error {
 	return f.onVF(pci, func(v *vf) error { return v.restore(s) })
 }
 
-// SetNumVFs writes sriov_numvfs: 0, then n when that is not 0.
+// SetNumVFs writes sriov_numvfs: 0, then n unless that is 0.
 func (f *Fake) SetNumVFs(pfName string, n int) error {
 	return f.onPF(pfName, func(p *pf) { p.setNumVFs(n) })
 }
 
-// UnbindPF takes the driver from a PF: it is gone with all its VFs.
+// UnbindPF unbinds a PF from its driver: its netdev and all its VFs are gone.
 func (f *Fake) UnbindPF(pfName string) error {
 	return f.onPF(pfName, func(p *pf) {
 		p.setNumVFs(0)
@@ -100,7 +100,7 @@ func (f *Fake) UnbindPF(pfName string) error {
 	})
 }
 
-// BindPF gives a PF its driver back; it comes down and without VFs.
+// BindPF binds a PF to its driver; it is down and has no VFs.
 func (f *Fake) BindPF(pfName string) error {
 	return f.onPF(pfName, func(p *pf) {
 		if p.link == nil {
@@ -109,18 +109,17 @@ func (f *Fake) BindPF(pfName string) error {
 	})
 }
 
-// SetPFCarrier plugs or pulls a PF's cable; its VFs notice.
+// SetPFCarrier plugs or unplugs a PF's cable, which changes its VFs' carrier, too.
 func (f *Fake) SetPFCarrier(pfName string, on bool) error {
 	return f.onPF(pfName, func(p *pf) { p.wire = on })
 }
 
-// NoLinkState makes a PF's driver one that refuses link-state requests.
+// NoLinkState makes a PF's driver reject link-state requests.
 func (f *Fake) NoLinkState(pfName string) error {
 	return f.onPF(pfName, func(p *pf) { p.noLinkState = true })
 }
 
-// DeletePod deletes a netns: bonds and virtual links die, VFs return to the host under
-// the name that they had in the pod.
+// DeletePod deletes a netns: bonds and virtual links are deleted, VFs return to the host under their name in the pod.
 func (f *Fake) DeletePod(path string) error {
 	return f.inSpace(path, func(s *space) error {
 		if path == Host {
@@ -160,7 +159,7 @@ func (f *Fake) onVF(pci bond.PCIAddress, do func(*vf) error) error {
 	return do(v)
 }
 
-// onPF works on a card that is there, even when its driver is not bound.
+// onPF calls do with an existing card, even if its driver is not bound.
 func (f *Fake) onPF(name string, do func(*pf)) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

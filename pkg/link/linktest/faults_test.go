@@ -57,7 +57,7 @@ func TestInjectedFailuresChangeNothing(t *testing.T) {
 	}
 	f.FailApplyIf(nil)
 	kit.Must(t, f.Apply(t.Context(), r, up))
-	kit.Must(t, f.Apply(t.Context(), r, up)) // nothing to change any more
+	kit.Must(t, f.Apply(t.Context(), r, up)) // nothing left to change
 	if log := f.ChangeLog(); !slices.Equal(log, []string{up.String()}) || f.Applies() != 5 {
 		t.Errorf("%d calls, changes %v", f.Applies(), log)
 	}
@@ -88,7 +88,7 @@ func TestLinkVanishesBeforeApply(t *testing.T) {
 	}
 }
 
-// TestResetIsCuredByBounces: a VF that needs two bounces carries after the second.
+// TestResetIsCuredByBounces: a VF that needs two bounces carries traffic after the second.
 func TestResetIsCuredByBounces(t *testing.T) {
 	f, r := pair(t)
 	l := linkRef(t, f, r, 0)
@@ -105,7 +105,7 @@ func TestResetIsCuredByBounces(t *testing.T) {
 	}
 }
 
-// TestDeletedPodFreesNames: a VF whose name the host has comes back under another.
+// TestDeletedPodFreesNames: a VF whose name is taken in the host returns under another.
 func TestDeletedPodFreesNames(t *testing.T) {
 	f, r := pair(t)
 	_, err := f.AddImpostor(Host, "net1")
@@ -119,7 +119,7 @@ func TestDeletedPodFreesNames(t *testing.T) {
 	}
 }
 
-// TestUntrustedVF: a MAC that was set on the PF is not changed from within the pod.
+// TestUntrustedVF: a MAC that was set on the PF cannot be changed in the pod.
 func TestUntrustedVF(t *testing.T) {
 	f, r := pair(t)
 	l := linkRef(t, f, r, 0)
@@ -133,7 +133,7 @@ func TestUntrustedVF(t *testing.T) {
 	kit.Must(t, f.Apply(t.Context(), r, plan.SetMAC{Link: l, MAC: otherMAC(1)}))
 }
 
-// TestMTUChangeIsAFailover, because a VF's driver restarts the VF for it.
+// TestMTUChangeIsAFailover: a VF's driver restarts the VF for it.
 func TestMTUChangeIsAFailover(t *testing.T) {
 	f, r := pair(t)
 	kit.Must(t, f.AddBond(r.Sandbox.Path, "bond0", activeBackup()))
@@ -146,7 +146,7 @@ func TestMTUChangeIsAFailover(t *testing.T) {
 		kit.Must(t, err)
 		return o.Bond.Options[bond.OptActiveSlave]
 	}
-	kit.Must(t, f.SetMTU(r.Sandbox.Path, "net1", 1500)) // which it has
+	kit.Must(t, f.SetMTU(r.Sandbox.Path, "net1", 1500)) // unchanged
 	if a := active(); a != "net1" {
 		t.Errorf("the active member is %s", a)
 	}

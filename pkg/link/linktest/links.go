@@ -34,9 +34,9 @@ type netdev struct {
 	bond    *bonding // set when the link is a bond
 
 	master    *netdev
-	ownMAC    bond.MAC // what it had when it was enslaved, to be given back
+	ownMAC    bond.MAC // its MAC before it was enslaved, which is restored later
 	ownMTU    int
-	linkState bool // what the bond believes of it
+	linkState bool // the bond's view of it
 	queueID   uint16
 	prio      int32
 }
@@ -50,7 +50,7 @@ func (s *space) byName(name string) *netdev {
 	return nil
 }
 
-// sorted are the links by ifindex.
+// sorted returns the links by ifindex.
 func (s *space) sorted() []*netdev {
 	all := make([]*netdev, 0, len(s.links))
 	for _, d := range s.links {
@@ -60,13 +60,13 @@ func (s *space) sorted() []*netdev {
 	return all
 }
 
-// add registers a link under the next index of the netns, which never hands one out twice.
+// add registers a link with the next index of the netns; indexes are not reused.
 func (s *space) add(d *netdev) *netdev {
 	for ok := true; ok; _, ok = s.links[s.lastIndex] {
 		s.lastIndex++
 	}
 	if s.serials++; d.serial == 0 {
-		d.serial = s.inode<<32 | s.serials // in no netns given a second time
+		d.serial = s.inode<<32 | s.serials // unique over all netns
 	}
 	d.space, d.index = s, s.lastIndex
 	d.settings = newSettings()
@@ -74,12 +74,12 @@ func (s *space) add(d *netdev) *netdev {
 	return d
 }
 
-// newSettings are what a link has that was just made, or that just came into a netns.
+// newSettings are the settings of a link that is new in its netns.
 func newSettings() bond.LinkSettings {
 	return bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, 33), IPv6: make([]int32, 60), Neigh: []bond.Sysctl{}}
 }
 
-// freeName is the first of prefix0, prefix1, … that no link has.
+// freeName is the first of prefix0, prefix1, … that is free.
 func (s *space) freeName(prefix string) string {
 	for i := 0; ; i++ {
 		if name := fmt.Sprintf("%s%d", prefix, i); s.byName(name) == nil {
@@ -124,7 +124,7 @@ func (d *netdev) describe() bond.Link {
 	return l
 }
 
-// setUp is dev_open. A bounce, which is a down and an up, is what revives a VF that was reset.
+// setUp is dev_open. A bounce (down and up) revives a VF that was reset.
 func (d *netdev) setUp() {
 	if d.up {
 		return
@@ -135,7 +135,7 @@ func (d *netdev) setUp() {
 	}
 }
 
-// setDown is dev_close: the routes go, and so do IPv6 addresses (addrconf_ifdown).
+// setDown is dev_close: the routes are deleted, and so are IPv6 addresses (addrconf_ifdown).
 func (d *netdev) setDown() {
 	if !d.up {
 		return
@@ -146,15 +146,14 @@ func (d *netdev) setDown() {
 	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && !d.retainsIPv6() })
 }
 
-// reset is what igbvf does when a link is closed or gets another MTU: the link then has the MAC of the card.
+// reset is what igbvf does when a link is closed or its MTU is changed: the link then has the card's MAC.
 func (d *netdev) reset() {
 	if d.vf != nil {
 		d.mac = d.vf.card
 	}
 }
 
-// setMAC is dev_set_mac_address for a link that is not a bond. The driver is not called for the MAC
-// that the link has.
+// setMAC is dev_set_mac_address for a link that is not a bond. The driver is not called for the link's current MAC.
 func (d *netdev) setMAC(m bond.MAC) error {
 	if d.vf != nil && d.mac != m {
 		if err := d.vf.mayUse(m); err != nil {
@@ -167,8 +166,7 @@ func (d *netdev) setMAC(m bond.MAC) error {
 	return nil
 }
 
-// setMTU is dev_set_mtu: an MTU that is there already is not set again, neither on the link
-// nor on a bond's members.
+// setMTU is dev_set_mtu: the current MTU is not set again, neither on the link nor on a bond's members.
 func (d *netdev) setMTU(mtu int) error {
 	if mtu < 68 || mtu > 65535 {
 		return fmt.Errorf("%s: MTU %d is out of bounds", d.name, mtu)
@@ -184,7 +182,7 @@ func (d *netdev) setMTU(mtu int) error {
 		}
 	}
 	d.mtu = mtu
-	if d.vf != nil { // with miimon=100 every other time it is noticed
+	if d.vf != nil { // with miimon=100 every second time it is noticed
 		d.reset()
 		d.blink()
 	}
@@ -218,13 +216,13 @@ func (d *netdev) rename(to string) error {
 	return nil
 }
 
-// unregister removes the link; a bond lets its members go first.
+// unregister removes the link; a bond releases its members first.
 func (d *netdev) unregister() {
 	d.leave()
 	delete(d.space.links, d.index)
 }
 
-// leave is what happens to a link that goes from its netns: it is released and closed.
+// leave is what happens to a link that leaves its netns: it is released and closed.
 func (d *netdev) leave() {
 	if d.bond != nil {
 		d.releaseAll()
@@ -241,11 +239,11 @@ func (d *netdev) leave() {
 	d.addrs = nil
 }
 
-// move takes the link to another netns. It keeps its index where that is free there
-// (__dev_change_net_namespace). A bond cannot move.
+// move moves the link to another netns. It keeps its index if that is free there (__dev_change_net_namespace). A bond
+// cannot move.
 func (d *netdev) move(to *space, name string) error { return d.moveAs(to, name, 0) }
 
-// moveAs is move under an ifindex, which must be free; 0 leaves it to the kernel.
+// moveAs is move with an ifindex, which must be free; 0 leaves it to the kernel.
 func (d *netdev) moveAs(to *space, name string, index int) error {
 	if d.bond != nil {
 		return fmt.Errorf("%s is a bond and cannot change its netns: %w", d.name, bond.ErrUnsupported)
@@ -262,7 +260,7 @@ func (d *netdev) moveAs(to *space, name string, index int) error {
 	d.leave()
 	delete(d.space.links, d.index)
 	d.name = name
-	// The sysctls are the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay.
+	// The sysctls become the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay.
 	fresh := newSettings()
 	d.settings.IPv4, d.settings.IPv6, d.settings.Neigh = fresh.IPv4, fresh.IPv6, fresh.Neigh
 	if index != 0 {

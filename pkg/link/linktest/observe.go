@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// Observe reads everything that the record is about.
+// Observe reads everything that is in the record.
 func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
 	if err := ctx.Err(); err != nil {
 		return bond.Observed{}, err
@@ -118,7 +118,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	return om
 }
 
-// find looks for a member by its identity in the pod and in the host; what is elsewhere is lost.
+// find searches for a member by its identity in the pod and in the host; otherwise it is lost.
 func (f *Fake) find(pod *space, m *bond.Member, r *bond.Record) *netdev {
 	if m.PCI == "" {
 		return f.findVirtual(pod, m, r)
@@ -130,8 +130,8 @@ func (f *Fake) find(pod *space, m *bond.Member, r *bond.Record) *netdev {
 	return v.link
 }
 
-// findVirtual looks for a virtual link in the pod by its ifindex there, and in the host, if it came from there, by its
-// serial alone. Without a serial one from the host is known only while it is in the bond.
+// findVirtual searches for a virtual link in the pod by its ifindex there, and in the host, if it came from there, by
+// its serial alone. Without a serial, one from the host is identified only while it is in the bond.
 func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
 	observations := func(d *netdev) bool {
 		l := d.describe()

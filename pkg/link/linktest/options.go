@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// kernelDefaults are what bond_check_params and bond_setup leave in a new bond.
-// Delays stand in units of miimon, as the kernel keeps them.
+// kernelDefaults are the options of a new bond (bond_check_params, bond_setup). Delays are in units of miimon, as in
+// the kernel.
 func kernelDefaults() bond.Options {
 	o := bond.Options{}
 	for _, d := range bond.OptionDefs() {
@@ -22,7 +22,7 @@ func kernelDefaults() bond.Options {
 	return o
 }
 
-// newBond is bond_newlink; a refused option leaves nothing behind.
+// newBond is bond_newlink; if an option is rejected, there is no bond.
 func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, mtu int) error {
 	if err := bond.ValidateIfName(name); err != nil {
 		return err
@@ -38,9 +38,9 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 	if mtu != 0 {
 		d.mtu = mtu
 	}
-	d.space = s // options look links up by name in the bond's netns
+	d.space = s // options find links by name in the bond's netns
 	opts = opts.Clone()
-	delete(opts, bond.OptActiveSlave) // there is none yet
+	delete(opts, bond.OptActiveSlave) // there is no active member yet
 	if p, set := opts[bond.OptPrimary]; set && s.byName(p) == nil {
 		delete(opts, bond.OptPrimary) // the kernel knows links by ifindex only
 	}
@@ -54,7 +54,7 @@ func (f *Fake) newBond(s *space, name string, opts bond.Options, mac bond.MAC, m
 	return nil
 }
 
-// setOptions sets what it can; the error names each option that was refused.
+// setOptions sets what it can; the error names each rejected option.
 func (d *netdev) setOptions(opts bond.Options) error {
 	var errs []error
 	for _, name := range opts.Names() {
@@ -65,7 +65,7 @@ func (d *netdev) setOptions(opts bond.Options) error {
 	return errors.Join(errs...)
 }
 
-// setOption is bond_changelink for one option: a link is looked up before anything else.
+// setOption is bond_changelink for one option: a link is looked up first.
 func (d *netdev) setOption(name bond.Option, value string) error {
 	def := bond.LookupOption(name)
 	if def == nil {
@@ -117,13 +117,13 @@ func (d *netdev) mayChange(def *bond.OptionDef) error {
 	return nil
 }
 
-// takenInAnyMode: our table is stricter than the kernel, which takes targets where there
-// is no ARP monitor that could ask them.
+// takenInAnyMode: the option table is stricter than the kernel, which accepts targets without an ARP monitor that could
+// use them.
 func takenInAnyMode(name bond.Option) bool {
 	return name == bond.OptArpIPTargets || name == bond.OptNsIP6Targets
 }
 
-// store keeps a value and changes those that the kernel changes with it.
+// store sets a value and those that the kernel changes with it.
 func (b *bonding) store(name bond.Option, value string) error {
 	switch name {
 	case bond.OptMode:

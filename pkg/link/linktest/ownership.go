@@ -9,11 +9,11 @@ import (
 
 const fakeClaims = "/var/lib/cni/sriov/pci/"
 
-// ownership are sriov-cni's files, as far as they are read.
+// ownership is the content of sriov-cni's files that is read.
 type ownership struct {
 	claims map[bond.PCIAddress]string // netns path
 	caches map[string]bond.PCIAddress // by path
-	broken map[bond.PCIAddress]bool   // claims that cannot be read
+	broken map[bond.PCIAddress]bool   // unreadable claims
 }
 
 // Attach writes the files that sriov-cni's ADD writes for member i, and records them.
@@ -27,13 +27,13 @@ func (f *Fake) Attach(r *bond.Record, i int) {
 	f.Claim(m.PCI, r.Sandbox.Path)
 }
 
-// Detach removes them, as its DEL does at its end. What else a DEL does, ReleaseVF does.
+// Detach removes them, as its DEL does at its end. ReleaseVF does the rest of a DEL.
 func (f *Fake) Detach(m *bond.Member) {
 	f.Claim(m.PCI, "")
 	f.Cache(m.SriovCNI.Cache, "")
 }
 
-// Claim writes another plugin's claim that the VF belongs to the netns on path; "" takes it away.
+// Claim writes another plugin's claim that the VF belongs to the netns at path; "" removes it.
 func (f *Fake) Claim(pci bond.PCIAddress, path string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -63,8 +63,8 @@ func (f *Fake) Cache(path string, pci bond.PCIAddress) {
 	f.files.caches[path] = pci
 }
 
-// ReleaseVF is what sriov-cni's DEL does with a VF in the pod: settings on the PF, MAC and name as they were before
-// its ADD, back to the host, and both files removed.
+// ReleaseVF is what sriov-cni's DEL does with a VF in the pod: it restores settings on the PF, MAC and name, moves the
+// VF back to the host, and removes both files.
 func (f *Fake) ReleaseVF(r *bond.Record, i int, hostName string, mac bond.MAC, settings bond.VFSettings) error {
 	m := &r.Members[i]
 	err := f.onVF(m.PCI, func(v *vf) error {
@@ -116,7 +116,7 @@ func (f *Fake) ownershipOf(r *bond.Record, m *bond.Member) (bond.Ownership, stri
 	}
 }
 
-// foreignClaim is the path that a claim on the VF names, when a netns other than the sandbox lives there.
+// foreignClaim is the path in a claim on the VF, if that is an existing netns other than the sandbox.
 func (f *Fake) foreignClaim(pci bond.PCIAddress, own bond.Sandbox) string {
 	path := f.files.claims[pci]
 	s := f.spaces[path]
@@ -126,7 +126,7 @@ func (f *Fake) foreignClaim(pci bond.PCIAddress, own bond.Sandbox) string {
 	return path
 }
 
-// mustOwn refuses a change of a VF that is not the pod's any more.
+// mustOwn rejects a change of a VF that the pod no longer owns.
 func (f *Fake) mustOwn(r *bond.Record, pci bond.PCIAddress) error {
 	if pci == "" {
 		return nil
@@ -147,7 +147,7 @@ func (f *Fake) mustOwn(r *bond.Record, pci bond.PCIAddress) error {
 	return nil
 }
 
-// vfOf is the VF that an action may only change while it is the pod's.
+// vfOf is the VF that the pod must own for an action.
 func vfOf(a plan.Action) bond.PCIAddress {
 	var ref plan.LinkRef
 	switch a := a.(type) {

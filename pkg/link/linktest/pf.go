@@ -10,28 +10,28 @@ import (
 type pf struct {
 	fake *Fake
 	pci  bond.PCIAddress
-	name string  // which its netdev gets at every bind, by the host's own rules
+	name string  // of its netdev after every bind, by the host's own rules
 	link *netdev // nil while no driver is bound
 	wire bool    // the cable
 	vfs  []*vf
-	// noLinkState: the driver refuses link-state requests (igb does).
+	// noLinkState: the driver rejects link-state requests (as igb does).
 	noLinkState bool
 }
 
-// vf is one virtual function and what its PF keeps for it.
+// vf is one virtual function with its settings on the PF.
 type vf struct {
 	pf       *pf
 	pci      bond.PCIAddress
 	number   int
-	settings bond.VFSettings // all known; MAC is zero while none was set on the PF
+	settings bond.VFSettings // all supported ones; MAC is zero while none was set on the PF
 	admin    bool            // the MAC was set on the PF, not by the VF's driver
 	link     *netdev         // nil while no driver is bound
-	card     bond.MAC        // what its driver has set in the card
-	dead     int             // bounces until the carrier comes back after a reset; -1: never
+	card     bond.MAC        // set in the card by its driver
+	dead     int             // bounces until the carrier returns after a reset; -1: never
 }
 
-// AddPF makes a card, up and cabled, without VFs. Its VFs' addresses follow those of an
-// Intel 82576: PF 0000:01:00.0 has 0000:01:10.0, 0000:01:10.2, ….
+// AddPF makes a card, up and cabled, without VFs. Its VFs have the addresses of an Intel 82576: PF 0000:01:00.0 has
+// 0000:01:10.0, 0000:01:10.2, ….
 func (f *Fake) AddPF(name string, pci bond.PCIAddress) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -78,7 +78,7 @@ func (f *Fake) vfByPCI(pci bond.PCIAddress) *vf {
 	return nil
 }
 
-// VFs are the PCI addresses of a PF's VFs, by number.
+// VFs returns the PCI addresses of a PF's VFs, by number.
 func (f *Fake) VFs(pfName string) []bond.PCIAddress {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -91,7 +91,7 @@ func (f *Fake) VFs(pfName string) []bond.PCIAddress {
 	return all
 }
 
-// VF is what the PF says of a VF: its place and its settings, all of them.
+// VF is the PF's report about a VF: its number and all its settings.
 func (f *Fake) VF(pci bond.PCIAddress) (bond.VF, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -112,7 +112,7 @@ func (p *pf) bind() {
 	p.link = host.add(&netdev{name: name, mac: mac, perm: mac, mtu: 1500, pf: p})
 }
 
-// setNumVFs drops all VFs and makes n new ones, with everything at its default.
+// setNumVFs deletes all VFs and makes n new ones with default settings.
 func (p *pf) setNumVFs(n int) {
 	for _, v := range p.vfs {
 		v.unbind()
@@ -125,7 +125,7 @@ func (p *pf) setNumVFs(n int) {
 	}
 }
 
-// vfAddress: the first VF is 0x80 functions after the PF, and each next one two on.
+// vfAddress: the first VF is 0x80 functions after the PF, and each further one two after the last.
 func (p *pf) vfAddress(n int) bond.PCIAddress {
 	var domain, bus, fn int
 	_, _ = fmt.Sscanf(string(p.pci), "%04x:%02x:00.%d", &domain, &bus, &fn) // AddPF has checked it
@@ -141,8 +141,8 @@ func vfDefaults() bond.VFSettings {
 	}
 }
 
-// bind makes the netdev, in the host, down, with the MAC that the PF has for it; the
-// driver makes one up where the PF has none.
+// bind makes the netdev, in the host, down, with the MAC that the PF has for it; if the PF has none, the driver chooses
+// one.
 func (v *vf) bind() {
 	if v.link != nil {
 		return
@@ -166,7 +166,7 @@ func (v *vf) unbind() {
 	}
 }
 
-// opened: the driver sends its MAC to the PF and, after a reset, may get its carrier back.
+// opened: the driver sends its MAC to the PF, and the carrier may return after a reset.
 func (v *vf) opened() {
 	v.reported()
 	if v.dead > 0 {
@@ -181,8 +181,8 @@ func (v *vf) reported() {
 	}
 }
 
-// mayUse says whether the driver takes a MAC for the VF: not another than the one that
-// was set on the PF, unless the VF is trusted (i40e, ice).
+// mayUse reports whether the driver accepts a MAC for the VF: only the one that was set on the PF, unless the VF is
+// trusted (i40e, ice).
 func (v *vf) mayUse(m bond.MAC) error {
 	if v.admin && !*v.settings.Trust && m != *v.settings.MAC {
 		return fmt.Errorf("VF %s: PF %s has set its MAC to %s and does not trust it with %s",
@@ -191,8 +191,8 @@ func (v *vf) mayUse(m bond.MAC) error {
 	return nil
 }
 
-// restore is what RTM_SETLINK with IFLA_VFINFO_LIST does. A MAC takes effect in the VF
-// when its driver is bound the next time.
+// restore is what RTM_SETLINK with IFLA_VFINFO_LIST does. A MAC takes effect in the VF when its driver is bound the
+// next time.
 func (v *vf) restore(s bond.VFSettings) error {
 	if s.LinkState != nil && v.pf.noLinkState {
 		return fmt.Errorf("PF %s takes no link state for its VFs: %w", v.pf.name, bond.ErrUnsupported)
@@ -210,8 +210,8 @@ func (v *vf) restore(s bond.VFSettings) error {
 	return nil
 }
 
-// either is a copy of want where it is set, have otherwise. Values are never changed in
-// place: they were handed out.
+// either is a copy of want if it is set, otherwise of have. Values are never changed in place, because callers have
+// them.
 func either[T any](want, have *T) *T {
 	if want == nil {
 		return have

@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// String prints the whole state: each netns with its links, each PF with its VFs. The
-// same state gives the same text.
+// String prints the complete state: each netns with its links, each PF with its VFs. The same state always gives the
+// same text.
 func (f *Fake) String() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -88,7 +88,7 @@ func (d *netdev) state() string {
 	return s
 }
 
-// differing are the mode and all options that are not the kernel's defaults.
+// differing are the mode and all options that differ from the kernel's defaults.
 func (b *bonding) differing() bond.Options {
 	opts := b.reported()
 	for name, value := range kernelDefaults() {

@@ -23,12 +23,12 @@ func (d *netdev) setSettings(c bond.SettingsChange) error {
 	return errors.Join(errs...)
 }
 
-// SetSettings is what tuning, or sysctl(8) and ip(8), do.
+// SetSettings changes settings as tuning, sysctl(8) and ip(8) do.
 func (f *Fake) SetSettings(path, name string, c bond.SettingsChange) error {
 	return f.onNamedLink(path, name, func(d *netdev) error { return d.setSettings(c) })
 }
 
-// AddVRF makes a VRF, up, with a routing table of its own.
+// AddVRF makes a VRF, up, with its own routing table.
 func (f *Fake) AddVRF(path, name string, _ int) error {
 	_, err := f.addVirtual(path, name, "vrf")
 	if err != nil {
@@ -72,7 +72,7 @@ func (f *Fake) enslaveBond(pod *space, a plan.SetUpper) error {
 	})
 }
 
-// observeUpper is what the record's learned master is now.
+// observeUpper is the current state of the record's learned master.
 func observeUpper(pod *space, b *netdev, r *bond.Record, o *bond.Observed) {
 	if u := b.upper; u != nil {
 		o.Bond.Upper = &bond.Upper{Index: u.index, Name: u.name, Kind: u.kind}

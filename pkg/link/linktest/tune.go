@@ -23,7 +23,7 @@ func (f *Fake) tune(pod *space, a plan.TuneMember) error {
 	})
 }
 
-// tune is bond_slave_changelink: the queue first, and what was set stays when the other is refused.
+// tune is bond_slave_changelink: the queue first, which stays set if the priority is rejected.
 func (d *netdev) tune(queueID *uint16, prio *int32) error {
 	b := d.master.bond
 	if queueID != nil {

@@ -55,8 +55,8 @@ type netConf struct {
 	} `json:"OrigVfState"`
 }
 
-// Read returns what was requested for the interface ifName of a sandbox, from dir; nil if sriov-cni has no such attachment.
-// After an error no part of the file is used.
+// Read returns what was requested for the interface ifName of a sandbox, from dir; nil if sriov-cni has no such
+// attachment. After an error no part of the file is used.
 func Read(dir string, key bond.Key) (*Attachment, error) {
 	path, err := CachePath(dir, key)
 	if err != nil {

@@ -13,7 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// corpus is a directory as sriov-cni's, with the test files as attachments of container c1.
+// corpus is a directory like sriov-cni's, with the test files as attachments of container c1.
 func corpus(t *testing.T) (dir string, names []string) {
 	t.Helper()
 	dir = t.TempDir()
@@ -34,7 +34,7 @@ func corpus(t *testing.T) (dir string, names []string) {
 	return dir, names
 }
 
-// short makes a file's name one that an interface can have.
+// short shortens a file's name to that of an interface.
 func short(name string) string { return name[:min(len(name), bond.MaxIfNameLen)] }
 
 func TestRead(t *testing.T) {

@@ -13,13 +13,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// FuzzParse: whatever a cache file contains, the result is an error that can be logged, or settings that can be written to
-// a PF. Device names the same VF.
+// FuzzParse: any cache file results in an error that can be logged, or in settings that can be written to a PF. Device
+// names the same VF.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/*")
 	kit.Must(f, err)
 	for _, name := range files {
-		if data, err := os.ReadFile(name); err == nil { // the fuzzer's own directory is no file
+		if data, err := os.ReadFile(name); err == nil { // the fuzzer's own directory is not a file
 			f.Add(data)
 		}
 	}
@@ -66,8 +66,8 @@ func checkAttachment(t *testing.T, a *Attachment) {
 	}
 }
 
-// FuzzClaim: whatever a claim contains, the result is an error that can be logged, nothing, or an absolute path that can be
-// opened and logged.
+// FuzzClaim: any claim results in an error that can be logged, in nothing, or in an absolute path that can be opened
+// and logged.
 func FuzzClaim(f *testing.F) {
 	for _, content := range []string{
 		"", "\n", "/var/run/netns/cni-1\n", "/proc/1/ns/net", "relative", "/a\x00b", "/a\x1b[2Jb", "/\xff", "/" + strings.Repeat("a", 5000),

@@ -18,8 +18,8 @@ type Locks struct {
 	Dir string
 }
 
-// TryLock takes the lock of one VF. If another process has it, the error matches bond.ErrInUse. The kernel frees the lock
-// of a process that dies.
+// TryLock takes the lock of one VF. If another process has it, the error matches bond.ErrInUse. The kernel frees the
+// lock of a process that dies.
 func (l Locks) TryLock(pci bond.PCIAddress) (unlock func(), err error) {
 	if _, err = bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
 		return nil, err
@@ -44,12 +44,13 @@ func (l Locks) TryLock(pci bond.PCIAddress) (unlock func(), err error) {
 	}, nil
 }
 
-// openLock opens a lock file read-only, which flock allows and for which CAP_DAC_READ_SEARCH suffices: sriov-cni creates
-// the directory with mode 0600, which does not allow searching it. It returns nil if sriov-cni does not lock this VF.
+// openLock opens a lock file read-only, which flock allows and for which CAP_DAC_READ_SEARCH suffices: sriov-cni
+// creates the directory with mode 0600, which does not allow searching it. It returns nil if sriov-cni does not lock
+// this VF.
 //
-// A version that locks creates the file at the VF's ADD and never removes it. So a VF without one was attached by an older
-// version or by another plugin. The file is created then, because a DEL by a newer version would lock it. A process that
-// may not create it continues without a lock, as with versions that do not lock.
+// A version that locks creates the file at the VF's ADD and never removes it. So a VF without one was attached by an
+// older version or by another plugin. The file is created then, because a DEL by a newer version would lock it. A
+// process that may not create it continues without a lock, as with versions that do not lock.
 func openLock(path string) (*os.File, error) {
 	const flags = os.O_RDONLY | unix.O_NOFOLLOW | unix.O_NONBLOCK
 	f, err := os.OpenFile(path, flags, 0)

@@ -52,7 +52,7 @@ func TestLock(t *testing.T) {
 	unlock()
 }
 
-// TestLockWithoutDirectory: a sriov-cni that keeps no locks gets none.
+// TestLockWithoutDirectory: if sriov-cni does not lock, no lock is taken.
 func TestLockWithoutDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "vf_lock")
 	unlock, err := Locks{Dir: dir}.TryLock(vf)
