@@ -13,20 +13,20 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 // attached is a pod whose VFs were attached by sriov-cni, in the node's own directory.
 type attached struct {
 	*direct
-	sriov sriovcni.Plugin
+	sriov sriovstub.Plugin
 }
 
 // newAttached asks for a VLAN, trust and a MAC on the first card, and for nothing on the second.
-func newAttached(t *testing.T, release sriovcni.Release) *attached {
+func newAttached(t *testing.T, release sriovstub.Release) *attached {
 	t.Helper()
 	p := newPod(t)
-	a := &attached{direct: p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1, "ipam": map[string]any{"type": "flaky"}}), sriov: sriovcni.Plugin{Release: release}}
+	a := &attached{direct: p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1, "ipam": map[string]any{"type": "flaky"}}), sriov: sriovstub.Plugin{Release: release}}
 	flaky := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ ! -e %s/refuse ] || exit 1\necho '{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"192.0.2.7/24\"}]}'\n", p.netnsFiles())
 	kit.Program(t, filepath.Join(binDir, "flaky"), flaky)
 	t.Cleanup(a.forgetMACs)
@@ -41,7 +41,7 @@ func newAttached(t *testing.T, release sriovcni.Release) *attached {
 		}
 		t.Cleanup(func() { _ = a.sriov.Del(a.args(i)) })
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(sriovcni.DefaultDir) })
+	t.Cleanup(func() { _ = os.RemoveAll(sriovstub.DefaultDir) })
 	return a
 }
 
@@ -60,8 +60,8 @@ func (a *attached) forgetMACs() {
 
 func (p *pod) netnsFiles() string { return filepath.Dir(p.state) }
 
-func (a *attached) args(card int) sriovcni.Args {
-	return sriovcni.Args{ContainerID: a.name, Netns: a.netns, IfName: fmt.Sprintf("net%d", card+1)}
+func (a *attached) args(card int) sriovstub.Args {
+	return sriovstub.Args{ContainerID: a.name, Netns: a.netns, IfName: fmt.Sprintf("net%d", card+1)}
 }
 
 // detach is sriov-cni's DEL, as Multus calls it after the bond's: the last first.
@@ -112,7 +112,7 @@ func (a *attached) back(card int) {
 // TestReleasedBySriovCNI: a VF is the pod's while sriov-cni's files say so, and no longer.
 func TestReleasedBySriovCNI(t *testing.T) {
 	t.Run("a lost VF heals", func(t *testing.T) {
-		a := newAttached(t, sriovcni.Locking)
+		a := newAttached(t, sriovstub.Locking)
 		a.add()
 		if files := a.record().Members[0].SriovCNI; files == nil || files.Claim == "" {
 			t.Fatalf("recorded: %+v", files)
@@ -126,7 +126,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 		a.detach(1, 0)
 	})
 	t.Run("DEL failed once in IPAM", func(t *testing.T) {
-		a := newAttached(t, sriovcni.Locking)
+		a := newAttached(t, sriovstub.Locking)
 		a.add()
 		refuse := a.netnsFiles() + "/refuse"
 		kit.Must(t, os.WriteFile(refuse, nil, 0o600))
@@ -147,7 +147,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 		}
 	})
 	t.Run("the record is still ready", func(t *testing.T) {
-		a := newAttached(t, sriovcni.Locking)
+		a := newAttached(t, sriovstub.Locking)
 		a.add()
 		a.detach(0)
 		a.tenant(0)
@@ -168,7 +168,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 		}
 	})
 	t.Run("a VF lost at DEL", func(t *testing.T) {
-		a := newAttached(t, sriovcni.Locking)
+		a := newAttached(t, sriovstub.Locking)
 		a.add()
 		a.lose(0)
 		a.must("DEL")
@@ -183,7 +183,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 // record is still ready must not interfere.
 func TestSriovCNIWorksWhileTheAgentDoes(t *testing.T) {
 	for range 5 {
-		a := newAttached(t, sriovcni.Locking)
+		a := newAttached(t, sriovstub.Locking)
 		a.add()
 		e := a.engine()
 		ctx, cancel := context.WithCancel(t.Context())
@@ -209,7 +209,7 @@ func TestSriovCNIWorksWhileTheAgentDoes(t *testing.T) {
 
 // TestSriovCNIWithoutClaims: of releases before 2.7 the cache is all there is.
 func TestSriovCNIWithoutClaims(t *testing.T) {
-	a := newAttached(t, sriovcni.Caching)
+	a := newAttached(t, sriovstub.Caching)
 	a.add()
 	if files := a.record().Members[0].SriovCNI; files == nil || files.Claim != "" {
 		t.Fatalf("recorded: %+v", files)

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 // otherWriterFaults are losses in pods that other programs also configure. Each has its own pod.
@@ -108,7 +108,7 @@ func (s *faultRun) bondDeleted(ctx context.Context, c *Pod) error {
 // releasedVF runs sriov-cni's DEL for a VF of a bond that got no DEL, and gives the VF to another tenant.
 func releasedVF(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
-	c.sriov = &sriovcni.Plugin{}
+	c.sriov = &sriovstub.Plugin{}
 	defer func() { c.sriov = nil }()
 	return s.withBrief(ctx, func() error {
 		vf := c.members[0]
@@ -185,8 +185,8 @@ func (r *Fixture) baselineOf(ctx context.Context, p *Pod) error {
 }
 
 // sriovArgs are the arguments for one VF's attachment.
-func (p *Pod) sriovArgs(m member) sriovcni.Args {
-	return sriovcni.Args{ContainerID: p.id, Netns: p.netns(), IfName: m.name}
+func (p *Pod) sriovArgs(m member) sriovstub.Args {
+	return sriovstub.Args{ContainerID: p.id, Netns: p.netns(), IfName: m.name}
 }
 
 // sriovConfig is a config of sriov-cni with the settings that VFs of host-device get by hand.

@@ -15,7 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 // Obstacles block one bond's repair and must not delay another's. The agent has one worker.
@@ -65,7 +65,7 @@ func lockedVF(ctx context.Context, s *faultRun) error {
 
 // lockVF takes sriov-cni's lock on a VF. unlock may be called twice.
 func lockVF(pci string) (unlock func(), err error) {
-	dir := filepath.Join(sriovcni.DefaultDir, "pci", "vf_lock")
+	dir := filepath.Join(sriovstub.DefaultDir, "pci", "vf_lock")
 	if err = os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func lockVF(pci string) (unlock func(), err error) {
 	}
 	return sync.OnceFunc(func() {
 		_ = f.Close()
-		_ = os.RemoveAll(sriovcni.DefaultDir) // another plugin attached the pods' VFs
+		_ = os.RemoveAll(sriovstub.DefaultDir) // another plugin attached the pods' VFs
 	}), nil
 }
 

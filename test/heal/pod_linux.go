@@ -12,7 +12,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 // BondName is the bond's name in the pods, from the OKD page.
@@ -49,7 +49,7 @@ type Pod struct {
 	// chain is the bond's network as a plugin list; empty for the OKD page's bond alone.
 	chain []byte
 	// sriov attaches the VFs; nil for host-device.
-	sriov *sriovcni.Plugin
+	sriov *sriovstub.Plugin
 }
 
 func newPod(r *Fixture, name string, number int) *Pod {

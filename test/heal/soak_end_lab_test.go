@@ -13,7 +13,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 // maxDELs is the number of DEL calls of which one must succeed.
@@ -89,7 +89,7 @@ func (n *soakNode) delBond(ctx context.Context, p *soakPod, b *soakBond) error {
 func (n *soakNode) detach(ctx context.Context, p *soakPod, b *soakBond, vf *soakVF) error {
 	var err error
 	if b.sriov {
-		err = sriovcni.Plugin{}.Del(p.sriovArgs(vf))
+		err = sriovstub.Plugin{}.Del(p.sriovArgs(vf))
 	} else {
 		var conf *libcni.NetworkConfig
 		if conf, err = libcni.NetworkPluginConfFromBytes(hostDevice(vf.member)); err == nil {

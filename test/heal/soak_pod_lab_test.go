@@ -17,7 +17,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 const (
@@ -195,11 +195,11 @@ func (n *soakNode) attach(ctx context.Context, p *soakPod, b *soakBond, vf *soak
 	if b.asked {
 		config = fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "sriov", "type": "sriov", "deviceID": %q, "mac": %q, "vlan": 7, "vlanQoS": 3, "trust": "on", "spoofchk": "off"}`, vf.pci, vf.podMAC())
 	}
-	return sriovcni.Plugin{}.Add(p.sriovArgs(vf), []byte(config))
+	return sriovstub.Plugin{}.Add(p.sriovArgs(vf), []byte(config))
 }
 
-func (p *soakPod) sriovArgs(vf *soakVF) sriovcni.Args {
-	return sriovcni.Args{ContainerID: p.id, Netns: p.netns(), IfName: vf.name}
+func (p *soakPod) sriovArgs(vf *soakVF) sriovstub.Args {
+	return sriovstub.Args{ContainerID: p.id, Netns: p.netns(), IfName: vf.name}
 }
 
 // podMAC is the MAC that sriov-cni is configured with.

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
@@ -326,7 +326,7 @@ func (n *soakNode) stepSriovDel(_ context.Context, args []int) (string, error) {
 	}
 	vf := b.members[args[2]]
 	p.state = podBroken
-	err := sriovcni.Plugin{}.Del(p.sriovArgs(vf))
+	err := sriovstub.Plugin{}.Del(p.sriovArgs(vf))
 	// If the bond gave the VF its MAC, the driver restores the old one when the VF leaves, unnoticed by sriov-cni.
 	// sriov-cni finds the VF by its name in the pod. After a swap that is the other VF, and this one is not returned.
 	_, inPod := topology.Netdev(vf.pci)

@@ -25,7 +25,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/heal"
 	"github.com/bondkeeper/bondkeeper/test/kit"
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 var all = flag.Bool("all", false, "break bonds in every way, and not only in those that ask for different rights")
@@ -225,26 +225,26 @@ func TestNetnsOfAProcess(t *testing.T) {
 // records them as ADD does.
 func sriovFiles(t *testing.T, r *heal.Fixture) {
 	t.Helper()
-	for _, path := range []string{sriovcni.DefaultDir, sriovcni.DefaultDir + "/pci"} {
+	for _, path := range []string{sriovstub.DefaultDir, sriovstub.DefaultDir + "/pci"} {
 		if _, err := os.Stat(path); err == nil {
 			t.Fatalf("%s is there before sriov-cni made it", path)
 		}
 	}
-	t.Cleanup(func() { _ = os.RemoveAll(sriovcni.DefaultDir) })
+	t.Cleanup(func() { _ = os.RemoveAll(sriovstub.DefaultDir) })
 	changeRecord(t, r.A.Name, func(rec *bond.Record) {
 		for i := range rec.Members {
 			m := &rec.Members[i]
-			a := sriovcni.Args{ContainerID: rec.Key.ContainerID, Netns: rec.Sandbox.Path, IfName: m.Name}
-			kit.Must(t, (sriovcni.Plugin{}).Files(a, &sriovcni.NetConf{DeviceID: string(m.PCI)}))
+			a := sriovstub.Args{ContainerID: rec.Key.ContainerID, Netns: rec.Sandbox.Path, IfName: m.Name}
+			kit.Must(t, (sriovstub.Plugin{}).Files(a, &sriovstub.NetConf{DeviceID: string(m.PCI)}))
 			m.SriovCNI = &bond.SriovCNI{
-				Cache: filepath.Join(sriovcni.DefaultDir, rec.Key.ContainerID+"-"+m.Name),
-				Claim: filepath.Join(sriovcni.DefaultDir, "pci", string(m.PCI)),
+				Cache: filepath.Join(sriovstub.DefaultDir, rec.Key.ContainerID+"-"+m.Name),
+				Claim: filepath.Join(sriovstub.DefaultDir, "pci", string(m.PCI)),
 			}
 		}
 	})
 	for _, path := range []string{"", "/pci", "/pci/vf_lock"} {
-		if info, err := os.Stat(sriovcni.DefaultDir + path); err != nil || info.Mode().Perm() != 0o600 {
-			t.Fatalf("%s: %v, %v; want mode 0600", sriovcni.DefaultDir+path, info, err)
+		if info, err := os.Stat(sriovstub.DefaultDir + path); err != nil || info.Mode().Perm() != 0o600 {
+			t.Fatalf("%s: %v, %v; want mode 0600", sriovstub.DefaultDir+path, info, err)
 		}
 	}
 }

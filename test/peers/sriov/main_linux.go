@@ -12,7 +12,7 @@ import (
 	current "github.com/containernetworking/cni/pkg/types/100"
 	"github.com/containernetworking/cni/pkg/version"
 
-	"github.com/bondkeeper/bondkeeper/test/sriovcni"
+	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
 func main() {
@@ -24,10 +24,10 @@ func main() {
 	}, version.All, "sriov: stands in for sriov-cni in tests")
 }
 
-var plugin = sriovcni.Plugin{}
+var plugin = sriovstub.Plugin{}
 
-func of(args *skel.CmdArgs) sriovcni.Args {
-	return sriovcni.Args{ContainerID: args.ContainerID, Netns: args.Netns, IfName: args.IfName}
+func of(args *skel.CmdArgs) sriovstub.Args {
+	return sriovstub.Args{ContainerID: args.ContainerID, Netns: args.Netns, IfName: args.IfName}
 }
 
 func add(args *skel.CmdArgs) error {

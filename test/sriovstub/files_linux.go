@@ -1,4 +1,4 @@
-package sriovcni
+package sriovstub
 
 import (
 	"encoding/json"
@@ -24,8 +24,8 @@ func (p Plugin) cache(a Args) string { return filepath.Join(p.dir(), a.Container
 
 func (p Plugin) claims() string { return filepath.Join(p.dir(), "pci") }
 
-// save is SaveNetConf and saveScratchNetConf: the directory 0700, unless Lock made it before, and the file 0600,
-// written in place.
+// save is SaveNetConf and saveScratchNetConf: the directory has mode 0700, unless lock made it before. The file has
+// mode 0600 and is written in place.
 func (p Plugin) save(a Args, c *NetConf) error {
 	data, err := json.Marshal(c)
 	if err != nil {
@@ -37,7 +37,7 @@ func (p Plugin) save(a Args, c *NetConf) error {
 	return os.WriteFile(p.cache(a), data, 0o600)
 }
 
-// claim is SaveAllocatedPCI: the path of the netns without a newline, in a directory without the right to search it.
+// claim is SaveAllocatedPCI: the path of the netns without newline, in a directory without search permission.
 func (p Plugin) claim(vf, path string) error {
 	if p.Release == Caching {
 		return nil
@@ -56,7 +56,7 @@ func (p Plugin) unclaim(vf string) error {
 	return os.Remove(filepath.Join(p.claims(), vf))
 }
 
-// allocated is IsAllocated: a claim of a netns that is gone is removed.
+// allocated is IsAllocated: the claim of a missing netns is removed.
 func (p Plugin) allocated(vf string) (bool, error) {
 	path := filepath.Join(p.claims(), vf)
 	data, err := os.ReadFile(path)
@@ -73,8 +73,8 @@ func (p Plugin) allocated(vf string) (bool, error) {
 	return true, ns.Close()
 }
 
-// lock is PCIAllocator.Lock: it is the first to make directories, with mode 0600 for all that are missing, and opens
-// the file read-only. The file is never removed. The real one waits 60 s at most.
+// lock is PCIAllocator.Lock: it makes all missing directories first, with mode 0600, and opens the file read-only. The
+// file is never removed. The real one waits 60 s at most.
 func (p Plugin) lock(vf string) (unlock func(), err error) {
 	if p.Release != Locking && p.Release != Unreleased {
 		return func() {}, nil

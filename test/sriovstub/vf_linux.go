@@ -1,4 +1,4 @@
-package sriovcni
+package sriovstub
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// fillOriginal is FillOriginalVfInfo: what the PF keeps for the VF, and the VF's MTU.
+// fillOriginal is FillOriginalVfInfo: the VF's settings on the PF, and the VF's MTU.
 func (c *NetConf) fillOriginal() error {
 	pf, err := c.pf()
 	if err != nil {
@@ -46,7 +46,7 @@ func vlanProto(name string) int {
 	return 0x8100
 }
 
-// applyVF is ApplyVFConfig: what was asked of the PF, in its order.
+// applyVF is ApplyVFConfig: the requested settings on the PF, in its order.
 func (c *NetConf) applyVF() error {
 	pf, err := c.pf()
 	if err != nil {
@@ -87,7 +87,7 @@ func (c *NetConf) applyVF() error {
 	return nil
 }
 
-// resetVF is ResetVFConfig: only what was asked goes back; in Unreleased the administrative MAC always.
+// resetVF is ResetVFConfig: only requested settings are restored; in Unreleased always the administrative MAC, too.
 func (c *NetConf) resetVF() error {
 	pf, err := c.pf()
 	if err != nil {
@@ -129,7 +129,7 @@ func (c *NetConf) resetVF() error {
 }
 
 // setupVF is SetupVF. The VF is in the pod under a temporary name first. In Unreleased it goes through a temporary
-// netns and has its name from the first moment; a move with a name in one request looks the same from both sides.
+// netns and has its final name from the start; a move with a name in one request looks the same from both sides.
 func (c *NetConf) setupVF(pod *netns.NS, name string) error {
 	l, err := netlink.LinkByName(c.OrigVfState.HostIFName)
 	if err != nil {
@@ -163,8 +163,8 @@ func (c *NetConf) setupVF(pod *netns.NS, name string) error {
 	})
 }
 
-// moveByTempName goes down, to temp_<ifindex>, without the altname that equals the host's name, into the pod, and to the
-// name there.
+// moveByTempName sets the link down, renames it to temp_<ifindex>, removes the altname that equals its name in the
+// host, moves it into the pod, and renames it to its name there.
 func (c *NetConf) moveByTempName(l netlink.Link, pod *netns.NS, name string) error {
 	temp := fmt.Sprintf("temp_%d", l.Attrs().Index)
 	if err := errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, temp)); err != nil {
@@ -187,7 +187,7 @@ func (c *NetConf) moveByTempName(l netlink.Link, pod *netns.NS, name string) err
 	return pod.Do(func() error { return netlink.LinkSetName(l, name) })
 }
 
-// releaseVF is ReleaseVF: down, the host's name, MAC, MTU, and only then back into the host.
+// releaseVF is ReleaseVF: down, the host's name, MAC and MTU, and only then the move back to the host.
 func (c *NetConf) releaseVF(pod *netns.NS, name string) error {
 	host, err := netns.Current()
 	if err != nil {

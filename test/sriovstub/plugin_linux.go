@@ -1,4 +1,4 @@
-package sriovcni
+package sriovstub
 
 import (
 	"encoding/json"
@@ -20,7 +20,7 @@ const DefaultDir = "/var/lib/cni/sriov"
 // Release selects the files that a release of sriov-cni writes.
 type Release int
 
-// The releases that differ.
+// The releases with different behaviour.
 const (
 	// Locking is v2.10.0: cache, claim and lock.
 	Locking Release = iota
@@ -28,14 +28,14 @@ const (
 	Claiming
 	// Caching is v2.6 and older: a cache only.
 	Caching
-	// Unreleased is commit 1b7acc5 after v2.10.0: the VF goes through a temporary netns, and DEL gives both MACs back,
-	// asked for or not.
+	// Unreleased is commit 1b7acc5 after v2.10.0: the VF goes through a temporary netns, and DEL restores both MACs,
+	// requested or not.
 	Unreleased
 )
 
 // Plugin is one installation of sriov-cni.
 type Plugin struct {
-	// Dir is where it keeps its files; empty for DefaultDir.
+	// Dir is the directory of its files; empty for DefaultDir.
 	Dir     string
 	Release Release
 }
@@ -73,7 +73,7 @@ type NetConf struct {
 	release Release
 }
 
-// VFState is types.VfState: what DEL gives back. It has no JSON names.
+// VFState is types.VfState: what DEL restores. It has no JSON names.
 type VFState struct {
 	HostIFName           string
 	SpoofChk, Trust      bool
@@ -86,7 +86,7 @@ type VFState struct {
 	MTU                  int
 }
 
-// Add is CmdAdd (pkg/cnicommands). The lock is held until Add returns: the real one ends its process then.
+// Add is CmdAdd (pkg/cnicommands). The lock is held until Add returns, when the real plugin's process ends.
 func (p Plugin) Add(a Args, stdin []byte) (err error) {
 	c := &NetConf{release: p.Release}
 	if err = json.Unmarshal(stdin, c); err != nil {
@@ -115,11 +115,11 @@ func (p Plugin) Add(a Args, stdin []byte) (err error) {
 	if err = c.fillOriginal(); err != nil {
 		return err
 	}
-	if err = c.applyVF(); err != nil { // what was set stays: the deferred function reads a variable that is shadowed here
+	if err = c.applyVF(); err != nil { // what was set stays: the deferred function reads a shadowed variable
 		return err
 	}
 	defer func() {
-		if err != nil { // releaseVF fails where the VF is not in the pod yet
+		if err != nil { // releaseVF fails if the VF is not in the pod yet
 			_ = c.releaseVF(pod, a.IfName)
 			_ = c.resetVF()
 		}
@@ -133,7 +133,7 @@ func (p Plugin) Add(a Args, stdin []byte) (err error) {
 	return p.claim(c.DeviceID, a.Netns)
 }
 
-// Files leaves what Add leaves on disk, in its order, for a VF that is in the pod already: directories, lock file,
+// Files writes the same files as Add, in the same order, for a VF that is in the pod already: directories, lock file,
 // cache and claim.
 func (p Plugin) Files(a Args, c *NetConf) error {
 	unlock, err := p.lock(c.DeviceID)
@@ -147,11 +147,11 @@ func (p Plugin) Files(a Args, c *NetConf) error {
 	return p.claim(c.DeviceID, a.Netns)
 }
 
-// Del is CmdDel. Three of its habits matter to others:
+// Del is CmdDel. Three of its properties matter to others:
 //   - without a cache it succeeds and does nothing;
-//   - an error after the lock removes the cache all the same, for the variable that its deferred function reads is
-//     shadowed, and the claim stays: the next DEL finds nothing to do (GetVfid, ResetVFConfig, ReleaseVF);
-//   - a claim that cannot be removed is the one error that keeps the cache.
+//   - after an error under the lock it removes the cache anyway, because its deferred function reads a shadowed variable.
+//     The claim stays: the next DEL finds nothing to do (GetVfid, ResetVFConfig, ReleaseVF);
+//   - a claim that cannot be removed is the only error after which the cache stays.
 func (p Plugin) Del(a Args) (err error) {
 	c, err := p.Cached(a)
 	if err != nil {
@@ -195,7 +195,7 @@ func (p Plugin) Del(a Args) (err error) {
 	return err
 }
 
-// Cached is what the cache has of an attachment (LoadConfFromCache).
+// Cached is the cache's content about an attachment (LoadConfFromCache).
 func (p Plugin) Cached(a Args) (*NetConf, error) {
 	data, err := os.ReadFile(p.cache(a))
 	if err != nil {
