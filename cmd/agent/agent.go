@@ -28,7 +28,7 @@ const lockWait = 10 * time.Millisecond
 
 // runAgent connects the packages and runs until ctx ends.
 func runAgent(ctx context.Context, s *settings, records *store.Store, health *agent.Health, log *zap.Logger) error {
-	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet})
+	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet, PFSettingsAge: s.resync / 2})
 	if err != nil {
 		return err
 	}

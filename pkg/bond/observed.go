@@ -113,6 +113,8 @@ type ObservedMember struct {
 	// PF is the state of the VF's PF. It is read only if it matters: for a VF in the host or without carrier. Nil
 	// otherwise, or if there is no PF.
 	PF *ObservedPF
+	// PFSettings are the PF-side settings of a VF in the bond; nil if they are not known. They may be some seconds old.
+	PFSettings *VFSettings
 	// ForeignClaim is the netns path that another plugin's claim on the VF names, if
 	// that is an existing netns other than the record's; empty otherwise.
 	ForeignClaim string

@@ -183,8 +183,10 @@ type VF struct {
 	// PF is the physical function's PCI address; its netdev's name may change.
 	PF     PCIAddress `json:"pf"`
 	Number int        `json:"number"`
-	// Settings are restored after the VF was reset.
+	// Settings are restored after the VF was reset. With Member.SriovCNI they are those that sriov-cni was asked for.
 	Settings VFSettings `json:"settings"`
+	// Observed is what the PF reported for the VF after the pod's set-up; nil before that. It is compared and never written.
+	Observed *VFSettings `json:"observed,omitempty"`
 }
 
 // VFSettings are what a PF applies to one of its VFs. Nil means not known or not requested.

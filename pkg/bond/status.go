@@ -41,7 +41,7 @@ type Status struct {
 	MTU        int            `json:"mtu,omitempty"`
 	Active     string         `json:"active,omitempty"`
 	Members    []MemberStatus `json:"members"`
-	// Warnings are those of ADD, for as long as the bond exists.
+	// Warnings are those of ADD, for as long as the bond exists, and those of the last reconcile.
 	Warnings []string `json:"warnings,omitempty"`
 	// Fighting is the number of kinds of repairs that another writer keeps undoing. Contested is the number of requested
 	// settings for which the value of another writer was adopted.
@@ -80,6 +80,7 @@ const (
 	MemberInHost       MemberState = "in host"      // in the host's netns
 	MemberLost         MemberState = "lost"         // in neither the pod nor the host
 	MemberReleased     MemberState = "released"     // returned to its owner by its own plugin
+	MemberPFDrift      MemberState = "pf drift"     // its PF has another VLAN or MAC for it, so the pod's traffic is lost
 	MemberUnidentified MemberState = "unidentified" // only the name is known, which is not an identity
 )
 

@@ -18,6 +18,38 @@ func (want VFSettings) Diff(have VFSettings) VFSettings {
 	}
 }
 
+// NotMet returns the settings of want for which have has another value. A setting that have lacks is not reported by the
+// driver, so it is not known to differ.
+func (want VFSettings) NotMet(have VFSettings) VFSettings {
+	wrong := want.Diff(have).Only(have)
+	if v := wrong.VLAN; v != nil && v.Proto == 0 && v.ID == have.VLAN.ID && v.QoS == have.VLAN.QoS {
+		wrong.VLAN = nil
+	}
+	return wrong
+}
+
+// Only returns the settings that are set in other, too.
+func (s VFSettings) Only(other VFSettings) VFSettings {
+	return VFSettings{
+		MAC:       ifSet(other.MAC, s.MAC),
+		VLAN:      ifSet(other.VLAN, s.VLAN),
+		Rate:      ifSet(other.Rate, s.Rate),
+		SpoofChk:  ifSet(other.SpoofChk, s.SpoofChk),
+		Trust:     ifSet(other.Trust, s.Trust),
+		LinkState: ifSet(other.LinkState, s.LinkState),
+	}
+}
+
+// Without returns the settings that are not set in other.
+func (s VFSettings) Without(other VFSettings) VFSettings { return s.Diff(s.Only(other)) }
+
+func ifSet[T any](condition, value *T) *T {
+	if condition == nil {
+		return nil
+	}
+	return value
+}
+
 func unlessSame[T comparable](want, have *T) *T {
 	if want != nil && have != nil && *want == *have {
 		return nil

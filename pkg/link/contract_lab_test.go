@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
@@ -41,7 +42,7 @@ type vfPool struct {
 func (p *vfPool) open(t *testing.T) linktest.Harness {
 	t.Helper()
 	h := &realHarness{t: t, sriov: t.TempDir(), cards: &testCards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
-	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci")})
+	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci"), PFSettingsAge: time.Nanosecond})
 	kit.Must(t, err)
 	h.Kernel = k
 	if p.dirty {

@@ -24,6 +24,9 @@ type Options struct {
 	SriovDir string
 	// HostNetns is the path of the netns in which VFs are while no pod has them; empty for that of this process.
 	HostNetns string
+	// PFSettingsAge is for how long what a PF reports about its VFs is used without reading it again. It must be shorter
+	// than the shortest resync period, and longer than a resync takes: each resync then reads a PF once.
+	PFSettingsAge time.Duration
 	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A container's own
 	// is read-only. It must exist unless it is empty.
 	SysctlNet string
@@ -40,6 +43,8 @@ type Kernel struct {
 	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
 	slow   slowReads
+	// vfTables has what the PFs last reported about their VFs.
+	vfTables vfTables
 	// searchAgain is the interval at which the links are observed while addresses and routes are read.
 	searchAgain time.Duration
 }
@@ -55,6 +60,9 @@ func New(o Options) (*Kernel, error) {
 	if o.SriovDir == "" {
 		o.SriovDir = sriovcni.DefaultDir
 	}
+	if o.PFSettingsAge == 0 {
+		o.PFSettingsAge = 20 * time.Second
+	}
 	if o.SysctlNet == "" {
 		o.SysctlNet = "/proc/sys/net"
 	} else if _, err := os.Stat(o.SysctlNet); err != nil { // later this would look like a missing link
@@ -62,7 +70,7 @@ func New(o Options) (*Kernel, error) {
 	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
-		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, searchAgain: 100 * time.Millisecond,
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, vfTables: vfTables{maxAge: o.PFSettingsAge}, searchAgain: 100 * time.Millisecond,
 	}
 	ns, err := k.hostNS()
 	if err != nil {

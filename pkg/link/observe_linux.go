@@ -24,6 +24,7 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 		return bond.Observed{}, err
 	}
 	k.observeOwnership(r, &o)
+	k.observePFSettings(ctx, r, &o)
 	return o, nil
 }
 

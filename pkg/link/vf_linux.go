@@ -60,7 +60,9 @@ func (k *Kernel) restoreVF(ctx context.Context, a plan.RestoreVF) error {
 	if err != nil {
 		return err
 	}
-	if err = host.setVF(d, a); err != nil {
+	err = host.setVF(d, a)
+	k.vfTables.forget(pf)
+	if err != nil {
 		return err
 	}
 	if err = host.verifyVF(d, a); err != nil || vf == nil {
@@ -175,34 +177,10 @@ func (c *conn) verifyVF(pf *device, a plan.RestoreVF) error {
 	if err != nil {
 		return err
 	}
-	if wrong := notApplied(a.Settings, have); !wrong.Empty() {
+	if wrong := a.Settings.NotMet(have); !wrong.Empty() {
 		return fmt.Errorf("PF %s accepted the settings of VF %d but ignored some: want %s, it has %s", pf.Name, a.VF.Number, wrong, have)
 	}
 	return nil
-}
-
-// notApplied returns the settings of want for which the PF reports another value.
-func notApplied(want, have bond.VFSettings) bond.VFSettings {
-	wrong := want.Diff(have)
-	if have.MAC == nil {
-		wrong.MAC = nil
-	}
-	if have.Rate == nil {
-		wrong.Rate = nil
-	}
-	if have.SpoofChk == nil {
-		wrong.SpoofChk = nil
-	}
-	if have.Trust == nil {
-		wrong.Trust = nil
-	}
-	if have.LinkState == nil {
-		wrong.LinkState = nil
-	}
-	if v := wrong.VLAN; v != nil && (have.VLAN == nil || v.Proto == 0 && v.ID == have.VLAN.ID && v.QoS == have.VLAN.QoS) {
-		wrong.VLAN = nil
-	}
-	return wrong
 }
 
 func errNotPF(d *device, pf bond.PCIAddress) error {

@@ -15,24 +15,32 @@ const notReported = 1<<32 - 1
 // vfSettings decodes a PF's settings of one VF. The netlink library treats a flag that the
 // driver does not report as set, so it is not used here.
 func (d *device) vfSettings(number int) (bond.VFSettings, error) {
-	var found *bond.VFSettings
+	all, err := d.allVFSettings()
+	if err != nil {
+		return bond.VFSettings{}, err
+	}
+	s, found := all[number]
+	if !found {
+		return s, fmt.Errorf("%w: PF %s does not report a VF %d", bond.ErrGone, d.Name, number)
+	}
+	return s, nil
+}
+
+// allVFSettings decodes a PF's settings of its VFs, by number.
+func (d *device) allVFSettings() (map[int]bond.VFSettings, error) {
+	all := map[int]bond.VFSettings{}
 	err := eachAttr(d.vfList, func(typ uint16, v []byte) error {
 		if typ != nl.IFLA_VF_INFO {
 			return nil
 		}
 		s, vf, err := parseVF(v)
-		if err == nil && vf == number {
-			found = &s
-		}
+		all[vf] = s
 		return err
 	})
-	switch {
-	case err != nil:
-		return bond.VFSettings{}, fmt.Errorf("VF settings of PF %s: %w", d.Name, err)
-	case found == nil:
-		return bond.VFSettings{}, fmt.Errorf("%w: PF %s does not report a VF %d", bond.ErrGone, d.Name, number)
+	if err != nil {
+		return nil, fmt.Errorf("VF settings of PF %s: %w", d.Name, err)
 	}
-	return *found, nil
+	return all, nil
 }
 
 // parseVF decodes one IFLA_VF_INFO. Each attribute in it is a structure that begins with

@@ -96,7 +96,7 @@ func TestVFSettingsNotApplied(t *testing.T) {
 		{"rate", bond.VFSettings{Rate: &bond.VFRate{Max: 5}}, bond.VFSettings{Rate: &bond.VFRate{}}, false},
 		{"link state", bond.VFSettings{LinkState: new(uint32(2))}, bond.VFSettings{LinkState: new(uint32(0))}, false},
 	} {
-		if wrong := notApplied(tc.want, tc.have); wrong.Empty() != tc.fine {
+		if wrong := tc.want.NotMet(tc.have); wrong.Empty() != tc.fine {
 			t.Errorf("%s: not taken is %q", tc.name, wrong)
 		}
 	}

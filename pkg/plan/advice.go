@@ -96,6 +96,14 @@ var advice = map[Code]Advice{
 		"The link was missing at ADD and it is unknown which VF it is. It is never attached.",
 		"Recreate the pod when the link is present.",
 	},
+	PFSettingsChanged: {
+		"The PF has other settings for the VF than sriov-cni was asked for.",
+		"Nothing: the agent restores them. If this repeats, find the program on the node that changes them.",
+	},
+	PFDrift: {
+		"The PF has another VLAN or MAC for the VF than before, so traffic is lost. It is left alone, because sriov-cni was not asked for it.",
+		"Set it back on the PF (ip link set PF vf N ...). If the change is intended, recreate the pod.",
+	},
 	SettingsChanged: {
 		"The bond's MAC, options, addresses or routes, or a member's options, are not as recorded.",
 		"Nothing: the agent restores them. If this repeats, find the program in the pod that changes them.",

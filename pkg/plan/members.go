@@ -272,6 +272,7 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	if spec.Options.SwapsMACs() && !b.macUnknown {
 		b.separateMACs(i, m)
 	}
+	b.planPFSettings(i, m)
 	b.planMemberOptions(i, m)
 	b.planMemberExtras(i, m)
 	if !m.Link.Up {

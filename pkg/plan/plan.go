@@ -44,6 +44,8 @@ type Plan struct {
 	Verdict  Verdict
 	Actions  []Action
 	Findings []Finding
+	// Warnings are about what costs no traffic and is left alone.
+	Warnings []string
 	causes   []int // the finding of each action, or -1
 }
 
@@ -110,6 +112,11 @@ const (
 	NotRestored Code = "NotRestored"
 	// NotRecorded: configuration of another writer cannot be restored, because the record does not have it.
 	NotRecorded Code = "NotRecorded"
+	// PFSettingsChanged: the PF has other settings for the VF than sriov-cni was asked for. They are restored.
+	PFSettingsChanged Code = "PFSettingsChanged"
+	// PFDrift: the PF has another VLAN or MAC for the VF than before, with which the pod loses traffic. They are not restored,
+	// because sriov-cni was not asked for them.
+	PFDrift Code = "PFDrift"
 	// Unread: the bond's addresses and routes are not known.
 	Unread Code = "Unread"
 	// LeaseUnconfirmed: the addresses are not added until the DHCP daemon has confirmed their lease.

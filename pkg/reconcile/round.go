@@ -118,7 +118,7 @@ func recordFound(rec *bond.Record, obs *bond.Observed, p plan.Plan) (changed boo
 		plan.Learn(rec, obs) // what could not be known before
 		changed = true
 	}
-	return changed
+	return plan.RecordPFSettings(rec, obs) || changed
 }
 
 // saveLimits saves the record if only its list of limited repairs changed. Repairs do not wait for that.

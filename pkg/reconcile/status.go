@@ -25,6 +25,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.Hist
 	for _, c := range rec.Contested {
 		s.Warnings = append(s.Warnings, c.String())
 	}
+	s.Warnings = append(s.Warnings, p.Warnings...)
 	s.Contested = len(rec.Contested)
 	fights := rec.Fights
 	if h != nil {
@@ -51,10 +52,13 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.Hist
 		if m.State.Carries() {
 			carrying++
 		}
-		if m.State == bond.MemberActive {
+		if isActive(rec, obs, i) {
 			s.Active = m.Name
 		}
 		s.Members = append(s.Members, m)
+	}
+	if activeDrifts(rec, obs, s.Members) {
+		carrying = 0
 	}
 	s.State = stateOf(rec, obs, p, carrying, h)
 	if s.State == bond.StateDown && s.Reason == "" && obs.SandboxAlive {
@@ -131,7 +135,7 @@ func reasonOf(obs *bond.Observed, p plan.Plan, h *history.History) string {
 
 func memberStatus(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond.MemberStatus {
 	m := &rec.Members[i]
-	s := bond.MemberStatus{Name: m.Name, PCI: m.PCI, State: memberState(rec, obs, i)}
+	s := bond.MemberStatus{Name: m.Name, PCI: m.PCI, State: memberState(rec, obs, p, i)}
 	if m.VF != nil {
 		s.PF, s.VF = m.VF.PF, m.VF.Number
 	}
@@ -147,7 +151,24 @@ func memberStatus(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond
 	return s
 }
 
-func memberState(rec *bond.Record, obs *bond.Observed, i int) bond.MemberState {
+// isActive reports whether member i is the active one, in mode active-backup.
+func isActive(rec *bond.Record, obs *bond.Observed, i int) bool {
+	m := &obs.Members[i]
+	return rec.Spec.Options.Mode() == bond.ModeActiveBackup && obs.Enslaved(i) && obs.Bond.Active == m.Link.Index
+}
+
+// activeDrifts reports whether the PF drops the traffic of the active member. The kernel does not see it, so there is no
+// failover.
+func activeDrifts(rec *bond.Record, obs *bond.Observed, members []bond.MemberStatus) bool {
+	for i := range members {
+		if members[i].State == bond.MemberPFDrift && isActive(rec, obs, i) {
+			return true
+		}
+	}
+	return false
+}
+
+func memberState(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond.MemberState {
 	m := &obs.Members[i]
 	switch {
 	case rec.Members[i].Unidentified:
@@ -164,9 +185,11 @@ func memberState(rec *bond.Record, obs *bond.Observed, i int) bond.MemberState {
 		return bond.MemberDown
 	case !m.Link.Carrier:
 		return bond.MemberNoCarrier
+	case slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Member == i && f.Code == plan.PFDrift }):
+		return bond.MemberPFDrift
 	case rec.Spec.Options.Mode() != bond.ModeActiveBackup:
 		return bond.MemberUp
-	case obs.Bond.Active == m.Link.Index:
+	case isActive(rec, obs, i):
 		return bond.MemberActive
 	default:
 		return bond.MemberBackup

@@ -19,6 +19,7 @@ func otherWriterFaults() []Fault {
 	return []Fault{
 		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Agent: setup, run: defaultRouteElsewhere},
 		{Name: "chain with tuning and sbr, bond deleted", Expect: "back with settings, sysctls and routing table", Agent: setup, run: chainDeleted},
+		{Name: "VLAN and trust of a VF changed on its PF", Expect: recovered, Agent: []string{"--resync", "2s"}, run: pfSettings},
 		{Name: "VF released by sriov-cni while the record exists", Expect: "reported, left to its owner", run: releasedVF},
 	}
 }
@@ -103,6 +104,33 @@ func (s *faultRun) bondDeleted(ctx context.Context, c *Pod) error {
 		return err
 	}
 	return s.r.awaitBaseline(ctx, c)
+}
+
+// pfSettings changes on the PF what sriov-cni was asked for. The kernel reports no event, so a resync finds it.
+func pfSettings(ctx context.Context, s *faultRun) error {
+	c := s.r.brief
+	c.sriov = &sriovstub.Plugin{}
+	defer func() { c.sriov = nil }()
+	return s.withBrief(ctx, func() error {
+		if err := s.r.baselineOf(ctx, c); err != nil {
+			return err
+		}
+		vf := c.members[0]
+		pf, err := s.r.cards[vf.card].pf()
+		if err != nil {
+			return err
+		}
+		err = s.fault("VLAN and trust of net1 ("+vf.pci+") are changed on its PF", func() error {
+			return ip(ctx, "link set %s vf %d vlan 42 trust off", pf, vf.number)
+		})
+		if err != nil {
+			return err
+		}
+		if err := s.seesLoss(ctx, c); err != nil {
+			return err
+		}
+		return s.awaitRecovery(ctx, c)
+	})
 }
 
 // releasedVF runs sriov-cni's DEL for a VF of a bond that got no DEL, and gives the VF to another tenant.

@@ -65,6 +65,8 @@ type Harness interface {
 	// LoseCarrier resets the VF so that it loses its carrier permanently.
 	LoseCarrier(pci bond.PCIAddress) error
 	SetNumVFs(pf string, n int) error
+	// SetVF changes what the PF has for a VF, as ip(8) does.
+	SetVF(pci bond.PCIAddress, s bond.VFSettings) error
 	UnbindPF(pf string) error
 	BindPF(pf string) error
 	// Attach writes sriov-cni's files for member i, and records them.

@@ -13,6 +13,7 @@ var vfCases = []contractCase{
 	{"a VF in another pod is lost", vfs_, vfElsewhere},
 	{"a VF in the host with its name hidden is found", vfs_, vfRenamedInHost},
 	{"settings are put back on the PF", vfs_, vfRestored},
+	{"the PF's settings of a VF in the bond are read and restored", bonding_ | vfs_, vfSettingsInBond},
 	{"a link state is put back or refused", vfs_, vfLinkState},
 	{"a MAC set on the PF is the VF's when it is bound again", vfs_, vfAdminMAC},
 	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_, vfRejectsMAC},
@@ -124,6 +125,32 @@ func vfRestored(s *fixture) {
 			s.Errorf("after %s: want %s, have %s", step, want, have)
 		}
 	}
+}
+
+func vfSettingsInBond(s *fixture) {
+	s.bonded(activeBackup())
+	before := s.see().Members[0].PFSettings
+	if before == nil || before.VLAN == nil || before.SpoofChk == nil || before.Trust == nil || before.Rate == nil {
+		s.Fatalf("not read: %s", oneLine(before))
+	}
+	pci := s.r.Members[0].PCI
+	for _, changed := range []bond.VFSettings{
+		{VLAN: &bond.VLAN{ID: 200, QoS: 3}}, {Rate: &bond.VFRate{Max: 100}}, {SpoofChk: new(false)}, {Trust: new(true)}, {MAC: new(otherMAC(3))},
+	} {
+		s.must(s.w.SetVF(pci, changed), "set %s", changed)
+		have := s.see().Members[0].PFSettings
+		if have == nil || !changed.NotMet(*have).Empty() {
+			s.Errorf("after %s: %s", changed, oneLine(have))
+		}
+	}
+	back := *before
+	back.MAC, back.LinkState = new(s.r.Members[0].MAC), nil
+	s.apply(s.restore(0, back))
+	if have := s.see().Members[0].PFSettings; have == nil || !back.NotMet(*have).Empty() {
+		s.Errorf("restored %s: %s", back, oneLine(have))
+	}
+	s.apply(plan.Release{Link: s.link(0)})
+	s.equal("settings of a VF outside the bond", s.see().Members[0].PFSettings, (*bond.VFSettings)(nil))
 }
 
 func vfLinkState(s *fixture) {

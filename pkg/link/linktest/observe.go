@@ -107,6 +107,11 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		return om
 	}
 	f.observeOwnership(r, m, &om)
+	if d != nil && r.Phase == bond.PhaseReady && m.VF != nil && om.Location == bond.InPod && d.master != nil && d.master.bond != nil {
+		if pf := f.observePF(m.PCI); pf != nil {
+			om.PFSettings = new(pf.VF)
+		}
+	}
 	switch {
 	case om.Location == bond.InHost:
 		om.PF = f.observePF(m.PCI)

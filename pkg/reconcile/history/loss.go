@@ -12,7 +12,7 @@ import (
 func isLoss(c plan.Code) bool {
 	switch c {
 	case plan.BondMissing, plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.Renamed, plan.LinkDown,
-		plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged, plan.NotRestored:
+		plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged, plan.PFSettingsChanged, plan.NotRestored:
 		return true
 	}
 	return false
@@ -47,7 +47,7 @@ func summarize(p plan.Plan) map[int]summary {
 	all := map[int]summary{}
 	for _, f := range p.Findings {
 		s := all[f.Member]
-		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable
+		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable && f.Code != plan.PFDrift
 		if s.code == "" && isLoss(f.Code) {
 			s.code, s.text = f.Code, f.Text
 		}

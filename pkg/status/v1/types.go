@@ -59,7 +59,7 @@ type Member struct {
 	PCI    string    `json:"pci,omitempty" jsonschema:"PCI address of the virtual function"`
 	PF     string    `json:"pf,omitempty" jsonschema:"PCI address of its physical function"`
 	VF     *int      `json:"vf,omitempty" jsonschema:"number of the VF on its physical function; present if pf is"`
-	State  string    `json:"state" jsonschema:"active, backup, up, no carrier, down, not enslaved, in host, lost, released or unidentified; the first three carry traffic"`
+	State  string    `json:"state" jsonschema:"active, backup, up, no carrier, down, not enslaved, in host, lost, released, pf drift or unidentified; the first three carry traffic"`
 	Reason string    `json:"reason,omitempty" jsonschema:"what is wrong with this member"`
 	Since  time.Time `json:"since,omitzero" jsonschema:"when its loss was first detected; missing while nothing is lost"`
 }

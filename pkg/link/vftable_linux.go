@@ -1,0 +1,103 @@
+package link
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
+)
+
+// vfTables are what PFs reported about their VFs. A request for one VF does not exist: the kernel reports all VFs of a PF,
+// and the driver queries its card about each.
+type vfTables struct {
+	maxAge time.Duration
+
+	mu   sync.Mutex
+	byPF map[bond.PCIAddress]*vfTable
+}
+
+type vfTable struct {
+	mu   sync.Mutex // held while the PF is read, so that it is read once
+	read time.Time  // when reading began; zero if vfs are not known
+	vfs  map[int]bond.VFSettings
+}
+
+func (t *vfTables) of(pf bond.PCIAddress) *vfTable {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byPF == nil {
+		t.byPF = map[bond.PCIAddress]*vfTable{}
+	}
+	if t.byPF[pf] == nil {
+		t.byPF[pf] = &vfTable{}
+	}
+	return t.byPF[pf]
+}
+
+// forget has a PF read again, because it was changed.
+func (t *vfTables) forget(pf bond.PCIAddress) {
+	table := t.of(pf)
+	table.mu.Lock()
+	defer table.mu.Unlock()
+	table.read, table.vfs = time.Time{}, nil
+}
+
+// get returns a VF's settings that were read since a time. Otherwise it reads them.
+func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFSettings, error)) (*bond.VFSettings, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.read.Before(since) {
+		now := time.Now()
+		vfs, err := read()
+		if err != nil {
+			return nil, err
+		}
+		t.read, t.vfs = now, vfs
+	}
+	if s, found := t.vfs[number]; found {
+		return &s, nil
+	}
+	return nil, nil
+}
+
+// observePFSettings reads the PF-side settings of the VFs in the bond. What cannot be read is not known: a PF may be away,
+// and its VFs continue.
+func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.Observed) {
+	if r.Phase != bond.PhaseReady {
+		return
+	}
+	now := time.Now()
+	for i := range r.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		if m.VF == nil || !o.Enslaved(i) {
+			continue
+		}
+		s, err := k.pfSettingsSince(ctx, m, now.Add(-k.vfTables.maxAge))
+		if err == nil && s != nil && plan.ForeignPFMAC(r, i, om.Link.MAC, *s) { // the VF's may have changed since it was read
+			s, err = k.pfSettingsSince(ctx, m, now)
+		}
+		if err == nil {
+			om.PFSettings = s
+		}
+	}
+}
+
+func (k *Kernel) pfSettingsSince(ctx context.Context, m *bond.Member, since time.Time) (*bond.VFSettings, error) {
+	if now, err := k.sysfs.vfOf(m.VF.PF, m.VF.Number); err != nil || now != m.PCI {
+		return nil, err
+	}
+	return k.vfTables.of(m.VF.PF).get(m.VF.Number, since, func() (map[int]bond.VFSettings, error) {
+		host, err := k.openHost(ctx)
+		if err != nil {
+			return nil, err
+		}
+		defer host.close()
+		_, d, err := k.pfDevice(host, m.PCI, true)
+		if err != nil {
+			return nil, err
+		}
+		return d.allVFSettings()
+	})
+}

@@ -1,0 +1,63 @@
+package link
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
+)
+
+// TestOnePFQuery: the bonds of a resync share one query of a PF, also if they are reconciled at once.
+func TestOnePFQuery(t *testing.T) {
+	const pf, vfs = bond.PCIAddress("0000:01:00.0"), 64
+	queries, trust := 0, false
+	read := func() (map[int]bond.VFSettings, error) {
+		queries++
+		all := map[int]bond.VFSettings{}
+		for n := range vfs {
+			all[n] = bond.VFSettings{Trust: new(trust)}
+		}
+		return all, nil
+	}
+	var tables vfTables
+	resync := func(since time.Time) {
+		var wait sync.WaitGroup
+		for n := range vfs {
+			wait.Go(func() {
+				if s, err := tables.of(pf).get(n, since, read); err != nil || s == nil || *s.Trust != trust {
+					t.Errorf("VF %d: %v, %v", n, s, err)
+				}
+			})
+		}
+		wait.Wait()
+	}
+	began := time.Now()
+	resync(began)
+	resync(began)
+	if queries != 1 {
+		t.Fatalf("%d queries of %d VFs, want 1", queries, vfs)
+	}
+	if s, err := tables.of(pf).get(vfs, began, read); s != nil || err != nil {
+		t.Errorf("a VF that the PF does not report: %v, %v", s, err)
+	}
+	trust = true
+	resync(time.Now())
+	if queries != 2 {
+		t.Errorf("%d queries, want 2: the result was too old", queries)
+	}
+	trust = false
+	tables.forget(pf)
+	resync(began)
+	if queries != 3 {
+		t.Errorf("%d queries, want 3: the PF was changed", queries)
+	}
+	_, err := tables.of("0000:02:00.0").get(0, began, func() (map[int]bond.VFSettings, error) { return nil, errors.New("away") })
+	if err == nil {
+		t.Error("an unreadable PF has settings")
+	}
+	_, err = tables.of("0000:02:00.0").get(0, began, read)
+	kit.Must(t, err)
+}

@@ -1,0 +1,175 @@
+package reconcile_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// A change of what sriov-cni was asked for is undone and counts as a repair.
+func TestRequestedPFSettingsAreRestored(t *testing.T) {
+	for name, changed := range map[string]bond.VFSettings{
+		"vlan":     {VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}},
+		"qos":      {VLAN: &bond.VLAN{ID: 100, QoS: 5, Proto: 0x8100}},
+		"protocol": {VLAN: &bond.VLAN{ID: 100, Proto: 0x88a8}},
+		"spoofchk": {SpoofChk: new(false)},
+		"trust":    {Trust: new(false)},
+		"rate":     {Rate: &bond.VFRate{Max: 10}},
+		"mac":      {MAC: new(bond.MAC("02:be:ef:00:00:01"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			before, _ := r.VF(r.VFs[0])
+			must(t, r.SetVF(r.VFs[0], changed))
+			out := r.wantState(bond.StateReady)
+			if now, _ := r.VF(r.VFs[0]); !before.Settings.Diff(now.Settings).Empty() {
+				t.Errorf("the PF has %s, want %s", now.Settings, before.Settings)
+			}
+			if last := out.Record.Repairs.Last; last == nil || last.Cause != "PFSettingsChanged" || last.Member != "net1" {
+				t.Errorf("last repair %+v", last)
+			}
+		})
+	}
+}
+
+// An operator disables a VF's link state on purpose.
+func TestRequestedLinkStateIsNotRestored(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	r.patient()
+	before := r.Changes()
+	must(t, r.SetVF(r.VFs[1], bond.VFSettings{LinkState: new(uint32(2))}))
+	r.wantState(bond.StateReady)
+	if r.Changes() != before {
+		t.Errorf("changed: %v", r.ChangeLog()[before:])
+	}
+}
+
+// notRequested makes the record one of VFs for which sriov-cni was asked for nothing, after the pod's set-up.
+func notRequested(t *testing.T, options bond.Options) *fixture {
+	t.Helper()
+	r := newFixture(t, options)
+	for i := range r.Record.Members {
+		r.Record.Members[i].VF.Settings = bond.VFSettings{}
+	}
+	must(t, r.store.Save(r.Record))
+	r.patient()
+	return r
+}
+
+// What sriov-cni was not asked for is an administrator's: it is compared with what was observed, reported, and left alone.
+func TestOtherPFSettingsAreReported(t *testing.T) {
+	for name, tc := range map[string]struct {
+		changed bond.VFSettings
+		member  int
+		state   bond.State
+	}{
+		"VLAN of the backup":    {bond.VFSettings{VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}}, 1, bond.StateDegraded},
+		"VLAN of the active":    {bond.VFSettings{VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}}, 0, bond.StateDown},
+		"protocol of the VLAN":  {bond.VFSettings{VLAN: &bond.VLAN{ID: 101, Proto: 0x88a8}}, 1, bond.StateDegraded},
+		"MAC of the backup":     {bond.VFSettings{MAC: new(bond.MAC("02:be:ef:00:00:01"))}, 1, bond.StateDegraded},
+		"priority of the VLAN":  {bond.VFSettings{VLAN: &bond.VLAN{ID: 101, QoS: 5, Proto: 0x8100}}, 1, bond.StateReady},
+		"spoof checking":        {bond.VFSettings{SpoofChk: new(false)}, 1, bond.StateReady},
+		"trust":                 {bond.VFSettings{Trust: new(true)}, 1, bond.StateReady},
+		"rate":                  {bond.VFSettings{Rate: &bond.VFRate{Max: 10}}, 1, bond.StateReady},
+		"link state is ignored": {bond.VFSettings{LinkState: new(uint32(1))}, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := notRequested(t, scenario.OKD())
+			before, repairs := r.Changes(), r.patient().Status.Repairs
+			must(t, r.SetVF(r.VFs[tc.member], tc.changed))
+			out, err := r.converge()
+			must(t, err)
+			if r.Changes() != before {
+				t.Errorf("changed: %v", r.ChangeLog()[before:])
+			}
+			wantDrift(t, out.Status, tc.member, tc.state)
+			if out.Status.Repairs != repairs || len(out.Record.Repairs.Open) != 0 {
+				t.Errorf("a repair was counted: %+v", out.Record.Repairs)
+			}
+		})
+	}
+}
+
+func wantDrift(t *testing.T, s bond.Status, member int, state bond.State) {
+	t.Helper()
+	warned := slices.ContainsFunc(s.Warnings, func(w string) bool { return strings.Contains(w, "its PF") })
+	drifts := s.Members[member].State == bond.MemberPFDrift
+	switch state {
+	case "":
+		if s.State != bond.StateReady || warned {
+			t.Errorf("%+v", s)
+		}
+	case bond.StateReady:
+		if s.State != state || !warned || drifts || s.Reason != "" {
+			t.Errorf("want a warning: %+v", s)
+		}
+	default:
+		if s.State != state || warned || !drifts || !strings.Contains(s.Reason, "its PF") || s.Active != "net1" {
+			t.Errorf("want %s: %+v", state, s)
+		}
+	}
+}
+
+// The drift of one member keeps no loss of it open, and ends when the administrator undoes it.
+func TestPFDriftIsNoLoss(t *testing.T) {
+	r := notRequested(t, scenario.OKD())
+	was, _ := r.VF(r.VFs[1])
+	repairs := r.patient().Status.Repairs
+	must(t, r.SetVF(r.VFs[1], bond.VFSettings{VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}}))
+	must(t, r.Release(r.Path(), "net2"))
+	r.patient()
+	out, err := r.converge()
+	must(t, err)
+	if out.Status.State != bond.StateDegraded || len(out.Record.Repairs.Open) != 0 || out.Status.Repairs != repairs+1 {
+		t.Fatalf("%+v, repairs %+v", out.Status, out.Record.Repairs)
+	}
+	must(t, r.SetVF(r.VFs[1], bond.VFSettings{VLAN: was.Settings.VLAN}))
+	r.wantState(bond.StateReady)
+}
+
+// The PF-side settings of a VF whose owner is not known are not written.
+func TestPFSettingsOfUnknownOwner(t *testing.T) {
+	for name, lose := range map[string]func(*fixture){
+		"claim unreadable": func(r *fixture) { r.BreakClaim(r.VFs[1]) },
+		"claim removed":    func(r *fixture) { r.Claim(r.VFs[1], "") },
+		"claimed by another pod": func(r *fixture) {
+			r.Claim(r.VFs[1], r.AddPod(scenario.PodPath+"2").Path)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			lose(r)
+			must(t, r.SetVF(r.VFs[1], bond.VFSettings{VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}}))
+			before := r.Changes()
+			out, err := r.converge()
+			must(t, err)
+			if r.Changes() != before || out.Status.State != bond.StateDegraded {
+				t.Errorf("%+v, changes %v", out.Status, r.ChangeLog()[before:])
+			}
+		})
+	}
+}
+
+// In modes in which members swap MACs, a PF reports the MAC of another member.
+func TestSwappedMACsAreNoDrift(t *testing.T) {
+	options := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"}
+	r := notRequested(t, options)
+	must(t, r.SetCarrier(r.Path(), "net1", false))
+	var out reconcile.Outcome
+	for range 3 {
+		var err error
+		out, err = r.converge()
+		must(t, err)
+		r.clock.turn(time.Second)
+	}
+	for _, m := range out.Status.Members {
+		if m.State == bond.MemberPFDrift {
+			t.Errorf("%+v\n%s", out.Status, r.Node)
+		}
+	}
+}
