@@ -191,7 +191,7 @@ func (n *labNode) CacheVF(path, name string) {
 	cacheVF(n.f, "c1-"+name, map[string]any{"deviceID": n.VF(card, 0), "MAC": "", "OrigVfState": map[string]any{"EffectiveMAC": n.f.LinkAt(path, name).MAC}})
 }
 
-func (n *labNode) TuneMember(path, name string, queueID *uint16, prio *int32) error {
+func (n *labNode) SetMemberOptions(path, name string, queueID *uint16, prio *int32) error {
 	args := []string{"type", "bond_slave"}
 	if queueID != nil {
 		args = append(args, "queue_id", fmt.Sprint(*queueID))

@@ -43,8 +43,8 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 		return k.withVFLockInPod(a.Link.PCI, func() error { return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).enslave) })
 	case plan.SetActive:
 		return k.onBoth(ctx, r, a.Link, a.Bond, (*conn).setActive)
-	case plan.TuneMember:
-		return k.onBoth(ctx, r, a.Link, a.Bond, func(c *conn, d, b *device) error { return c.tune(d, b, a) })
+	case plan.SetMemberOptions:
+		return k.onBoth(ctx, r, a.Link, a.Bond, func(c *conn, d, b *device) error { return c.setMemberOptions(d, b, a) })
 	case plan.SetUpper:
 		return k.onBond(ctx, r, a.Bond, func(c *conn, b *device) error { return c.setUpper(b, a.Upper) })
 	case plan.AddAddress:

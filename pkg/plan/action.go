@@ -157,8 +157,8 @@ type Release struct {
 
 func (a Release) String() string { return "release " + a.Link.String() }
 
-// TuneMember sets the bonding driver's settings of a member; nil fields are not changed.
-type TuneMember struct {
+// SetMemberOptions sets the options of a member in the bonding driver; nil fields are not changed.
+type SetMemberOptions struct {
 	MemberIndex
 	Link    LinkRef
 	Bond    LinkRef
@@ -166,7 +166,7 @@ type TuneMember struct {
 	Prio    *int32
 }
 
-func (a TuneMember) String() string {
+func (a SetMemberOptions) String() string {
 	s := "set"
 	if a.QueueID != nil {
 		s += fmt.Sprintf(" queueId %d", *a.QueueID)

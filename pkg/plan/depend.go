@@ -45,7 +45,7 @@ func dependsOn(a, failed Action) bool {
 		return is[Release](failed) || is[SetDown](failed)
 	case Enslave:
 		return is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || takesTempName(failed)
-	case SetUp, TuneMember:
+	case SetUp, SetMemberOptions:
 		return is[Enslave](failed)
 	case AddAddress:
 		d, deletes := failed.(DelAddress)

@@ -34,18 +34,18 @@ func FuzzDiff(f *testing.F) {
 	for i := range faults {
 		f.Add(byte(i%len(allOptions)), []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
 		f.Add(unclaimed, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
-		f.Add(tuned, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
+		f.Add(withMemberOptions, []byte{byte(len(faults)), byte(i), byte(len(faults)), byte(i + 1)})
 	}
 	f.Fuzz(func(t *testing.T, options byte, steps []byte) {
 		if len(steps) > 24 {
 			steps = steps[:24]
 		}
-		s := &story{t: t, w: scenario.New(allOptions[int(options&^(tuned|unclaimed))%len(allOptions)].Clone())}
+		s := &story{t: t, w: scenario.New(allOptions[int(options&^(withMemberOptions|unclaimed))%len(allOptions)].Clone())}
 		if options&unclaimed != 0 {
 			s.unclaim()
 		}
-		if options&tuned != 0 {
-			s.tune()
+		if options&withMemberOptions != 0 {
+			s.setMemberOptions()
 		}
 		for _, step := range steps {
 			i := int(step) % (len(faults) + 1)
@@ -61,8 +61,8 @@ func FuzzDiff(f *testing.F) {
 	})
 }
 
-// tuned in the options of a story: the members have settings of their own.
-const tuned byte = 0x80
+// withMemberOptions in the options of a story: the members have options of their own.
+const withMemberOptions byte = 0x80
 
 // unclaimed: the VFs were attached by a plugin that keeps no files.
 const unclaimed byte = 0x40
@@ -74,8 +74,8 @@ func (s *story) unclaim() {
 	}
 }
 
-// tune asks for queue IDs, and for priorities where the mode has them.
-func (s *story) tune() {
+// setMemberOptions requests queue IDs, and priorities if the mode has them.
+func (s *story) setMemberOptions() {
 	for i := range s.w.Record.Members {
 		m := &s.w.Record.Members[i]
 		m.QueueID = new(uint16(2 - i))

@@ -5,7 +5,7 @@ import "github.com/bondkeeper/bondkeeper/pkg/bond"
 // planNewMemberOptions sets the options of a member that was just enslaved: the kernel's defaults are 0.
 func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	rec := &b.rec.Members[i]
-	a := TuneMember{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()}
+	a := SetMemberOptions{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()}
 	if q := rec.QueueID; q != nil && *q != 0 && !b.queueTaken(i) {
 		a.QueueID = q
 	}
@@ -20,7 +20,7 @@ func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 // planMemberOptions restores the options of a member in the bond. What this kernel does not report counts as unchanged.
 func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
-	a := TuneMember{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
+	a := SetMemberOptions{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
 	if want, have := rec.QueueID, m.QueueID; want != nil && have != nil && *want != *have {
 		b.report(i, SettingsChanged, "%s has queueId %d, not %d", rec, *have, *want)
 		switch {

@@ -150,7 +150,7 @@ func TestRefusedAddressLeavesTheOther(t *testing.T) {
 func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Members[0].QueueID = new(uint16(3)); return nil }))
-	r.refuse(func(a plan.Action) bool { _, ok := a.(plan.TuneMember); return ok })
+	r.refuse(func(a plan.Action) bool { _, ok := a.(plan.SetMemberOptions); return ok })
 	must(t, r.SetDown(scenario.PodPath, "net1"))
 	_, err := r.converge()
 	if l, _ := r.Link(scenario.PodPath, "net1"); !l.Up || !errors.Is(err, errRefused) {

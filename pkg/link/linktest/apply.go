@@ -68,8 +68,8 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 		return f.enslave(pod, a)
 	case plan.SetActive:
 		return f.activate(pod, a)
-	case plan.TuneMember:
-		return f.tune(pod, a)
+	case plan.SetMemberOptions:
+		return f.applyMemberOptions(pod, a)
 	case plan.MoveToPod:
 		return f.moveToPod(pod, a)
 	case plan.MoveToHost:

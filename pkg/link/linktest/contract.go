@@ -133,7 +133,7 @@ func RunContract(t *testing.T, env Env) {
 func contractCases() []contractCase {
 	var all []contractCase
 	for _, section := range [][]contractCase{
-		linkCases, netnsCases, virtualCases, bondCases, macCases, optionCases, tuneCases, networkCases, settingsCases, vfCases,
+		linkCases, netnsCases, virtualCases, bondCases, macCases, optionCases, memberOptionCases, networkCases, settingsCases, vfCases,
 		ownershipCases, crowdCases,
 	} {
 		all = append(all, section...)

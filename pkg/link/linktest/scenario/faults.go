@@ -82,16 +82,16 @@ func bondFaults() []Fault {
 		{"miimon changed", option(bond.OptMiimon, "200")},
 		{"failOverMac changed", option(bond.OptFailOverMac, "none")},
 		{"queue IDs traded", func(n *Node) {
-			_ = n.TuneMember(n.Path(), n.name(1), new(uint16(0)), nil)
-			_ = n.TuneMember(n.Path(), n.name(0), new(uint16(1)), nil)
-			_ = n.TuneMember(n.Path(), n.name(1), new(uint16(2)), nil)
+			_ = n.SetMemberOptions(n.Path(), n.name(1), new(uint16(0)), nil)
+			_ = n.SetMemberOptions(n.Path(), n.name(0), new(uint16(1)), nil)
+			_ = n.SetMemberOptions(n.Path(), n.name(1), new(uint16(2)), nil)
 		}},
 		{"priorities changed", func(n *Node) {
 			if n.Record.Members[0].Prio == nil {
 				return // it is a failover, requested by the pod
 			}
-			_ = n.TuneMember(n.Path(), n.name(0), nil, new(int32(-5)))
-			_ = n.TuneMember(n.Path(), n.name(1), nil, new(int32(5)))
+			_ = n.SetMemberOptions(n.Path(), n.name(0), nil, new(int32(-5)))
+			_ = n.SetMemberOptions(n.Path(), n.name(1), nil, new(int32(5)))
 		}},
 		{"other bond made", func(n *Node) { _ = n.AddBond(n.Path(), "odd0", bond.Options{bond.OptMode: "active-backup"}) }},
 		{"net1 stolen by another bond", func(n *Node) {

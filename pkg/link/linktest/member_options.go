@@ -10,7 +10,7 @@ import (
 // txQueues is the module's default (BOND_DEFAULT_TX_QUEUES).
 const txQueues = 16
 
-func (f *Fake) tune(pod *space, a plan.TuneMember) error {
+func (f *Fake) applyMemberOptions(pod *space, a plan.SetMemberOptions) error {
 	of, err := f.resolveBond(pod, a.Bond)
 	if err != nil {
 		return err
@@ -19,12 +19,12 @@ func (f *Fake) tune(pod *space, a plan.TuneMember) error {
 		if d.master != of {
 			return fmt.Errorf("%s is not a member of %s: %w", d.name, of.name, bond.ErrStale)
 		}
-		return d.tune(a.QueueID, a.Prio)
+		return d.setMemberOptions(a.QueueID, a.Prio)
 	})
 }
 
-// tune is bond_slave_changelink: the queue first, which stays set if the priority is rejected.
-func (d *netdev) tune(queueID *uint16, prio *int32) error {
+// setMemberOptions is bond_slave_changelink: the queue first, which stays set if the priority is rejected.
+func (d *netdev) setMemberOptions(queueID *uint16, prio *int32) error {
 	b := d.master.bond
 	if queueID != nil {
 		if *queueID > txQueues {
@@ -50,13 +50,13 @@ func (d *netdev) tune(queueID *uint16, prio *int32) error {
 	return nil
 }
 
-// TuneMember changes the queue ID or the priority of a bond's member, as `ip link set type
+// SetMemberOptions changes the queue ID or the priority of a bond's member, as `ip link set type
 // bond_slave` does.
-func (f *Fake) TuneMember(path, name string, queueID *uint16, prio *int32) error {
+func (f *Fake) SetMemberOptions(path, name string, queueID *uint16, prio *int32) error {
 	return f.onNamedLink(path, name, func(d *netdev) error {
 		if d.master == nil {
 			return fmt.Errorf("%s is in no bond: %w", name, bond.ErrUnsupported)
 		}
-		return d.tune(queueID, prio)
+		return d.setMemberOptions(queueID, prio)
 	})
 }

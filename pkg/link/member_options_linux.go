@@ -38,8 +38,8 @@ func (m *membership) parse(data []byte) error {
 	})
 }
 
-// tune sets a member's settings and reads them again: kernels silently ignore unknown ones.
-func (c *conn) tune(d, b *device, a plan.TuneMember) error {
+// setMemberOptions sets the options of a member and reads them again: kernels silently ignore unknown ones.
+func (c *conn) setMemberOptions(d, b *device, a plan.SetMemberOptions) error {
 	if d.Master != b.Index {
 		return fmt.Errorf("%w: %s is not a member of %s", bond.ErrStale, d.Name, b.Name)
 	}
