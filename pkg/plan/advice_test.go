@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestManualRecoveryIsComplete: operations.md has a row for each code that needs manual action, and its advice is more than
-// to wait.
+// TestManualRecoveryIsComplete: operations.md has a row for each code that needs manual action, and its advice is more
+// than to wait.
 func TestManualRecoveryIsComplete(t *testing.T) {
 	text, err := os.ReadFile("../../docs/operations.md")
 	if err != nil {

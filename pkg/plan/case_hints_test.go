@@ -9,11 +9,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// caseHints is the section "hints": what the engine knows and the planner cannot see.
+// caseHints is the section "hints": what the engine knows and the planner cannot observe.
 type caseHints struct {
 	FirstDEL bool `json:"firstDEL"`
 	Stopping bool `json:"stopping"`
-	// Net1 and Net2 are "overdue" or "bounced": how the missing carrier was answered so far.
+	// Net1 and Net2 are "overdue" or "bounced": what was done about the missing carrier so far.
 	Net1 string `json:"net1"`
 	Net2 string `json:"net2"`
 	// Failed are actions that wait for their retry: "net1 SetUp", "bond address 10.56.217.66/24".
@@ -45,7 +45,7 @@ func (h *caseHints) input(rec *bond.Record, obs bond.Observed) plan.Input {
 	return plan.Input{Record: rec, Observed: obs, Hints: h.members, FirstDEL: h.FirstDEL, Stopping: h.Stopping}
 }
 
-// adopt gives in to the other writer, and returns what was adopted.
+// adopt adopts the other writer's values, and returns them.
 func (h *caseHints) adopt(rec *bond.Record, obs *bond.Observed, actions []plan.Action) (string, error) {
 	var all []string
 	for _, setting := range h.Insists {

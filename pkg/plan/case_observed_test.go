@@ -34,7 +34,7 @@ type caseBond struct {
 	Duplicates     []netip.Prefix `json:"duplicates"`
 	LacksRoutes    []netip.Prefix `json:"lacksRoutes"`
 	MoreRoutes     []bond.Route   `json:"moreRoutes"`
-	// These are how many more there are, which the kernel reports first: 10.9.x.x/32 each.
+	// The numbers of additional ones, which the kernel reports first: 10.9.x.x/32 each.
 	ManyAddresses    int          `json:"manyAddresses"`
 	ManyTransient    int          `json:"manyTransient"`
 	ManyRoutes       int          `json:"manyRoutes"`
@@ -66,9 +66,9 @@ func (c *caseObserved) members() []**caseObservedMember {
 	return []**caseObservedMember{&c.Net1, &c.Net2, &c.Net3}
 }
 
-// readObserved applies a case's section to a healthy bond of the record. listed tells what the bounds left out.
+// readObserved applies a case's section to a healthy bond of the record. listed is what the bounds left out.
 func readObserved(text []byte, rec *bond.Record) (obs bond.Observed, listed string, err error) {
-	// The section is read twice: where a member is decides what it has.
+	// The section is read twice, because a member's place determines its fields.
 	first := &caseObserved{Bond: healthyBond(rec)}
 	for i := range rec.Members {
 		*first.members()[i] = &caseObservedMember{Location: "pod", Link: bond.Link{Master: first.Bond.Index}}
@@ -242,7 +242,7 @@ func many(i int) netip.Prefix {
 	return netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)}), 32)
 }
 
-// routes are the kernel's for the addresses, those of the record, and more. A bond that is down has none.
+// routes are the kernel's own for the addresses, those of the record, and more. A bond that is down has none.
 func (c *caseBond) routes(rec *bond.Record, addresses []netip.Prefix) ([]bond.Route, error) {
 	const kernel, boot, daemon, linkScope, metric6 = 2, 3, 12, 253, 1024
 	if !c.Up {

@@ -33,11 +33,11 @@ type caseLearned struct {
 	Settings caseSettings `json:"settings"`
 }
 
-// caseSettings are settings of a link that differ from those of a new one: "txqlen", "flags", and sysctls as in
+// caseSettings are settings of a link that differ from those of a new one: "txqlen", "flags", and sysctls such as
 // "ipv4.conf.arp_notify". "listed" is how many of the latter the kernel lists for each family.
 type caseSettings map[string]int64
 
-// newLinkSettings are what the kernel gives a new link, and of the bond what ADD sets.
+// newLinkSettings are the kernel's settings of a new link, and ADD's of the bond.
 func newLinkSettings() bond.LinkSettings {
 	const listed = 60 // more sysctls than the kernel has
 	s := bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, listed), IPv6: make([]int32, listed)}
@@ -74,7 +74,7 @@ func (c caseSettings) apply(s *bond.LinkSettings) error {
 	return nil
 }
 
-// decode reads YAML over what v has. A key that v does not know, or one that is there twice, is an error.
+// decode decodes YAML over v's values. An unknown or duplicate key is an error.
 func decode(text []byte, v any) error {
 	data, err := yaml.YAMLToJSONStrict(text)
 	if err != nil {
@@ -163,7 +163,7 @@ func changesText(before, after *bond.Record) string {
 	return joined(slices.Concat(changed, onlyIn(was, is, "%s: %s -> none"), onlyIn(is, was, "%s: none -> %s")))
 }
 
-// onlyIn lists the values of a that b lacks, and of a long list only their number.
+// onlyIn lists the values of a that b lacks; of a long list only their number.
 func onlyIn(a, b map[string]string, format string) (lines []string) {
 	const most = 16
 	inList := map[string]int{}
@@ -214,7 +214,7 @@ func flat(rec *bond.Record) map[string]string {
 	return out
 }
 
-// tree is a value as its file has it.
+// tree is a value in the form of its file.
 func tree(v any) (tree map[string]any) {
 	if err := json.Unmarshal(encoded(v), &tree); err != nil {
 		panic(err)

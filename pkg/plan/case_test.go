@@ -52,7 +52,7 @@ func TestCases(t *testing.T) {
 
 func lines(text []byte) []string { return strings.Split(string(text), "\n") }
 
-// TestCasesAreStrict: a mistake in a case is an error, so that a case means what it says.
+// TestCasesAreStrict: a mistake in a case is an error.
 func TestCasesAreStrict(t *testing.T) {
 	for name, text := range map[string]string{
 		"unknown section":         "why\n-- observd --\n",
@@ -75,13 +75,13 @@ func TestCasesAreStrict(t *testing.T) {
 	}
 }
 
-// The sections of a case: what is given, and what is expected, in the order in which they are written.
+// The sections of a case: input and expectation, in their order in the file.
 var (
 	given    = []string{"record", "observed", "hints"}
 	expected = []string{"verdict", "findings", "actions", "due", "learned", "adopted", "listed", "record changes"}
 )
 
-// runCase returns the text of a case with the expected sections as they are now. Empty ones are left out.
+// runCase returns the text of a case with the expected sections replaced by the actual ones. Empty ones are left out.
 func runCase(text []byte) ([]byte, error) {
 	archive := txtar.Parse(text)
 	if strings.TrimSpace(string(archive.Comment)) == "" {
@@ -160,7 +160,7 @@ func reconcileOnce(in map[string][]byte) (map[string]string, error) {
 	}, nil
 }
 
-// claims checks what is reported of a record: one that does not count as changed is not saved.
+// claims checks reported changes of a record: a record that is not reported as changed is not saved.
 func claims(changed bool, before, after *bond.Record) error {
 	if differs := changesText(before, after); changed != (differs != "") {
 		return fmt.Errorf("it is reported as changed: %t, and what changed is %q", changed, differs)
@@ -181,7 +181,7 @@ func joined(lines []string) string {
 	return s.String()
 }
 
-// subjectOf names what a finding or an action is about.
+// subjectOf names the subject of a finding or an action.
 func subjectOf(rec *bond.Record, member int) string {
 	if member == plan.OnBond {
 		return "bond"
@@ -197,7 +197,7 @@ func findingsText(rec *bond.Record, p *plan.Plan) string {
 	return joined(all)
 }
 
-// actionsText names with each action the finding that it follows from.
+// actionsText names with each action the finding that causes it.
 func actionsText(rec *bond.Record, p *plan.Plan) string {
 	var all []string
 	for i, a := range p.Actions {
@@ -213,7 +213,7 @@ func actionsText(rec *bond.Record, p *plan.Plan) string {
 	return joined(all)
 }
 
-// details is what an action changes beyond what its text says.
+// details is what an action changes beyond its text.
 func details(a plan.Action) string {
 	var all []string
 	add := func(name string, value any) {

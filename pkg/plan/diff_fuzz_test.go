@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// maxRounds is how many times the planner may be asked before it has nothing more to say.
+// maxRounds is how many times the planner may be called before its plan must be empty.
 const maxRounds = 8
 
 var allOptions = []bond.Options{
@@ -27,8 +27,8 @@ var allOptions = []bond.Options{
 	{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"},
 }
 
-// FuzzDiff lets any sequence of faults befall a bond, with planning in between, and holds
-// the planner to its invariants all the way, then to repair, then to absence.
+// FuzzDiff causes any sequence of faults, with planning in between. It checks the planner's invariants all the time,
+// and finally that the bond is repaired and deleted.
 func FuzzDiff(f *testing.F) {
 	faults := scenario.Faults()
 	for i := range faults {
@@ -64,7 +64,7 @@ func FuzzDiff(f *testing.F) {
 // withMemberOptions in the options of a story: the members have options of their own.
 const withMemberOptions byte = 0x80
 
-// unclaimed: the VFs were attached by a plugin that keeps no files.
+// unclaimed: the VFs were attached by a plugin without files.
 const unclaimed byte = 0x40
 
 func (s *story) unclaim() {
@@ -85,7 +85,7 @@ func (s *story) setMemberOptions() {
 	}
 }
 
-// story is one run: what happened so far, for the message of a failure.
+// story is one run: the events so far, for the message of a failure.
 type story struct {
 	t   *testing.T
 	w   *scenario.Node
@@ -109,7 +109,7 @@ func (s *story) observe() bond.Observed {
 	return obs
 }
 
-// converge asks and applies until nothing more is planned, or nothing more works.
+// converge plans and applies until nothing more is planned, or nothing more works.
 func (s *story) converge() (plan.Plan, []error) {
 	s.t.Helper()
 	for range maxRounds {
@@ -144,7 +144,7 @@ func (s *story) converge() (plan.Plan, []error) {
 	panic("unreachable")
 }
 
-// check holds one plan to what must be true of every plan.
+// check checks what must be true of every plan.
 func (s *story) check(p plan.Plan, obs *bond.Observed) {
 	s.t.Helper()
 	if (p.Verdict == plan.Act) != (len(p.Actions) > 0) {
@@ -188,7 +188,7 @@ func (s *story) checkRef(a plan.Action, ref plan.LinkRef, obs *bond.Observed) {
 	}
 }
 
-// checkOwned: a VF in the host is changed only while it is the pod's.
+// checkOwned: a VF in the host is changed only while it belongs to the pod.
 func (s *story) checkOwned(a plan.Action, m *bond.ObservedMember) {
 	s.t.Helper()
 	if m.ForeignClaim != "" || m.Ownership == bond.Released || m.Ownership == bond.Unreadable {
@@ -212,7 +212,7 @@ func (s *story) checkHarmless(a plan.Action, obs *bond.Observed) {
 	}
 }
 
-// end brings the world back, and then the bond must be as recorded; and after that away.
+// end restores everything external. Then the bond must be as recorded; and after that deleted.
 func (s *story) end() {
 	s.t.Helper()
 	s.log = append(s.log, "healed")

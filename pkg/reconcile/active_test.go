@@ -9,7 +9,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// TestFailoverIsNotUndone: while nothing was lost, the kernel chooses the active member.
+// TestFailoverIsNotUndone: while nothing is lost, the kernel chooses the active member.
 func TestFailoverIsNotUndone(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.SetPFCarrier(scenario.Cards[0], false))

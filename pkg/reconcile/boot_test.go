@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 )
 
-// TestEarlierBoot: a record that outlived a reboot names VFs that may be in use by other pods now. Its addresses are
-// released, no link is touched, and the record is removed.
+// TestEarlierBoot: a record that outlived a reboot names VFs that other pods may use now. Its addresses are released,
+// no link is changed, and the record is removed.
 func TestEarlierBoot(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	for i := range r.VFs {

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestBounceIsGivenTimeToHelp: a driver needs some time after a bounce, so its failure is reported only after that.
+// TestBounceIsGivenTimeToHelp: a driver needs some time after a bounce; only then is the bounce reported as failed.
 func TestBounceIsGivenTimeToHelp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.ResetVF(r.VFs[1], -1))

@@ -13,7 +13,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// crowdOfAddresses and crowdOfRoutes are more than a record keeps.
+// crowdOfAddresses and crowdOfRoutes are more than a record stores.
 func crowdOfAddresses() (all []netip.Prefix) {
 	for i := range bond.MaxLearnedAddresses + 20 {
 		all = append(all, netip.MustParsePrefix(fmt.Sprintf("10.77.%d.1/32", i)))
@@ -28,8 +28,8 @@ func crowdOfRoutes() (all []bond.Route) {
 	return all
 }
 
-// TestTooManyAddressesAndRoutes: the record stays small, what was requested is kept, and what was not recorded is
-// reported until it is back.
+// TestTooManyAddressesAndRoutes: the record stays small and has everything requested. What was not recorded is reported
+// as missing until it is back.
 func TestTooManyAddressesAndRoutes(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()

@@ -62,7 +62,8 @@ func (k *slowKernel) Observe(ctx context.Context, _ *bond.Record) (bond.Observed
 	return bond.Observed{}, ctx.Err()
 }
 
-// TestDELIsSeenDuringALongObservation: a pod with very many routes causes one. The DEL waits for the lock meanwhile.
+// TestDELIsSeenDuringALongObservation: observing a pod with very many routes takes long. The DEL waits for the lock
+// meanwhile.
 func TestDELIsSeenDuringALongObservation(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	synctest.Test(t, func(t *testing.T) {
@@ -76,7 +77,7 @@ func TestDELIsSeenDuringALongObservation(t *testing.T) {
 			out, err = agent.Converge(t.Context(), r.Record.Key)
 		}()
 		<-kernel.begun
-		<-time.After(time.Second) // virtual
+		<-time.After(time.Second) // virtual time
 		must(t, r.store.MarkDeleted(r.Record))
 		<-ended
 		if err != nil || !out.Record.Deleted() || out.Status.State != bond.StateDeleting || len(out.Status.Members) != len(r.Record.Members) {
@@ -85,8 +86,8 @@ func TestDELIsSeenDuringALongObservation(t *testing.T) {
 	})
 }
 
-// TestEndWaitsForACardWithoutTheLock: while sriov-cni works on a VF, DEL waits, and other processes get the bond's
-// lock.
+// TestEndWaitsForACardWithoutTheLock: while sriov-cni has its lock on a VF, DEL waits, and other processes get the
+// bond's lock.
 func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	refusals, locked := 0, make(chan error, 3)
@@ -137,8 +138,8 @@ func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 }
 
 // TestActionThatSucceedsLaterIsNoError: on a slow machine the other actions of a round may take long. A card that was
-// in use is then retried in the same call. ADD would fail for a bond that is complete, and the agent would log an
-// error.
+// in use is then retried in the same call. Otherwise ADD would fail for a bond that is complete, and the agent would
+// log an error.
 func TestActionThatSucceedsLaterIsNoError(t *testing.T) {
 	r := newFixture(t, scenario.OKD())
 	busy := map[int]bool{}
@@ -177,8 +178,8 @@ func TestLockedBondOccupiesNoWorker(t *testing.T) {
 	})
 }
 
-// TestDelWithAMemberOfThePodsOwnBond: the pod has put a member into a bond of its own, where it is active and has
-// another MAC.
+// TestDelWithAMemberOfThePodsOwnBond: the pod has enslaved a member to its own bond, where it is active and has another
+// MAC.
 func TestDelWithAMemberOfThePodsOwnBond(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	own := r.Record.Members[0].Original.MAC

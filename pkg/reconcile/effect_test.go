@@ -95,7 +95,7 @@ func TestRouteWithAnotherMTU(t *testing.T) {
 	}
 }
 
-// lossy reports that it set an MTU, and does not set it.
+// lossy reports success for an MTU that it does not set.
 type lossy struct {
 	*linktest.Fake
 	drops int
@@ -110,7 +110,7 @@ func (l *lossy) Apply(ctx context.Context, r *bond.Record, a plan.Action) error 
 }
 
 // TestActionWithoutEffect: it counts as failed, is retried with a back-off, logged once, and reported with what was
-// found.
+// observed.
 func TestActionWithoutEffect(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	core, logs := observer.New(zap.WarnLevel)
@@ -141,8 +141,8 @@ func TestActionWithoutEffect(t *testing.T) {
 	}
 }
 
-// TestFailedAnnouncementIsNoFailure: a bond whose addresses cannot be announced to its neighbours is made, and its ADD succeeds.
-// The log says what is missing.
+// TestFailedAnnouncementIsNoFailure: if a bond's addresses cannot be announced to its neighbours, the bond is made and
+// its ADD succeeds. The log reports what failed.
 func TestFailedAnnouncementIsNoFailure(t *testing.T) {
 	r := newFixture(t, scenario.OKD())
 	core, logs := observer.New(zap.WarnLevel)

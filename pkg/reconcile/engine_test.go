@@ -39,7 +39,7 @@ func TestEveryFaultHeals(t *testing.T) {
 		t.Run(f.Name, func(t *testing.T) {
 			r := ready(t, scenario.OKD())
 			f.Do(r.Node)
-			r.patient() // sees the loss
+			r.patient() // detects the loss
 			r.RestoreHardware()
 			out := r.patient()
 			want := r.Record.Spec.MAC
@@ -64,7 +64,7 @@ func TestRepairIsCountedAndTimed(t *testing.T) {
 		t.Fatalf("loss not noted: %+v", out.Record.Repairs)
 	}
 	r.clock.turn(4 * time.Second)
-	r.restart() // what was noted outlives the agent
+	r.restart() // the history outlives the agent
 	must(t, r.BindVF(r.VFs[0]))
 	out = r.wantState(bond.StateReady)
 	last := out.Record.Repairs.Last
@@ -73,8 +73,8 @@ func TestRepairIsCountedAndTimed(t *testing.T) {
 	}
 }
 
-// TestKilledAnywhere: a process that is killed between any two changes leaves a state from which another one reaches
-// the bond, and its absence.
+// TestKilledAnywhere: a process that is killed between any two changes leaves a state from which another one can
+// complete or delete the bond.
 func TestKilledAnywhere(t *testing.T) {
 	type killed struct{}
 	for _, release := range []bool{false, true} {
@@ -125,7 +125,7 @@ func TestSandboxGone(t *testing.T) {
 	if err != nil || out.Status.State != bond.StateDown || out.RetryAfter != 0 || r.Applies() != applies {
 		t.Fatalf("%s, %v, retry %s, %d applies; want to stand still", out.Status.State, err, out.RetryAfter, r.Applies()-applies)
 	}
-	r.AddPod(scenario.PodPath) // another pod on the same path
+	r.AddPod(scenario.PodPath) // another pod at the same path
 	if out, err = r.converge(); err != nil || r.Applies() != applies {
 		t.Fatalf("a netns that took the path was touched: %v, %v", out.Applied, err)
 	}
@@ -160,8 +160,8 @@ func TestBothSidesAtOnce(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// TestUnidentifiedMember: a link of which only the name is known is reported and never attached. It does not keep the
-// bond from settling.
+// TestUnidentifiedMember: a link of which only the name is known is reported and never attached. The bond can settle
+// without it.
 func TestUnidentifiedMember(t *testing.T) {
 	r := newFixture(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {

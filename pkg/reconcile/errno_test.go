@@ -20,8 +20,8 @@ var persistentFailures = []error{
 }
 
 // TestEveryErrorAtEveryAction: a single action fails, with any error, once or four times. The other actions continue,
-// and no bond is reconciled endlessly. Once the action succeeds, the bond is as without the failure. A DEL that
-// encounters the failure ends, too.
+// and no bond is reconciled endlessly. Once the action succeeds, the bond is as without the failure. A DEL with the
+// failure ends, too.
 func TestEveryErrorAtEveryAction(t *testing.T) {
 	faults := append(scenario.Faults(), scenario.Fault{Name: "none: recreated", Do: func(w *scenario.Node) { _ = w.DeleteLink(scenario.PodPath, scenario.BondIf) }})
 	stride := 20 // of all cases; make faults tries each
@@ -42,8 +42,8 @@ func TestEveryErrorAtEveryAction(t *testing.T) {
 	t.Logf("%d faults, %d of %d cases of a failed action tried", len(faults), tried.Load(), cases.Load())
 }
 
-// failEach tries every stride-th case of one fault, starting with the skip-th. It returns the number of cases tried and
-// of all.
+// failEach tries every stride-th case of one fault, starting at skip. It returns the number of cases tried and of all
+// cases.
 func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases int) {
 	t.Helper()
 	want, actions := repaired(t, f, nil, 0)
@@ -62,7 +62,7 @@ func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases in
 	return tried, cases
 }
 
-// refuse fails the n-th action of a repair, and the same one again until it has failed so many times.
+// refuse makes the n-th action of a repair fail, and the same one again until it has failed this many times.
 func refuse(n, times int, err error) func(plan.Action) error {
 	seen, what, failed := 0, "", 0
 	return func(a plan.Action) error {
@@ -79,7 +79,7 @@ func refuse(n, times int, err error) func(plan.Action) error {
 	}
 }
 
-// repaired causes a fault, and returns the state of the bond in the end and the number of actions.
+// repaired causes a fault, and returns the final state of the bond and the number of actions.
 func repaired(t *testing.T, f scenario.Fault, fail func(plan.Action) error, times int) (end string, actions int) {
 	t.Helper()
 	r := ready(t, scenario.OKD())

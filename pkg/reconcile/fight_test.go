@@ -29,7 +29,7 @@ func (r *fixture) fight(d time.Duration, undo func()) reconcile.Outcome {
 	return out
 }
 
-// inspected is the status in another process: agent status.
+// inspected is the status that another process reports: agent status.
 func (r *fixture) inspected() bond.Status {
 	r.t.Helper()
 	out, err := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, Now: r.clock.Now}).Inspect(r.t.Context(), r.Record.Key)
@@ -37,8 +37,8 @@ func (r *fixture) inspected() bond.Status {
 	return out.Status
 }
 
-// TestFightIsBounded: a bond that is set down ten times per second for a minute costs a bounded number of repairs,
-// announcements and log lines, is reported as fought over, and is repaired when that ends.
+// TestFightIsBounded: a bond that is set down ten times per second for a minute causes a bounded number of repairs,
+// announcements and log lines. It is reported as fought over, and repaired when that ends.
 func TestFightIsBounded(t *testing.T) {
 	for name, undo := range map[string]func(*fixture){
 		"bond set down":     func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
@@ -88,8 +88,8 @@ func TestFightIsBounded(t *testing.T) {
 	}
 }
 
-// TestFightLeavesEssentialsAlone: a pod whose addresses are fought over gets its lost VF and its deleted bond back at
-// once.
+// TestFightLeavesEssentialsAlone: a pod whose addresses are fought over gets its lost VF and its deleted bond back
+// immediately.
 func TestFightLeavesEssentialsAlone(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.fight(10*time.Second, func() { must(t, r.SetDown(scenario.PodPath, scenario.BondIf)) })
@@ -107,7 +107,7 @@ func TestFightLeavesEssentialsAlone(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestFaultsOfOneMemberAreNoFight: after each of several faults of the active member it is active again at once.
+// TestFaultsOfOneMemberAreNoFight: after each of several faults of the active member it is active again immediately.
 func TestFaultsOfOneMemberAreNoFight(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	chosen := 0
@@ -132,7 +132,7 @@ func TestFaultsOfOneMemberAreNoFight(t *testing.T) {
 	}
 }
 
-// fullStore is a store whose disk is full from a moment on.
+// fullStore is a store whose disk becomes full.
 type fullStore struct {
 	reconcile.Store
 	full bool
@@ -145,7 +145,7 @@ func (s *fullStore) Save(r *bond.Record) error {
 	return s.Store.Save(r)
 }
 
-// TestEndOfAFightThatCannotBeSavedIsReported although the bond needs no repair any more.
+// TestEndOfAFightThatCannotBeSavedIsReported although the bond no longer needs repair.
 func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	s := &fullStore{Store: r.store}
@@ -167,7 +167,7 @@ func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
 	}
 }
 
-// TestFaultsOfAllKindsAreNoFight: different faults in a row are each repaired at once.
+// TestFaultsOfAllKindsAreNoFight: different faults in a row are each repaired immediately.
 func TestFaultsOfAllKindsAreNoFight(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	for _, fault := range []func(){

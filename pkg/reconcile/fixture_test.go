@@ -105,7 +105,7 @@ func (r *fixture) converge() (reconcile.Outcome, error) {
 	return r.engine.Converge(r.t.Context(), r.Record.Key)
 }
 
-// patient converges until no wait is left.
+// patient converges until nothing is waited for.
 func (r *fixture) patient() reconcile.Outcome {
 	r.t.Helper()
 	for range 40 {

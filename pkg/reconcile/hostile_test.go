@@ -17,8 +17,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// TestBothNamesOfALostVFAreTaken: if a pod takes both names of a lost VF, the reason names the links. Nothing is tried
-// in vain, and the VF is back as soon as one of them is gone.
+// TestBothNamesOfALostVFAreTaken: if a pod takes both names of a lost VF, the reason names the links. No attempt is
+// made, and the VF is back as soon as one of them is gone.
 func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	spare := r.Record.Members[0].TempName()
@@ -112,7 +112,7 @@ func TestNoTimeForTheLock(t *testing.T) {
 }
 
 // TestVFThatAnOperatorRebindsIsHeldBack: an operator waits up to 20 s for a VF in the host, and then rebinds its
-// driver. It finds the VF there in the end, because the VF is held back for a second or more, which is reported.
+// driver. It finally finds the VF there, because the VF is held back for a second or more, which is reported.
 func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	for rebinds := 1; ; rebinds++ {

@@ -57,7 +57,7 @@ func (r *fixture) has(p netip.Prefix) bool {
 	return false
 }
 
-// TestLeaseIsConfirmedBeforeTheAddressIsUsed: a re-created bond gets its address when the lease is confirmed.
+// TestLeaseIsConfirmedBeforeTheAddressIsUsed: a recreated bond gets its address when the lease is confirmed.
 func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
 	r, d := leased(t)
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
@@ -75,7 +75,7 @@ func TestLeaseIsConfirmedBeforeTheAddressIsUsed(t *testing.T) {
 	}
 }
 
-// TestBondSetDownWithALease: the bond is set up without the address, which it has again when the lease is confirmed.
+// TestBondSetDownWithALease: the bond is set up without the address, which is added when the lease is confirmed.
 func TestBondSetDownWithALease(t *testing.T) {
 	for _, gaveUp := range []bool{false, true} {
 		r, d := leased(t)
@@ -108,7 +108,7 @@ func TestBondSetDownWithALease(t *testing.T) {
 	}
 }
 
-// TestAnotherLease: a lease of another address is released. It is retried after growing pauses.
+// TestAnotherLease: a lease of another address is released. Confirming is retried with growing pauses.
 func TestAnotherLease(t *testing.T) {
 	r, d := leased(t)
 	mine := d.got
@@ -139,7 +139,7 @@ func TestAnotherLease(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestDELWhileALeaseIsObtained: a DEL waits for the lease that is being obtained, and releases it.
+// TestDELWhileALeaseIsObtained: a DEL waits until the lease is obtained, and releases it.
 func TestDELWhileALeaseIsObtained(t *testing.T) {
 	r, d := leased(t)
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
@@ -164,7 +164,7 @@ func TestDELWhileALeaseIsObtained(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// TestOtherIPAMIsNotHeldBack: addresses that are not leased are restored at once.
+// TestOtherIPAMIsNotHeldBack: addresses that are not leased are restored immediately.
 func TestOtherIPAMIsNotHeldBack(t *testing.T) {
 	r, d := leased(t)
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {

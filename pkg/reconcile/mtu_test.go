@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 )
 
-// TestFailoverOfAnMTUChangeIsUndone: a driver that resets its VF to change the MTU makes the bond fail over. That
-// failover is undone, because a repair caused it, and the bond would keep another MAC.
+// TestFailoverOfAnMTUChangeIsUndone: a driver that resets its VF to change the MTU causes a failover. It is undone,
+// because a repair caused it, and the bond would keep another MAC.
 func TestFailoverOfAnMTUChangeIsUndone(t *testing.T) {
 	for name, link := range map[string]string{"member's MTU": "net1", "bond's MTU": scenario.BondIf} {
 		t.Run(name, func(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// tenant is the settings that the PF has for the next pod with the VF.
+// tenant is the PF's settings for the next pod with the VF.
 func (r *fixture) tenant(i int) bond.VFSettings {
 	r.t.Helper()
 	must(r.t, r.SetVF(r.VFs[i], bond.VFSettings{VLAN: &bond.VLAN{ID: 200 + i, Proto: 0x8100}, Trust: new(true), SpoofChk: new(false)}))
@@ -60,7 +60,7 @@ func unclaimed(t *testing.T) *fixture {
 	return r
 }
 
-// TestReleasedVFStaysReleased: the bond's DEL failed once in IPAM, Multus continued, and sriov-cni's DEL returned both
+// TestReleasedVFStaysReleased: the bond's DEL failed once in IPAM, Multus continued, and sriov-cni's DEL released both
 // VFs. Neither the agent nor the next DEL may take them back.
 func TestReleasedVFStaysReleased(t *testing.T) {
 	r := ready(t, scenario.OKD())
@@ -85,12 +85,12 @@ func TestReleasedVFStaysReleased(t *testing.T) {
 	}
 }
 
-// TestNextTenantKeepsItsSettings: sriov-cni returned a VF while the record is still ready, and another pod has it.
+// TestNextTenantKeepsItsSettings: sriov-cni released a VF while the record is still ready, and another pod has it.
 func TestNextTenantKeepsItsSettings(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.ReleaseByPlugin(0)
 	want := r.tenant(0)
-	r.patient() // the bond notices its loss
+	r.patient() // the bond detects its loss
 	out := r.untouched()
 	if out.Status.State != bond.StateDegraded || out.Status.Members[0].State != "released" || !strings.Contains(out.Status.Reason, "net1 (0000:01:10.0) was returned to its owner by sriov-cni") {
 		t.Errorf("state %s, member %s: %s", out.Status.State, out.Status.Members[0].State, out.Status.Reason)
@@ -137,11 +137,11 @@ func TestReleasedBetweenPlanAndAction(t *testing.T) {
 	}
 }
 
-// TestDELReturnsALostVF: the bond's DEL runs before sriov-cni's, so both files are there.
+// TestDELReturnsALostVF: the bond's DEL runs before sriov-cni's, so both files exist.
 func TestDELReturnsALostVF(t *testing.T) {
 	for name, r := range map[string]*fixture{"sriov-cni": ready(t, scenario.OKD()), "host-device": unclaimed(t)} {
 		t.Run(name, func(t *testing.T) {
-			r.FailApplyIf(func(a plan.Action) error { // it is lost when DEL comes
+			r.FailApplyIf(func(a plan.Action) error { // it is lost at the time of DEL
 				if _, is := a.(plan.MoveToPod); is {
 					return bond.ErrBusy
 				}
@@ -159,8 +159,8 @@ func TestDELReturnsALostVF(t *testing.T) {
 	}
 }
 
-// TestLaterDELWithoutClaims: what host-device returned after the first DEL cannot be distinguished from a VF that was
-// lost.
+// TestLaterDELWithoutClaims: a VF that host-device released after the first DEL cannot be distinguished from a lost
+// one.
 func TestLaterDELWithoutClaims(t *testing.T) {
 	r := unclaimed(t)
 	r.ipam.err = errors.New("no lease server")
@@ -177,7 +177,7 @@ func TestLaterDELWithoutClaims(t *testing.T) {
 	}
 }
 
-// TestOtherRecordNamesTheVF: without claims, a VF that another live bond names is not taken.
+// TestOtherRecordNamesTheVF: without claims, a VF that another existing bond names is not taken.
 func TestOtherRecordNamesTheVF(t *testing.T) {
 	r := unclaimed(t)
 	other := r.Record.Clone()
@@ -216,7 +216,7 @@ func TestSandboxIsStopping(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestUnreadableClaim: the VF is not taken, that is reported, and everything else is repaired.
+// TestUnreadableClaim: the VF is not taken and this is reported; everything else is repaired.
 func TestUnreadableClaim(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.BreakClaim(r.VFs[0])
@@ -233,7 +233,7 @@ func TestUnreadableClaim(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestFilesRemovedUnderARunningPod: nothing is changed on the VF any more, and the bond continues.
+// TestFilesRemovedUnderARunningPod: the VF is no longer changed, and the bond continues.
 func TestFilesRemovedUnderARunningPod(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.Detach(&r.Record.Members[0])

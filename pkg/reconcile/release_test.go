@@ -16,7 +16,7 @@ import (
 func TestReleaseReturnsALostVFForItsOwnPlugin(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
-	must(t, r.BindVF(r.VFs[0])) // lies in the host now
+	must(t, r.BindVF(r.VFs[0])) // is in the host now
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
 	l, ok := r.Link(scenario.PodPath, "net1")
 	if !ok || l.PCI != r.VFs[0] || l.Master != 0 || l.MAC != r.Record.Members[0].Original.MAC {
@@ -42,7 +42,7 @@ func TestReleaseWithFailingIPAMKeepsTheTombstone(t *testing.T) {
 		t.Errorf("reason %q", out.Status.Reason)
 	}
 	r.ipam.err = nil
-	for range 3 { // as often as it is called
+	for range 3 { // however often it is called
 		must(t, r.engine.Release(t.Context(), r.Record.Key))
 	}
 	checkAbsent(t, r)

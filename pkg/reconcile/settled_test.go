@@ -8,9 +8,8 @@ import (
 )
 
 // TestBondWithoutActiveMemberIsNotSettled: with failOverMac=active a recreated bond has its recorded MAC until the
-// kernel's monitor has made a member the active one, which takes up to miimon. Until then nothing is settled: the
-// monitor may choose another member than before, whose MAC would stay. Nor is the bond Ready, because it carries
-// nothing.
+// kernel's monitor has made a member active, which takes up to miimon. Until then the bond is not settled: the monitor
+// may choose another member than before, whose MAC would stay. Nor is the bond Ready, because it carries no traffic.
 func TestBondWithoutActiveMemberIsNotSettled(t *testing.T) {
 	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"})
 	r.PauseMonitors()
@@ -27,8 +26,8 @@ func TestBondWithoutActiveMemberIsNotSettled(t *testing.T) {
 	}
 }
 
-// TestBondWithAnotherMACIsDegraded: a bond that has another member's MAC, until the owner of the recorded one can be
-// made active, is not Ready.
+// TestBondWithAnotherMACIsDegraded: a bond with another member's MAC is not Ready until the owner of the recorded MAC
+// is active.
 func TestBondWithAnotherMACIsDegraded(t *testing.T) {
 	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "active"})
 	must(t, r.MoveToHost(scenario.PodPath, "net1"))

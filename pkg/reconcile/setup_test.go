@@ -145,8 +145,8 @@ func (r *fixture) wantTuned() {
 	}
 }
 
-// TestSetupIsKeptThroughLosses: what set-up configured is kept in set-up and restored after every loss, also by the
-// next agent.
+// TestSetupIsKeptThroughLosses: settings that were made during set-up are learned and restored after every loss, also
+// by the next agent.
 func TestSetupIsKeptThroughLosses(t *testing.T) {
 	for name, lose := range map[string]func(*fixture){
 		"nothing":        func(*fixture) {},
@@ -158,7 +158,7 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := added(t, scenario.OKD())
 			tuned(r)
-			for range 2 { // the VRF's cycle of down and up is first a loss
+			for range 2 { // the VRF sets the bond down and up, which is first a loss
 				r.patient()
 			}
 			r.wantTuned()
@@ -172,7 +172,7 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 	}
 }
 
-// TestSourceBasedRoutingIsKept: sbr moves the bond's routes, including those of the kernel, to a table of its own.
+// TestSourceBasedRoutingIsKept: sbr moves the bond's routes, including the kernel's own, to another table.
 func TestSourceBasedRoutingIsKept(t *testing.T) {
 	own := netip.MustParsePrefix("10.56.217.0/24")
 	for name, lose := range map[string]func(*fixture){
@@ -256,8 +256,8 @@ func TestContestedSettingIsAdopted(t *testing.T) {
 	}
 }
 
-// TestLossesAreNoContest: a bond that is set down or deleted repeatedly loses its routes, on whose absence no writer
-// insists.
+// TestLossesAreNoContest: a bond that is set down or deleted repeatedly loses its routes; no writer insists on their
+// absence.
 func TestLossesAreNoContest(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()
@@ -274,7 +274,7 @@ func TestLossesAreNoContest(t *testing.T) {
 	}
 }
 
-// TestSlowChangesAreReverted: two changes in an hour are no contest.
+// TestSlowChangesAreReverted: two changes in an hour are not a contest.
 func TestSlowChangesAreReverted(t *testing.T) {
 	r := added(t, scenario.OKD())
 	r.complete()
@@ -305,7 +305,8 @@ func TestLostVRFIsNamed(t *testing.T) {
 	r.wantTuned()
 }
 
-// TestEvidenceEndsSetup: evidence ends set-up at once. While a runtime answers that there is none, set-up does not end.
+// TestEvidenceEndsSetup: evidence ends set-up immediately. While a runtime reports that there is none, set-up does not
+// end.
 func TestEvidenceEndsSetup(t *testing.T) {
 	r := added(t, scenario.OKD())
 	evidence, known := "", true

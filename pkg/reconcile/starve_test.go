@@ -67,7 +67,8 @@ func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestRefusedOptionKeepsItsBackoff: another option is set at once, and its success causes no attempt of the first one.
+// TestRefusedOptionKeepsItsBackoff: another option is set immediately, and its success causes no attempt of the first
+// one.
 func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 	options := scenario.OKD()
 	options[bond.OptResendIgmp] = "1"
@@ -93,7 +94,7 @@ func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 	}
 }
 
-// repeat converges n times, each time when the engine requests it.
+// repeat converges n times, whenever the engine requests it.
 func (r *fixture) repeat(n int) reconcile.Outcome {
 	r.t.Helper()
 	out, _ := r.converge()
@@ -104,7 +105,7 @@ func (r *fixture) repeat(n int) reconcile.Outcome {
 	return out
 }
 
-// TestRefusedRouteHoldsNothingUp: other routes are restored, and a bond that was deleted is recreated, at once.
+// TestRefusedRouteHoldsNothingUp: other routes are restored, and a deleted bond is recreated, immediately.
 func TestRefusedRouteHoldsNothingUp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	bad := netip.MustParsePrefix("0.0.0.0/0")

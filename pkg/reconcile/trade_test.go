@@ -14,9 +14,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestMACsAreTradedAmongMembers: where members exchange MACs on a failover, they have the recorded ones after every
-// loss, in whatever order they return. The kernel gives a member a random MAC if it is enslaved with the active
-// member's current one.
+// TestMACsAreTradedAmongMembers: if members swap MACs on a failover, they have the recorded ones after every loss, in
+// whatever order they return. The kernel gives a member a random MAC if it is enslaved with the active member's current
+// one.
 func TestMACsAreTradedAmongMembers(t *testing.T) {
 	for _, options := range []bond.Options{
 		{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
@@ -33,7 +33,7 @@ func TestMACsAreTradedAmongMembers(t *testing.T) {
 					want = append(want, r.Record.Members[i].MAC)
 				}
 				r.update(func(rec *bond.Record) { rec.Members = r.Record.Clone().Members })
-				for range 2 { // the second time they begin with traded MACs
+				for range 2 { // the second time they start with swapped MACs
 					for _, i := range lost {
 						must(t, r.UnbindVF(r.VFs[i]))
 						r.patient()
@@ -61,7 +61,7 @@ func TestMACsAreTradedAmongMembers(t *testing.T) {
 	}
 }
 
-// trading is a ready bond of trusted VFs in a mode in which members exchange MACs.
+// trading is a ready bond of trusted VFs in a mode in which members swap MACs.
 func trading(t *testing.T, options bond.Options) *fixture {
 	t.Helper()
 	r := ready(t, options)
@@ -69,7 +69,7 @@ func trading(t *testing.T, options bond.Options) *fixture {
 	return r
 }
 
-// wantMACs fails unless the bond is Ready with its recorded MAC, and each recorded MAC is on one member; the active one
+// wantMACs fails unless the bond is Ready with its recorded MAC, each recorded MAC is on one member, and the active one
 // has the bond's.
 func (r *fixture) wantMACs(when string) {
 	r.t.Helper()
@@ -92,8 +92,8 @@ func (r *fixture) wantMACs(when string) {
 	}
 }
 
-// TestMembersHaveDifferentMACs: in balance-tlb the kernel exchanges MACs without setting them on the cards. So a VF
-// whose driver resets its card has another member's MAC.
+// TestMembersHaveDifferentMACs: in balance-tlb the kernel swaps MACs without setting them on the cards. So a VF whose
+// driver resets its card has another member's MAC.
 func TestMembersHaveDifferentMACs(t *testing.T) {
 	for _, mode := range []string{"balance-tlb", "balance-alb"} {
 		r := trading(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100"})
@@ -117,8 +117,8 @@ func TestMembersHaveDifferentMACs(t *testing.T) {
 	}
 }
 
-// TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before it gets its own
-// MAC.
+// TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before its own MAC is
+// set.
 func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
@@ -135,7 +135,8 @@ func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 	}
 }
 
-// TestMACThatIsRefused: a driver that rejects a member's own MAC gets it with growing pauses, and is reported.
+// TestMACThatIsRefused: if a driver rejects a member's own MAC, setting it is retried with growing pauses, and
+// reported.
 func TestMACThatIsRefused(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))

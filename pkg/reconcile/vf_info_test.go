@@ -28,7 +28,7 @@ func (k *reticent) Observe(ctx context.Context, r *bond.Record) (bond.Observed, 
 	return o, err
 }
 
-// TestVFBackBeforeItsPFReports: no event shows that a PF lists its VFs again, so the engine has to check by itself.
+// TestVFBackBeforeItsPFReports: there is no event when a PF lists its VFs again, so the engine has to poll.
 func TestVFBackBeforeItsPFReports(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	k := &reticent{Fake: r.Fake, silent: true}

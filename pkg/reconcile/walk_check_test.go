@@ -59,7 +59,7 @@ func (w *walker) rest(ctx context.Context, _ []int) error {
 	return errors.New("no end of retries")
 }
 
-// finish does what the agent does for a DEL that has left the addresses to it.
+// finish does the agent's part of a DEL that has left the addresses to it.
 func (w *walker) finish(ctx context.Context) error {
 	list, _, err := w.store.List(ctx)
 	if err != nil {
@@ -161,7 +161,7 @@ func (w *walker) checkBond(ctx context.Context, b *walkBond) error {
 	return nil
 }
 
-// checkFiles fails if anything is left of bonds that have ended: a file or an address.
+// checkFiles fails if a file or an address of an ended bond is left.
 func (w *walker) checkFiles() error {
 	living := map[string]bool{}
 	for _, b := range w.bonds {

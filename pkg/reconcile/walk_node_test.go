@@ -41,8 +41,8 @@ type walkBond struct {
 	*scenario.Node
 	// model is the record that its ADD wrote.
 	model *bond.Record
-	// dead: its netns is gone. ending: a DEL of it has begun. Both are finished at the next rest. released: it has no
-	// record any more.
+	// dead: its netns is gone. ending: a DEL was started. Both are finished at the next rest. released: it no longer
+	// has a record.
 	dead, ending, released bool
 }
 
@@ -95,7 +95,7 @@ func (w *walker) restart() {
 	})
 }
 
-// fault causes a fault of a bond in a living pod.
+// fault causes a fault of a bond in an existing pod.
 func (w *walker) fault(f scenario.Fault, number int) {
 	if b := w.bonds[number]; b != nil && !b.dead {
 		w.log = append(w.log, fmt.Sprintf("bond %d: %s", number, f.Name))
@@ -103,7 +103,7 @@ func (w *walker) fault(f scenario.Fault, number int) {
 	}
 }
 
-// add is ADD of a bond, with VFs that are in the host. If it fails it is rolled back.
+// add is ADD of a bond, with VFs that are in the host. A failed one is rolled back.
 func (w *walker) add(ctx context.Context, args []int) error {
 	number, path := args[0], walkPods[args[0]]
 	if w.bonds[number] != nil || !w.prepare(number) {
@@ -139,7 +139,7 @@ func (w *walker) add(ctx context.Context, args []int) error {
 	return w.engine.Update(ctx, key, func(r *bond.Record) error { r.Phase = bond.PhaseReady; return nil })
 }
 
-// prepare reports whether the VFs of a bond are free, after the operator's part.
+// prepare does the operator's part, and reports whether the VFs of a bond are free.
 func (w *walker) prepare(number int) bool {
 	for _, card := range scenario.Cards {
 		vfs := w.fake.VFs(card)
@@ -154,7 +154,7 @@ func (w *walker) prepare(number int) bool {
 		}
 		_ = w.fake.ResetVF(vfs[number], 0)
 	}
-	// A link of another bond may have the name that a VF is to get, and in a pod with impostors there is no ADD.
+	// A link of another bond may have a VF's name, and there is no ADD in a pod with impostors.
 	for _, name := range []string{fmt.Sprintf("net%d", 2*number+1), fmt.Sprintf("net%d", 2*number+2), fmt.Sprintf("bond%d", number)} {
 		if _, taken := w.fake.Link(walkPods[number], name); taken {
 			return false
@@ -171,8 +171,8 @@ func (w *walker) del(ctx context.Context, args []int) error {
 	return w.end(ctx, args[0])
 }
 
-// end calls DEL until it succeeds, as a runtime does, and then sriov-cni's. A DEL that fails again and again is
-// finished at the next rest.
+// end calls DEL until it succeeds, as a runtime does, and then sriov-cni's. A DEL that keeps failing is finished at the
+// next rest.
 func (w *walker) end(ctx context.Context, number int) error {
 	b := w.bonds[number]
 	b.ending = true
@@ -191,7 +191,7 @@ func (w *walker) end(ctx context.Context, number int) error {
 	if err != nil {
 		return nil
 	}
-	const last = 2 // from the third attempt on, a member that cannot be returned as it was does not keep DEL from succeeding
+	const last = 2 // from the third attempt on, DEL succeeds even if a member cannot be returned as it was
 	if !b.dead && !b.released && attempts < last {
 		if err := w.checkReleased(b); err != nil {
 			return err
@@ -205,7 +205,7 @@ func (w *walker) end(ctx context.Context, number int) error {
 	return nil
 }
 
-// checkReleased checks what a release leaves in a living pod: no bond, and each VF that is in the pod as it was.
+// checkReleased checks what a release leaves in an existing pod: no bond, and each VF in the pod as it was.
 func (w *walker) checkReleased(b *walkBond) error {
 	if l, found := w.fake.Link(b.Path(), b.Record.BondName()); found && l.Kind == "bond" {
 		return fmt.Errorf("%s is there after its DEL", b.Record.Key)
@@ -213,7 +213,7 @@ func (w *walker) checkReleased(b *walkBond) error {
 	for _, m := range b.model.Members {
 		path, l, found := w.fake.Netdev(m.PCI)
 		if other, is := w.fake.Link(path, "odd0"); is && l.Master == other.Index {
-			continue // the pod has put it into a bond of its own
+			continue // the pod has enslaved it to its own bond
 		}
 		if found && path == b.Path() && (l.Master != 0 || l.MAC != m.Original.MAC || l.MTU != m.Original.MTU) {
 			return fmt.Errorf("%s: DEL gave %s back as %+v, want %+v", b.Record.Key, m.Name, l, m.Original)
@@ -231,7 +231,7 @@ func (w *walker) delBegun(_ context.Context, args []int) error {
 	b.ending = true
 	rec, err := w.store.Load(b.Record.Key)
 	if errors.Is(err, bond.ErrNotFound) {
-		return nil // the DEL of before has come so far
+		return nil // the previous DEL got this far
 	}
 	if err != nil {
 		return err
@@ -239,7 +239,7 @@ func (w *walker) delBegun(_ context.Context, args []int) error {
 	return w.store.MarkDeleted(rec)
 }
 
-// agentRelease is the agent's completion of a DEL that was begun and abandoned.
+// agentRelease is the agent's completion of an abandoned DEL.
 func (w *walker) agentRelease(ctx context.Context, args []int) error {
 	b := w.bonds[args[0]]
 	if b == nil || !b.ending {

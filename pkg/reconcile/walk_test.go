@@ -16,7 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
-// walkStepsEnv is the number of steps to walk in all; walkSeedEnv is the first seed.
+// walkStepsEnv is the total number of steps; walkSeedEnv is the first seed.
 const (
 	walkStepsEnv = "BONDKEEPER_WALK_STEPS"
 	walkSeedEnv  = "BONDKEEPER_WALK_SEED"
@@ -31,7 +31,7 @@ const (
 // walkPods has the pod of each bond.
 var walkPods = [walkBonds]string{scenario.PodPath, scenario.PodPath, "/run/netns/two", "/run/netns/two", "/run/netns/three"}
 
-// walkKept are walks that have failed; they are walked first.
+// walkKept are walks that have failed; they run first.
 //
 //go:embed testdata/walks.txt
 var walkKept string
@@ -53,7 +53,7 @@ type walkOp struct {
 	do func(w *walker, ctx context.Context, args []int) error
 }
 
-// walkOps are the verbs, and every fault for every bond.
+// walkOps are the verbs, and every fault of every bond.
 func walkOps() []walkOp {
 	onBond := []int{walkBonds}
 	ops := []walkOp{
@@ -92,7 +92,7 @@ func walkOps() []walkOp {
 	}})
 }
 
-// take takes one walk. It ends with a rest, and with another one after the end of all bonds.
+// take takes one walk. It ends with a rest, and with another one after all bonds were deleted.
 func take(t *testing.T, ops []walkOp, steps []walk.Step) (log []string, err error) {
 	dir, err := os.MkdirTemp(t.TempDir(), "walk")
 	if err != nil {
@@ -129,7 +129,7 @@ func take(t *testing.T, ops []walkOp, steps []walk.Step) (log []string, err erro
 
 // TestRandomWalks: faults occur in the bonds of several pods. Verbs are called and interrupted, the kernel rejects
 // requests, and the node changes while a plan is applied. At each rest the node is as in the model, and quiet. A walk
-// that fails is shortened; kept in testdata/walks.txt, it is walked first.
+// that fails is shortened; once it is in testdata/walks.txt it runs first.
 func TestRandomWalks(t *testing.T) {
 	ops := walkOps()
 	var drawn []walk.Op

@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// kinds are the ways to ask one and the same runtime.
+// kinds are the ways to query the same runtime.
 var kinds = []string{"containerd", "cri"}
 
 func open(t *testing.T, endpoint string) Runtime {
@@ -86,7 +86,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestNothingPartial: a list that was not told to its end is no list.
+// TestNothingPartial: an incomplete list is not returned.
 func TestNothingPartial(t *testing.T) {
 	for _, tc := range []struct {
 		kind   string
@@ -117,7 +117,7 @@ func TestOlderContainerd(t *testing.T) {
 	}
 }
 
-// TestSandboxBeingMade: during CNI's ADD the sandbox is there, and has no container yet.
+// TestSandboxBeingMade: during CNI's ADD the sandbox exists, but has no container yet.
 func TestSandboxBeingMade(t *testing.T) {
 	f := fake(t)
 	a, b := f.Add(), f.Begin()
@@ -177,13 +177,14 @@ func TestAutoEvents(t *testing.T) {
 			}
 		})
 	}()
-	runtimetest.NewFake(t, socket) // later than the first look
+	runtimetest.NewFake(t, socket) // after the first query
 	<-woken
 	cancel()
 	<-done
 }
 
-// TestFollowBacksOff: a runtime without events is asked for them once a minute, and one that lost its stream at once.
+// TestFollowBacksOff: a runtime without events is asked for them once per minute; a lost stream is reopened
+// immediately.
 func TestFollowBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)

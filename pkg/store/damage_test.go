@@ -17,7 +17,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestEveryBit flips each bit of a record file, and cuts the file at each byte. What is left is the same record, or no record.
+// TestEveryBit flips each bit of a record file, and cuts the file at each byte. The result is the same record, or no
+// record.
 func TestEveryBit(t *testing.T) {
 	content := []byte(whole(t, "c1"))
 	name := recordName(key("c1"))
@@ -43,7 +44,7 @@ func TestEveryBit(t *testing.T) {
 	t.Logf("%d bits flipped, %d of them harmless; cut at %d bytes", 8*len(content), intact, len(content)-1)
 }
 
-// TestRecordOfOthers: a file that another user owns or may write to is not read as a record.
+// TestRecordOfOthers: a file that another user owns or can write to is not read as a record.
 func TestRecordOfOthers(t *testing.T) {
 	for name, change := range map[string]func(path string) error{
 		"another owner":      func(path string) error { return os.Chown(path, 12345, 0) },
@@ -69,7 +70,7 @@ func TestRecordOfOthers(t *testing.T) {
 	load(t, s, key("c1")) // readable for all is allowed
 }
 
-// TestPlantedLinks: no symbolic link in the state directory is followed, and what it leads to is not changed.
+// TestPlantedLinks: no symbolic link in the state directory is followed, and its target is not changed.
 func TestPlantedLinks(t *testing.T) {
 	victim := filepath.Join(t.TempDir(), "victim")
 	write(t, victim, whole(t, "c1"))
@@ -98,7 +99,8 @@ func TestPlantedLinks(t *testing.T) {
 	}
 }
 
-// TestDirectoryRemoved: a store whose directory is removed says so, and works again when the directory is made again.
+// TestDirectoryRemoved: a store whose directory is removed returns errors, and works again when the directory is
+// recreated.
 func TestDirectoryRemoved(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
@@ -129,7 +131,7 @@ func TestDirectoryRemoved(t *testing.T) {
 	unlock()
 }
 
-// TestReadOnly: records can be read, and every change is refused with EROFS.
+// TestReadOnly: records can be read, and every change fails with EROFS.
 func TestReadOnly(t *testing.T) {
 	s := small(t)
 	save(t, s, sample(key("c1")))
@@ -151,7 +153,7 @@ func TestReadOnly(t *testing.T) {
 	}
 }
 
-// TestClockSetBack: what was left before the clock was set back a year is removed all the same, and records are kept.
+// TestClockSetBack: leftovers from before the clock was set back a year are removed, and records are kept.
 func TestClockSetBack(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
@@ -176,7 +178,7 @@ func TestClockSetBack(t *testing.T) {
 	}
 }
 
-// TestManyRecords: 10,000 records are listed, and their end leaves nothing.
+// TestManyRecords: 10,000 records are listed, and nothing is left after their removal.
 func TestManyRecords(t *testing.T) {
 	many := lives(t)
 	dir := t.TempDir()

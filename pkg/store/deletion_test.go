@@ -18,7 +18,8 @@ func marks(t *testing.T, s *Store) int {
 	return len(entries)
 }
 
-// TestMarkDeleted: a mark makes a record a tombstone without the bond's lock, whatever its holder saves, and no other record.
+// TestMarkDeleted: a mark makes a record a tombstone without the bond's lock, whatever the lock's holder saves, and no
+// other record.
 func TestMarkDeleted(t *testing.T) {
 	s := newStore(t)
 	must := func(err error) {
@@ -30,7 +31,7 @@ func TestMarkDeleted(t *testing.T) {
 	for range 2 {
 		must(s.MarkDeleted(r))
 	}
-	must(s.Save(r)) // by the holder of the lock, who has not looked
+	must(s.Save(r)) // by the lock's holder, which has not checked for a mark
 	if !s.MarkedDeleted(r) || r.Deleted() {
 		t.Error("the mark is not seen, or the loaded record was changed")
 	}
@@ -49,13 +50,13 @@ func TestMarkDeleted(t *testing.T) {
 	}
 	must(s.Save(r))
 	must(s.Remove(r.Key))
-	must(s.MarkDeleted(r)) // a record that went away
+	must(s.MarkDeleted(r)) // a record that was removed
 	if _, err := s.Load(r.Key); !errors.Is(err, bond.ErrNotFound) || marks(t, s) != 0 {
 		t.Errorf("%v, %d marks left", err, marks(t, s))
 	}
 }
 
-// TestSweepMarks: what a killed process left is removed, and no mark of a record that is there.
+// TestSweepMarks: marks left by killed processes are removed, marks of existing records are not.
 func TestSweepMarks(t *testing.T) {
 	s := newStore(t)
 	long := time.Now().Add(-2 * tempAge)

@@ -17,12 +17,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// FuzzDecode puts any bytes on a record's name. Whatever they are, Load and List answer
-// with a record that can be saved and comes back the same, or with a Problem; and the
-// bytes are still there.
+// FuzzDecode writes arbitrary bytes to a record's file. Load and List return a record that is the same after it was
+// saved and loaded again, or a BadRecord; and the bytes are still there.
 func FuzzDecode(f *testing.F) {
 	for _, content := range damages(f) {
-		if len(content) < 8<<10 { // the large ones take the fuzzer's time and teach it nothing
+		if len(content) < 8<<10 { // large ones take the fuzzer's time and teach it nothing
 			f.Add([]byte(content))
 		}
 	}
@@ -66,8 +65,8 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzFileNames puts a file of any name into the state directory, and one into the directory of deletion marks. Neither
-// keeps a record from being read, makes one a tombstone, or is followed out of its directory.
+// FuzzFileNames creates a file of any name in the state directory, and one in the directory of deletion marks. Neither
+// prevents reading a record, makes one a tombstone, or is followed out of its directory.
 func FuzzFileNames(f *testing.F) {
 	s := newStore(f)
 	r := sample(key("c1"))
@@ -89,7 +88,7 @@ func FuzzFileNames(f *testing.F) {
 		for _, dir := range []string{s.dir, s.deletions} {
 			path := filepath.Join(dir, name)
 			if filepath.Dir(path) != dir || os.WriteFile(path, nil, 0o600) != nil {
-				continue // no file name, or a directory of the store
+				continue // not a file name, or a directory of the store
 			}
 			kit.Must(t, os.Chtimes(path, long, long))
 			made = append(made, path)

@@ -39,7 +39,7 @@ func unsummed(content string) string {
 	return regexp.MustCompile(`"sum":[0-9]+,`).ReplaceAllString(content, "")
 }
 
-// damages are contents that no program can take for the record of c1@bond0.
+// damages are contents that no program can mistake for the record of c1@bond0.
 func damages(t testing.TB) map[string]string {
 	good := unsummed(whole(t, "c1"))
 	return map[string]string{
@@ -70,7 +70,7 @@ func damages(t testing.TB) map[string]string {
 	}
 }
 
-// TestDamaged is invariant 10 for each damage and each way to meet it.
+// TestDamaged checks invariant 10 for each kind of damage and each operation.
 func TestDamaged(t *testing.T) {
 	const bad = "c1@bond0.json.bad-1"
 	for name, content := range damages(t) {
@@ -90,7 +90,7 @@ func TestDamaged(t *testing.T) {
 				t.Errorf("Load: got %v, want the damaged file as a Problem", err)
 			}
 			mustContain(t, path, content)
-			for i := range 2 { // told again by the second List
+			for i := range 2 { // reported again by the second List
 				records, problems := list(t, s)
 				if got := keysOf(records); !slices.Equal(got, []bond.Key{key("c0"), key("c3")}) {
 					t.Errorf("List %d: records of %v", i, got)
@@ -168,7 +168,7 @@ func TestUnknownFields(t *testing.T) {
 	}
 }
 
-// TestStrangeFiles is about names and kinds of file that no Store makes.
+// TestStrangeFiles: names and kinds of files that no Store creates.
 func TestStrangeFiles(t *testing.T) {
 	s := newStore(t)
 	at := func(name string) string { return filepath.Join(s.dir, name) }
@@ -225,7 +225,7 @@ func TestQuarantineOverwritesNothing(t *testing.T) {
 	}
 }
 
-// TestListLeavesLockedDamage: who holds the bond's lock may be about to replace the file.
+// TestListLeavesLockedDamage: the holder of the bond's lock may be about to replace the file.
 func TestListLeavesLockedDamage(t *testing.T) {
 	s := newStore(t)
 	path := filepath.Join(s.dir, "c1@bond0.json")
@@ -285,8 +285,8 @@ func TestListSweeps(t *testing.T) {
 	mustContain(t, alive, "x")
 }
 
-// TestListMissesNothing: records that are saved all the time are in every listing. It
-// runs on tmpfs, where a listing in pieces misses some of them nearly every time.
+// TestListMissesNothing: records that are saved all the time are in every listing. It runs on tmpfs, where a listing in
+// several calls misses some of them nearly every time.
 func TestListMissesNothing(t *testing.T) {
 	const bonds, rounds = 300, 100
 	dir := t.TempDir()

@@ -44,7 +44,7 @@ func countUp(s *Store, n int) error {
 // TestLockExcludes counts in a record from several processes and goroutines at once.
 func TestLockExcludes(t *testing.T) {
 	s := newStore(t)
-	s.lockTimeout = time.Minute // a busy machine is no failure
+	s.lockTimeout = time.Minute // a busy machine is not a failure
 	r := sample(key("c1"))
 	r.BondIndex = 0
 	save(t, s, r)
@@ -69,8 +69,7 @@ func TestLockExcludes(t *testing.T) {
 	}
 }
 
-// TestLockIsFair: who takes the lock again right after each unlock lets others have it in
-// between. They need not be quick to ask.
+// TestLockIsFair: a process that locks again right after each unlock does not starve others, even slow ones.
 func TestLockIsFair(t *testing.T) {
 	s := newStore(t)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -143,7 +142,7 @@ func TestLockDeadline(t *testing.T) {
 	if err != nil {
 		t.Fatalf("unlocked: %v", err)
 	}
-	unlock() // a second time, of a lock that is another's now
+	unlock() // a second time, while the lock is another's
 	s.lockTimeout = 20 * time.Millisecond
 	if _, err := s.Lock(t.Context(), key("c1")); !errors.Is(err, bond.ErrLocked) {
 		t.Errorf("unlocked by the former holder: %v", err)
@@ -166,13 +165,13 @@ func TestLockOfAKilledProcess(t *testing.T) {
 	unlock()
 }
 
-// TestLockIsNotInherited: a process that is started while a lock is held, such as an IPAM
-// plugin, does not hold it on after the unlock.
+// TestLockIsNotInherited: a process that is started while a lock is held, such as an IPAM plugin, does not hold it
+// after the unlock.
 func TestLockIsNotInherited(t *testing.T) {
 	s := newStore(t)
 	unlock, err := s.Lock(t.Context(), key("c1"))
 	kit.Must(t, err)
-	// Between fork and exec a process has copies of all descriptors: here is one.
+	// Between fork and exec a process has copies of all descriptors, as here.
 	forked, err := unix.Dup(descriptorOf(t, s.lockPath(key("c1"))))
 	kit.Must(t, err)
 	defer func() { _ = unix.Close(forked) }()
@@ -189,7 +188,7 @@ func TestLockIsNotInherited(t *testing.T) {
 	}
 }
 
-// descriptorOf finds the lowest descriptor of ours that is open on path.
+// descriptorOf finds this process's lowest descriptor that is open on path.
 func descriptorOf(t *testing.T, path string) int {
 	t.Helper()
 	for fd := range 1024 {
@@ -234,15 +233,15 @@ func TestLockAgent(t *testing.T) {
 	unlock, err = s.LockAgent(t.Context(), func(int) { t.Error("waited for nobody") })
 	kit.Must(t, err)
 	unlock()
-	// A pid file that says nothing is no reason to fail.
+	// An invalid pid file is not an error.
 	write(t, filepath.Join(s.locks, "agent.lock"), "not a number")
 	unlock, err = s.LockAgent(t.Context(), nil)
 	kit.Must(t, err)
 	defer unlock()
 }
 
-// TestLockAfterTheDeadline: on a slow machine a short deadline may have passed before the first attempt. A lock that is free is
-// taken all the same, and the error for one that is held matches ErrLocked.
+// TestLockAfterTheDeadline: on a slow machine a short deadline may have passed before the first attempt. A free lock is
+// then taken nevertheless, and the error for a held one matches ErrLocked.
 func TestLockAfterTheDeadline(t *testing.T) {
 	s := newStore(t)
 	ctx, cancel := context.WithDeadline(t.Context(), time.Unix(0, 0))

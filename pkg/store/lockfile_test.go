@@ -18,7 +18,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// files counts everything below the state directory.
+// files counts all files below the state directory.
 func files(t testing.TB, s *Store) int {
 	t.Helper()
 	n := 0
@@ -27,7 +27,7 @@ func files(t testing.TB, s *Store) int {
 	return n
 }
 
-// lives returns how many bonds come and go in the tests of that: 1,000, or BONDKEEPER_LIVES.
+// lives is the number of bonds that are made and removed in tests: 1,000, or BONDKEEPER_LIVES.
 func lives(t testing.TB) int {
 	t.Helper()
 	text := os.Getenv("BONDKEEPER_LIVES")
@@ -41,7 +41,7 @@ func lives(t testing.TB) int {
 	return n
 }
 
-// TestLivesLeaveNoFiles: bonds that came and went, and ADDs that failed, leave no file and no directory.
+// TestLivesLeaveNoFiles: bonds that were made and removed, and ADDs that failed, leave no file and no directory.
 func TestLivesLeaveNoFiles(t *testing.T) {
 	dir := t.TempDir()
 	kit.MountTmpfs(t, dir)
@@ -75,8 +75,8 @@ func TestLivesLeaveNoFiles(t *testing.T) {
 	t.Logf("%d failed ADDs and %d lives left no file", lives, lives)
 }
 
-// countInFile adds n to the number in a file, one by one, under the lock of a bond without a record, so that the lock file
-// is removed and made again and again.
+// countInFile adds n to the number in a file, one by one, under the lock of a bond without a record, so that the lock
+// file is removed and recreated repeatedly.
 func countInFile(s *Store, n int) error {
 	path := filepath.Join(s.tmp, "count")
 	for range n {
@@ -98,11 +98,11 @@ func countInFile(s *Store, n int) error {
 	return nil
 }
 
-// TestLockExcludesWhileFilesAreRemoved: several processes and goroutines take one lock whose file is removed whenever none
-// of them waits. One more removes the file as the agent's sweep does.
+// TestLockExcludesWhileFilesAreRemoved: several processes and goroutines take one lock whose file is removed whenever
+// none of them waits. One more removes the file as the agent's sweep does.
 func TestLockExcludesWhileFilesAreRemoved(t *testing.T) {
 	s := newStore(t)
-	s.lockTimeout = time.Minute // a busy machine is no failure
+	s.lockTimeout = time.Minute // a busy machine is not a failure
 	write(t, filepath.Join(s.tmp, "count"), "0")
 	const each = 200
 	ctx, cancel := context.WithCancel(t.Context())
@@ -179,7 +179,7 @@ func TestBondKeepsItsLockFile(t *testing.T) {
 	mustContain(t, s.lockPath(key("c1")), "")
 }
 
-// TestSweepLocks: what killed processes and older versions left is removed, and nothing else.
+// TestSweepLocks: leftovers of killed processes and older versions are removed, and nothing else.
 func TestSweepLocks(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("recorded")))

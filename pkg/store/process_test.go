@@ -20,7 +20,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
-// The test program starts itself anew to be another process of the node.
+// The test program starts itself again as another process of the node.
 const roleEnv, dirEnv = "STORE_TEST_ROLE", "STORE_TEST_DIR"
 
 func TestMain(m *testing.M) {
@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// child says "ready" on standard output when it does what its role is.
+// child prints "ready" once it does what its role requires.
 func child(role, dir string) error {
 	s, err := Open(dir)
 	if err != nil {
@@ -84,7 +84,7 @@ func startChild(t *testing.T, role, dir string) *exec.Cmd {
 	return cmd
 }
 
-// kill is SIGKILL, and the wait for the kernel to have done it.
+// kill sends SIGKILL and waits until the process has ended.
 func kill(cmd *exec.Cmd) {
 	_ = cmd.Process.Kill()
 	_ = cmd.Wait()
@@ -92,7 +92,7 @@ func kill(cmd *exec.Cmd) {
 
 const savedKeys = 4
 
-// patterned is a record of size bytes or so, which shows whether it is of one piece.
+// patterned is a record of about size bytes whose content shows whether it is complete.
 func patterned(i, size int) *bond.Record {
 	r := sample(key(fmt.Sprint("c", i)))
 	r.BondIndex = size
@@ -100,8 +100,8 @@ func patterned(i, size int) *bond.Record {
 	return r
 }
 
-// TestKilledWriters kills processes that save without pause and without taking turns. On
-// each name there is a whole record at any moment, and rubbish is left in tmp only.
+// TestKilledWriters kills processes that save continuously and without locks. Each record file is complete at any
+// moment, and incomplete files are in tmp only.
 func TestKilledWriters(t *testing.T) {
 	s := newStore(t)
 	for i := range savedKeys {

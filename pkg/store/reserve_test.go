@@ -14,7 +14,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// small is a store on a disk of its own, with room for some records.
+// small is a store on its own disk, with space for some records.
 func small(t *testing.T) *Store {
 	t.Helper()
 	dir := t.TempDir()
@@ -29,7 +29,7 @@ func small(t *testing.T) *Store {
 	return openStore(t, dir)
 }
 
-// fill leaves no room for data.
+// fill leaves no space for data.
 func fill(t *testing.T, dir string) {
 	t.Helper()
 	f, err := os.Create(filepath.Join(dir, "filler"))
@@ -41,7 +41,7 @@ func fill(t *testing.T, dir string) {
 	}
 }
 
-// crowd leaves no room for files.
+// crowd leaves no space for files.
 func crowd(t *testing.T, dir string) {
 	t.Helper()
 	var err error
@@ -53,7 +53,7 @@ func crowd(t *testing.T, dir string) {
 	}
 }
 
-// TestFullDisk: no record is saved, those that stand can be ended.
+// TestFullDisk: no record is saved, but existing ones can be deleted.
 func TestFullDisk(t *testing.T) {
 	for name, full := range map[string]func(*testing.T, string){"data": fill, "files": crowd} {
 		t.Run(name, func(t *testing.T) {
@@ -72,7 +72,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			r := load(t, s, key("c1"))
 			r.Phase = bond.PhaseDeleting
-			for range 3 { // a tombstone is saved more than once
+			for range 3 { // a tombstone is saved several times
 				r.Releases++
 				save(t, s, r)
 			}

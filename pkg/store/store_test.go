@@ -76,7 +76,7 @@ func load(t testing.TB, s *Store, k bond.Key) *bond.Record {
 	return r
 }
 
-// write puts content on a name as no Store would.
+// write writes a file as no Store would.
 func write(t testing.TB, path, content string) {
 	t.Helper()
 	kit.Must(t, os.WriteFile(path, []byte(content), 0o600))
@@ -84,7 +84,7 @@ func write(t testing.TB, path, content string) {
 
 func TestSaveLoadRemove(t *testing.T) {
 	s := newStore(t)
-	k := bond.Key{ContainerID: strings.Repeat("f", 200), IfName: "b@0.json<&>é"} // as long and as odd as they come
+	k := bond.Key{ContainerID: strings.Repeat("f", 200), IfName: "b@0.json<&>é"} // as long and as unusual as possible
 	if _, err := s.Load(k); !errors.Is(err, bond.ErrNotFound) {
 		t.Fatalf("nothing there: got %v, want ErrNotFound", err)
 	}
@@ -142,7 +142,7 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestRefusedKeys: nothing that comes in as a key may lead out of the directory.
+// TestRefusedKeys: no key may lead out of the directory.
 func TestRefusedKeys(t *testing.T) {
 	s := newStore(t)
 	for _, k := range []bond.Key{{}, key("../c1"), key("c1@x"), key(""), {ContainerID: "c1", IfName: "../../x"}, {ContainerID: "c1", IfName: ".."}} {
@@ -158,7 +158,7 @@ func TestRefusedKeys(t *testing.T) {
 	mustBeEmpty(t, s.locks)
 }
 
-// TestSaveRefuses what would not load again, and leaves what was there.
+// TestSaveRefuses records that could not be loaded, and keeps the previous one.
 func TestSaveRefuses(t *testing.T) {
 	for name, change := range map[string]func(*bond.Record){
 		"an invalid record":        func(r *bond.Record) { r.Phase = "" },
@@ -211,13 +211,13 @@ func TestOpenRefuses(t *testing.T) {
 			}
 		})
 	}
-	// kubelet makes a hostPath directory like this.
+	// kubelet creates a hostPath directory with this mode.
 	if _, err := Open(mode(0o755)); err != nil {
 		t.Errorf("readable for all: %v", err)
 	}
 }
 
-// TestFullDirectory: a state directory without room keeps what it has and says why.
+// TestFullDirectory: a full state directory keeps its records and reports the reason.
 func TestFullDirectory(t *testing.T) {
 	dir := t.TempDir()
 	kit.MountTmpfs(t, dir, "size=64k")

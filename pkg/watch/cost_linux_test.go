@@ -42,7 +42,7 @@ var foreignEvents = []struct {
 	{"pod ends", noNSID, nsidMsg(unix.RTM_DELNSID, 1000)},
 }
 
-// TestForeignEventIsFree: an event that concerns no bond of ours allocates nothing.
+// TestForeignEventIsFree: an event that concerns no recorded bond allocates nothing.
 func TestForeignEventIsFree(t *testing.T) {
 	l, sink := listenTo(t, indexOf(manyPods(256)))
 	l.dispatch(foreignEvents[2].data, noNSID) // the PF's state becomes known

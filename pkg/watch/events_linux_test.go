@@ -24,7 +24,7 @@ func route(dst, via string) *netlink.Route {
 	return &netlink.Route{Dst: n, Gw: net.ParseIP(via)}
 }
 
-// TestPodEvents: what a pod can take away from a bond causes a key, what it adds does not.
+// TestPodEvents: changes that can harm a bond cause a key, additions do not.
 func TestPodEvents(t *testing.T) {
 	w := pod(t, "pod")
 	r, sink := newRecords(t), newSink()
@@ -235,7 +235,7 @@ func TestSubscribedFirst(t *testing.T) {
 	}
 	var id int32
 	var keys []bond.Key
-	var once sync.Once // the key is enqueued again when the test's end deletes the netns
+	var once sync.Once // the key is enqueued again when the netns is deleted at the test's end
 	sink.before = func(g given) {
 		if g.key != w.Key {
 			return

@@ -90,7 +90,7 @@ func addRoutes(t *testing.T, w *bond.Record, n int) {
 }
 
 // TestFloodOfAPod: a pod that adds routes causes no overrun, however small the buffer. A pod that changes its links
-// does, and is named.
+// does, and the report names it.
 func TestFloodOfAPod(t *testing.T) {
 	w := pod(t, "c1")
 	ids, err := openNSIDs()

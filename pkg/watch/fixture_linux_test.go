@@ -19,8 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// patience is how long a test waits for an event. Inotify queues 16,384 events, which take a while on a busy
-// machine.
+// patience is how long a test waits for an event. Inotify queues 16,384 events, which take a while on a busy machine.
 const patience = time.Minute
 
 // given is one call of Enqueue.
@@ -140,7 +139,7 @@ func (r *records) config(t testing.TB) Config {
 			return key, ok && err == nil
 		},
 		List: r.list,
-		// So long that a test has no resync that it did not request.
+		// Long enough that a test has no resync that it did not request.
 		Resync:  time.Hour,
 		OnError: func(err error) { t.Log(err) },
 	}

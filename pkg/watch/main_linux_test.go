@@ -14,8 +14,8 @@ import (
 // isolated is set in the process that runs the tests.
 const isolated = "BONDKEEPER_WATCH_TEST_ISOLATED"
 
-// TestMain runs the tests in a network namespace of their own, in place of the host's: they change nothing in that, and
-// there are no other events. With a mount namespace of their own no mount of a sandbox remains after a killed test.
+// TestMain runs the tests in their own network namespace in place of the host's: they change nothing there, and there
+// are no other events. In their own mount namespace no mount of a sandbox remains after a killed test.
 func TestMain(m *testing.M) {
 	if os.Getenv(isolated) != "" || labHost {
 		os.Exit(leak.Main(m))

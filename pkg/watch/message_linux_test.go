@@ -58,7 +58,7 @@ func nsidMsg(kind uint16, id int32) []byte {
 
 const upAndRunning = unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP
 
-// twoPods have netns IDs 1 and 2, one VF on each of both PFs, and the ID 7 for themselves. A third is dead.
+// twoPods have netns IDs 1 and 2, one VF each on both PFs, and the ID 7 for themselves. A third pod is gone.
 func twoPods() *index {
 	a, b := watched("a", 1), watched("b", 2)
 	a.Members = vfs("0000:01:00.0", "0000:01:10.0", "0000:02:00.0", "0000:02:10.0")
@@ -197,8 +197,8 @@ type listSink []given
 
 func (s *listSink) Enqueue(key bond.Key, cause string) { *s = append(*s, given{key, cause}) }
 
-// FuzzDispatch: whatever the bytes, each message makes progress, and only keys of the netns and of a device in the
-// bytes are enqueued.
+// FuzzDispatch: for any input, each message makes progress, and only keys of the netns and of a device in the input are
+// enqueued.
 func FuzzDispatch(f *testing.F) {
 	f.Add(linkMsg(unix.RTM_NEWLINK, 4, upAndRunning, "0000:01:10.0"), int32(1))
 	f.Add(linkMsg(unix.RTM_DELLINK, 4, 0, "0000:01:00.0"), noNSID)

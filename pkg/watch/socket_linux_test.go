@@ -20,7 +20,7 @@ func open(t *testing.T) *socket {
 	return s
 }
 
-// until reads up to a message that is wanted, and drops the others.
+// until reads up to a message that matches, and drops the others.
 func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
 	t.Helper()
 	kit.Must(t, s.file.SetReadDeadline(time.Now().Add(patience)))

@@ -72,7 +72,7 @@ func healthy(k bond.Key) reconcile.Outcome {
 	return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseReady}, Status: bond.Status{Key: k, State: bond.StateReady}}
 }
 
-// run drives a loop in a bubble of virtual time for d.
+// run runs a loop for d in virtual time.
 func run(t *testing.T, e *engine, c controller.Config, d time.Duration, feed func(*controller.Controller)) {
 	t.Helper()
 	e.reconciles, e.busy = map[bond.Key][]time.Time{}, map[bond.Key]bool{}
@@ -184,7 +184,7 @@ func TestRecordGone(t *testing.T) {
 	})
 }
 
-// TestLockedBondIsTriedAgain: a bond whose lock the plugin holds occupies no worker, and is reconciled when the lock is
+// TestLockedBondIsTriedAgain: a bond whose lock the plugin holds occupies no worker, and is reconciled once the lock is
 // free.
 func TestLockedBondIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

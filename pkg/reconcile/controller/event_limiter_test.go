@@ -10,8 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
-// A pod that makes events without end costs a bounded number of reconciles, the last event causes one, and other bonds
-// are reconciled as before.
+// A pod with endless events causes a bounded number of reconciles. The last event causes one, and other bonds are
+// reconciled as before.
 func TestEventsWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
@@ -38,7 +38,7 @@ func TestEventsWithoutEnd(t *testing.T) {
 	})
 }
 
-// A look by itself is not delayed, however many there were before.
+// A single event is not delayed, however many there were before.
 func TestEventsNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
@@ -55,5 +55,5 @@ func TestEventsNowAndThen(t *testing.T) {
 	})
 }
 
-// pass lets the bubble's time pass.
+// pass lets virtual time pass.
 func pass(d time.Duration) { <-time.After(d) }

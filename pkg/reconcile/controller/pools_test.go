@@ -12,8 +12,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/controller"
 )
 
-// TestHangingIPAMPluginDelaysNoOther: a plugin that hangs in the releases of many bonds delays neither the releases of
-// another plugin, nor leases, nor, in releases that failed before, the first release of a bond of the same plugin.
+// TestHangingIPAMPluginDelaysNoOther: a plugin that hangs in the releases of many bonds does not delay the releases of
+// another plugin, or leases. It does not delay the first release of a bond of the same plugin either, if the hanging
+// releases have failed before.
 func TestHangingIPAMPluginDelaysNoOther(t *testing.T) {
 	const hanging = 20
 	for _, tt := range []struct {

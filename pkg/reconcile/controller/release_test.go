@@ -14,7 +14,7 @@ import (
 )
 
 // TestFailingReleaseBacksOff: an IPAM plugin that always fails is called again after pauses that grow to ten minutes,
-// also if every attempt changes the record and the change causes a look.
+// even if every attempt changes the record and so causes a reconcile.
 func TestFailingReleaseBacksOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -50,8 +50,8 @@ func TestFailingReleaseBacksOff(t *testing.T) {
 	})
 }
 
-// TestReleaseThatHangsOccupiesNoWorker: while an IPAM plugin does not return, the only worker reconciles other bonds;
-// the release ends with its time, and the loop's end ends it, too.
+// TestReleaseThatHangsOccupiesNoWorker: while an IPAM plugin hangs, the only worker reconciles other bonds. The release
+// ends with its timeout, and with the loop.
 func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -78,8 +78,8 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 	})
 }
 
-// TestLeaseIsConfirmedOutsideTheWorkers: while the DHCP daemon does not answer, the only worker reconciles other bonds;
-// the bond is reconciled again when it has answered.
+// TestLeaseIsConfirmedOutsideTheWorkers: while the DHCP daemon does not respond, the only worker reconciles other
+// bonds; the bond is reconciled again after the response.
 func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -99,20 +99,20 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 		run(t, e, controller.Config{Workers: 1}, time.Minute, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
-			synctest.Wait() // the daemon is asked
+			synctest.Wait() // the daemon is queried
 			l.Enqueue(key(0), "again")
 		})
 		if reconciles := e.reconciles[key(1)]; len(reconciles) != 1 || reconciles[0].Sub(start) > time.Second {
 			t.Errorf("the other bond was reconciled %v after the start, want at once", reconciles)
 		}
-		// At the start, again while the daemon is asked, after its first answer and after its second.
+		// At the start, again while the daemon is queried, after its first response and after its second.
 		if reconciles := e.reconciles[key(0)]; len(reconciles) != 4 || asked != 2 {
 			t.Errorf("reconciled %d times, asked %d times; want 4 and 2", len(reconciles), asked)
 		}
 	})
 }
 
-// unreleased is a look at a tombstone whose last release failed.
+// unreleased is the reconcile of a tombstone whose last release failed.
 func unreleased(k bond.Key, updated time.Time) reconcile.Outcome {
 	return reconcile.Outcome{
 		Record: &bond.Record{Key: k, Phase: bond.PhaseDeleting, Releases: 1, Updated: updated},
@@ -121,7 +121,7 @@ func unreleased(k bond.Key, updated time.Time) reconcile.Outcome {
 }
 
 // TestUnreleasedIsReported: addresses that the plugin could not release are reported and counted from the first
-// reconcile on, and no longer when the record is gone, whichever side removed it.
+// reconcile on. They no longer are once the record is gone, whichever side removed it.
 func TestUnreleasedIsReported(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var driven *controller.Controller
@@ -146,8 +146,7 @@ func TestUnreleasedIsReported(t *testing.T) {
 	})
 }
 
-// TestReleaseAfterTheClockWasSetBack: a tombstone that was saved in what is now the future is released after the usual
-// pause.
+// TestReleaseAfterTheClockWasSetBack: a tombstone with a time in the future is released after the usual pause.
 func TestReleaseAfterTheClockWasSetBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -161,7 +160,7 @@ func TestReleaseAfterTheClockWasSetBack(t *testing.T) {
 	})
 }
 
-// TestTombstoneEndsLease: while the DHCP daemon does not answer, a DEL ends the call, for which IPAM's DEL waits.
+// TestTombstoneEndsLease: while the DHCP daemon does not respond, a DEL ends the call, for which IPAM's DEL waits.
 func TestTombstoneEndsLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
@@ -170,7 +169,7 @@ func TestTombstoneEndsLease(t *testing.T) {
 			converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
 				if n == 1 {
 					out := healthy(k)
-					out.LeaseDue, out.RetryAfter = true, time.Second // then comes the DEL
+					out.LeaseDue, out.RetryAfter = true, time.Second // then the DEL
 					return out, nil
 				}
 				return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseDeleting, Updated: time.Now()}}, nil

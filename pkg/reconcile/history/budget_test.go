@@ -8,7 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestActiveMemberAfterEachRepair: a VF has its carrier some time after it was set up, so a reconcile of its own makes
+// TestActiveMemberAfterEachRepair: a VF gets its carrier some time after it was set up, so a separate reconcile makes
 // it the active member. That is limited per repair, not over all repairs.
 func TestActiveMemberAfterEachRepair(t *testing.T) {
 	rec := &bond.Record{Phase: bond.PhaseReady, Members: []bond.Member{{Name: "net1"}}}

@@ -45,7 +45,7 @@ func TestContestedSettingsAreBounded(t *testing.T) {
 	}
 }
 
-// TestRestorationsAreForgotten: what was restored more than a minute ago takes no memory.
+// TestRestorationsAreForgotten: restorations older than a minute are dropped.
 func TestRestorationsAreForgotten(t *testing.T) {
 	s, now := newSubject(), storyStart
 	for range 100 {

@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestHintsChangeNothing: a caller that only inspects a bond does not begin any wait.
+// TestHintsChangeNothing: a caller that only inspects a bond starts no wait.
 func TestHintsChangeNothing(t *testing.T) {
 	s := newStory()
 	s.observe("net1=silent")

@@ -65,7 +65,7 @@ type story struct {
 	set *Set
 	run *Run
 	now time.Time
-	// words has what the story calls each action.
+	// words has the story's word for each action.
 	words map[string]string
 }
 
@@ -88,7 +88,7 @@ func newStory() *story {
 	return s
 }
 
-// step makes one round, in a reconcile of its own unless the time is "then", and returns what came of it.
+// step makes one round, in its own reconcile unless the time is "then", and returns the result.
 func (s *story) step(t *testing.T, words []string) []string {
 	t.Helper()
 	if words[0] == "then" {
@@ -237,7 +237,7 @@ func (s *story) observe(word string) {
 	switch state {
 	case "silent":
 		m.Link.Carrier = false
-	case "cable": // pulled
+	case "cable": // unplugged
 		m.Link.Carrier, m.PF.Carrier = false, false
 	case "down":
 		m.Link.Carrier, m.Link.Up = false, false

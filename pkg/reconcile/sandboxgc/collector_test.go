@@ -18,29 +18,28 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile/sandboxgc"
 )
 
-const grace = 5*time.Minute + 20*time.Second // no multiple of a minute, after which it checks anyway
+const grace = 5*time.Minute + 20*time.Second // not a multiple of a minute, after which it checks anyway
 
-// node is what a Collector sees of a node, and what it did there. A script holds the lock except
-// while time passes.
+// node is a Collector's environment, and what it did there. A script holds the lock except while time passes.
 type node struct {
 	mu      sync.Mutex
 	t       *testing.T
 	records map[string]*bond.Record
-	// alive are the netns by path; blind fails to see whether one is.
+	// alive are the netns by path; blind fails to check one.
 	alive map[string]bool
 	blind error
-	// listed is what the runtime answers, err why it does not.
+	// listed is the runtime's list, err its error.
 	listed  []string
 	err     error
 	answers int
-	// hangs makes the runtime's answers wait for the end of their context.
+	// hangs makes the runtime's replies wait for the end of their context.
 	hangs bool
 	wake  func()
-	// refuse fails the releases of a container.
+	// refuse makes the releases of a container fail.
 	refuse map[string]error
 	// stalls has containers whose release waits for the end of its context.
 	stalls   map[string]bool
-	released map[string]time.Duration // when, since the beginning
+	released map[string]time.Duration // since the start
 	tries    int
 	began    time.Time
 	logs     *observer.ObservedLogs
@@ -104,7 +103,7 @@ func (n *node) lives(s bond.Sandbox) (bool, error) {
 	return n.alive[s.Path], n.blind
 }
 
-// pod makes a pod that lives.
+// pod makes an existing pod.
 func (n *node) pod(id string) *bond.Record {
 	path := "/run/netns/" + id
 	n.records[id] = &bond.Record{
@@ -127,7 +126,7 @@ func (n *node) forget(id string) {
 	n.listed = slices.DeleteFunc(n.listed, func(s string) bool { return s == id })
 }
 
-// run is a node with a Collector, in virtual time: it has one pod "other" that lives, and "pod".
+// run is a node with a Collector, in virtual time: it has an existing pod "other", and "pod".
 func run(t *testing.T, script func(n *node, r *bond.Record, pass func(time.Duration))) *node {
 	t.Helper()
 	n := &node{t: t, records: map[string]*bond.Record{}, alive: map[string]bool{}, refuse: map[string]error{}, released: map[string]time.Duration{}}
@@ -179,7 +178,7 @@ func TestReleasedOnceAfterTheGracePeriod(t *testing.T) {
 	}
 }
 
-// TestReleaseThatStallsDelaysNoOther: IPAM plugins that do not return hold up no other bond.
+// TestReleaseThatStallsDelaysNoOther: hanging IPAM plugins delay no other bond.
 func TestReleaseThatStallsDelaysNoOther(t *testing.T) {
 	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
 		n.stalls = map[string]bool{}
@@ -197,11 +196,11 @@ func TestReleaseThatStallsDelaysNoOther(t *testing.T) {
 	}
 }
 
-// TestAnswersBeginAndEnd: the first answer without the sandbox and the one that decides are a whole period apart.
+// TestAnswersBeginAndEnd: the first list without the sandbox and the deciding one are a complete period apart.
 func TestAnswersBeginAndEnd(t *testing.T) {
 	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
 		n.alive["/run/netns/pod"] = false
-		pass(time.Hour) // the netns has gone for long, but DEL may come
+		pass(time.Hour) // the netns has been gone for long, but DEL may come
 		n.forget("pod")
 		pass(grace - time.Second)
 		if n.tries != 0 {
@@ -214,7 +213,7 @@ func TestAnswersBeginAndEnd(t *testing.T) {
 	}
 }
 
-// TestNeverReleased is about everything that keeps a bond.
+// TestNeverReleased covers everything that protects a bond.
 func TestNeverReleased(t *testing.T) {
 	away := errors.New("connection refused")
 	every := func(n *node, d time.Duration, pass func(time.Duration), then func()) {
@@ -306,7 +305,7 @@ func TestRunningADDIsLeftAlone(t *testing.T) {
 		if n.answers != 0 || n.tries != 0 {
 			t.Errorf("%d answers, %d releases; want none", n.answers, n.tries)
 		}
-		pass(time.Hour) // nobody cleans up: the plugin was killed
+		pass(time.Hour) // without clean-up: the plugin was killed
 	})
 	if n.tries != 1 {
 		t.Errorf("%d releases of what an ADD that was killed left, want one", n.tries)
@@ -327,7 +326,7 @@ func TestWokenByTheRuntime(t *testing.T) {
 	}
 }
 
-// TestFailedReleaseDelaysNoOther, and is tried again with each look.
+// TestFailedReleaseDelaysNoOther, and is retried with each pass.
 func TestFailedReleaseDelaysNoOther(t *testing.T) {
 	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
 		for i := range 3 {
@@ -349,7 +348,7 @@ func TestFailedReleaseDelaysNoOther(t *testing.T) {
 	}
 }
 
-// TestLogsOnce what holds it up, and that this is over.
+// TestLogsOnce checks that a reason for waiting, and its end, are logged once.
 func TestLogsOnce(t *testing.T) {
 	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
 		n.err = errors.New("connection refused")

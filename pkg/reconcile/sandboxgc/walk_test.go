@@ -12,16 +12,16 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// walk is a node on which anything happens. It keeps the truth beside what the runtime tells.
+// walk is a node with random events. It has the truth in addition to the runtime's reports.
 type walk struct {
 	*node
 	rng  *rand.Rand
 	has  map[string]bool      // the runtime has it
-	gone map[string]time.Time // when the later of netns and sandbox went
+	gone map[string]time.Time // when the later of netns and sandbox was gone
 	made int
 }
 
-// step does one thing to the node.
+// step makes one change to the node.
 func (w *walk) step() {
 	ids := slices.Sorted(maps.Keys(w.records))
 	id := ids[w.rng.IntN(len(ids))]
@@ -46,14 +46,14 @@ func (w *walk) step() {
 		w.hangs = w.rng.IntN(3) == 0
 	case 7:
 		w.wake()
-	case 8: // it starts anew and has loaded nothing yet
+	case 8: // it restarts and has loaded nothing yet
 		w.listed = nil
 		return
 	}
 	w.truth()
 }
 
-// truth makes the runtime tell what it has, and notes what is gone now.
+// truth makes the runtime report what it has, and records what is gone now.
 func (w *walk) truth() {
 	w.listed = nil
 	for id := range w.records {
@@ -66,7 +66,7 @@ func (w *walk) truth() {
 	}
 }
 
-// check wants of all that was released that it had been gone for the whole period.
+// check fails unless everything released had been gone for the complete period.
 func (w *walk) check() {
 	for id, at := range w.released {
 		since, gone := w.gone[id]

@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// timeout bounds every wait for something that has to come. A client that lost its server
-// waits up to some seconds before it tries again.
+// timeout bounds every wait for an expected event. A client that lost its server waits up to some seconds before it
+// tries again.
 const timeout = 2 * time.Minute
 
-// Runtime is what the contract is about: the methods of runtime.Runtime, which says what they mean.
+// Runtime is the subject of the contract: the methods of runtime.Runtime, which documents them.
 type Runtime interface {
 	Sandboxes(ctx context.Context) ([]string, error)
 	Events(ctx context.Context, wake func())
@@ -19,22 +19,22 @@ type Runtime interface {
 	Close() error
 }
 
-// Server is a runtime with hands that break it. What fails in them ends the test.
+// Server is a runtime with ways to break it. An error in them ends the test.
 type Server interface {
-	// Add makes a sandbox and returns its ID. Stop ends its process, behind the runtime's back.
-	// Remove makes the runtime forget it.
+	// Add makes a sandbox and returns its ID. Stop ends its process, as a crash does. Remove makes the runtime forget
+	// it.
 	Add() string
 	Stop(id string)
 	Remove(id string)
-	// Kill ends the runtime at once, Start starts it again with the sandboxes that it had.
+	// Kill kills the runtime, Start starts it again with its previous sandboxes.
 	Kill()
 	Start()
-	// Stall keeps it from doing anything until Resume.
+	// Stall makes it hang until Resume.
 	Stall()
 	Resume()
 }
 
-// RunContract runs the suite. open makes a client of the server, which may be away then.
+// RunContract runs the suite. open makes a client of the server, which may not be running then.
 func RunContract(t *testing.T, s Server, open func(t *testing.T) Runtime) {
 	for _, c := range []struct {
 		name string
@@ -81,7 +81,7 @@ func (st *fixture) firstList() []string {
 	}
 }
 
-// want checks the next answer: a list that comes is complete.
+// want checks the next reply: a list that is returned is complete.
 func (st *fixture) want(there []string, gone ...string) {
 	st.Helper()
 	ids := st.firstList()
@@ -160,8 +160,8 @@ func (st *fixture) watch() <-chan struct{} {
 	return woken
 }
 
-// await waits for a wake; again, if there is one, is done until it comes: a runtime does not say from
-// when on it sends its events.
+// await waits for a wake. again, if it is not nil, is repeated until then, because a runtime does not report when its
+// events start.
 func (st *fixture) await(woken <-chan struct{}, reason string, again func()) {
 	st.Helper()
 	late := time.After(timeout)
@@ -208,7 +208,7 @@ func stopReported(st *fixture) {
 	late := time.After(timeout)
 	tick := time.NewTicker(500 * time.Millisecond)
 	defer tick.Stop()
-	for { // a runtime does not say from when on it reports its events
+	for { // a runtime does not report when its events start
 		select {
 		case id := <-received:
 			if id == running {

@@ -1,3 +1,3 @@
-// Package runtimetest is a fake container runtime, served on a real socket, and the contract
-// suite that a fake and a real runtime both have to pass. It is imported by tests only.
+// Package runtimetest is a fake container runtime, served on a real socket, and the contract suite for fake and real
+// runtimes. It is for tests only.
 package runtimetest

@@ -15,37 +15,37 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Fake is a container runtime in memory. Like containerd it serves its own API and the CRI
-// on one socket. Its methods are safe for concurrent use.
+// Fake is a container runtime in memory. Like containerd it serves its own API and the CRI on one socket. Its methods
+// are safe for concurrent use.
 type Fake struct {
 	t      testing.TB
 	socket string
 
 	mu        sync.Mutex
-	server    *grpc.Server // nil while it is away
+	server    *grpc.Server // nil while it is stopped
 	made      int
 	sandboxes []string
 	populated []string
-	beginning string // in the store already, and nowhere else
+	beginning string // a sandbox that is only in the store so far
 	removed   int
 	stopped   []string
-	changed   chan struct{} // closed with each removal and stop, and then another
-	stalled   chan struct{} // closed when it goes on; nil while it does
+	changed   chan struct{} // closed at each removal and stop, and then replaced
+	stalled   chan struct{} // closed by Resume; nil while it is not stalled
 	faults    Faults
 }
 
-// Faults are what is wrong with a runtime that answers.
+// Faults are faults of a runtime that responds.
 type Faults struct {
-	// Err fails every list; CutAfter cuts a stream of containers short after so many.
+	// Err fails every list; CutAfter ends a stream of containers after this many.
 	Err      error
 	CutAfter int
-	// Empty: it has forgotten everything.
+	// Empty: it has lost everything.
 	Empty bool
-	// NoStore and NoEvents: it is one that does not have that.
+	// NoStore and NoEvents: it has no sandbox store, no events.
 	NoStore, NoEvents bool
 }
 
-// NewFake serves a runtime with no sandboxes on socket. It ends with the test.
+// NewFake serves a runtime without sandboxes on socket. It ends with the test.
 func NewFake(t testing.TB, socket string) *Fake {
 	f := &Fake{t: t, socket: socket, changed: make(chan struct{})}
 	f.Start()
@@ -76,8 +76,8 @@ func (f *Fake) Populate(id string) {
 	f.populated = append(f.populated, id)
 }
 
-// Begin makes a sandbox as far as one is while its network is added: containerd has it in its store,
-// and neither a container nor the CRI reports it.
+// Begin makes a sandbox as it is while its network is added: containerd has it in its store, but neither a container
+// nor the CRI reports it.
 func (f *Fake) Begin() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -93,7 +93,7 @@ func (f *Fake) Stop(id string) {
 	f.announce()
 }
 
-// announce wakes those who wait for news. f.mu is held.
+// announce wakes the event streams. f.mu is held.
 func (f *Fake) announce() {
 	close(f.changed)
 	f.changed = make(chan struct{})
@@ -127,7 +127,7 @@ func (f *Fake) Start() {
 	go func() { _ = s.Serve(l) }() // until Kill
 }
 
-// Kill ends it and all its connections. The sandboxes and the socket's file stay.
+// Kill stops the server and all its connections. The sandboxes and the socket's file stay.
 func (f *Fake) Kill() {
 	f.mu.Lock()
 	s := f.server
@@ -155,7 +155,7 @@ func (f *Fake) Resume() {
 	}
 }
 
-// Break makes it faulty from now on; the zero Faults mend it.
+// Break causes faults from now on; the zero Faults ends them.
 func (f *Fake) Break(faults Faults) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// list is what a list answers, once it answers.
+// list is the result of a list, after a stall has ended.
 func (f *Fake) list(ctx context.Context) ([]string, Faults, error) {
 	f.mu.Lock()
 	stalled := f.stalled
@@ -37,7 +37,7 @@ func (f *Fake) list(ctx context.Context) ([]string, Faults, error) {
 	return append([]string(nil), f.sandboxes...), f.faults, f.faults.Err
 }
 
-// news calls tell with each removal and, with its ID, each stop from now on.
+// news calls send at each removal and, with its ID, at each stop from now on.
 func (f *Fake) news(ctx context.Context, send func(stopped string) error) error {
 	f.mu.Lock()
 	removed, stopped, changed := f.removed, len(f.stopped), f.changed
@@ -74,7 +74,7 @@ type containers struct {
 	containersapi.UnimplementedContainersServer
 }
 
-// ListStream knows one filter. A pod's own container is left out by it alone.
+// ListStream knows one filter. Only that excludes a sandbox's own container.
 func (c containers) ListStream(r *containersapi.ListContainersRequest, stream containersapi.Containers_ListStreamServer) error {
 	ids, faults, err := c.list(stream.Context())
 	if err != nil {
