@@ -16,7 +16,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/link/sriovcni"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
-	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
 // Variables that set flags' defaults, so that commands in the agent's container work without flags, however the
@@ -39,17 +38,18 @@ func doctorCommand() *cobra.Command {
 		Use: "doctor", Short: "Check this node, and show what to do about failed checks", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return runDoctor(cmd.Context(), &s, cmd.OutOrStdout()) },
 	}
-	doctorFlags(cmd.Flags(), &s)
+	cmd.Flags().StringVarP(&s.format, "output", "o", "text", "format of the report: text or json")
+	nodeFlags(cmd.Flags(), &s)
 	return cmd
 }
 
-func doctorFlags(fs *pflag.FlagSet, s *doctorSettings) {
+// nodeFlags define what is checked, and how API server and runtime are reached.
+func nodeFlags(fs *pflag.FlagSet, s *doctorSettings) {
 	s.config = doctor.Config{
 		Version: version, SriovDir: sriovcni.DefaultDir, NetnsDirs: []string{"/run/netns", "/var/run/netns"},
 		ProcSelf: "/proc/self", SysfsPCI: "/sys/bus/pci/devices", Probe: link.Probe,
 	}
-	fs.StringVarP(&s.format, "output", "o", "text", "format of the report: text or json")
-	fs.StringVar(&s.config.StateDir, "state-dir", store.DefaultDir, "directory of the records")
+	stateDirFlag(fs, &s.config.StateDir)
 	fs.StringVar(&s.config.CNIDir, "cni-dir", cmp.Or(os.Getenv(cniDirEnv), "/opt/cni/bin"), "directory of CNI binaries; "+cniDirEnv+" sets the default")
 	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default")
 	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
@@ -66,19 +66,10 @@ func runDoctor(ctx context.Context, s *doctorSettings, out io.Writer) error {
 	if write == nil {
 		return fmt.Errorf("%w: -o %s: want text or json", errUsage, s.format)
 	}
-	var err error
-	if s.config.API, err = agent.APIConfig(s.kubeconfig); err != nil {
+	report, err := examine(ctx, s)
+	if err != nil {
 		return err
 	}
-	if s.runtime != runtime.None {
-		sandboxes, err := runtime.Open(s.runtime)
-		if err != nil {
-			return fmt.Errorf("%w: --runtime: %w", errUsage, err)
-		}
-		defer sandboxes.Close() //nolint:errcheck // nothing was written through it
-		s.config.Sandboxes = sandboxes.Sandboxes
-	}
-	report := doctor.Examine(ctx, s.config)
 	if err := write(&report, out); err != nil {
 		return err
 	}
@@ -86,4 +77,21 @@ func runDoctor(ctx context.Context, s *doctorSettings, out io.Writer) error {
 		return fmt.Errorf("%w: %d of %d checks failed", errNotReady, report.Failed, len(report.Findings))
 	}
 	return nil
+}
+
+// examine checks this node.
+func examine(ctx context.Context, s *doctorSettings) (doctor.Report, error) {
+	var err error
+	if s.config.API, err = agent.APIConfig(s.kubeconfig); err != nil {
+		return doctor.Report{}, err
+	}
+	if s.runtime != runtime.None {
+		sandboxes, err := runtime.Open(s.runtime)
+		if err != nil {
+			return doctor.Report{}, fmt.Errorf("%w: --runtime: %w", errUsage, err)
+		}
+		defer sandboxes.Close() //nolint:errcheck // nothing was written through it
+		s.config.Sandboxes = sandboxes.Sandboxes
+	}
+	return doctor.Examine(ctx, s.config), nil
 }

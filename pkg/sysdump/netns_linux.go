@@ -1,0 +1,112 @@
+package sysdump
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Bounds of what is listed of one netns: a pod may create any number of links and routes, and the memory of the agent's
+// container is limited.
+const (
+	maxLinks  = 4096
+	maxRoutes = 2048
+)
+
+// netDir has the files of the calling thread's netns.
+const netDir = "/proc/thread-self/net"
+
+// addNetns adds links, addresses, routes, rules and the bonding driver's view of the calling thread's netns.
+func (a *archive) addNetns(dir string) {
+	n, err := linksInNetns()
+	if err != nil || n > maxLinks {
+		a.problem("%s: links are not listed: %d links, at most %d are (%v)", dir, n, maxLinks, err)
+	} else {
+		list(a, dir+"/links.json", netlink.LinkList)
+		list(a, dir+"/addresses.json", func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
+	}
+	list(a, dir+"/rules.json", func() ([]netlink.Rule, error) { return netlink.RuleList(netlink.FAMILY_ALL) })
+	list(a, dir+"/routes.json", func() ([]netlink.Route, error) { return a.routes(dir) })
+	a.addBonding(dir)
+}
+
+// linksInNetns counts the lines of a file that is read as a stream.
+func linksInNetns() (int, error) {
+	f, err := os.Open(filepath.Join(netDir, "dev"))
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = f.Close() }()
+	n := -2 // the head
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		n++
+	}
+	return n, nil
+}
+
+// routes are the first routes of all tables but the local one.
+func (a *archive) routes(dir string) (all []netlink.Route, err error) {
+	left := false
+	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		err = errors.Join(err, netlink.RouteListFilteredIter(family, &netlink.Route{Table: unix.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE, func(r netlink.Route) bool {
+			if r.Table == unix.RT_TABLE_LOCAL {
+				return true
+			}
+			if left = len(all) >= maxRoutes; !left {
+				all = append(all, r)
+			}
+			return !left
+		}))
+	}
+	if left {
+		a.problem("%s: only the first %d routes are listed", dir, maxRoutes)
+	}
+	return all, err
+}
+
+// list adds what get returns, also if a dump was interrupted: then it may lack something, which the problems say.
+func list[T any](a *archive, name string, get func() ([]T, error)) {
+	all, err := get()
+	if err != nil {
+		a.problem("%s: %v", name, err)
+		if !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return
+		}
+	}
+	items := []any{}
+	for i := range all {
+		item := plain(reflect.ValueOf(&all[i]))
+		if fields, isStruct := item.(map[string]any); isStruct {
+			if l, isLink := any(all[i]).(netlink.Link); isLink {
+				fields["Kind"] = l.Type()
+			}
+		}
+		items = append(items, item)
+	}
+	a.addJSON(name, items)
+}
+
+// addBonding adds /proc/net/bonding.
+func (a *archive) addBonding(dir string) {
+	from := filepath.Join(netDir, "bonding")
+	bonds, err := os.ReadDir(from)
+	if errors.Is(err, os.ErrNotExist) {
+		return // no bond was ever created in this netns
+	}
+	if err != nil {
+		a.problem("%s: %v", dir, err)
+	}
+	if len(bonds) > maxLinks {
+		a.problem("%s: of %d bonds the first %d are included", dir, len(bonds), maxLinks)
+		bonds = bonds[:maxLinks]
+	}
+	for _, b := range bonds {
+		a.addFile(fmt.Sprintf("%s/bonding/%s.txt", dir, fileName(b.Name())), filepath.Join(from, b.Name()))
+	}
+}

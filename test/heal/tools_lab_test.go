@@ -1,0 +1,110 @@
+//go:build lab
+
+package heal
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
+)
+
+// TestTools: what an operator learns from agent status, explain and sysdump about a lost VF and its repair.
+func TestTools(t *testing.T) {
+	r, err := New(t.Context(), Config{Bin: *bin})
+	kit.Must(t, err)
+	defer func() { kit.Must(t, r.Close(t.Context())) }()
+	kit.Must(t, r.useAgent(t.Context()))
+	p := r.A
+	name, vf := bond.Pod{Namespace: "demo", Name: p.Name}.String(), bond.PCIAddress(p.members[0].pci)
+
+	kit.Must(t, kit.UnbindVF(vf))
+	awaitState(t, name, bond.StateDegraded)
+	has(t, "explain", agentPrints(t, "explain", name), "MemberLost of net1", "driver", "differs", "net1 lost (MemberLost)")
+	checkDump(t, p)
+
+	kit.Must(t, kit.BindVF(vf))
+	awaitState(t, name, bond.StateReady)
+	has(t, "explain", agentPrints(t, "explain", name), "bond bond0: Ready\n", "net1 repaired after MemberLost", "change nothing (converged)")
+	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
+}
+
+func agentPrints(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command(filepath.Join(*bin, "agent"), args...).Output()
+	if err != nil {
+		var failed *exec.ExitError
+		errors.As(err, &failed)
+		t.Fatalf("agent %q: %v: %s", args, err, failed.Stderr)
+	}
+	return string(out)
+}
+
+func awaitState(t *testing.T, pod string, want bond.State) {
+	t.Helper()
+	last := ""
+	kit.Eventually(t, pod+" is "+string(want), func() bool {
+		var all []bond.Status
+		last = agentPrints(t, "status", "-o", "json", "--pod", pod)
+		kit.Must(t, json.Unmarshal([]byte(last), &all))
+		return len(all) == 1 && all[0].State == want
+	}, func() string { return last })
+}
+
+func has(t *testing.T, what, text string, parts ...string) {
+	t.Helper()
+	for _, part := range parts {
+		if !strings.Contains(text, part) {
+			t.Errorf("%s has no %q:\n%s", what, part, text)
+		}
+	}
+}
+
+// checkDump: the archive has the state of host, pod and bond, and everything could be read but what a guest does not have.
+func checkDump(t *testing.T, p *Pod) {
+	t.Helper()
+	files := unpack(t, agentPrints(t, "sysdump", "--runtime", "none", "--kubeconfig", "none"))
+	pod := "pods/demo_" + p.Name + "_" + p.id + "/"
+	for file, part := range map[string]string{
+		"versions.txt": "kernel: ", "doctor.json": `"findings"`, "status.json": `"Degraded"`, "agent/metrics.txt": "bondkeeper_bonds{",
+		"agent/readyz.txt": "200 OK", "host/links.json": `"Vfs"`, "kernel.log": p.members[0].pci, "state/" + p.id + "@bond0.json": `"members"`,
+		pod + "bond0.txt": "MemberLost of net1", pod + "bond0.observed.json": `"SandboxAlive": true`,
+		pod + "netns/bonding/bond0.txt": "Bonding Mode", pod + "netns/links.json": `"Kind": "bond"`, pod + "netns/routes.json": `"Dst"`,
+	} {
+		has(t, file, files[file], part)
+	}
+	for line := range strings.Lines(files["problems.txt"]) {
+		if !strings.HasPrefix(line, "log: no file") && !strings.HasPrefix(line, "lstat /var/lib/cni/sriov") {
+			t.Errorf("a problem: %s", line)
+		}
+	}
+}
+
+// unpack returns the files of an archive, without the directory that they have in common.
+func unpack(t *testing.T, archive string) map[string]string {
+	t.Helper()
+	z, err := gzip.NewReader(strings.NewReader(archive))
+	kit.Must(t, err)
+	files := map[string]string{}
+	for entries := tar.NewReader(z); ; {
+		h, err := entries.Next()
+		if errors.Is(err, io.EOF) {
+			return files
+		}
+		kit.Must(t, err)
+		var text bytes.Buffer
+		_, err = text.ReadFrom(entries)
+		kit.Must(t, err)
+		_, name, _ := strings.Cut(h.Name, "/")
+		files[name] = text.String()
+	}
+}
