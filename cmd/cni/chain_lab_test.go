@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// A plugin before the bond that makes CNI_IFNAME leaves no name for it: "ifname" in a config is ignored, as today's
-// plugin does. The error names the link, which stays as it is. Chains that work are in test/chains.
+// If a plugin before the bond creates CNI_IFNAME, the name is taken: "ifname" in a config is ignored, as today's plugin
+// does. The error names the link, which stays unchanged. Chains that work are in test/chains.
 func TestChainInTheLab(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// crowd is what a pod has beside the bond: links, and addresses and routes (half of them IPv6) on one of them. own are
+// crowd is what a pod has besides the bond: links, and addresses and routes (half of them IPv6) on one of them. own are
 // static routes on the bond itself.
 type crowd struct{ routes, own, links, addresses int }
 
-// fillWith puts a crowd into the pod, by rtnetlink requests of which many share a system call.
+// fillWith adds a crowd to the pod, by rtnetlink requests of which many share a system call.
 func (p *pod) fillWith(c crowd) {
 	p.t.Helper()
 	began := time.Now()
@@ -44,7 +44,7 @@ func (p *pod) fillWith(c crowd) {
 	p.t.Logf("the pod got %+v in %s", c, time.Since(began).Round(time.Millisecond))
 }
 
-// fillBond puts static routes on a bond.
+// fillBond adds static routes to a bond.
 func (p *pod) fillBond(name string, n int) {
 	p.t.Helper()
 	p.inBatch(name, func(b *batch, index int) error {
@@ -89,10 +89,10 @@ func nth(base string, n int) netip.Addr {
 	return a
 }
 
-// batchSize is what one message of requests has at most. The kernel handles a message's requests in one go.
+// batchSize bounds a message of requests. The kernel handles all requests of a message at once.
 const batchSize = 32 << 10
 
-// batch sends requests without asking for an answer to each; the last of a message is acknowledged.
+// batch sends requests without a response to each; the last of a message is acknowledged.
 type batch struct {
 	fd      int
 	pending []byte

@@ -25,7 +25,7 @@ import (
 // crowdLimit is the memory that the agent and a DEL get in TestCrowdedPod, each in a cgroup without swap.
 const crowdLimit = 64 << 20
 
-// crowdSize is what else the pod has. The full size (make crowd) takes minutes in an emulated machine.
+// crowdSize is what else is in the pod. The full size (make crowd) takes minutes in an emulated machine.
 func crowdSize() crowd {
 	if os.Getenv("BONDKEEPER_CROWD") != "" {
 		return crowd{routes: 800_000, own: 200_000, links: 10_000, addresses: 10_000}
@@ -33,9 +33,10 @@ func crowdSize() crowd {
 	return crowd{routes: 60_000, own: 20_000, links: 500, addresses: 1_000}
 }
 
-// TestCrowdedPod: what else is in a pod costs the agent and a DEL no memory. Both survive with 64 MiB, and repair and
-// delete a bond in a pod with many routes, links and addresses. The times are printed beside those of a quiet pod, and
-// beside those of the kernel, which walks the routes when a link goes down or up, for the same changes in the same pod.
+// TestCrowdedPod: other objects in a pod cost the agent and a DEL no memory. With 64 MiB each, they repair and delete a
+// bond in a pod with many routes, links and addresses. The times are printed beside those of a quiet pod. They are also
+// printed beside the kernel's own for the same changes in the same pod, as it walks the routes when a link goes down or
+// up.
 func TestCrowdedPod(t *testing.T) {
 	quiet := livesOnce(t, crowd{})
 	full := livesOnce(t, crowdSize())
@@ -52,17 +53,17 @@ func beside(now, quiet, kernel, kernelQuiet time.Duration) string {
 		float64(now)/float64(quiet), kernel.Round(time.Millisecond), kernelQuiet.Round(time.Millisecond), float64(now-kernel)/float64(quiet-kernelQuiet))
 }
 
-// crowdCost is what one life of a bond cost.
+// crowdCost is the cost of one bond's life.
 type crowdCost struct {
 	ready, repair, worst, del time.Duration // repair is the median
-	kernelRepair, kernelDel   time.Duration // what the kernel needs for a release and enslaving, and for deletion
+	kernelRepair, kernelDel   time.Duration // the kernel's time for a release and enslaving, and for deletion
 	agent, delPeak            int64         // bytes of RSS at most
 }
 
-// crowdRepairs is how often a member is lost and back. A budget limits the repairs after the third.
+// crowdRepairs is how often a member is lost and returns. A budget limits the repairs after the third.
 const crowdRepairs = 3
 
-// livesOnce has a bond made, repaired by an agent, and deleted beside it.
+// livesOnce makes a bond, lets an agent repair it, and deletes it while the agent runs.
 func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 	p := newPod(t)
 	p.batch("link add leg1 netns POD type dummy\nlink add leg2 netns POD type dummy\nlink add crowd0 netns POD type dummy", []string{p.name})
@@ -108,8 +109,8 @@ func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 	return cost
 }
 
-// kernelAlone makes a bond like the one that is gone, releases and enslaves a member, and deletes the bond, by the same
-// requests and nothing else.
+// kernelAlone makes a bond like the deleted one, releases and enslaves a member, and deletes the bond, by the same
+// requests only.
 func (p *pod) kernelAlone(c crowd) (repair, del time.Duration) {
 	p.t.Helper()
 	for _, line := range []string{"add bare0 type bond mode active-backup miimon 100", "set leg1 master bare0", "set leg2 master bare0", "set bare0 up"} {
@@ -221,8 +222,9 @@ func (r *limited) end() {
 	<-r.done
 }
 
-// del runs the plugin's DEL in the cgroup and returns its peak memory. As a runtime does, it repeats a DEL that fails: the
-// agent, which takes the bond down as well, may hold the bond's lock for as long as the kernel needs to delete the routes.
+// del runs the plugin's DEL in the cgroup and returns its peak memory. As a runtime does, it repeats a DEL that fails:
+// the agent, which takes the bond down as well, may hold the bond's lock for as long as the kernel needs to delete the
+// routes.
 func (l *limit) del(p *pod, conf *libcni.PluginConfig) (peak int64) {
 	l.t.Helper()
 	for try := 1; ; try++ {

@@ -15,7 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// slowKernel is the real kernel whose first change takes until it is released, as with a driver that does not respond.
+// slowKernel is the real kernel whose first change is delayed until released, as with a hanging driver.
 type slowKernel struct {
 	reconcile.Kernel
 	started, release chan struct{}
@@ -32,8 +32,8 @@ func (k *slowKernel) Apply(ctx context.Context, r *bond.Record, a plan.Action) e
 	return k.Kernel.Apply(ctx, r, a)
 }
 
-// TestDelDuringASlowReconcile: on real VFs, the plugin's DEL marks the record while a change of the agent's is under way. The
-// agent notices it before its next change, and DEL takes the bond down.
+// TestDelDuringASlowReconcile: on real VFs, the plugin's DEL marks the record while the agent makes a change. The agent
+// checks the mark before its next change, and DEL deletes the bond.
 func TestDelDuringASlowReconcile(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()

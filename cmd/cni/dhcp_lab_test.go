@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// server is a DHCP server in a netns of its own, behind another VF on the wire that the pod's members are on.
+// server is a DHCP server in its own netns, on another VF on the network of the pod's members.
 type server struct {
 	*pod
 	leases string // its file of leases
@@ -28,7 +28,7 @@ type server struct {
 	stop   func()  // ends dnsmasq
 }
 
-// output collects what a process says.
+// output collects a process's output.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -93,7 +93,7 @@ func (s *server) dnsmasq(addresses string, options ...string) {
 	s.wait("the server", func() bool { return strings.Contains(s.log.String(), "DHCP, IP range") })
 }
 
-// leased are the addresses that the server has given away.
+// leased are the addresses that the server has leased.
 func (s *server) leased() []string {
 	s.t.Helper()
 	data, err := os.ReadFile(s.leases)
@@ -133,8 +133,8 @@ func (p *pod) dhcpConfig(socket string, request ...string) *libcni.PluginConfig 
 		"links":[{"name":"net1"},{"name":"net2"}],"ipam":{"type":"dhcp","daemonSocketPath":%q,"request":[%s]}}`, p.state, socket, options)))
 }
 
-// TestDHCP: with the dhcp plugin, its daemon and a DHCP server on the wire a bond gets its address by ADD,
-// passes CHECK, and gives the lease back on DEL.
+// TestDHCP: with the dhcp plugin, its daemon and a DHCP server a bond gets its address by ADD, passes CHECK, and
+// releases the lease on DEL.
 func TestDHCP(t *testing.T) {
 	s := serve(t)
 	p := newPod(t)
@@ -169,8 +169,8 @@ func TestDHCP(t *testing.T) {
 		t.Errorf("CHECK: %v", err)
 	}
 	p.del(conf, "bond0")
-	// The daemon sends it from 0.0.0.0. A server with a packet socket (ISC's) hears that; the kernel
-	// keeps it from dnsmasq, which has a UDP socket. So it is looked for on the wire.
+	// The daemon sends it from 0.0.0.0. A server with a packet socket (ISC's) receives that, but dnsmasq's UDP socket
+	// does not. So the packet capture is checked.
 	s.wait("the release", func() bool {
 		_, release, found := strings.Cut(s.wire.String(), "Client-IP "+leased[0])
 		return found && strings.Contains(release, "Release")
@@ -179,8 +179,8 @@ func TestDHCP(t *testing.T) {
 	p.del(conf, "bond0")
 }
 
-// TestDHCPFails: without a server, and without the daemon, ADD says who failed. Without the daemon nobody
-// can say that there is no lease, so the tombstone stays until it runs.
+// TestDHCPFails: without a server, and without the daemon, ADD reports what failed. Without the daemon it is unknown
+// whether there is a lease, so the tombstone stays until the daemon runs.
 func TestDHCPFails(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()

@@ -19,8 +19,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// direct is the plugin in this process: a process takes 0.3 s to start in a guest without hardware
-// acceleration, and these tests call it some thousand times.
+// direct is the plugin in this process: a process takes 0.3 s to start in a guest without hardware acceleration, and
+// these tests call it some thousand times.
 type direct struct {
 	*pod
 	config map[string]any
@@ -49,7 +49,7 @@ func callHere(verb string, stderr io.Writer, args *skel.CmdArgs) ([]byte, error)
 	return out.Bytes(), err
 }
 
-// verb calls the plugin and returns what it prints.
+// verb calls the plugin and returns its output.
 func (d *direct) verb(name string) ([]byte, error) {
 	d.t.Helper()
 	config := map[string]any{"prevResult": d.prev}
@@ -72,8 +72,7 @@ func (d *direct) verb(name string) ([]byte, error) {
 	return out, err
 }
 
-// add is an ADD that must work; its result is in the version of the config, and returned for those
-// since 0.3.0.
+// add is an ADD that must succeed; its result has the config's version and is returned for versions since 0.3.0.
 func (d *direct) add() *current.Result {
 	d.t.Helper()
 	out, err := d.verb("ADD")
@@ -88,7 +87,7 @@ func (d *direct) add() *current.Result {
 		d.t.Errorf("the result speaks version %s, the config %s", r.Version(), d.config["cniVersion"])
 	}
 	d.prev = out
-	d.t.Cleanup(func() { _, _ = d.verb("DEL") }) // where the test came to no DEL
+	d.t.Cleanup(func() { _, _ = d.verb("DEL") }) // if the test did not call DEL
 	if slices.Contains(specVersions[:2], r.Version()) {
 		return nil // one without addresses cannot be converted
 	}
@@ -118,7 +117,7 @@ func (d *direct) engine() *reconcile.Engine {
 
 func (d *direct) key() bond.Key { return bond.Key{ContainerID: d.name, IfName: "bond0"} }
 
-// converge is one look of the agent's.
+// converge is one reconcile as by the agent.
 func (d *direct) converge() reconcile.Outcome {
 	d.t.Helper()
 	out, err := d.engine().Converge(d.t.Context(), d.key())
@@ -141,7 +140,7 @@ func (d *direct) record() *bond.Record {
 	return r
 }
 
-// gone wants no record.
+// gone checks that there is no record.
 func (d *direct) gone() {
 	d.t.Helper()
 	b, err := open(d.state)

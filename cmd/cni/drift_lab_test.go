@@ -11,9 +11,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// TestOptionDrift changes every option of a bond by hand, in every mode: those that the kernel takes
-// live, all at once and in active-backup one by one, which are put back; and those that it
-// takes only with the bond down, which are reported and left alone.
+// TestOptionDrift changes every option of a bond by hand, in every mode. Options that can be changed live are changed
+// all at once, and in active-backup one by one; they are restored. Options that can be changed only on a bond that is
+// down are reported and left alone.
 func TestOptionDrift(t *testing.T) {
 	whole := newPod(t)
 	whole.attachVFs()
@@ -63,7 +63,7 @@ func (d *direct) hand(o bond.Options) {
 	d.ip(args...)
 }
 
-// wants compares options with what others say of them.
+// wants compares options with the output of other tools.
 func (p *pod) wants(when string, wanted bond.Options) {
 	p.t.Helper()
 	told := p.told("bond0")
@@ -76,8 +76,8 @@ func (p *pod) wants(when string, wanted bond.Options) {
 	}
 }
 
-// live changes options of a bond that is up; the agent's next look puts them back, with all that
-// the kernel changed beside them.
+// live changes options of a bond that is up; the agent's next reconcile restores them, with everything that the kernel
+// changed as a consequence.
 func (d *direct) live(drift, wanted bond.Options) {
 	d.t.Helper()
 	d.hand(drift)

@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// inHost is what a VF is called in the host, and its MAC there.
+// inHost is a VF's name and MAC in the host.
 func (p *pod) inHost(card int) (name, mac string) {
 	p.t.Helper()
 	name, err := topology.Netdev(p.cards[card].VFs[0].PCI)
@@ -21,9 +21,8 @@ func (p *pod) inHost(card int) (name, mac string) {
 	return name, l.HardwareAddr.String()
 }
 
-// TestHostDeviceGetsItsVFsBack: the DEL of host-device comes after ours and returns the VFs to the host under the names
-// and with the MACs that they had there; also when one of them lay there meanwhile, as its driver brings it back, and no
-// agent runs.
+// TestHostDeviceGetsItsVFsBack: the DEL of host-device runs after the bond's and returns the VFs to the host with their
+// original names and MACs. This also works if a driver returned one of them to the host meanwhile and no agent runs.
 func TestHostDeviceGetsItsVFsBack(t *testing.T) {
 	whole := newPod(t)
 	for _, lost := range [][]int{nil, {0}, {0, 1}} {
@@ -32,7 +31,7 @@ func TestHostDeviceGetsItsVFsBack(t *testing.T) {
 			var names, macs [2]string
 			for i := range p.cards {
 				name, _ := p.inHost(i)
-				names[i] = fmt.Sprintf("orig%d", i) // one that no driver gives
+				names[i] = fmt.Sprintf("orig%d", i) // a name that no driver gives
 				p.ip("link", "set", name, "down", "name", names[i])
 				_, macs[i] = p.inHost(i)
 			}
@@ -52,7 +51,7 @@ func TestHostDeviceGetsItsVFsBack(t *testing.T) {
 			if len(lost) == 0 {
 				p.likeBefore(before)
 			}
-			for i := len(detach) - 1; i >= 0; i-- { // as Multus does, the last first
+			for i := len(detach) - 1; i >= 0; i-- { // as Multus does, the last one first
 				detach[i]()
 				if name, mac := p.inHost(i); name != names[i] || mac != macs[i] {
 					t.Errorf("the VF is in the host as %s with MAC %s, was %s with %s", name, mac, names[i], macs[i])

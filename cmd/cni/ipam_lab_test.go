@@ -12,7 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// TestNeighboursLearnAMovedAddress: who had spoken with the last owner of an address finds the new one without asking.
+// TestNeighboursLearnAMovedAddress: a host that communicated with the last owner of an address reaches the new one
+// without asking.
 func TestNeighboursLearnAMovedAddress(t *testing.T) {
 	p, peer := newPod(t), newPod(t)
 	p.attachVFs()
@@ -34,7 +35,7 @@ func TestNeighboursLearnAMovedAddress(t *testing.T) {
 		conf := p.config("1.1.0", fmt.Sprintf(`"mode":1,"failOverMac":1,"mac":%q`, mac))
 		p.add(conf, "bond0")
 		for _, a := range addresses {
-			if i == 0 { // nobody is told of an address that he never asked for
+			if i == 0 { // the first address has no earlier owner
 				p.waitActive("bond0")
 				peer.wait("the peer to speak with "+a, func() bool {
 					_ = exec.Command("ip", "netns", "exec", peer.name, "ping", "-c", "1", "-W", "1", a).Run()

@@ -15,7 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// leased is a pod with an address of the DHCP server, whose lease the daemon soon wants to renew.
+// leased is a pod with an address of the DHCP server, whose lease the daemon will soon renew.
 type leased struct {
 	*pod
 	server  *server
@@ -24,7 +24,7 @@ type leased struct {
 	address string
 }
 
-// shortly makes the server ask for a renewal (T1) after 12 s. It grants two minutes at the least.
+// shortly makes the server request a renewal (T1) after 12 s. The minimum lease is two minutes.
 var shortly = []string{"--dhcp-option=option:T1,12", "--dhcp-option=option:T2,90"}
 
 func newLeased(t *testing.T, s *server) *leased {
@@ -87,15 +87,15 @@ func (l *leased) status() bond.Status {
 	return all[0]
 }
 
-// loseLease deletes the bond and waits until the daemon, which wants to renew, has given the lease up.
+// loseLease deletes the bond and waits until the daemon, which wants to renew, has dropped the lease.
 func (l *leased) loseLease() {
 	l.t.Helper()
 	l.ip("-n", l.name, "link", "del", "bond0")
 	l.wait("the daemon to give the lease up", func() bool { return strings.Contains(l.daemon.String(), "terminating lease maintenance") })
 }
 
-// TestLeaseIsObtainedAgain: a bond that was away when the daemon wanted to renew is re-created without its address, and
-// has it again when the daemon has a lease for it, which it renews from then on. A bond that is re-created between two
+// TestLeaseIsObtainedAgain: a bond that was missing at the time of a renewal is recreated without its address. It gets
+// the address when the daemon has a lease for it, which it renews from then on. A bond that is recreated between two
 // renewals keeps its lease.
 func TestLeaseIsObtainedAgain(t *testing.T) {
 	l := newLeased(t, serve(t))
@@ -130,7 +130,8 @@ func TestLeaseIsObtainedAgain(t *testing.T) {
 	l.del(l.conf, "bond0")
 }
 
-// TestLeaseIsLost: while no server answers, and if it leases another address, the bond has no address and says why.
+// TestLeaseIsLost: while no server responds, and if it leases another address, the bond has no address, and the reason
+// is reported.
 func TestLeaseIsLost(t *testing.T) {
 	l := newLeased(t, serve(t))
 	l.server.stop()
@@ -151,14 +152,14 @@ func TestLeaseIsLost(t *testing.T) {
 		t.Errorf("the bond has %v", a)
 	}
 	l.server.stop()
-	l.server.dnsmasq(l.address+","+l.address+",255.255.255.0,2m", shortly...) // it chooses by the MAC, and another member may be active
+	l.server.dnsmasq(l.address+","+l.address+",255.255.255.0,2m", shortly...) // it selects by MAC, and another member may be active
 	l.wait("the address", func() bool { return slices.Equal(l.addresses(), []string{l.address}) })
 	l.wait("a ready bond", func() bool { return l.status().State == bond.StateReady })
 	l.del(l.conf, "bond0")
 }
 
-// TestBondIsDownWithItsAddress: the daemon sets the bond down when a lease has expired. The agent does not set it up with
-// an address whose lease nobody maintains.
+// TestBondIsDownWithItsAddress: the daemon sets the bond down when a lease has expired. The agent does not set it up
+// with an address whose lease is not maintained.
 func TestBondIsDownWithItsAddress(t *testing.T) {
 	l := newLeased(t, serve(t))
 	l.server.stop()

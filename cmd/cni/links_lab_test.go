@@ -18,7 +18,7 @@ func (p *pod) driver(card int, verb string) {
 	kit.Must(p.t, os.WriteFile("/sys/bus/pci/drivers/igbvf/"+verb, []byte(p.cards[card].VFs[0].PCI), 0o200))
 }
 
-// onPF is what `ip -d -j link` says of the first VF of a card on its PF.
+// onPF is the output of `ip -d -j link` about the first VF of a card on its PF.
 func (p *pod) onPF(card int) map[string]any {
 	p.t.Helper()
 	name, err := topology.Netdev(p.cards[card].PF.PCI)
@@ -33,8 +33,8 @@ func (p *pod) onPF(card int) map[string]any {
 	return links[0].VFs[0]
 }
 
-// TestAskedSettings: what is put back on the PF after a reset is what sriov-cni was asked for, and
-// nothing else that the PF showed at ADD.
+// TestAskedSettings: after a reset, the settings on the PF that sriov-cni was configured with are restored, and no
+// other setting that the PF had at ADD.
 func TestAskedSettings(t *testing.T) {
 	p := newPod(t)
 	pf, err := topology.Netdev(p.cards[0].PF.PCI)

@@ -19,7 +19,7 @@ func okd(t *testing.T) []byte {
 	return text
 }
 
-// TestOKDPage: the page's config, byte for byte, gives the page's picture.
+// TestOKDPage: the page's unchanged config has the page's result.
 func TestOKDPage(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()
@@ -61,7 +61,7 @@ func TestOKDPage(t *testing.T) {
 	p.likeBefore(before)
 }
 
-// TestKilledADD: an ADD that is killed leaves what DEL, or the next ADD, clears away.
+// TestKilledADD: DEL, or the next ADD, cleans up after an ADD that was killed.
 func TestKilledADD(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()

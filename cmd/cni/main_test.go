@@ -20,8 +20,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// binDir has this test binary under the name bond, which makes it the plugin, and the
-// reference plugins.
+// binDir has this test binary under the name bond, as which it is the plugin, and the reference plugins.
 var binDir string
 
 func TestMain(m *testing.M) {
@@ -62,7 +61,7 @@ func fill(dir string) error {
 	return errors.Join(err, os.Symlink(self, filepath.Join(dir, "bond")))
 }
 
-// call runs the bare binary as a runtime does.
+// call runs the binary as a runtime does.
 func call(t testing.TB, env map[string]string, stdin string) (stdout string, failed *types.Error) {
 	t.Helper()
 	stdout, logged, failed := invoke(t, env, stdin)
@@ -72,7 +71,7 @@ func call(t testing.TB, env map[string]string, stdin string) (stdout string, fai
 	return stdout, failed
 }
 
-// invoke runs the bare binary, and returns what it prints on standard error, too.
+// invoke runs the binary, and also returns its standard error.
 func invoke(t testing.TB, env map[string]string, stdin string) (stdout, logged string, failed *types.Error) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), filepath.Join(binDir, "bond"))
@@ -103,7 +102,7 @@ func TestVersion(t *testing.T) {
 	}
 }
 
-// TestBadCalls: each is an error with CNI's code, and nothing is touched.
+// TestBadCalls: each is an error with CNI's code, and nothing is changed.
 func TestBadCalls(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	config := `{"cniVersion":"1.0.0","name":"n","type":"bond","mode":1,"links":[{"name":"net1"},{"name":"net2"}],"linksInContainer":true,"stateDir":"` + dir + `"}`
@@ -151,8 +150,8 @@ func TestBadCalls(t *testing.T) {
 	}
 }
 
-// TestDelOfBadCalls: DEL of what ADD rejects succeeds, also where skel, the library, rejects it. Only what names no bond and
-// what is no JSON fails.
+// TestDelOfBadCalls: DEL of what ADD rejects succeeds, even if skel, the library, rejects it. It fails only if no bond
+// is named, or without JSON.
 func TestDelOfBadCalls(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	config := `{"cniVersion":"1.0.0","name":"n","type":"bond","mode":1,"links":[{"name":"net1"},{"name":"net2"}],"linksInContainer":true,"stateDir":"` + dir + `"}`
@@ -199,8 +198,8 @@ func TestDelOfBadCalls(t *testing.T) {
 	}
 }
 
-// TestKilledWithIPAM: an IPAM plugin ends with the plugin that called it. Otherwise it could release, or allocate, an address after
-// a later call of DEL or ADD.
+// TestKilledWithIPAM: an IPAM plugin ends with the plugin that called it. Otherwise it could release or allocate an
+// address after a later call of DEL or ADD.
 func TestKilledWithIPAM(t *testing.T) {
 	dir, state := t.TempDir(), filepath.Join(t.TempDir(), "state")
 	pid := filepath.Join(dir, "pid")
@@ -217,6 +216,6 @@ func TestKilledWithIPAM(t *testing.T) {
 	kit.Must(t, err)
 	kit.Eventually(t, "the end of the IPAM plugin", func() bool {
 		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", ipam))
-		return err != nil || strings.Contains(string(stat), ") Z ") // nothing may reap it in a container
+		return err != nil || strings.Contains(string(stat), ") Z ") // in a container there may be no process that reaps it
 	})
 }

@@ -18,7 +18,7 @@ import (
 
 var specVersions = []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
 
-// unlike is a value that an option does not have by default.
+// unlike is a value that is not the option's default.
 func unlike(d *bond.OptionDef) string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
@@ -39,7 +39,7 @@ func unlike(d *bond.OptionDef) string {
 	return strconv.Itoa(int(min(300, d.Max))) // a multiple of miimon
 }
 
-// otherwise is another value than unlike, if there is one beside the default the last of them.
+// otherwise is a value other than unlike, if there is one: the last besides the default.
 func otherwise(d *bond.OptionDef) string {
 	value := d.Default
 	switch d.Kind {
@@ -63,7 +63,7 @@ func otherwise(d *bond.OptionDef) string {
 	return value
 }
 
-// monitor is how failures of members are seen; the options of one exclude those of the other.
+// monitor is a way to detect failures of members; the options of one exclude those of the other.
 type monitor string
 
 const (
@@ -71,7 +71,7 @@ const (
 	arp monitor = "ARP"
 )
 
-// monitors are those that a mode has.
+// monitors are those that a mode supports.
 func monitors(m bond.Mode) []monitor {
 	if bond.LookupOption(bond.OptArpInterval).ValidIn(m) {
 		return []monitor{mii, arp}
@@ -79,7 +79,7 @@ func monitors(m bond.Mode) []monitor {
 	return []monitor{mii}
 }
 
-// bundle are all options that go together in a mode with one kind of monitor, each with a value of value's.
+// bundle are all options that can be combined in a mode with one kind of monitor, with the values of value.
 func bundle(mode bond.Mode, by monitor, value func(*bond.OptionDef) string) bond.Options {
 	o := bond.Options{bond.OptMode: mode.String()}
 	if by == mii {
@@ -110,8 +110,8 @@ func fieldsOf(o bond.Options) map[string]any {
 	return fields
 }
 
-// TestMatrix makes bonds of every mode with all options that the mode takes, and reads each option with other tools. The
-// versions of the specification and the values take turns: two or three versions per mode and monitor. ADD, CHECK, DEL.
+// TestMatrix makes bonds of every mode with all options of the mode, and reads each option with other tools. Versions
+// of the specification and values alternate: two or three versions per mode and monitor. ADD, CHECK, DEL.
 func TestMatrix(t *testing.T) {
 	whole := newPod(t)
 	whole.attachVFs()
@@ -151,13 +151,14 @@ func TestMatrix(t *testing.T) {
 	t.Log(&count)
 }
 
-// procMode is how /proc/net/bonding calls the modes.
+// procMode has the modes' names in /proc/net/bonding.
 var procMode = map[bond.Mode]string{
 	bond.ModeRoundRobin: "load balancing (round-robin)", bond.ModeActiveBackup: "fault-tolerance (active-backup)", bond.ModeXOR: "load balancing (xor)",
 	bond.ModeBroadcast: "fault-tolerance (broadcast)", bond.Mode8023AD: "IEEE 802.3ad", bond.ModeTLB: "transmit load balancing", bond.ModeALB: "adaptive load balancing",
 }
 
-// TestRefusedOptions: what the kernel does not take in a mode is refused by us, with nothing touched, and by it.
+// TestRefusedOptions: options that the kernel rejects in a mode are rejected by the plugin, without a change, and by
+// the kernel.
 func TestRefusedOptions(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()
@@ -177,7 +178,7 @@ func TestRefusedOptions(t *testing.T) {
 			}
 			word := others[def.Name].ip
 			if word == "" || def.Kind == bond.KindIPv4s || def.Kind == bond.KindIPv6s {
-				continue // the kernel takes targets in any mode, and asks them in none without ARP monitoring
+				continue // the kernel accepts targets in any mode, but uses them only with ARP monitoring
 			}
 			out, err := exec.Command("ip", "-n", p.name, "link", "add", "bk0", "type", "bond", "mode", mode.String(), word, ipWord(&def, value)).CombinedOutput()
 			if err == nil {
@@ -195,7 +196,7 @@ func TestRefusedOptions(t *testing.T) {
 	t.Logf("%d combinations of mode and option refused, %d of them tried and refused by the kernel through ip", tried, byIP)
 }
 
-// TestActiveSlaveInTheLab: the member that is to be active at first is, when it carries.
+// TestActiveSlaveInTheLab: the member in activeSlave is active at first, if it has carrier.
 func TestActiveSlaveInTheLab(t *testing.T) {
 	whole := newPod(t)
 	whole.attachVFs()

@@ -44,7 +44,7 @@ type labNode struct {
 	stderr  output
 }
 
-// openVFs sets the PFs up, and gives two VFs of each card the state that they had at power-on.
+// openVFs sets the PFs up, and resets two VFs of each card to their state at power-on.
 func openVFs(f *cnitest.Fixture) cnitest.Node {
 	guest, err := topology.Load()
 	f.Must(err)
@@ -91,7 +91,7 @@ func (n *labNode) AddPod(path string) bond.Sandbox {
 	if !slices.Contains(n.pods, path) {
 		n.pods = append(n.pods, path)
 	}
-	n.f.Cleanup(func() { _ = kit.DeleteNetns(path) }) // it may be gone by then
+	n.f.Cleanup(func() { _ = kit.DeleteNetns(path) }) // it may be gone already
 	sandbox, err := netns.SandboxAt(path)
 	n.f.Must(err)
 	return sandbox
@@ -175,7 +175,7 @@ func (n *labNode) SetVF(pci bond.PCIAddress, s bond.VFSettings) error {
 	return fmt.Errorf("no VF %s", pci)
 }
 
-// Occupy puts the second VF of the first card into a netns of its own, with this address.
+// Occupy moves the second VF of the first card to its own netns, with this address.
 func (n *labNode) Occupy(a netip.Addr) {
 	n.f.Helper()
 	peer := n.f.EmptyPod("peer")
@@ -212,7 +212,7 @@ func (n *labNode) AwaitSearch(added <-chan error) {
 	}
 }
 
-// read decodes what `ip -d -j` prints.
+// read decodes the output of `ip -d -j`.
 func (n *labNode) read(path string, into any, args ...string) {
 	n.f.Helper()
 	out, err := n.IP(path, append([]string{"-d", "-j"}, args...)...)
@@ -276,7 +276,7 @@ func (n *labNode) Routes(path, name string) (all []string) {
 	return all
 }
 
-// LinkState leaves out indexes and carrier: a VF that comes back may have another index, and its carrier some time later.
+// LinkState leaves out indexes and carrier: a VF that returns may have another index, and its carrier some time later.
 func (n *labNode) LinkState() string {
 	n.f.Helper()
 	var b strings.Builder
@@ -312,7 +312,7 @@ func (n *labNode) CallProcess(verb string, args *skel.CmdArgs) ([]byte, error) {
 	return []byte(out), nil
 }
 
-// routeJSON is what `ip -j route` prints of a route.
+// routeJSON is a route in the output of `ip -j route`.
 type routeJSON struct {
 	Dst, Gateway, Protocol, Table string
 	Metric                        int
@@ -339,7 +339,7 @@ func (r *routeJSON) route(family string) bond.Route {
 	return route
 }
 
-// cacheVF writes what sriov-cni's cache has of a VF that it put into a pod.
+// cacheVF writes sriov-cni's cache file of a VF that it attached to a pod.
 func cacheVF(t testing.TB, name string, fields map[string]any) {
 	t.Helper()
 	text, err := json.Marshal(fields)

@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// hidePF takes a PF's netdev out of the host's netns, where a PF without one looks the same, until the test ends.
+// hidePF moves a PF's netdev out of the host's netns until the test ends, which looks like a PF without netdev.
 func (p *pod) hidePF(card int) {
 	p.t.Helper()
 	name, err := topology.Netdev(p.cards[card].PF.PCI)
@@ -28,8 +28,8 @@ func (p *pod) hidePF(card int) {
 	})
 }
 
-// TestPFWithoutNetdev: ADD warns and makes the bond. A VF for which nothing was asked comes back after a loss; one with
-// a VLAN does not, for nothing can show that it has it.
+// TestPFWithoutNetdev: ADD warns and makes the bond. A VF without requested settings is restored after a loss. One with
+// a VLAN is not, because the VLAN cannot be verified.
 func TestPFWithoutNetdev(t *testing.T) {
 	p := newPod(t)
 	p.moveVFs()

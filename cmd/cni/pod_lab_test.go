@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// linkJSON is what `ip -d -j addr` says of a link.
+// linkJSON is a link in the output of `ip -d -j addr`.
 type linkJSON struct {
 	IfName    string   `json:"ifname"`
 	Master    string   `json:"master"`
@@ -41,8 +41,7 @@ type linkJSON struct {
 
 func (l *linkJSON) up() bool { return strings.Contains(strings.Join(l.Flags, ","), "UP") }
 
-// pod is a netns with a VF of each of two cards in it, put there as net1 and net2 by the
-// host-device plugin.
+// pod is a netns with a VF of each of two cards, attached as net1 and net2 by the host-device plugin.
 type pod struct {
 	t     *testing.T
 	name  string
@@ -111,7 +110,7 @@ func (p *pod) conf(text []byte) *libcni.PluginConfig {
 	return conf
 }
 
-// attachVFs moves the first VF of each card into the pod and takes care that they go back.
+// attachVFs moves the first VF of each card into the pod, and back after the test.
 func (p *pod) attachVFs() {
 	p.t.Helper()
 	for i := range p.cards {
@@ -119,8 +118,8 @@ func (p *pod) attachVFs() {
 	}
 }
 
-// attach has host-device put the first VF of a card into the pod, and answers what takes it back, which may run
-// after the test.
+// attach makes host-device attach the first VF of a card to the pod, and returns a function that detaches it, which may
+// run after the test.
 func (p *pod) attach(card int) (detach func()) {
 	p.t.Helper()
 	vf := p.cards[card].VFs[0].PCI
@@ -137,7 +136,7 @@ func (p *pod) attach(card int) (detach func()) {
 	}
 }
 
-// moveVFs is attachVFs without a plugin; the VFs go back with the netns.
+// moveVFs is attachVFs without a plugin; the VFs return with the netns.
 func (p *pod) moveVFs() {
 	p.t.Helper()
 	for i, c := range p.cards {
@@ -183,7 +182,7 @@ func (p *pod) proc(ifName, field string) string {
 	return ""
 }
 
-// waitActive waits until the bond carries.
+// waitActive waits until the bond carries traffic.
 func (p *pod) waitActive(ifName string) {
 	p.t.Helper()
 	p.wait("a member that carries", func() bool { return p.proc(ifName, "Currently Active Slave") != "None" })
@@ -194,8 +193,8 @@ func (p *pod) wait(what string, ok func() bool) {
 	kit.Eventually(p.t, what, ok, func() string { return string(p.ip("-n", p.name, "-d", "addr")) })
 }
 
-// likeBefore wants the pod's links as they were: name, MAC, MTU, master, up or down, no
-// bond, and no record.
+// likeBefore checks that the pod's links are as before (name, MAC, MTU, master, up or down), and that there is no bond
+// and no record.
 func (p *pod) likeBefore(before map[string]*linkJSON) {
 	p.t.Helper()
 	now := p.links()
@@ -215,7 +214,7 @@ func (p *pod) likeBefore(before map[string]*linkJSON) {
 	}
 }
 
-// config is a config of ours with its own state directory.
+// config is a plugin config with its own state directory.
 func (p *pod) config(version, fields string) *libcni.PluginConfig {
 	p.t.Helper()
 	return p.conf([]byte(fmt.Sprintf(`{"cniVersion":%q,"name":"lab","type":"bond","stateDir":%q,"linksInContainer":true,"links":[{"name":"net1"},{"name":"net2"}],

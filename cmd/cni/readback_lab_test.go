@@ -16,11 +16,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// names are what others call a bonding option.
+// names are the names of a bonding option in other tools.
 type names struct {
-	// ip is the keyword of ip-link(8); empty where this iproute2 has none.
+	// ip is the keyword of ip-link(8); empty if this iproute2 has none.
 	ip string
-	// json is its name in what ip prints with -j; file that in /sys/class/net/BOND/bonding.
+	// json is its name in the output of ip -j; file its name in /sys/class/net/BOND/bonding.
 	json, file string
 }
 
@@ -58,7 +58,7 @@ var others = map[bond.Option]names{
 	bond.OptCoupledControl:  {"", "coupled_control", "coupled_control"},
 }
 
-// ipWord is a value as ip takes it: some switches by number alone.
+// ipWord is a value as ip accepts it: some switches only as number.
 func ipWord(d *bond.OptionDef, value string) string {
 	switch d.Name {
 	case bond.OptUseCarrier, bond.OptAllSlavesActive, bond.OptTlbDynamicLb:
@@ -67,8 +67,8 @@ func ipWord(d *bond.OptionDef, value string) string {
 	return value
 }
 
-// told is what others than us say of a bond's options, in canonical text: ip, sysfs, and for
-// what neither shows the kernel's message itself.
+// told is what other tools report about a bond's options, in canonical text: ip, sysfs, and the kernel's own message
+// for what neither shows.
 type told struct{ ip, sysfs, raw bond.Options }
 
 func (p *pod) told(ifName string) told {
@@ -116,7 +116,7 @@ func jsonText(v any) string {
 	return fmt.Sprint(v)
 }
 
-// fileText: files have an enumeration as "active-backup 1" and addresses with blanks between.
+// fileText: files show an enumeration as "active-backup 1" and addresses separated by blanks.
 func fileText(d *bond.OptionDef, v string) string {
 	fields := strings.Fields(v)
 	switch {
@@ -134,7 +134,7 @@ func (p *pod) sysfs(ifName string) map[string]string {
 	p.t.Helper()
 	out, err := exec.Command("ip", "netns", "exec", p.name, "grep", "-s", "", "-r", "/sys/class/net/"+ifName+"/bonding/").Output()
 	if len(out) == 0 {
-		p.t.Fatalf("sysfs of %s: %v", ifName, err) // grep complains of files that cannot be read in this mode
+		p.t.Fatalf("sysfs of %s: %v", ifName, err) // grep reports files that cannot be read in this mode
 	}
 	files := map[string]string{}
 	for line := range strings.Lines(string(out)) {
@@ -191,7 +191,7 @@ func (p *pod) inside(f func() error) error {
 	return ns.Do(f)
 }
 
-// says counts who says that an option has a value, and complains of everybody who says otherwise.
+// says counts the tools that report a value for an option, and fails the test for each with another value.
 func (t told) says(p *pod, o bond.Option, want string, count *tally) {
 	p.t.Helper()
 	heard := false
@@ -220,7 +220,7 @@ func (t told) says(p *pod, o bond.Option, want string, count *tally) {
 	count.raw++
 }
 
-// tally counts what was seen.
+// tally counts what was compared.
 type tally struct{ bonds, ip, sysfs, raw int }
 
 func (c *tally) String() string {

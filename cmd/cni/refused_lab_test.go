@@ -11,7 +11,7 @@ import (
 	"github.com/containernetworking/cni/libcni"
 )
 
-// local is a config of ours with host-local as IPAM, whose leases are in this test's own directory.
+// local is a config with host-local as IPAM, whose leases are in this test's own directory.
 func (p *pod) local(fields, ipam string) *libcni.PluginConfig {
 	p.t.Helper()
 	if ipam != "" {
@@ -23,7 +23,7 @@ func (p *pod) local(fields, ipam string) *libcni.PluginConfig {
 // data is host-local's directory.
 func (p *pod) data() string { return p.state + "-leases" }
 
-// leases are the addresses that host-local holds as given away, each with its file's text.
+// leases are the addresses that host-local has allocated, each with its file's text.
 func (p *pod) leases() map[string]string {
 	p.t.Helper()
 	files, err := filepath.Glob(p.data() + "/*/*")
@@ -45,7 +45,7 @@ func (p *pod) leases() map[string]string {
 	return found
 }
 
-// nothingLeft is likeBefore, with no lease either.
+// nothingLeft is likeBefore, and checks that there is no lease.
 func (p *pod) nothingLeft(before map[string]*linkJSON) {
 	p.t.Helper()
 	p.likeBefore(before)

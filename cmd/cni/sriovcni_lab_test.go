@@ -22,7 +22,7 @@ type attached struct {
 	sriov sriovstub.Plugin
 }
 
-// newAttached asks for a VLAN, trust and a MAC on the first card, and for nothing on the second.
+// newAttached requests a VLAN, trust and a MAC on the first card, and nothing on the second.
 func newAttached(t *testing.T, release sriovstub.Release) *attached {
 	t.Helper()
 	p := newPod(t)
@@ -32,7 +32,7 @@ func newAttached(t *testing.T, release sriovstub.Release) *attached {
 	t.Cleanup(a.forgetMACs)
 	for i := range p.cards {
 		name, _ := p.inHost(i)
-		p.ip("link", "set", name, "down", "name", fmt.Sprintf("orig%d", i)) // one that no driver gives
+		p.ip("link", "set", name, "down", "name", fmt.Sprintf("orig%d", i)) // a name that no driver gives
 	}
 	for i, asked := range []string{`,"vlan":100,"trust":"on","mac":"02:00:00:00:00:11"`, ""} {
 		conf := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"sriov","deviceID":%q%s}`, p.cards[i].VFs[0].PCI, asked)
@@ -45,7 +45,7 @@ func newAttached(t *testing.T, release sriovstub.Release) *attached {
 	return a
 }
 
-// forgetMACs takes from the PFs the MACs that sriov-cni's DEL leaves there: the VFs of the next test could have no other.
+// forgetMACs removes the MACs from the PFs that sriov-cni's DEL leaves there: the next test's VFs could have no other.
 func (a *attached) forgetMACs() {
 	for i := range a.cards {
 		pf, err := topology.Netdev(a.cards[i].PF.PCI)
@@ -64,7 +64,7 @@ func (a *attached) args(card int) sriovstub.Args {
 	return sriovstub.Args{ContainerID: a.name, Netns: a.netns, IfName: fmt.Sprintf("net%d", card+1)}
 }
 
-// detach is sriov-cni's DEL, as Multus calls it after the bond's: the last first.
+// detach is sriov-cni's DEL, as Multus calls it after the bond's: the last one first.
 func (a *attached) detach(cards ...int) {
 	a.t.Helper()
 	for _, card := range cards {
@@ -74,7 +74,7 @@ func (a *attached) detach(cards ...int) {
 	}
 }
 
-// lose unbinds a VF's driver and binds it again.
+// lose unbinds and binds a VF's driver.
 func (a *attached) lose(card int) {
 	a.t.Helper()
 	a.driver(card, "unbind")
@@ -82,7 +82,7 @@ func (a *attached) lose(card int) {
 	a.wait("the VF's netdev", func() bool { _, err := topology.Netdev(a.cards[card].VFs[0].PCI); return err == nil })
 }
 
-// shown is all that the host and the PF show of a VF.
+// shown is everything that the host and the PF show about a VF.
 func (a *attached) shown(card int) string {
 	a.t.Helper()
 	name, mac := a.inHost(card)
@@ -91,7 +91,7 @@ func (a *attached) shown(card int) string {
 	return fmt.Sprint(name, " ", mac, " mtu ", l.MTU, " up ", l.up(), " vlan ", vf["vlan_list"], " trust ", vf["trust"], " mac ", vf["address"])
 }
 
-// tenant sets on the PF what the next pod asked for.
+// tenant sets on the PF what the next pod requested.
 func (a *attached) tenant(card int) {
 	a.t.Helper()
 	pf, err := topology.Netdev(a.cards[card].PF.PCI)
@@ -109,7 +109,7 @@ func (a *attached) back(card int) {
 	})
 }
 
-// TestReleasedBySriovCNI: a VF is the pod's while sriov-cni's files say so, and no longer.
+// TestReleasedBySriovCNI: a VF belongs to the pod only while sriov-cni's files name the pod.
 func TestReleasedBySriovCNI(t *testing.T) {
 	t.Run("a lost VF heals", func(t *testing.T) {
 		a := newAttached(t, sriovstub.Locking)
@@ -179,8 +179,8 @@ func TestReleasedBySriovCNI(t *testing.T) {
 	})
 }
 
-// TestSriovCNIWorksWhileTheAgentDoes: its DEL sets the VF down, renames it and moves it away, under its lock. An agent whose
-// record is still ready must not interfere.
+// TestSriovCNIWorksWhileTheAgentDoes: its DEL sets the VF down, renames it and moves it away, under its lock. An agent
+// whose record is still ready must not interfere.
 func TestSriovCNIWorksWhileTheAgentDoes(t *testing.T) {
 	for range 5 {
 		a := newAttached(t, sriovstub.Locking)
@@ -207,7 +207,7 @@ func TestSriovCNIWorksWhileTheAgentDoes(t *testing.T) {
 	}
 }
 
-// TestSriovCNIWithoutClaims: of releases before 2.7 the cache is all there is.
+// TestSriovCNIWithoutClaims: releases before 2.7 have only the cache.
 func TestSriovCNIWithoutClaims(t *testing.T) {
 	a := newAttached(t, sriovstub.Caching)
 	a.add()

@@ -12,7 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// refusing is a bond on real VFs that is recorded with an option and a route that the kernel refuses, and its agent's engine.
+// refusing is a bond on real VFs that is recorded with an option and a route that the kernel rejects, and its agent's
+// engine.
 func refusing(t *testing.T) (*direct, *reconcile.Engine) {
 	t.Helper()
 	p := newPod(t)
@@ -22,7 +23,7 @@ func refusing(t *testing.T) (*direct, *reconcile.Engine) {
 	e := d.engine()
 	err := e.Update(t.Context(), d.key(), func(r *bond.Record) error {
 		r.Setup.Complete = r.Created
-		r.Spec.Options[bond.OptMiimon], r.Spec.Options[bond.OptUpdelay] = "0", "200" // refused without miimon
+		r.Spec.Options[bond.OptMiimon], r.Spec.Options[bond.OptUpdelay] = "0", "200" // rejected without miimon
 		r.Addresses = []bond.Address{{Prefix: netip.MustParsePrefix("192.0.2.7/24")}, {Prefix: netip.MustParsePrefix("2001:db8::7/64")}}
 		r.Routes = []bond.Route{
 			{Dst: netip.MustParsePrefix("198.51.100.0/24"), Gateway: netip.MustParseAddr("203.0.113.1")}, // not reachable
@@ -35,7 +36,7 @@ func refusing(t *testing.T) (*direct, *reconcile.Engine) {
 	return d, e
 }
 
-// checkRest wants everything but what the kernel refuses.
+// checkRest checks everything except what the kernel rejects.
 func checkRest(t *testing.T, when string, out *reconcile.Outcome) {
 	t.Helper()
 	b := out.Observed.Bond
@@ -57,8 +58,8 @@ func checkRest(t *testing.T, when string, out *reconcile.Outcome) {
 	}
 }
 
-// TestRefusalsHoldNothingUp: an option and a route that the real kernel refuses leave the bond up, with its members, addresses
-// and other routes, and delay neither its admin state nor its re-creation.
+// TestRefusalsHoldNothingUp: an option and a route that the real kernel rejects leave the bond up, with its members,
+// addresses and other routes. They delay neither its admin state nor its recreation.
 func TestRefusalsHoldNothingUp(t *testing.T) {
 	d, e := refusing(t)
 	for _, step := range []struct {
@@ -86,7 +87,7 @@ func TestRefusalsHoldNothingUp(t *testing.T) {
 		t.Logf("%s: %v; applied %v", step.when, err, out.Applied)
 		checkRest(t, step.when, &out)
 	}
-	// A bond is not made with an option that the kernel refuses; with the route it is.
+	// A bond cannot be created with an option that the kernel rejects; with the route it can.
 	err := e.Update(t.Context(), d.key(), func(r *bond.Record) error {
 		r.Spec.Options[bond.OptMiimon] = "100"
 		delete(r.Spec.Options, bond.OptUpdelay)

@@ -16,7 +16,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// bare calls the plugin's binary as a runtime does, with config's fields and these.
+// bare calls the plugin's binary as a runtime does, with the config's fields and these.
 func (p *pod) bare(verb, ifName string, config *libcni.PluginConfig, fields map[string]any) (string, *types.Error) {
 	p.t.Helper()
 	var all map[string]any
@@ -32,7 +32,7 @@ func (p *pod) bare(verb, ifName string, config *libcni.PluginConfig, fields map[
 	}, string(stdin))
 }
 
-// well is bare where it must succeed.
+// well is bare that must succeed.
 func (p *pod) well(verb, ifName string, config *libcni.PluginConfig, fields map[string]any) string {
 	p.t.Helper()
 	out, failed := p.bare(verb, ifName, config, fields)
@@ -42,8 +42,8 @@ func (p *pod) well(verb, ifName string, config *libcni.PluginConfig, fields map[
 	return out
 }
 
-// TestEveryVerbBare calls every verb of every version of the specification through the bare binary. A verb that the
-// version does not have is refused with CNI's code.
+// TestEveryVerbBare calls every verb of every version of the specification on the binary. A verb that the version does
+// not have is rejected with CNI's code.
 func TestEveryVerbBare(t *testing.T) {
 	whole := newPod(t)
 	whole.attachVFs()
@@ -90,7 +90,7 @@ func TestEveryVerbBare(t *testing.T) {
 	}
 }
 
-// TestEveryVerbThroughLibcni: the same as Multus and containerd call them, with capabilities and a list.
+// TestEveryVerbThroughLibcni: the same through libcni, as Multus and containerd do, with capabilities and a list.
 func TestEveryVerbThroughLibcni(t *testing.T) {
 	whole := newPod(t)
 	whole.attachVFs()

@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
-// TestAddOutOfTime: an ADD whose time is up still gives everything back.
+// TestAddOutOfTime: an ADD whose time is over still rolls everything back.
 func TestAddOutOfTime(t *testing.T) {
 	n := newNode(t, 1)
 	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")

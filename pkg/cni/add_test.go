@@ -6,8 +6,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// TestAddActiveMAC: a bond whose first member has no carrier yet has another member's MAC.
-// That one is returned, and kept.
+// TestAddActiveMAC: a bond whose first member has no carrier yet has another member's MAC. That one is returned and
+// recorded.
 func TestAddActiveMAC(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -39,7 +39,7 @@ func TestAddChained(t *testing.T) {
 	}
 }
 
-// TestIfNameOfOlderVersion: an ADD of an older version obeyed ifname. Its bond keeps that name while the pod lives.
+// TestIfNameOfOlderVersion: an ADD of an older version used ifname. Its bond keeps that name while the pod exists.
 func TestIfNameOfOlderVersion(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)

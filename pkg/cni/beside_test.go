@@ -16,8 +16,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
-// TestAgentBesideThePlugin: while pods come and go, an agent converges every bond, finishes every tombstone at once, and sweeps
-// lock files. No ADD or DEL fails, each pod keeps its address, and nothing is left.
+// TestAgentBesideThePlugin: while pods are added and deleted, an agent converges every bond, finishes every tombstone
+// immediately, and sweeps lock files. No ADD or DEL fails, each pod keeps its address, and nothing is left.
 func TestAgentBesideThePlugin(t *testing.T) {
 	const pods, lives = 6, 4
 	n := newNode(t, pods)
@@ -56,7 +56,7 @@ func TestAgentBesideThePlugin(t *testing.T) {
 	}
 }
 
-// keep is an agent without patience.
+// keep is an agent that never waits.
 func (n *node) keep(ctx context.Context) {
 	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.Store, IPAM: &ipam.Client{}})
 	for ctx.Err() == nil {

@@ -76,7 +76,7 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// TestCheckAfterFailover: the bond has the other member's MAC now, as it must.
+// TestCheckAfterFailover: the bond correctly has the other member's MAC now.
 func TestCheckAfterFailover(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)

@@ -15,8 +15,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// asYAMLFolds is the text as it comes out of a single-quoted YAML scalar: each line break
-// with the indentation around it is one space.
+// asYAMLFolds is the text after YAML has folded a single-quoted scalar: each line break with its indentation becomes
+// one space.
 func asYAMLFolds(data []byte) []byte {
 	lines := bytes.Split(data, []byte("\n"))
 	for i := range lines {
@@ -44,10 +44,10 @@ func TestParseConfigOKD(t *testing.T) {
 	}
 }
 
-// base is a config that is complete; tests add to it or override it.
+// base is a complete config; tests add to it or override it.
 const base = `"cniVersion":"1.0.0","name":"n","type":"bond","mode":"active-backup","miimon":100,"links":[{"name":"net1"},{"name":"net2"}]`
 
-// with is base with fields added. The last of two fields of one name wins.
+// with is base with more fields. The last of two fields with the same name wins.
 func with(fields string) []byte { return []byte("{" + base + "," + fields + "}") }
 
 func TestParseConfigAccepts(t *testing.T) {
@@ -244,7 +244,7 @@ func TestParseArgs(t *testing.T) {
 	cnitest.WantError(t, err, types.ErrInvalidEnvironmentVariables, "MAC", "zz")
 }
 
-// TestArgsMAC: CNI_ARGS come from the pod, the network config from whoever made the network.
+// TestArgsMAC: CNI_ARGS come from the pod, the network config from the network's author.
 func TestArgsMAC(t *testing.T) {
 	c, err := ParseConfig(with(`"mac":"02:00:00:00:00:aa"`), Args{MAC: "02:00:00:00:00:dd"})
 	if err != nil || c.MAC != "02:00:00:00:00:dd" {

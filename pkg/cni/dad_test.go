@@ -19,8 +19,8 @@ func ipv6(gateway string) map[string]any {
 	return map[string]any{"type": "static", "addresses": []any{address}}
 }
 
-// TestDuplicateAddressWithoutGateway: without a gateway ADD does not wait for the detection. A duplicate that is found at once
-// fails it.
+// TestDuplicateAddressWithoutGateway: without a gateway ADD does not wait for the detection. It fails if a duplicate is
+// found immediately.
 func TestDuplicateAddressWithoutGateway(t *testing.T) {
 	n := newNode(t, 1)
 	n.Occupy(netip.MustParseAddr("2001:db8::5"))
@@ -33,7 +33,7 @@ func TestRepairWithoutDetection(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
 	n.MustAdd(n.Args("c1", pod, n.Config(map[string]any{"ipam": ipv6("2001:db8::1")})))
-	n.CompleteSetup("c1") // so that a missing address is not another writer's doing
+	n.CompleteSetup("c1") // so that a missing address is not another writer's change
 	n.Must(n.FlushAddresses(pod, "bond0"))
 	n.FailApplyIf(func(a plan.Action) error {
 		if a, is := a.(plan.AddAddress); is && a.DAD {

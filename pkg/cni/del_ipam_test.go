@@ -22,8 +22,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestDelOfWhatAddRejects: DEL succeeds with each config and container ID that ADD rejects, and makes nothing. The state
-// directory of the last rows exists, and cannot be used.
+// TestDelOfWhatAddRejects: DEL succeeds with each config and container ID that ADD rejects, and creates nothing. The
+// state directory of the last rows exists, but cannot be used.
 func TestDelOfWhatAddRejects(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -83,7 +83,7 @@ func TestDelOfWhatAddRejects(t *testing.T) {
 	cnitest.WantError(t, n.Del(n.Args("c1", pod, []byte("{"))), types.ErrDecodingFailure, "network config")
 }
 
-// TestDelWithAnEditedConfig: a bond whose record is there is released, whatever DEL's own config says.
+// TestDelWithAnEditedConfig: a bond with a record is released, whatever DEL's own config contains.
 func TestDelWithAnEditedConfig(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -93,7 +93,7 @@ func TestDelWithAnEditedConfig(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestDelWithUnusableState: a state directory that cannot be used, with a record in it, fails DEL: the bond is there.
+// TestDelWithUnusableState: if the state directory with a record cannot be used, DEL fails, because the bond exists.
 func TestDelWithUnusableState(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -105,8 +105,8 @@ func TestDelWithUnusableState(t *testing.T) {
 	n.MustDel(args)
 }
 
-// TestIPAMThatNeverWorked: with a config that the IPAM plugin rejects in ADD and in DEL, nothing is known to be allocated. The
-// third attempt ends DEL, the tenth the record.
+// TestIPAMThatNeverWorked: the IPAM plugin rejects the config in ADD and in DEL, so nothing is known to be allocated.
+// DEL succeeds with the third attempt; the tenth removes the record.
 func TestIPAMThatNeverWorked(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -127,8 +127,8 @@ func TestIPAMThatNeverWorked(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestIPAMThatHangs: an IPAM plugin that does not return, nor end its children, is killed with them. DEL takes the bond down
-// in the time that is left.
+// TestIPAMThatHangs: an IPAM plugin that hangs, with hanging children, is killed with them. DEL takes the bond down in
+// the remaining time.
 func TestIPAMThatHangs(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -158,7 +158,7 @@ func TestIPAMThatHangs(t *testing.T) {
 	}
 }
 
-// dead reports whether a process has ended, whether or not its parent has noticed.
+// dead reports whether a process has ended, reaped or not.
 func dead(pid int) bool {
 	if errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) {
 		return true
@@ -182,8 +182,8 @@ func TestIPAMWithADaemon(t *testing.T) {
 	n.MustDel(args)
 }
 
-// TestLateRelease: while a release by the agent is with IPAM, no ADD of the same container ID and interface gets an address.
-// The release would take that address, for IPAM knows it by these two only.
+// TestLateRelease: while IPAM runs a release by the agent, no ADD of the same container ID and interface gets an
+// address. The release would release that address, because IPAM identifies it by these two only.
 func TestLateRelease(t *testing.T) {
 	n := newNode(t, 1)
 	g := cnitest.NewHeldIPAM(n.Fixture)
@@ -225,8 +225,8 @@ func TestLateReleaseWithoutRecord(t *testing.T) {
 	g.AddDuringDEL(args, before)
 }
 
-// TestDelOnAFullDisk: without room for one more file, not even for a lock, the bond is taken down by the first DEL and the third
-// succeeds. The agent releases the address when there is room again.
+// TestDelOnAFullDisk: without space for one more file, not even a lock, the first DEL takes the bond down and the third
+// succeeds. The agent releases the address when there is space again.
 func TestDelOnAFullDisk(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -254,8 +254,8 @@ func TestDelOnAFullDisk(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestDelOnAReadOnlyDisk: DEL of a bond without a record succeeds. One with a record fails, for nothing may be taken down that an
-// agent would repair.
+// TestDelOnAReadOnlyDisk: DEL of a bond without a record succeeds. With a record it fails: nothing may be taken down
+// that an agent would repair.
 func TestDelOnAReadOnlyDisk(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)

@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestTombstoneStands: an ADD that comes out of IPAM does not bring a tombstone back to life.
+// TestTombstoneStands: an ADD that returns from IPAM does not undo a tombstone.
 func TestTombstoneStands(t *testing.T) {
 	n := newNode(t, 1)
 	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")
@@ -35,7 +35,7 @@ func TestTombstoneStands(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestDelRacesAdd: whichever comes first, after both nothing is left.
+// TestDelRacesAdd: in either order, nothing is left after both.
 func TestDelRacesAdd(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -63,7 +63,7 @@ func TestDelRacesAdd(t *testing.T) {
 	}
 }
 
-// TestDelOfNothing: DEL is right at any time, and asks IPAM at any time.
+// TestDelOfNothing: DEL succeeds at any time, and calls IPAM each time.
 func TestDelOfNothing(t *testing.T) {
 	n := newNode(t, 1)
 	g := cnitest.NewHeldIPAM(n.Fixture, "ADD")

@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// FuzzParseConfig: whatever comes in is an error with a code of CNI's or a config that can be used.
+// FuzzParseConfig: any input is an error with a CNI code, or a usable config.
 func FuzzParseConfig(f *testing.F) {
 	f.Add(cnitest.OKD(f), "K8S_POD_NAMESPACE=demo;K8S_POD_NAME=bondpod1")
 	f.Add([]byte(strings.Repeat("[", 5000)), strings.Repeat("\u202e", 200))
@@ -62,8 +62,8 @@ func FuzzParseConfig(f *testing.F) {
 	})
 }
 
-// FuzzPrevResult: whatever the plugin before returned, it is an error with a code of CNI's or comes back in the
-// result of this one, in the version that the runtime speaks; and CHECK can hold it against a bond.
+// FuzzPrevResult: any result of the previous plugin is an error with a CNI code, or is contained in this plugin's
+// result, in the runtime's version; and CHECK can compare it with a bond.
 func FuzzPrevResult(f *testing.F) {
 	f.Add("1.1.0", []byte(`{"cniVersion":"1.1.0","interfaces":[null],"ips":[null],"routes":[null]}`))
 	f.Add("1.1.0", []byte(`{"cniVersion":"1.1.0","interfaces":[{"name":"eth0"}],"ips":[{"interface":0,"address":"10.0.0.2/24"}]}`))
@@ -72,7 +72,7 @@ func FuzzPrevResult(f *testing.F) {
 	f.Fuzz(func(t *testing.T, version string, prev []byte) {
 		stdin, err := json.Marshal(map[string]json.RawMessage{"prevResult": prev})
 		if err != nil {
-			return // it is no JSON, which would not come so far
+			return // it is not JSON, which would be rejected earlier
 		}
 		o, err := parseConfigObject(stdin)
 		kit.Must(t, err)
@@ -102,7 +102,7 @@ func FuzzPrevResult(f *testing.F) {
 	})
 }
 
-// FuzzIPAMResult: whatever an IPAM plugin prints, it is an error with a code of CNI's or makes addresses and routes that a
+// FuzzIPAMResult: any output of an IPAM plugin is an error with a CNI code, or results in addresses and routes that a
 // record can have.
 func FuzzIPAMResult(f *testing.F) {
 	f.Add([]byte(`{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.2/24","gateway":"10.0.0.1"}],"routes":[{"dst":"0.0.0.0/0","mtu":1400,"table":7}],"dns":{"nameservers":["10.0.0.1"]}}`))
@@ -112,7 +112,7 @@ func FuzzIPAMResult(f *testing.F) {
 	f.Fuzz(func(t *testing.T, printed []byte) {
 		answer, err := create.CreateFromBytes(printed)
 		if err != nil {
-			return // libcni refuses it
+			return // libcni rejects it
 		}
 		given, err := ipam.CurrentResult(answer)
 		if err != nil {

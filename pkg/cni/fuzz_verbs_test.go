@@ -22,7 +22,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// fuzzPlugin is a plugin with a state directory of its own, whatever a config names, on a kernel without links.
+// fuzzPlugin is a plugin with its own state directory, whatever a config names, on a kernel without links.
 func fuzzPlugin(f *testing.F) (*Plugin, *store.Store) {
 	s, err := store.Open(f.TempDir())
 	kit.Must(f, err)
@@ -38,8 +38,8 @@ func isObject(stdin []byte) error {
 	return json.Unmarshal(stdin, &object)
 }
 
-// FuzzDel: whatever the environment and the config contain, a DEL of a bond that has no record succeeds, unless the config
-// is no JSON object or a required variable is missing; and it writes no record.
+// FuzzDel: for any environment and config, a DEL of a bond without a record succeeds and writes no record. The
+// exceptions are a config that is not a JSON object, and a missing required variable.
 func FuzzDel(f *testing.F) {
 	f.Add(cnitest.OKD(f), "c1", "bond0", "K8S_POD_NAME=p", "/run/netns/p")
 	f.Add(with(`"ipam":7,"stateDir":"relative"`), "../c1", "bond/0", "nonsense", "")
@@ -65,8 +65,8 @@ func FuzzDel(f *testing.F) {
 	})
 }
 
-// FuzzGC: whatever the config contains, GC releases a bond only if it names the bond's network and lists the attachments
-// that exist without the bond among them.
+// FuzzGC: for any config, GC releases a bond only if the config names the bond's network and its list of attachments
+// does not contain the bond.
 func FuzzGC(f *testing.F) {
 	f.Add(with(`"cni.dev/valid-attachments":[{"containerID":"c1","ifname":"bond0"}]`))
 	f.Add(with(`"cni.dev/valid-attachments":[]`))

@@ -39,7 +39,7 @@ func TestGiveMACs(t *testing.T) {
 		asked   bond.MAC
 		bond    bond.MAC
 		each    []bond.MAC
-		away    bool // the first is not there
+		away    bool // the first one is missing
 	}{
 		{"the first one's", mode("balance-rr"), two, "", macA, []bond.MAC{macA, macB}, false},
 		{"the primary's", mode("active-backup", "primary", "net2"), two, "", macB, []bond.MAC{macA, macB}, false},
@@ -110,7 +110,7 @@ func TestSameMACsOfVLANs(t *testing.T) {
 	}
 }
 
-// TestAddMACRefused: a MAC that a PF does not let its VF have fails ADD, which leaves nothing. (The real kernel's error counts as
+// TestAddMACRefused: if a PF rejects its VF's MAC, ADD fails and leaves nothing. (The real kernel's error counts as
 // busy, and ADD retries for ten seconds.)
 func TestAddMACRefused(t *testing.T) {
 	n := newNode(t, 1)
@@ -123,7 +123,7 @@ func TestAddMACRefused(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestFailedADDKeepsMACs: virtual links that have one MAC keep it if ADD fails.
+// TestFailedADDKeepsMACs: virtual links with the same MAC keep it if ADD fails.
 func TestFailedADDKeepsMACs(t *testing.T) {
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-xor"} {
 		t.Run(mode, func(t *testing.T) {

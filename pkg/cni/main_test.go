@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	os.Exit(leak.Main(m))
 }
 
-// node is a fixture on the fake kernel, whose own methods do what only that can.
+// node is a fixture on the fake kernel, with the methods that only the fake has.
 type node struct {
 	*linktest.Fake
 	*cnitest.Fixture
@@ -64,9 +64,9 @@ type fakeNode struct {
 
 	mu   sync.Mutex
 	pods map[string]bond.Sandbox
-	// cached is what sriov-cni's cache has of links of c1, by name.
+	// cached is sriov-cni's cache about links of c1, by name.
 	cached map[string]bond.Member
-	// searching gets a value when a search for links has not found all and waits.
+	// searching receives a value when a search has not found all links and waits.
 	searching chan struct{}
 }
 
@@ -77,7 +77,7 @@ func openFake(vfs int) func(f *cnitest.Fixture) cnitest.Node {
 			name := n.PF(card)
 			f.Must(n.AddPF(name, bond.PCIAddress(n.PFAddress(card))), n.SetNumVFs(name, vfs))
 			for v := range vfs {
-				// A VF tells its PF its MAC when it is set up for the first time.
+				// A VF reports its MAC to its PF when it is set up for the first time.
 				vf := n.HostName(n.VF(card, v))
 				f.Must(n.SetUp(linktest.Host, vf), n.SetDown(linktest.Host, vf))
 			}
@@ -133,7 +133,7 @@ func (n *fakeNode) HostName(pci bond.PCIAddress) string {
 	return l.Name
 }
 
-// bond is what the kernel shows of a bond.
+// bond is the bond in the kernel.
 func (n *fakeNode) bond(path, name string) *bond.ObservedBond {
 	n.f.Helper()
 	obs, err := n.Observe(n.f.Context(), &bond.Record{Key: bond.Key{IfName: name}, Sandbox: n.pods[path]})
@@ -232,7 +232,7 @@ func (n *fakeNode) sandbox(path string) (bond.Sandbox, error) {
 	return bond.Sandbox{}, fmt.Errorf("no netns at %s: %w", path, bond.ErrGone)
 }
 
-// findMembers is what link.Kernel does, on the fake.
+// findMembers does the same as link.Kernel, on the fake.
 func (n *fakeNode) findMembers(ctx context.Context, s bond.MemberQuery) (bond.MemberResult, error) {
 	giveUp := time.After(s.Wait)
 	searching := n.searching
@@ -270,7 +270,7 @@ func (n *fakeNode) findNow(s bond.MemberQuery) bond.MemberResult {
 	return found
 }
 
-// missingLink is a link that is not in the pod. One that sriov-cni's cache names may be in the host.
+// missingLink is a link that is not in the pod. If sriov-cni's cache names it, it may be in the host.
 func (n *fakeNode) missingLink(name string) bond.MemberLink {
 	m, cached := n.cached[name]
 	if !cached {

@@ -12,7 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestRouteRejected: a route that the kernel rejects for good fails ADD at once, whatever the plugin thought of it.
+// TestRouteRejected: a route that the kernel rejects permanently fails ADD immediately, even if the plugin had accepted
+// it.
 func TestRouteRejected(t *testing.T) {
 	n := newNode(t, 1)
 	args := n.Args("c1", n.Pod("p1", 0), n.Config(nil))
@@ -33,7 +34,7 @@ func TestRouteRejected(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestChainedInFull: what the plugins before this one in a chain returned is passed on as it was.
+// TestChainedInFull: the result of the previous plugins in a chain is passed on unchanged.
 func TestChainedInFull(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -61,7 +62,7 @@ func TestChainedInFull(t *testing.T) {
 	n.MustCheck(args, result)
 }
 
-// TestWrongIPs: addresses that the IPAM plugin cannot give fail ADD with that plugin's own words.
+// TestWrongIPs: addresses that the IPAM plugin cannot provide fail ADD with that plugin's own message.
 func TestWrongIPs(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)

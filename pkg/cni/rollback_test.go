@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestAddAfterKilled: an ADD that was killed leaves a record; the next one clears it away.
+// TestAddAfterKilled: an ADD that was killed leaves a record; the next one cleans up.
 func TestAddAfterKilled(t *testing.T) {
 	for _, phase := range []bond.Phase{bond.PhaseAdding, bond.PhaseDeleting} {
 		t.Run(string(phase), func(t *testing.T) {
@@ -41,7 +41,7 @@ func TestAddAfterKilled(t *testing.T) {
 	}
 }
 
-// TestAddRollback: whatever fails, and wherever, ADD leaves nothing and returns that error.
+// TestAddRollback: whatever fails, at any step, ADD leaves nothing and returns that error.
 func TestAddRollback(t *testing.T) {
 	boom := errors.New("boom")
 	n := newNode(t, 1)
@@ -59,7 +59,7 @@ func TestAddRollback(t *testing.T) {
 		t.Run(fmt.Sprintf("kernel refuses change %d", i), func(t *testing.T) {
 			n.FailApply(i, boom)
 			result, err := n.Add(args)
-			if err == nil { // the neighbours could not be told, or the kernel did it with the next change; nothing is missing
+			if err == nil { // only the announcement failed, or the kernel made it with the next change; nothing is missing
 				n.Must(n.Check(args, result))
 				if log := n.stderr.String(); !strings.Contains(log, "neighbours") && !strings.Contains(log, `"set up net`) {
 					t.Errorf("a refused change was passed over:\n%s", log)
@@ -97,7 +97,7 @@ type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe") }
 
-// TestAddRollbackFails: what could not be given back stays on record, and DEL gives it back.
+// TestAddRollbackFails: what could not be returned stays recorded, and DEL returns it.
 func TestAddRollbackFails(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -129,7 +129,7 @@ func TestAddRollbackFails(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestAddBusy: what a driver cannot do now is tried again before ADD fails.
+// TestAddBusy: ADD retries what a driver cannot do at the moment before it fails.
 func TestAddBusy(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -147,7 +147,7 @@ func TestAddBusy(t *testing.T) {
 	}
 }
 
-// TestAddKilled: an ADD that dies at any change of the kernel leaves what a DEL can clear.
+// TestAddKilled: an ADD that is killed at any change of the kernel leaves what a DEL can clean up.
 func TestAddKilled(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -163,7 +163,7 @@ func TestAddKilled(t *testing.T) {
 	}
 }
 
-// dieAfter runs an ADD that ends, like one that is killed, before its change after the first i.
+// dieAfter runs an ADD that ends, like a killed one, before change i+1.
 func (n *node) dieAfter(args *skel.CmdArgs, i int) {
 	n.Helper()
 	type death struct{}
@@ -185,7 +185,7 @@ func (n *node) dieAfter(args *skel.CmdArgs, i int) {
 	_, _ = n.Add(args)
 }
 
-// TestFullStateDir: no record, no change.
+// TestFullStateDir: without a record there is no change.
 func TestFullStateDir(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -197,7 +197,8 @@ func TestFullStateDir(t *testing.T) {
 	n.WantNothingLeft(before)
 }
 
-// TestAddOnOlderKernel: an option that the kernel does not know fails ADD, with the version that does.
+// TestAddOnOlderKernel: if the kernel does not support an option, ADD fails with an error that names the required
+// version.
 func TestAddOnOlderKernel(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
@@ -207,11 +208,12 @@ func TestAddOnOlderKernel(t *testing.T) {
 	cnitest.WantError(t, err, types.ErrUnsupportedField, "arpMissedMax", "5.17", "bond0")
 	n.WantNothingLeft(before)
 	args := n.Args("c1", pod, n.Config(nil))
-	result := n.MustAdd(args) // what nobody asks for is not missed
+	result := n.MustAdd(args) // an option that is not requested is not missed
 	n.MustCheck(args, result)
 }
 
-// TestAddIPAMTooSlow: an IPAM plugin that does not answer in time fails ADD, which says so and leaves nothing.
+// TestAddIPAMTooSlow: an IPAM plugin that does not return in time fails ADD, with an error about that, and leaves
+// nothing.
 func TestAddIPAMTooSlow(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)

@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 )
 
-// hostLinks makes two virtual links in the host and a pod in which each ifindex that they have is that of another link.
+// hostLinks makes two virtual links in the host, and a pod in which other links have their ifindexes.
 func (n *node) hostLinks() (pod string, config []byte) {
 	n.Helper()
 	pod = "/run/netns/p1"
@@ -21,8 +21,8 @@ func (n *node) hostLinks() (pod string, config []byte) {
 	return pod, n.Config(map[string]any{"linksInContainer": false, "links": []any{map[string]string{"name": "host0"}, map[string]string{"name": "host1"}}})
 }
 
-// TestVirtualHostLinkOfOlderVersion: an ADD of an older version recorded the ifindex in the host alone. Whatever has it in the
-// pod stays there.
+// TestVirtualHostLinkOfOlderVersion: an ADD of an older version recorded only the ifindex in the host. The link that
+// has it in the pod stays there.
 func TestVirtualHostLinkOfOlderVersion(t *testing.T) {
 	n := newNode(t, 0)
 	pod, config := n.hostLinks()

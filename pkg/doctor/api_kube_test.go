@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
-// What the doctor says of a real API server: nothing installed, rights without the policy, all of it, another node's
-// token, and the API server away.
+// The doctor's results for a real API server: nothing installed, rights without the policy, everything installed,
+// another node's token, and no API server.
 func TestAPI(t *testing.T) {
 	cp := kube.Start(t)
 	c := &Config{Node: "node-a", API: cp.AgentConfig(t, "node-a")}
@@ -32,7 +32,7 @@ func TestAPI(t *testing.T) {
 	levels("ok ok fail skip", "not allowed: patch pods/status, create events, patch events")
 	cp.Apply(t, "manifests/base/rbac.yaml")
 	for deadline := time.Now().Add(time.Minute); apiRights(t.Context(), c).Level != OK && time.Now().Before(deadline); {
-		<-time.After(50 * time.Millisecond) // the API server takes it in some time after it is stored
+		<-time.After(50 * time.Millisecond) // the API server activates it some time after it is stored
 	}
 	levels("ok ok ok warn", "not in force")
 	cp.InstallRights(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// node is a node that lacks nothing, below a directory.
+// node is a complete node, below a directory.
 func node(t *testing.T) *Config {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,7 +79,7 @@ func run(m *testing.M) int {
 	return m.Run()
 }
 
-// plugins gives a directory the plugin, which also passes for an IPAM plugin: a static program.
+// plugins adds the plugin to a directory, also in place of an IPAM plugin: a static program.
 func plugins(t *testing.T, dir string) {
 	t.Helper()
 	mkdir(t, dir)
@@ -117,7 +117,7 @@ func TestCompleteNode(t *testing.T) {
 	}
 }
 
-// Each fault of a node is found by its check, which says what was found and what to do; no other check fails for it.
+// Each fault of a node is found by its check, which reports what was found and the remedy; no other check fails for it.
 func TestFaults(t *testing.T) {
 	for _, tt := range []struct {
 		name, check string
@@ -200,7 +200,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// dynamic makes a copy of a program of the system that asks for a loader which is not there.
+// dynamic makes a copy of a system program that needs a missing loader.
 func dynamic(t *testing.T, path string) {
 	t.Helper()
 	program, err := os.ReadFile("/bin/sh")
@@ -213,7 +213,7 @@ func dynamic(t *testing.T, path string) {
 	put(t, path, string(bytes.ReplaceAll(program, []byte(loader), []byte(gone))))
 }
 
-// A line a finding, whatever is found; and the same for programs.
+// One line per finding, whatever is found; and the same for programs.
 func TestOutput(t *testing.T) {
 	r := Report{Version: "v1", Node: "a", Failed: 1, Findings: []Finding{
 		{Check: "one", Level: OK, Found: "fine"}, {Check: "second", Level: Fail, Found: "bad\nok    three  \x1b[2J", Remedy: "mend it"},

@@ -8,8 +8,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
 )
 
-// FuzzVersions: whatever a program prints for VERSION, it is no CNI plugin, with an error that can be logged, or one that
-// lists versions.
+// FuzzVersions: any response to VERSION is an error that can be logged, or a list of versions.
 func FuzzVersions(f *testing.F) {
 	f.Add([]byte(`{"cniVersion":"1.1.0","supportedVersions":["0.4.0","1.1.0"]}`))
 	f.Add([]byte(`{"supportedVersions":[]}`))
@@ -24,7 +23,7 @@ func FuzzVersions(f *testing.F) {
 	})
 }
 
-// TestOutputIsBounded: a program that prints without end costs no memory without end.
+// TestOutputIsBounded: endless output of a program costs a bounded amount of memory.
 func TestOutputIsBounded(t *testing.T) {
 	var o output
 	part := slices.Repeat([]byte("x"), 1000)

@@ -17,7 +17,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// foreign is a CNI plugin that is not ours.
+// foreign is another project's CNI plugin.
 const foreign = "#!/bin/sh\n[ \"$CNI_COMMAND\" = VERSION ] || exit 1\necho '{\"cniVersion\":\"0.3.1\",\"supportedVersions\":[\"0.3.1\"]}'\n"
 
 func install(t *testing.T, dir, source string) Result {
@@ -27,7 +27,7 @@ func install(t *testing.T, dir, source string) Result {
 	return r
 }
 
-// files are the names in a directory, with a blank between them.
+// files are the names in a directory, separated by blanks.
 func files(t *testing.T, dir string) string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -68,7 +68,7 @@ func TestInstallsOnceAndUpgrades(t *testing.T) {
 	}
 }
 
-// What is there and is not ours is the way back, and stays it through upgrades.
+// An existing foreign plugin is needed for a rollback, and survives upgrades.
 func TestKeepsTheOtherPlugin(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, Name), foreign)
@@ -89,7 +89,7 @@ func TestKeepsTheOtherPlugin(t *testing.T) {
 	}
 }
 
-// A process that runs the plugin all the time finds one at every moment of every upgrade.
+// A process that executes the plugin all the time finds one at every moment of every upgrade.
 func TestNeverWithoutPlugin(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, v1)
@@ -106,7 +106,7 @@ func TestNeverWithoutPlugin(t *testing.T) {
 		next(t, runs)
 	}
 	write(t, filepath.Join(dir, "end"), "")
-	// What the reader may be too slow to see: the name came by rename each time and was never taken away.
+	// The reader may be too slow to see it: each rename replaced the name, which was never removed.
 	ops := <-seen
 	for _, op := range ops {
 		if op != fsnotify.Create {
@@ -118,7 +118,7 @@ func TestNeverWithoutPlugin(t *testing.T) {
 	}
 }
 
-// eventsOf collects what befalls one name in a directory until another one appears there.
+// eventsOf collects the events of one name in a directory until another one appears there.
 func eventsOf(w *fsnotify.Watcher, name, last string) []fsnotify.Op {
 	var ops []fsnotify.Op
 	for e := range w.Events {
@@ -132,7 +132,7 @@ func eventsOf(w *fsnotify.Watcher, name, last string) []fsnotify.Op {
 	return ops
 }
 
-// reader is what came of each run of the plugin by another process, in order.
+// reader is the result of each execution of the plugin by another process, in order.
 func reader(t *testing.T, plugin string) <-chan string {
 	t.Helper()
 	self, err := os.Executable()
@@ -171,7 +171,7 @@ func next(t *testing.T, runs <-chan string) {
 	}
 }
 
-// An installer that is killed leaves the plugin that was there, and a file that the next one removes.
+// An installer that is killed leaves the previous plugin, and a file that the next one removes.
 func TestKilledInstaller(t *testing.T) {
 	dir := t.TempDir()
 	install(t, dir, v1)
@@ -211,7 +211,7 @@ func TestInstallersExcludeEachOther(t *testing.T) {
 	}
 }
 
-// What cannot be installed leaves what is there, and the error says what to do.
+// If the installation fails, existing files stay, and the error contains the remedy.
 func TestRefuses(t *testing.T) {
 	whole, err := os.ReadFile(v2)
 	kit.Must(t, err)
@@ -250,7 +250,7 @@ func intact(t *testing.T, dir string) {
 	}
 }
 
-// Trouble with the directory is told with what to do.
+// Problems with the directory are reported with the remedy.
 func TestBadDirectory(t *testing.T) {
 	info, err := os.Stat(v1)
 	kit.Must(t, err)

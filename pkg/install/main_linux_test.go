@@ -12,10 +12,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
-// asReader makes the test binary run a plugin again and again and tell of each run.
+// asReader makes the test binary execute a plugin repeatedly and report each execution.
 const asReader = "BONDKEEPER_TEST_READ"
 
-// v1 and v2 are two builds of our plugin.
+// v1 and v2 are two builds of the plugin.
 var v1, v2 string
 
 func TestMain(m *testing.M) {
@@ -56,7 +56,7 @@ func build(dir, version string) (string, error) {
 	return path, nil
 }
 
-// read runs the plugin until its standard input ends, and writes a line for each run.
+// read executes the plugin until its standard input ends, and writes a line for each.
 func read(plugin string) {
 	ended := make(chan struct{})
 	go func() { _, _ = os.Stdin.Read(make([]byte, 1)); close(ended) }()

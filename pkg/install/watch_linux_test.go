@@ -9,7 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// Whoever else writes to the plugin's name, by rename, in place or by deleting it: ours comes back, and theirs is kept.
+// If another program writes to the plugin's name, by rename, in place or by deleting it, the plugin is reinstalled and
+// the other file is backed up.
 func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, Name)

@@ -14,7 +14,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
-// TestIPAMOutput: whatever an IPAM plugin prints, its error has a bounded size, a code if there was one, and says what is known.
+// TestIPAMOutput: for any output of an IPAM plugin, the error has a bounded size, the plugin's code if there was one,
+// and all known details.
 func TestIPAMOutput(t *testing.T) {
 	long := strings.Repeat("é", 1<<20)
 	for _, tt := range []struct {

@@ -18,13 +18,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
 )
 
-// The main goroutine keeps the main thread to itself: Go parks that one for ever where it
-// would destroy another, which the test of lost threads would see as a thread that stays.
+// The main goroutine stays on the main thread: Go parks that thread for ever instead of destroying it, which the test
+// of lost threads would count as a leak.
 func init() { runtime.LockOSThread() }
 
 func contains(err error, text string) bool { return strings.Contains(err.Error(), text) }
 
-// setMTU gives the loopback interface of the calling thread's netns an MTU to know it by.
+// setMTU marks the calling thread's netns by the MTU of its loopback interface.
 func setMTU(mtu uint32) error {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -39,7 +39,7 @@ func setMTU(mtu uint32) error {
 	return unix.IoctlIfreq(s, unix.SIOCSIFMTU, req)
 }
 
-// expect says whether the calling thread is in the netns id, by its links and by its identity.
+// expect reports whether the calling thread is in the netns id, by its links and by its identity.
 func expect(id netns.ID, mtu int) error {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {
@@ -125,7 +125,7 @@ func TestDoNests(t *testing.T) {
 	}
 }
 
-// TestDoConcurrently mixes two netns and the host on more goroutines than there are threads.
+// TestDoConcurrently uses two netns and the host on more goroutines than there are threads.
 func TestDoConcurrently(t *testing.T) {
 	const goroutines, rounds = 64, 50
 	spaces := []*netns.NS{open(t, netnstest.New(t)), open(t, netnstest.New(t))}
@@ -159,8 +159,8 @@ func TestDoConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// TestThreadThatCannotReturn takes from the thread, and from it alone, the right to use
-// setns, so that the way back fails. The thread must end and not serve anybody else.
+// TestThreadThatCannotReturn removes the right to use setns from one thread, so that it cannot return. The thread must
+// end and not be used again.
 func TestThreadThatCannotReturn(t *testing.T) {
 	ns := open(t, netnstest.New(t))
 	home, err := netns.Identify("/proc/self/ns/net")
@@ -199,7 +199,7 @@ func TestThreadThatCannotReturn(t *testing.T) {
 	wg.Wait()
 }
 
-// TestDoLeaksNothing: neither descriptors nor threads, nor the netns.
+// TestDoLeaksNothing: no descriptors, threads or netns.
 func TestDoLeaksNothing(t *testing.T) {
 	ns := open(t, netnstest.New(t))
 	count := func(dir string) int {
@@ -216,7 +216,7 @@ func TestDoLeaksNothing(t *testing.T) {
 			}
 		}
 	}
-	run() // let the runtime make the threads that it keeps
+	run() // let the runtime create the threads that it keeps
 	fds, threads := count("/proc/self/fd"), count("/proc/self/task")
 	run()
 	if now := count("/proc/self/fd"); now > fds {

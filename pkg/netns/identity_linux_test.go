@@ -42,15 +42,15 @@ func TestIdentityIsComplete(t *testing.T) {
 	}
 }
 
-// TestSameIDAgain: the kernel gives inode numbers away again, so that path, device and inode can all
-// be those of a netns that has ended.
+// TestSameIDAgain: the kernel reuses inode numbers, so path, device and inode can all be those of a netns that has
+// ended.
 func TestSameIDAgain(t *testing.T) {
 	path := netnstest.New(t)
 	first := sandboxAt(t, path)
 	netnstest.Delete(t, path)
 	netnstest.NewAt(t, path)
 	now := sandboxAt(t, path)
-	first.Dev, first.Inode = now.Dev, now.Inode // as luck would have it
+	first.Dev, first.Inode = now.Dev, now.Inode // as can happen by chance
 	if err := enter(first); !errors.Is(err, netns.ErrGone) {
 		t.Errorf("a later netns with the path and inode %d of the first: got %v, want ErrGone", first.Inode, err)
 	}

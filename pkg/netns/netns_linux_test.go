@@ -26,7 +26,7 @@ func open(t *testing.T, path string) *netns.NS {
 	return ns
 }
 
-// TestOpenRefuses is about everything that can be at a path and is no netns.
+// TestOpenRefuses covers everything that can be at a path and is not a netns.
 func TestOpenRefuses(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
@@ -77,7 +77,7 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestOpenWithoutDescriptors: an error of ours must not pass for the death of a sandbox.
+// TestOpenWithoutDescriptors: an error of the process must not be mistaken for the end of a sandbox.
 func TestOpenWithoutDescriptors(t *testing.T) {
 	path := netnstest.New(t)
 	var before unix.Rlimit
@@ -127,10 +127,10 @@ func TestIdentityIsTheSameByEveryPath(t *testing.T) {
 	}
 }
 
-// TestOpenSandbox is invariant 5: not the path but what it leads to is the sandbox.
+// TestOpenSandbox checks invariant 5: what the path leads to is the sandbox, not the path.
 func TestOpenSandbox(t *testing.T) {
 	path := netnstest.New(t)
-	want := open(t, path).ID() // held open, so that its inode number is not given away
+	want := open(t, path).ID() // held open, so that its inode number is not reused
 	verified := func() error {
 		ns, err := netns.OpenSandbox(bond.Sandbox{Path: path, Dev: want.Dev, Inode: want.Inode})
 		if err == nil {

@@ -47,7 +47,7 @@ func start(t *testing.T, n *node) *Watcher {
 	return w
 }
 
-// pass lets the bubble's time pass.
+// pass lets virtual time pass.
 func pass(d time.Duration) { <-time.After(d) }
 
 func want(t *testing.T, w *Watcher, rec *bond.Record, evidence string, known bool) {
@@ -65,7 +65,7 @@ func TestAContainerIsEvidence(t *testing.T) {
 		pass(2 * pollEach)
 		want(t, w, rec, "", true)
 		n.set(nil, "other", "c1")
-		w.Evidence(rec) // a question after the change: the one before may have been put to the runtime already
+		w.Evidence(rec) // a query after the change: an earlier one may have been sent to the runtime before it
 		pass(2 * pollEach)
 		want(t, w, rec, bond.EvidenceContainer, true)
 		want(t, w, recordOf("c2", ""), "", true)
@@ -80,7 +80,7 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 		want(t, w, recordOf("c1", "u1"), bond.EvidenceNetworkStatus, true)
 		want(t, w, recordOf("c2", "u2"), "", false)
 		want(t, w, recordOf("c3", ""), "", false)
-		n.set(nil) // a runtime that answers knows better: the status may be an earlier sandbox's
+		n.set(nil) // a responding runtime has priority: the status may be an earlier sandbox's
 		pass(2 * maxPause)
 		w.Evidence(recordOf("c1", "u1"))
 		pass(2 * pollEach)
@@ -88,7 +88,7 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 	})
 }
 
-// A runtime that stops answering is not known to have no container.
+// A runtime that stops responding is not known to have no container.
 func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}
@@ -105,7 +105,7 @@ func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 	})
 }
 
-// With no pod in set-up nothing is asked.
+// Without a pod in set-up the runtime is not queried.
 func TestNoNeedlessQueries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{}

@@ -23,7 +23,7 @@ type agent struct {
 	log   *lines
 }
 
-// line is what these tests read of one line of the agent's log.
+// line is what these tests read of a line of the agent's log.
 type line struct {
 	Msg, Cause, Action, Bond string
 }
@@ -76,7 +76,7 @@ func (a *agent) start() {
 	a.wait("the agent's start", func(l line) bool { return l.Msg == "agent started" }, 1)
 }
 
-// stop ends the agent and waits for its end.
+// stop stops the agent and waits until it has ended.
 func (a *agent) stop() {
 	if a.cmd.ProcessState == nil {
 		_ = a.cmd.Process.Signal(syscall.SIGTERM)
@@ -97,7 +97,7 @@ func (a *agent) wait(what string, match func(line) bool, n int) {
 	}
 }
 
-// evidence is the end of the log without the lines of level debug.
+// evidence is the end of the log without debug lines.
 func (a *agent) evidence() string {
 	var kept []string
 	for text := range strings.Lines(a.log.String()) {

@@ -15,19 +15,19 @@ type chain struct {
 	bond string
 	// afterVF and afterBond are the plugins that follow host-device and bond in their chains.
 	afterVF, afterBond []string
-	// onTop are networks of their own whose links have the bond as their lower device, by interface name.
+	// onTop are separate networks whose links are on top of the bond, by interface name.
 	onTop map[string][]string
 	// sysctls are compared, too: paths below /proc/sys/net.
 	sysctls []string
 	// oneMAC: all members have the bond's MAC.
 	oneMAC bool
-	// want are facts that the plugins around the bond establish.
+	// want are facts that the other plugins establish.
 	want facts
 }
 
 const (
 	activeBackup = `"mode":1,"failOverMac":1`
-	// static has a number of the pod's own in its addresses, because all pods are on one wire.
+	// static has a number in its addresses that differs between pods, because all pods are on one network.
 	static = `"ipam":{"type":"static","addresses":[{"address":"192.0.2.10N/24","gateway":"192.0.2.1"},{"address":"2001:db8::N/64"}],
 		"routes":[{"dst":"0.0.0.0/0"},{"dst":"198.51.100.0/24","gw":"192.0.2.2"}]}`
 	tuningSysctls = `"sysctl":{"net.ipv4.conf.IFNAME.arp_filter":"1","net.ipv4.conf.IFNAME.rp_filter":"2",
@@ -42,7 +42,7 @@ var (
 // movedBySBR: sbr moves each route of the bond to the table of its source address.
 var movedBySBR = facts{"route default dev bond0 gateway 192.0.2.1 scope global": "", "route default dev bond0 gateway 192.0.2.1 scope global table 100": "present"}
 
-// chains are the chains in front of which, in which and on which the bond is.
+// chains are the chains before, with and on the bond.
 func chains() []chain {
 	return []chain{
 		{
@@ -75,11 +75,11 @@ func chains() []chain {
 	}
 }
 
-// vfsPerCard is how many pods can be there at the same time.
+// vfsPerCard is how many pods can exist at the same time.
 const vfsPerCard = 4
 
-// TestChains: what the plugins around the bond configured stays through the loss of a VF, the bond's deletion and the
-// agent's restart; CHECK of the whole chain passes; DEL can be repeated and leaves the pod as it was.
+// TestChains: what the plugins around the bond configured survives the loss of a VF, the bond's deletion and the
+// agent's restart. CHECK of the complete chain passes. DEL can be repeated and leaves the pod as before.
 func TestChains(t *testing.T) {
 	all := chains()
 	for first := 0; first < len(all); first += vfsPerCard {
@@ -151,7 +151,7 @@ func (p *pod) waitCarrier() {
 	})
 }
 
-// asConfigured wants what the plugins of the chain are known to configure.
+// asConfigured checks what the plugins of the chain are known to configure.
 func (p *pod) asConfigured() {
 	p.t.Helper()
 	for name, want := range p.chain.want {
@@ -164,7 +164,7 @@ func (p *pod) asConfigured() {
 	}
 }
 
-// loseVF takes a VF's driver away and gives it back.
+// loseVF unbinds and binds a VF's driver.
 func (p *pod) loseVF(i int) {
 	p.t.Helper()
 	p.driver("unbind", p.vfs[i])
@@ -173,7 +173,8 @@ func (p *pod) loseVF(i int) {
 	p.same("after a VF was lost", p.made)
 }
 
-// withoutTop wants the bond as it was, and that the links on top of it, which the kernel deletes with it, are reported.
+// withoutTop checks that the bond is as before, and that the links on top of it, which the kernel deletes with it, are
+// reported.
 func (p *pod) withoutTop(a *agent) {
 	p.t.Helper()
 	want := facts{}
@@ -190,7 +191,7 @@ func (p *pod) withoutTop(a *agent) {
 	p.made, p.topGone = want, true
 }
 
-// restart ends the agent and starts it, and waits until it has looked at every bond.
+// restart restarts the agent, and waits until it has reconciled every bond.
 func (a *agent) restart(bonds int) {
 	a.t.Helper()
 	a.stop()

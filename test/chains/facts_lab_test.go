@@ -15,8 +15,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// facts describe a pod's network in the words of ip(8) and of /proc/sys, by name: "bond0 mtu" is "1500". An ifindex and
-// which member is active are left out, so that two can be compared.
+// facts describe a pod's network as ip(8) and /proc/sys show it, by name: "bond0 mtu" is "1500". Ifindexes and the
+// active member are left out, so that two can be compared.
 type facts map[string]string
 
 // diff lists what differs from want, one fact per line.
@@ -53,7 +53,7 @@ type ipLink struct {
 	} `json:"addr_info"`
 }
 
-// facts reads how the pod's network is now. The sysctls are those that the chain sets.
+// facts reads the pod's current network. The sysctls are those that the chain sets.
 func (p *pod) facts() facts {
 	p.t.Helper()
 	f := facts{}
@@ -71,7 +71,7 @@ func (p *pod) facts() facts {
 		}
 		for _, r := range rules {
 			if fmt.Sprint(r["priority"]) == "1000" {
-				continue // the kernel's l3mdev rule, which it makes with the first VRF and keeps
+				continue // the kernel's l3mdev rule, which stays once the first VRF was created
 			}
 			f[fmt.Sprintf("rule%s %v: from %v %v", family, r["priority"], r["src"], r["l3mdev"])] = fmt.Sprint(r["table"])
 		}
@@ -116,8 +116,8 @@ func (f facts) link(l *ipLink) {
 	}
 }
 
-// route adds a route through a link other than lo. Of table local, which the kernel keeps, and of link-local
-// destinations nothing is added.
+// route adds a route through a link other than lo. Routes of table local, which the kernel maintains, and to link-local
+// destinations are left out.
 func (f facts) route(r map[string]any) {
 	dst := fmt.Sprint(r["dst"])
 	if r["dev"] == "lo" || r["table"] == "local" || r["type"] == "local" || r["type"] == "broadcast" || r["type"] == "anycast" ||
@@ -134,7 +134,7 @@ func (f facts) route(r map[string]any) {
 	f[fmt.Sprintf("route %s %s", dst, strings.Join(words, " "))] = "present"
 }
 
-// sysctls reads the files below /proc/sys/net. One that does not exist is no fact.
+// sysctls reads the files below /proc/sys/net. A missing file adds no fact.
 func (p *pod) sysctls(f facts) {
 	p.t.Helper()
 	ns, err := netns.Open("/run/netns/" + p.name)

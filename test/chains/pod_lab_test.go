@@ -32,7 +32,7 @@ const (
 // quiet drops what the plugins log.
 var quiet = &invoke.DefaultExec{RawExec: &invoke.RawExec{Stderr: io.Discard}, PluginDecoder: version.PluginDecoder{}}
 
-// pod is a network namespace with one VF of each of two cards in it, and the networks of its chain.
+// pod is a netns with one VF of each of two cards, and the networks of its chain.
 type pod struct {
 	t      *testing.T
 	chain  chain
@@ -42,13 +42,13 @@ type pod struct {
 	cni    *libcni.CNIConfig
 	lists  map[string]*libcni.NetworkConfigList // by interface name
 	order  []string                             // interface names in the order of their ADDs
-	// bare is the pod before the bond was added, made after the bond's set-up was complete.
+	// bare is the pod before the bond was added, read after the bond's set-up was complete.
 	bare, made facts
-	// topGone: the kernel deleted what was on top of the bond together with it.
+	// topGone: the kernel deleted the links on top of the bond together with it.
 	topGone bool
 }
 
-// newPod makes the namespace and gives it the VFs with this number.
+// newPod makes the netns and moves the VFs with this number into it.
 func newPod(t *testing.T, c chain, number int) *pod {
 	t.Helper()
 	guest, err := topology.Load()
@@ -63,7 +63,7 @@ func newPod(t *testing.T, c chain, number int) *pod {
 	}
 	p.ip("netns", "add", p.name)
 	t.Cleanup(func() {
-		for i := len(p.order) - 1; i >= 0; i-- { // no error where the test has done it
+		for i := len(p.order) - 1; i >= 0; i-- { // no error if the test has done it
 			_ = p.cni.DelNetworkList(context.Background(), p.lists[p.order[i]], p.runtime(p.order[i]))
 		}
 		p.ip("netns", "del", p.name)
@@ -105,7 +105,7 @@ func pluginDirs() []string {
 	return dirs
 }
 
-// vfPlugin is the config of the plugin that moves a VF into the pod: host-device, or the real sriov-cni where make
+// vfPlugin is the config of the plugin that moves a VF into the pod: host-device, or the real sriov-cni if make
 // test-peers names its directory.
 func vfPlugin(vf string) string {
 	if os.Getenv(peers.DirEnv) != "" {
@@ -114,7 +114,7 @@ func vfPlugin(vf string) string {
 	return fmt.Sprintf(`{"type":"host-device","pciBusID":%q}`, vf)
 }
 
-// build has the VFs moved into the pod, and then adds the bond and what is on top of it.
+// build moves the VFs into the pod, and then adds the bond and what is on top of it.
 func (p *pod) build(stateDir string) {
 	p.t.Helper()
 	for i, vf := range p.vfs {
@@ -147,8 +147,8 @@ func (p *pod) check(when string) {
 	}
 }
 
-// del calls DEL of every network, the last one first; twice, as a runtime may, but for host-device, which fails if the
-// VF is not in the pod any more.
+// del calls DEL of every network, the last one first. It calls each twice, as a runtime may, except host-device, which
+// fails if the VF is no longer in the pod.
 func (p *pod) del() {
 	p.t.Helper()
 	for i := len(p.order) - 1; i >= 0; i-- {
@@ -192,13 +192,13 @@ func (p *pod) wait(what string, ok func() bool) {
 	kit.Eventually(p.t, what, ok, func() string { return string(p.ip("-n", p.name, "-d", "addr")) })
 }
 
-// unbind takes the driver from a VF; bind gives it back.
+// unbind unbinds a VF from its driver; bind binds it.
 func (p *pod) driver(file string, vf string) {
 	p.t.Helper()
 	kit.Must(p.t, os.WriteFile("/sys/bus/pci/drivers/igbvf/"+file, []byte(vf), 0o200))
 }
 
-// setUpComplete reads from the record whether the agent takes the pod's set-up as complete.
+// setUpComplete reads from the record whether the agent considers the pod's set-up complete.
 func (p *pod) setUpComplete(stateDir string) bool {
 	p.t.Helper()
 	records, err := store.Open(stateDir)

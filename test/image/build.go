@@ -22,13 +22,13 @@ const outDir = "/out"
 type Options struct {
 	// Root is the directory of the Dockerfile.
 	Root string
-	// Version is what the programs say of themselves.
+	// Version is the version that the programs report.
 	Version string
-	// Created is the time that all in the image bears.
+	// Created is the time of everything in the image.
 	Created time.Time
 }
 
-// recipe is what the Dockerfile says of one platform's image.
+// recipe is the Dockerfile's description of one platform's image.
 type recipe struct {
 	env      map[string]string // of the build stage, arguments included
 	commands []string
@@ -82,7 +82,7 @@ func read(o Options, arch string) (*recipe, error) {
 	return r, nil
 }
 
-// prepare reads an instruction of the build stage. Its sources are the tree itself, so COPY is nothing to do.
+// prepare reads an instruction of the build stage. It builds in the tree itself, so COPY has no effect.
 func (r *recipe) prepare(i instruction) error {
 	switch i.verb {
 	case "WORKDIR", "COPY":

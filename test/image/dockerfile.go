@@ -62,7 +62,7 @@ func parseFrom(args string) (stage, error) {
 	return stage{}, fmt.Errorf("FROM %s: not understood", args)
 }
 
-// copied is a file of the final stage: what the stage called from has at source.
+// copied is a file of the final stage: the one at source in the stage called from.
 type copied struct{ from, source, target string }
 
 func parseCopy(args string) (copied, error) {

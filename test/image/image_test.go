@@ -21,8 +21,8 @@ import (
 
 var created = time.Unix(1700000000, 0)
 
-// The image has both programs, static, and says what it is. The same sources elsewhere, nothing but what the
-// Dockerfile copies, give the same image and the same archive, byte for byte.
+// The image has both programs, static, with their version. The same sources elsewhere, with only what the Dockerfile
+// copies, give the same image and the same archive, byte for byte.
 func TestImage(t *testing.T) {
 	o := Options{Root: "../..", Version: "v1.2.3", Created: created}
 	made := build(t, o)
@@ -81,7 +81,7 @@ func checkVersion(t *testing.T, agent []byte) {
 	}
 }
 
-// filesOf are the files of all layers, all of which everybody may run.
+// filesOf are the files of all layers, all executable by every user.
 func filesOf(t *testing.T, made v1.Image) map[string][]byte {
 	t.Helper()
 	layers, err := made.Layers()
@@ -135,7 +135,7 @@ func archiveOf(t *testing.T, made v1.Image) []byte {
 	return data
 }
 
-// What a Dockerfile may say and this package does not do is an error, not silence.
+// A Dockerfile feature that this package does not support is an error.
 func TestRejectsUnknownInstructions(t *testing.T) {
 	const build, final = "FROM golang AS build\nRUN go build -o $OUT/agent .\n", "FROM scratch\nCOPY --from=build /out/agent /agent\n"
 	for _, text := range []string{

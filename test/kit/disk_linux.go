@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MountTmpfs mounts a disk of memory, such as /run is, until the test's end. It needs root. options are further ones of tmpfs.
+// MountTmpfs mounts a tmpfs, as /run is, until the test's end. It needs root. options are further options of tmpfs.
 func MountTmpfs(t testing.TB, dir string, options ...string) {
 	t.Helper()
 	all := strings.Join(append(options, "mode=0700"), ",")
@@ -18,7 +18,7 @@ func MountTmpfs(t testing.TB, dir string, options ...string) {
 	t.Cleanup(func() { _ = unix.Unmount(dir, unix.MNT_DETACH) })
 }
 
-// FillDisk leaves this many bytes free on a directory's disk. It returns the file that takes the rest.
+// FillDisk leaves this many bytes free on a directory's disk. It returns the file that occupies the rest.
 func FillDisk(t testing.TB, dir string, free int) (filler string) {
 	t.Helper()
 	filler = filepath.Join(dir, "filler")

@@ -14,10 +14,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// IP runs ip(8) in the netns at path, or in the caller's if path is empty, and returns what it prints.
+// IP runs ip(8) in the netns at path, or in the caller's if path is empty, and returns its output.
 func IP(path string, args ...string) ([]byte, error) { return Run(path, "ip", args...) }
 
-// Run runs a program in the netns at path, or in the caller's if path is empty, and returns what it prints.
+// Run runs a program in the netns at path, or in the caller's if path is empty, and returns its output.
 func Run(path, program string, args ...string) ([]byte, error) {
 	open := netns.Current
 	if path != "" {
@@ -37,7 +37,7 @@ func Run(path, program string, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// MustIP is IP in this process's netns, which must succeed.
+// MustIP is IP in this process's netns; the test fails on an error.
 func MustIP(t testing.TB, args ...string) []byte {
 	t.Helper()
 	out, err := IP("", args...)
@@ -48,7 +48,8 @@ func MustIP(t testing.TB, args ...string) []byte {
 // own is this process's netns.
 const own = "/proc/self/ns/net"
 
-// AddNetns makes a netns at path, which is in /run/netns. It replaces one that is there already, by one with another inode.
+// AddNetns makes a netns at path, which is in /run/netns. It replaces one that is there already, by one with another
+// inode.
 func AddNetns(path string) error {
 	if _, err := os.Stat(path); err == nil {
 		return replaceNetns(path)
@@ -57,8 +58,8 @@ func AddNetns(path string) error {
 	return err
 }
 
-// replaceNetns makes the new one before the old one is deleted: the kernel gives the inode number of a dead netns to the next
-// one (proc_alloc_inum takes the lowest that is free).
+// replaceNetns makes the new one before the old one is deleted: the kernel reuses the inode number of a deleted netns
+// for the next one (proc_alloc_inum takes the lowest free one).
 func replaceNetns(path string) error {
 	fresh := path + "n"
 	if err := AddNetns(fresh); err != nil {

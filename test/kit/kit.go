@@ -8,8 +8,8 @@ import (
 )
 
 const (
-	// limit is how long an awaited event may take: a VF's carrier takes seconds in an emulated machine, and many of them if
-	// that shares its processors.
+	// limit is how long an awaited event may take: a VF's carrier takes seconds in an emulated machine, and many of
+	// them if the processors are shared.
 	limit    = time.Minute
 	interval = 20 * time.Millisecond
 )
@@ -22,8 +22,8 @@ func Must(t testing.TB, errs ...error) {
 	}
 }
 
-// Eventually waits until ok returns true, also in a cleanup. It ends the test after a minute, and then shows state, if there is
-// one.
+// Eventually waits until ok returns true, also in a cleanup. It ends the test after a minute, and then shows state, if
+// it is not nil.
 func Eventually(t testing.TB, what string, ok func() bool, state ...func() string) {
 	t.Helper()
 	deadline, tick := time.Now().Add(limit), time.NewTicker(interval)
@@ -38,7 +38,7 @@ func Eventually(t testing.TB, what string, ok func() bool, state ...func() strin
 	}
 }
 
-// WriteFile writes a file with these contents, which only root may read.
+// WriteFile writes a file that only root can read.
 func WriteFile(t testing.TB, path, text string) {
 	t.Helper()
 	Must(t, os.WriteFile(path, []byte(text), 0o600))

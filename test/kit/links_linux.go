@@ -15,10 +15,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Links changes and reads links of the kernel with ip(8). A link is found by the path of its netns, which is empty for the
-// host's, and its name there.
+// Links changes and reads links of the kernel with ip(8). A link is identified by the path of its netns (empty for the
+// host's) and its name there.
 type Links struct {
-	// Host is the path of the netns that is the host's; empty for this process's.
+	// Host is the path of the host's netns; empty for this process's.
 	Host string
 }
 
@@ -36,7 +36,7 @@ func (l Links) Set(path, name string, args ...string) error {
 	return err
 }
 
-// Target is how ip names a netns to move a link to.
+// Target is ip's name of a netns to move a link to.
 func (l Links) Target(path string) string {
 	switch {
 	case path != "":
@@ -48,7 +48,7 @@ func (l Links) Target(path string) string {
 	}
 }
 
-// shown is what `ip -d -j addr` prints of a link.
+// shown is a link in the output of `ip -d -j addr`.
 type shown struct {
 	Index  int      `json:"ifindex"`
 	Name   string   `json:"ifname"`
@@ -109,7 +109,7 @@ func (s *shown) link() bond.Link {
 	}
 }
 
-// Rename, and what follows, change a link with ip.
+// Rename, and the methods below, change a link with ip.
 func (l Links) Rename(path, name, to string) error { return l.Set(path, name, "name", to) }
 func (l Links) SetUp(path, name string) error      { return l.Set(path, name, "up") }
 func (l Links) SetDown(path, name string) error    { return l.Set(path, name, "down") }

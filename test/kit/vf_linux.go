@@ -13,8 +13,8 @@ import (
 // PCIDevices is where sysfs has the PCI functions.
 const PCIDevices = "/sys/bus/pci/devices"
 
-// Netdev returns the name that a PCI function's netdev has in the host, and waits for it: a driver needs a moment to make it,
-// and the kernel to bring it back from a netns that was deleted.
+// Netdev returns the name of a PCI function's netdev in the host, and waits for it: a driver needs a moment to create
+// it, and the kernel to move it back from a deleted netns.
 func Netdev(ctx context.Context, pci bond.PCIAddress) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -39,12 +39,12 @@ func Netdev(ctx context.Context, pci bond.PCIAddress) (string, error) {
 // WriteSysfs writes a file of sysfs.
 func WriteSysfs(path, text string) error { return os.WriteFile(path, []byte(text), 0o200) }
 
-// UnbindVF takes a VF from its driver.
+// UnbindVF unbinds a VF from its driver.
 func UnbindVF(pci bond.PCIAddress) error {
 	return WriteSysfs(filepath.Join(PCIDevices, string(pci), "driver", "unbind"), string(pci))
 }
 
-// BindVF gives a VF to its driver.
+// BindVF binds a VF to its driver.
 func BindVF(pci bond.PCIAddress) error {
 	return WriteSysfs("/sys/bus/pci/drivers/igbvf/bind", string(pci))
 }

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Program returns the path of one program for a test: the real one, or a stand-in built into dir. The checkout's top
-// is root.
+// Program returns the path of one program for a test: the real one, or a stand-in that is built into dir. root is the
+// root of the checkout.
 func Program(root, dir, name string) (string, error) {
 	if os.Getenv(DirEnv) != "" {
 		s, err := Find(root)

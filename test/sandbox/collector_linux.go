@@ -95,11 +95,11 @@ func (k *Collector) records(ctx context.Context) ([]*bond.Record, error) {
 	return records, err
 }
 
-// AwaitPasses waits for n more complete passes. Passes are at least a second apart, so some more than Grace has seconds
-// would end a grace period.
+// AwaitPasses waits for n more complete passes. Passes are at least a second apart, so more passes than Grace has
+// seconds would end a grace period.
 func (k *Collector) AwaitPasses(ctx context.Context, n int) error {
 	k.mu.Lock()
-	last := k.passes + n + 1 // when that one begins, those before have ended
+	last := k.passes + n + 1 // when that one starts, the earlier ones have ended
 	k.mu.Unlock()
 	return until(ctx, fmt.Sprintf("%d looks", n), func(context.Context) error {
 		k.mu.Lock()
@@ -112,7 +112,7 @@ func (k *Collector) AwaitPasses(ctx context.Context, n int) error {
 	})
 }
 
-// Released is how often the release of a container's bond was begun.
+// Released is how often the release of a container's bond was started.
 func (k *Collector) Released(containerID string) int {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -21,11 +21,10 @@ import (
 // pauseImage is the name of the image of which sandboxes are made.
 const pauseImage = "bondkeeper.test/pause:1"
 
-// timeout bounds every wait for something that has to come. The guest's processors are slow.
+// timeout bounds every wait for an expected event. The guest's processors are slow.
 const timeout = 4 * time.Minute
 
-// Containerd is a real one with a configuration, directories and a socket of its own. It is
-// for one goroutine.
+// Containerd is a real one with its own configuration, directories and socket. It is for one goroutine.
 type Containerd struct {
 	programs, dir string
 	cmd           *exec.Cmd
@@ -33,13 +32,12 @@ type Containerd struct {
 	CRI           cri.RuntimeServiceClient
 }
 
-// Dirs are the directories that it takes programs from: those of make kube, make plugins.
+// Dirs are the directories of its programs: those of make kube, make plugins.
 type Dirs struct {
 	Kube, CNI string
 }
 
-// NewContainerd starts a containerd that keeps everything under dir, and gives it the image of the
-// sandboxes.
+// NewContainerd starts a containerd with all its files under dir, and imports the image of the sandboxes.
 func NewContainerd(ctx context.Context, programs Dirs, dir string) (*Containerd, error) {
 	c := &Containerd{programs: programs.Kube, dir: dir}
 	if err := c.configure(programs.CNI); err != nil {
@@ -90,7 +88,7 @@ disabled_plugins = ["io.containerd.nri.v1.nri"]
 	return os.WriteFile(filepath.Join(c.dir, "config.toml"), []byte(config), 0o644)
 }
 
-// Start starts it with the state that it has under that name, and returns when it answers.
+// Start starts it with its previous state, and returns when it responds.
 func (c *Containerd) Start(ctx context.Context, root string) error {
 	log, err := os.OpenFile(filepath.Join(c.dir, "containerd.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -109,14 +107,14 @@ func (c *Containerd) Start(ctx context.Context, root string) error {
 	})
 }
 
-// Kill ends it as kill -9 does. Sandboxes go on.
+// Kill ends it as kill -9 does. Sandboxes continue.
 func (c *Containerd) Kill() error {
 	err := c.cmd.Process.Kill()
 	_ = c.cmd.Wait() // it was killed
 	return err
 }
 
-// Stall stops it where it is, and returns when it stands.
+// Stall stops it (SIGSTOP), and returns when it has stopped.
 func (c *Containerd) Stall() error {
 	if err := c.cmd.Process.Signal(unix.SIGSTOP); err != nil {
 		return err
@@ -129,7 +127,7 @@ func (c *Containerd) Stall() error {
 	}
 }
 
-// Resume lets it go on.
+// Resume continues it.
 func (c *Containerd) Resume() error { return c.cmd.Process.Signal(unix.SIGCONT) }
 
 // Ctr runs containerd's own tool in the namespace of the CRI.
@@ -138,10 +136,10 @@ func (c *Containerd) Ctr(ctx context.Context, args ...string) error {
 	return run(ctx, filepath.Join(c.programs, "ctr"), args...)
 }
 
-// Close ends it. What sandboxes are left end with the guest.
+// Close ends it. Remaining sandboxes end with the guest.
 func (c *Containerd) Close() error { return errors.Join(c.Kill(), c.conn.Close()) }
 
-// until tries something until it succeeds; of what, is for the error.
+// until repeats something until it succeeds; of what, is for the error.
 func until(ctx context.Context, what string, try func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
@@ -160,7 +158,7 @@ func until(ctx context.Context, what string, try func(context.Context) error) er
 	}
 }
 
-// run runs a command and has what it said in the error.
+// run runs a command; the error contains its output.
 func run(ctx context.Context, program string, args ...string) error {
 	out, err := exec.CommandContext(ctx, program, args...).CombinedOutput()
 	if err != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// harness are those of the contract on a real containerd.
+// harness is the contract's harness on a real containerd.
 type harness struct {
 	t    *testing.T
 	c    *Containerd

@@ -10,7 +10,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// TestEnds is each end of a pod, and each way to ask.
+// TestEnds covers each way in which a pod ends, with each way to query the runtime.
 func TestEnds(t *testing.T) {
 	for _, kind := range []string{"containerd", "cri"} {
 		t.Run(kind, func(t *testing.T) {
@@ -28,7 +28,7 @@ func TestEnds(t *testing.T) {
 				{"while the runtime has forgotten everything", whileItHasForgotten},
 			} {
 				t.Run(end.name, func(t *testing.T) {
-					r := *r // the same node, and failures go to where they belong
+					r := *r // the same node, with failures reported by this subtest
 					r.T = t
 					end.run(&r)
 				})
@@ -37,7 +37,7 @@ func TestEnds(t *testing.T) {
 	}
 }
 
-// withDEL is as it should be: there is nothing to do for the collector.
+// withDEL is the normal end: the collector has nothing to do.
 func withDEL(r *fixture) {
 	p := r.pod(1)
 	kit.Must(r.T, r.with(1).Del(r.Context(), p))
@@ -49,7 +49,7 @@ func withDEL(r *fixture) {
 	r.kept()
 }
 
-// withoutDEL is what happens when Multus has lost its notes: the runtime ends the sandbox and its netns.
+// withoutDEL is the end if Multus has lost its cache: the runtime ends the sandbox and its netns.
 func withoutDEL(r *fixture) {
 	p := r.pod(1)
 	kit.Must(r.T, p.Remove(r.Context()))
@@ -61,7 +61,7 @@ func withoutDEL(r *fixture) {
 	}
 }
 
-// killed: a sandbox without a process is still one. Its DEL comes when somebody stops it.
+// killed: a sandbox without a process still exists. Its DEL comes when it is stopped.
 func killed(r *fixture) {
 	p := r.pod(1)
 	kit.Must(r.T, p.Kill(r.Context()))
@@ -70,7 +70,7 @@ func killed(r *fixture) {
 	r.released(p)
 }
 
-// wiped: by its own API containerd has forgotten the sandbox at once, by the CRI when it starts anew.
+// wiped: over its own API containerd has lost the sandbox immediately, over the CRI after a restart.
 func wiped(r *fixture, kind string) {
 	p := r.pod(1)
 	kit.Must(r.T, p.Wipe(r.Context()))
@@ -95,12 +95,12 @@ func whileItHangs(r *fixture) {
 	p := r.pod(1)
 	kit.Must(r.T, p.Remove(r.Context()))
 	kit.Must(r.T, r.c.Stall())
-	r.held(p, 2, "the runtime hangs") // each waits for an answer longer than the grace period
+	r.held(p, 2, "the runtime hangs") // each waits for a response longer than the grace period
 	kit.Must(r.T, r.c.Resume())
 	r.released(p)
 }
 
-// whileItHasForgotten: one that starts with nothing says that no pod lives, the living one included.
+// whileItHasForgotten: a containerd that starts with an empty state reports no pod, not even the existing one.
 func whileItHasForgotten(r *fixture) {
 	p := r.pod(1)
 	kit.Must(r.T, p.Remove(r.Context()))

@@ -23,7 +23,7 @@ var (
 	kube = flag.String("kube", "../../.cache/kube/bin", "directory of containerd and its programs")
 )
 
-// absolute are the directories as containerd needs them.
+// absolute makes the directories absolute for containerd.
 func absolute(t *testing.T) (programs Dirs, plugins []string) {
 	t.Helper()
 	b, err := filepath.Abs(*bin)
@@ -48,13 +48,13 @@ func startContainerd(t *testing.T) *Containerd {
 	return c
 }
 
-// fixture is a node: containerd, and a collector that asks it one way or another.
+// fixture is a node: containerd, and a collector that queries it in one of two ways.
 type fixture struct {
 	*testing.T
 	c        *Containerd
 	k        *Collector
 	networks Networks
-	// living has a bond through all of a test.
+	// living has a bond throughout a test.
 	living *Pod
 	made   int
 }
@@ -126,10 +126,10 @@ func (r *fixture) kept() {
 	}
 }
 
-// enough is how many looks last longer than the grace period.
+// enough is the number of passes that last longer than the grace period.
 const enough = int(Grace/time.Second) + 2
 
-// held checks that nothing of a pod is released in so many looks.
+// held checks that nothing of a pod is released in this many passes.
 func (r *fixture) held(p *Pod, looks int, why string) {
 	r.Helper()
 	kit.Must(r.T, r.k.AwaitPasses(r.Context(), looks))
@@ -139,7 +139,7 @@ func (r *fixture) held(p *Pod, looks int, why string) {
 	r.kept()
 }
 
-// released waits until a pod's bond has been released, once, as DEL would have done it.
+// released waits until a pod's bond has been released, once, as by DEL.
 func (r *fixture) released(p *Pod) {
 	r.Helper()
 	kit.Must(r.T, r.k.AwaitPasses(r.Context(), enough))

@@ -17,7 +17,7 @@ import (
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
 
-// Pod is a sandbox that containerd made, alone.
+// Pod is a sandbox of containerd without containers.
 type Pod struct {
 	c      *Containerd
 	config *cri.PodSandboxConfig
@@ -47,7 +47,7 @@ func (c *Containerd) NewPod(ctx context.Context, name string, inHost bool) (*Pod
 	return p, p.inspect(ctx)
 }
 
-// inspect asks containerd what it does not tell of any runtime's sandbox.
+// inspect queries containerd for what the CRI does not report about a sandbox.
 func (p *Pod) inspect(ctx context.Context) error {
 	s, err := p.c.CRI.PodSandboxStatus(ctx, &cri.PodSandboxStatusRequest{PodSandboxId: p.ID, Verbose: true})
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *Pod) Remove(ctx context.Context) error {
 	return err
 }
 
-// Kill kills its process, and returns when containerd knows.
+// Kill kills its process, and returns when containerd has noticed.
 func (p *Pod) Kill(ctx context.Context) error {
 	// After the end of its shim containerd kills the process, too.
 	if err := unix.Kill(p.PID, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
@@ -97,8 +97,8 @@ func (p *Pod) Kill(ctx context.Context) error {
 	})
 }
 
-// Wipe removes all traces of the pod behind the runtime's back, with neither CNI nor CRI: the shim and its
-// process, the netns, and what containerd noted.
+// Wipe removes all traces of the pod without the runtime's knowledge, CNI or CRI: the shim and its process, the netns,
+// and containerd's state.
 func (p *Pod) Wipe(ctx context.Context) error {
 	shim, err := parentOf(p.PID)
 	if err != nil {
@@ -121,7 +121,7 @@ func (p *Pod) Wipe(ctx context.Context) error {
 	return errors.Join(client.ContainerService().Delete(ctx, p.ID), client.SandboxStore().Delete(ctx, p.ID))
 }
 
-// parentOf is the process that started another, the fourth field of /proc/PID/stat; the second is a name in brackets.
+// parentOf is the parent of a process: the fourth field of /proc/PID/stat; the second is a name in parentheses.
 func parentOf(pid int) (int, error) {
 	stat, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "stat"))
 	if err != nil {
@@ -131,13 +131,13 @@ func parentOf(pid int) (int, error) {
 	return strconv.Atoi(fields[1])
 }
 
-// Networks are those that a pod gets beside the cluster's, as Multus would call them.
+// Networks are a pod's additional networks, as Multus would attach them.
 type Networks struct {
 	// Plugins are the directories of the plugins, State that of the records, Leases that of host-local's.
 	Plugins       []string
 	State, Leases string
-	// VFs are the PCI addresses of the bond's members. host-device brings them into the pod, unless FromHost
-	// has their names in the host: then the bond takes them from there itself.
+	// VFs are the PCI addresses of the bond's members. host-device moves them into the pod; if FromHost has their names
+	// in the host, the bond does.
 	VFs, FromHost []string
 }
 
@@ -178,7 +178,7 @@ func (n *Networks) bond() string {
 		"ipam": {"type": "host-local", "subnet": "10.56.217.0/24", "dataDir": %q}}`, n.FromHost == nil, links[0], links[1], n.State, n.Leases)
 }
 
-// hostDevices calls host-device for each VF that it is to bring.
+// hostDevices calls host-device for each VF that it moves.
 func (n *Networks) hostDevices(ctx context.Context, verb string, p *Pod) error {
 	if n.FromHost != nil {
 		return nil
@@ -190,7 +190,7 @@ func (n *Networks) hostDevices(ctx context.Context, verb string, p *Pod) error {
 	return errors.Join(errs...)
 }
 
-// Add gives a pod the VFs and a bond of them.
+// Add adds the VFs and a bond of them to a pod.
 func (n *Networks) Add(ctx context.Context, p *Pod) error {
 	if err := n.hostDevices(ctx, "ADD", p); err != nil {
 		return err
@@ -198,12 +198,12 @@ func (n *Networks) Add(ctx context.Context, p *Pod) error {
 	return n.call(ctx, "ADD", p, "bond0", n.bond())
 }
 
-// Del takes them back, the bond first.
+// Del deletes them, the bond first.
 func (n *Networks) Del(ctx context.Context, p *Pod) error {
 	return errors.Join(n.call(ctx, "DEL", p, "bond0", n.bond()), n.hostDevices(ctx, "DEL", p))
 }
 
-// Lease is the address that host-local holds for a container's bond; empty for none.
+// Lease is the address that host-local holds for a container's bond; empty if there is none.
 func (n *Networks) Lease(containerID string) (string, error) {
 	dir := filepath.Join(n.Leases, "bond-net1")
 	entries, err := os.ReadDir(dir)

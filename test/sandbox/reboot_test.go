@@ -13,11 +13,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab"
 )
 
-// TestReboot: records on a disk outlive the boot that they are of. The VFs that they name are another pod's then.
+// TestReboot: records on a disk outlive their boot. The VFs that they name then belong to another pod.
 func TestReboot(t *testing.T) {
 	top, err := filepath.Abs("../..")
 	kit.Must(t, err)
-	// In the cache, which the guests see.
+	// In the cache, which the guests can read.
 	dir, err := os.MkdirTemp(filepath.Join(top, ".cache"), "reboot-")
 	kit.Must(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
@@ -31,7 +31,7 @@ func TestReboot(t *testing.T) {
 	}
 }
 
-// boot runs a command in a guest of its own. The guest's end is a power failure.
+// boot runs a command in its own guest. The guest's end is a power failure.
 func boot(t *testing.T, share string, cmd lab.Cmd) {
 	t.Helper()
 	guest, err := lab.Start(t.Context(), lab.Config{Cards: 2, VFs: 2, WorkDir: share, Logf: t.Logf})

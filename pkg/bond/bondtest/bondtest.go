@@ -10,7 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// MaxErrorText bounds the text of an error about input from outside, in bytes. It is logged, and is part of a pod's status.
+// MaxErrorText bounds the text of an error about input from outside, in bytes. It is logged, and is part of a pod's
+// status.
 const MaxErrorText = 1 << 10
 
 // ErrorText fails the test if the text of err is too long for a log line, or could write to a terminal.
@@ -33,8 +34,8 @@ func Text(t testing.TB, text string, size int) {
 	}
 }
 
-// RoundTrip fails the test if a record with what was learned from the kernel does not come back from its file as it was.
-// The agent would then save the record with each reconcile.
+// RoundTrip fails the test if a record with what was learned from the kernel is not the same after it was saved and
+// loaded. The agent would then save the record with each reconcile.
 func RoundTrip(t testing.TB, l *bond.Learned) {
 	t.Helper()
 	r := &bond.Record{

@@ -150,7 +150,8 @@ func configFields(f *Fixture) {
 	}
 }
 
-// linksFromHost: members are moved into the pod and back. The kernel sets a link down that leaves a netns, and it stays so.
+// linksFromHost: members are moved into the pod and back. The kernel sets a link down that leaves a netns, and it stays
+// down.
 func linksFromHost(f *Fixture) {
 	for mode, changes := range map[string]map[string]any{"active-backup": {}, "balance-xor": {"mode": "balance-xor", "failOverMac": nil}} {
 		f.Each(mode, func(f *Fixture) {
@@ -173,7 +174,7 @@ func linksFromHost(f *Fixture) {
 	}
 }
 
-// addRejects: what prevents a bond is reported before anything is changed.
+// addRejects: errors in a bond's config are reported before anything is changed.
 func addRejects(f *Fixture) {
 	for _, tt := range []struct {
 		name    string
@@ -220,7 +221,7 @@ func addRejects(f *Fixture) {
 	}
 }
 
-// interfaceName: ifname in a config is ignored with a warning. The plugins after this one look for CNI_IFNAME.
+// interfaceName: ifname in a config is ignored with a warning. Later plugins in the chain use CNI_IFNAME.
 func interfaceName(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
@@ -245,7 +246,8 @@ func interfaceName(f *Fixture) {
 	}
 }
 
-// ipamErrors: an ADD whose IPAM fails leaves nothing, a DEL whose IPAM fails leaves the record alone. Both return IPAM's error.
+// ipamErrors: an ADD whose IPAM fails leaves nothing, a DEL whose IPAM fails keeps the record. Both return IPAM's
+// error.
 func ipamErrors(f *Fixture) {
 	g := NewHeldIPAM(f)
 	pod := f.Pod("p1", 0)
@@ -269,7 +271,7 @@ func ipamErrors(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// status: a runtime learns by code 50 that no ADD can work, whatever the IPAM plugin's own code is.
+// status: code 50 shows a runtime that no ADD can work, whatever the IPAM plugin's own code is.
 func status(f *Fixture) {
 	g := NewHeldIPAM(f)
 	call := func(ipam map[string]any) error {
@@ -283,8 +285,8 @@ func status(f *Fixture) {
 	WantError(f, call(map[string]any{"type": "missing"}), types.ErrPluginNotAvailable, "ipam.type", "missing")
 }
 
-// fullStateDir: on a full state directory ADD reports it and leaves nothing, wherever in its course the disk is full. DEL
-// gives everything back.
+// fullStateDir: on a full state directory ADD returns an error and leaves nothing, at whatever step the disk is full.
+// DEL returns everything.
 func fullStateDir(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	kit.MountTmpfs(f, f.Dir, "size=256k")

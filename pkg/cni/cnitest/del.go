@@ -14,7 +14,7 @@ var delScenarios = []scenario{
 	{"DEL without IPAM", delWithoutIPAM, true},
 }
 
-// delOfDamage: DEL succeeds whatever of the bond is missing.
+// delOfDamage: DEL succeeds, whatever part of the bond is missing.
 func delOfDamage(f *Fixture) {
 	for _, tt := range []struct {
 		name   string
@@ -55,7 +55,7 @@ func delOfDamage(f *Fixture) {
 			if tt.name != "member in the host" && tt.name != "member lost and back in the host" {
 				return
 			}
-			// Its own plugin expects it in the pod, as it was.
+			// Its own plugin expects it in the pod, unchanged.
 			if l := f.LinkAt(pod, "net2"); l.Master != 0 || l.MAC != net2.MAC {
 				f.Errorf("net2 is %+v, was %+v", l, net2)
 			}
@@ -63,12 +63,12 @@ func delOfDamage(f *Fixture) {
 	}
 }
 
-// delWithoutIPAM: with an IPAM that fails for good, the first DEL takes the bond down and the third succeeds. The address is
-// released when the IPAM works again: by the agent, or before the next ADD of the same bond gets one.
+// delWithoutIPAM: with an IPAM that always fails, the first DEL takes the bond down and the third succeeds. The address
+// is released when the IPAM works again: by the agent, or by the next ADD of the same bond, before it gets one.
 func delWithoutIPAM(f *Fixture) {
 	for _, tt := range []struct {
 		name string
-		// harm makes the IPAM fail, and returns what repairs it.
+		// harm makes the IPAM fail, and returns a function that repairs it.
 		harm func(f *Fixture, path string) (repair func() error)
 	}{
 		{"binary removed", func(f *Fixture, path string) func() error {
@@ -76,7 +76,7 @@ func delWithoutIPAM(f *Fixture) {
 			f.Must(os.Rename(binary, binary+".away"))
 			return func() error { return os.Rename(binary+".away", binary) }
 		}},
-		// Where it can open its directory and not write to it, host-local v1.9.1 reports success and releases nothing.
+		// If it can open its directory but not write to it, host-local v1.9.1 reports success and releases nothing.
 		{"data directory unusable", func(f *Fixture, _ string) func() error {
 			f.Must(os.Rename(f.Data, f.Data+".away"))
 			kit.WriteFile(f, f.Data, "")

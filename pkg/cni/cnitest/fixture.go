@@ -47,7 +47,7 @@ func New(t *testing.T, open func(f *Fixture) Node) *Fixture {
 	return f
 }
 
-// Each runs a subtest with a fixture of its own.
+// Each runs a subtest with its own fixture.
 func (f *Fixture) Each(name string, run func(f *Fixture)) {
 	f.Helper()
 	f.T.Run(name, func(t *testing.T) {
@@ -57,7 +57,7 @@ func (f *Fixture) Each(name string, run func(f *Fixture)) {
 	})
 }
 
-// Skips reports whether a row of a table is left out on a slow node, where only these rows run.
+// Skips reports whether a table's row is left out on a slow node, where only the given rows run.
 func (f *Fixture) Skips(row string, run ...string) bool {
 	return f.Slow() && !slices.Contains(run, row)
 }
@@ -84,7 +84,7 @@ func (f *Fixture) Eventually(what string, ok func() bool) {
 	kit.Eventually(f, what, ok, f.LinkState, f.Logged)
 }
 
-// Unbind takes a VF from its driver.
+// Unbind unbinds a VF from its driver.
 func (f *Fixture) Unbind(pci bond.PCIAddress) {
 	f.Helper()
 	f.Must(f.UnbindVF(pci))
@@ -98,7 +98,7 @@ func (f *Fixture) EmptyPod(name string) string {
 	return path
 }
 
-// Pod makes a pod with the VF of this number of each card in it as net1 and net2.
+// Pod makes a pod with the VF of this number of each card as net1 and net2.
 func (f *Fixture) Pod(name string, number int) string {
 	f.Helper()
 	path := f.EmptyPod(name)
@@ -117,7 +117,7 @@ func OKD(t testing.TB) []byte {
 	return data
 }
 
-// Config is the OKD page's config, with state and leases in this test's directories, and with the fields of changes, in which
+// Config is the OKD page's config, with state and leases in this test's directories, and with the fields of changes;
 // nil removes a field.
 func (f *Fixture) Config(changes map[string]any) []byte {
 	f.Helper()
@@ -146,7 +146,7 @@ func Links(names ...string) []any {
 	return all
 }
 
-// Args are what a runtime calls the plugin with.
+// Args are the arguments with which a runtime calls the plugin.
 func (f *Fixture) Args(id, netns string, config []byte) *skel.CmdArgs {
 	return &skel.CmdArgs{ContainerID: id, Netns: netns, IfName: "bond0", Path: f.PluginDir(), StdinData: config,
 		Args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=" + id + ";K8S_POD_UID=uid-" + id}
@@ -200,7 +200,7 @@ func (f *Fixture) MustDel(args *skel.CmdArgs) {
 	}
 }
 
-// Start calls a verb in a process of its own and does not wait for its end.
+// Start calls a verb in its own process and does not wait for it.
 func (f *Fixture) Start(verb string, args *skel.CmdArgs) <-chan error {
 	done := make(chan error, 1)
 	go func() {
@@ -219,8 +219,8 @@ func (f *Fixture) Check(args *skel.CmdArgs, prev any) error {
 	return err
 }
 
-// MustCheck is a CHECK that must succeed. On real cards the carrier of the second member may come first, and the bond has that
-// one's MAC until the agent makes the first one the active member.
+// MustCheck is a CHECK that must succeed. On real cards the second member may get its carrier first; the bond then has
+// its MAC until the agent makes the first one active.
 func (f *Fixture) MustCheck(args *skel.CmdArgs, prev any) {
 	f.Helper()
 	if f.Slow() {
@@ -258,7 +258,7 @@ func (f *Fixture) Engine() *reconcile.Engine {
 	return reconcile.New(reconcile.Config{Kernel: f.Node, Store: f.Store, IPAM: f.IPAM()})
 }
 
-// Converge has the agent reconcile a container's bond.
+// Converge reconciles a container's bond as the agent does.
 func (f *Fixture) Converge(id string) reconcile.Outcome {
 	f.Helper()
 	out, err := f.Engine().Converge(f.Context(), bond.Key{ContainerID: id, IfName: "bond0"})

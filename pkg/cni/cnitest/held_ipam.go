@@ -10,7 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// HeldIPAM is the IPAM plugin host-local under the name "gated", which waits, fails and counts its calls as files in Dir tell it.
+// HeldIPAM is the IPAM plugin host-local under the name "gated", which waits, fails and counts its calls, controlled by
+// files in Dir.
 type HeldIPAM struct {
 	f   *Fixture
 	Dir string
@@ -36,12 +37,12 @@ exec %s
 	return g
 }
 
-// Hold makes calls of a verb wait from now on, Pass no more; calls that wait already go on waiting until Open.
+// Hold makes calls of a verb wait, Pass ends that for new calls; waiting calls wait until Open.
 func (g HeldIPAM) Hold(verb string) { g.touch("hold-" + verb) }
 func (g HeldIPAM) Pass(verb string) { g.remove("hold-" + verb) }
 func (g HeldIPAM) Open()            { g.touch("open") }
 
-// Break makes calls of a verb fail with code 77, Repair no more.
+// Break makes calls of a verb fail with code 77, Repair ends that.
 func (g HeldIPAM) Break(verb string)  { g.touch("broken-" + verb) }
 func (g HeldIPAM) Repair(verb string) { g.remove("broken-" + verb) }
 
@@ -73,7 +74,8 @@ func (g HeldIPAM) remove(name string) {
 	g.f.Must(os.Remove(filepath.Join(g.Dir, name)))
 }
 
-// AddDuringDEL starts a DEL, and an ADD while the DEL waits for IPAM. Both must succeed, the ADD last: its bond is ready.
+// AddDuringDEL starts a DEL, and an ADD while the DEL waits for IPAM. Both must succeed, the ADD last: its bond is
+// ready.
 func (g HeldIPAM) AddDuringDEL(args *skel.CmdArgs, before string) {
 	g.f.Helper()
 	g.Hold("DEL")

@@ -24,8 +24,8 @@ var linkScenarios = []scenario{
 	{"warning of one PF", warningOnePF, false},
 }
 
-// startDegraded: with a link missing ADD fails, unless startDegraded allows it. Without sriov-cni's cache the missing link has
-// no identity, and no link of its name is taken for it.
+// startDegraded: with a missing link ADD fails, unless startDegraded allows it. Without sriov-cni's cache the missing
+// link has no identity, and no link with its name is taken for it.
 func startDegraded(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	vf := f.VF(1, 0)
@@ -57,8 +57,8 @@ func startDegraded(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// startDegradedKnown: a missing VF that sriov-cni's cache names is named in the error. With startDegraded it joins the bond
-// when it comes, under its name and with its MAC.
+// startDegradedKnown: the error names a missing VF that is in sriov-cni's cache. With startDegraded it joins the bond
+// when it appears, with its name and its MAC.
 func startDegradedKnown(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	vf := f.VF(1, 0)
@@ -126,7 +126,7 @@ func linkTimeout(f *Fixture) {
 	}
 }
 
-// singleLink: a bond over one VF is made if the config allows it. Its result names the device.
+// singleLink: a bond over one VF is made if the config allows it. The result names the device.
 func singleLink(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
@@ -182,7 +182,7 @@ func linkSettings(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// mtu: more than a member or a PF has is refused with both figures.
+// mtu: an MTU larger than a member's or a PF's maximum is rejected with both values.
 func mtu(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	f.Must(f.SetMTU(pod, "net2", 1400))
@@ -200,7 +200,7 @@ func mtu(f *Fixture) {
 	f.Must(f.SetMTU(linktest.Host, pf, 1500))
 }
 
-// warnings: what is valid and probably not intended is in the log and in the record; ADD succeeds.
+// warnings: a config that is valid but probably unintended causes warnings in the log and the record; ADD succeeds.
 func warnings(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	trust := func(on bool) {

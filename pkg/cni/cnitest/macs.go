@@ -15,7 +15,7 @@ var macScenarios = []scenario{
 	{"same MACs of virtual links", sameMACs, false},
 }
 
-// macs: the MAC that is requested, and links with the same MAC, in every mode that cares. They are given back by DEL.
+// macs: the requested MAC, and links with the same MAC, in every mode where it matters. DEL restores them.
 func macs(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	own := f.LinkAt(pod, "net2").MAC
@@ -27,7 +27,7 @@ func macs(f *Fixture) {
 	for _, tt := range []struct {
 		name     string
 		changes  map[string]any
-		alike    bool // the members have one MAC before
+		alike    bool // the members have the same MAC before
 		distinct bool // the members have different MACs in the bond
 	}{
 		{"requested, active", mac(), false, true},
@@ -76,7 +76,7 @@ func macs(f *Fixture) {
 	}
 }
 
-// macRejected: the second member refuses the bond's MAC. The error names the remedies.
+// macRejected: the second member rejects the bond's MAC. The error names the remedies.
 func macRejected(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	own := f.LinkAt(pod, "net2").MAC
@@ -87,7 +87,7 @@ func macRejected(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// sameMACs: virtual links that had one MAC before ADD have different ones after DEL.
+// sameMACs: virtual links with the same MAC before ADD have different ones after DEL.
 func sameMACs(f *Fixture) {
 	pod := f.EmptyPod("p1")
 	for _, name := range []string{"net1", "net2"} {

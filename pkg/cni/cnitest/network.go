@@ -116,7 +116,7 @@ func (f *Fixture) networkCases() []networkCase {
 	}
 }
 
-// networks: what the IPAM plugins return is on the bond, in the record and in the result, and passes CHECK.
+// networks: the results of the IPAM plugins are on the bond, in the record and in the result, and pass CHECK.
 func networks(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
@@ -177,8 +177,8 @@ func routeFields(f *Fixture) {
 	}
 }
 
-// gateways: a gateway that the kernel would reject fails ADD at once with the code for an invalid config. The error names
-// route and gateway, and nothing is left.
+// gateways: a gateway that the kernel would reject fails ADD immediately, with the code for an invalid config. The
+// error names route and gateway, and nothing is left.
 func gateways(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
@@ -226,7 +226,7 @@ func gateways(f *Fixture) {
 	}
 }
 
-// routeOutOfRange: what does not fit into the kernel's fields is refused, not cut off.
+// routeOutOfRange: a value that does not fit into the kernel's field is rejected, not truncated.
 func routeOutOfRange(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
@@ -241,8 +241,8 @@ func routeOutOfRange(f *Fixture) {
 	}
 }
 
-// duplicateAddress: an address that another host of the network has fails ADD, which names it and leaves nothing. With dad
-// false it is taken.
+// duplicateAddress: if another host on the network has the address, ADD fails with an error that names it, and leaves
+// nothing. With dad false the address is used.
 func duplicateAddress(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	f.Occupy(netip.MustParseAddr("2001:db8::5"))
@@ -262,7 +262,7 @@ func duplicateAddress(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// ipv6SurvivesDown: without an agent, an IPv6 address stays on the bond when that goes down and up.
+// ipv6SurvivesDown: without an agent, an IPv6 address stays on the bond when it is set down and up.
 func ipv6SurvivesDown(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	want := []string{"2001:db8::5/64"}

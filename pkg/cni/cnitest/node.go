@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// Kernel is the kernel of a node, and what its administrator and its pods do to links. Links are named by the path of their
-// netns (linktest.Host for the host's) and their name there, VFs by PCI address.
+// Kernel is the kernel of a node, with changes of links by its administrator and its pods. Links are named by the path
+// of their netns (linktest.Host for the host's) and their name there, VFs by PCI address.
 type Kernel interface {
 	reconcile.Kernel
 	AddPod(path string) bond.Sandbox
@@ -56,9 +56,9 @@ type Node interface {
 	// LinkKinds are the kinds of virtual links that AddHostLink can make in the host.
 	LinkKinds() []string
 	AddHostLink(name, kind string)
-	// Occupy lets another host of the network have an address.
+	// Occupy gives an address to another host on the network.
 	Occupy(a netip.Addr)
-	// CacheVF has sriov-cni's cache name a link of a pod as one that it attached for c1.
+	// CacheVF makes sriov-cni's cache name a link of a pod as one that it attached for c1.
 	CacheVF(path, name string)
 	// AwaitSearch waits until an ADD waits for a link.
 	AwaitSearch(added <-chan error)
@@ -73,13 +73,13 @@ type Node interface {
 	Routes(path, name string) []string
 	// LinkState is all links of the host and the pods, as text.
 	LinkState() string
-	// Call calls the plugin in this process, CallProcess in one of its own, as a runtime does, if the node can do that. They
-	// return what the plugin prints on standard output.
+	// Call calls the plugin in this process. CallProcess calls it in its own process, as a runtime does, if the node
+	// can do that. They return what the plugin prints on standard output.
 	Call(verb string, args *skel.CmdArgs) ([]byte, error)
 	CallProcess(verb string, args *skel.CmdArgs) ([]byte, error)
 	// IPAM calls the IPAM plugins for the agent. (pkg/ipam's tests use this package.)
 	IPAM() reconcile.IPAM
-	// Slow: calls take long. Of long tables only the rows run whose result depends on the kernel.
+	// Slow: calls take long. Of long tables only those rows run whose result depends on the kernel.
 	Slow() bool
 	// Logged is what the plugin has printed on standard error.
 	Logged() string

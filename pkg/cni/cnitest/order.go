@@ -18,7 +18,8 @@ var orderScenarios = []scenario{
 	{"many at once", manyAtOnce, true},
 }
 
-// addTwice: CNI forbids an ADD after an ADD. The second is refused and changes nothing. DEL before, between and after succeeds.
+// addTwice: CNI forbids an ADD after an ADD. The second is rejected and changes nothing. DEL before, between and after
+// succeeds.
 func addTwice(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	before := f.LinkState()
@@ -40,7 +41,7 @@ func addTwice(f *Fixture) {
 	}
 }
 
-// WantReady checks that the record and the only lease are those of an ADD that has succeeded, and takes its bond down.
+// WantReady checks that the record and the only lease are those of a successful ADD, and deletes its bond.
 func (f *Fixture) WantReady(args *skel.CmdArgs, before string) {
 	f.Helper()
 	r := f.Record(args.ContainerID)
@@ -54,7 +55,7 @@ func (f *Fixture) WantReady(args *skel.CmdArgs, before string) {
 	f.WantNothingLeft(before)
 }
 
-// delDuringADD: DEL wins. It waits for IPAM, and gives back the address that the ADD got after DEL began.
+// delDuringADD: DEL wins. It waits for IPAM, and releases the address that the ADD got after DEL started.
 func delDuringADD(f *Fixture) {
 	g := NewHeldIPAM(f, "ADD")
 	pod := f.Pod("p1", 0)
@@ -80,7 +81,7 @@ func addDuringDEL(f *Fixture) {
 	g.AddDuringDEL(args, before)
 }
 
-// severalBonds: each comes and goes without an effect on the others, and none takes another's links.
+// severalBonds: each is added and deleted without an effect on the others, and none takes another's links.
 func severalBonds(f *Fixture) {
 	pod := f.Pod("p1", 0)
 	for _, name := range []string{"a1", "a2", "b1", "b2"} {
@@ -117,7 +118,7 @@ func severalBonds(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// podNameTwice: a pod is made again under its name while the old one's sandbox still exists.
+// podNameTwice: a pod is recreated under its name while the old one's sandbox still exists.
 func podNameTwice(f *Fixture) {
 	var all []*skel.CmdArgs
 	for _, id := range []string{"old", "new"} {
@@ -146,7 +147,7 @@ func podNameTwice(f *Fixture) {
 	f.WantNothingLeft(before)
 }
 
-// manyAtOnce: many ADDs at once, of bonds of all modes in a pod each, and then as many DELs; nothing is left.
+// manyAtOnce: many concurrent ADDs of bonds of all modes, each in its own pod, and then as many DELs; nothing is left.
 func manyAtOnce(f *Fixture) {
 	many := 24
 	if f.Slow() { // each is a process, and an ADD has two minutes

@@ -1,5 +1,5 @@
-// Package cnitest provides the reference plugins of the containernetworking project, as real
-// binaries, to tests of the CNI plugin.
+// Package cnitest provides the reference plugins of the containernetworking project, as real binaries, and scenarios to
+// tests of the CNI plugin.
 //
 // The package is for tests only.
 package cnitest
@@ -11,12 +11,12 @@ import (
 	"runtime"
 )
 
-// Dir is bin/cni at the top of the repository, with the reference plugins in it, built now
-// (make plugins) where that is not done yet.
+// Dir is bin/cni in the root of the repository, with the reference plugins, which are built first if needed (make
+// plugins).
 func Dir() (string, error) {
 	_, file, _, _ := runtime.Caller(0)
 	root := filepath.Join(filepath.Dir(file), "..", "..", "..")
-	out, err := exec.Command("make", "-C", root, "plugins").CombinedOutput() //nolint:gosec // a path of ours
+	out, err := exec.Command("make", "-C", root, "plugins").CombinedOutput() //nolint:gosec // a fixed path
 	if err != nil {
 		return "", fmt.Errorf("make plugins: %w\n%s", err, out)
 	}

@@ -6,7 +6,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// RouteText is a route as Node.Routes has it: in the manner of ip-route(8), without what is the kernel's default.
+// RouteText is a route as in Node.Routes: like ip-route(8), without the kernel's defaults.
 func RouteText(r bond.Route) string {
 	s := r.String()
 	if r.Dst.Addr().Is4() && !r.Gateway.IsValid() {

@@ -2,16 +2,16 @@ package cnitest
 
 import "testing"
 
-// scenario is one that must take the same course on every node.
+// scenario is a test that must have the same result on every node.
 type scenario struct {
 	name string
 	run  func(f *Fixture)
-	// process: the plugin is a process per call, if the node can do that. A process takes time to start in an emulated
-	// machine, so it is one where processes matter.
+	// process: the plugin is a process per call, if the node can do that. A process starts slowly in an emulated
+	// machine, so it is used only where it matters.
 	process bool
 }
 
-// RunScenarios runs every scenario on a node of its own, with two VFs per card.
+// RunScenarios runs every scenario on its own node, with two VFs per card.
 func RunScenarios(t *testing.T, open func(f *Fixture) Node) {
 	for _, section := range [][]scenario{addScenarios, linkScenarios, macScenarios, networkScenarios, delScenarios, orderScenarios, virtualScenarios} {
 		for _, s := range section {

@@ -14,8 +14,8 @@ var virtualScenarios = []scenario{
 	{"virtual link replaced in the pod", virtualLinkReplaced, false},
 }
 
-// virtualLinks: each kind is moved into the pod and back as it was. A link of the pod that has the ifindex of one in the host
-// is not touched, and neither is one that the pod puts in a member's place.
+// virtualLinks: each kind is moved into the pod and back unchanged. A link of the pod with the ifindex of one in the
+// host is not changed, nor is one that the pod puts in a member's place.
 func virtualLinks(f *Fixture) {
 	for _, kind := range f.LinkKinds() {
 		f.Each(kind, func(f *Fixture) {
@@ -60,7 +60,7 @@ func wantVirtualMembers(f *Fixture, pod string) {
 	}
 }
 
-// replaceVirtualMember: a pod that puts a link of its own in the member's place keeps it. The log names what was not returned.
+// replaceVirtualMember: a pod that puts its own link in a member's place keeps it. The log names what was not returned.
 func replaceVirtualMember(f *Fixture, pod string, args *skel.CmdArgs) {
 	f.Helper()
 	f.MustAdd(args)

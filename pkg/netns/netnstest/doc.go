@@ -1,3 +1,2 @@
-// Package netnstest makes network namespaces for tests. It needs Linux and root, and is
-// imported by tests only.
+// Package netnstest makes network namespaces for tests. It needs Linux and root, and is for tests only.
 package netnstest

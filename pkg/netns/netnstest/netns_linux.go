@@ -11,9 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// New makes an empty netns, with nothing but a loopback interface that is down, and
-// returns the path of its bind mount, as a container runtime would. It goes when the
-// test ends. Without the rights to make one the test fails.
+// New makes an empty netns, with only a loopback interface that is down, and returns the path of its bind mount, as a
+// container runtime would. It is deleted when the test ends. The test fails without the rights to make one.
 func New(t testing.TB) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "netns")
@@ -21,8 +20,7 @@ func New(t testing.TB) string {
 	return path
 }
 
-// NewAt is New with a path of the caller's choice. An existing netns at the path is
-// covered by the new one.
+// NewAt is New at a given path. An existing netns at the path is covered by the new one.
 func NewAt(t testing.TB, path string) {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDONLY|unix.O_NONBLOCK, 0o444)
@@ -35,7 +33,7 @@ func NewAt(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	defer func() { _ = here.Close() }()
-	// Do brings the thread back to where it was, also out of the netns made here.
+	// Do returns the thread to its previous netns, also from the netns made here.
 	err = here.Do(func() error {
 		if unshared := unix.Unshare(unix.CLONE_NEWNET); unshared != nil {
 			return os.NewSyscallError("unshare", unshared)
@@ -48,8 +46,8 @@ func NewAt(t testing.TB, path string) {
 	t.Cleanup(func() { unmount(t, path) })
 }
 
-// Unmount does the first half of what a container runtime does to end a netns: a plain
-// file stays at the path. The netns dies when nothing else holds it.
+// Unmount is the first half of a container runtime's deletion of a netns: a plain file stays at the path. The netns
+// ends when nothing else holds it.
 func Unmount(t testing.TB, path string) {
 	t.Helper()
 	if err := unix.Unmount(path, unix.MNT_DETACH); err != nil {
@@ -66,7 +64,7 @@ func Delete(t testing.TB, path string) {
 	}
 }
 
-// unmount tolerates that the test has unmounted or removed it already.
+// unmount accepts that the test has unmounted or removed it already.
 func unmount(t testing.TB, path string) {
 	err := unix.Unmount(path, unix.MNT_DETACH)
 	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {

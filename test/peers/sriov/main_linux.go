@@ -1,5 +1,5 @@
-// Command sriov stands in for sriov-cni in tests, as test/sriovcni does its work. docs/peers.md lists what it does,
-// numbered S1 and so on. IPAM is not part of it: bonded VFs have no addresses.
+// Command sriov stands in for sriov-cni in tests; test/sriovstub does its work. docs/peers.md lists what it does,
+// numbered S1 and so on. IPAM is left out: bonded VFs have no addresses.
 package main
 
 import (
@@ -19,7 +19,7 @@ func main() {
 	skel.PluginMainFuncs(skel.CNIFuncs{
 		Add: add,
 		Del: func(args *skel.CmdArgs) error { return plugin.Del(of(args)) },
-		// S14: CHECK looks at nothing, and there is no STATUS and no GC.
+		// S14: CHECK checks nothing, and there is no STATUS and no GC.
 		Check: func(*skel.CmdArgs) error { return nil },
 	}, version.All, "sriov: stands in for sriov-cni in tests")
 }
