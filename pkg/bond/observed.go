@@ -1,6 +1,10 @@
 package bond
 
-import "net/netip"
+import (
+	"cmp"
+	"net/netip"
+	"strings"
+)
 
 // Location is the place of a member's netdev.
 type Location string
@@ -63,6 +67,8 @@ type ObservedBond struct {
 	Options Options
 	// Active is the ifindex of the active member; 0 for none.
 	Active int
+	// Aggregator is the active one in mode 802.3ad; nil if the driver has chosen none, and in other modes.
+	Aggregator *Aggregator
 	// HasMembers: any link has the bond as master, in the record or not.
 	HasMembers bool
 	// Addresses are all that the record names, and of the others at most MaxLearnedAddresses that can be learned and as
@@ -97,9 +103,11 @@ type ObservedMember struct {
 	Location Location
 	// Link is meaningful unless Location is Lost.
 	Link Link
-	// MIIUp: the bonding driver considers it up (IFLA_BOND_SLAVE_MII_STATUS). It follows the carrier by up to miimon. Only a
-	// member that is up can be made the active one.
+	// MIIUp: the bonding driver considers it up (IFLA_BOND_SLAVE_MII_STATUS). It follows the carrier by up to miimon, or
+	// whether ARP and NS targets answer. Only a member that is up can be made the active one.
 	MIIUp bool
+	// Port is an enslaved link's port in mode 802.3ad; nil in other modes.
+	Port *Port
 	// QueueID and Prio are those of an enslaved link; nil if this kernel does not report them.
 	QueueID *uint16
 	Prio    *int32
@@ -131,6 +139,42 @@ type ObservedMember struct {
 	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it if no file
 	// shows which pod owns the VF.
 	OtherRecord string
+}
+
+// Used reports whether the bonding driver uses an enslaved member for traffic, or would if it became the active one.
+func (m *ObservedMember) Used() bool { return m.MIIUp && (m.Port == nil || m.Port.Active) }
+
+// Aggregator is a group of ports with the same LACP partner. A port without a partner has an aggregator of its own.
+type Aggregator struct {
+	ID int `json:"id"`
+	// Ports is the number of ports that have joined it, active or not.
+	Ports int `json:"ports"`
+	// Partner is the MAC of the switch; zero if no partner has answered.
+	Partner MAC `json:"partner"`
+}
+
+// Port is a member as the 802.3ad state machines describe it.
+type Port struct {
+	// Aggregator is the ID of the port's aggregator.
+	Aggregator int
+	// Active: the driver sends and receives through it (IFLA_BOND_SLAVE_STATE).
+	Active bool
+	// Partner is what the partner sent about its port, or what the driver assumes if none answered.
+	Partner PortState
+}
+
+// PortState has the flags of a port in an LACP message (IEEE 802.1AX, 6.4.2.3).
+type PortState uint8
+
+// String lists the flags by their names in the standard; "none" if there is none.
+func (s PortState) String() string {
+	var set []string
+	for i, name := range []string{"activity", "short timeout", "aggregation", "synchronization", "collecting", "distributing", "defaulted", "expired"} {
+		if s&(1<<i) != 0 {
+			set = append(set, name)
+		}
+	}
+	return cmp.Or(strings.Join(set, ", "), "none")
 }
 
 // ObservedPF is the physical function of a VF.

@@ -7,11 +7,11 @@ type State string
 
 // The states of a pod bond.
 const (
-	// StateReady: everything is as recorded and every member carries traffic.
+	// StateReady: everything is as recorded, the bond has carrier, and the bonding driver uses every member.
 	StateReady State = "Ready"
 	// StateDegraded: it carries traffic on fewer members than recorded.
 	StateDegraded State = "Degraded"
-	// StateDown: no member carries traffic.
+	// StateDown: no member carries traffic, or the bond has no carrier.
 	StateDown State = "Down"
 	// StateRepairing: a repair is in progress.
 	StateRepairing State = "Repairing"
@@ -41,6 +41,10 @@ type Status struct {
 	MTU        int            `json:"mtu,omitempty"`
 	Active     string         `json:"active,omitempty"`
 	Members    []MemberStatus `json:"members"`
+	// NoCarrier: there is no bond, or the driver has set its carrier off, whatever its members have.
+	NoCarrier bool `json:"noCarrier,omitempty"`
+	// Aggregator is the active one in mode 802.3ad.
+	Aggregator *Aggregator `json:"aggregator,omitempty"`
 	// Warnings are those of ADD, for as long as the bond exists, and those of the last reconcile.
 	Warnings []string `json:"warnings,omitempty"`
 	// Fighting is the number of kinds of repairs that another writer keeps undoing. Contested is the number of requested
@@ -75,6 +79,7 @@ const (
 	MemberBackup       MemberState = "backup"       // ready to take over, in mode active-backup
 	MemberUp           MemberState = "up"           // in use, in the other modes
 	MemberNoCarrier    MemberState = "no carrier"   // up, without carrier
+	MemberNotUsed      MemberState = "not used"     // with carrier, but the bonding driver does not use it
 	MemberDown         MemberState = "down"         // administratively down
 	MemberNotEnslaved  MemberState = "not enslaved" // in the pod, not in the bond
 	MemberInHost       MemberState = "in host"      // in the host's netns

@@ -129,6 +129,9 @@ func (h *realHarness) SetCarrier(path, name string, on bool) error {
 	return h.Set(linktest.Host, h.peers[path+"/"+name], state)
 }
 
+// Silence has nothing to do: no harness has ARP targets or an LACP partner.
+func (h *realHarness) Silence(string, string) error { return nil }
+
 func (h *realHarness) claim(pci bond.PCIAddress) string {
 	return filepath.Join(h.sriov, "pci", string(pci))
 }

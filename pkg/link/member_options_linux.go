@@ -12,21 +12,32 @@ import (
 
 // Attributes of a member in its bond (linux/if_link.h).
 const (
-	bondSlaveMIIStatus = 2 // IFLA_BOND_SLAVE_MII_STATUS; 0 is BOND_LINK_UP
-	bondSlaveQueueID   = 5 // IFLA_BOND_SLAVE_QUEUE_ID
-	bondSlavePrio      = 9 // IFLA_BOND_SLAVE_PRIO, since Linux 6.0
+	bondSlaveState        = 1 // IFLA_BOND_SLAVE_STATE; 0 is BOND_STATE_ACTIVE
+	bondSlaveMIIStatus    = 2 // IFLA_BOND_SLAVE_MII_STATUS; 0 is BOND_LINK_UP
+	bondSlaveQueueID      = 5 // IFLA_BOND_SLAVE_QUEUE_ID
+	bondSlaveAggregatorID = 6 // IFLA_BOND_SLAVE_AD_AGGREGATOR_ID, in mode 802.3ad only
+	bondSlavePartnerState = 8 // IFLA_BOND_SLAVE_AD_PARTNER_OPER_PORT_STATE, likewise
+	bondSlavePrio         = 9 // IFLA_BOND_SLAVE_PRIO, since Linux 6.0
 )
 
 // membership has the attributes of a link as a member of a bond.
 type membership struct {
 	miiUp   bool
+	port    *bond.Port
 	queueID *uint16
 	prio    *int32
 }
 
 func (m *membership) parse(data []byte) error {
+	var port bond.Port
 	return eachAttr(data, func(typ uint16, v []byte) error {
 		switch {
+		case typ == bondSlaveState && len(v) == 1:
+			port.Active = v[0] == 0
+		case typ == bondSlaveAggregatorID && len(v) == 2:
+			port.Aggregator, m.port = int(number(v)), &port
+		case typ == bondSlavePartnerState && len(v) == 2:
+			port.Partner = bond.PortState(number(v))
 		case typ == bondSlaveMIIStatus && len(v) == 1:
 			m.miiUp = v[0] == 0
 		case typ == bondSlaveQueueID && len(v) == 2:

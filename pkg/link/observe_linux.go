@@ -3,6 +3,9 @@ package link
 import (
 	"context"
 	"errors"
+	"fmt"
+
+	"github.com/vishvananda/netlink/nl"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
@@ -100,7 +103,7 @@ func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, 
 	om.Ambiguous = ambiguous
 	if d != nil {
 		om.Location, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
-		om.QueueID, om.Prio = d.member.queueID, d.member.prio
+		om.QueueID, om.Prio, om.Port = d.member.queueID, d.member.prio, d.member.port
 		if om.Settings, err = c.settingsOf(d, r.InSetup() || r.Phase == bond.PhaseAdding || m.Restoring); err != nil {
 			return nil, err
 		}
@@ -141,7 +144,7 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	if o.Options, err = decodeOptions(b.data, slaves.nameOf); err != nil {
 		return err
 	}
-	o.Active = activeMember(b)
+	o.Active, o.Aggregator = activeMember(b), activeAggregator(b)
 	if r.Deleted() {
 		return nil
 	}
@@ -168,6 +171,46 @@ func activeMember(b *device) int {
 		return nil
 	})
 	return active
+}
+
+// Aggregator reads the active aggregator of the record's bond; nil if it has none.
+func (k *Kernel) Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregator, error) {
+	pod, err := k.openPod(ctx, r.Sandbox)
+	if err != nil {
+		return nil, err
+	}
+	defer pod.close()
+	b, err := pod.findBond(r)
+	if err != nil {
+		return nil, err
+	}
+	if b == nil {
+		return nil, fmt.Errorf("bond %s %s: %w", r.BondName(), pod.place, bond.ErrGone)
+	}
+	return activeAggregator(b), nil
+}
+
+// activeAggregator decodes IFLA_BOND_AD_INFO, which the kernel sends in mode 802.3ad while there is an active aggregator.
+func activeAggregator(b *device) *bond.Aggregator {
+	var a *bond.Aggregator
+	_ = eachAttr(b.data, func(typ uint16, v []byte) error { // decodeOptions has read it without an error
+		if typ != nl.IFLA_BOND_AD_INFO {
+			return nil
+		}
+		a = &bond.Aggregator{}
+		return eachAttr(v, func(typ uint16, v []byte) error {
+			switch {
+			case typ == nl.IFLA_BOND_AD_INFO_AGGREGATOR:
+				a.ID = int(number(v))
+			case typ == nl.IFLA_BOND_AD_INFO_NUM_PORTS:
+				a.Ports = int(number(v))
+			case typ == nl.IFLA_BOND_AD_INFO_PARTNER_MAC && len(v) == 6:
+				a.Partner = bond.MACOf(v)
+			}
+			return nil
+		})
+	})
+	return a
 }
 
 // observeHost searches the host for members that are not in the pod. It reads the PFs of VFs for which that matters: those

@@ -52,6 +52,14 @@ var advice = map[Code]Advice{
 		"The member has no carrier. If its PF has one, the member is set down and up once.",
 		"Check the cable, the switch port and the PF.",
 	},
+	NotUsed: {
+		"The member has carrier, but the bonding driver does not use it: by its MII, ARP or NS monitor, or by LACP.",
+		"Check the monitor's targets, the VLAN, and the switch port and its LACP settings. The agent changes nothing.",
+	},
+	Aggregation: {
+		"In mode 802.3ad no LACP partner responds, or fewer ports than `minLinks` are usable.",
+		"Check the LACP settings of the switch ports. The agent changes nothing.",
+	},
 	LinkDown: {
 		"The bond or a member was set down.",
 		"Nothing: the agent sets it up. If this repeats, find the program in the pod that sets it down.",

@@ -42,6 +42,8 @@ type caseBond struct {
 	SpecialRoutes    int          `json:"specialRoutes"` // and as many of a daemon
 	Settings         caseSettings `json:"settings"`
 	Upper            *bond.Upper  `json:"enslavedTo"`
+	// Aggregator and a member's Port are set in mode 802.3ad only.
+	Aggregator *bond.Aggregator `json:"aggregator"`
 }
 
 type caseObservedMember struct {
@@ -59,6 +61,7 @@ type caseObservedMember struct {
 	OwnershipReason string           `json:"ownershipReason"`
 	Ambiguous       string           `json:"ambiguous"`
 	OtherRecord     string           `json:"otherRecord"`
+	Port            *bond.Port       `json:"port"`
 }
 
 // members are in the record's order; nil where the record has none.
@@ -106,6 +109,9 @@ func healthyBond(rec *bond.Record) *caseBond {
 		Link:    bond.Link{Index: 5, Name: rec.BondName(), Kind: "bond", MAC: rec.Spec.MAC, MTU: rec.Spec.MTU, Up: true, Carrier: true},
 		Options: rec.Spec.Options.Effective(), Active: "(the first that carries)",
 	}
+	if rec.Spec.Options.Mode() == bond.Mode8023AD {
+		b.Aggregator = &bond.Aggregator{ID: 1, Ports: len(rec.Members), Partner: "02:00:00:00:0a:01"}
+	}
 	if rec.Learned != nil && rec.Learned.Upper != nil {
 		b.Upper = new(*rec.Learned.Upper)
 	}
@@ -135,6 +141,9 @@ func healthyMember(rec *bond.Record, i int, location string, enslaved bool) *cas
 			m.MAC = rec.Spec.MAC
 		}
 		m.QueueID, m.Prio = new(uint16), new(r.Priority())
+		if rec.Spec.Options.Mode() == bond.Mode8023AD {
+			m.Port = &bond.Port{Aggregator: 1, Active: true, Partner: 0x3f}
+		}
 		if r.QueueID != nil {
 			*m.QueueID = *r.QueueID
 		}
@@ -150,7 +159,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 	m := bond.ObservedMember{
 		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
 		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
-		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord,
+		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord, Port: c.Port,
 	}
 	if c.MIIUp != nil {
 		m.MIIUp = *c.MIIUp
@@ -170,7 +179,7 @@ func (c *caseBond) observed(rec *bond.Record, obs *bond.Observed) (o *bond.Obser
 			delete(c.Options, name)
 		}
 	}
-	o = &bond.ObservedBond{Link: c.Link, Options: c.Options, Unread: c.Unread, Settings: newLinkSettings(), Upper: c.Upper}
+	o = &bond.ObservedBond{Link: c.Link, Options: c.Options, Unread: c.Unread, Settings: newLinkSettings(), Upper: c.Upper, Aggregator: c.Aggregator}
 	if err = c.Settings.apply(&o.Settings); err != nil {
 		return nil, "", err
 	}

@@ -23,6 +23,7 @@ func Diff(in Input) Plan {
 		b.planBondExtras()
 		b.planBondUp()
 		b.planMembers()
+		b.reportAggregator()
 		b.planNetwork()
 		b.planActive()
 	}

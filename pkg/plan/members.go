@@ -340,6 +340,7 @@ func (b *builder) planCarrier(i int, m *bond.ObservedMember) {
 	rec, hint := &b.rec.Members[i], b.hint(i)
 	switch {
 	case m.Link.Carrier:
+		b.reportUnused(i, m)
 	case m.PF == nil || !m.PF.Carrier:
 		b.reportWaiting(i, NoCarrier, "%s has no carrier%s; check the cable, the switch port and the PF", rec, pfState(m.PF))
 	case hint.Bounced:

@@ -74,18 +74,22 @@ type Code string
 
 // The codes of findings.
 const (
-	SandboxGone   Code = "SandboxGone"
-	BondMissing   Code = "BondMissing"
-	NameTaken     Code = "NameTaken"
-	OptionDrift   Code = "OptionDrift"
-	MemberLost    Code = "MemberLost"
-	MemberInHost  Code = "MemberInHost"
-	NotEnslaved   Code = "NotEnslaved"
-	Renamed       Code = "Renamed"
-	Claimed       Code = "Claimed"
-	MACDiffers    Code = "MACDiffers"
-	NoCarrier     Code = "NoCarrier"
-	LinkDown      Code = "LinkDown"
+	SandboxGone  Code = "SandboxGone"
+	BondMissing  Code = "BondMissing"
+	NameTaken    Code = "NameTaken"
+	OptionDrift  Code = "OptionDrift"
+	MemberLost   Code = "MemberLost"
+	MemberInHost Code = "MemberInHost"
+	NotEnslaved  Code = "NotEnslaved"
+	Renamed      Code = "Renamed"
+	Claimed      Code = "Claimed"
+	MACDiffers   Code = "MACDiffers"
+	NoCarrier    Code = "NoCarrier"
+	LinkDown     Code = "LinkDown"
+	// NotUsed: a member has carrier, but the bonding driver does not use it.
+	NotUsed Code = "NotUsed"
+	// Aggregation: in mode 802.3ad the bond has no LACP partner, or fewer ports than minLinks.
+	Aggregation   Code = "Aggregation"
 	UnknownMember Code = "UnknownMember"
 	// DuplicateAddress: an address failed duplicate address detection, so the kernel does not use it.
 	DuplicateAddress Code = "DuplicateAddress"

@@ -107,6 +107,8 @@ type Outcome struct {
 	Applied []plan.Action
 	// LeaseDue: ConfirmLease is to be called now.
 	LeaseDue bool
+	// Poll is what to check of the bond until its next reconcile; nil if the kernel reports all changes.
+	Poll *Poll
 	// RetryAfter is when to reconcile again without an event; 0 means never.
 	RetryAfter time.Duration
 }

@@ -39,6 +39,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		out.Observed, out.Plan = r.observed, r.plan
 		out.Status = statusOf(rec, &r.observed, r.plan, h)
 		out.RetryAfter = sooner(sooner(r.RetryAfter, setupRetry(rec, now)), unreadRetry(&r.observed))
+		out.Poll = pollOf(rec, &r.observed)
 		out.lease(rec, &r.observed, now)
 		if len(r.plan.Actions) == 0 { // what failed first was done in a later round
 			return out, unsaved

@@ -43,8 +43,9 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.Hist
 			s.Since = loss.Since
 		}
 	}
+	s.NoCarrier = obs.Bond == nil || !obs.Bond.Carrier
 	if b := obs.Bond; b != nil {
-		s.MAC, s.MTU = b.MAC, b.MTU
+		s.MAC, s.MTU, s.Aggregator = b.MAC, b.MTU, b.Aggregator
 	}
 	carrying := 0
 	for i := range rec.Members {
@@ -72,7 +73,7 @@ func noCarrierReason(rec *bond.Record, obs *bond.Observed, carrying int) string 
 	if carrying == 0 || !obs.Bond.Up {
 		return ""
 	}
-	return fmt.Sprintf("%s has no carrier though %d of its members have: the kernel's MII or ARP monitor does not count them as up (yet)", rec.BondName(), carrying)
+	return fmt.Sprintf("%s has no carrier (yet), though the bonding driver counts %d of its members as up", rec.BondName(), carrying)
 }
 
 // releaseReason is the reason why a tombstone remains.
@@ -97,7 +98,7 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, h 
 		return bond.StateRepairing
 	case carrying == 0 || !obs.Bond.Carrier:
 		return bond.StateDown
-	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread), finds(p, plan.MACAway):
+	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread), finds(p, plan.MACAway), finds(p, plan.Aggregation):
 		return bond.StateDegraded
 	default:
 		return bond.StateReady
@@ -105,7 +106,8 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, h 
 }
 
 // finds reports whether a plan has a finding that keeps a bond from being Ready though all its members carry: a VF that
-// was returned to its owner, addresses and routes that are not known, or another MAC than the recorded one.
+// was returned to its owner, addresses and routes that are not known, another MAC than the recorded one, or no LACP
+// partner.
 func finds(p plan.Plan, code plan.Code) bool {
 	return slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Code == code })
 }
@@ -187,6 +189,8 @@ func memberState(rec *bond.Record, obs *bond.Observed, p plan.Plan, i int) bond.
 		return bond.MemberNoCarrier
 	case slices.ContainsFunc(p.Findings, func(f plan.Finding) bool { return f.Member == i && f.Code == plan.PFDrift }):
 		return bond.MemberPFDrift
+	case !m.Used():
+		return bond.MemberNotUsed
 	case rec.Spec.Options.Mode() != bond.ModeActiveBackup:
 		return bond.MemberUp
 	case isActive(rec, obs, i):

@@ -101,6 +101,9 @@ func entryOf(s *bond.Status, l limits) v1.Bond {
 		State: v1.State(s.State), Reason: sanitize(s.Reason, l.reason), Mode: sanitize(s.Mode, maxName),
 		MAC: sanitize(string(s.MAC), maxName), MTU: s.MTU, Active: sanitize(s.Active, maxName), Repairs: s.Repairs,
 	}
+	if a := s.Aggregator; a != nil {
+		e.Aggregator = &v1.Aggregator{ID: a.ID, Ports: a.Ports, Partner: sanitize(string(a.Partner), maxName)}
+	}
 	for i := range s.Members[:min(l.members, len(s.Members))] {
 		e.Members = append(e.Members, memberOf(&s.Members[i], l))
 	}

@@ -223,6 +223,7 @@ func TestCondition(t *testing.T) {
 		{"repairing without", []bond.Status{with(bond.StateRepairing, "in host")}, no, "Repairing", "b is Repairing"},
 		{"stuck and carries", []bond.Status{with(bond.StateStuck, "backup"), with(bond.StateDegraded, "up")}, yes, "Stuck", "b is Stuck"},
 		{"stuck", []bond.Status{with(bond.StateDegraded, "up"), with(bond.StateStuck, "lost")}, no, "Stuck", "b is Stuck"},
+		{"stuck without carrier", []bond.Status{{State: bond.StateStuck, NoCarrier: true, Members: []bond.MemberStatus{{State: "up"}}}}, no, "Stuck", "is Stuck"},
 		{"what carries is not why", []bond.Status{with(bond.StateRepairing, "lost"), with(bond.StateStuck, "up")}, no, "Repairing", "b is Stuck"},
 		{"the worst", []bond.Status{with(bond.StateStuck, "lost"), with(bond.StateDown, "lost"), with(bond.StateRepairing, "lost")}, no, "Down", "b is Stuck"},
 	} {

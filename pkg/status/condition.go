@@ -69,8 +69,8 @@ func carries(s *bond.Status) bool {
 	if s.State == bond.StateReady {
 		return true
 	}
-	if s.State == bond.StateDown {
-		return false // the bond itself may be down, whatever the state of its members
+	if s.State == bond.StateDown || s.NoCarrier {
+		return false // whatever the state of its members
 	}
 	return slices.ContainsFunc(s.Members, func(m bond.MemberStatus) bool { return m.State.Carries() })
 }

@@ -44,9 +44,17 @@ func (b *bonding) monitored() bool {
 	return b.opts[bond.OptMiimon] != "0" || b.opts[bond.OptArpInterval] != "0"
 }
 
-// carriedBy: in 802.3ad the aggregators count, which depend on carriers only, whatever the monitor found.
-func (b *bonding) carriedBy(m *netdev) bool {
-	return m.linkState && (b.opts.Mode() != bond.Mode8023AD || m.carrier())
+// carries reports whether the bond has carrier: if any member is up, in mode 802.3ad by its aggregators.
+func (b *bonding) carries() bool {
+	if b.opts.Mode() == bond.Mode8023AD {
+		return b.aggregatorCarries()
+	}
+	return slices.ContainsFunc(b.members, func(m *netdev) bool { return m.linkState })
+}
+
+// findsUp reports whether the monitor finds a member to be up: with ARP monitoring by the targets' answers.
+func (b *bonding) findsUp(m *netdev) bool {
+	return m.carrier() && (b.opts[bond.OptArpInterval] == "0" || !m.silent)
 }
 
 // enslave is bond_enslave.
@@ -205,8 +213,8 @@ func (d *netdev) undress(mac bool) {
 	d.mtu = d.ownMTU
 }
 
-// monitor is bond_mii_monitor, which runs only while the bond is up. ARP monitoring is treated the same: all targets of
-// a member with carrier respond.
+// monitor is bond_mii_monitor, which runs only while the bond is up. ARP monitoring does the same with the targets'
+// responses.
 func (d *netdev) monitor() {
 	b := d.bond
 	if !d.up || !b.monitored() || b.fake.monitorsPaused {
@@ -214,7 +222,7 @@ func (d *netdev) monitor() {
 	}
 	failover := false
 	for _, m := range b.members {
-		carries := m.carrier()
+		carries := b.findsUp(m)
 		if carries == m.linkState {
 			continue
 		}

@@ -16,6 +16,7 @@ import (
 // Kernel is the subject of the contract: the methods of reconcile.Kernel, which documents them.
 type Kernel interface {
 	Observe(ctx context.Context, r *bond.Record) (bond.Observed, error)
+	Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregator, error)
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 }
 
@@ -44,6 +45,8 @@ type Harness interface {
 	SetMTU(path, name string, mtu int) error
 	// SetCarrier plugs or unplugs the cable of a member.
 	SetCarrier(path, name string, on bool) error
+	// Silence has neither ARP targets nor an LACP partner respond behind a member. With a real kernel this is so anyway.
+	Silence(path, name string) error
 	AddBond(path, name string) error
 	Enslave(path, name, bondName string) error
 	Release(path, name string) error

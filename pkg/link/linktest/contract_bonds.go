@@ -32,6 +32,11 @@ var bondCases = []contractCase{
 	{"every enslaving makes the first member active again", bonding_, enslavingReselects},
 	{"with primary_reselect=failure enslaving changes nothing", bonding_, enslavingQuietly},
 	{"a bond without monitor believes in its members", bonding_, unmonitored},
+	{"ARP targets that do not answer take the bond's carrier", bonding_, arpSilent},
+	{"ARP targets that do not answer take the carrier of a bond with an active member", bonding_, arpSilentActiveBackup},
+	{"802.3ad without a partner uses one port", bonding_, noPartner},
+	{"802.3ad below min_links has no carrier", bonding_, belowMinLinks},
+	{"other modes have no aggregator", bonding_, noAggregator},
 	{"a bond that is down sees no carrier change", bonding_, downUnmonitored},
 }
 

@@ -104,13 +104,13 @@ func (s *fixture) rejected(a plan.Action, class error) {
 func still(o bond.Observed) bond.Observed {
 	if o.Bond != nil {
 		b := *o.Bond
-		b.Carrier = false
+		b.Carrier, b.Aggregator = false, nil
 		b.Routes = slices.DeleteFunc(slices.Clone(b.Routes), func(r bond.Route) bool { return r.Dst.Addr().IsLinkLocalUnicast() })
 		o.Bond = &b
 	}
 	members := make([]bond.ObservedMember, len(o.Members))
 	for i, m := range o.Members {
-		m.Link.Carrier, m.MIIUp, m.PF = false, false, nil
+		m.Link.Carrier, m.MIIUp, m.PF, m.Port = false, false, nil, nil
 		if m.Link.PCI != "" {
 			m.Link.PermMAC = "" // igbvf reports another one after its MAC was rejected; nothing depends on it
 		}

@@ -37,6 +37,7 @@ type netdev struct {
 	ownMAC    bond.MAC // its MAC before it was enslaved, which is restored later
 	ownMTU    int
 	linkState bool // the bond's view of it
+	silent    bool // neither ARP targets nor an LACP partner respond behind it
 	queueID   uint16
 	prio      int32
 }
@@ -94,7 +95,7 @@ func (d *netdev) carrier() bool {
 	case !d.up:
 		return false
 	case d.bond != nil:
-		return slices.ContainsFunc(d.bond.members, d.bond.carriedBy)
+		return d.bond.carries()
 	case d.pf != nil:
 		return d.pf.wire
 	case d.vf != nil:

@@ -41,19 +41,21 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 	return o, nil
 }
 
-// observeBond finds the bond by its index, so that a rename does not hide it, or else by its name.
+// findBond finds the bond by its index, so that a rename does not hide it, or else by its name; nil if there is none.
+func findBond(pod *space, r *bond.Record) *netdev {
+	for _, d := range []*netdev{pod.links[r.BondIndex], pod.byName(r.BondName())} {
+		if d != nil && d.bond != nil {
+			return d
+		}
+	}
+	return nil
+}
+
 func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	if pod == nil {
 		return nil
 	}
-	named := pod.byName(r.BondName())
-	b := pod.links[r.BondIndex]
-	if b == nil || b.bond == nil {
-		b = nil
-		if named != nil && named.bond != nil {
-			b = named
-		}
-	}
+	named, b := pod.byName(r.BondName()), findBond(pod, r)
 	if named != nil && named != b {
 		o.NameHolder = new(named.describe())
 	}
@@ -61,7 +63,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 		return nil
 	}
 	ob := &bond.ObservedBond{
-		Link: b.describe(), Options: b.bond.reported(), HasMembers: len(b.bond.members) > 0,
+		Link: b.describe(), Options: b.bond.reported(), HasMembers: len(b.bond.members) > 0, Aggregator: b.bond.activeAggregator(),
 	}
 	if !r.Deleted() {
 		ob.Settings = b.settings.Clone()
@@ -88,7 +90,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		}
 		om.MIIUp = d.master != nil && d.linkState
 		if d.master != nil {
-			om.QueueID, om.Prio = new(d.queueID), new(d.prio)
+			om.QueueID, om.Prio, om.Port = new(d.queueID), new(d.prio), d.master.bond.portOf(d)
 		}
 		om.Location = bond.InHost
 		if d.space == pod {

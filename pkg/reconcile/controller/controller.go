@@ -19,6 +19,7 @@ type Engine interface {
 	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
 	ReleaseRecord(context.Context, *bond.Record) error
 	ConfirmLease(context.Context, bond.Key) error
+	Changed(context.Context, *reconcile.Poll) bool
 }
 
 // Config configures a Controller; Engine is required.
@@ -45,6 +46,7 @@ type Controller struct {
 	queue   workqueue.TypedRateLimitingInterface[bond.Key]
 	tasks   *backgroundTasks
 	limiter *eventLimiter
+	poller  *poller
 	// started and finished count reconciles.
 	started, finished atomic.Uint64
 }
@@ -78,7 +80,7 @@ func New(c Config) *Controller {
 		c.Forget = func(bond.Key) {}
 	}
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](minRetry, maxRetry)
-	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter()}
+	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(), poller: newPoller()}
 }
 
 // Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are
@@ -106,6 +108,9 @@ func (l *Controller) Run(ctx context.Context) {
 	stop := context.AfterFunc(ctx, l.queue.ShutDown)
 	defer stop()
 	var workers sync.WaitGroup
+	workers.Go(func() {
+		l.poller.run(ctx, l.c.Engine.Changed, func(k bond.Key) { l.Enqueue(k, "aggregator changed") })
+	})
 	for range l.c.Workers {
 		workers.Go(func() {
 			for l.next(ctx) {
@@ -132,12 +137,14 @@ func (l *Controller) next(ctx context.Context) bool {
 
 func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
 	out, err := l.c.Engine.Converge(ctx, k)
-	switch {
-	case errors.Is(err, bond.ErrLocked):
+	if errors.Is(err, bond.ErrLocked) {
 		// The plugin has the lock. The worker is free for others meanwhile.
 		l.queue.Forget(k)
 		l.queue.AddAfter(k, lockedRetry)
 		return
+	}
+	l.poller.set(k, out.Poll)
+	switch {
 	case out.Record == nil && err == nil:
 		l.c.Forget(k)
 		l.queue.Forget(k)

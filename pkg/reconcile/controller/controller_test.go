@@ -29,6 +29,9 @@ type engine struct {
 	release func(ctx context.Context, k bond.Key) error
 	// confirm may be nil: success.
 	confirm func(ctx context.Context, k bond.Key) error
+	// changed is used by bonds that are checked; with hang a check ends with its context.
+	changed func(*reconcile.Poll) bool
+	hang    bool
 	overlap bool
 }
 
