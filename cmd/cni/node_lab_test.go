@@ -117,12 +117,6 @@ func (n *labNode) AddTwin(path, name string, index int) error {
 	return err
 }
 
-func (n *labNode) AddImpostor(path, name string) (bond.Link, error) {
-	_, err := n.IP(path, "link", "add", name, "type", "dummy")
-	l, _ := n.Link(path, name)
-	return l, err
-}
-
 func (n *labNode) AddHostLink(name, kind string) {
 	n.f.Helper()
 	const lower = "bklower"
@@ -142,12 +136,12 @@ func (n *labNode) AddHostLink(name, kind string) {
 
 func (n *labNode) UnbindVF(pci bond.PCIAddress) error {
 	n.unbound[pci] = true
-	return kit.UnbindVF(pci)
+	return n.Links.UnbindVF(pci)
 }
 
 func (n *labNode) BindVF(pci bond.PCIAddress) error {
 	delete(n.unbound, pci)
-	err := kit.BindVF(pci)
+	err := n.Links.BindVF(pci)
 	n.HostName(pci)
 	return err
 }

@@ -81,13 +81,12 @@ func (h *realHarness) addVeth(path, name string) error {
 
 // AddImpostor makes a dummy, or one end of a veth if the kernel has no dummies.
 func (h *realHarness) AddImpostor(path, name string) (bond.Link, error) {
-	if _, err := h.IP(path, "link", "add", name, "type", "dummy"); err != nil {
-		if err := h.addVeth(path, name); err != nil {
-			return bond.Link{}, err
-		}
+	l, err := h.Links.AddImpostor(path, name)
+	if err != nil {
+		err = h.addVeth(path, name)
+		l, _ = h.Link(path, name)
 	}
-	l, _ := h.Link(path, name)
-	return l, nil
+	return l, err
 }
 
 func (h *realHarness) AddSharedRoute(path string, r bond.Route, hops [2]linktest.Hop) error {
@@ -119,14 +118,13 @@ func (h *realHarness) SetSettings(path, name string, c bond.SettingsChange) erro
 
 // SetCarrier sets the peer of a veth, or the PF of a VF, up or down.
 func (h *realHarness) SetCarrier(path, name string, on bool) error {
-	state := "down"
-	if on {
-		state = "up"
-	}
 	if h.cards != nil {
-		return h.setPF(path, name, state)
+		return h.setPF(path, name, on)
 	}
-	return h.Set(linktest.Host, h.peers[path+"/"+name], state)
+	if on {
+		return h.SetUp(linktest.Host, h.peers[path+"/"+name])
+	}
+	return h.SetDown(linktest.Host, h.peers[path+"/"+name])
 }
 
 // Silence has nothing to do: no harness has ARP targets or an LACP partner.

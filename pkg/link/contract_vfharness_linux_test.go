@@ -2,6 +2,7 @@ package link_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -56,7 +57,7 @@ func (h *realHarness) addVF(path, name string) (bond.PCIAddress, *bond.VF, error
 }
 
 // setPF sets the PF of a VF in a pod up or down.
-func (h *realHarness) setPF(path, name, state string) error {
+func (h *realHarness) setPF(path, name string, up bool) error {
 	out, err := h.IP(path, "-d", "-o", "link", "show", "dev", name)
 	if err != nil {
 		return err
@@ -74,11 +75,7 @@ func (h *realHarness) setPF(path, name, state string) error {
 			if !slices.Contains(strings.Fields(string(out)), filepath.Base(pci)) {
 				continue
 			}
-			dev, err := h.netdevOf(pf)
-			if err != nil {
-				return err
-			}
-			return h.Set(linktest.Host, dev, state)
+			return h.SetPF(pf, up)
 		}
 	}
 	return fmt.Errorf("%s is no VF of ours: %s", name, out)
@@ -86,12 +83,12 @@ func (h *realHarness) setPF(path, name, state string) error {
 
 func (h *realHarness) UnbindVF(pci bond.PCIAddress) error {
 	h.cards.unbound[pci] = true
-	return kit.UnbindVF(pci)
+	return h.Links.UnbindVF(pci)
 }
 
 func (h *realHarness) BindVF(pci bond.PCIAddress) error {
 	delete(h.cards.unbound, pci)
-	return kit.BindVF(pci)
+	return h.Links.BindVF(pci)
 }
 
 // LoseCarrier resets the function without its driver's knowledge.
@@ -102,11 +99,7 @@ func (h *realHarness) LoseCarrier(pci bond.PCIAddress) error {
 
 func (h *realHarness) SetNumVFs(pf string, n int) error {
 	h.cards.changed = true
-	file := filepath.Join(kit.PCIDevices, pf, "sriov_numvfs")
-	if err := kit.WriteSysfs(file, "0"); err != nil || n == 0 {
-		return err
-	}
-	return kit.WriteSysfs(file, fmt.Sprint(n))
+	return h.Links.SetNumVFs(pf, n)
 }
 
 // SetVF uses one command per setting, in the order of ip-link(8).
@@ -160,18 +153,7 @@ func onOff(on bool) string {
 	return "off"
 }
 
-func (h *realHarness) UnbindPF(pf string) error {
-	return kit.WriteSysfs(filepath.Join(kit.PCIDevices, pf, "driver", "unbind"), pf)
-}
-
 // BindPF sets the PF up as well, as an administrator does.
 func (h *realHarness) BindPF(pf string) error {
-	if err := kit.WriteSysfs("/sys/bus/pci/drivers/igb/bind", pf); err != nil {
-		return err
-	}
-	dev, err := h.netdevOf(pf)
-	if err != nil {
-		return err
-	}
-	return h.Set(linktest.Host, dev, "up")
+	return errors.Join(h.Links.BindPF(pf), h.SetPF(pf, true))
 }

@@ -9,18 +9,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// TestFailoverIsNotUndone: while nothing is lost, the kernel chooses the active member.
-func TestFailoverIsNotUndone(t *testing.T) {
-	r := ready(t, scenario.OKD())
-	must(t, r.SetPFCarrier(scenario.Cards[0], false))
-	r.wantState(bond.StateDegraded)
-	must(t, r.SetPFCarrier(scenario.Cards[0], true))
-	changes := r.Changes()
-	if out := r.wantState(bond.StateReady); out.Status.Active != "net2" || r.Changes() != changes {
-		t.Fatalf("active %s, changes %v", out.Status.Active, r.ChangeLog()[changes:])
-	}
-}
-
 // TestReturningPrimaryDoesNotPreempt: a primary that stays inactive after a failure (primaryReselect) also does so
 // after a repair.
 func TestReturningPrimaryDoesNotPreempt(t *testing.T) {

@@ -34,28 +34,6 @@ func TestMakesTheBondOnceAndThenIsSilent(t *testing.T) {
 	}
 }
 
-func TestEveryFaultHeals(t *testing.T) {
-	for _, f := range scenario.Faults() {
-		t.Run(f.Name, func(t *testing.T) {
-			r := ready(t, scenario.OKD())
-			f.Do(r.Node)
-			r.patient() // detects the loss
-			r.RestoreHardware()
-			out := r.patient()
-			want := r.Record.Spec.MAC
-			if f.Name == "ens1: cable pulled" || f.Name == "ens1: down" {
-				want = r.Record.Members[1].MAC // the kernel failed over, and nothing was lost
-			}
-			if out.Status.State != bond.StateReady || out.Status.MAC != want || !out.Record.Settled {
-				t.Fatalf("%+v, settled %t\n%s", out.Status, out.Record.Settled, r.Node)
-			}
-			if len(out.Record.Repairs.Open) > 0 {
-				t.Fatalf("losses left open: %v", out.Record.Repairs.Open)
-			}
-		})
-	}
-}
-
 func TestRepairIsCountedAndTimed(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))

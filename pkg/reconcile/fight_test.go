@@ -15,6 +15,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
 // fight lets a pod undo something ten times per second for d, and the agent reconcile after each.
@@ -170,17 +171,13 @@ func TestEndOfAFightThatCannotBeSavedIsReported(t *testing.T) {
 // TestFaultsOfAllKindsAreNoFight: different faults in a row are each repaired immediately.
 func TestFaultsOfAllKindsAreNoFight(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	for _, fault := range []func(){
-		func() { must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
-		func() { must(t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
-		func() { must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280)) },
-		func() { must(t, r.FlushAddresses(scenario.PodPath, scenario.BondIf)) },
-		func() { must(t, r.FlushRoutes(scenario.PodPath, scenario.BondIf)) },
-		func() { must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
-	} {
-		fault()
+	for _, f := range faults.Rows() {
+		if len(f.Steps) != 1 || f.Member {
+			continue
+		}
+		must(t, f.Steps[0].Do(r.Bond(), 0))
 		if out, err := r.converge(); err != nil || out.Status.State != bond.StateReady || out.RetryAfter != 0 {
-			t.Errorf("%s: %s, %v", out.Status.State, out.Status.Reason, err)
+			t.Errorf("%s: %s: %s, %v", f.Name, out.Status.State, out.Status.Reason, err)
 		}
 		r.clock.turn(4 * time.Second)
 	}

@@ -92,17 +92,6 @@ func TestRouteRemovedInSetupStaysAway(t *testing.T) {
 	}
 }
 
-// TestRouteRemovedLaterIsRestored: after set-up, what was requested is enforced.
-func TestRouteRemovedLaterIsRestored(t *testing.T) {
-	r := added(t, scenario.OKD())
-	r.complete()
-	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
-	r.wantState(bond.StateReady)
-	if found := r.routes(defaultRoute); len(found) != 1 {
-		t.Errorf("the route is there %d times", len(found))
-	}
-}
-
 // tuned makes the changes of a chain of tuning, sbr and vrf.
 func tuned(r *fixture) {
 	r.t.Helper()

@@ -84,7 +84,7 @@ func demo(ctx context.Context, args []string) (err error) {
 
 // play has the faults happen one after the other and tells of each.
 func play(ctx context.Context, r *heal.Fixture, pattern *regexp.Regexp) (results []heal.Result, failed int) {
-	for _, f := range heal.Faults() {
+	for _, f := range heal.Demo() {
 		if !pattern.MatchString(f.Name) || ctx.Err() != nil {
 			continue
 		}

@@ -16,7 +16,7 @@ func TestDemoTable(t *testing.T) {
 	for _, m := range row.FindAllStringSubmatch(read(t, filepath.Join(root, "README.md")), -1) {
 		printed = append(printed, m[1])
 	}
-	for _, f := range heal.Faults() {
+	for _, f := range heal.Demo() {
 		run = append(run, f.Name)
 	}
 	if !slices.Equal(printed, run) {

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// Fault is one row of the table: something that happens to a pod's bond, and the expected outcome.
+// Fault is something that happens to a pod's bond, and the expected outcome.
 type Fault struct {
 	Name, Expect string
 	// Agent are the agent's flags for this fault.
 	Agent []string
+	// Minor: it is not in the demo.
+	Minor bool
 	run   func(context.Context, *faultRun) error
 }
 

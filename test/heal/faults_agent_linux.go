@@ -6,27 +6,19 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
-func agentFaults() []Fault {
-	return []Fault{
-		{Name: "agent killed in a storm, started again", Expect: "all bonds back as before", run: storm},
-		{Name: "agent restarted, all bonds healthy", Expect: "not one change in the kernel", run: restart},
-		{Name: "netlink socket overrun", Expect: "counted, everything looked at again", Agent: []string{"--receive-buffer", "16384", "--resync", "10m"}, run: overrun},
-		{Name: "two agents", Expect: "the second says so and waits", run: twoAgents},
-	}
-}
-
-// changes are the commands of a storm. Many fail because of earlier ones, which is fine.
-var changes = []string{
-	"link set net1 nomaster", "link set net2 nomaster", "link set net1 name other1", "link set net2 name other2",
-	"link set net1 down", "link set bond0 down", "link set net2 mtu 1400", "link set bond0 mtu 1400",
-	"address flush dev bond0 scope global", "route del default", "link del bond0",
-	"link set bond0 type bond miimon 250", "link set net1 netns 1", "link set net2 netns 1",
+// stormRows are the rows of the catalogue that a storm consists of, besides losses of VFs. Many fail because of earlier ones,
+// which is fine.
+func stormRows() []faults.Fault {
+	return slices.DeleteFunc(faults.Rows(), func(f faults.Fault) bool { return len(f.Steps) != 1 || f.Paused || f.OwnMACs })
 }
 
 const (
@@ -86,12 +78,11 @@ func storm(ctx context.Context, s *faultRun) error {
 // strike makes one fault. away are the VFs without a driver.
 func (s *faultRun) strike(ctx context.Context, dice *rand.Rand, lost map[string]bool) error {
 	p := s.r.Pods()[dice.IntN(2)]
-	choice := dice.IntN(len(changes) + 4)
-	if choice < len(changes) {
-		if s.insists(p, changes[choice]) {
-			return ctx.Err()
+	rows := stormRows()
+	if choice := dice.IntN(len(rows) + 4); choice < len(rows) {
+		if row := rows[choice]; !s.insists(p, row.Setting) {
+			_ = row.Steps[0].Do(p.bond(), dice.IntN(2))
 		}
-		_ = ip(ctx, "-n %s %s", p.Name, changes[choice])
 		return ctx.Err()
 	}
 	vf := p.members[dice.IntN(2)].pci
@@ -105,19 +96,15 @@ func (s *faultRun) strike(ctx context.Context, dice *rand.Rand, lost map[string]
 
 // insists reports whether a requested setting of a pod was changed twice already. The agent adopts the value of a
 // writer that changes it back three times within a minute; the pod would then not be as before.
-func (s *faultRun) insists(p *Pod, change string) bool {
-	switch change {
-	case "address flush dev bond0 scope global", "route del default":
-		change = "default route" // both take it
-	case "link set bond0 mtu 1400":
-	default:
+func (s *faultRun) insists(p *Pod, setting string) bool {
+	if setting == "" {
 		return false
 	}
 	if s.changed == nil {
 		s.changed = map[string]int{}
 	}
-	s.changed[p.Name+" "+change]++
-	return s.changed[p.Name+" "+change] > 2
+	s.changed[p.Name+" "+setting]++
+	return s.changed[p.Name+" "+setting] > 2
 }
 
 // restart stops and starts the agent while ip monitor runs.
@@ -170,9 +157,6 @@ func restart(ctx context.Context, s *faultRun) error {
 // overrun stops the agent and floods its socket; it misses the events of what breaks afterwards.
 func overrun(ctx context.Context, s *faultRun) error {
 	p := s.r.A
-	if err := s.r.held(); err != nil {
-		return err
-	}
 	var flood strings.Builder
 	flood.WriteString("link add flood0 type dummy\n")
 	for i := range 300 {
@@ -180,13 +164,9 @@ func overrun(ctx context.Context, s *faultRun) error {
 	}
 	flood.WriteString("link del flood0\n")
 	err := s.fault("the agent is stopped (SIGSTOP); 300 changes of a link of the host; net1 released; the agent goes on", func() error {
-		if err := ipBatch(ctx, "", flood.String()); err != nil {
-			return err
-		}
-		if err := ip(ctx, "-n %s link set net1 nomaster", p.Name); err != nil {
-			return err
-		}
-		return s.r.agent.resume()
+		return s.paused(func() error {
+			return errors.Join(ipBatch(ctx, "", flood.String()), ip(ctx, "-n %s link set net1 nomaster", p.Name))
+		})
 	})
 	if err != nil {
 		return err
@@ -235,7 +215,7 @@ func twoAgents(ctx context.Context, s *faultRun) error {
 		return errWaited("the second agent's report", err)
 	}
 	s.logf("a second agent starts, reports the first one, and waits")
-	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
+	if err := s.row(ctx, "member released (nomaster)"); err != nil {
 		return err
 	}
 	place := s.r.log.len()
@@ -248,7 +228,7 @@ func twoAgents(ctx context.Context, s *faultRun) error {
 		return err
 	}
 	s.logf("the second has taken over")
-	if err := byHand("link set net1 nomaster")(ctx, s); err != nil {
+	if err := s.row(ctx, "member released (nomaster)"); err != nil {
 		return err
 	}
 	s.result.Outcome = "waited, then took over"

@@ -4,117 +4,181 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/faults"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-const recovered = "back as before"
-
-// Faults is the table.
+// Faults is the catalogue.
 func Faults() []Fault {
-	return slices.Concat(vfFaults(), podFaults(), otherWriterFaults(), agentFaults())
+	var all []Fault
+	for _, f := range faults.Rows() {
+		run := special[f.Name]
+		if f.Special == "" {
+			run = steps(f)
+		}
+		all = append(all, Fault{Name: f.Name, Expect: f.Expect, Agent: f.Flags, Minor: f.Minor, run: run})
+	}
+	return all
+}
+
+// Demo is what the demo shows, and README's table has.
+func Demo() []Fault {
+	return slices.DeleteFunc(Faults(), func(f Fault) bool { return f.Minor })
+}
+
+// special are the courses of rows that have no steps.
+var special = map[string]func(context.Context, *faultRun) error{
+	"VF driver unbind and bind, agent stopped":            unbindWithoutAgent,
+	"VF reset (function-level)":                           functionReset,
+	"pod's netns deleted while a VF is away":              netnsDeleted,
+	"default route set elsewhere by Multus, bond deleted": defaultRouteElsewhere,
+	"chain with tuning and sbr, bond deleted":             chainDeleted,
+	"VLAN and trust of a VF changed on its PF":            pfSettings,
+	"VF released by sriov-cni while the record exists":    releasedVF,
+	"agent killed in a storm, started again":              storm,
+	"agent restarted, all bonds healthy":                  restart,
+	"netlink socket overrun":                              overrun,
+	"two agents":                                          twoAgents,
 }
 
 // net1 is the member that is broken where one is: the active one, whose MAC the bond has.
 const net1 = "net1"
 
-func vfFaults() []Fault {
-	return []Fault{
-		{Name: "VF driver unbind and bind, agent stopped", Expect: "stays in the host until an agent comes", run: unbindWithoutAgent},
-		{Name: "VF driver unbind, later bind", Expect: recovered, run: unbind},
-		{Name: "both VFs lost, back in order", Expect: recovered, run: unbindBoth(0, 1)},
-		{Name: "both VFs lost, back in reverse order", Expect: recovered, run: unbindBoth(1, 0)},
-		{Name: "sriov_numvfs 0, then N", Expect: recovered + ", in both pods", run: numVFs},
-		{Name: "PF driver unbind, bind, sriov_numvfs", Expect: recovered + ", in both pods", run: unbindPF},
-		{Name: "VF moved to the host by hand", Expect: recovered, run: byHand("link set net1 netns 1")},
-		{Name: "VF reset (function-level)", Expect: "bounced once, then whole or reported", Agent: []string{"--carrier-patience", "4s"}, run: functionReset},
-		{Name: "PF down, PF up", Expect: "degraded, then ready", run: pfDown},
-	}
-}
-
-func podFaults() []Fault {
-	return []Fault{
-		{Name: "member released (nomaster)", Expect: recovered, run: byHand("link set net1 nomaster")},
-		{Name: "member renamed in the pod", Expect: recovered, run: byHand("link set net1 name other0")},
-		{Name: "bond deleted", Expect: "made anew", run: byHand("link del bond0")},
-		{Name: "bond set down", Expect: recovered, run: byHand("link set bond0 down")},
-		{Name: "member set down", Expect: recovered, run: byHand("link set net1 down")},
-		{Name: "member's MTU changed", Expect: recovered, run: byHand("link set net1 mtu 1400")},
-		{Name: "bond's MTU changed", Expect: recovered, run: byHand("link set bond0 mtu 1400")},
-		{Name: "active member's MAC changed", Expect: recovered, run: byHand("link set net1 address 02:00:00:00:00:99")},
-		{Name: "addresses flushed", Expect: recovered, run: byHand("address flush dev bond0 scope global")},
-		{Name: "route deleted", Expect: recovered, run: byHand("route del default")},
-		{Name: "bond option changed (miimon)", Expect: recovered, run: byHand("link set bond0 type bond miimon 250")},
-		{Name: "bond option that cannot be changed live", Expect: "reported and left alone", run: optionDrift},
-		{Name: "decoy with the name of a lost VF", Expect: "not enslaved, reported; VF gets its name later", run: impostor},
-		{Name: "pod's netns deleted while a VF is away", Expect: "VF stays in the host, no error loop", Agent: []string{"--resync", "3s"}, run: netnsDeleted},
-	}
-}
-
-// unbind takes the driver from the active member's VF and gives it back when the agent has seen the loss.
-func unbind(ctx context.Context, s *faultRun) error {
-	return s.unbindAndBind(ctx, s.r.A, []int{0}, []int{0})
-}
-
-// unbindBoth takes both VFs, and gives them back in an order.
-func unbindBoth(back ...int) func(context.Context, *faultRun) error {
+// steps plays a row of the catalogue with pod A.
+func steps(f faults.Fault) func(context.Context, *faultRun) error {
 	return func(ctx context.Context, s *faultRun) error {
-		return s.unbindAndBind(ctx, s.r.A, []int{0, 1}, back)
-	}
-}
-
-func (s *faultRun) unbindAndBind(ctx context.Context, p *Pod, lost, back []int) error {
-	err := s.fault(fmt.Sprintf("igbvf lets go of %s", p.pcis(lost)), func() error {
-		for _, i := range lost {
-			if err := unbindVF(p.members[i].pci); err != nil {
+		pods := []*Pod{s.r.A}
+		if f.Card {
+			pods = s.r.Pods()
+		}
+		for i := range f.Steps {
+			if err := s.step(ctx, &f, i, pods); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		if f.Outcome != "" {
+			s.result.Outcome = f.Outcome
+		}
+		if f.Failover {
+			return s.undoFailover(ctx)
+		}
+		return s.awaitRecovery(ctx, pods...)
 	}
-	for _, i := range lost {
-		name := p.members[i].name
-		if _, err = s.sees(ctx, "the loss of "+name, func(l Line) bool { return l.isLoss() && p.is(l) && l.Member == name }); err != nil {
-			return err
+}
+
+// step makes one step, and awaits what is expected of each pod.
+func (s *faultRun) step(ctx context.Context, f *faults.Fault, i int, pods []*Pod) error {
+	step, on := f.Steps[i], s.r.A.bond()
+	do := func() error { return step.Do(on, 0) }
+	what := step.What
+	if what == "" {
+		what = f.Name
+	}
+	var err error
+	switch {
+	case i > 0:
+		err = s.giveBack(what, do)
+	case f.Paused:
+		err = s.fault(what+"; the agent is stopped (SIGSTOP) meanwhile", func() error { return s.paused(do) })
+	default:
+		err = s.fault(what, do)
+	}
+	for _, p := range pods {
+		if err == nil {
+			err = s.expect(ctx, &step, i, p)
 		}
 	}
-	s.logf("the agent sees it after %s", short(s.result.Detected))
-	err = s.giveBack(fmt.Sprintf("igbvf takes %s", p.pcis(back)), func() error {
-		for _, i := range back {
-			if err = bindVF(p.members[i].pci); err != nil {
+	if err == nil && step.Untouched {
+		err = s.untouched(ctx)
+	}
+	if err == nil && step.Check != nil {
+		_, err = s.r.until(ctx, s.r.A, func(now snapshot) []string {
+			if wrong := step.Check(on, 0); wrong != nil {
+				return append(now.diff(s.r.A.baseline), wrong.Error())
+			}
+			return nil
+		})
+	}
+	return err
+}
+
+// expect waits for the agent's report of a step, or of the loss.
+func (s *faultRun) expect(ctx context.Context, step *faults.Step, i int, p *Pod) error {
+	switch {
+	case step.State != "":
+		l, err := s.sees(ctx, fmt.Sprintf("pod %s %s", p.Name, step.State), func(l Line) bool {
+			return l.Msg == "bond state changed" && p.is(l) && l.State == string(step.State) && strings.Contains(l.Reason, step.Report)
+		})
+		if err != nil {
+			return err
+		}
+		if !s.returned.IsZero() {
+			s.result.Recovered, s.result.Total = max(s.result.Recovered, l.Time.Sub(s.returned)), max(s.result.Total, l.Time.Sub(s.began))
+		}
+		s.logf("the agent reports pod %s as %s: %s", p.Name, l.State, l.Reason)
+	case step.BothLost:
+		for _, m := range p.members {
+			if _, err := s.sees(ctx, "the loss of "+m.name, func(l Line) bool { return l.isLoss() && p.is(l) && l.Member == m.name }); err != nil {
 				return err
 			}
 		}
-		return nil
-	})
-	if err != nil {
+		s.logf("the agent sees it after %s", short(s.result.Detected))
+	case i == 0:
+		return s.seesLoss(ctx, p)
+	}
+	return nil
+}
+
+// untouched waits until nothing changes any more, and fails if the agent has changed something.
+func (s *faultRun) untouched(ctx context.Context) error {
+	if err := s.quiet(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	return s.awaitRecovery(ctx, p)
+	if n := s.count(func(l Line) bool { return l.Msg == "applied" }); n != 0 {
+		return fmt.Errorf("the agent changed something %d times, want none", n)
+	}
+	s.logf("and leaves everything alone")
+	return nil
 }
 
-// pcis names members for people.
-func (p *Pod) pcis(members []int) string {
-	text := ""
-	for _, i := range members {
-		if text != "" {
-			text += ", then "
+// undoFailover waits until the pods are as before, except for the MAC of the bond. The other rows begin with net1 as the active
+// member.
+func (s *faultRun) undoFailover(ctx context.Context) error {
+	for _, p := range s.r.Pods() {
+		if err := s.r.awaitBaseline(ctx, p, BondName+" mac"); err != nil {
+			return err
 		}
-		text += p.members[i].name + " (" + p.members[i].pci + ")"
+		if err := ip(ctx, "-n %s link set %s type bond active_slave %s", p.Name, BondName, net1); err != nil {
+			return err
+		}
+		if err := s.r.awaitBaseline(ctx, p); err != nil {
+			return err
+		}
 	}
-	return text + " of " + p.Name
+	return nil
 }
 
-// byHand is a command of ip(8) that somebody gives in pod A.
-func byHand(line string) func(context.Context, *faultRun) error {
-	return func(ctx context.Context, s *faultRun) error {
-		if err := s.fault("ip "+line, func() error { return ip(ctx, "-n %s %s", s.r.A.Name, line) }); err != nil {
-			return err
-		}
-		if err := s.seesLoss(ctx, s.r.A); err != nil {
-			return err
-		}
-		return s.awaitRecovery(ctx, s.r.A)
+// bond is the pod's bond for the catalogue.
+func (p *Pod) bond() *faults.Bond {
+	b := &faults.Bond{Node: kit.Links{}, Path: p.netns(), Name: BondName}
+	for _, m := range p.members {
+		c := p.fixture.cards[m.card]
+		b.NumVFs = len(c.VFs)
+		b.Members = append(b.Members, bond.Member{Name: m.name, PCI: bond.PCIAddress(m.pci), VF: &bond.VF{PF: bond.PCIAddress(c.PF.PCI)}})
 	}
+	return b
+}
+
+// row plays a row of the catalogue that has steps.
+func (s *faultRun) row(ctx context.Context, name string) error {
+	rows := faults.Rows()
+	at := slices.IndexFunc(rows, func(f faults.Fault) bool { return f.Name == name })
+	if at < 0 {
+		return fmt.Errorf("the catalogue has no row %q", name)
+	}
+	return steps(rows[at])(ctx, s)
 }

@@ -2,7 +2,6 @@ package heal
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -58,44 +57,6 @@ func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 	}
 	s.result.Outcome = "lay in the host; healed by an agent"
 	return nil
-}
-
-// numVFs takes all VFs of a card and makes them again.
-func numVFs(ctx context.Context, s *faultRun) error {
-	c := s.r.cards[0]
-	err := s.fault(fmt.Sprintf("sriov_numvfs of %s becomes 0", c.PF.PCI), func() error { return c.setNumVFs(0) })
-	if err != nil {
-		return err
-	}
-	if err = s.seesLoss(ctx, s.r.Pods()...); err != nil {
-		return err
-	}
-	err = s.giveBack(fmt.Sprintf("sriov_numvfs of %s becomes %d", c.PF.PCI, len(c.VFs)), func() error { return c.setNumVFs(len(c.VFs)) })
-	if err != nil {
-		return err
-	}
-	return s.awaitRecovery(ctx, s.r.Pods()...)
-}
-
-// unbindPF takes the driver from a card, as an upgrade of the driver does.
-func unbindPF(ctx context.Context, s *faultRun) error {
-	c := s.r.cards[0]
-	err := s.fault("igb lets go of "+c.PF.PCI, func() error { return write(pfDriver+"/unbind", c.PF.PCI) })
-	if err != nil {
-		return err
-	}
-	if err = s.seesLoss(ctx, s.r.Pods()...); err != nil {
-		return err
-	}
-	s.logf("igb takes it again, and it is set up")
-	if err = errors.Join(write(pfDriver+"/bind", c.PF.PCI), c.setPF(ctx, "up")); err != nil {
-		return err
-	}
-	err = s.giveBack(fmt.Sprintf("its sriov_numvfs becomes %d", len(c.VFs)), func() error { return c.setNumVFs(len(c.VFs)) })
-	if err != nil {
-		return err
-	}
-	return s.awaitRecovery(ctx, s.r.Pods()...)
 }
 
 // functionReset resets a VF behind its driver's back. Its carrier goes and does not come back by itself.
@@ -159,51 +120,4 @@ func (s *faultRun) count(match func(Line) bool) int {
 		}
 	}
 	return n
-}
-
-// pfDown takes the carrier of a card's VFs and gives it back. That is a failover, which is the
-// kernel's to do and no loss: the bonds then have the other member's MAC, and keep it.
-func pfDown(ctx context.Context, s *faultRun) error {
-	c := s.r.cards[0]
-	if err := s.fault("PF "+c.PF.PCI+" is set down", func() error { return c.setPF(ctx, "down") }); err != nil {
-		return err
-	}
-	state := func(p *Pod, want string) func(Line) bool {
-		return func(l Line) bool { return l.Msg == "bond state changed" && p.is(l) && l.State == want }
-	}
-	for _, p := range s.r.Pods() {
-		if _, err := s.sees(ctx, "pod "+p.Name+" Degraded", state(p, "Degraded")); err != nil {
-			return err
-		}
-	}
-	s.logf("the agent reports both bonds as Degraded, the first after %s", short(s.result.Detected))
-	if err := s.giveBack("PF "+c.PF.PCI+" is set up", func() error { return c.setPF(ctx, "up") }); err != nil {
-		return err
-	}
-	for _, p := range s.r.Pods() {
-		if err := s.r.awaitBaseline(ctx, p, BondName+" mac"); err != nil {
-			return err
-		}
-		ready, err := s.sees(ctx, "pod "+p.Name+" Ready", state(p, "Ready"))
-		if err != nil {
-			return err
-		}
-		s.result.Recovered = max(s.result.Recovered, ready.Time.Sub(s.returned))
-		s.result.Total = max(s.result.Total, ready.Time.Sub(s.began))
-	}
-	s.logf("the agent reports both bonds as Ready after %s", short(s.result.Recovered))
-	if n := s.count(func(l Line) bool { return l.Msg == "applied" }); n != 0 {
-		return fmt.Errorf("the agent made %d changes, want none: it does not manage the carrier", n)
-	}
-	s.result.Outcome = "reported degraded, then ready"
-	// The other rows begin with net1 as the active member.
-	for _, p := range s.r.Pods() {
-		if err := ip(ctx, "-n %s link set %s type bond active_slave %s", p.Name, BondName, net1); err != nil {
-			return err
-		}
-		if err := s.r.awaitBaseline(ctx, p); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -12,18 +12,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
-// otherWriterFaults are losses in pods that other programs also configure. Each has its own pod.
-func otherWriterFaults() []Fault {
-	// Long enough for the other program's changes after ADD.
-	setup := []string{"--setup-quiet", "8s"}
-	return []Fault{
-		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Agent: setup, run: defaultRouteElsewhere},
-		{Name: "chain with tuning and sbr, bond deleted", Expect: "back with settings, sysctls and routing table", Agent: setup, run: chainDeleted},
-		{Name: "VLAN and trust of a VF changed on its PF", Expect: recovered, Agent: []string{"--resync", "2s"}, run: pfSettings},
-		{Name: "VF released by sriov-cni while the record exists", Expect: "reported, left to its owner", run: releasedVF},
-	}
-}
-
 // defaultRouteElsewhere deletes the bond's default route after ADD, as Multus does if the pod selects another network
 // for it.
 func defaultRouteElsewhere(ctx context.Context, s *faultRun) error {

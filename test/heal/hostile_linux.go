@@ -90,11 +90,20 @@ func (a attack) run(ctx context.Context, s *faultRun) error {
 
 // attack starts an attack while the agent is stopped, so that the agent sees the result and not the steps.
 func (s *faultRun) attack(ctx context.Context, do func(context.Context, *faultRun) (func() error, error)) (undo func() error, err error) {
-	if err = s.r.held(); err != nil {
-		return nil, err
+	err = s.paused(func() (err error) { undo, err = do(ctx, s); return err })
+	return undo, err
+}
+
+// paused stops the agent while something is done.
+func (s *faultRun) paused(do func() error) error {
+	if s.r.agent == nil {
+		return errors.New("this fault needs an agent")
 	}
-	undo, err = do(ctx, s)
-	return undo, errors.Join(err, s.r.agent.resume())
+	if err := s.r.agent.pause(); err != nil {
+		return err
+	}
+	err := do()
+	return errors.Join(err, s.r.agent.resume())
 }
 
 // during checks what must be true during the attack.

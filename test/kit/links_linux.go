@@ -1,6 +1,7 @@
 package kit
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"golang.org/x/sys/unix"
 
@@ -152,6 +154,13 @@ func (l Links) AddVRF(path, name string, table int) error {
 	return l.SetUp(path, name)
 }
 
+// AddImpostor makes a dummy.
+func (l Links) AddImpostor(path, name string) (bond.Link, error) {
+	_, err := l.IP(path, "link", "add", name, "type", "dummy")
+	link, _ := l.Link(path, name)
+	return link, err
+}
+
 func (l Links) DeleteLink(path, name string) error {
 	_, err := l.IP(path, "link", "del", name)
 	return err
@@ -162,6 +171,35 @@ func (l Links) DeleteBond(path, name string) error { return l.DeleteLink(path, n
 func (l Links) FlushAddresses(path, name string) error {
 	_, err := l.IP(path, "addr", "flush", "dev", name)
 	return err
+}
+
+func (l Links) DeleteRoute(path, name string, dst netip.Prefix) error {
+	_, err := l.IP(path, "route", "del", dst.String(), "dev", name)
+	return err
+}
+
+// SetOption changes an option of a bond. ip has the kernel's names: failOverMac is fail_over_mac.
+func (l Links) SetOption(path, name string, option bond.Option, value string) error {
+	var words strings.Builder
+	for _, c := range string(option) {
+		if unicode.IsUpper(c) {
+			words.WriteByte('_')
+		}
+		words.WriteRune(unicode.ToLower(c))
+	}
+	return l.Set(path, name, "type", "bond", words.String(), value)
+}
+
+// SetPF sets a PF up or down.
+func (l Links) SetPF(pf string, up bool) error {
+	name, err := Netdev(context.Background(), bond.PCIAddress(pf))
+	if err != nil {
+		return err
+	}
+	if up {
+		return l.SetUp("", name)
+	}
+	return l.SetDown("", name)
 }
 
 // AddAddresses adds all with one command, without duplicate address detection.

@@ -40,13 +40,30 @@ func Netdev(ctx context.Context, pci bond.PCIAddress) (string, error) {
 func WriteSysfs(path, text string) error { return os.WriteFile(path, []byte(text), 0o200) }
 
 // UnbindVF unbinds a VF from its driver.
-func UnbindVF(pci bond.PCIAddress) error {
-	return WriteSysfs(filepath.Join(PCIDevices, string(pci), "driver", "unbind"), string(pci))
-}
+func (Links) UnbindVF(pci bond.PCIAddress) error { return unbind(string(pci)) }
 
 // BindVF binds a VF to its driver.
-func BindVF(pci bond.PCIAddress) error {
+func (Links) BindVF(pci bond.PCIAddress) error {
 	return WriteSysfs("/sys/bus/pci/drivers/igbvf/bind", string(pci))
+}
+
+// SetNumVFs removes the VFs of a PF and makes n new ones.
+func (Links) SetNumVFs(pf string, n int) error {
+	file := filepath.Join(PCIDevices, pf, "sriov_numvfs")
+	if err := WriteSysfs(file, "0"); err != nil || n == 0 {
+		return err
+	}
+	return WriteSysfs(file, fmt.Sprint(n))
+}
+
+// UnbindPF unbinds a PF from its driver.
+func (Links) UnbindPF(pf string) error { return unbind(pf) }
+
+// BindPF binds a PF to its driver, which makes no VFs.
+func (Links) BindPF(pf string) error { return WriteSysfs("/sys/bus/pci/drivers/igb/bind", pf) }
+
+func unbind(pci string) error {
+	return WriteSysfs(filepath.Join(PCIDevices, pci, "driver", "unbind"), pci)
 }
 
 // VF returns the PCI address of a PF's VF.

@@ -1,6 +1,7 @@
 package linktest
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 
@@ -82,11 +83,5 @@ func (w *fakeHarness) LoseCarrier(pci bond.PCIAddress) error { return w.ResetVF(
 
 // BindPF sets the PF up as well, as an administrator does.
 func (w *fakeHarness) BindPF(pf string) error {
-	if err := w.Fake.BindPF(pf); err != nil {
-		return err
-	}
-	w.mu.Lock()
-	name := w.pfByName(pf).link.name
-	w.mu.Unlock()
-	return w.SetUp(Host, name)
+	return errors.Join(w.Fake.BindPF(pf), w.SetPF(pf, true))
 }

@@ -104,6 +104,19 @@ func (f *Fake) SetDown(path, name string) error {
 	return f.onNamedLink(path, name, func(d *netdev) error { d.setDown(); return nil })
 }
 
+// SetPF sets a PF up or down.
+func (f *Fake) SetPF(pfName string, up bool) error {
+	return f.onPF(pfName, func(p *pf) {
+		switch {
+		case p.link == nil:
+		case up:
+			p.link.setUp()
+		default:
+			p.link.setDown()
+		}
+	})
+}
+
 // SetMTU changes a link's MTU.
 func (f *Fake) SetMTU(path, name string, mtu int) error {
 	return f.onNamedLink(path, name, func(d *netdev) error { return d.setMTU(mtu) })

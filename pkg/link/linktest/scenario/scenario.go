@@ -6,6 +6,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
 // Names in every Node.
@@ -79,6 +80,11 @@ func NewBond(f *linktest.Fake, sandbox bond.Sandbox, key bond.Key, number, vfs i
 
 // Path is that of the pod's netns.
 func (n *Node) Path() string { return n.Record.Sandbox.Path }
+
+// Bond is the bond for the catalogue of faults.
+func (n *Node) Bond() *faults.Bond {
+	return &faults.Bond{Node: n.Fake, Path: n.Path(), Name: n.Record.BondName(), Members: n.Record.Members, NumVFs: n.vfs}
+}
 
 // name is that of member i in the pod.
 func (n *Node) name(i int) string { return n.Record.Members[i].Name }
