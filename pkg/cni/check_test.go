@@ -53,11 +53,10 @@ func TestCheck(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			n := newNode(t, 2)
-			pod := n.Pod("p1", 0)
-			args := n.Args("c1", pod, n.Config(nil))
+			args, _ := n.OnePod(nil)
 			args.StdinData = n.WithPrev(args.StdinData, n.MustAdd(args))
 			if tt.world != nil {
-				n.Must(tt.world(n, pod))
+				n.Must(tt.world(n, args.Netns))
 			}
 			if tt.args != nil {
 				tt.args(n, args)
@@ -79,11 +78,10 @@ func TestCheck(t *testing.T) {
 // TestCheckAfterFailover: the bond correctly has the other member's MAC now.
 func TestCheckAfterFailover(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	args := n.Args("c1", pod, n.Config(nil))
+	args, _ := n.OnePod(nil)
 	result := n.MustAdd(args)
 	n.Must(n.SetPFCarrier("pf0", false))
-	if mac := n.LinkAt(pod, "bond0").MAC; string(mac) == result.Interfaces[0].Mac {
+	if mac := n.LinkAt(args.Netns, "bond0").MAC; string(mac) == result.Interfaces[0].Mac {
 		t.Fatalf("no failover: %s", n.Fake)
 	}
 	args.StdinData = n.WithPrev(args.StdinData, result)

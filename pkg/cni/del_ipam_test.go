@@ -96,8 +96,7 @@ func TestDelWithAnEditedConfig(t *testing.T) {
 // TestDelWithUnusableState: if the state directory with a record cannot be used, DEL fails, because the bond exists.
 func TestDelWithUnusableState(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	args := n.Args("c1", pod, n.Config(nil))
+	args, _ := n.OnePod(nil)
 	n.MustAdd(args)
 	n.Must(os.Chmod(n.Dir, 0o777)) //nolint:gosec // that is the point
 	cnitest.WantError(t, n.Del(args), types.ErrInternal, "others may write")
@@ -109,9 +108,7 @@ func TestDelWithUnusableState(t *testing.T) {
 // DEL succeeds with the third attempt; the tenth removes the record.
 func TestIPAMThatNeverWorked(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	before := n.String()
-	args := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "host-local", "subnet": "10.0.0.0/99"}}))
+	args, before := n.OnePod(map[string]any{"ipam": map[string]any{"type": "host-local", "subnet": "10.0.0.0/99"}})
 	_, err := n.Add(args)
 	cnitest.WantError(t, err, types.ErrInternal, "10.0.0.0/99") // the first attempt
 	if err := n.Del(args); err == nil {

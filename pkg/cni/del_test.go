@@ -38,9 +38,7 @@ func TestTombstoneStands(t *testing.T) {
 // TestDelRacesAdd: in either order, nothing is left after both.
 func TestDelRacesAdd(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	before := n.String()
-	args := n.Args("c1", pod, n.Config(nil))
+	args, before := n.OnePod(nil)
 	for i := range 12 {
 		deleted := make(chan error, 1)
 		count := 0

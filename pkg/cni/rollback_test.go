@@ -24,9 +24,7 @@ func TestAddAfterKilled(t *testing.T) {
 	for _, phase := range []bond.Phase{bond.PhaseAdding, bond.PhaseDeleting} {
 		t.Run(string(phase), func(t *testing.T) {
 			n := newNode(t, 1)
-			pod := n.Pod("p1", 0)
-			before := n.String()
-			args := n.Args("c1", pod, n.Config(nil))
+			args, before := n.OnePod(nil)
 			n.MustAdd(args)
 			r := n.Record("c1")
 			r.Phase = phase
@@ -45,9 +43,7 @@ func TestAddAfterKilled(t *testing.T) {
 func TestAddRollback(t *testing.T) {
 	boom := errors.New("boom")
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	before := n.String()
-	args := n.Args("c1", pod, n.Config(nil))
+	args, before := n.OnePod(nil)
 	n.MustAdd(args)
 	steps := n.Applies()
 	n.MustDel(args)
@@ -79,7 +75,7 @@ func TestAddRollback(t *testing.T) {
 		n.WantNothingLeft(before)
 	})
 	t.Run("IPAM has no address left", func(t *testing.T) {
-		full := n.Args("c1", pod, n.Config(map[string]any{"ipam": map[string]any{"type": "host-local", "dataDir": n.Data, "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.7", "rangeEnd": "10.0.0.7", "gateway": "10.0.0.7"}}))
+		full := n.Args("c1", args.Netns, n.Config(map[string]any{"ipam": map[string]any{"type": "host-local", "dataDir": n.Data, "subnet": "10.0.0.0/24", "rangeStart": "10.0.0.7", "rangeEnd": "10.0.0.7", "gateway": "10.0.0.7"}}))
 		_, err := n.Add(full)
 		cnitest.WantError(t, err, types.ErrInternal, "IPAM host-local ADD")
 		n.WantNothingLeft(before)
@@ -100,9 +96,7 @@ func (brokenPipe) Write([]byte) (int, error) { return 0, errors.New("broken pipe
 // TestAddRollbackFails: what could not be returned stays recorded, and DEL returns it.
 func TestAddRollbackFails(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	before := n.String()
-	args := n.Args("c1", pod, n.Config(nil))
+	args, before := n.OnePod(nil)
 	first, second := errors.New("no room for the address"), errors.New("cannot delete")
 	n.FailApplyIf(func(a plan.Action) error {
 		switch a.(type) {
@@ -150,9 +144,7 @@ func TestAddBusy(t *testing.T) {
 // TestAddKilled: an ADD that is killed at any change of the kernel leaves what a DEL can clean up.
 func TestAddKilled(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	before := n.String()
-	args := n.Args("c1", pod, n.Config(nil))
+	args, before := n.OnePod(nil)
 	n.MustAdd(args)
 	steps := n.Applies()
 	n.MustDel(args)
@@ -188,9 +180,7 @@ func (n *node) dieAfter(args *skel.CmdArgs, i int) {
 // TestFullStateDir: without a record there is no change.
 func TestFullStateDir(t *testing.T) {
 	n := newNode(t, 1)
-	pod := n.Pod("p1", 0)
-	before := n.String()
-	args := n.Args("c1", pod, n.Config(map[string]any{"stateDir": filepath.Join(n.Dir, "file", "state")}))
+	args, before := n.OnePod(map[string]any{"stateDir": filepath.Join(n.Dir, "file", "state")})
 	n.Must(os.WriteFile(filepath.Join(n.Dir, "file"), nil, 0o600))
 	_, err := n.Add(args)
 	cnitest.WantError(t, err, types.ErrIOFailure, "state")

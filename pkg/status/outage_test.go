@@ -246,10 +246,7 @@ func TestSlow(t *testing.T) {
 // TestEditedByHand: another client changed annotation and condition. The next patch writes all of it again.
 func TestEditedByHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		b := bondOf(p, "bond0")
 		r.Report(b)
 		pass(time.Minute)

@@ -218,10 +218,7 @@ func TestInvalidPod(t *testing.T) {
 // one.
 func TestForget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		one, two := bondOf(p, "bond0"), bondOf(p, "bond1")
 		both := func() {
 			r.Report(one)
@@ -253,10 +250,7 @@ func TestForget(t *testing.T) {
 // in whatever order they are reported.
 func TestNewSandbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		dead, live := down(bondOf(p, "bond0")), bondOf(p, "bond0")
 		live.Key.ContainerID = "new"
 		r.Report(live)

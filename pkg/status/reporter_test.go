@@ -26,6 +26,15 @@ func start(t *testing.T, s *server, c status.Config) (r *status.Reporter, stop f
 	return run(t, c)
 }
 
+// onePod starts a server with one pod, and a reporter with its checkpoints in dir.
+func onePod(t *testing.T, dir string) (*server, *status.Reporter, bond.Pod) {
+	t.Helper()
+	s, p := newServer(t), podN(1)
+	r, _ := start(t, s, status.Config{Dir: dir})
+	s.add(p)
+	return s, r, p
+}
+
 func run(t testing.TB, c status.Config) (r *status.Reporter, stop func()) {
 	t.Helper()
 	if c.Log == nil {
@@ -86,11 +95,8 @@ func wantCondition(t *testing.T, p *corev1.Pod, status corev1.ConditionStatus, r
 // TestLifeOfABond: one check and one patch at the start, one patch per change, and nothing in between or at the end.
 func TestLifeOfABond(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
 		dir := t.TempDir()
-		r, _ := start(t, s, status.Config{Dir: dir})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, dir)
 		b := bondOf(p, "bond0")
 		r.Report(b)
 		pass(5 * time.Second)
@@ -137,10 +143,7 @@ func TestLifeOfABond(t *testing.T) {
 // TestTransitionTime: the condition's time is when its status changed, to the second.
 func TestTransitionTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		b := bondOf(p, "bond0")
 		r.Report(b)
 		for _, b := range []bond.Status{down(b), repaired(b), down(b)} {
@@ -156,10 +159,7 @@ func TestTransitionTime(t *testing.T) {
 
 func TestEvents(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		b := bondOf(p, "bond0")
 		report := func(b bond.Status) {
 			r.Report(b)
@@ -208,10 +208,7 @@ func TestEvents(t *testing.T) {
 // TestMerging: the more often a pod changes, the rarer its patches are; each has the latest state.
 func TestMerging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		b := bondOf(p, "bond0")
 		r.Report(b)
 		pass(2 * time.Minute)
@@ -302,10 +299,7 @@ func TestWaitsForMultus(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newServer(t)
-				r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-				p := podN(1)
-				s.add(p)
+				s, r, p := onePod(t, t.TempDir())
 				s.edit(p, func(p *corev1.Pod) { p.Annotations = nil })
 				begin := time.Now()
 				r.Report(bondOf(p, "bond0"))

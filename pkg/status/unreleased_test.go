@@ -15,10 +15,7 @@ import (
 // and no patch.
 func TestEventOfUnreleasedAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t)
-		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		p := podN(1)
-		s.add(p)
+		s, r, p := onePod(t, t.TempDir())
 		b := bondOf(p, "bond0")
 		r.Report(b)
 		pass(5 * time.Second)

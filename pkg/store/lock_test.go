@@ -41,6 +41,27 @@ func countUp(s *Store, n int) error {
 	return nil
 }
 
+// inProcesses plays a role in four processes and, by here, in four goroutines at once.
+func inProcesses(t *testing.T, s *Store, role string, here func() error) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), roleEnv+"="+role, dirEnv+"="+s.dir)
+			if out, err := cmd.CombinedOutput(); err != nil {
+				t.Errorf("%v: %s", err, out)
+			}
+		})
+		wg.Go(func() {
+			if err := here(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
 // TestLockExcludes counts in a record from several processes and goroutines at once.
 func TestLockExcludes(t *testing.T) {
 	s := newStore(t)
@@ -48,22 +69,7 @@ func TestLockExcludes(t *testing.T) {
 	r := sample(key("c1"))
 	r.BondIndex = 0
 	save(t, s, r)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), roleEnv+"=count", dirEnv+"="+s.dir)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
-		wg.Go(func() {
-			if err := countUp(s, eachCounts); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
+	inProcesses(t, s, "count", func() error { return countUp(s, eachCounts) })
 	if got := load(t, s, key("c1")).BondIndex; got != 8*eachCounts {
 		t.Errorf("counted to %d, want %d", got, 8*eachCounts)
 	}

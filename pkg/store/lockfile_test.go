@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -106,27 +105,13 @@ func TestLockExcludesWhileFilesAreRemoved(t *testing.T) {
 	write(t, filepath.Join(s.tmp, "count"), "0")
 	const each = 200
 	ctx, cancel := context.WithCancel(t.Context())
-	var sweeper, counters sync.WaitGroup
+	var sweeper sync.WaitGroup
 	sweeper.Go(func() {
 		for ctx.Err() == nil {
 			s.removeLock(key("c1"))
 		}
 	})
-	for range 4 {
-		counters.Go(func() {
-			cmd := exec.Command(os.Args[0])
-			cmd.Env = append(os.Environ(), roleEnv+"=countInFile", dirEnv+"="+s.dir)
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v: %s", err, out)
-			}
-		})
-		counters.Go(func() {
-			if err := countInFile(s, each); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	counters.Wait()
+	inProcesses(t, s, "countInFile", func() error { return countInFile(s, each) })
 	cancel()
 	sweeper.Wait()
 	mustContain(t, filepath.Join(s.tmp, "count"), strconv.Itoa(4*(each+eachCounts)))

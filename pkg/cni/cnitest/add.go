@@ -223,14 +223,12 @@ func addRejects(f *Fixture) {
 
 // interfaceName: ifname in a config is ignored with a warning. Later plugins in the chain use CNI_IFNAME.
 func interfaceName(f *Fixture) {
-	pod := f.Pod("p1", 0)
-	before := f.LinkState()
-	args := f.Args("c1", pod, f.Config(map[string]any{"ifname": "bond7"}))
+	args, before := f.OnePod(map[string]any{"ifname": "bond7"})
 	result := f.MustAdd(args)
-	if result.Interfaces[0].Name != "bond0" || f.LinkAt(pod, "bond0").Kind != "bond" {
+	if result.Interfaces[0].Name != "bond0" || f.LinkAt(args.Netns, "bond0").Kind != "bond" {
 		f.Errorf("result %v", result.Interfaces[0])
 	}
-	if _, found := f.Link(pod, "bond7"); found {
+	if _, found := f.Link(args.Netns, "bond7"); found {
 		f.Error("there is a link bond7")
 	}
 	if w := f.Record("c1").Warnings; len(w) != 1 || !strings.Contains(w[0], "bond7") || !strings.Contains(w[0], "CNI_IFNAME") {

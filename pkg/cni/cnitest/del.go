@@ -94,9 +94,7 @@ func delWithoutIPAM(f *Fixture) {
 			continue
 		}
 		f.Each(tt.name, func(f *Fixture) {
-			pod := f.Pod("p1", 0)
-			before := f.LinkState()
-			args := f.Args("c1", pod, f.Config(nil))
+			args, before := f.OnePod(nil)
 			args.Path = f.TempDir()
 			f.Must(os.Symlink(filepath.Join(f.PluginDir(), "host-local"), filepath.Join(args.Path, "host-local")))
 			f.MustAdd(args)

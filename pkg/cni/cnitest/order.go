@@ -21,18 +21,16 @@ var orderScenarios = []scenario{
 // addTwice: CNI forbids an ADD after an ADD. The second is rejected and changes nothing. DEL before, between and after
 // succeeds.
 func addTwice(f *Fixture) {
-	pod := f.Pod("p1", 0)
-	before := f.LinkState()
-	args := f.Args("c1", pod, f.Config(nil))
+	args, before := f.OnePod(nil)
 	f.MustDel(args)
 	for range 2 {
 		f.MustAdd(args)
-		f.Eventually("an active member", func() bool { return f.Active(pod, "bond0") != "" })
-		made, addresses := f.LinkState(), f.Addresses(pod, "bond0")
+		f.Eventually("an active member", func() bool { return f.Active(args.Netns, "bond0") != "" })
+		made, addresses := f.LinkState(), f.Addresses(args.Netns, "bond0")
 		_, err := f.Add(args)
 		WantError(f, err, types.ErrInvalidEnvironmentVariables, "c1@bond0", "DEL comes before another ADD")
 		f.WantLinks(made)
-		if got := f.Addresses(pod, "bond0"); !slices.Equal(got, addresses) || len(f.Leases()) != 1 {
+		if got := f.Addresses(args.Netns, "bond0"); !slices.Equal(got, addresses) || len(f.Leases()) != 1 {
 			f.Errorf("addresses %q, leases %v", got, f.Leases())
 		}
 		f.MustDel(args)
