@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -115,22 +113,9 @@ func (b *bench) config() string {
 // run runs a verb and returns the result or the error's text.
 func (b *bench) run(t *testing.T, verb string) (result string, failed string) {
 	t.Helper()
-	cmd := exec.Command(program)
-	cmd.Stdin = strings.NewReader(b.config())
-	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+container, "CNI_NETNS="+b.sandbox, "CNI_IFNAME=eth0", "CNI_PATH="+b.dir,
+	return kit.CallCNI(t, program, b.config(),
+		"CNI_COMMAND="+verb, "CNI_CONTAINERID="+container, "CNI_NETNS="+b.sandbox, "CNI_IFNAME=eth0", "CNI_PATH="+b.dir,
 		"CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME="+b.pod+";K8S_POD_INFRA_CONTAINER_ID="+container+b.args)
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		var coded struct {
-			Msg string `json:"msg"`
-		}
-		if json.Unmarshal(out.Bytes(), &coded) != nil || coded.Msg == "" {
-			t.Fatalf("%s: %v: %s%s", verb, err, out.String(), errs.String())
-		}
-		return "", coded.Msg
-	}
-	return out.String(), ""
 }
 
 // must runs a verb that has to succeed.

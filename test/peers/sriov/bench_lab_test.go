@@ -3,8 +3,6 @@
 package main
 
 import (
-	"bytes"
-	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -66,21 +64,8 @@ func (b *bench) name() string {
 // run runs a verb and returns the result or the error's text.
 func (b *bench) run(t *testing.T, verb string) (result, failed string) {
 	t.Helper()
-	cmd := exec.Command(b.program)
-	cmd.Stdin = strings.NewReader(`{"cniVersion": "1.0.0", "name": "vf", "type": "sriov", "deviceID": "` + b.vf.PCI + `"` + b.extra + `}`)
-	cmd.Env = append(os.Environ(), "CNI_COMMAND="+verb, "CNI_CONTAINERID="+container, "CNI_NETNS="+b.sandbox, "CNI_IFNAME=net1", "CNI_PATH=/none")
-	var out, errs bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &errs
-	if err := cmd.Run(); err != nil {
-		var coded struct {
-			Msg string `json:"msg"`
-		}
-		if json.Unmarshal(out.Bytes(), &coded) != nil || coded.Msg == "" {
-			t.Fatalf("%s: %v: %s%s", verb, err, out.String(), errs.String())
-		}
-		return "", coded.Msg
-	}
-	return out.String(), ""
+	return kit.CallCNI(t, b.program, `{"cniVersion": "1.0.0", "name": "vf", "type": "sriov", "deviceID": "`+b.vf.PCI+`"`+b.extra+`}`,
+		"CNI_COMMAND="+verb, "CNI_CONTAINERID="+container, "CNI_NETNS="+b.sandbox, "CNI_IFNAME=net1", "CNI_PATH=/none")
 }
 
 func (b *bench) must(t *testing.T, verb string) string {
