@@ -27,12 +27,12 @@ func TestTools(t *testing.T) {
 	p := r.A
 	name, vf := bond.Pod{Namespace: "demo", Name: p.Name}.String(), bond.PCIAddress(p.members[0].pci)
 
-	kit.Must(t, kit.UnbindVF(vf))
+	kit.Must(t, kit.Links{}.UnbindVF(vf))
 	awaitState(t, name, bond.StateDegraded)
 	has(t, "explain", agentPrints(t, "explain", name), "MemberLost of net1", "driver", "differs", "net1 lost (MemberLost)")
 	checkDump(t, p)
 
-	kit.Must(t, kit.BindVF(vf))
+	kit.Must(t, kit.Links{}.BindVF(vf))
 	awaitState(t, name, bond.StateReady)
 	has(t, "explain", agentPrints(t, "explain", name), "bond bond0: Ready\n", "net1 repaired after MemberLost", "change nothing (converged)")
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
