@@ -121,6 +121,8 @@ type ObservedMember struct {
 	// PF is the state of the VF's PF. It is read only if it matters: for a VF in the host or without carrier. Nil
 	// otherwise, or if there is no PF.
 	PF *ObservedPF
+	// Driver is the driver of a lost member's PCI function, or NoDriver or NoDevice; empty if that is not known.
+	Driver string
 	// PFSettings are the PF-side settings of a VF in the bond; nil if they are not known. They may be some seconds old.
 	PFSettings *VFSettings
 	// ForeignClaim is the netns path that another plugin's claim on the VF names, if
@@ -176,6 +178,12 @@ func (s PortState) String() string {
 	}
 	return cmp.Or(strings.Join(set, ", "), "none")
 }
+
+// The values of ObservedMember.Driver that are no driver's name.
+const (
+	NoDriver = "no driver"
+	NoDevice = "no device" // the node has no such PCI function
+)
 
 // ObservedPF is the physical function of a VF.
 type ObservedPF struct {

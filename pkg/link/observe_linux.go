@@ -237,6 +237,9 @@ func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observ
 	}
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
+		if m.PCI != "" && om.Location == bond.Lost {
+			om.Driver = k.sysfs.boundTo(m.PCI)
+		}
 		inHost := m.PCI != "" && om.Location == bond.InHost
 		if !inHost && !noCarrier(m, om) {
 			continue

@@ -157,6 +157,24 @@ func (s sysfs) driverOf(dev bond.PCIAddress) string {
 	return filepath.Base(to)
 }
 
+// boundTo returns the driver of a PCI function for bond.ObservedMember.
+func (s sysfs) boundTo(dev bond.PCIAddress) string {
+	if _, err := os.Stat(filepath.Join(s.root, string(dev))); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return bond.NoDevice
+		}
+		return ""
+	}
+	to, err := os.Readlink(filepath.Join(s.root, string(dev), "driver"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return bond.NoDriver
+	}
+	if err != nil {
+		return ""
+	}
+	return filepath.Base(to)
+}
+
 func trimNewline(b []byte) []byte {
 	if n := len(b); n > 0 && b[n-1] == '\n' {
 		return b[:n-1]

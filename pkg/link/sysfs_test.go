@@ -77,6 +77,20 @@ func TestSysfs(t *testing.T) {
 	}
 }
 
+func TestSysfsDriver(t *testing.T) {
+	s := fakeSysfs(t, nil)
+	if d := s.boundTo(someVF); d != bond.NoDriver {
+		t.Errorf("driver %q of a VF without one", d)
+	}
+	link(t, "../../drivers/vfio-pci", filepath.Join(s.root, string(someVF), "driver"))
+	if d := s.boundTo(someVF); d != "vfio-pci" {
+		t.Errorf("driver %q", d)
+	}
+	if d := s.boundTo("0000:7f:00.0"); d != bond.NoDevice {
+		t.Errorf("driver %q of no device", d)
+	}
+}
+
 func second[T any](_ T, err error) error { return err }
 
 func TestSysfsNetdev(t *testing.T) {

@@ -25,7 +25,7 @@ var advice = map[Code]Advice{
 		"Delete the bond in the pod (ip link del), so that the agent recreates it, or recreate the pod.",
 	},
 	MemberLost: {
-		"The member is in neither the pod nor the host: its driver released it.",
+		"The member is in neither the pod nor the host. For a VF the reason names the driver of its PCI function.",
 		"Wait while the card is reset or its driver is replaced. Otherwise check the PF's driver and the kernel log.",
 	},
 	MemberInHost: {

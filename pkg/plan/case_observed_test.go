@@ -62,6 +62,7 @@ type caseObservedMember struct {
 	Ambiguous       string           `json:"ambiguous"`
 	OtherRecord     string           `json:"otherRecord"`
 	Port            *bond.Port       `json:"port"`
+	Driver          string           `json:"driver"`
 }
 
 // members are in the record's order; nil where the record has none.
@@ -159,7 +160,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 	m := bond.ObservedMember{
 		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
 		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
-		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord, Port: c.Port,
+		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord, Port: c.Port, Driver: c.Driver,
 	}
 	if c.MIIUp != nil {
 		m.MIIUp = *c.MIIUp

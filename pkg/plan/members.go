@@ -74,10 +74,29 @@ func (b *builder) planMember(i int) {
 // reportLost reports a member that is in neither netns. Only a device can return by itself.
 func (b *builder) reportLost(i int, rec *bond.Member) {
 	if rec.PCI != "" {
-		b.reportWaiting(i, MemberLost, "%s is in neither the pod nor the host; waiting for its driver to bring it back", rec)
+		b.reportWaiting(i, MemberLost, "%s is in neither the pod nor the host%s", rec, driverText(b.obs.Members[i].Driver))
 		return
 	}
 	b.reportWaiting(i, MemberLost, "%s (%s) is no longer in the pod; recreate the pod to attach it again", rec, kindOf(rec))
+}
+
+// noLinkDrivers are bound to devices that programs or virtual machines use. They create no network link.
+var noLinkDrivers = []string{"vfio-pci", "mlx5_vfio_pci", "uio_pci_generic", "igb_uio", "pci-stub"}
+
+// driverText is why a VF has no link, by its driver, and what is awaited.
+func driverText(driver string) string {
+	switch {
+	case driver == "":
+		return "; waiting for its driver to bring it back"
+	case driver == bond.NoDevice:
+		return ": the node has no such PCI function; waiting for its PF to create it (sriov_numvfs)"
+	case driver == bond.NoDriver:
+		return ": no driver bound; waiting for its driver to bring it back"
+	case slices.Contains(noLinkDrivers, driver):
+		return ": bound to " + driver + ": no kernel interface; bind it to its network driver"
+	default:
+		return ": bound to " + driver + ", so its link is in another netns or will come; waiting for it"
+	}
 }
 
 func kindOf(m *bond.Member) string {

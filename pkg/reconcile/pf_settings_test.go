@@ -6,6 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
@@ -171,5 +174,49 @@ func TestSwappedMACsAreNoDrift(t *testing.T) {
 		if m.State == bond.MemberPFDrift {
 			t.Errorf("%+v\n%s", out.Status, r.Node)
 		}
+	}
+}
+
+// A pod that ended without DEL leaves the settings that sriov-cni was asked for on the PF.
+func TestRemainingPFSettingsAreReported(t *testing.T) {
+	const message = "VF keeps settings on its PF: sriov-cni has not reset them"
+	for name, tc := range map[string]struct {
+		before func(*fixture)
+		want   int
+	}{
+		"not reset":    {func(*fixture) {}, 2},
+		"one is reset": {func(r *fixture) { must(t, r.SetVF(r.VFs[0], reset())) }, 1},
+		"next tenant":  {func(r *fixture) { r.Claim(r.VFs[0], r.AddPod(scenario.PodPath+"2").Path) }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			r.patient()
+			must(t, r.DeletePod(r.Path()))
+			tc.before(r)
+			core, logs := observer.New(zap.WarnLevel)
+			e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core)})
+			before := r.Changes()
+			rec, err := r.store.Load(r.Record.Key)
+			must(t, err)
+			must(t, e.ReleaseRecord(t.Context(), rec))
+			if got := logs.FilterMessage(message).Len(); got != tc.want || r.Changes() != before {
+				t.Errorf("%d reports, want %d: %v; changes %v", got, tc.want, logs.All(), r.ChangeLog()[before:])
+			}
+		})
+	}
+	r := ready(t, scenario.OKD())
+	core, logs := observer.New(zap.WarnLevel)
+	e := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core)})
+	must(t, e.Delete(t.Context(), r.Record.Key))
+	if got := logs.FilterMessage(message).Len(); got != 0 {
+		t.Errorf("reported in a DEL before sriov-cni's: %v", logs.All())
+	}
+}
+
+// reset is what a PF has for a VF without settings.
+func reset() bond.VFSettings {
+	return bond.VFSettings{
+		MAC: new(bond.MAC("00:00:00:00:00:00")), VLAN: &bond.VLAN{}, SpoofChk: new(false), Trust: new(false),
+		Rate: &bond.VFRate{Max: 1}, LinkState: new(uint32(1)),
 	}
 }

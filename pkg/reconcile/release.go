@@ -122,12 +122,32 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 			e.logFor(rec).Warn("host link not returned", zap.String("found", f.Text))
 		}
 	}
+	e.logRemainingPFSettings(rec, &out.Observed)
 	if e.ipam != nil && !rec.CNI.IPAMDone {
 		e.noteReturned(rec)
 		return rec, nil
 	}
 	e.histories.Forget(k)
 	return nil, e.store.Remove(k)
+}
+
+// logRemainingPFSettings reports the PF-side settings of VFs whose pod ended without sriov-cni's DEL, which would have
+// reset them. They are not reset here: with the netns gone, sriov-cni's files do not show whose VF it is (invariant 11).
+func (e *Engine) logRemainingPFSettings(rec *bond.Record, obs *bond.Observed) {
+	if obs.SandboxAlive || rec.Returned {
+		return
+	}
+	for i := range rec.Members {
+		m, o := &rec.Members[i], &obs.Members[i]
+		if m.VF == nil || m.SriovCNI == nil || o.Location != bond.InHost || o.PF == nil || o.ForeignClaim != "" {
+			continue
+		}
+		requested := m.VF.Settings.Only(o.PF.VF)
+		if remain := requested.Without(requested.NotMet(o.PF.VF)); !remain.Empty() {
+			e.logFor(rec).Warn("VF keeps settings on its PF: sriov-cni has not reset them", zap.String("vf", string(m.PCI)),
+				zap.String("pf", o.PF.Name), zap.Int("number", m.VF.Number), zap.Stringer("settings", remain))
+		}
+	}
 }
 
 // noteReturned records that nothing is left of a tombstone but its addresses. Otherwise the next attempt would return

@@ -31,6 +31,7 @@ func vfUnbound(s *fixture) {
 	was := s.link(0)
 	s.must(s.w.UnbindVF(m.PCI), "unbind")
 	o := s.see()
+	s.equal("driver of an unbound VF", o.Members[0].Driver, bond.NoDriver)
 	if o.Members[0].Location != bond.Lost || o.Members[1].Location != bond.InPod {
 		s.Errorf("unbound: %s", oneLine(o.Members))
 	}
@@ -81,7 +82,9 @@ func vfOutsideBond(s *fixture) {
 func vfElsewhere(s *fixture) {
 	other := s.w.AddPod(s.path + "x")
 	s.must(s.w.MoveToNetns(s.path, "net1", other.Path, "net1"), "move by hand")
-	s.equal("place", s.see().Members[0].Location, bond.Lost)
+	m := s.see().Members[0]
+	s.equal("place", m.Location, bond.Lost)
+	s.equal("driver of a VF in another netns", m.Driver, "igbvf")
 }
 
 func vfRenamedInHost(s *fixture) {
@@ -231,7 +234,9 @@ func vfsRemade(s *fixture) {
 	m := s.r.Members[0]
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(1)), VLAN: &bond.VLAN{ID: 7}, Trust: new(true), SpoofChk: new(false)}))
 	s.must(s.w.SetNumVFs(string(m.VF.PF), 0), "no VFs")
-	s.equal("place", s.see().Members[0].Location, bond.Lost)
+	om := s.see().Members[0]
+	s.equal("place", om.Location, bond.Lost)
+	s.equal("driver of a VF that does not exist", om.Driver, bond.NoDevice)
 	s.rejected(s.restore(0, bond.VFSettings{Trust: new(true)}), bond.ErrGone)
 	s.must(s.w.SetNumVFs(string(m.VF.PF), s.env.NumVFs), "VFs again")
 	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })

@@ -109,6 +109,9 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		return om
 	}
 	f.observeOwnership(r, m, &om)
+	if om.Location == bond.Lost {
+		om.Driver = f.driverOf(m.PCI)
+	}
 	if d != nil && r.Phase == bond.PhaseReady && m.VF != nil && om.Location == bond.InPod && d.master != nil && d.master.bond != nil {
 		if pf := f.observePF(m.PCI); pf != nil {
 			om.PFSettings = new(pf.VF)
@@ -159,6 +162,17 @@ func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
 		}
 	}
 	return nil
+}
+
+// driverOf is the driver of a VF, or bond.NoDriver or NoDevice.
+func (f *Fake) driverOf(pci bond.PCIAddress) string {
+	switch v := f.vfByPCI(pci); {
+	case v == nil:
+		return bond.NoDevice
+	case v.link == nil:
+		return bond.NoDriver
+	}
+	return "igbvf"
 }
 
 func (f *Fake) observePF(pci bond.PCIAddress) *bond.ObservedPF {
