@@ -66,9 +66,9 @@ func (d *direct) hand(o bond.Options) {
 // wants compares options with the output of other tools.
 func (p *pod) wants(when string, wanted bond.Options) {
 	p.t.Helper()
-	told := p.told("bond0")
+	reported := p.reported("bond0")
 	for _, o := range wanted.Names() {
-		for who, says := range map[string]bond.Options{"ip": told.ip, "sysfs": told.sysfs, "the kernel": told.raw} {
+		for who, says := range map[string]bond.Options{"ip": reported.ip, "sysfs": reported.sysfs, "the kernel": reported.raw} {
 			if got, tells := says[o]; tells && got != wanted[o] {
 				p.t.Errorf("%s %s says %s is %q, want %q", when, who, o, got, wanted[o])
 			}
@@ -81,10 +81,10 @@ func (p *pod) wants(when string, wanted bond.Options) {
 func (d *direct) live(drift, wanted bond.Options) {
 	d.t.Helper()
 	d.hand(drift)
-	told := d.told("bond0")
+	reported := d.reported("bond0")
 	for o, v := range drift {
 		// Delays are kept in units of miimon.
-		if told.sysfs[o] == wanted[o] || told.ip[o] == wanted[o] {
+		if reported.sysfs[o] == wanted[o] || reported.ip[o] == wanted[o] {
 			d.t.Errorf("%s was not changed to %s by hand; the test proves nothing", o, v)
 		}
 	}

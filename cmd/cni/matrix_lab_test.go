@@ -130,9 +130,9 @@ func TestMatrix(t *testing.T) {
 					wanted := bundle(mode, by, []func(*bond.OptionDef) string{unlike, otherwise}[i%2])
 					d := p.direct(version, fieldsOf(wanted))
 					d.add()
-					told := p.told("bond0")
+					reported := p.reported("bond0")
 					for _, o := range wanted.Names() {
-						told.says(p, o, wanted[o], &count)
+						reported.says(p, o, wanted[o], &count)
 					}
 					if got := p.proc("bond0", "Bonding Mode"); !strings.HasPrefix(got, procMode[mode]) {
 						t.Errorf("/proc/net/bonding has mode %q, want %q", got, procMode[mode])

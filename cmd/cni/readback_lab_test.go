@@ -67,13 +67,13 @@ func ipWord(d *bond.OptionDef, value string) string {
 	return value
 }
 
-// told is what other tools report about a bond's options, in canonical text: ip, sysfs, and the kernel's own message
+// reported is what other tools report about a bond's options, in canonical text: ip, sysfs, and the kernel's own message
 // for what neither shows.
-type told struct{ ip, sysfs, raw bond.Options }
+type reported struct{ ip, sysfs, raw bond.Options }
 
-func (p *pod) told(ifName string) told {
+func (p *pod) reported(ifName string) reported {
 	p.t.Helper()
-	t := told{ip: bond.Options{}, sysfs: bond.Options{}, raw: bond.Options{}}
+	t := reported{ip: bond.Options{}, sysfs: bond.Options{}, raw: bond.Options{}}
 	links := p.links()
 	if links[ifName] == nil {
 		p.t.Fatalf("no bond %s", ifName)
@@ -192,7 +192,7 @@ func (p *pod) inside(f func() error) error {
 }
 
 // says counts the tools that report a value for an option, and fails the test for each with another value.
-func (t told) says(p *pod, o bond.Option, want string, count *tally) {
+func (t reported) says(p *pod, o bond.Option, want string, count *tally) {
 	p.t.Helper()
 	heard := false
 	for _, who := range []struct {
@@ -224,5 +224,5 @@ func (t told) says(p *pod, o bond.Option, want string, count *tally) {
 type tally struct{ bonds, ip, sysfs, raw int }
 
 func (c *tally) String() string {
-	return fmt.Sprintf("%d bonds made, checked and deleted; values of options as asked: %d told by ip, %d by sysfs, %d by the kernel's message alone", c.bonds, c.ip, c.sysfs, c.raw)
+	return fmt.Sprintf("%d bonds made, checked and deleted; values of options as asked: %d reported by ip, %d by sysfs, %d by the kernel's message alone", c.bonds, c.ip, c.sysfs, c.raw)
 }

@@ -40,7 +40,7 @@ func seedDevices() [][]byte {
 		nl.NewRtAttr(unix.IFLA_INFO_SLAVE_DATA, nested(0,
 			nl.NewRtAttr(bondSlaveMIIStatus, []byte{0}), nl.NewRtAttr(bondSlaveQueueID, nl.Uint16Attr(1)),
 			nl.NewRtAttr(bondSlavePrio, nl.Uint32Attr(7))).Serialize()[4:]))
-	vfs := nl.NewRtAttr(unix.IFLA_VFINFO_LIST, told(bond.VFSettings{}, allSettings()).vfList)
+	vfs := nl.NewRtAttr(unix.IFLA_VFINFO_LIST, reported(bond.VFSettings{}, allSettings()).vfList)
 	return [][]byte{
 		make([]byte, unix.SizeofIfInfomsg), message(basic...), message(sysctls), message(slave), message(vfs),
 		message(nl.NewRtAttr(unix.IFLA_IFNAME, []byte("a\xff\x1b\x00"))),
@@ -92,8 +92,8 @@ func FuzzParseDevice(f *testing.F) {
 
 // FuzzVFSettings: writing what a PF reports about a VF does not change what it reports.
 func FuzzVFSettings(f *testing.F) {
-	f.Add(told(bond.VFSettings{}, allSettings()).vfList, uint8(1))
-	f.Add(told(allSettings()).vfList, uint8(0))
+	f.Add(reported(bond.VFSettings{}, allSettings()).vfList, uint8(1))
+	f.Add(reported(allSettings()).vfList, uint8(0))
 	f.Add([]byte{3, 0, 1, 0}, uint8(0))
 	f.Fuzz(func(t *testing.T, list []byte, number uint8) {
 		d := &device{vfList: list}

@@ -20,8 +20,8 @@ func allSettings() bond.VFSettings {
 	}
 }
 
-// told is what a PF reports about VFs with these settings, encoded here.
-func told(vfs ...bond.VFSettings) *device {
+// reported is what a PF reports about VFs with these settings, encoded here.
+func reported(vfs ...bond.VFSettings) *device {
 	list := nl.NewRtAttr(nl.IFLA_VF_INFO, nil) // only its payload is used
 	for i, s := range vfs {
 		info := list.AddRtAttr(nl.IFLA_VF_INFO, nil)
@@ -39,7 +39,7 @@ func told(vfs ...bond.VFSettings) *device {
 
 func TestVFSettingsRoundTrip(t *testing.T) {
 	other := bond.VFSettings{MAC: new(bond.MAC("00:00:00:00:00:00")), VLAN: &bond.VLAN{}, Rate: &bond.VFRate{}}
-	d := told(other, allSettings())
+	d := reported(other, allSettings())
 	for number, want := range []bond.VFSettings{other, allSettings()} {
 		got, err := d.vfSettings(number)
 		if err != nil || !reflect.DeepEqual(got, want) {
@@ -86,7 +86,7 @@ func TestVFSettingsNotApplied(t *testing.T) {
 		fine       bool
 	}{
 		{"all kept", allSettings(), allSettings(), true},
-		{"nothing told", allSettings(), bond.VFSettings{}, true},
+		{"nothing reported", allSettings(), bond.VFSettings{}, true},
 		{"MAC dropped", bond.VFSettings{MAC: new(bond.MAC("02:00:00:00:00:01"))}, bond.VFSettings{MAC: new(bond.MAC("02:00:00:00:00:02"))}, false},
 		{"VLAN dropped", bond.VFSettings{VLAN: &bond.VLAN{ID: 5}}, bond.VFSettings{VLAN: &bond.VLAN{Proto: 0x8100}}, false},
 		{"VLAN without protocol", bond.VFSettings{VLAN: &bond.VLAN{ID: 5}}, bond.VFSettings{VLAN: &bond.VLAN{ID: 5, Proto: 0x8100}}, true},

@@ -48,11 +48,11 @@ func requestedPFSettings(rec *bond.Member) bond.VFSettings {
 
 // reportPFDrift reports settings that are not restored. With another VLAN or MAC the PF drops the pod's traffic, or sends
 // it to another network, so the bond is not Ready. Rates, priority, trust and spoof checking are a warning.
-func (b *builder) reportPFDrift(i int, have, want bond.VFSettings, why string) {
+func (b *builder) reportPFDrift(i int, have, want bond.VFSettings, advice string) {
 	if want.Empty() {
 		return
 	}
-	text := fmt.Sprintf("%s: its PF %s has %s instead of %s; %s", &b.rec.Members[i], b.rec.Members[i].VF.PF, have.Only(want), want, why)
+	text := fmt.Sprintf("%s: its PF %s has %s instead of %s; %s", &b.rec.Members[i], b.rec.Members[i].VF.PF, have.Only(want), want, advice)
 	if want.MAC != nil || want.VLAN != nil && otherVLAN(want.VLAN, have.VLAN) {
 		b.report(i, PFDrift, "%s", text)
 		return

@@ -126,7 +126,7 @@ func (o *Outcome) Unattached() []int {
 
 // Converge brings the bond into its recorded state, or removes it if the record is a tombstone, as far as possible now.
 // The error is the first one of the store, of observing, or of an action. After a failed action the other actions were
-// tried too, and Outcome is valid. An action that succeeded in a later round is no error. Without a record
+// tried too, and Outcome is valid. An action that succeeded in a later round is not an error. Without a record
 // Outcome.Record is nil.
 func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	unlock, err := e.lock(ctx, k)

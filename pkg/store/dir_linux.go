@@ -13,10 +13,10 @@ import (
 
 // snapshot returns the sorted names in a directory at one moment.
 //
-// A name that is renamed over during a listing can be missing from it (readdir(3)). On tmpfs this happens, because the name
-// gets a new position: os.ReadDir, which reads 8 KiB at a time, missed records in most listings of 300 that were being
-// saved. During one getdents64 the kernel holds the directory's lock. So the whole directory is read by one call, with a
-// larger buffer if it does not fit.
+// A name that is renamed over during a listing can be missing from it (readdir(3)). On tmpfs this happens, because the
+// name gets a new position: os.ReadDir, which reads 8 KiB at a time, missed records in most listings of 300 that were
+// being saved. During one getdents64 the kernel holds the directory's lock. So the whole directory is read by one call,
+// with a larger buffer if it does not fit.
 func snapshot(dir string) ([]string, error) {
 	f, err := os.Open(dir)
 	if err != nil {
@@ -58,7 +58,7 @@ func readNames(f *os.File, buf []byte) (names []string, calls, read int, err err
 }
 
 // quarantine renames the file to the first free "<name>.bad-<n>" and returns its new path. Nothing is ever overwritten,
-// hence RENAME_NOREPLACE. A missing file is no error: another process was faster.
+// hence RENAME_NOREPLACE. A missing file is not an error: another process was faster.
 func (s *Store) quarantine(name string) (string, error) {
 	from := filepath.Join(s.dir, name)
 	for n := 1; ; n++ {

@@ -35,10 +35,10 @@ var all = []unix.Errno{unix.EBUSY, unix.ENODEV, unix.EPERM, unix.EAGAIN, unix.EN
 // trialsOf are the ways in which each kind of system call can fail. A lost response differs from a rejected change: the
 // change was made.
 var trialsOf = map[Kind]trials{
-	Change:  {true, slices.Concat(each(Refuse, all...), each(Lose, unix.EBUSY, unix.EINVAL), each(Fail, unix.ENOBUFS))},
+	Change:  {true, slices.Concat(each(Reject, all...), each(Lose, unix.EBUSY, unix.EINVAL), each(Fail, unix.ENOBUFS))},
 	Setting: {true, each(Fail, all...)},
-	Query:   {false, each(Refuse, unix.ENOBUFS, unix.EINTR, unix.ENOMEM, unix.EPERM)},
-	Dump:    {true, slices.Concat(each(Interrupt, 0), each(Refuse, unix.ENOMEM, unix.EINTR))},
+	Query:   {false, each(Reject, unix.ENOBUFS, unix.EINTR, unix.ENOMEM, unix.EPERM)},
+	Dump:    {true, slices.Concat(each(Interrupt, 0), each(Reject, unix.ENOMEM, unix.EINTR))},
 	Enter:   {false, each(Fail, unix.EPERM, unix.ENOMEM, unix.EINVAL)},
 	Socket:  {false, each(Fail, unix.ENOBUFS, unix.ENOMEM, unix.EPERM)},
 	Mount:   {false, each(Fail, unix.EPERM, unix.ENOMEM, unix.EBUSY)},

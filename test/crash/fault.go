@@ -42,8 +42,8 @@ const (
 	Kill How = "kill"
 	// Fail makes the system call return the error without any effect.
 	Fail How = "fail"
-	// Refuse makes the kernel respond to an rtnetlink request with the error, without any effect.
-	Refuse How = "refuse"
+	// Reject makes the kernel respond to an rtnetlink request with the error, without any effect.
+	Reject How = "reject"
 	// Lose makes the kernel execute an rtnetlink request and respond with the error.
 	Lose How = "lose"
 	// Interrupt marks the response to a dump as inconsistent, as the kernel does if objects change meanwhile.
@@ -58,7 +58,7 @@ type Fault struct {
 	// Kind, if not empty, is the kind of the point: if point At is of another kind, the fault waits for the next of
 	// this kind.
 	Kind Kind
-	// Errno is the error of Fail, Refuse and Lose.
+	// Errno is the error of Fail, Reject and Lose.
 	Errno uint32
 }
 

@@ -21,12 +21,12 @@ const stage = "stage"
 
 // tracer runs one program, and kills it or makes one of its system calls fail.
 type tracer struct {
-	pid    int
-	fault  Fault
-	report Report
-	own    map[int]bool // by thread: whether it belongs to the program itself
-	answer *answer      // the response to alter; nil if there is none
-	err    error        // of the tracer itself; the first one
+	pid      int
+	fault    Fault
+	report   Report
+	own      map[int]bool // by thread: whether it belongs to the program itself
+	response *response    // the response to alter; nil if there is none
+	err      error        // of the tracer itself; the first one
 }
 
 // trace runs a program with this process's standard files and environment. It returns when the program and all its
@@ -63,7 +63,7 @@ func trace(path string, args []string, fault Fault) (report Report, status sysca
 		return report, status, err
 	}
 	status, err = t.loop()
-	if t.answer != nil && !t.answer.altered {
+	if t.response != nil && !t.response.altered {
 		t.fail(fmt.Errorf("no response to the request of point %d", t.report.Hit))
 	}
 	return t.report, status, errors.Join(err, t.err)
@@ -109,7 +109,7 @@ func (t *tracer) stopped(tid int, ws unix.WaitStatus) (deliver int, toExit bool)
 	case s == unix.SIGTRAP && ws.TrapCause() == unix.PTRACE_EVENT_SECCOMP:
 		return 0, t.call(tid)
 	case s == atExit:
-		t.fail(t.answer.received(tid, t.fault))
+		t.fail(t.response.received(tid, t.fault))
 	case s == unix.SIGTRAP, s == unix.SIGSTOP: // another ptrace event, and a new thread's first stop
 	default:
 		return int(s), false
@@ -134,7 +134,7 @@ func (t *tracer) call(tid int) (toExit bool) {
 	}
 	c := callOf(tid)
 	if c.nr == unix.SYS_RECVFROM {
-		return own && t.answer.expected(tid, c.args)
+		return own && t.response.expected(tid, c.args)
 	}
 	what := describe(tid, own, c.nr, c.args)
 	if what == nil || !t.fault.counts(what.Kind) || t.fault.How == Kill && t.report.Hit > 0 {
@@ -153,7 +153,7 @@ func (t *tracer) call(tid int) (toExit bool) {
 		t.fail(skip(tid, t.fault.Errno))
 	default:
 		var err error
-		t.answer, err = expect(tid, c.args, t.fault)
+		t.response, err = expect(tid, c.args, t.fault)
 		t.fail(err)
 	}
 	return false

@@ -1,4 +1,4 @@
-// Command demo tells in a terminal how pods' bonds break and heal. It runs in a guest of the lab (make
+// Command demo shows in a terminal how pods' bonds break and are repaired. It runs in a guest of the lab (make
 // demo): two pods ping each other over bonds of real VFs while each fault of package heal happens to
 // them. It exits with 1 if a row of the closing table is not as expected.
 package main
@@ -82,7 +82,7 @@ func demo(ctx context.Context, args []string) (err error) {
 	return nil
 }
 
-// play has the faults happen one after the other and tells of each.
+// play makes the faults happen one after the other and prints each.
 func play(ctx context.Context, r *heal.Fixture, pattern *regexp.Regexp) (results []heal.Result, failed int) {
 	for _, f := range heal.Demo() {
 		if !pattern.MatchString(f.Name) || ctx.Err() != nil {

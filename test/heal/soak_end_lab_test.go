@@ -96,7 +96,7 @@ func (n *soakNode) detach(ctx context.Context, p *soakPod, b *soakBond, vf *soak
 			err = n.cni.DelNetwork(ctx, conf, p.runtimeConf(vf.name))
 		}
 	}
-	// A PF that is down is not told that the VF has its own MAC again.
+	// A PF that is down does not learn that the VF has its own MAC again.
 	if vf.lost || n.cards[vf.card].gone || p.state == podDead || n.cards[vf.card].down && b.options["failOverMac"] != "1" {
 		vf.dirty = true
 	}

@@ -1,4 +1,4 @@
-// Package words checks that identifiers use the field's terms.
+// Package words checks that identifiers and comments use the field's terms.
 package words
 
 import (
@@ -7,6 +7,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -117,39 +118,112 @@ var retired = map[string]string{
 // word matches one word of a camel-case name.
 var word = regexp.MustCompile(`[A-Z]+[a-z]*|[a-z]+`)
 
-// skipped are directories in which a retired word has another meaning (a machine's memory), or is still in use.
-var skipped = []string{"test/lab", "test/crash"}
+// retiredInComments are words and phrases that comments do not use, with what to use instead.
+var retiredInComments = map[string]string{
+	"a person":       "the user or the administrator",
+	"anew":           "again, or recreate",
+	"bears":          "has",
+	"befall":         "happen to",
+	"befalls":        "happens to",
+	"decoy":          "impostor",
+	"is no error":    "is not an error",
+	"nobody":         "the actor that does not",
+	"somebody":       "the actor",
+	"squatter":       "name holder",
+	"tell of":        "report",
+	"tells":          "reports",
+	"told":           "reported or informed",
+	"untold":         "missing",
+	"who asks":       "the caller",
+	"whoever":        "the actor",
+	"whom":           "the actor",
+	"without a word": "silently",
+}
+
+// otherMeaning has the directories in which a retired word has another meaning.
+var otherMeaning = map[string]string{
+	"memory": "test/lab", // of the machine
+}
 
 func TestIdentifiers(t *testing.T) {
+	eachFile(t, 200, func(path string) bool { return !strings.HasSuffix(path, "_test.go") }, func(fset *token.FileSet, path string, file *ast.File) {
+		for _, id := range retiredIn(file, path) {
+			t.Errorf("%s: %s", fset.Position(id.Pos()), complaint(id.Name, path))
+		}
+	})
+}
+
+func TestComments(t *testing.T) {
+	self := func(path string) bool { return strings.HasPrefix(path, "test/words/") }
+	eachFile(t, 400, func(path string) bool { return !self(path) }, func(fset *token.FileSet, _ string, file *ast.File) {
+		for _, group := range file.Comments {
+			if found := retiredPhrase(group.Text()); found != "" {
+				t.Errorf("%s: %q is retired in comments, use %s", fset.Position(group.Pos()), found, retiredInComments[found])
+			}
+		}
+	})
+}
+
+// eachFile calls check with each source file that is selected, by its path in the repository. There must be at least min.
+func eachFile(t *testing.T, min int, selected func(path string) bool, check func(*token.FileSet, string, *ast.File)) {
+	t.Helper()
 	fset, files := token.NewFileSet(), 0
 	for _, dir := range []string{"cmd", "pkg", "test", "docs"} {
 		err := filepath.WalkDir(filepath.Join(root, dir), func(path string, d fs.DirEntry, err error) error {
+			name := filepath.ToSlash(strings.TrimPrefix(path, root+"/"))
 			switch {
 			case err != nil:
 				return err
-			case d.IsDir() && (d.Name() == "testdata" || slices.Contains(skipped, filepath.ToSlash(strings.TrimPrefix(path, root+"/")))):
+			case d.IsDir() && d.Name() == "testdata":
 				return fs.SkipDir
-			case d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go"):
+			case d.IsDir() || !strings.HasSuffix(name, ".go") || !selected(name):
 				return nil
 			}
-			file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution)
+			file, err := parser.ParseFile(fset, path, nil, parser.SkipObjectResolution|parser.ParseComments)
 			if err != nil {
 				return err
 			}
 			files++
-			for _, id := range retiredIn(file) {
-				t.Errorf("%s: %s", fset.Position(id.Pos()), complaint(id.Name))
-			}
+			check(fset, name, file)
 			return nil
 		})
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	if files < 200 {
+	if files < min {
 		t.Fatalf("found %d files only", files)
 	}
 }
+
+// TestRetiredInComments: what the check of comments finds, across line breaks, and what not.
+func TestRetiredInComments(t *testing.T) {
+	for text, want := range map[string]string{
+		"It is made anew.":                      "anew",
+		"The kernel ignores it without\na word": "without a word",
+		"Whoever holds the lock":                "whoever",
+		"the user who packed them":              "",
+		"toldSince, tellsig, anewer":            "",
+	} {
+		if got := retiredPhrase(text); got != want {
+			t.Errorf("%q: found %q, want %q", text, got, want)
+		}
+	}
+}
+
+// retiredPhrase returns the first retired word or phrase in a comment; empty if there is none.
+func retiredPhrase(comment string) string {
+	text := " " + strings.Join(commentWord.FindAllString(strings.ToLower(comment), -1), " ") + " "
+	for _, phrase := range slices.Sorted(maps.Keys(retiredInComments)) {
+		if strings.Contains(text, " "+phrase+" ") {
+			return phrase
+		}
+	}
+	return ""
+}
+
+// commentWord matches one word of a comment; names with capitals and digits are one word each.
+var commentWord = regexp.MustCompile(`[\pL\pN_'-]+`)
 
 // TestRetired: what the check finds, and what not.
 func TestRetired(t *testing.T) {
@@ -164,7 +238,7 @@ func report(lookup string) { _ = lookup }
 		t.Fatal(err)
 	}
 	var found []string
-	for _, id := range retiredIn(file) {
+	for _, id := range retiredIn(file, "p.go") {
 		found = append(found, id.Name)
 	}
 	if want := []string{"lookOnce", "toldSince", "Tell", "wish", "looked", "told", "heard", "keeper"}; !slices.Equal(found, want) {
@@ -173,11 +247,11 @@ func report(lookup string) { _ = lookup }
 }
 
 // retiredIn returns the declared identifiers with retired words.
-func retiredIn(file *ast.File) []*ast.Ident {
+func retiredIn(file *ast.File, path string) []*ast.Ident {
 	var found []*ast.Ident
 	ast.Inspect(file, func(n ast.Node) bool {
 		for _, id := range declared(n) {
-			if complaint(id.Name) != "" {
+			if complaint(id.Name, path) != "" {
 				found = append(found, id)
 			}
 		}
@@ -187,10 +261,14 @@ func retiredIn(file *ast.File) []*ast.Ident {
 }
 
 // complaint describes the first retired word in a name; empty if there is none.
-func complaint(name string) string {
+func complaint(name, path string) string {
 	for _, w := range word.FindAllString(name, -1) {
-		if use, is := retired[strings.ToLower(w)]; is {
-			return fmt.Sprintf("%s: the word %q is retired, use %s", name, strings.ToLower(w), use)
+		w = strings.ToLower(w)
+		if dir, other := otherMeaning[w]; other && strings.HasPrefix(path, dir+"/") {
+			continue
+		}
+		if use, is := retired[w]; is {
+			return fmt.Sprintf("%s: the word %q is retired, use %s", name, w, use)
 		}
 	}
 	return ""

@@ -26,8 +26,8 @@ const (
 	vfDriver   = "/sys/bus/pci/drivers/igbvf"
 	// cardsDeadline bounds the set-up of all cards, for an emulated machine on a busy host.
 	cardsDeadline = 2 * time.Minute
-	// look is how often sysfs is looked at while a function's interface is awaited.
-	look = 10 * time.Millisecond
+	// pollInterval is the pause between checks of sysfs for a function's interface.
+	pollInterval = 10 * time.Millisecond
 )
 
 // setUpCards waits for the cards and drivers, creates the VFs, sets the PFs up, and returns the topology. It also
@@ -163,7 +163,7 @@ func waitForFunction(ctx context.Context, pci string) (*topology.Function, error
 // until polls done until it is true. There are events for this (uevents), but during boot they come before a listener
 // could exist, and polling sysfs is cheap.
 func until(ctx context.Context, done func() bool) error {
-	tick := time.NewTicker(look)
+	tick := time.NewTicker(pollInterval)
 	defer tick.Stop()
 	for !done() {
 		select {

@@ -151,7 +151,7 @@ func statusOf(d *delegate, result types.Result) (networkStatus, error) {
 	return e, nil
 }
 
-// writeStatus writes network-status whole, through pods/status. A pod that is gone is no error (M6).
+// writeStatus writes the complete network-status, through pods/status. A missing pod is not an error (M6).
 func (p *pod) writeStatus(ctx context.Context, entries []networkStatus) error {
 	data, err := json.Marshal(entries)
 	if err != nil {

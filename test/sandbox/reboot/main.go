@@ -1,4 +1,4 @@
-// Command reboot is what a guest of the lab does before and after it is started anew, for the test of reboots in
+// Command reboot is what a guest of the lab does before and after it is restarted, for the test of reboots in
 // package sandbox: "before" leaves a pod with a bond behind, "after" has a collector look at what is left of it.
 package main
 
@@ -79,8 +79,8 @@ func (n *node) before(ctx context.Context) error {
 	return nil
 }
 
-// after gives the VFs of one to another pod and those of the other to somebody in the host, and has the
-// collector look at the records.
+// after moves the VFs of one pod to another pod and leaves those of the other in the host, and has the collector list the
+// records.
 func (n *node) after(ctx context.Context) (err error) {
 	p, err := n.c.NewPod(ctx, "after", false)
 	if err != nil {
@@ -110,7 +110,7 @@ func (n *node) after(ctx context.Context) (err error) {
 	return n.awaitPasses(ctx, k, old, own)
 }
 
-// settled converges a bond until it is whole.
+// settled converges a bond until it is complete.
 func settled(ctx context.Context, k *sandbox.Collector, key bond.Key) error {
 	for {
 		out, err := k.Engine.Converge(ctx, key)

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// answer is the kernel's response to an rtnetlink request, which is altered before the program reads it.
-type answer struct {
+// response is the kernel's response to an rtnetlink request, which is altered before the program reads it.
+type response struct {
 	socket  uint64 // the descriptor on which it arrives
 	seq     uint32
 	buffers map[int]uint64 // by receiving thread: the address of its buffer
@@ -18,22 +18,22 @@ type answer struct {
 
 // expect prepares to alter the response to a request that a thread is about to send. The request is altered, too,
 // unless the kernel is to execute it.
-func expect(tid int, args [6]uint64, f Fault) (*answer, error) {
+func expect(tid int, args [6]uint64, f Fault) (*response, error) {
 	h, ok := headerAt(tid, args[1])
 	if !ok {
 		return nil, fmt.Errorf("thread %d: no message to be answered with an error", tid)
 	}
-	if f.How == Refuse { // a message without meaning, which the kernel acknowledges (netlink_rcv_skb)
+	if f.How == Reject { // a message without meaning, which the kernel acknowledges (netlink_rcv_skb)
 		h.Type, h.Flags = unix.NLMSG_NOOP, unix.NLM_F_REQUEST|unix.NLM_F_ACK
 		if !write(tid, args[1], bytesOf(&h)) {
 			return nil, fmt.Errorf("thread %d: the request cannot be altered", tid)
 		}
 	}
-	return &answer{socket: args[0], seq: h.Seq, buffers: map[int]uint64{}}, nil
+	return &response{socket: args[0], seq: h.Seq, buffers: map[int]uint64{}}, nil
 }
 
 // expected reports whether what a thread receives next may be the response.
-func (a *answer) expected(tid int, args [6]uint64) bool {
+func (a *response) expected(tid int, args [6]uint64) bool {
 	if a == nil || a.altered || args[0] != a.socket {
 		return false
 	}
@@ -42,7 +42,7 @@ func (a *answer) expected(tid int, args [6]uint64) bool {
 }
 
 // received alters what a thread has received, if it is the response.
-func (a *answer) received(tid int, f Fault) error {
+func (a *response) received(tid int, f Fault) error {
 	size := resultOf(tid)
 	if size < unix.SizeofNlMsghdr {
 		return nil
@@ -67,7 +67,7 @@ func (a *answer) received(tid int, f Fault) error {
 	return nil
 }
 
-func (a *answer) alter(h *unix.NlMsghdr, body []byte, f Fault) {
+func (a *response) alter(h *unix.NlMsghdr, body []byte, f Fault) {
 	switch {
 	case f.How == Interrupt:
 		h.Flags |= unix.NLM_F_DUMP_INTR
