@@ -222,8 +222,13 @@ func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config) (*c
 	if err != nil {
 		return nil, err
 	}
-	if err := s.awaitDAD(ctx, rec, &out); err != nil {
+	if err = s.awaitDAD(ctx, rec, &out); err != nil {
 		return nil, err
+	}
+	if out.Record.AnnounceDue && out.Observed.Bond.Carrier { // it came meanwhile
+		if out, err = s.converge(ctx, rec, c); err != nil {
+			return nil, err
+		}
 	}
 	if err := s.markReady(ctx, rec, &out); err != nil {
 		return nil, err

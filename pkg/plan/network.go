@@ -48,9 +48,23 @@ func (b *builder) planNetwork() {
 	}
 	b.planNetworkExtras()
 	b.planPrefixRoutes()
-	if all := b.announceable(); b.announce && len(all) > 0 {
+	switch all := b.announceable(); {
+	case !b.announce || len(all) == 0:
+	case o.Carrier:
 		b.addBecause(b.announceCause, Announce{MemberIndex: OnBond, Bond: b.bondRef(), Addresses: all})
+	default:
+		b.plan.AnnounceLater = true // packets would be lost
 	}
+}
+
+// DueAnnouncement returns what to announce on a bond that has got its carrier; ok is false if there is nothing, or if it
+// has none yet.
+func DueAnnouncement(rec *bond.Record, obs *bond.Observed) (a Announce, ok bool) {
+	if !rec.AnnounceDue || rec.Deleted() || obs.Bond == nil || !obs.Bond.Carrier || obs.Bond.Unread != "" {
+		return a, false
+	}
+	b := &builder{rec: rec, obs: obs}
+	return Announce{MemberIndex: OnBond, Bond: b.bondRef(), Addresses: b.announceable()}, true
 }
 
 // otherPrefix returns the IPv6 address of p with another prefix length. A link has an IPv6 address once, and the kernel

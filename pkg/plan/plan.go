@@ -46,7 +46,9 @@ type Plan struct {
 	Findings []Finding
 	// Warnings are about what costs no traffic and is left alone.
 	Warnings []string
-	causes   []int // the finding of each action, or -1
+	// AnnounceLater: the plan sets addresses or the MAC, and the bond has no carrier yet.
+	AnnounceLater bool
+	causes        []int // the finding of each action, or -1
 }
 
 // Cause returns the text of the finding that action i follows from; empty if there is none.

@@ -41,6 +41,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		out.RetryAfter = sooner(sooner(r.RetryAfter, setupRetry(rec, now)), unreadRetry(&r.observed))
 		out.Poll = pollOf(rec, &r.observed)
 		out.lease(rec, &r.observed, now)
+		if len(r.Ready) == 0 {
+			unsaved = errors.Join(unsaved, e.announceDue(ctx, rec, &r.observed))
+		}
 		if len(r.plan.Actions) == 0 { // what failed first was done in a later round
 			return out, unsaved
 		}
@@ -115,11 +118,37 @@ func recordFound(rec *bond.Record, obs *bond.Observed, p plan.Plan) (changed boo
 		rec.BondIndex, changed = obs.Bond.Index, true
 	}
 	changed = recordSriovCNI(rec, obs) || changed
+	// Where the kernel does not announce by itself, the switches still know where the lost members were.
+	lostCarrier := obs.Bond != nil && !obs.Bond.Carrier && len(rec.Repairs.Open) > 0
+	if !rec.AnnounceDue && (p.AnnounceLater || lostCarrier) {
+		rec.AnnounceDue, changed = true, true
+	}
 	if plan.Restored(rec, obs, p) {
 		plan.Learn(rec, obs) // what could not be known before
 		changed = true
 	}
 	return plan.RecordPFSettings(rec, obs) || changed
+}
+
+// announceDue announces the addresses of a bond that has got its carrier. Plugin and agent do so under the bond's lock,
+// whichever comes first.
+func (e *Engine) announceDue(ctx context.Context, rec *bond.Record, obs *bond.Observed) error {
+	a, due := plan.DueAnnouncement(rec, obs)
+	if !due || e.deletedMeanwhile(rec) {
+		return nil
+	}
+	if len(a.Addresses) > 0 {
+		if err := e.kernel.Apply(ctx, rec, a); err != nil {
+			e.logFor(rec).Warn("cannot announce addresses to neighbours", zap.Error(err))
+		} else {
+			e.logFor(rec).Info("applied", zap.Stringer("action", a))
+		}
+	}
+	rec.AnnounceDue = false
+	if err := e.store.Save(rec); err != nil {
+		return fmt.Errorf("bond %s of pod %s: note its announcement: %w", rec.BondName(), rec.Pod, err)
+	}
+	return nil
 }
 
 // saveLimits saves the record if only its list of limited repairs changed. Repairs do not wait for that.
