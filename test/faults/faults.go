@@ -6,8 +6,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Node is what users, pods and drivers do to links: linktest.Fake and kit.Links. Links are named by the path of their netns and
-// their name there, VFs and PFs by PCI address.
+// Node has the changes that users, pods and drivers make to links: linktest.Fake and kit.Links. Links are named by the
+// path of their netns and their name there, VFs and PFs by PCI address.
 type Node interface {
 	Link(path, name string) (bond.Link, bool)
 	AddImpostor(path, name string) (bond.Link, error)
@@ -42,28 +42,28 @@ type Bond struct {
 
 // Fault is a row of the catalogue.
 type Fault struct {
-	// Name is what happens, Expect what is expected, for people. Outcome is the result; "healed" if empty.
+	// Name describes the fault, Expect the expected result. Outcome is the result in the table; "healed" if empty.
 	Name, Expect, Outcome string
-	// Steps are the course: the fault, and what follows it from outside. After the last step the bond is as before.
+	// Steps are the fault, and what follows it from outside. After the last step the bond is as before.
 	Steps []Step
 	// Member: the steps happen to a member. Card: they happen to its card, and so to all VFs of that.
 	Member, Card bool
-	// Setting is the requested setting that the steps change; empty if they change none. The agent adopts the value of a writer
-	// that changes it three times within a minute.
+	// Setting is the requested setting that the steps change; empty if they change none. The agent adopts the value of
+	// a writer that changes it three times within a minute.
 	Setting string
-	// Paused: on a real node the agent is stopped during the first step, which it would undo half done.
+	// Paused: on a real node the agent is stopped during the first step, because it would undo it half done.
 	Paused bool
 	// Failover: the kernel has made another member the active one, and that is not undone.
 	Failover bool
-	// OwnMACs: what is expected is true for a bond whose members have their own MACs (failOverMac 1). Random walks have
-	// other bonds and leave it out.
+	// OwnMACs: the expectation holds for a bond whose members have their own MACs (failOverMac 1). Random walks have
+	// other bonds and skip the row.
 	OwnMACs bool
 	// Minor: the row is not in the demo.
 	Minor bool
-	// Flags are those of the real agent.
+	// Flags are the real agent's flags.
 	Flags []string
-	// Special is why the row has no steps: test/heal has a function for it. Engine is the engine's test of the same; empty if
-	// the fault cannot happen to the engine.
+	// Special is why the row has no steps: test/heal has a function for it. Engine is the engine's corresponding test;
+	// empty if the fault cannot happen to the engine.
 	Special, Engine string
 }
 
@@ -75,19 +75,19 @@ func (f *Fault) Count() int {
 	return 1
 }
 
-// Step is a part of a fault's course. After the first one a loss is expected unless a report is.
+// Step is a part of a fault. After the first one a loss is expected, unless Report is set.
 type Step struct {
-	What string // for people
+	What string // for the log
 	// Do does it. m is the index of the member.
 	Do func(b *Bond, m int) error
 	// BothLost: the loss of each member is expected.
 	BothLost bool
-	// State and Report are what is reported: the bond's state, and a part of its reason.
+	// State and Report are reported: the bond's state, and a part of its reason.
 	State  bond.State
 	Report string
 	// Untouched: the agent changes nothing after it.
 	Untouched bool
-	// Check is what else becomes true; nil for nothing.
+	// Check is an additional condition; nil if there is none.
 	Check func(b *Bond, m int) error
 }
 

@@ -23,7 +23,7 @@ func Rows() []Fault {
 	return append(all, agentRows()...)
 }
 
-// vfRows begin at VFs and cards.
+// vfRows are faults of VFs and cards.
 func vfRows() []Fault {
 	return []Fault{
 		{Name: "VF driver unbind and bind, agent stopped", Expect: "stays in the host until an agent comes", Special: process},
@@ -40,7 +40,7 @@ func vfRows() []Fault {
 			{What: "sriov_numvfs is as before", Do: allVFs},
 		}},
 		{Name: "VF moved to the host by hand", Expect: recovered, Member: true, Steps: once(func(b *Bond, m int) error { return b.MoveToHost(b.Path, b.name(m)) })},
-		{Name: "VF reset (function-level)", Expect: "bounced once, then whole or reported", Flags: []string{"--carrier-patience", "4s"},
+		{Name: "VF reset (function-level)", Expect: "bounced once, then complete or reported", Flags: []string{"--carrier-patience", "4s"},
 			Special: "whether a bounce helps depends on the card", Engine: "TestStuckVFIsBouncedOnce"},
 		{Name: "PF down, PF up", Expect: "degraded, then ready", Outcome: "reported degraded, then ready", Card: true, Failover: true, Steps: []Step{
 			{What: "the PF is set down", Do: setPF(false), State: bond.StateDegraded, Untouched: true},
@@ -49,12 +49,12 @@ func vfRows() []Fault {
 	}
 }
 
-// podRows are what a pod does to its links.
+// podRows are a pod's changes of its links.
 func podRows() []Fault {
 	return []Fault{
 		{Name: "member released (nomaster)", Expect: recovered, Member: true, Steps: once(func(b *Bond, m int) error { return b.Release(b.Path, b.name(m)) })},
 		{Name: "member renamed in the pod", Expect: recovered, Member: true, Steps: once(func(b *Bond, m int) error { return b.Rename(b.Path, b.name(m), "other0") })},
-		{Name: "members trade names", Expect: recovered, Paused: true, Minor: true, Steps: once(func(b *Bond, _ int) error {
+		{Name: "members swap names", Expect: recovered, Paused: true, Minor: true, Steps: once(func(b *Bond, _ int) error {
 			return errors.Join(b.Rename(b.Path, b.name(0), "swap"), b.Rename(b.Path, b.name(1), b.name(0)), b.Rename(b.Path, "swap", b.name(1)))
 		})},
 		{Name: "bond deleted", Expect: "created again", Steps: once(func(b *Bond, _ int) error { return b.DeleteLink(b.Path, b.Name) })},
@@ -74,10 +74,10 @@ func podRows() []Fault {
 		{Name: "bond option changed (miimon)", Expect: recovered, Steps: once(func(b *Bond, _ int) error { return b.SetOption(b.Path, b.Name, bond.OptMiimon, "250") })},
 		{Name: "bond option that cannot be changed live", Expect: "reported and left alone", Outcome: "reported, left alone", Paused: true, OwnMACs: true, Steps: []Step{
 			{What: "members released, fail_over_mac changed, members enslaved again", Do: changeFailOverMac, State: bond.StateStuck, Report: "failOverMac", Untouched: true},
-			// What the report says to do. To release the members by hand is a race with the agent.
+			// This is what the report recommends. Releasing the members by hand is a race with the agent.
 			{What: "the bond is deleted", Do: func(b *Bond, _ int) error { return b.DeleteLink(b.Path, b.Name) }},
 		}},
-		{Name: "decoy with the name of a lost VF", Expect: "not enslaved, reported; VF gets its name later", Outcome: "reported, healed beside it", Member: true, Steps: []Step{
+		{Name: "impostor with the name of a lost VF", Expect: "not enslaved, reported; VF gets its name later", Outcome: "reported, healed beside it", Member: true, Steps: []Step{
 			{What: "its driver releases the VF, and the pod makes a dummy with the VF's name", Do: replaceByDummy, State: bond.StateStuck, Report: `kind "dummy"`},
 			{What: "its driver takes the VF", Do: bind, Check: besideDummy},
 			{What: "the pod deletes the dummy", Do: func(b *Bond, m int) error { return b.DeleteLink(b.Path, b.name(m)) }},
@@ -86,9 +86,9 @@ func podRows() []Fault {
 	}
 }
 
-// writerRows are losses in pods that other programs configure, too.
+// writerRows are losses in pods that other programs also configure.
 func writerRows() []Fault {
-	// Long enough for what the other program does after ADD.
+	// Long enough for the other program's changes after ADD.
 	setup := []string{"--setup-quiet", "8s"}
 	return []Fault{
 		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Flags: setup, Special: ownPod, Engine: "TestRouteRemovedInSetupStaysAway"},
@@ -98,7 +98,7 @@ func writerRows() []Fault {
 	}
 }
 
-// agentRows are what happens to the agent.
+// agentRows are faults of the agent's process.
 func agentRows() []Fault {
 	return []Fault{
 		{Name: "agent killed in a storm, started again", Expect: "all bonds back as before", Special: process, Engine: "TestRandomWalks"},
@@ -129,7 +129,7 @@ func setPF(up bool) func(*Bond, int) error {
 	return func(b *Bond, m int) error { return b.SetPF(b.pf(m), up) }
 }
 
-// changeFailOverMac changes an option that the kernel changes only on a bond without members.
+// changeFailOverMac changes an option that can only be changed on a bond without members.
 func changeFailOverMac(b *Bond, _ int) error {
 	err := errors.Join(b.Release(b.Path, b.name(0)), b.Release(b.Path, b.name(1)), b.SetOption(b.Path, b.Name, bond.OptFailOverMac, "follow"))
 	for m := range b.Members {

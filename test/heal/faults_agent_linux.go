@@ -15,8 +15,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
-// stormRows are the rows of the catalogue that a storm consists of, besides losses of VFs. Many fail because of earlier ones,
-// which is fine.
+// stormRows are the rows of the catalogue in a storm, besides losses of VFs. Many fail because of earlier ones, which
+// is fine.
 func stormRows() []faults.Fault {
 	return slices.DeleteFunc(faults.Rows(), func(f faults.Fault) bool { return len(f.Steps) != 1 || f.Paused || f.OwnMACs })
 }

@@ -25,12 +25,12 @@ func Faults() []Fault {
 	return all
 }
 
-// Demo is what the demo shows, and README's table has.
+// Demo are the rows of the demo and of README's table.
 func Demo() []Fault {
 	return slices.DeleteFunc(Faults(), func(f Fault) bool { return f.Minor })
 }
 
-// special are the courses of rows that have no steps.
+// special are the functions of rows that have no steps.
 var special = map[string]func(context.Context, *faultRun) error{
 	"VF driver unbind and bind, agent stopped":            unbindWithoutAgent,
 	"VF reset (function-level)":                           functionReset,
@@ -45,10 +45,10 @@ var special = map[string]func(context.Context, *faultRun) error{
 	"two agents":                                          twoAgents,
 }
 
-// net1 is the member that is broken where one is: the active one, whose MAC the bond has.
+// net1 is the member that faults break: the active one, whose MAC the bond has.
 const net1 = "net1"
 
-// steps plays a row of the catalogue with pod A.
+// steps runs a row of the catalogue with pod A.
 func steps(f faults.Fault) func(context.Context, *faultRun) error {
 	return func(ctx context.Context, s *faultRun) error {
 		pods := []*Pod{s.r.A}
@@ -70,7 +70,7 @@ func steps(f faults.Fault) func(context.Context, *faultRun) error {
 	}
 }
 
-// step makes one step, and awaits what is expected of each pod.
+// step makes one step, and awaits the expected result for each pod.
 func (s *faultRun) step(ctx context.Context, f *faults.Fault, i int, pods []*Pod) error {
 	step, on := f.Steps[i], s.r.A.bond()
 	do := func() error { return step.Do(on, 0) }
@@ -145,8 +145,8 @@ func (s *faultRun) untouched(ctx context.Context) error {
 	return nil
 }
 
-// undoFailover waits until the pods are as before, except for the MAC of the bond. The other rows begin with net1 as the active
-// member.
+// undoFailover waits until the pods are as before, except for the MAC of the bond. The other rows start with net1 as
+// the active member.
 func (s *faultRun) undoFailover(ctx context.Context) error {
 	for _, p := range s.r.Pods() {
 		if err := s.r.awaitBaseline(ctx, p, BondName+" mac"); err != nil {
@@ -173,7 +173,7 @@ func (p *Pod) bond() *faults.Bond {
 	return b
 }
 
-// row plays a row of the catalogue that has steps.
+// row runs a row of the catalogue that has steps.
 func (s *faultRun) row(ctx context.Context, name string) error {
 	rows := faults.Rows()
 	at := slices.IndexFunc(rows, func(f faults.Fault) bool { return f.Name == name })

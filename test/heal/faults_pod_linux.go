@@ -11,10 +11,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// netnsDeleted ends a third pod's netns while one of its VFs is away.
+// netnsDeleted deletes a third pod's netns while one of its VFs is away.
 func netnsDeleted(ctx context.Context, s *faultRun) error {
 	c := s.r.brief
-	// Its VFs may have been reset with their card since the start.
+	// The VFs may have been reset with their card since the start.
 	if err := c.prepareVFs(ctx); err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func netnsDeleted(ctx context.Context, s *faultRun) error {
 	if err := s.quiet(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	// Two resyncs are in this window.
+	// This window contains two resyncs.
 	before := s.count(c.is)
 	if err := s.still(ctx, 8*time.Second); err != nil {
 		return err

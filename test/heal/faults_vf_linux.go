@@ -12,7 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// unbindWithoutAgent shows what happens today: nothing. Then an agent comes.
+// unbindWithoutAgent shows the problem: without an agent nothing is repaired. Then an agent starts.
 func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 	if err := s.r.stopAgent(ctx, unix.SIGTERM); err != nil {
 		return err
@@ -46,7 +46,7 @@ func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 	if err != nil {
 		return err
 	}
-	// It counts from the start of the agent, not from its first look.
+	// The time counts from the start of the agent, not from its first reconcile.
 	started, err := s.sees(ctx, "the agent's start", func(l Line) bool { return l.Msg == "agent started" })
 	if err != nil {
 		return err
@@ -59,7 +59,7 @@ func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 	return nil
 }
 
-// functionReset resets a VF behind its driver's back. Its carrier goes and does not come back by itself.
+// functionReset resets a VF without its driver's knowledge. Its carrier is lost and does not return by itself.
 func functionReset(ctx context.Context, s *faultRun) error {
 	p, vf := s.r.A, s.r.A.members[0].pci
 	err := s.fault("function-level reset of net1 ("+vf+")", func() error {
@@ -111,7 +111,7 @@ func functionReset(ctx context.Context, s *faultRun) error {
 	return nil
 }
 
-// count counts the lines of the agent's log since the fault that match.
+// count returns the number of matching log lines since the fault.
 func (s *faultRun) count(match func(Line) bool) int {
 	n := 0
 	for _, l := range s.r.log.from(s.place) {

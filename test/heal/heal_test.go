@@ -19,7 +19,8 @@ func TestConfigMatchesOKDPage(t *testing.T) {
 	}
 }
 
-// TestEveryRowIsPlayed: a row of the catalogue has steps, or a function here; and the engine's test that it names exists.
+// TestEveryRowIsPlayed: a row of the catalogue has steps, or a function here; and the engine's test that it names
+// exists.
 func TestEveryRowIsPlayed(t *testing.T) {
 	rows := 0
 	for _, f := range faults.Rows() {

@@ -344,7 +344,7 @@ func (n *soakNode) stepSwap(ctx context.Context, args []int) (string, error) {
 	if err := ipBatch(ctx, p.name, lines); err != nil {
 		return "", ctx.Err()
 	}
-	return fmt.Sprintf("%s: %s and %s trade names", p.name, one, two), nil
+	return fmt.Sprintf("%s: %s and %s swap names", p.name, one, two), nil
 }
 
 // stepImpostor makes a link with the name of a missing member.

@@ -69,7 +69,8 @@ func has(t *testing.T, what, text string, parts ...string) {
 	}
 }
 
-// checkDump: the archive has the state of host, pod and bond, and everything could be read but what a guest does not have.
+// checkDump: the archive has the state of host, pod and bond, and everything could be read but what a guest does not
+// have.
 func checkDump(t *testing.T, p *Pod) {
 	t.Helper()
 	files := unpack(t, agentPrints(t, "sysdump", "--runtime", "none", "--kubeconfig", "none"))
