@@ -145,19 +145,13 @@ func (r *records) config(t testing.TB) Config {
 	}
 }
 
-// start runs a Monitor until the test ends, and returns when it has enqueued all records. Without records, Run may not
-// have begun.
-func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *Monitor {
-	t.Helper()
-	h, err := New(r.config(t))
-	kit.Must(t, err)
-	for _, f := range change {
-		f(h)
-	}
+// runMonitor runs a monitor until stop is called.
+func runMonitor(t *testing.T, h *Monitor, sink *fakeSink) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx, sink) }()
-	t.Cleanup(func() {
+	return func() {
+		t.Helper()
 		cancel()
 		select {
 		case err := <-done:
@@ -167,7 +161,19 @@ func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *
 		case <-time.After(patience):
 			t.Error("Run did not return when its context ended")
 		}
-	})
+	}
+}
+
+// start runs a Monitor until the test ends, and returns when it has enqueued all records. Without records, Run may not
+// have begun.
+func start(t *testing.T, r *records, sink *fakeSink, change ...func(*Monitor)) *Monitor {
+	t.Helper()
+	h, err := New(r.config(t))
+	kit.Must(t, err)
+	for _, f := range change {
+		f(h)
+	}
+	t.Cleanup(runMonitor(t, h, sink))
 	for range len(r.all) {
 		if g := sink.next(t); g.cause != CauseStart {
 			t.Fatalf("enqueued %v before the start was", g)

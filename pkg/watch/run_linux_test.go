@@ -2,7 +2,6 @@ package watch
 
 import (
 	"bytes"
-	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -11,7 +10,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -69,9 +67,7 @@ func TestRunLeavesNothing(t *testing.T) {
 	for range 3 {
 		h, err := New(r.config(t))
 		kit.Must(t, err)
-		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error)
-		go func() { done <- h.Run(ctx, sink) }()
+		stop := runMonitor(t, h, sink)
 		for _, p := range pods {
 			sink.until(t, p.Key, CauseStart)
 		}
@@ -82,15 +78,7 @@ func TestRunLeavesNothing(t *testing.T) {
 		if _, held := descriptors(t); len(held) > 0 {
 			t.Errorf("open while running: %v", held)
 		}
-		cancel()
-		select {
-		case err := <-done:
-			if err != nil {
-				t.Errorf("Run: %v", err)
-			}
-		case <-time.After(patience):
-			t.Fatal("Run does not return")
-		}
+		stop()
 		if left := goroutines(); len(left) > 0 {
 			t.Errorf("goroutines are left:\n%s", strings.Join(left, "\n\n"))
 		}

@@ -67,9 +67,9 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	case plan.Enslave:
 		return f.enslave(pod, a)
 	case plan.SetActive:
-		return f.activate(pod, a)
+		return f.onMember(pod, a.Bond, a.Link, (*netdev).setActive)
 	case plan.SetMemberOptions:
-		return f.applyMemberOptions(pod, a)
+		return f.onMember(pod, a.Bond, a.Link, func(_, d *netdev) error { return d.setMemberOptions(a.QueueID, a.Prio) })
 	case plan.MoveToPod:
 		return f.moveToPod(pod, a)
 	case plan.MoveToHost:
@@ -204,16 +204,17 @@ func (f *Fake) enslave(pod *space, a plan.Enslave) error {
 	return f.onLink(pod, a.Link, func(d *netdev) error { return d.enslave(to) })
 }
 
-func (f *Fake) activate(pod *space, a plan.SetActive) error {
-	of, err := f.resolveBond(pod, a.Bond)
+// onMember calls do with a member and its bond, and fails if the bond is another one.
+func (f *Fake) onMember(pod *space, bondRef, link plan.LinkRef, do func(of, member *netdev) error) error {
+	of, err := f.resolveBond(pod, bondRef)
 	if err != nil {
 		return err
 	}
-	return f.onLink(pod, a.Link, func(d *netdev) error {
+	return f.onLink(pod, link, func(d *netdev) error {
 		if d.master != of {
 			return fmt.Errorf("%s is not a member of %s: %w", d.name, of.name, bond.ErrStale)
 		}
-		return of.setActive(d)
+		return do(of, d)
 	})
 }
 

@@ -4,24 +4,10 @@ import (
 	"fmt"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
-	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // txQueues is the module's default (BOND_DEFAULT_TX_QUEUES).
 const txQueues = 16
-
-func (f *Fake) applyMemberOptions(pod *space, a plan.SetMemberOptions) error {
-	of, err := f.resolveBond(pod, a.Bond)
-	if err != nil {
-		return err
-	}
-	return f.onLink(pod, a.Link, func(d *netdev) error {
-		if d.master != of {
-			return fmt.Errorf("%s is not a member of %s: %w", d.name, of.name, bond.ErrStale)
-		}
-		return d.setMemberOptions(a.QueueID, a.Prio)
-	})
-}
 
 // setMemberOptions is bond_slave_changelink: the queue first, which stays set if the priority is rejected.
 func (d *netdev) setMemberOptions(queueID *uint16, prio *int32) error {
