@@ -49,7 +49,7 @@ type Record struct {
 	Learned *Learned `json:"learned,omitempty"`
 	// Restoring: the bond was lost or down, and not everything on it is known to be back. Nothing is learned then.
 	Restoring bool `json:"restoring,omitempty"`
-	// AnnounceDue: addresses or the MAC were set on a bond without carrier. The neighbours are told when it has one.
+	// AnnounceDue: addresses or the MAC were set on a bond without carrier. They are announced when it has one.
 	AnnounceDue bool `json:"announceDue,omitempty"`
 	// Contested are requested settings for which the value of another writer was adopted.
 	Contested []Contest `json:"contested,omitempty"`
