@@ -89,8 +89,8 @@ func run(ctx context.Context, s *settings) error {
 	return group.Wait()
 }
 
-// kubeconfigFlag defines --kubeconfig. As with the tools of client-go, the flag wins over the environment, and that over
-// the pod's service account.
+// kubeconfigFlag defines --kubeconfig. As with the tools of client-go, the flag wins over the environment, and that
+// over the pod's service account.
 func kubeconfigFlag(fs *pflag.FlagSet, kubeconfig *string) {
 	const env = clientcmd.RecommendedConfigPathEnvVar
 	fs.StringVar(kubeconfig, "kubeconfig", os.Getenv(env), "kubeconfig file, or several to be merged, separated by colons; none: no API server; "+

@@ -67,8 +67,8 @@ func ipWord(d *bond.OptionDef, value string) string {
 	return value
 }
 
-// reported is what other tools report about a bond's options, in canonical text: ip, sysfs, and the kernel's own message
-// for what neither shows.
+// reported is what other tools report about a bond's options, in canonical text: ip, sysfs, and the kernel's own
+// message for what neither shows.
 type reported struct{ ip, sysfs, raw bond.Options }
 
 func (p *pod) reported(ifName string) reported {

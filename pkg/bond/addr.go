@@ -45,8 +45,8 @@ func (m MAC) Bytes() net.HardwareAddr {
 	return hw
 }
 
-// IsZero reports whether m is empty or 00:00:00:00:00:00. With the latter a PF reports that no administrative MAC was set
-// for a VF.
+// IsZero reports whether m is empty or 00:00:00:00:00:00. With the latter a PF reports that no administrative MAC was
+// set for a VF.
 func (m MAC) IsZero() bool { return m == "" || m == "00:00:00:00:00:00" }
 
 // PCIAddress is a PCI function's address in its full form, "0000:01:10.0". It identifies a VF in every netns and under

@@ -32,8 +32,8 @@ var (
 // maxDecodeError bounds the text of a decoding error, in bytes.
 const maxDecodeError = 200
 
-// DecodeError returns a decoder's error with a bounded text. encoding/json repeats a number of the input in full, and the
-// CNI library a version.
+// DecodeError returns a decoder's error with a bounded text. encoding/json repeats a number of the input in full, and
+// the CNI library a version.
 func DecodeError(err error) error { return errors.New(Printable(err.Error(), maxDecodeError)) }
 
 // Printable makes a text from outside safe for a message: cut after size bytes, with '?' for unprintable characters.

@@ -81,16 +81,16 @@ type ObservedBond struct {
 	// Tentative are those of Addresses on which duplicate address detection still runs, or waits for a carrier;
 	// Duplicates those that failed it, which the kernel does not use.
 	Tentative, Duplicates []netip.Prefix
-	// Routes are those that the record names, those that the kernel made for listed addresses, and of the others at most
-	// MaxLearnedRoutes that can be learned and as many that cannot. RoutesLeft is the number of the former that are not
-	// listed.
+	// Routes are those that the record names, those that the kernel made for listed addresses, and of the others at
+	// most MaxLearnedRoutes that can be learned and as many that cannot. RoutesLeft is the number of the former that
+	// are not listed.
 	Routes     []Route
 	RoutesLeft int
-	// SpecialRoutes is the number of other writers' routes that a record cannot describe (Route.Special). They are not in
-	// Routes.
+	// SpecialRoutes is the number of other writers' routes that a record cannot describe (Route.Special). They are not
+	// in Routes.
 	SpecialRoutes int
-	// Unread is why addresses and routes are not known; empty if they are. ReadLater: they are read once the links, which
-	// differ from the record, are repaired, or after a while.
+	// Unread is why addresses and routes are not known; empty if they are. ReadLater: they are read once the links,
+	// which differ from the record, are repaired, or after a while.
 	Unread    string
 	ReadLater bool
 	Settings  LinkSettings
@@ -103,8 +103,8 @@ type ObservedMember struct {
 	Location Location
 	// Link is meaningful unless Location is Lost.
 	Link Link
-	// MIIUp: the bonding driver considers it up (IFLA_BOND_SLAVE_MII_STATUS). It follows the carrier by up to miimon, or
-	// whether ARP and NS targets answer. Only a member that is up can be made the active one.
+	// MIIUp: the bonding driver considers it up (IFLA_BOND_SLAVE_MII_STATUS). It follows the carrier by up to miimon,
+	// or whether ARP and NS targets answer. Only a member that is up can be made the active one.
 	MIIUp bool
 	// Port is an enslaved link's port in mode 802.3ad; nil in other modes.
 	Port *Port
@@ -115,8 +115,8 @@ type ObservedMember struct {
 	Settings LinkSettings
 	// NameHolder is a link in the pod that has the member's name and is not the member; nil if there is no such link.
 	NameHolder *Link
-	// TempNameHolder is a link in the pod that has the member's TempName and is not the member. It is searched for only while
-	// NameHolder is set.
+	// TempNameHolder is a link in the pod that has the member's TempName and is not the member. It is searched for only
+	// while NameHolder is set.
 	TempNameHolder *Link
 	// PF is the state of the VF's PF. It is read only if it matters: for a VF in the host or without carrier. Nil
 	// otherwise, or if there is no PF.
@@ -135,8 +135,8 @@ type ObservedMember struct {
 	// SriovCNI are sriov-cni's files about a VF in the pod whose record has none yet: it was made by a version
 	// that did not record them. Nil otherwise.
 	SriovCNI *SriovCNI
-	// Ambiguous names the links of the member's PCI function if it has several in one netns. It is not known which one is
-	// the member, and Location is Lost.
+	// Ambiguous names the links of the member's PCI function if it has several in one netns. It is not known which one
+	// is the member, and Location is Lost.
 	Ambiguous string
 	// OtherRecord is the bond of another live record that names the same PCI function. The engine sets it if no file
 	// shows which pod owns the VF.

@@ -111,8 +111,8 @@ type OptionDef struct {
 	// EffectiveModes are those in which it also has an effect; empty means all of Modes.
 	EffectiveModes []Mode
 	Changeable     Changeable
-	// Default is the kernel's value if none is requested; empty if there is no default. Only miimon has a default of the
-	// plugin's.
+	// Default is the kernel's value if none is requested; empty if there is no default. Only miimon has a default of
+	// the plugin's.
 	Default string
 	// Since is the first kernel version with the option in its netlink interface.
 	Since string

@@ -1,7 +1,7 @@
 package bond
 
-// SriovCNI are sriov-cni's files about a VF that it attached to this pod. It removes both when it takes the VF back. Each
-// is evidence that it has not done so.
+// SriovCNI are sriov-cni's files about a VF that it attached to this pod. It removes both when it takes the VF back.
+// Each is evidence that it has not done so.
 type SriovCNI struct {
 	// Cache is the path of the cache file of this attachment: container ID and interface name.
 	Cache string `json:"cache"`

@@ -21,8 +21,8 @@ const (
 	PhaseDeleting Phase = "deleting"
 )
 
-// Record is the store's entry for a pod bond: its desired state, the members' identities, and what to restore at the end.
-// A loaded record belongs to its loader; no other code changes it.
+// Record is the store's entry for a pod bond: its desired state, the members' identities, and what to restore at the
+// end. A loaded record belongs to its loader; no other code changes it.
 type Record struct {
 	Key     Key     `json:"key"`
 	Phase   Phase   `json:"phase"`
@@ -89,8 +89,8 @@ type Sandbox struct {
 	Path  string `json:"path"`
 	Dev   uint64 `json:"dev"`
 	Inode uint64 `json:"inode"`
-	// Boot is the kernel's ID of the boot in which the netns was created, Cookie the netns's serial number in that boot.
-	// Records of older versions have neither; then path, device and inode identify the netns.
+	// Boot is the kernel's ID of the boot in which the netns was created, Cookie the netns's serial number in that
+	// boot. Records of older versions have neither; then path, device and inode identify the netns.
 	Boot   string `json:"boot,omitempty"`
 	Cookie uint64 `json:"cookie,omitempty"`
 }
@@ -116,11 +116,11 @@ type Spec struct {
 
 // Member is a link that belongs to the bond: its identity, and its settings before ADD.
 type Member struct {
-	// Name in the pod. It stays the same through every repair, so that the plugin that attached the link finds it on its
-	// own DEL.
+	// Name in the pod. It stays the same through every repair, so that the plugin that attached the link finds it on
+	// its own DEL.
 	Name string `json:"name"`
-	// PCI identifies a VF. Empty for a virtual link, which is identified by the sandbox, by Index, Kind and PermMAC, and
-	// proven by Serial. Records of older versions have neither Kind nor Serial.
+	// PCI identifies a VF. Empty for a virtual link, which is identified by the sandbox, by Index, Kind and PermMAC,
+	// and proven by Serial. Records of older versions have neither Kind nor Serial.
 	PCI PCIAddress `json:"pci,omitempty"`
 	// Index is a virtual link's ifindex in the sandbox. A link from the host is moved there with this ifindex.
 	Index int `json:"index,omitempty"`
@@ -135,8 +135,8 @@ type Member struct {
 	MAC MAC `json:"mac,omitempty"`
 	// VF is a VF's PF and number, and what the PF applied to it; nil for other links.
 	VF *VF `json:"vf,omitempty"`
-	// Unidentified: the link was missing when the bond was created, and only its name was known. It is reported and never
-	// attached.
+	// Unidentified: the link was missing when the bond was created, and only its name was known. It is reported and
+	// never attached.
 	Unidentified bool `json:"unidentified,omitempty"`
 	// QueueID and Prio are the bonding driver's settings of this member
 	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil if not requested.
@@ -187,7 +187,8 @@ type VF struct {
 	Number int        `json:"number"`
 	// Settings are restored after the VF was reset. With Member.SriovCNI they are those that sriov-cni was asked for.
 	Settings VFSettings `json:"settings"`
-	// Observed is what the PF reported for the VF after the pod's set-up; nil before that. It is compared and never written.
+	// Observed is what the PF reported for the VF after the pod's set-up; nil before that. It is compared and never
+	// written.
 	Observed *VFSettings `json:"observed,omitempty"`
 }
 
@@ -233,8 +234,8 @@ type Route struct {
 	Table *int `json:"table,omitempty"`
 	// Scope is nil for the kernel's choice: global with a gateway, link without.
 	Scope *int `json:"scope,omitempty"`
-	// Src is the preferred source address. OnLink: the gateway counts as reachable without a route to it. Both are known
-	// for learned routes only: CNI has no such fields.
+	// Src is the preferred source address. OnLink: the gateway counts as reachable without a route to it. Both are
+	// known for learned routes only: CNI has no such fields.
 	Src    netip.Addr `json:"src,omitzero"`
 	OnLink bool       `json:"onlink,omitempty"`
 	// Proto is the route's origin (RTPROT_*); 0 for one that Bondkeeper adds, which then is boot.

@@ -60,8 +60,8 @@ type Learned struct {
 	RoutesLeft int `json:"routesLeft,omitempty"`
 	// SpecialRoutes is the number of routes that a record cannot describe (Route.Special).
 	SpecialRoutes int `json:"specialRoutes,omitempty"`
-	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr moves
-	// it to a table of its own.
+	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr
+	// moves it to a table of its own.
 	NoPrefixRoute []netip.Prefix `json:"noPrefixRoute,omitempty"`
 	// Upper is the bond's own master, e.g. a VRF; nil if it has none.
 	Upper *Upper `json:"upper,omitempty"`

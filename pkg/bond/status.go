@@ -47,8 +47,8 @@ type Status struct {
 	Aggregator *Aggregator `json:"aggregator,omitempty"`
 	// Warnings are those of ADD, for as long as the bond exists, and those of the last reconcile.
 	Warnings []string `json:"warnings,omitempty"`
-	// Fighting is the number of kinds of repairs that another writer keeps undoing. Contested is the number of requested
-	// settings for which the value of another writer was adopted.
+	// Fighting is the number of kinds of repairs that another writer keeps undoing. Contested is the number of
+	// requested settings for which the value of another writer was adopted.
 	Fighting  int `json:"fighting,omitempty"`
 	Contested int `json:"contested,omitempty"`
 	// Since is when the first loss that is not repaired yet was detected; zero if nothing is lost.

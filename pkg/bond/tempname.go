@@ -8,8 +8,8 @@ const TempNamePrefix = "bk-"
 // TempName is the name that the member gets in the pod while another link there has its own.
 func (m *Member) TempName() string { return TempName(m.PCI, m.Name) }
 
-// TempName is a name for a link whose own is taken: "bk" and the PCI address, which no two VFs of a node share, or the end
-// of its present name.
+// TempName is a name for a link whose own is taken: "bk" and the PCI address, which no two VFs of a node share, or the
+// end of its present name.
 func TempName(pci PCIAddress, name string) string {
 	tag := strings.NewReplacer(":", "", ".", "").Replace(string(pci))
 	if tag == "" {

@@ -125,24 +125,24 @@ func (s *session) sandbox(path string) (bond.Sandbox, error) {
 	return sandbox, nil
 }
 
-// sameNetns compares what is known about both. The kernel reuses the inode number of a netns that has ended; the next one
-// has another cookie.
+// sameNetns compares what is known about both. The kernel reuses the inode number of a netns that has ended; the next
+// one has another cookie.
 func sameNetns(a, b bond.Sandbox) bool {
 	return a.Dev == b.Dev && a.Inode == b.Inode &&
 		(a.Cookie == 0 || b.Cookie == 0 || a.Cookie == b.Cookie) && (a.Boot == "" || b.Boot == "" || a.Boot == b.Boot)
 }
 
 // lockAdd prevents two ADDs of one bond from running at the same time: they would share one lease. The bond's own lock
-// cannot be used, because a DEL and the agent must not wait for IPAM. With this lock held, a record that is not ready is
-// that of a killed ADD, or is being deleted.
+// cannot be used, because a DEL and the agent must not wait for IPAM. With this lock held, a record that is not ready
+// is that of a killed ADD, or is being deleted.
 func (s *session) lockAdd(ctx context.Context, k bond.Key) (unlock func(), err error) {
 	const maxID = 190 // bond.Key accepts 200 bytes; two IDs with the same beginning only wait for each other
 	k.ContainerID = "add-" + k.ContainerID[:min(len(k.ContainerID), maxID)]
 	return s.Store.Lock(ctx, k)
 }
 
-// clearLeftovers removes what a killed ADD of this bond has left. It runs before the search for the members, because they
-// are in that ADD's bond.
+// clearLeftovers removes what a killed ADD of this bond has left. It runs before the search for the members, because
+// they are in that ADD's bond.
 func (s *session) clearLeftovers(ctx context.Context, k bond.Key, sandbox bond.Sandbox) error {
 	old, err := s.Store.Load(k)
 	switch {
@@ -273,9 +273,9 @@ func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, i
 	})
 }
 
-// markReady ends the ADD. If the bond's MAC is that of its active member, ADD returns its current MAC, which is restored
-// from now on. What sriov-cni and tuning have set on the members is learned here, because the agent may not run before the
-// first loss.
+// markReady ends the ADD. If the bond's MAC is that of its active member, ADD returns its current MAC, which is
+// restored from now on. What sriov-cni and tuning have set on the members is learned here, because the agent may not
+// run before the first loss.
 func (s *session) markReady(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
 	mac := rec.Spec.MAC
 	if active := activeMember(out); rec.Spec.Options.MACFollowsActive() && active >= 0 {
@@ -363,8 +363,8 @@ func incomplete(rec *bond.Record, out *reconcile.Outcome, err error) error {
 	return fmt.Errorf("bond %s of pod %s: %s", rec.BondName(), rec.Pod, strings.Join(found, "; "))
 }
 
-// rollback removes everything of the ADD and returns its first error. It has its own timeout, because ADD may have failed
-// by running out of time.
+// rollback removes everything of the ADD and returns its first error. It has its own timeout, because ADD may have
+// failed by running out of time.
 func (s *session) rollback(ctx context.Context, rec *bond.Record, cause error) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), delTimeout)
 	defer cancel()

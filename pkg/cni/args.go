@@ -16,8 +16,8 @@ type Args struct {
 	MAC bond.MAC
 }
 
-// ParseArgs parses CNI_ARGS: "KEY=VALUE;KEY=VALUE". Entries of other plugins are ignored, with or without IgnoreUnknown.
-// Errors are *types.Error.
+// ParseArgs parses CNI_ARGS: "KEY=VALUE;KEY=VALUE". Entries of other plugins are ignored, with or without
+// IgnoreUnknown. Errors are *types.Error.
 func ParseArgs(text string) (Args, error) {
 	var a Args
 	for entry := range strings.SplitSeq(text, ";") {

@@ -18,8 +18,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-// Check reports whether the bond is as ADD left it. A member without carrier is not an error of CHECK, because a runtime
-// reacts to one by stopping the pod.
+// Check reports whether the bond is as ADD left it. A member without carrier is not an error of CHECK, because a
+// runtime reacts to one by stopping the pod.
 func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 	k, _, c, err := parse(args)
 	if err != nil {

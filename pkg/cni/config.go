@@ -78,9 +78,9 @@ func ParseBaseConfig(stdin []byte) (BaseConfig, error) {
 	return o.baseConfig(stdin)
 }
 
-// ParseConfig parses and checks a network config and its CNI_ARGS. It changes nothing. Errors are *types.Error with CNI's
-// code; they name the field, its value and the allowed values. Unknown fields are ignored, as the CNI specification
-// requires.
+// ParseConfig parses and checks a network config and its CNI_ARGS. It changes nothing. Errors are *types.Error with
+// CNI's code; they name the field, its value and the allowed values. Unknown fields are ignored, as the CNI
+// specification requires.
 func ParseConfig(stdin []byte, args Args) (*Config, error) {
 	o, err := parseConfigObject(stdin)
 	if err != nil {
@@ -167,7 +167,8 @@ func (o object) baseConfig(stdin []byte) (BaseConfig, error) {
 	return b, err
 }
 
-// ifName returns the value of ifname as text, or "" if it is absent or empty. Any value is accepted: nothing depends on it.
+// ifName returns the value of ifname as text, or "" if it is absent or empty. Any value is accepted: nothing depends on
+// it.
 func (o object) ifName() string {
 	value, found := o.Raw(fieldIfName)
 	var name string
@@ -209,8 +210,8 @@ func (o object) mtu() (int, error) {
 	return int(n), err
 }
 
-// mac returns the requested address. By CNI's conventions runtimeConfig has precedence over args, args over CNI_ARGS, and
-// those over the network's own.
+// mac returns the requested address. By CNI's conventions runtimeConfig has precedence over args, args over CNI_ARGS,
+// and those over the network's own.
 func (o object) mac(args Args) (bond.MAC, error) {
 	want := allowedValues(fieldMAC)
 	fromRuntime, err := o.runtimeSections()

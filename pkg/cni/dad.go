@@ -18,9 +18,9 @@ const (
 	dadPoll = 50 * time.Millisecond
 )
 
-// awaitDAD waits for duplicate address detection of all IPv6 addresses. Like the reference plugins it does so only if the
-// IPAM result has an IPv6 gateway, because then routes depend on the addresses. A bond without carrier cannot detect
-// anything. Its addresses stay tentative until the carrier appears, and ADD succeeds.
+// awaitDAD waits for duplicate address detection of all IPv6 addresses. Like the reference plugins it does so only if
+// the IPAM result has an IPv6 gateway, because then routes depend on the addresses. A bond without carrier cannot
+// detect anything. Its addresses stay tentative until the carrier appears, and ADD succeeds.
 func (s *session) awaitDAD(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
 	if rec.Spec.NoDAD || !slices.ContainsFunc(rec.Addresses, func(a bond.Address) bool { return a.Gateway.Is6() }) {
 		return nil

@@ -19,8 +19,8 @@ import (
 // Del removes the bond and returns its members and addresses. It can be called any number of times, with or without the
 // pod's netns, the bond or the record.
 //
-// Every DEL ends. What ADD rejects has left no record, so Del logs it and succeeds. Only a config that is not a JSON object
-// is an error.
+// Every DEL ends. What ADD rejects has left no record, so Del logs it and succeeds. Only a config that is not a JSON
+// object is an error.
 func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
 	o, err := parseConfigObject(args.StdinData)
 	if err != nil {
@@ -95,8 +95,8 @@ func (o object) lenientBaseConfig() (b BaseConfig, rejected error) {
 	return BaseConfig{Network: name, StateDir: dir, IPAM: plugin}, errors.Join(err, dirErr, ipamErr)
 }
 
-// MainDel is what skel.PluginMainFuncs does for DEL, without its checks. They reject what ADD rejects: a network without a
-// name, an unknown version, the host's own netns. The result is nil or the error to print.
+// MainDel is what skel.PluginMainFuncs does for DEL, without its checks. They reject what ADD rejects: a network
+// without a name, an unknown version, the host's own netns. The result is nil or the error to print.
 func (p *Plugin) MainDel(getenv func(string) string, stdin io.Reader) *types.Error {
 	args := &skel.CmdArgs{
 		ContainerID: getenv("CNI_CONTAINERID"), Netns: getenv("CNI_NETNS"), IfName: getenv("CNI_IFNAME"),

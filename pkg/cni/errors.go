@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// withCNICode adds the code of the CNI specification, by which the runtime decides what to do. An error that already has a
-// code keeps it.
+// withCNICode adds the code of the CNI specification, by which the runtime decides what to do. An error that already
+// has a code keeps it.
 func withCNICode(err error) error {
 	var coded *types.Error
 	if err == nil || errors.As(err, &coded) {

@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// checkGateways returns an error for a route whose gateway the kernel would reject permanently. It sorts the routes so that
-// the kernel accepts them: those that make gateways reachable come first.
+// checkGateways returns an error for a route whose gateway the kernel would reject permanently. It sorts the routes so
+// that the kernel accepts them: those that make gateways reachable come first.
 func checkGateways(routes []bond.Route, addresses []bond.Address) error {
 	slices.SortStableFunc(routes, func(a, b bond.Route) int { return cmp.Compare(hasGateway(a), hasGateway(b)) })
 	for i := range routes {
@@ -35,8 +35,8 @@ func hasGateway(r bond.Route) int {
 }
 
 // unreachable returns why a route's gateway cannot be used, or "". The kernel requires a neighbour: an address in the
-// subnet of one of the link's addresses or behind a route without a gateway. It searches for that route in the main table
-// and in the route's own (fib_check_nh, ip6_route_check_nh). Any IPv6 link-local address is a neighbour.
+// subnet of one of the link's addresses or behind a route without a gateway. It searches for that route in the main
+// table and in the route's own (fib_check_nh, ip6_route_check_nh). Any IPv6 link-local address is a neighbour.
 func unreachable(r *bond.Route, routes []bond.Route, addresses []bond.Address) string {
 	if r.Dst.Addr().Is4() && !r.Gateway.Is4() {
 		return "is not an IPv4 address"

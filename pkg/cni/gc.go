@@ -13,8 +13,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// GC releases every bond of the network that the runtime no longer has, and calls the IPAM plugin's GC. A failed release
-// does not prevent the others.
+// GC releases every bond of the network that the runtime no longer has, and calls the IPAM plugin's GC. A failed
+// release does not prevent the others.
 func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 	o, err := parseConfigObject(args.StdinData)
 	if err != nil {
@@ -67,8 +67,8 @@ func (s *session) releaseUnlessValid(ctx context.Context, k bond.Key, network st
 	return s.engine.ReleaseRecord(ctx, rec)
 }
 
-// Status returns an error if an ADD cannot succeed: the kernel has no bonding, the state directory cannot be used, or the
-// IPAM plugin is missing or fails its own STATUS. Its code is the CNI specification's for this.
+// Status returns an error if an ADD cannot succeed: the kernel has no bonding, the state directory cannot be used, or
+// the IPAM plugin is missing or fails its own STATUS. Its code is the CNI specification's for this.
 func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	b, err := ParseBaseConfig(args.StdinData)
 	if err != nil {
@@ -93,7 +93,8 @@ func networkOnly(b BaseConfig, args *skel.CmdArgs) *bond.Record {
 	return &bond.Record{Network: b.Network, CNI: bond.CNI{Config: args.StdinData, Args: args.Args, Path: args.Path}}
 }
 
-// unavailable returns the error of STATUS. An IPAM plugin that reports limited connectivity of existing pods keeps that code.
+// unavailable returns the error of STATUS. An IPAM plugin that reports limited connectivity of existing pods keeps that
+// code.
 func unavailable(err error) *types.Error {
 	code, details := types.ErrPluginNotAvailable, ""
 	var coded *types.Error

@@ -61,7 +61,8 @@ func (n *node) wantKeys(ids ...string) {
 	}
 }
 
-// TestStatusWithoutBonding: STATUS fails with code 50 if the kernel has no bonding, or the state directory cannot be used.
+// TestStatusWithoutBonding: STATUS fails with code 50 if the kernel has no bonding, or the state directory cannot be
+// used.
 func TestStatusWithoutBonding(t *testing.T) {
 	n := newNode(t, 1)
 	probe := errors.New("no bonding")

@@ -7,11 +7,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// assignMACs sets the MACs of the bond and its members; requested is the bond's, empty if not requested. A member's previous
-// MAC stays in Original and is restored on DEL (but see separateMACs).
+// assignMACs sets the MACs of the bond and its members; requested is the bond's, empty if not requested. A member's
+// previous MAC stays in Original and is restored on DEL (but see separateMACs).
 //
-// If the bond has its active member's MAC, it cannot be set: the member that the kernel prefers gets it. If members swap
-// MACs on a failover, no two can have the same. The kernel rejects the second in balance-tlb and -alb. With
+// If the bond has its active member's MAC, it cannot be set: the member that the kernel prefers gets it. If members
+// swap MACs on a failover, no two can have the same. The kernel rejects the second in balance-tlb and -alb. With
 // failOverMac=follow it assigns a random one at each enslaving. All other modes have one MAC on all members, or change
 // none.
 func assignMACs(r *bond.Record, requested bond.MAC, found *bond.MemberResult) {
@@ -37,9 +37,10 @@ func assignMACs(r *bond.Record, requested bond.MAC, found *bond.MemberResult) {
 	}
 }
 
-// separateMACs changes the original MAC of links that had the MAC of an earlier one: outside a bond no two links may have
-// the same. A VF keeps its own: its PF may allow no other, and the plugin that attached it resets it. So does a VLAN, which
-// has the MAC of the link below it. It is called once ADD has succeeded, so that a failed ADD changes no MAC.
+// separateMACs changes the original MAC of links that had the MAC of an earlier one: outside a bond no two links may
+// have the same. A VF keeps its own: its PF may allow no other, and the plugin that attached it resets it. So does a
+// VLAN, which has the MAC of the link below it. It is called once ADD has succeeded, so that a failed ADD changes no
+// MAC.
 func separateMACs(r *bond.Record) {
 	for i := range r.Members {
 		m := &r.Members[i]
@@ -55,8 +56,8 @@ func separateMACs(r *bond.Record) {
 	}
 }
 
-// preferredMember returns the member that the kernel makes the active one if all are equal: the primary, or among those of
-// the highest priority activeSlave, or the first one. It returns -1 if all are missing.
+// preferredMember returns the member that the kernel makes the active one if all are equal: the primary, or among those
+// of the highest priority activeSlave, or the first one. It returns -1 if all are missing.
 func preferredMember(r *bond.Record, found *bond.MemberResult) int {
 	best, o := -1, r.Spec.Options
 	for i := range r.Members {

@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netconf"
 )
 
-// chooseMTU returns the requested MTU, if every link and its PF can have it. If none is requested, it returns the largest
-// that all can have, or 0 if none is known.
+// chooseMTU returns the requested MTU, if every link and its PF can have it. If none is requested, it returns the
+// largest that all can have, or 0 if none is known.
 func chooseMTU(requested int, found *bond.MemberResult) (int, error) {
 	least, owner := 0, ""
 	bound := func(mtu int, of string) {

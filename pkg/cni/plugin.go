@@ -127,7 +127,8 @@ func (p *Plugin) stderr() io.Writer {
 	return os.Stderr
 }
 
-// stderrLog logs warnings and errors only: what a plugin writes to standard error is in the runtime's log, for every pod.
+// stderrLog logs warnings and errors only: what a plugin writes to standard error is in the runtime's log, for every
+// pod.
 func stderrLog(w io.Writer) *zap.Logger {
 	c := zap.NewProductionEncoderConfig()
 	c.EncodeTime = zapcore.ISO8601TimeEncoder

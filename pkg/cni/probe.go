@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// ProbeBonding returns an error if the kernel of release has no bonding: neither the driver nor a module, which the kernel
-// loads with the first bond. The kernel's files are below root, which is "/" except in tests.
+// ProbeBonding returns an error if the kernel of release has no bonding: neither the driver nor a module, which the
+// kernel loads with the first bond. The kernel's files are below root, which is "/" except in tests.
 func ProbeBonding(root, release string) error {
 	_, err := os.Stat(filepath.Join(root, "sys/class/net/bonding_masters"))
 	if !errors.Is(err, fs.ErrNotExist) {

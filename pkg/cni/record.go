@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// newRecord returns the record that an ADD writes before it changes anything. Members are as found. It returns an error if
-// they cannot have the MTU.
+// newRecord returns the record that an ADD writes before it changes anything. Members are as found. It returns an error
+// if they cannot have the MTU.
 func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.Sandbox, found *bond.MemberResult) (*bond.Record, error) {
 	mtu, err := chooseMTU(c.MTU, found)
 	if err != nil {

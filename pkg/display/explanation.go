@@ -16,8 +16,8 @@ type Explanation struct {
 	// Compared are the properties of the bond and its members, desired and observed.
 	Compared []Compared `json:"compared"`
 	Findings []Finding  `json:"findings"`
-	// Verdict is "converged", "act", "wait" or "stuck". Plan are the changes that a reconcile would make now. A running agent
-	// may wait before it repeats one that failed.
+	// Verdict is "converged", "act", "wait" or "stuck". Plan are the changes that a reconcile would make now. A running
+	// agent may wait before it repeats one that failed.
 	Verdict string `json:"verdict"`
 	Plan    []Step `json:"plan"`
 	// Losses are those that are not repaired yet. Repairs are the last ones that succeeded, the oldest first.

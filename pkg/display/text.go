@@ -11,7 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Style is how text is written. Wide adds columns. Color marks states with the escape sequences of ECMA-48, for terminals.
+// Style is how text is written. Wide adds columns. Color marks states with the escape sequences of ECMA-48, for
+// terminals.
 type Style struct {
 	Wide, Color bool
 	// Now is what durations end at.

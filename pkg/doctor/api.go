@@ -119,8 +119,8 @@ func apiRights(ctx context.Context, c *Config) Finding {
 	return ok("allowed: %s", strings.Join(allowed, ", "))
 }
 
-// apiPolicy tries, as a dry run, what RBAC allows and the admission policy rejects: an event of another component. The agent
-// may not read the policies themselves.
+// apiPolicy tries, as a dry run, what RBAC allows and the admission policy rejects: an event of another component. The
+// agent may not read the policies themselves.
 func apiPolicy(ctx context.Context, c *Config) Finding {
 	k, f := client(c)
 	if k == nil {

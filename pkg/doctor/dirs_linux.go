@@ -141,8 +141,8 @@ func sriovCNI(_ context.Context, c *Config) Finding {
 	return ok("%s, %d entries", c.SriovDir, len(entries))
 }
 
-// readable opens the files in a directory, as the agent does with claims and locks. A missing directory is not used by this
-// release of sriov-cni.
+// readable opens the files in a directory, as the agent does with claims and locks. A missing directory is not used by
+// this release of sriov-cni.
 func readable(dir string) error {
 	entries, err := os.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {

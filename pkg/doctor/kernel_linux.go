@@ -16,8 +16,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// The first kernel whose link messages have the PCI address by which a VF is recognised (IFLA_PARENT_DEV_NAME), and that has
-// the cookie of a netns (SO_NETNS_COOKIE).
+// The first kernel whose link messages have the PCI address by which a VF is recognised (IFLA_PARENT_DEV_NAME), and
+// that has the cookie of a netns (SO_NETNS_COOKIE).
 const leastMajor, leastMinor = 5, 14
 
 func kernelRelease(context.Context, *Config) Finding { return Kernel() }

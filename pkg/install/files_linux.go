@@ -14,8 +14,8 @@ import (
 // mode is the mode of an installed plugin.
 const mode = 0o755
 
-// lockRetry is the pause between two attempts to lock the directory. A wait in the kernel cannot be ended by a context, and
-// an installer takes about a second.
+// lockRetry is the pause between two attempts to lock the directory. A wait in the kernel cannot be ended by a context,
+// and an installer takes about a second.
 const lockRetry = 20 * time.Millisecond
 
 // lock locks the directory for one installer. So temporary files in it are known to be from a killed one. The kernel
@@ -55,8 +55,8 @@ func sweep(dir string) error {
 	return nil
 }
 
-// writeTemp writes a program to a temporary file and returns its path. The file is synced and closed: the kernel runs no
-// program that is open for writing (ETXTBSY).
+// writeTemp writes a program to a temporary file and returns its path. The file is synced and closed: the kernel runs
+// no program that is open for writing (ETXTBSY).
 func writeTemp(dir string, program []byte) (path string, err error) {
 	f, err := os.CreateTemp(dir, temporary)
 	if err != nil {

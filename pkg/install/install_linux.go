@@ -40,12 +40,12 @@ type Result struct {
 	Backup string
 }
 
-// Plugin installs the plugin. The new file is written beside the old one, synced, run, and then renamed: at any moment the
-// directory has the old plugin or the new one. Other callers for the same directory wait until ctx ends. An identical
-// plugin is not written again.
+// Plugin installs the plugin. The new file is written beside the old one, synced, run, and then renamed: at any moment
+// the directory has the old plugin or the new one. Other callers for the same directory wait until ctx ends. An
+// identical plugin is not written again.
 //
-// Another project's plugin is copied to Previous. An older one of ours is not: its own image can install it again. Errors
-// contain the remedy; the installed plugin is unchanged then.
+// Another project's plugin is copied to Previous. An older one of ours is not: its own image can install it again.
+// Errors contain the remedy; the installed plugin is unchanged then.
 func Plugin(ctx context.Context, c Config) (Result, error) {
 	program, err := os.ReadFile(c.Source)
 	if err != nil {
@@ -99,8 +99,8 @@ func replace(ctx context.Context, dir string, program []byte, r *Result) error {
 	return nil
 }
 
-// backupForeign copies another project's plugin to Previous and returns that path; empty if there is none. It is a copy,
-// because the kernel rejects hard links to files of other users (fs.protected_hardlinks).
+// backupForeign copies another project's plugin to Previous and returns that path; empty if there is none. It is a
+// copy, because the kernel rejects hard links to files of other users (fs.protected_hardlinks).
 func backupForeign(dir string) (string, error) {
 	old := filepath.Join(dir, Name)
 	program, err := os.ReadFile(old)

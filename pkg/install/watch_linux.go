@@ -10,13 +10,13 @@ import (
 	"github.com/fsnotify/fsnotify"
 )
 
-// quietPeriod is the time without a change of the plugin's file after which it is checked: another installer that copies a
-// file is done then.
+// quietPeriod is the time without a change of the plugin's file after which it is checked: another installer that
+// copies a file is done then.
 const quietPeriod = time.Second
 
-// Watch installs the plugin, and again whenever another program changes the file, until ctx ends; it then returns nil. Some
-// clusters install a plugin of that name with every start of a node. report is called with the first Result and with each
-// that changed something.
+// Watch installs the plugin, and again whenever another program changes the file, until ctx ends; it then returns nil.
+// Some clusters install a plugin of that name with every start of a node. report is called with the first Result and
+// with each that changed something.
 func Watch(ctx context.Context, c Config, report func(Result)) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {

@@ -63,7 +63,8 @@ func CurrentResult(result types.Result) (*current.Result, error) {
 	return out, nil
 }
 
-// Check returns an error if the plugin does not confirm the bond's addresses. config is the one of the CHECK, which has prevResult.
+// Check returns an error if the plugin does not confirm the bond's addresses. config is the one of the CHECK, which has
+// prevResult.
 func (c *Client) Check(ctx context.Context, r *bond.Record, config []byte) error {
 	return c.run(ctx, r, "CHECK", config)
 }
@@ -73,8 +74,8 @@ func (c *Client) Release(ctx context.Context, r *bond.Record) error {
 	return c.run(ctx, r, "DEL", r.CNI.Config)
 }
 
-// GC calls the plugin's GC, which releases what belongs to none of the attachments that the record's config lists as valid.
-// Of the record it needs the CNI data only.
+// GC calls the plugin's GC, which releases what belongs to none of the attachments that the record's config lists as
+// valid. Of the record it needs the CNI data only.
 func (c *Client) GC(ctx context.Context, r *bond.Record) error {
 	return c.run(ctx, r, "GC", r.CNI.Config)
 }

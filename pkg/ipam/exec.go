@@ -26,8 +26,8 @@ const (
 	outputDelay = 2 * time.Second
 	// maxOutput bounds a plugin's output, in bytes; the rest is discarded.
 	maxOutput = 1 << 20
-	// beingWritten is the pause before the next call of a plugin whose binary is being replaced, triesWritten the number of
-	// calls.
+	// beingWritten is the pause before the next call of a plugin whose binary is being replaced, triesWritten the
+	// number of calls.
 	beingWritten, triesWritten = time.Second, 5
 )
 
@@ -62,9 +62,9 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 	var stdout, stderr boundedBuffer
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr = environ, bytes.NewReader(stdin), &stdout, &stderr
-	// Pdeathsig: if this process is killed, its lock on the bond's addresses is released, and a call that continued could run
-	// at the same time as the next one. The kernel sends the signal when the thread that started the plugin ends. Go ends a
-	// thread only after a netns could not be left (pkg/netns); then the call fails and is repeated.
+	// Pdeathsig: if this process is killed, its lock on the bond's addresses is released, and a call that continued
+	// could run at the same time as the next one. The kernel sends the signal when the thread that started the plugin
+	// ends. Go ends a thread only after a netns could not be left (pkg/netns); then the call fails and is repeated.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error {
 		if err := syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL); !errors.Is(err, syscall.ESRCH) {

@@ -17,18 +17,18 @@ import (
 type Options struct {
 	// SysfsPCI is the directory of PCI devices by address.
 	SysfsPCI string
-	// ClaimDir is the directory of sriov-cni's claims: one file per VF, named by PCI address, with the path of the netns that
-	// has the VF. Its locks are in vf_lock there.
+	// ClaimDir is the directory of sriov-cni's claims: one file per VF, named by PCI address, with the path of the
+	// netns that has the VF. Its locks are in vf_lock there.
 	ClaimDir string
 	// SriovDir is the directory of sriov-cni's cache files, which have the requested settings of a VF.
 	SriovDir string
 	// HostNetns is the path of the netns in which VFs are while no pod has them; empty for that of this process.
 	HostNetns string
-	// PFSettingsAge is for how long what a PF reports about its VFs is used without reading it again. It must be shorter
-	// than the shortest resync period, and longer than a resync takes: each resync then reads a PF once.
+	// PFSettingsAge is for how long what a PF reports about its VFs is used without reading it again. It must be
+	// shorter than the shortest resync period, and longer than a resync takes: each resync then reads a PF once.
 	PFSettingsAge time.Duration
-	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A container's own
-	// is read-only. It must exist unless it is empty.
+	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A
+	// container's own is read-only. It must exist unless it is empty.
 	SysctlNet string
 }
 

@@ -12,8 +12,8 @@ import (
 )
 
 // Observe reads the state of everything in the record. A missing sandbox is a result, not an error. Its VFs are still
-// searched for in the host, so that they can be returned. Those of an earlier boot are not: their PCI addresses may belong
-// to other VFs now.
+// searched for in the host, so that they can be returned. Those of an earlier boot are not: their PCI addresses may
+// belong to other VFs now.
 func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, error) {
 	pod, o, err := k.observeLinks(ctx, r)
 	defer pod.close()
@@ -31,7 +31,8 @@ func (k *Kernel) Observe(ctx context.Context, r *bond.Record) (bond.Observed, er
 	return o, nil
 }
 
-// observeLinks reads all but the addresses and routes of the bond. The caller closes pod, which is nil if the sandbox is missing.
+// observeLinks reads all but the addresses and routes of the bond. The caller closes pod, which is nil if the sandbox
+// is missing.
 func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o bond.Observed, err error) {
 	o.Members = make([]bond.ObservedMember, len(r.Members))
 	for i := range o.Members {
@@ -126,7 +127,8 @@ func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
 	return &d.Link, nil
 }
 
-// findBond returns the record's bond: by ifindex if it is known and that of a bond, by name otherwise; nil if there is none.
+// findBond returns the record's bond: by ifindex if it is known and that of a bond, by name otherwise; nil if there is
+// none.
 func (c *conn) findBond(r *bond.Record) (*device, error) {
 	b, err := c.deviceByIndex(r.BondIndex)
 	if err != nil || b != nil && b.Kind == "bond" {
@@ -152,7 +154,8 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	return err
 }
 
-// settingsOf returns a link's settings. Those of its neighbour tables are in files, so they are read only if they matter.
+// settingsOf returns a link's settings. Those of its neighbour tables are in files, so they are read only if they
+// matter.
 func (c *conn) settingsOf(d *device, withNeigh bool) (bond.LinkSettings, error) {
 	s, err := d.linkSettings()
 	if err == nil && withNeigh {
@@ -190,7 +193,8 @@ func (k *Kernel) Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregat
 	return activeAggregator(b), nil
 }
 
-// activeAggregator decodes IFLA_BOND_AD_INFO, which the kernel sends in mode 802.3ad while there is an active aggregator.
+// activeAggregator decodes IFLA_BOND_AD_INFO, which the kernel sends in mode 802.3ad while there is an active
+// aggregator.
 func activeAggregator(b *device) *bond.Aggregator {
 	var a *bond.Aggregator
 	_ = eachAttr(b.data, func(typ uint16, v []byte) error { // decodeOptions has read it without an error
@@ -213,8 +217,8 @@ func activeAggregator(b *device) *bond.Aggregator {
 	return a
 }
 
-// observeHost searches the host for members that are not in the pod. It reads the PFs of VFs for which that matters: those
-// in the host, and those without carrier.
+// observeHost searches the host for members that are not in the pod. It reads the PFs of VFs for which that matters:
+// those in the host, and those without carrier.
 func (k *Kernel) observeHost(ctx context.Context, r *bond.Record, o *bond.Observed) error {
 	missing, silent := false, false
 	for i := range r.Members {
@@ -275,8 +279,8 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 	return nil
 }
 
-// observePF reads the state of a VF's PF; nil if there is no PF or it has no netdev. Settings are requested only if needed:
-// the driver then queries the card about each VF.
+// observePF reads the state of a VF's PF; nil if there is no PF or it has no netdev. Settings are requested only if
+// needed: the driver then queries the card about each VF.
 func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond.ObservedPF, error) {
 	pf, d, err := k.pfDevice(host, m.PCI, withSettings)
 	if errors.Is(err, bond.ErrGone) || errors.Is(err, errAmbiguous) {

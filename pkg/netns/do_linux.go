@@ -16,8 +16,8 @@ var errNoReturn = errors.New("the function ended its goroutine instead of return
 // returns after fn has. fn must watch its own context.
 // If a netns opened by OpenSandbox does not have the sandbox's cookie, fn does not run and the error matches ErrGone.
 //
-// In the netns are sockets that fn opens, files under /proc/thread-self/net, and processes that it starts. Goroutines that
-// fn starts are not.
+// In the netns are sockets that fn opens, files under /proc/thread-self/net, and processes that it starts. Goroutines
+// that fn starts are not.
 func (ns *NS) Do(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {

@@ -34,8 +34,8 @@ func (ns *NS) verifyCookie() error {
 	return nil
 }
 
-// ownCookie returns the cookie of the calling thread's netns, 0 if the kernel has none. Every socket reports it; this one is
-// closed at once, so that it does not keep the netns alive.
+// ownCookie returns the cookie of the calling thread's netns, 0 if the kernel has none. Every socket reports it; this
+// one is closed at once, so that it does not keep the netns alive.
 func ownCookie() (uint64, error) {
 	s, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

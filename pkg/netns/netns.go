@@ -19,7 +19,8 @@ var ErrEarlierBoot = fmt.Errorf("%w with the boot in which it was created", ErrG
 // mount namespace, and comparable with ==.
 //
 // The kernel reuses the inode number of a dead netns, often for the next one (ida_alloc in proc_alloc_inum,
-// fs/proc/generic.c). So an ID alone proves nothing: compare it with that of the netns at the path, and see bond.Sandbox.
+// fs/proc/generic.c). So an ID alone proves nothing: compare it with that of the netns at the path, and see
+// bond.Sandbox.
 type ID struct {
 	Dev, Inode uint64
 }

@@ -14,8 +14,8 @@ type Action interface {
 	Subject() int
 }
 
-// LinkRef identifies a link: its location, its ifindex there, and its identity. All of them are checked before an action is
-// applied; the error is bond.ErrStale if they no longer belong to one link.
+// LinkRef identifies a link: its location, its ifindex there, and its identity. All of them are checked before an
+// action is applied; the error is bond.ErrStale if they no longer belong to one link.
 type LinkRef struct {
 	Location bond.Location
 	Index    int
@@ -100,8 +100,8 @@ type SetMAC struct {
 	MemberIndex
 	Link LinkRef
 	MAC  bond.MAC
-	// Inactive: the action fails with bond.ErrStale if the link is now the active member of a bond, whose MAC is the bond's.
-	// The kernel may have chosen another member since the observation, and have swapped MACs.
+	// Inactive: the action fails with bond.ErrStale if the link is now the active member of a bond, whose MAC is the
+	// bond's. The kernel may have chosen another member since the observation, and have swapped MACs.
 	Inactive bool
 }
 
@@ -283,8 +283,8 @@ func (a DeleteRoute) String() string {
 	return fmt.Sprintf("delete route %s on %s", a.Route, a.Bond.Name)
 }
 
-// Announce announces the addresses to the neighbours (gratuitous ARP, unsolicited NA). It is best effort: a failure is only
-// logged.
+// Announce announces the addresses to the neighbours (gratuitous ARP, unsolicited NA). It is best effort: a failure is
+// only logged.
 type Announce struct {
 	MemberIndex
 	Bond      LinkRef

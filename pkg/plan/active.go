@@ -2,8 +2,8 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// planActive makes the desired member the active one in a bond that was created or repaired. Once the bond has settled, the
-// active member is the kernel's choice (failover) and is left alone. A primary or priorities have precedence.
+// planActive makes the desired member the active one in a bond that was created or repaired. Once the bond has settled,
+// the active member is the kernel's choice (failover) and is left alone. A primary or priorities have precedence.
 func (b *builder) planActive() {
 	o := b.rec.Spec.Options
 	switch {
@@ -15,8 +15,8 @@ func (b *builder) planActive() {
 	}
 }
 
-// planActiveMAC restores the recorded MAC of a bond whose MAC follows its active member, by making the owner of that MAC
-// the active member.
+// planActiveMAC restores the recorded MAC of a bond whose MAC follows its active member, by making the owner of that
+// MAC the active member.
 func (b *builder) planActiveMAC() {
 	o, spec := b.obs.Bond, &b.rec.Spec
 	if spec.MAC == "" || o.MAC == spec.MAC {
@@ -57,8 +57,8 @@ func (b *builder) activate(i int, code Code, format string, args ...any) bool {
 	return true
 }
 
-// otherPreferred reports whether the options make the kernel prefer another member than i, or not make a returning primary
-// active.
+// otherPreferred reports whether the options make the kernel prefer another member than i, or not make a returning
+// primary active.
 func (b *builder) otherPreferred(i int) bool {
 	o := b.rec.Spec.Options
 	if p, set := o[bond.OptPrimary]; set {

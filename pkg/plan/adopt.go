@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Contestable returns the name of the requested setting that an action restores. It is empty for an action about structure,
-// which is always enforced.
+// Contestable returns the name of the requested setting that an action restores. It is empty for an action about
+// structure, which is always enforced.
 func Contestable(a Action) string {
 	switch a := a.(type) {
 	case AddAddress:

@@ -70,9 +70,9 @@ func (b *builder) planOptions() {
 	}
 }
 
-// comparable reports whether a different value is a drift. activeSlave applies only until the bond has first settled; then
-// a failover may change the active member. The primary reads as empty while its member is not enslaved under its own name:
-// the kernel stores the name.
+// comparable reports whether a different value is a drift. activeSlave applies only until the bond has first settled;
+// then a failover may change the active member. The primary reads as empty while its member is not enslaved under its
+// own name: the kernel stores the name.
 func (b *builder) comparable(name bond.Option, known bool) bool {
 	switch name {
 	case bond.OptActiveSlave:

@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Kind returns what an action changes on its member or on the bond, for retries: a failed action delays only actions of the
-// same kind, and those that depend on it. Each option, address and route has a kind of its own.
+// Kind returns what an action changes on its member or on the bond, for retries: a failed action delays only actions of
+// the same kind, and those that depend on it. Each option, address and route has a kind of its own.
 func Kind(a Action) string {
 	switch a := a.(type) {
 	case SetOptions:
@@ -27,8 +27,8 @@ func Kind(a Action) string {
 	}
 }
 
-// dependsOn reports whether an action is useless or harmful without an earlier one of the same plan that failed or was left
-// out.
+// dependsOn reports whether an action is useless or harmful without an earlier one of the same plan that failed or was
+// left out.
 func dependsOn(a, failed Action) bool {
 	if a.Subject() != failed.Subject() {
 		_, enslaves := a.(Enslave)
@@ -102,7 +102,8 @@ func isNews(a Action) bool {
 	return is[AddAddress](a) || is[SetMAC](a) && a.Subject() == OnBond
 }
 
-// Unblocked returns the actions that may be tried: those that skip does not skip, and that do not depend on a skipped one.
+// Unblocked returns the actions that may be tried: those that skip does not skip, and that do not depend on a skipped
+// one.
 func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	var due, left []Action
 	for i, a := range actions {

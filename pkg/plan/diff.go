@@ -6,8 +6,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Diff returns what is to be done now. It never changes a link that is not in the record, and never releases a member that
-// carries traffic from its bond, unless the record is a tombstone.
+// Diff returns what is to be done now. It never changes a link that is not in the record, and never releases a member
+// that carries traffic from its bond, unless the record is a tombstone.
 func Diff(in Input) Plan {
 	b := &builder{rec: in.Record, obs: &in.Observed, hints: in.Hints, firstDEL: in.FirstDEL, stopping: in.Stopping, assignedMACs: map[bond.MAC]bool{}}
 	switch {

@@ -31,8 +31,8 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 }
 
 // Learn records what other writers configured on the bond and its members, and returns what changed, for the log.
-// Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only during set-up, or
-// if only links are enforced.
+// Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only during set-up,
+// or if only links are enforced.
 func Learn(rec *bond.Record, obs *bond.Observed) []string {
 	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil || !obs.Bond.Up || obs.Bond.Unread != "" {
 		return nil
@@ -188,8 +188,8 @@ const (
 	protoRedirect, protoKernel, protoStatic = 1, 2, 4
 )
 
-// hasPrefixRoute reports whether the kernel adds a route to the main table for an address of the bond. In a VRF it is in
-// the VRF's table.
+// hasPrefixRoute reports whether the kernel adds a route to the main table for an address of the bond. In a VRF it is
+// in the VRF's table.
 func hasPrefixRoute(b *bond.ObservedBond, p netip.Prefix) bool {
 	return !p.IsSingleIP() && (b.Upper == nil || b.Upper.Kind != "vrf")
 }

@@ -6,8 +6,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planLease removes addresses whose lease may not be maintained, before the bond is set up. The DHCP daemon sets the bond
-// down, with its address, when a lease has expired.
+// planLease removes addresses whose lease may not be maintained, before the bond is set up. The DHCP daemon sets the
+// bond down, with its address, when a lease has expired.
 func (b *builder) planLease() {
 	if !b.rec.WithoutLease() {
 		return

@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// A pod may add any number of addresses and routes to its bond. An observation lists those in the record and those that the
-// kernel added for listed addresses. Of the others it lists as many as can be recorded, and counts the rest.
+// A pod may add any number of addresses and routes to its bond. An observation lists those in the record and those that
+// the kernel added for listed addresses. Of the others it lists as many as can be recorded, and counts the rest.
 
 // AddressList collects the addresses of an observed bond.
 type AddressList struct {
@@ -81,8 +81,8 @@ func (l *AddressList) full(a ObservedAddress) bool {
 type RouteList struct {
 	o         *bond.ObservedBond
 	requested map[routeKey][]*requestedRoute
-	// prefixes and named are the numbers of routes still to list: those that the kernel added for an address, and those that
-	// have the place of a route of the record, with any attributes.
+	// prefixes and named are the numbers of routes still to list: those that the kernel added for an address, and those
+	// that have the place of a route of the record, with any attributes.
 	prefixes, named map[routeKey]int
 	// dsts are the destinations in these three. Most routes have another one, which is checked first.
 	dsts                 map[netip.Prefix]bool
@@ -196,8 +196,8 @@ func learnable(r bond.Route) bool {
 	return !madeByKernel(r) && r.Proto != protoRedirect && r.Proto <= protoStatic
 }
 
-// extraAddresses returns the addresses to record that were not requested, those recorded before first, and the number of
-// the others.
+// extraAddresses returns the addresses to record that were not requested, those recorded before first, and the number
+// of the others.
 func (l *learner) extraAddresses() (extra []netip.Prefix, left int) {
 	b := l.obs.Bond
 	var before []netip.Prefix

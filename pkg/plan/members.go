@@ -106,8 +106,8 @@ func kindOf(m *bond.Member) string {
 	return m.Kind
 }
 
-// planFromHost returns a member to the pod. The settings that its PF has lost are restored first, so that it never carries
-// traffic with other settings.
+// planFromHost returns a member to the pod. The settings that its PF has lost are restored first, so that it never
+// carries traffic with other settings.
 func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	b.reportWaiting(i, MemberInHost, "%s is in the host's netns as %s", rec, m.Link.Name)
@@ -197,8 +197,9 @@ func (b *builder) reportReleased(i int, m *bond.ObservedMember) {
 	b.reportWaiting(i, Released, "%s was returned to its owner by sriov-cni (%s) and is %s; left alone%s", &b.rec.Members[i], m.OwnershipReason, m.Location, remedy)
 }
 
-// wouldPreempt reports whether enslaving the member would make it active against primary_reselect: bond_enslave makes a link
-// with the primary's name active regardless of that option. A link that gets the name afterwards does not become active.
+// wouldPreempt reports whether enslaving the member would make it active against primary_reselect: bond_enslave makes a
+// link with the primary's name active regardless of that option. A link that gets the name afterwards does not become
+// active.
 func (b *builder) wouldPreempt(rec *bond.Member) bool {
 	o := b.rec.Spec.Options
 	return o[bond.OptPrimary] == rec.Name && mustNotPreempt(o) && b.obs.Bond.Active != 0
@@ -232,9 +233,9 @@ func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
 }
 
 // enslaveMAC returns the MAC with which member i is enslaved. With fail_over_mac=follow the bond takes its MAC from the
-// first member and cannot be given one (bond_set_mac_address ignores it), so the first to return has the recorded one. If
-// members swap MACs, the active member may have that of a member that was lost. The latter then gets a free one: the kernel
-// would assign a random one.
+// first member and cannot be given one (bond_set_mac_address ignores it), so the first to return has the recorded one.
+// If members swap MACs, the active member may have that of a member that was lost. The latter then gets a free one: the
+// kernel would assign a random one.
 func (b *builder) enslaveMAC(i int) bond.MAC {
 	mac := b.rec.Members[i].MAC
 	if mac == "" || !b.macFollowsActive() {
@@ -283,7 +284,8 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 	}
 	if spec.Options.MACFollowsActive() && !b.macUnknown && rec.MAC != "" && m.Link.MAC != rec.MAC {
 		b.report(i, MACDiffers, "%s has MAC %s, not %s", rec, m.Link.MAC, rec.MAC)
-		// The bond keeps its MAC when that of its active member is set, so the two agree afterwards only if it has the recorded one.
+		// The bond keeps its MAC when that of its active member is set, so the two agree afterwards only if it has the
+		// recorded one.
 		if inactive := m.Link.Index != b.obs.Bond.Active; inactive || b.obs.Bond.MAC == rec.MAC {
 			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC, Inactive: inactive})
 		}
@@ -303,11 +305,11 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 }
 
 // separateMACs assigns an inactive member another MAC if one before it in the bond has the same, or if no member has it
-// recorded. If members swap MACs, no two may have the same, because the next swap would lose the other for ever. Two have
-// the same after the driver of one reset its card: in balance-tlb the kernel swaps MACs without informing the cards
-// (alb_set_slave_mac_addr). One that is not recorded is that of a member which another process enslaved before it got its
-// own, or whose card was reset. The active member comes first, because its MAC is the bond's, and the bond's MAC is not
-// assigned to another.
+// recorded. If members swap MACs, no two may have the same, because the next swap would lose the other for ever. Two
+// have the same after the driver of one reset its card: in balance-tlb the kernel swaps MACs without informing the
+// cards (alb_set_slave_mac_addr). One that is not recorded is that of a member which another process enslaved before it
+// got its own, or whose card was reset. The active member comes first, because its MAC is the bond's, and the bond's
+// MAC is not assigned to another.
 func (b *builder) separateMACs(i int, m *bond.ObservedMember) {
 	rec, other := &b.rec.Members[i], b.sameMAC(i)
 	if other < 0 && (m.Link.Index == b.obs.Bond.Active || b.recordedMAC(m.Link.MAC)) {
@@ -337,8 +339,8 @@ func (b *builder) recordedMAC(mac bond.MAC) bool {
 	return slices.ContainsFunc(b.rec.Members, func(m bond.Member) bool { return m.MAC == mac || m.MAC == "" })
 }
 
-// sameMAC returns a member in the bond that has the MAC of member i and comes before it: the active one or one of a lower
-// index; -1 if there is none.
+// sameMAC returns a member in the bond that has the MAC of member i and comes before it: the active one or one of a
+// lower index; -1 if there is none.
 func (b *builder) sameMAC(i int) int {
 	active := b.obs.Bond.Active
 	if b.obs.Members[i].Link.Index == active {
@@ -397,8 +399,8 @@ func (b *builder) planMemberName(i int, m *bond.ObservedMember) {
 	b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), To: rec.Name})
 }
 
-// resolveNameConflict handles a name that another link has. If that link is one of the bond's under a wrong name, the two
-// may have each other's names; this one then takes a temporary name.
+// resolveNameConflict handles a name that another link has. If that link is one of the bond's under a wrong name, the
+// two may have each other's names; this one then takes a temporary name.
 func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.Link) {
 	if !b.isMisnamed(by.Index) {
 		b.report(i, NameTaken, "%s should have the name %s, but another link in the pod has it (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)

@@ -7,7 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planNetwork restores addresses and routes that were requested and are missing, and after a loss those of other writers.
+// planNetwork restores addresses and routes that were requested and are missing, and after a loss those of other
+// writers.
 func (b *builder) planNetwork() {
 	if b.rec.WithoutLease() {
 		return
@@ -57,8 +58,8 @@ func (b *builder) planNetwork() {
 	}
 }
 
-// DueAnnouncement returns what to announce on a bond that has got its carrier; ok is false if there is nothing, or if it
-// has none yet.
+// DueAnnouncement returns what to announce on a bond that has got its carrier; ok is false if there is nothing, or if
+// it has none yet.
 func DueAnnouncement(rec *bond.Record, obs *bond.Observed) (a Announce, ok bool) {
 	if !rec.AnnounceDue || rec.Deleted() || obs.Bond == nil || !obs.Bond.Carrier || obs.Bond.Unread != "" {
 		return a, false
@@ -100,8 +101,8 @@ func (b *builder) planIPv6() {
 	}
 }
 
-// announceable returns the addresses that were requested and those that other writers added, without those that are still
-// tentative or duplicates.
+// announceable returns the addresses that were requested and those that other writers added, without those that are
+// still tentative or duplicates.
 func (b *builder) announceable() []netip.Addr {
 	var all []netip.Prefix
 	for _, a := range b.rec.Addresses {
@@ -126,9 +127,9 @@ func (b *builder) announceable() []netip.Addr {
 // mainTable is RT_TABLE_MAIN (linux/rtnetlink.h).
 const mainTable = 254
 
-// satisfies reports whether a route in the kernel is the desired one. Attributes that the latter does not have (metric, MTU,
-// scope) may have any value. IPv6 routes have no scope. The next hops of a shared IPv6 route have metrics of their own, of
-// which the kernel reports only those of the first.
+// satisfies reports whether a route in the kernel is the desired one. Attributes that the latter does not have (metric,
+// MTU, scope) may have any value. IPv6 routes have no scope. The next hops of a shared IPv6 route have metrics of their
+// own, of which the kernel reports only those of the first.
 func satisfies(have, want bond.Route) bool {
 	unknown := have.Shared && want.Dst.Addr().Is6()
 	return have.Dst == want.Dst.Masked() &&
@@ -141,7 +142,8 @@ func satisfies(have, want bond.Route) bool {
 }
 
 // replaces reports whether both routes have the same place: destination, table, metric and next hop, with any MTU and
-// other attributes. The kernel has one IPv6 route per place, and any number of IPv4 routes, of which it uses the newest.
+// other attributes. The kernel has one IPv6 route per place, and any number of IPv4 routes, of which it uses the
+// newest.
 func replaces(want, have bond.Route) bool {
 	return have.Dst == want.Dst.Masked() && have.Gateway == want.Gateway && table(have) == table(want) && priority(have) == priority(want)
 }

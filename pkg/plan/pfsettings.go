@@ -6,8 +6,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// planPFSettings compares the PF-side settings of a VF in the bond. Those that sriov-cni was asked for are restored. Others
-// were an administrator's or a driver's to set, so they are compared with what the PF reported after set-up, and reported.
+// planPFSettings compares the PF-side settings of a VF in the bond. Those that sriov-cni was asked for are restored.
+// Others were an administrator's or a driver's to set, so they are compared with what the PF reported after set-up, and
+// reported.
 func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	if rec.VF == nil || m.PFSettings == nil {
@@ -35,8 +36,8 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	b.reportPFDrift(i, have, changed, "sriov-cni was not asked for it, so it is left alone")
 }
 
-// requestedPFSettings are those that sriov-cni was asked for. Of a VF without its files it is not known whether any plugin
-// was. The link state is not restored: an operator disables it on purpose.
+// requestedPFSettings are those that sriov-cni was asked for. Of a VF without its files it is not known whether any
+// plugin was. The link state is not restored: an operator disables it on purpose.
 func requestedPFSettings(rec *bond.Member) bond.VFSettings {
 	if rec.SriovCNI == nil {
 		return bond.VFSettings{}
@@ -46,8 +47,8 @@ func requestedPFSettings(rec *bond.Member) bond.VFSettings {
 	return s
 }
 
-// reportPFDrift reports settings that are not restored. With another VLAN or MAC the PF drops the pod's traffic, or sends
-// it to another network, so the bond is not Ready. Rates, priority, trust and spoof checking are a warning.
+// reportPFDrift reports settings that are not restored. With another VLAN or MAC the PF drops the pod's traffic, or
+// sends it to another network, so the bond is not Ready. Rates, priority, trust and spoof checking are a warning.
 func (b *builder) reportPFDrift(i int, have, want bond.VFSettings, advice string) {
 	if want.Empty() {
 		return
@@ -65,8 +66,8 @@ func otherVLAN(want, have *bond.VLAN) bool {
 }
 
 // ForeignPFMAC reports whether a PF has a MAC for the VF of member i with which the VF cannot have traffic: neither the
-// VF's own, nor one that the VF had before, nor one of the bond. A driver reports the MAC that its VF uses, or the one that
-// was set on the PF.
+// VF's own, nor one that the VF had before, nor one of the bond. A driver reports the MAC that its VF uses, or the one
+// that was set on the PF.
 func ForeignPFMAC(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) bool {
 	if have.MAC == nil || have.MAC.IsZero() {
 		return false

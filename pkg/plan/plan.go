@@ -120,8 +120,8 @@ const (
 	NotRecorded Code = "NotRecorded"
 	// PFSettingsChanged: the PF has other settings for the VF than sriov-cni was asked for. They are restored.
 	PFSettingsChanged Code = "PFSettingsChanged"
-	// PFDrift: the PF has another VLAN or MAC for the VF than before, with which the pod loses traffic. They are not restored,
-	// because sriov-cni was not asked for them.
+	// PFDrift: the PF has another VLAN or MAC for the VF than before, with which the pod loses traffic. They are not
+	// restored, because sriov-cni was not asked for them.
 	PFDrift Code = "PFDrift"
 	// Unread: the bond's addresses and routes are not known.
 	Unread Code = "Unread"

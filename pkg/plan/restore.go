@@ -22,7 +22,8 @@ func (b *builder) planBondExtras() {
 	b.reportNotRecorded(l)
 }
 
-// reportNotRecorded reports that other writers had more addresses and routes than are recorded, and that they are missing.
+// reportNotRecorded reports that other writers had more addresses and routes than are recorded, and that they are
+// missing.
 func (b *builder) reportNotRecorded(l *bond.Learned) {
 	now := &learner{rec: b.rec, obs: b.obs}
 	if b.obs.Bond.Unread != "" {
@@ -76,8 +77,8 @@ func (b *builder) planNetworkExtras() {
 	}
 }
 
-// planPrefixRoutes deletes routes of the kernel's that set-up had deleted. It runs a round after the addresses, when the
-// routes that need them exist.
+// planPrefixRoutes deletes routes of the kernel's that set-up had deleted. It runs a round after the addresses, when
+// the routes that need them exist.
 func (b *builder) planPrefixRoutes() {
 	l, o := b.rec.Learned, b.obs.Bond
 	if !b.rec.Restoring || l == nil || len(b.plan.Actions) > 0 {
@@ -91,8 +92,8 @@ func (b *builder) planPrefixRoutes() {
 	}
 }
 
-// routesByDependency sorts routes so that the kernel accepts them: a gateway must be reachable before it is used, so those
-// without one come first.
+// routesByDependency sorts routes so that the kernel accepts them: a gateway must be reachable before it is used, so
+// those without one come first.
 func routesByDependency(routes []bond.Route) []bond.Route {
 	out := slices.Clone(routes)
 	slices.SortStableFunc(out, func(x, y bond.Route) int {

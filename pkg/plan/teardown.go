@@ -5,7 +5,8 @@ import (
 )
 
 // planTeardown removes the bond and returns its members. It releases them, deletes the bond, and then restores each
-// member's original settings. It does so once: while only the addresses remain allocated, the members may have other users.
+// member's original settings. It does so once: while only the addresses remain allocated, the members may have other
+// users.
 func (b *builder) planTeardown() {
 	if b.rec.Returned {
 		return

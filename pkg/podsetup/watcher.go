@@ -62,8 +62,8 @@ func New(r Runtime, log *zap.Logger) *Watcher {
 	}
 }
 
-// Evidence is a reconcile.SetupEvidence. While the runtime replies, only its evidence counts: the network status on a pod
-// may be that of an earlier sandbox, because a pod's annotations outlive a restart of its node.
+// Evidence is a reconcile.SetupEvidence. While the runtime replies, only its evidence counts: the network status on a
+// pod may be that of an earlier sandbox, because a pod's annotations outlive a restart of its node.
 func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -16,7 +16,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
-// TestCatalogue plays the catalogue of faults, with each member. Rows without steps say why, and which test here has the fault.
+// TestCatalogue plays the catalogue of faults, with each member. Rows without steps say why, and which test here has
+// the fault.
 func TestCatalogue(t *testing.T) {
 	for _, f := range faults.Rows() {
 		for m := range f.Count() {

@@ -70,8 +70,8 @@ func TestBondOfOnePortWithoutPartner(t *testing.T) {
 	}
 }
 
-// TestPartnerThatLeavesWithoutAnEvent: the kernel does not report that a partner came or left, so a bond in mode 802.3ad
-// is checked at its LACP interval. Other bonds are not.
+// TestPartnerThatLeavesWithoutAnEvent: the kernel does not report that a partner came or left, so a bond in mode
+// 802.3ad is checked at its LACP interval. Other bonds are not.
 func TestPartnerThatLeavesWithoutAnEvent(t *testing.T) {
 	for _, tc := range []struct {
 		options bond.Options

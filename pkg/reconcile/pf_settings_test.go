@@ -64,7 +64,8 @@ func notRequested(t *testing.T, options bond.Options) *fixture {
 	return r
 }
 
-// What sriov-cni was not asked for is an administrator's: it is compared with what was observed, reported, and left alone.
+// What sriov-cni was not asked for is an administrator's: it is compared with what was observed, reported, and left
+// alone.
 func TestOtherPFSettingsAreReported(t *testing.T) {
 	for name, tc := range map[string]struct {
 		changed bond.VFSettings

@@ -22,8 +22,9 @@ type Poll struct {
 	aggregator *bond.Aggregator
 }
 
-// pollOf returns nil if the kernel reports all changes with events. It does so in all modes except 802.3ad: the monitors
-// report members and carriers (bond_lower_state_changed), but a partner may come and go without a change of either.
+// pollOf returns nil if the kernel reports all changes with events. It does so in all modes except 802.3ad: the
+// monitors report members and carriers (bond_lower_state_changed), but a partner may come and go without a change of
+// either.
 func pollOf(rec *bond.Record, obs *bond.Observed) *Poll {
 	b := obs.Bond
 	if rec.Deleted() || b == nil || !b.Up || b.Options.Mode() != bond.Mode8023AD {

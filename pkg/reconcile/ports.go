@@ -14,7 +14,8 @@ type Kernel interface {
 	// Observe reads the state of everything in the record. A missing sandbox is a result, not an error. After an error
 	// nothing is known; it wraps one of bond's error classes if one fits.
 	Observe(ctx context.Context, r *bond.Record) (bond.Observed, error)
-	// Aggregator reads what ObservedBond.Aggregator is now, with one request about the bond; bond.ErrGone if there is no bond.
+	// Aggregator reads what ObservedBond.Aggregator is now, with one request about the bond; bond.ErrGone if there is
+	// no bond.
 	Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregator, error)
 	// Apply makes one change, after checking that the action's links are still the same. Errors wrap bond.ErrGone,
 	// ErrStale, ErrBusy or ErrUnsupported if one fits, and name the link.

@@ -132,7 +132,8 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 }
 
 // logRemainingPFSettings reports the PF-side settings of VFs whose pod ended without sriov-cni's DEL, which would have
-// reset them. They are not reset here: with the netns gone, sriov-cni's files do not show whose VF it is (invariant 11).
+// reset them. They are not reset here: with the netns gone, sriov-cni's files do not show whose VF it is (invariant
+// 11).
 func (e *Engine) logRemainingPFSettings(rec *bond.Record, obs *bond.Observed) {
 	if obs.SandboxAlive || rec.Returned {
 		return

@@ -159,8 +159,8 @@ func isActive(rec *bond.Record, obs *bond.Observed, i int) bool {
 	return rec.Spec.Options.Mode() == bond.ModeActiveBackup && obs.Enslaved(i) && obs.Bond.Active == m.Link.Index
 }
 
-// activeDrifts reports whether the PF drops the traffic of the active member. The kernel does not see it, so there is no
-// failover.
+// activeDrifts reports whether the PF drops the traffic of the active member. The kernel does not see it, so there is
+// no failover.
 func activeDrifts(rec *bond.Record, obs *bond.Observed, members []bond.MemberStatus) bool {
 	for i := range members {
 		if members[i].State == bond.MemberPFDrift && isActive(rec, obs, i) {

@@ -17,8 +17,8 @@ var defaultEndpoints = []string{
 	"cri:///run/crio/crio.sock",
 }
 
-// auto uses the one runtime that it finds. It looks again until it finds one, because the agent may start first, and then
-// stays with it.
+// auto uses the one runtime that it finds. It looks again until it finds one, because the agent may start first, and
+// then stays with it.
 type auto struct {
 	candidates []string
 
@@ -73,8 +73,8 @@ func (a *auto) Close() error {
 	return a.found.Close()
 }
 
-// resolve does not choose between two runtimes: which one has the pods cannot be seen from outside, and for the wrong one
-// every pod is gone.
+// resolve does not choose between two runtimes: which one has the pods cannot be seen from outside, and for the wrong
+// one every pod is gone.
 func (a *auto) resolve() (Runtime, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

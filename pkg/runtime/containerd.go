@@ -43,9 +43,9 @@ func openContainerd(socket string) (*containerdRuntime, error) {
 	return &containerdRuntime{client: c, endpoint: socket}, nil
 }
 
-// Sandboxes joins two lists. The sandbox store (containerd 1.7 and later) has a sandbox before its netns is made, but none
-// that an older containerd made. A sandbox's container exists only after CNI has returned, and never if the runtime needs
-// none.
+// Sandboxes joins two lists. The sandbox store (containerd 1.7 and later) has a sandbox before its netns is made, but
+// none that an older containerd made. A sandbox's container exists only after CNI has returned, and never if the
+// runtime needs none.
 func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 	containers, err := r.client.ContainerService().List(ctx, sandboxContainers)
 	if err != nil {
@@ -98,8 +98,8 @@ func (r *containerdRuntime) Events(ctx context.Context, wake func()) {
 	})
 }
 
-// Stops uses the exits of all processes. That of a sandbox's container has the sandbox's ID. Callers must ignore IDs that
-// are not sandboxes.
+// Stops uses the exits of all processes. That of a sandbox's container has the sandbox's ID. Callers must ignore IDs
+// that are not sandboxes.
 func (r *containerdRuntime) Stops(ctx context.Context, stopped func(string)) {
 	resubscribe(ctx, func(ctx context.Context) error {
 		events, errs := r.client.Subscribe(ctx, taskExits)

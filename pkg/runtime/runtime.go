@@ -10,19 +10,19 @@ import (
 
 // Runtime lists sandboxes. Implementations are safe for concurrent use.
 type Runtime interface {
-	// Sandboxes returns the IDs of all sandboxes of the runtime, in any state: running, stopped, or being made. The list is
-	// complete, or there is an error. It may wait until ctx ends if the runtime hangs. Callers must decide whether an empty
-	// list is plausible.
+	// Sandboxes returns the IDs of all sandboxes of the runtime, in any state: running, stopped, or being made. The
+	// list is complete, or there is an error. It may wait until ctx ends if the runtime hangs. Callers must decide
+	// whether an empty list is plausible.
 	Sandboxes(ctx context.Context) ([]string, error)
-	// Populated returns the IDs of the sandboxes that have a container. The kubelet creates the first one after RunPodSandbox,
-	// and so ADD of every network, has returned. The list is complete, or there is an error.
+	// Populated returns the IDs of the sandboxes that have a container. The kubelet creates the first one after
+	// RunPodSandbox, and so ADD of every network, has returned. The list is complete, or there is an error.
 	Populated(ctx context.Context) ([]string, error)
-	// Events calls wake when a sandbox may be gone and when events may have been missed, until ctx ends. The runtime may come
-	// and go. wake is called by one goroutine and must not block.
+	// Events calls wake when a sandbox may be gone and when events may have been missed, until ctx ends. The runtime
+	// may come and go. wake is called by one goroutine and must not block.
 	Events(ctx context.Context, wake func())
-	// Stops calls stopped with the ID of each sandbox whose process has ended, until ctx ends. Such a sandbox never runs
-	// again: its networks are deleted next. Ends before the call or while the runtime is unavailable are not reported. stopped
-	// is called by one goroutine and must not block.
+	// Stops calls stopped with the ID of each sandbox whose process has ended, until ctx ends. Such a sandbox never
+	// runs again: its networks are deleted next. Ends before the call or while the runtime is unavailable are not
+	// reported. stopped is called by one goroutine and must not block.
 	Stops(ctx context.Context, stopped func(id string))
 	// Close releases the runtime. No other method may be called after it.
 	Close() error

@@ -5,8 +5,8 @@ import "sync"
 // maxStopped bounds the IDs in Stopped: they matter only until the sandbox's networks are deleted.
 const maxStopped = 4096
 
-// Stopped is the set of sandboxes that the runtime reported as stopped, so that callers need not query it. The zero value is
-// ready. It is safe for concurrent use.
+// Stopped is the set of sandboxes that the runtime reported as stopped, so that callers need not query it. The zero
+// value is ready. It is safe for concurrent use.
 type Stopped struct {
 	mu    sync.Mutex
 	ids   map[string]bool

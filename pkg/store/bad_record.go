@@ -15,8 +15,8 @@ var (
 	ErrNewer = errors.New("written by a newer version")
 )
 
-// BadRecord is an unusable record file, quarantined or not. It is an error. It matches what Err matches, and bond.ErrNotFound
-// for ErrDamaged and ErrNewer: for this program there is no such record.
+// BadRecord is an unusable record file, quarantined or not. It is an error. It matches what Err matches, and
+// bond.ErrNotFound for ErrDamaged and ErrNewer: for this program there is no such record.
 type BadRecord struct {
 	// Key is the bond in the file's name; zero if the name has none.
 	Key bond.Key

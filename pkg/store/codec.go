@@ -8,8 +8,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// version is the format of the files. It increases with every change of bond.Record that an older program would misread,
-// or lose by loading and saving. Fields that may be lost do not count: unknown fields are skipped.
+// version is the format of the files. It increases with every change of bond.Record that an older program would
+// misread, or lose by loading and saving. Fields that may be lost do not count: unknown fields are skipped.
 const version = 1
 
 // maxSize bounds a record file, in bytes. A record of eight members with a hundred routes
@@ -19,8 +19,8 @@ const maxSize = 1 << 20
 // file is the content of a record file.
 type file struct {
 	Version int `json:"version"`
-	// Sum is the CRC-32C of Record as in the file. A changed bit in a PCI address names another VF, which no other check
-	// finds. Older versions write no sum and skip it.
+	// Sum is the CRC-32C of Record as in the file. A changed bit in a PCI address names another VF, which no other
+	// check finds. Older versions write no sum and skip it.
 	Sum    *uint32         `json:"sum,omitempty"`
 	Record json.RawMessage `json:"record"`
 }
@@ -38,8 +38,8 @@ func encode(r *bond.Record) ([]byte, error) {
 	return append(data, '\n'), err
 }
 
-// decode reads the content of the record file called name. Errors match ErrDamaged or ErrNewer. The version is read first,
-// because the rest depends on it.
+// decode reads the content of the record file called name. Errors match ErrDamaged or ErrNewer. The version is read
+// first, because the rest depends on it.
 func decode(name string, data []byte) (*bond.Record, error) {
 	var f file
 	if err := json.Unmarshal(data, &f); err != nil {

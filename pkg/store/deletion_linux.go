@@ -19,8 +19,8 @@ func markName(r *bond.Record) string {
 }
 
 // MarkDeleted makes r a tombstone for every process that loads it from now on. It needs no lock: the agent may hold the
-// bond's lock for as long as a driver takes. The mark is an empty file, made by one system call. Its name has the bond and
-// the time of its ADD, so it does not apply to a later ADD's record. Remove removes it.
+// bond's lock for as long as a driver takes. The mark is an empty file, made by one system call. Its name has the bond
+// and the time of its ADD, so it does not apply to a later ADD's record. Remove removes it.
 func (s *Store) MarkDeleted(r *bond.Record) error {
 	path := filepath.Join(s.deletions, markName(r))
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_EXCL, 0o600)

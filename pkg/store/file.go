@@ -15,8 +15,8 @@ import (
 )
 
 // Load reads the record of k. It needs no lock, because files are replaced atomically. If there is no record, or a
-// *BadRecord, the error matches bond.ErrNotFound; with any other error nothing is known about the record. Load changes no
-// files.
+// *BadRecord, the error matches bond.ErrNotFound; with any other error nothing is known about the record. Load changes
+// no files.
 func (s *Store) Load(k bond.Key) (*bond.Record, error) {
 	if err := k.Validate(); err != nil {
 		return nil, fmt.Errorf("load record: %w", err)
@@ -31,9 +31,9 @@ func (s *Store) Load(k bond.Key) (*bond.Record, error) {
 	return r, nil
 }
 
-// Save writes r and sets r.Updated. If it fails the previous record remains. The caller holds the bond's lock. A record of
-// a newer version is not replaced (bond.ErrUnsupported), a damaged one is quarantined first. A record is saved only if
-// space for its tombstone can be reserved.
+// Save writes r and sets r.Updated. If it fails the previous record remains. The caller holds the bond's lock. A record
+// of a newer version is not replaced (bond.ErrUnsupported), a damaged one is quarantined first. A record is saved only
+// if space for its tombstone can be reserved.
 func (s *Store) Save(r *bond.Record) error {
 	r.Updated = time.Now().UTC().Round(0) // as it is read back: UTC, no monotonic clock
 	name := recordName(r.Key)
@@ -85,8 +85,8 @@ func (s *Store) Remove(k bond.Key) error {
 	return nil
 }
 
-// prepareReplace makes sure that the file may be replaced or removed: a damaged one is quarantined. After an error it must
-// stay as it is.
+// prepareReplace makes sure that the file may be replaced or removed: a damaged one is quarantined. After an error it
+// must stay as it is.
 func (s *Store) prepareReplace(name string) error {
 	_, err := s.read(name)
 	switch {

@@ -38,8 +38,8 @@ func (s *Store) Keys() ([]bond.Key, error) {
 	return keys, nil
 }
 
-// List reads all records, sorted by name. One that exists throughout the call is not missed. Files that cannot be read are
-// returned in bad, before and after they are quarantined. List also removes what killed writers left. It locks only
+// List reads all records, sorted by name. One that exists throughout the call is not missed. Files that cannot be read
+// are returned in bad, before and after they are quarantined. List also removes what killed writers left. It locks only
 // damaged records, without waiting. The error is for a directory that cannot be listed and for ctx's end.
 func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRecord, err error) {
 	names, err := snapshot(s.dir)
@@ -86,8 +86,8 @@ func (s *Store) readListed(name string) (*bond.Record, *BadRecord) {
 		return nil, p
 	}
 	if named {
-		// Without the lock a record that was saved just now could be renamed. If the lock is held, its holder quarantines the
-		// file with its next Save, or the next List does.
+		// Without the lock a record that was saved just now could be renamed. If the lock is held, its holder
+		// quarantines the file with its next Save, or the next List does.
 		unlock, heldErr := s.tryLock(key)
 		if heldErr != nil {
 			return nil, p

@@ -19,16 +19,16 @@ import (
 
 const (
 	firstPoll = time.Millisecond
-	// bondPoll is the longest pause between two attempts to lock a bond. Locks are held for milliseconds, or for seconds if a
-	// driver is slow.
+	// bondPoll is the longest pause between two attempts to lock a bond. Locks are held for milliseconds, or for
+	// seconds if a driver is slow.
 	bondPoll = 10 * time.Millisecond
 	// agentPoll is the same for the agent's lock, which is held while an agent runs.
 	agentPoll = 500 * time.Millisecond
 )
 
-// Lock locks one bond, against all goroutines and processes, the caller included. It waits until ctx ends or LockTimeout is
-// over; the error then matches bond.ErrLocked and ctx's cause. unlock may be called twice. The kernel releases the lock of a
-// process that dies.
+// Lock locks one bond, against all goroutines and processes, the caller included. It waits until ctx ends or
+// LockTimeout is over; the error then matches bond.ErrLocked and ctx's cause. unlock may be called twice. The kernel
+// releases the lock of a process that dies.
 func (s *Store) Lock(ctx context.Context, k bond.Key) (unlock func(), err error) {
 	if err = k.Validate(); err != nil {
 		return nil, fmt.Errorf("lock bond: %w", err)
@@ -70,8 +70,8 @@ func (s *Store) lockPath(k bond.Key) string {
 	return filepath.Join(s.locks, k.String()+lockSuffix)
 }
 
-// LockAgent takes the lock of the node's agent and waits for it until ctx ends. If another agent has it, onWait is called
-// once with that agent's pid in its own pid namespace, 0 if unknown.
+// LockAgent takes the lock of the node's agent and waits for it until ctx ends. If another agent has it, onWait is
+// called once with that agent's pid in its own pid namespace, 0 if unknown.
 func (s *Store) LockAgent(ctx context.Context, onWait func(holderPID int)) (unlock func(), err error) {
 	f, err := acquire(ctx, filepath.Join(s.locks, agentLock), agentPoll, func(f *os.File) { onWait(readPID(f)) })
 	if err != nil {
@@ -137,7 +137,8 @@ func acquire(ctx context.Context, path string, longest time.Duration, onBusy fun
 
 // poll calls try until it does not fail with EAGAIN.
 //
-// A wait in the kernel cannot be ended by a context. A goroutine left in one would take the lock after its caller gave up.
+// A wait in the kernel cannot be ended by a context. A goroutine left in one would take the lock after its caller gave
+// up.
 func poll(ctx context.Context, longest time.Duration, busy func(), try func() error) error {
 	for pause := firstPoll; ; pause = min(2*pause, longest) {
 		err := try()
@@ -177,8 +178,8 @@ func uninterrupted(call func() error) error {
 	}
 }
 
-// release unlocks before it closes: a process that is being started at this moment has a copy of the descriptor until it
-// calls exec, and closing ours would leave the file locked.
+// release unlocks before it closes: a process that is being started at this moment has a copy of the descriptor until
+// it calls exec, and closing ours would leave the file locked.
 func release(f *os.File) {
 	_ = flock(f, unix.LOCK_UN)
 	_ = f.Close()

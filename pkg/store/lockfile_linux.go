@@ -25,8 +25,8 @@ var errHeld = errors.New("the lock is held")
 // removeLock removes the lock file of a bond that has no record, if no process holds the lock or waits for it. It is
 // called after every unlock and after every wait that failed, so the last of several processes removes the file.
 //
-// A bond with a record keeps its file. So plugin and agent do not recreate it while the bond lives. A program of an older
-// version, which does not check the file after locking, meets a removed file only at a bond's end.
+// A bond with a record keeps its file. So plugin and agent do not recreate it while the bond lives. A program of an
+// older version, which does not check the file after locking, meets a removed file only at a bond's end.
 func (s *Store) removeLock(k bond.Key) {
 	if s.recorded(k) {
 		return
@@ -46,9 +46,9 @@ func (s *Store) removeLock(k bond.Key) {
 	}
 }
 
-// acquireUncontended is tryAcquire for a process that only removes the file. While it has the turn, a holder that unlocks
-// cannot remove the file and leaves that to it. So it gives up only if the lock is still held after it has released the
-// turn: that holder tries to remove the file later.
+// acquireUncontended is tryAcquire for a process that only removes the file. While it has the turn, a holder that
+// unlocks cannot remove the file and leaves that to it. So it gives up only if the lock is still held after it has
+// released the turn: that holder tries to remove the file later.
 func acquireUncontended(f *os.File) error {
 	for {
 		err := tryAcquire(f)
@@ -93,8 +93,8 @@ func isAt(f *os.File, path string) bool {
 }
 
 // SweepLocks removes lock files that killed processes and older versions left. Files younger than ten minutes remain: a
-// process of an older version may not have locked its file yet. The error is for a directory that cannot be listed and for
-// ctx's end.
+// process of an older version may not have locked its file yet. The error is for a directory that cannot be listed and
+// for ctx's end.
 func (s *Store) SweepLocks(ctx context.Context) error {
 	names, err := snapshot(s.locks)
 	if err != nil {

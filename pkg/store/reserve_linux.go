@@ -12,8 +12,8 @@ import (
 // tombstoneGrowth is how much larger a tombstone may be than its record.
 const tombstoneGrowth = 4096
 
-// reserve allocates disk space for the tombstone of a record of size bytes, so that a bond can be deleted when the disk is
-// full. File systems without fallocate have no reserve.
+// reserve allocates disk space for the tombstone of a record of size bytes, so that a bond can be deleted when the disk
+// is full. File systems without fallocate have no reserve.
 func (s *Store) reserve(name string, size int) (err error) {
 	path, want := filepath.Join(s.reserved, name), int64(size+tombstoneGrowth)
 	if info, statErr := os.Lstat(path); statErr == nil && info.Size() >= want-tombstoneGrowth/2 { // not for each byte that it grows
@@ -64,7 +64,8 @@ func (s *Store) sweepReserve() {
 	})
 }
 
-// migrateReserve moves the reserves of an earlier version, and removes their directory once that version does not use it.
+// migrateReserve moves the reserves of an earlier version, and removes their directory once that version does not use
+// it.
 func (s *Store) migrateReserve() {
 	previous := s.previousReserve()
 	entries, err := os.ReadDir(previous)

@@ -19,15 +19,15 @@ const DefaultDir = "/run/bondkeeper"
 // LockTimeout bounds the wait of Lock for a bond's lock.
 const LockTimeout = 10 * time.Second
 
-// Store is a state directory. Its methods are safe for concurrent use, by goroutines and by processes. It has no open files
-// and no state between calls.
+// Store is a state directory. Its methods are safe for concurrent use, by goroutines and by processes. It has no open
+// files and no state between calls.
 type Store struct {
 	dir, locks, tmp, reserved, deletions string
 	lockTimeout                          time.Duration
 }
 
-// Open creates the state directory if it is missing and checks that no other user can write to it. dir must be absolute: the
-// plugin's working directory is arbitrary.
+// Open creates the state directory if it is missing and checks that no other user can write to it. dir must be
+// absolute: the plugin's working directory is arbitrary.
 func Open(dir string) (*Store, error) {
 	if !filepath.IsAbs(dir) {
 		return nil, fmt.Errorf("state directory %q: want an absolute path", dir)
@@ -53,7 +53,8 @@ func Open(dir string) (*Store, error) {
 // Dir returns the state directory.
 func (s *Store) Dir() string { return s.dir }
 
-// checkDir rejects a directory to which other users can write: they could choose which links are moved into which netns.
+// checkDir rejects a directory to which other users can write: they could choose which links are moved into which
+// netns.
 func checkDir(dir string) error {
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -80,8 +81,8 @@ const recordSuffix = ".json"
 
 func recordName(k bond.Key) string { return k.String() + recordSuffix }
 
-// KeyOf returns the bond of a record's file name, false if it is not one (a quarantined file, for example). The file need
-// not exist or be readable.
+// KeyOf returns the bond of a record's file name, false if it is not one (a quarantined file, for example). The file
+// need not exist or be readable.
 func KeyOf(name string) (bond.Key, bool) {
 	text, found := strings.CutSuffix(name, recordSuffix)
 	if !found {
@@ -94,8 +95,8 @@ func KeyOf(name string) (bond.Key, bool) {
 	return k, true
 }
 
-// Recorded reports whether the directory dir has a record file of k, readable or not. It creates nothing and does not check
-// dir.
+// Recorded reports whether the directory dir has a record file of k, readable or not. It creates nothing and does not
+// check dir.
 func Recorded(dir string, k bond.Key) (bool, error) {
 	_, err := os.Lstat(filepath.Join(dir, recordName(k)))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {

@@ -37,8 +37,8 @@ type Config struct {
 	Now     func() time.Time
 }
 
-// Write writes the archive, a tar file compressed with gzip. The error is that of writing, or of ctx. What cannot be read is
-// listed in problems.txt in the archive.
+// Write writes the archive, a tar file compressed with gzip. The error is that of writing, or of ctx. What cannot be
+// read is listed in problems.txt in the archive.
 func Write(ctx context.Context, w io.Writer, c Config) error {
 	now := c.Now()
 	a := newArchive(w, fileName("bondkeeper-sysdump-"+c.Node+"-"+now.UTC().Format("20060102T150405Z")), now)

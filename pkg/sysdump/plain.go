@@ -6,8 +6,8 @@ import (
 	"reflect"
 )
 
-// plain converts a value of the netlink package for JSON. MACs, addresses and named numbers become text. Fields without a
-// value are left out.
+// plain converts a value of the netlink package for JSON. MACs, addresses and named numbers become text. Fields without
+// a value are left out.
 func plain(v reflect.Value) any {
 	if !v.IsValid() || v.IsZero() {
 		return nil

@@ -13,7 +13,8 @@ import (
 	"go.uber.org/goleak"
 )
 
-// Main runs the tests of a package, for its TestMain, and returns the exit code: 1 also if goroutines or file descriptors are left.
+// Main runs the tests of a package, for its TestMain, and returns the exit code: 1 also if goroutines or file
+// descriptors are left.
 func Main(m *testing.M, options ...goleak.Option) int {
 	flag.Parse()
 	if flag.Lookup("test.fuzz").Value.String() != "" { // a fuzzer's own goroutines and pipes are no leak

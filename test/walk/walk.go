@@ -69,8 +69,8 @@ func pick(ops []Op, number int) *Op {
 	panic("walk: a number above the sum of all weights")
 }
 
-// Parse reads a sequence that Format has written. Steps that the operations do not allow are an error: what was kept for an
-// operation that has changed must be changed, too.
+// Parse reads a sequence that Format has written. Steps that the operations do not allow are an error: what was kept
+// for an operation that has changed must be changed, too.
 func Parse(ops []Op, text string) ([]Step, error) {
 	var steps []Step
 	for part := range strings.SplitSeq(text, ";") {
@@ -112,8 +112,8 @@ func Stored(ops []Op, text string) ([][]Step, error) {
 	return all, nil
 }
 
-// Shrink removes steps from a sequence that fails, as long as it still fails, and returns what is left. It removes large parts
-// first, then single steps, until no single step can be removed.
+// Shrink removes steps from a sequence that fails, as long as it still fails, and returns what is left. It removes
+// large parts first, then single steps, until no single step can be removed.
 func Shrink(steps []Step, fails func([]Step) bool) []Step {
 	size := max(1, len(steps)/2)
 	for {

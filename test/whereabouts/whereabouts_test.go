@@ -69,8 +69,8 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
-// TestAgentWithoutAccess: the agent cannot release without the files of Multus's directory. The record says so and stays,
-// and the release succeeds when the agent has been given access with the rights of the component, and no more.
+// TestAgentWithoutAccess: the agent cannot release without the files of Multus's directory. The record says so and
+// stays, and the release succeeds when the agent has been given access with the rights of the component, and no more.
 func TestAgentWithoutAccess(t *testing.T) {
 	setUp(t)
 	n := newNode(t)
@@ -126,8 +126,8 @@ func TestAgentWithoutRights(t *testing.T) {
 	n.must(n.plugin().Funcs().Del(n.args("c3", "")))
 }
 
-// wrapper runs whereabouts in a mount namespace with the files that the agent's container has: those of the component, and
-// those of the service account.
+// wrapper runs whereabouts in a mount namespace with the files that the agent's container has: those of the component,
+// and those of the service account.
 const wrapper = `#!/bin/sh
 exec unshare --mount sh -c '
 mount -t tmpfs tmpfs /var/run && mkdir -p /var/run/secrets/kubernetes.io && ln -s %[1]s /var/run/secrets/kubernetes.io/serviceaccount

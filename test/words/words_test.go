@@ -164,7 +164,8 @@ func TestComments(t *testing.T) {
 	})
 }
 
-// eachFile calls check with each source file that is selected, by its path in the repository. There must be at least min.
+// eachFile calls check with each source file that is selected, by its path in the repository. There must be at least
+// min.
 func eachFile(t *testing.T, min int, selected func(path string) bool, check func(*token.FileSet, string, *ast.File)) {
 	t.Helper()
 	fset, files := token.NewFileSet(), 0

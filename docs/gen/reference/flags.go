@@ -16,8 +16,8 @@ import (
 // aFlag is one flag of a command.
 type aFlag struct{ name, shorthand, value, usage string }
 
-// flags are those of each command: of the function with the command's literal, and of the functions that it calls, unless
-// they have a command of their own.
+// flags are those of each command: of the function with the command's literal, and of the functions that it calls,
+// unless they have a command of their own.
 func (s *source) flags() (byCommand map[string][]aFlag) {
 	defined, command := map[string][]aFlag{}, map[string]string{}
 	called := map[string][]string{}
@@ -82,8 +82,8 @@ func firstText(info *types.Info, call *ast.CallExpr) (string, bool) {
 	return text(info, call.Args[0])
 }
 
-// flagOf reads the definition of a flag: the last three arguments of StringVar and the like, which are the name, the value
-// and the usage. StringVarP has a shorthand after the name.
+// flagOf reads the definition of a flag: the last three arguments of StringVar and the like, which are the name, the
+// value and the usage. StringVarP has a shorthand after the name.
 func flagOf(info *types.Info, call *ast.CallExpr, kind string) (aFlag, bool) {
 	kind, short := strings.CutSuffix(kind, "P")
 	kind = strings.TrimSuffix(kind, "Var")

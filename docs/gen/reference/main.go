@@ -1,7 +1,7 @@
-// Command reference writes docs/reference.md: the agent's flags, the causes of losses, the metrics and the log messages.
-// It reads all of them from the source code, and takes the meanings of causes and log messages from meanings.go. A name
-// in the code without a meaning, or a meaning without a name in the code, is an error:
-// go run ./docs/gen/reference > docs/reference.md
+// Command reference writes docs/reference.md: the agent's flags, the causes of losses, the metrics and the log
+// messages. It reads all of them from the source code, and takes the meanings of causes and log messages from
+// meanings.go. A name in the code without a meaning, or a meaning without a name in the code, is an error: go run
+// ./docs/gen/reference > docs/reference.md
 package main
 
 import (

@@ -152,8 +152,8 @@ func (f *Fixture) Args(id, netns string, config []byte) *skel.CmdArgs {
 		Args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=" + id + ";K8S_POD_UID=uid-" + id}
 }
 
-// OnePod makes a pod with two VFs. It returns what a runtime calls the plugin with for it, with the fields of changes in the config,
-// and the links as they are then.
+// OnePod makes a pod with two VFs. It returns what a runtime calls the plugin with for it, with the fields of changes
+// in the config, and the links as they are then.
 func (f *Fixture) OnePod(changes map[string]any) (args *skel.CmdArgs, before string) {
 	f.Helper()
 	pod := f.Pod("p1", 0)

@@ -13,7 +13,8 @@ import (
 // partnerMAC is the system of the switch to which all members are connected.
 const partnerMAC bond.MAC = "02:00:5e:00:00:01"
 
-// The port states that a partner sends in mode 802.3ad, and that the driver assumes if none responds (ad_initialize_port).
+// The port states that a partner sends in mode 802.3ad, and that the driver assumes if none responds
+// (ad_initialize_port).
 const (
 	portInUse     bond.PortState = 0x3f
 	portNoPartner bond.PortState = 0x02

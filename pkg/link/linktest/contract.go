@@ -45,7 +45,8 @@ type Harness interface {
 	SetMTU(path, name string, mtu int) error
 	// SetCarrier plugs or unplugs the cable of a member.
 	SetCarrier(path, name string, on bool) error
-	// Silence has neither ARP targets nor an LACP partner respond behind a member. With a real kernel this is so anyway.
+	// Silence has neither ARP targets nor an LACP partner respond behind a member. With a real kernel this is so
+	// anyway.
 	Silence(path, name string) error
 	AddBond(path, name string) error
 	Enslave(path, name, bondName string) error

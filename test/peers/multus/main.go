@@ -1,6 +1,6 @@
 // Command multus stands in for Multus in tests, for Multus is not a Go module that can be fetched. As the node's only
-// CNI plugin it attaches a pod to the cluster network and then to the networks of the pod's annotation. It reads the same
-// config as the thin Multus and does what docs/peers.md lists, numbered as there (M1 and so on).
+// CNI plugin it attaches a pod to the cluster network and then to the networks of the pod's annotation. It reads the
+// same config as the thin Multus and does what docs/peers.md lists, numbered as there (M1 and so on).
 //
 // It does not read device plugins' assignments or default networks, and it sends no events.
 package main

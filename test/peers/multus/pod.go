@@ -127,7 +127,8 @@ type networkStatus struct {
 	Gateway   []string  `json:"gateway,omitempty"`
 }
 
-// statusOf is what network-status says of one network: the interface is the last one that the result has in the sandbox.
+// statusOf is what network-status says of one network: the interface is the last one that the result has in the
+// sandbox.
 func statusOf(d *delegate, result types.Result) (networkStatus, error) {
 	e := networkStatus{Name: d.Name, Default: d.Requested.Name == ""}
 	r, err := current.NewResultFromResult(result)

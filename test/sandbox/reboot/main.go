@@ -79,8 +79,8 @@ func (n *node) before(ctx context.Context) error {
 	return nil
 }
 
-// after moves the VFs of one pod to another pod and leaves those of the other in the host, and has the collector list the
-// records.
+// after moves the VFs of one pod to another pod and leaves those of the other in the host, and has the collector list
+// the records.
 func (n *node) after(ctx context.Context) (err error) {
 	p, err := n.c.NewPod(ctx, "after", false)
 	if err != nil {

@@ -7,9 +7,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
-// Faults returns every external event that a pod's bond may meet: the steps of the catalogue, and what only walks, fuzz tests and
-// single tests need: its result depends on other bonds and earlier events. Kept fuzz inputs and walks name them by position:
-// append new ones.
+// Faults returns every external event that a pod's bond may meet: the steps of the catalogue, and what only walks, fuzz
+// tests and single tests need: its result depends on other bonds and earlier events. Kept fuzz inputs and walks name
+// them by position: append new ones.
 func Faults() []Fault {
 	var all []Fault
 	add := func(name string, do func(*Node)) { all = append(all, Fault{name, do}) }

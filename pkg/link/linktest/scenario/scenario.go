@@ -58,7 +58,8 @@ func NewNode(vfs int) *linktest.Fake {
 	return f
 }
 
-// NewBond is a bond of a pod, with the VFs of that number, which are in the host. Each number has members, addresses and routes of its own.
+// NewBond is a bond of a pod, with the VFs of that number, which are in the host. Each number has members, addresses
+// and routes of its own.
 func NewBond(f *linktest.Fake, sandbox bond.Sandbox, key bond.Key, number, vfs int, options bond.Options) *Node {
 	n := &Node{Fake: f, vfs: vfs}
 	n.Record = &bond.Record{
