@@ -199,7 +199,7 @@ type VFSettings struct {
 	Rate      *VFRate `json:"rate,omitempty"`
 	SpoofChk  *bool   `json:"spoofchk,omitempty"`
 	Trust     *bool   `json:"trust,omitempty"`
-	LinkState *uint32 `json:"linkState,omitempty"` // IFLA_VF_LINK_STATE_*: 0 auto, 1 enable, 2 disable
+	LinkState *uint32 `json:"linkState,omitempty"` // 0 auto, LinkStateEnable, LinkStateDisable
 }
 
 // VFRate is a VF's transmit rate in Mbit/s; 0 for no limit.

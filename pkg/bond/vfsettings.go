@@ -5,6 +5,17 @@ import (
 	"strings"
 )
 
+// Values of VFSettings.LinkState (IFLA_VF_LINK_STATE_*): carrier whatever the PF has, and none.
+const (
+	LinkStateEnable  uint32 = 1
+	LinkStateDisable uint32 = 2
+)
+
+// HasLinkState reports whether a link state is known and the given one.
+func (s *VFSettings) HasLinkState(state uint32) bool {
+	return s != nil && s.LinkState != nil && *s.LinkState == state
+}
+
 // Diff returns the settings of want that have does not have: those that must be written. A setting that is nil in want is
 // never written, one that is nil in have only is always written.
 func (want VFSettings) Diff(have VFSettings) VFSettings {

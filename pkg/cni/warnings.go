@@ -25,6 +25,9 @@ func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 	if s := untrustedVFs(r, found); s != "" {
 		w = append(w, s)
 	}
+	if s := forcedCarrier(r, found); s != "" {
+		w = append(w, s)
+	}
 	if c.IPs && c.IPAM == "" {
 		w = append(w, "ips: addresses are requested, but there is no IPAM plugin")
 	}
@@ -100,6 +103,21 @@ func untrustedVFs(r *bond.Record, found *bond.MemberResult) string {
 		what += fmt.Sprintf(" with failOverMac=%s", orNone(o[bond.OptFailOverMac]))
 	}
 	return fmt.Sprintf("%s %s, but the PF of %s does not allow it another MAC: it may reject the change or silently drop the traffic; set trust on, or use active-backup with failOverMac=active", what, how, list)
+}
+
+// forcedCarrier returns a warning about VFs whose carrier does not follow their PF's, which miimon relies on.
+func forcedCarrier(r *bond.Record, found *bond.MemberResult) string {
+	if miimon := r.Spec.Options.Effective()[bond.OptMiimon]; miimon == "" || miimon == "0" {
+		return ""
+	}
+	list := names(r, func(i int) bool {
+		pf := found.Links[i].PF
+		return pf != nil && pf.VF.HasLinkState(bond.LinkStateEnable)
+	})
+	if list == "" {
+		return ""
+	}
+	return fmt.Sprintf("miimon: the PF forces the carrier of %s (link state enable), so the loss of the cable is not detected; set the link state to auto, or use ARP monitoring", list)
 }
 
 func orNone(s string) string {

@@ -62,6 +62,10 @@ func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFS
 	return nil, nil
 }
 
+// maxSilentAge is for how long the settings of a VF without carrier are used: its link may have been disabled, and a VF
+// that only seems to be stuck is set down and up.
+const maxSilentAge = time.Second
+
 // observePFSettings reads the PF-side settings of the VFs in the bond. What cannot be read is not known: a PF may be away,
 // and its VFs continue.
 func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.Observed) {
@@ -74,7 +78,11 @@ func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.
 		if m.VF == nil || !o.Enslaved(i) {
 			continue
 		}
-		s, err := k.pfSettingsSince(ctx, m, now.Add(-k.vfTables.maxAge))
+		age := k.vfTables.maxAge
+		if noCarrier(m, om) {
+			age = min(age, maxSilentAge)
+		}
+		s, err := k.pfSettingsSince(ctx, m, now.Add(-age))
 		if err == nil && s != nil && plan.ForeignPFMAC(r, i, om.Link.MAC, *s) { // the VF's may have changed since it was read
 			s, err = k.pfSettingsSince(ctx, m, now)
 		}

@@ -52,6 +52,10 @@ var advice = map[Code]Advice{
 		"The member has no carrier. If its PF has one, the member is set down and up once.",
 		"Check the cable, the switch port and the PF.",
 	},
+	LinkDisabled: {
+		"The PF has disabled the VF's link, as an administrator or an operator does when the switch port is dead.",
+		"If it is not intended, enable it on the PF (ip link set PF vf N state auto). The agent changes nothing.",
+	},
 	NotUsed: {
 		"The member has carrier, but the bonding driver does not use it: by its MII, ARP or NS monitor, or by LACP.",
 		"Check the monitor's targets, the VLAN, and the switch port and its LACP settings. The agent changes nothing.",

@@ -144,6 +144,7 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 // requested would exclude the member (igb, i40e, ice).
 func (b *builder) pfSettings(rec *bond.Member) bond.VFSettings {
 	s := rec.VF.Settings
+	s.LinkState = nil // that of the PF stays: it may have been disabled on purpose
 	if s.MAC == nil {
 		return s
 	}
@@ -268,6 +269,8 @@ func (b *builder) planCarrier(i int, m *bond.ObservedMember) {
 	switch {
 	case m.Link.Carrier:
 		b.reportUnused(i, m)
+	case m.PFSettings.HasLinkState(bond.LinkStateDisable):
+		b.reportLinkDisabled(i, m)
 	case m.PF == nil || !m.PF.Carrier:
 		b.reportWaiting(i, NoCarrier, "%s has no carrier%s; check the cable, the switch port and the PF", rec, pfState(m.PF))
 	case hint.Bounced:
@@ -278,6 +281,18 @@ func (b *builder) planCarrier(i int, m *bond.ObservedMember) {
 	default:
 		b.reportWaiting(i, NoCarrier, "%s has no carrier yet, but its PF %s has", rec, m.PF.Name)
 	}
+}
+
+// reportLinkDisabled reports a VF whose link was disabled on its PF on purpose: to set it down and up would not help, and
+// to enable it would undo what an administrator or operator did.
+func (b *builder) reportLinkDisabled(i int, m *bond.ObservedMember) {
+	rec, name := &b.rec.Members[i], "PF"
+	pf := string(rec.VF.PF)
+	if m.PF != nil {
+		name, pf = m.PF.Name, m.PF.Name+" ("+pf+")"
+	}
+	b.reportWaiting(i, LinkDisabled, "%s has no carrier because its link state is disable on its PF %s; it is left alone. To enable it: ip link set %s vf %d state auto",
+		rec, pf, name, rec.VF.Number)
 }
 
 func pfState(pf *bond.ObservedPF) string {

@@ -88,6 +88,8 @@ const (
 	MACDiffers   Code = "MACDiffers"
 	NoCarrier    Code = "NoCarrier"
 	LinkDown     Code = "LinkDown"
+	// LinkDisabled: the PF has disabled the VF's link.
+	LinkDisabled Code = "LinkDisabled"
 	// NotUsed: a member has carrier, but the bonding driver does not use it.
 	NotUsed Code = "NotUsed"
 	// Aggregation: in mode 802.3ad the bond has no LACP partner, or fewer ports than minLinks.

@@ -40,16 +40,35 @@ func TestRequestedPFSettingsAreRestored(t *testing.T) {
 	}
 }
 
-// An operator disables a VF's link state on purpose.
-func TestRequestedLinkStateIsNotRestored(t *testing.T) {
+// TestDisabledVFIsLeftAlone: an operator disables a VF's link state on purpose. It is reported, and neither set down and
+// up nor enabled, also after the VF was lost and is back.
+func TestDisabledVFIsLeftAlone(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.patient()
 	before := r.Changes()
-	must(t, r.SetVF(r.VFs[1], bond.VFSettings{LinkState: new(uint32(2))}))
-	r.wantState(bond.StateReady)
+	must(t, r.SetVF(r.VFs[1], bond.VFSettings{LinkState: new(bond.LinkStateDisable)}))
+	disabled := func() {
+		t.Helper()
+		out := r.wantState(bond.StateDegraded)
+		if reason := out.Status.Members[1].Reason; !strings.Contains(reason, "disable on its PF ens2") || out.RetryAfter != 0 {
+			t.Errorf("reason %q, retry after %s", reason, out.RetryAfter)
+		}
+	}
+	disabled()
+	r.clock.turn(time.Minute)
+	disabled()
 	if r.Changes() != before {
 		t.Errorf("changed: %v", r.ChangeLog()[before:])
 	}
+	must(t, r.UnbindVF(r.VFs[1]))
+	r.wantState(bond.StateDegraded)
+	must(t, r.BindVF(r.VFs[1]))
+	disabled()
+	if vf, _ := r.VF(r.VFs[1]); !vf.Settings.HasLinkState(bond.LinkStateDisable) {
+		t.Errorf("the PF has %s", vf.Settings)
+	}
+	must(t, r.SetVF(r.VFs[1], bond.VFSettings{LinkState: new(uint32(0))}))
+	r.wantState(bond.StateReady)
 }
 
 // notRequested makes the record one of VFs for which sriov-cni was asked for nothing, after the pod's set-up.

@@ -133,7 +133,7 @@ func vfRestored(s *fixture) {
 func vfSettingsInBond(s *fixture) {
 	s.bonded(activeBackup())
 	before := s.see().Members[0].PFSettings
-	if before == nil || before.VLAN == nil || before.SpoofChk == nil || before.Trust == nil || before.Rate == nil {
+	if before == nil || before.VLAN == nil || before.SpoofChk == nil || before.Trust == nil || before.Rate == nil || !before.HasLinkState(0) {
 		s.Fatalf("not read: %s", oneLine(before))
 	}
 	pci := s.r.Members[0].PCI

@@ -99,6 +99,9 @@ func (d *netdev) carrier() bool {
 	case d.pf != nil:
 		return d.pf.wire
 	case d.vf != nil:
+		if d.vf.settings.HasLinkState(bond.LinkStateDisable) {
+			return false
+		}
 		return d.vf.pf.link != nil && d.vf.pf.link.carrier() && d.vf.dead == 0
 	default:
 		return d.plugged

@@ -113,7 +113,7 @@ func (s *subject) observe(rec *bond.Record, obs *bond.Observed, i int, now time.
 	switch {
 	case m.Link.Carrier:
 		carrier = carries
-	case obs.Enslaved(i) && m.Link.Up && m.PF != nil && m.PF.Carrier:
+	case obs.Enslaved(i) && m.Link.Up && m.PF != nil && m.PF.Carrier && !m.PFSettings.HasLinkState(bond.LinkStateDisable):
 		carrier = silent
 	}
 	// During sriov_enable (drivers/pci/iov.c) the PF lists a VF only when the last VF has been probed, without a link
