@@ -96,6 +96,10 @@ type ObservedBond struct {
 	Settings  LinkSettings
 	// Upper is the bond's master; nil if it has no master.
 	Upper *Upper
+	// OnTop are the names of the links on top of the bond (VLANs, macvlans), sorted; OnTopKnown is false if they were not
+	// read.
+	OnTop      []string
+	OnTopKnown bool
 }
 
 // ObservedMember is one member of the record, found by its identity.

@@ -65,6 +65,10 @@ type Learned struct {
 	NoPrefixRoute []netip.Prefix `json:"noPrefixRoute,omitempty"`
 	// Upper is the bond's own master, e.g. a VRF; nil if it has none.
 	Upper *Upper `json:"upper,omitempty"`
+	// OnTop are the links on top of the bond. The kernel deletes them with the bond, and only their creators can recreate
+	// them. OnTopOf is the ifindex of the bond that had them; 0 if there were none.
+	OnTop   []string `json:"onTop,omitempty"`
+	OnTopOf int      `json:"onTopOf,omitempty"`
 }
 
 // MaxLearnedRoutes bounds the routes of other writers in a record; MaxLearnedAddresses bounds the addresses.

@@ -150,6 +150,7 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	if r.Deleted() {
 		return nil
 	}
+	o.OnTop, o.OnTopKnown = c.linksOnTop(b)
 	o.Settings, err = c.settingsOf(b, r.InSetup() || r.Phase == bond.PhaseAdding || r.Restoring)
 	return err
 }

@@ -108,6 +108,10 @@ var advice = map[Code]Advice{
 		"The link was missing at ADD and it is unknown which VF it is. It is never attached.",
 		"Recreate the pod when the link is present.",
 	},
+	LinksMissing: {
+		"Links on top of the bond, such as VLANs and macvlans, were deleted with the bond. The record has their names only.",
+		"Have their creator recreate them in the pod, or recreate the pod.",
+	},
 	PFSettingsChanged: {
 		"The PF has other settings for the VF than sriov-cni was asked for.",
 		"Nothing: the agent restores them. If this repeats, find the program on the node that changes them.",

@@ -21,6 +21,7 @@ func Diff(in Input) Plan {
 		b.planBondSettings()
 		b.planLease()
 		b.planBondExtras()
+		b.reportLinksOnTop()
 		b.planBondUp()
 		b.planMembers()
 		b.reportAggregator()

@@ -135,7 +135,8 @@ func (l *learner) extras() {
 		now.Upper = new(*u)
 	}
 	old := l.rec.Learned
-	if old != nil && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) && old.AddressesLeft == now.AddressesLeft &&
+	now.OnTop, now.OnTopOf = linksOnTop(old, b)
+	if old != nil && slices.Equal(old.OnTop, now.OnTop) && old.OnTopOf == now.OnTopOf && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) && old.AddressesLeft == now.AddressesLeft &&
 		slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) && reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && old.SpecialRoutes == now.SpecialRoutes &&
 		reflect.DeepEqual(old.Upper, now.Upper) {
 		return
@@ -173,6 +174,9 @@ func (l *learner) logExtras(old, now *bond.Learned) {
 	}
 	if now.SpecialRoutes != old.SpecialRoutes {
 		l.logf("%d routes that cannot be recorded", now.SpecialRoutes)
+	}
+	if !slices.Equal(old.OnTop, now.OnTop) || old.OnTopOf != now.OnTopOf {
+		l.logf("links on top of the bond %v", now.OnTop)
 	}
 	switch {
 	case reflect.DeepEqual(old.Upper, now.Upper):

@@ -125,6 +125,8 @@ const (
 	// PFDrift: the PF has another VLAN or MAC for the VF than before, with which the pod loses traffic. They are not
 	// restored, because sriov-cni was not asked for them.
 	PFDrift Code = "PFDrift"
+	// LinksMissing: links on top of the bond were deleted with an earlier bond.
+	LinksMissing Code = "LinksMissing"
 	// Unread: the bond's addresses and routes are not known.
 	Unread Code = "Unread"
 	// LeaseUnconfirmed: the addresses are not added until the DHCP daemon has confirmed their lease.

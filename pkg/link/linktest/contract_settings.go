@@ -1,6 +1,7 @@
 package linktest
 
 import (
+	"slices"
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -8,6 +9,7 @@ import (
 )
 
 var settingsCases = []contractCase{
+	{"links on top of the bond are observed, and deleted with it", bonding_, linksOnTop},
 	{"settings are set and observed", bonding_, setSettings},
 	{"what ip and sysctl set is observed", bonding_, observeSettings},
 	{"a bond that is made again has none of its settings", bonding_, settingsLost},
@@ -144,4 +146,28 @@ func joinWrongVRF(s *fixture) {
 	u := s.see().Upper
 	s.rejected(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf8", Kind: "vrf"}}, bond.ErrStale)
 	s.rejected(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: 4711, Name: "vrf9", Kind: "vrf"}}, bond.ErrGone)
+}
+
+func linksOnTop(s *fixture) {
+	s.bonded(activeBackup())
+	onTop := func(want ...string) {
+		s.Helper()
+		if b := s.see().Bond; !b.OnTopKnown || !slices.Equal(b.OnTop, want) {
+			s.Errorf("on top of the bond: %v (known: %t), want %v", b.OnTop, b.OnTopKnown, want)
+		}
+	}
+	onTop()
+	s.must(s.w.AddMacvlan(s.path, "above2", "bond0"), "make a macvlan")
+	s.must(s.w.AddMacvlan(s.path, "above1", "bond0"), "make another")
+	onTop("above1", "above2")
+	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
+	u, _ := s.w.Link(s.path, "vrf9")
+	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf9", Kind: "vrf"}})
+	onTop("above1", "above2") // the master is not on top
+	s.must(s.w.DeleteLink(s.path, "above1"), "delete one")
+	onTop("above2")
+	s.must(s.w.DeleteBond(s.path, "bond0"), "delete the bond")
+	if l, exists := s.w.Link(s.path, "above2"); exists {
+		s.Errorf("without its bond: %s", oneLine(l))
+	}
 }

@@ -224,6 +224,11 @@ func (d *netdev) rename(to string) error {
 func (d *netdev) unregister() {
 	d.leave()
 	delete(d.space.links, d.index)
+	for _, o := range d.space.links {
+		if o.lower == d {
+			o.unregister()
+		}
+	}
 }
 
 // leave is what happens to a link that leaves its netns: it is released and closed.

@@ -66,6 +66,7 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 		Link: b.describe(), Options: b.bond.reported(), HasMembers: len(b.bond.members) > 0, Aggregator: b.bond.activeAggregator(),
 	}
 	if !r.Deleted() {
+		ob.OnTop, ob.OnTopKnown = onTop(b), true
 		ob.Settings = b.settings.Clone()
 		b.list(r, ob)
 	}
@@ -162,6 +163,17 @@ func (f *Fake) findVirtual(pod *space, m *bond.Member, r *bond.Record) *netdev {
 		}
 	}
 	return nil
+}
+
+// onTop are the names of the macvlans on a link.
+func onTop(d *netdev) (names []string) {
+	for _, o := range d.space.links {
+		if o.lower == d {
+			names = append(names, o.name)
+		}
+	}
+	slices.Sort(names)
+	return names
 }
 
 // driverOf is the driver of a VF, or bond.NoDriver or NoDevice.

@@ -1,0 +1,41 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// reportLinksOnTop reports the links that the kernel deleted with an earlier bond and that nobody has recreated. The record
+// has their names only, so they are not restored.
+func (b *builder) reportLinksOnTop() {
+	l, o := b.rec.Learned, b.obs.Bond
+	if l == nil || !o.OnTopKnown || l.OnTopOf == o.Index {
+		return
+	}
+	if missing := missingOnTop(l, o); len(missing) > 0 {
+		b.report(OnBond, LinksMissing, "links on top of the bond are missing since it was re-created: %s; recreate them in the pod, or recreate the pod", strings.Join(missing, ", "))
+	}
+}
+
+func missingOnTop(l *bond.Learned, o *bond.ObservedBond) (missing []string) {
+	for _, name := range l.OnTop {
+		if !slices.Contains(o.OnTop, name) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// linksOnTop returns the links on top of the bond to record. Those that its own bond lost were deleted by their creator.
+// Those of an earlier bond are kept until all are back.
+func linksOnTop(old *bond.Learned, o *bond.ObservedBond) (names []string, of int) {
+	if old != nil && (!o.OnTopKnown || old.OnTopOf != o.Index && len(missingOnTop(old, o)) > 0) {
+		return old.OnTop, old.OnTopOf
+	}
+	if len(o.OnTop) == 0 {
+		return nil, 0
+	}
+	return slices.Clone(o.OnTop), o.Index
+}
