@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -146,27 +145,12 @@ func (n *labNode) BindVF(pci bond.PCIAddress) error {
 	return err
 }
 
+// SetVF removes a MAC at the end of the test.
 func (n *labNode) SetVF(pci bond.PCIAddress, s bond.VFSettings) error {
-	for card, c := range n.cards {
-		for number, vf := range c.VFs {
-			if vf.PCI != string(pci) {
-				continue
-			}
-			var err error
-			set := func(what, value string) {
-				err = errors.Join(err, n.Set(linktest.Host, n.PF(card), "vf", fmt.Sprint(number), what, value))
-			}
-			if s.MAC != nil {
-				set("mac", string(*s.MAC))
-				n.f.Cleanup(func() { set("mac", "00:00:00:00:00:00") })
-			}
-			if s.Trust != nil {
-				set("trust", map[bool]string{true: "on", false: "off"}[*s.Trust])
-			}
-			return err
-		}
+	if s.MAC != nil {
+		n.f.Cleanup(func() { n.f.Must(n.Links.SetVF(pci, bond.VFSettings{MAC: new(bond.MAC("00:00:00:00:00:00"))})) })
 	}
-	return fmt.Errorf("no VF %s", pci)
+	return n.Links.SetVF(pci, s)
 }
 
 // Occupy moves the second VF of the first card to its own netns, with this address.

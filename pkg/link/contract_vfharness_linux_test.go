@@ -24,9 +24,6 @@ type testCards struct {
 	unbound map[bond.PCIAddress]bool
 }
 
-// vfsPerPF is the number of VFs of an Intel 82576.
-const vfsPerPF = 8
-
 // Apply records changes that do not end with the pod.
 func (h *realHarness) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
 	err := h.Kernel.Apply(ctx, r, a)
@@ -102,55 +99,9 @@ func (h *realHarness) SetNumVFs(pf string, n int) error {
 	return h.Links.SetNumVFs(pf, n)
 }
 
-// SetVF uses one command per setting, in the order of ip-link(8).
 func (h *realHarness) SetVF(pci bond.PCIAddress, s bond.VFSettings) error {
 	h.cards.changed = true
-	pf, number := h.placeOf(pci)
-	dev, err := h.netdevOf(pf)
-	if err != nil {
-		return err
-	}
-	var all [][]string
-	if s.VLAN != nil {
-		all = append(all, []string{"vlan", fmt.Sprint(s.VLAN.ID), "qos", fmt.Sprint(s.VLAN.QoS)})
-	}
-	if s.MAC != nil {
-		all = append(all, []string{"mac", string(*s.MAC)})
-	}
-	if s.Rate != nil {
-		all = append(all, []string{"max_tx_rate", fmt.Sprint(s.Rate.Max)})
-	}
-	if s.SpoofChk != nil {
-		all = append(all, []string{"spoofchk", onOff(*s.SpoofChk)})
-	}
-	if s.Trust != nil {
-		all = append(all, []string{"trust", onOff(*s.Trust)})
-	}
-	for _, args := range all {
-		if _, err := h.IP(linktest.Host, append([]string{"link", "set", dev, "vf", fmt.Sprint(number)}, args...)...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// placeOf returns a VF's PF and number; an empty PF if it is on none of the harness's.
-func (h *realHarness) placeOf(pci bond.PCIAddress) (pf string, number int) {
-	for _, pf := range h.cards.pfs {
-		for n := range vfsPerPF {
-			if found, err := kit.VF(pf, n); err == nil && found == pci {
-				return pf, n
-			}
-		}
-	}
-	return "", 0
-}
-
-func onOff(on bool) string {
-	if on {
-		return "on"
-	}
-	return "off"
+	return h.Links.SetVF(pci, s)
 }
 
 // BindPF sets the PF up as well, as an administrator does.

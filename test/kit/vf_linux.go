@@ -56,6 +56,50 @@ func (Links) SetNumVFs(pf string, n int) error {
 	return WriteSysfs(file, fmt.Sprint(n))
 }
 
+// SetVF sets what a PF has for a VF, with one command of ip(8) per setting.
+func (l Links) SetVF(pci bond.PCIAddress, s bond.VFSettings) error {
+	pf, number, err := place(pci)
+	if err != nil {
+		return err
+	}
+	name, err := Netdev(context.Background(), bond.PCIAddress(pf))
+	set := func(args ...string) {
+		if err == nil {
+			err = l.Set("", name, append([]string{"vf", fmt.Sprint(number)}, args...)...)
+		}
+	}
+	onOff := map[bool]string{true: "on", false: "off"}
+	if s.VLAN != nil {
+		set("vlan", fmt.Sprint(s.VLAN.ID), "qos", fmt.Sprint(s.VLAN.QoS))
+	}
+	if s.MAC != nil {
+		set("mac", string(*s.MAC))
+	}
+	if s.Rate != nil {
+		set("max_tx_rate", fmt.Sprint(s.Rate.Max))
+	}
+	if s.SpoofChk != nil {
+		set("spoofchk", onOff[*s.SpoofChk])
+	}
+	if s.Trust != nil {
+		set("trust", onOff[*s.Trust])
+	}
+	return err
+}
+
+// place returns a VF's PF and number.
+func place(pci bond.PCIAddress) (pf string, number int, err error) {
+	path, err := os.Readlink(filepath.Join(PCIDevices, string(pci), "physfn"))
+	pf = filepath.Base(path)
+	for ; err == nil; number++ {
+		var vf bond.PCIAddress
+		if vf, err = VF(pf, number); vf == pci {
+			break
+		}
+	}
+	return pf, number, err
+}
+
 // UnbindPF unbinds a PF from its driver.
 func (Links) UnbindPF(pf string) error { return unbind(pf) }
 
