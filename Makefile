@@ -19,18 +19,23 @@ LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
-KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts
+KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts ./cmd/kubectl-bonds ./pkg/doctor
 KUBE_FLAGS ?=
 
 .PHONY: help
 help: ## List all targets
-	@awk -F ':.*## ' '/^[a-z][a-z0-9\/-]*:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9\/-]*:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build the agent and the CNI plugin into bin/
 	@$(GOBUILD) -o bin/agent ./cmd/agent
 	@$(GOBUILD) -o bin/bond ./cmd/cni
 	@ls -l bin/agent bin/bond | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
+
+.PHONY: kubectl-plugin
+kubectl-plugin: ## Build kubectl bonds, the plugin of kubectl, as bin/kubectl-bonds
+	@$(GOBUILD) -o bin/kubectl-bonds ./cmd/kubectl-bonds ./pkg/doctor
+	@ls -l bin/kubectl-bonds | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 # IMAGE is the name that the archive gives the image; IMAGE_ARCHS the platforms in it.
 IMAGE ?= bondkeeper.io/bondkeeper:dev

@@ -15,10 +15,11 @@ import (
 	"k8s.io/klog/v2"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
 // Component is the source of events; the admission policy checks it.
-const Component = "bondkeeper"
+const Component = v1.EventSource
 
 // The reasons of events.
 const (

@@ -2,6 +2,7 @@
 package docs
 
 import (
+	"cmp"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -215,6 +216,40 @@ func TestHelpNamesEveryTarget(t *testing.T) {
 	for _, m := range described {
 		if !strings.Contains("\n"+string(help), "\n"+m[1]+" ") {
 			t.Errorf("make help does not print %s", m[1])
+		}
+	}
+}
+
+// TestLanesHaveEveryPackage: the Makefile names each package with tests behind the build tag of a lane. The tests of another
+// one would never run.
+func TestLanesHaveEveryPackage(t *testing.T) {
+	makefile := read(t, filepath.Join(root, "Makefile"))
+	for tag, variable := range map[string]string{"lab": "LAB_PKGS", "kube": "KUBE_PKGS"} {
+		list := regexp.MustCompile(`(?m)^` + variable + ` \?= (.*)$`).FindStringSubmatch(makefile)
+		if list == nil {
+			t.Fatalf("the Makefile has no %s", variable)
+		}
+		found := 0
+		kit.Must(t, filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() && d.Name() == ".cache" {
+				return cmp.Or(err, filepath.SkipDir)
+			}
+			if d.IsDir() || !strings.HasSuffix(file, "_test.go") || !strings.HasPrefix(read(t, file), "//go:build "+tag+"\n") {
+				return nil
+			}
+			found++
+			dir, err := filepath.Rel(root, filepath.Dir(file))
+			inList := func(pattern string) bool {
+				prefix, all := strings.CutSuffix(pattern, "/...")
+				return pattern == "./"+dir || all && strings.HasPrefix("./"+dir+"/", prefix+"/")
+			}
+			if !slices.ContainsFunc(strings.Fields(list[1]), inList) {
+				t.Errorf("%s of the Makefile does not have the package of %s", variable, file)
+			}
+			return err
+		}))
+		if found == 0 {
+			t.Errorf("no test has the build tag %s", tag)
 		}
 	}
 }

@@ -8,6 +8,8 @@ const (
 	// Condition is the type of the pod condition. It is True while every bond of the pod
 	// carries traffic, and may be used as a readiness gate.
 	Condition = "bondkeeper.io/BondsReady"
+	// EventSource is the source of the agent's events (source.component and reportingComponent).
+	EventSource = "bondkeeper"
 	// Version is in every entry.
 	Version = "v1"
 	// MaxSize bounds the annotation's value, in bytes.
@@ -71,6 +73,9 @@ type Member struct {
 	Reason string    `json:"reason,omitempty" jsonschema:"what is wrong with this member"`
 	Since  time.Time `json:"since,omitzero" jsonschema:"when its loss was first detected; missing while nothing is lost"`
 }
+
+// Carries reports whether a member in this state can carry traffic.
+func (m *Member) Carries() bool { return m.State == "active" || m.State == "backup" || m.State == "up" }
 
 // Repair is one that succeeded.
 type Repair struct {
