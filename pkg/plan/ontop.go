@@ -7,7 +7,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// reportLinksOnTop reports the links that the kernel deleted with an earlier bond and that nobody has recreated. The record
+// reportLinksOnTop reports the links that the kernel deleted with an earlier bond and that are still missing. The record
 // has their names only, so they are not restored.
 func (b *builder) reportLinksOnTop() {
 	l, o := b.rec.Learned, b.obs.Bond
