@@ -38,7 +38,7 @@ func TestAPI(t *testing.T) {
 	cp.InstallRights(t)
 	levels("ok ok ok ok", "the admission policy is in force")
 	c.Node = "node-b"
-	levels("ok fail ok ok", `the token is for node "node-a" and the agent is told that it is on "node-b"`)
+	levels("ok fail ok ok", `the token is for node "node-a" and the agent is configured for node "node-b"`)
 	kit.Must(t, cp.StopServer())
 	levels("fail skip skip skip", "connection refused")
 	c.API = nil
