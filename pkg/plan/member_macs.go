@@ -49,6 +49,17 @@ func (b *builder) takenMACs() map[bond.MAC]bool {
 	return taken
 }
 
+// planSharedMAC restores the MAC of a member in the modes in which all members have the bond's: the card of one with
+// another MAC drops what is sent to the bond. If the bond itself has another MAC, setting that sets the members' too.
+func (b *builder) planSharedMAC(i int, m *bond.ObservedMember) {
+	spec := &b.rec.Spec
+	if !spec.Options.SharesMAC() || spec.Options.SwapsMACs() || b.macUnknown || spec.MAC == "" || b.obs.Bond.MAC != spec.MAC || m.Link.MAC == spec.MAC {
+		return
+	}
+	b.report(i, MACDiffers, "%s has MAC %s, not the bond's %s", &b.rec.Members[i], m.Link.MAC, spec.MAC)
+	b.add(SetMAC{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), MAC: spec.MAC})
+}
+
 // separateMACs assigns an inactive member another MAC if one before it in the bond has the same, or if no member has it
 // recorded. If members swap MACs, no two may have the same, because the next swap would lose the other for ever. Two
 // have the same after the driver of one reset its card: in balance-tlb the kernel swaps MACs without informing the

@@ -248,6 +248,7 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 			b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: rec.MAC, Inactive: inactive})
 		}
 	}
+	b.planSharedMAC(i, m)
 	if spec.Options.SwapsMACs() && !b.macUnknown {
 		b.separateMACs(i, m)
 	}
