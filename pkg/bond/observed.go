@@ -34,6 +34,20 @@ type Observed struct {
 	Upper *Link
 }
 
+// ReadsOnTop reports whether the links on top of the bond are read. They are in files of the netns, which take longer than
+// the bond's own messages, so they have to wait for the end of ADD, and until no member is to be attached.
+func (o *Observed) ReadsOnTop(r *Record) bool {
+	if o.Bond == nil || r.Phase != PhaseReady {
+		return false
+	}
+	for i := range o.Members {
+		if o.Members[i].Location == InHost || o.Members[i].Location == InPod && !o.Enslaved(i) {
+			return false
+		}
+	}
+	return true
+}
+
 // Enslaved reports whether member i is in the bond.
 func (o *Observed) Enslaved(i int) bool {
 	m := &o.Members[i]

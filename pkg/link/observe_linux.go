@@ -49,6 +49,9 @@ func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o
 	if err == nil {
 		err = k.observeHost(ctx, r, &o)
 	}
+	if err == nil && o.ReadsOnTop(r) {
+		o.Bond.OnTop, o.Bond.OnTopKnown = pod.linksOnTop(&o.Bond.Link)
+	}
 	return pod, o, err
 }
 
@@ -150,7 +153,6 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	if r.Deleted() {
 		return nil
 	}
-	o.OnTop, o.OnTopKnown = c.linksOnTop(b)
 	o.Settings, err = c.settingsOf(b, r.InSetup() || r.Phase == bond.PhaseAdding || r.Restoring)
 	return err
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // maxOnTop bounds the entries of a bond's directory that are read: a pod can create any number of links on it. Some 30 are
@@ -14,7 +16,7 @@ const maxOnTop = 1024
 
 // linksOnTop returns the names of the links on top of a bond, without its master; not ok if they cannot be read. The kernel
 // has no request for them, and to list all links of a netns would cost more the more there are.
-func (c *conn) linksOnTop(b *device) (names []string, ok bool) {
+func (c *conn) linksOnTop(b *bond.Link) (names []string, ok bool) {
 	if err := c.openSysfs(); err != nil || c.sysfs < 0 {
 		return nil, false
 	}

@@ -16,7 +16,7 @@ func TestLinksOnTop(t *testing.T) {
 		t.Helper()
 		d, err := c.byName("bond0", false)
 		kit.Must(t, err)
-		if got, ok := c.linksOnTop(d); !ok || !slices.Equal(got, want) {
+		if got, ok := c.linksOnTop(&d.Link); !ok || !slices.Equal(got, want) {
 			t.Errorf("on top: %v (known: %t), want %v", got, ok, want)
 		}
 	}
@@ -30,7 +30,7 @@ func TestLinksOnTop(t *testing.T) {
 	d, err := c.byName("bond0", false)
 	kit.Must(t, err)
 	g.batch("link del bond0\n")
-	if got, ok := c.linksOnTop(d); ok {
+	if got, ok := c.linksOnTop(&d.Link); ok {
 		t.Errorf("on top of a link that is gone: %v", got)
 	}
 }

@@ -166,6 +166,10 @@ func linksOnTop(s *fixture) {
 	onTop("above1", "above2") // the master is not on top
 	s.must(s.w.DeleteLink(s.path, "above1"), "delete one")
 	onTop("above2")
+	s.must(s.w.Release(s.path, s.r.Members[1].Name), "release a member")
+	if b := s.see().Bond; b.OnTopKnown {
+		s.Errorf("while a member is to be attached, the links on top are read: %v", b.OnTop)
+	}
 	s.must(s.w.DeleteBond(s.path, "bond0"), "delete the bond")
 	if l, exists := s.w.Link(s.path, "above2"); exists {
 		s.Errorf("without its bond: %s", oneLine(l))

@@ -38,6 +38,9 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 	if b != nil {
 		o.UnknownMembers = unknownMembers(b, o.Members)
 	}
+	if o.ReadsOnTop(r) {
+		o.Bond.OnTop, o.Bond.OnTopKnown = onTop(b), true
+	}
 	return o, nil
 }
 
@@ -66,7 +69,6 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 		Link: b.describe(), Options: b.bond.reported(), HasMembers: len(b.bond.members) > 0, Aggregator: b.bond.activeAggregator(),
 	}
 	if !r.Deleted() {
-		ob.OnTop, ob.OnTopKnown = onTop(b), true
 		ob.Settings = b.settings.Clone()
 		b.list(r, ob)
 	}
