@@ -50,7 +50,7 @@ func (s *source) flags() (byCommand map[string][]aFlag) {
 
 func flagsFrom(fn string, defined map[string][]aFlag, called map[string][]string, command map[string]string, seen map[string]bool) []aFlag {
 	seen[fn] = true
-	all := defined[fn]
+	all := slices.Clone(defined[fn]) // of the same function for several commands
 	for _, next := range called[fn] {
 		if _, own := command[next]; !own && !seen[next] {
 			all = append(all, flagsFrom(next, defined, called, command, seen)...)
