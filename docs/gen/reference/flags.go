@@ -16,7 +16,7 @@ import (
 // aFlag is one flag of a command.
 type aFlag struct{ name, shorthand, value, usage string }
 
-// flags are those of each command: of the function with the command's literal, and of the functions that it calls,
+// flags are those of each command of the agent: of the function with the command's literal, and of the functions that it calls,
 // unless they have a command of their own.
 func (s *source) flags() (byCommand map[string][]aFlag) {
 	defined, command := map[string][]aFlag{}, map[string]string{}
@@ -24,7 +24,7 @@ func (s *source) flags() (byCommand map[string][]aFlag) {
 	s.functions(func(p *packages.Package, fn *ast.FuncDecl) {
 		self := p.TypesInfo.Defs[fn.Name].(*types.Func).FullName()
 		ast.Inspect(fn, func(n ast.Node) bool {
-			if name, ok := commandName(p.TypesInfo, n); ok {
+			if name, ok := commandName(p.TypesInfo, n); ok && p.PkgPath == module+"/cmd/agent" {
 				command[self] = name
 			}
 			call, ok := n.(*ast.CallExpr)
