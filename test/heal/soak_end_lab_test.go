@@ -24,12 +24,8 @@ const maxDELs = 3
 func (n *soakNode) del(ctx context.Context, i int) error {
 	p := n.pods[i]
 	for _, b := range slices.Backward(p.bonds) {
-		if p.state != podDead { // a VF's plugin would take an impostor for its VF
-			if err := n.removeImpostors(ctx, p, b); err != nil {
-				return err
-			}
-		}
-		if err := n.delBond(ctx, p, b); err != nil {
+		// A VF's plugin would take an impostor for its VF.
+		if err := errors.Join(n.removeImpostors(ctx, p, b), n.delBond(ctx, p, b)); err != nil {
 			return err
 		}
 	}
