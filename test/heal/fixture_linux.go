@@ -259,7 +259,7 @@ func (r *Fixture) useAgent(ctx context.Context, args ...string) error {
 	}
 	r.agent = a
 	if err = r.awaitReconciled(ctx, place); err == nil {
-		a.atStart, err = a.least(ctx)
+		a.atStart, err = a.rest(ctx)
 	}
 	return err
 }
