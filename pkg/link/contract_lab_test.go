@@ -42,7 +42,7 @@ type vfPool struct {
 func (p *vfPool) open(t *testing.T) linktest.Harness {
 	t.Helper()
 	h := &realHarness{t: t, sriov: t.TempDir(), cards: &testCards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
-	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci"), PFSettingsAge: time.Nanosecond})
+	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci"), PFSettingsAge: time.Hour})
 	kit.Must(t, err)
 	h.Kernel = k
 	if p.dirty {

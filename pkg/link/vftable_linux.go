@@ -83,7 +83,7 @@ func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.
 			age = min(age, maxSilentAge)
 		}
 		s, err := k.pfSettingsSince(ctx, m, now.Add(-age))
-		if err == nil && s != nil && plan.ForeignPFMAC(r, i, om.Link.MAC, *s) { // the VF's may have changed since it was read
+		if err == nil && s != nil && plan.PFSettingsDecide(r, i, om.Link.MAC, *s) { // they may have changed since they were read
 			s, err = k.pfSettingsSince(ctx, m, now)
 		}
 		if err == nil {

@@ -36,6 +36,19 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	b.reportPFDrift(i, have, changed, "sriov-cni was not asked for it, so it is left alone")
 }
 
+// PFSettingsDecide reports whether something is recorded or planned because of the settings that a PF has for the VF of
+// member i, whose MAC is own. They must not be older than the rest of the observation then: the VF may have been another
+// pod's.
+func PFSettingsDecide(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) bool {
+	vf := r.Members[i].VF
+	if vf.Observed == nil || ForeignPFMAC(r, i, own, have) {
+		return true
+	}
+	requested, observed := requestedPFSettings(&r.Members[i]), *vf.Observed
+	requested.MAC, observed.MAC, observed.LinkState = nil, nil, nil // with bonding, the VF's MAC may differ for good
+	return !requested.NotMet(have).Empty() || !observed.NotMet(have).Empty()
+}
+
 // requestedPFSettings are those that sriov-cni was asked for. Of a VF without its files it is not known whether any
 // plugin was. The link state is not restored: an operator disables it on purpose.
 func requestedPFSettings(rec *bond.Member) bond.VFSettings {
