@@ -96,8 +96,7 @@ walk: deps bin/lab build plugins ## Take random walks on the kernel and on the f
 .PHONY: soak
 soak: deps bin/lab build plugins ## Take random walks over verbs and faults with several pods and bonds on real VFs, and on the fake kernel: SOAK=10m, SEED=n
 	@set -o pipefail; [ -n "$(SEED)$(STEPS)" ] || BONDKEEPER_WALK_STEPS=$${WALK:-100000} BONDKEEPER_WALK_SEED=$$(date +%s) go test -count 1 -timeout 2h -v -run TestRandomWalks ./pkg/reconcile | grep -v '^=== '
-	@bin/lab test -timeout 24h -v -env BONDKEEPER_SOAK=$${SOAK:-10m} -env BONDKEEPER_SOAK_SEED=$(SEED) -env "BONDKEEPER_SOAK_STEPS=$(STEPS)" \
-		-env BONDKEEPER_SOAK_SHRINK=$(SHRINK) -run 'TestSoak$$' ./test/heal
+	@SEED='$(SEED)' STEPS='$(STEPS)' SHRINK='$(SHRINK)' test/soak.sh $${SOAK:-10m}
 
 .PHONY: faults
 faults: deps bin/lab build plugins ## Fail each action and each system call with each error, and kill plugin and agent before each change in the lab; print counts (two hours)
