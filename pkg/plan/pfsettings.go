@@ -41,12 +41,20 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 // pod's.
 func PFSettingsDecide(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) bool {
 	vf := r.Members[i].VF
-	if vf.Observed == nil || ForeignPFMAC(r, i, own, have) {
+	if ForeignPFMAC(r, i, own, have) {
 		return true
 	}
-	requested, observed := requestedPFSettings(&r.Members[i]), *vf.Observed
-	requested.MAC, observed.MAC, observed.LinkState = nil, nil, nil // with bonding, the VF's MAC may differ for good
-	return !requested.NotMet(have).Empty() || !observed.NotMet(have).Empty()
+	requested := requestedPFSettings(&r.Members[i])
+	requested.MAC = nil // in the bond, the VF's MAC may differ for good
+	if !requested.NotMet(have).Empty() {
+		return true
+	}
+	if vf.Observed == nil {
+		return !r.InSetup() // they are recorded after set-up
+	}
+	observed := *vf.Observed
+	observed.MAC, observed.LinkState = nil, nil
+	return !observed.NotMet(have).Empty()
 }
 
 // requestedPFSettings are those that sriov-cni was asked for. Of a VF without its files it is not known whether any

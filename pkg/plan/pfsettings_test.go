@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"testing"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
@@ -51,5 +52,9 @@ func TestPFSettingsDecide(t *testing.T) {
 		if got := plan.PFSettingsDecide(r, 0, own, c.have); got != c.want {
 			t.Errorf("%s: %t", c.name, got)
 		}
+	}
+	inSetup := &bond.Record{Phase: bond.PhaseReady, Setup: bond.Setup{Returned: time.Now()}, Members: []bond.Member{{Name: "net1", MAC: own, VF: &bond.VF{}}}}
+	if plan.PFSettingsDecide(inSetup, 0, own, recorded) {
+		t.Error("during set-up nothing is recorded, so nothing has to be read again")
 	}
 }
