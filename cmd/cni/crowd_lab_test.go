@@ -194,9 +194,9 @@ type limited struct {
 	done chan struct{}
 }
 
-func (l *limit) start(name string, args ...string) (*limited, *output) {
+func (l *limit) start(name string, args ...string) (*limited, *kit.Output) {
 	l.t.Helper()
-	log := &output{}
+	log := &kit.Output{}
 	r := &limited{cmd: l.command(name, args...), done: make(chan struct{})}
 	r.cmd.Stdout, r.cmd.Stderr = log, log
 	kit.Must(l.t, r.cmd.Start())

@@ -3,14 +3,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/containernetworking/cni/libcni"
@@ -23,33 +21,15 @@ import (
 type server struct {
 	*pod
 	leases string // its file of leases
-	log    *output
-	wire   *output // what tcpdump saw
-	stop   func()  // ends dnsmasq
-}
-
-// output collects a process's output.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
+	log    *kit.Output
+	wire   *kit.Output // what tcpdump saw
+	stop   func()      // ends dnsmasq
 }
 
 // start runs a program until the test's end, or stop.
-func start(t *testing.T, name string, args ...string) (*exec.Cmd, *output) {
+func start(t *testing.T, name string, args ...string) (*exec.Cmd, *kit.Output) {
 	t.Helper()
-	log := &output{}
+	log := &kit.Output{}
 	cmd := exec.Command(name, args...)
 	cmd.Stdout, cmd.Stderr = log, log
 	kit.Must(t, cmd.Start())
@@ -110,7 +90,7 @@ func (s *server) leased() []string {
 }
 
 // daemon starts the dhcp plugin's daemon.
-func daemon(t *testing.T, p *pod, socket string, flags ...string) *output {
+func daemon(t *testing.T, p *pod, socket string, flags ...string) *kit.Output {
 	t.Helper()
 	_, log := start(t, filepath.Join(binDir, "dhcp"), append([]string{"daemon", "-socketpath", socket}, flags...)...)
 	p.wait("the daemon's socket", func() bool {

@@ -13,13 +13,14 @@ import (
 	"github.com/containernetworking/cni/libcni"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // leased is a pod with an address of the DHCP server, whose lease the daemon will soon renew.
 type leased struct {
 	*pod
 	server  *server
-	daemon  *output
+	daemon  *kit.Output
 	conf    *libcni.PluginConfig
 	address string
 }
@@ -47,7 +48,7 @@ func newLeased(t *testing.T, s *server) *leased {
 }
 
 // agent starts the agent.
-func (l *leased) agent() *output {
+func (l *leased) agent() *kit.Output {
 	l.t.Helper()
 	_, log := start(l.t, "../../bin/agent", "run", "--log-format", "console", "--state-dir", l.state, "--kubeconfig", "none", "--runtime", "none", "--listen", "")
 	l.t.Cleanup(func() {

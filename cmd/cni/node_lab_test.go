@@ -40,7 +40,7 @@ type labNode struct {
 	cards   []topology.Card
 	pods    []string
 	unbound map[bond.PCIAddress]bool
-	stderr  output
+	stderr  kit.Output
 }
 
 // openVFs sets the PFs up, and resets two VFs of each card to their state at power-on.

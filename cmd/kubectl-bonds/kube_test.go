@@ -3,7 +3,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -68,25 +66,7 @@ func podWith(t *testing.T, namespace, name string, bonds ...v1.Bond) *corev1.Pod
 	return pod
 }
 
-// output is what the command prints; it is safe for concurrent use.
-type output struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (o *output) Write(b []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.Write(b)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.text.String()
-}
-
-func start(ctx context.Context, out *output, args ...string) error {
+func start(ctx context.Context, out *kit.Output, args ...string) error {
 	cmd := newCommand()
 	cmd.SetArgs(append(args, "--kubeconfig", cp.Kubeconfig()))
 	cmd.SetOut(out)
@@ -95,7 +75,7 @@ func start(ctx context.Context, out *output, args ...string) error {
 
 func prints(t *testing.T, args ...string) string {
 	t.Helper()
-	var out output
+	var out kit.Output
 	if err := start(t.Context(), &out, args...); err != nil {
 		t.Fatalf("%q: %v", args, err)
 	}
@@ -182,7 +162,7 @@ func TestExplain(t *testing.T) {
 	if text = prints(t, "explain", "none", "-n", "explain"); !strings.Contains(text, "has no annotation bondkeeper.io/bonds") {
 		t.Errorf("a pod without bonds:\n%s", text)
 	}
-	if err := start(t.Context(), new(output), "explain", "absent", "-n", "explain"); err == nil || !strings.Contains(err.Error(), `"absent" not found`) {
+	if err := start(t.Context(), new(kit.Output), "explain", "absent", "-n", "explain"); err == nil || !strings.Contains(err.Error(), `"absent" not found`) {
 		t.Errorf("a pod that does not exist: %v", err)
 	}
 }
@@ -191,7 +171,7 @@ func TestExplain(t *testing.T) {
 func TestWatch(t *testing.T) {
 	pod := podWith(t, "watch", "p", bondOf("bond0", v1.Ready))
 	ctx, cancel := context.WithCancel(t.Context())
-	var out output
+	var out kit.Output
 	done := make(chan error)
 	go func() { done <- start(ctx, &out, "-n", "watch", "-w") }()
 	rows := func() []string { return words(out.String(), 3) }
@@ -229,7 +209,7 @@ func TestPlugin(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	for _, args := range [][]string{{"-o", "xml"}, {"--nonsense"}, {"-w", "-o", "json"}} {
-		if err := start(t.Context(), new(output), args...); !errors.Is(err, errUsage) {
+		if err := start(t.Context(), new(kit.Output), args...); !errors.Is(err, errUsage) {
 			t.Errorf("%q: %v, want a usage error", args, err)
 		}
 	}
