@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 	"github.com/bondkeeper/bondkeeper/pkg/display"
 )
 
@@ -54,9 +55,9 @@ func explain(ctx context.Context, stateDir, pod, format string, out io.Writer) e
 	}
 	switch format {
 	case "json":
-		return writeJSON(out, all)
+		return cli.WriteJSON(out, all)
 	case "yaml":
-		return writeYAML(out, all)
+		return cli.WriteYAML(out, all)
 	}
 	for i := range all {
 		if err := all[i].WriteText(out, styleOf(out)); err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -13,10 +12,10 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	"golang.org/x/term"
-	"sigs.k8s.io/yaml"
 
 	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 	"github.com/bondkeeper/bondkeeper/pkg/display"
 	"github.com/bondkeeper/bondkeeper/pkg/link"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
@@ -112,8 +111,8 @@ var statusFormats = map[string]func(io.Writer, []bond.Status, display.Style) err
 		style.Wide = true
 		return display.Table(w, all, style)
 	},
-	"json": func(w io.Writer, all []bond.Status, _ display.Style) error { return writeJSON(w, all) },
-	"yaml": func(w io.Writer, all []bond.Status, _ display.Style) error { return writeYAML(w, all) },
+	"json": func(w io.Writer, all []bond.Status, _ display.Style) error { return cli.WriteJSON(w, all) },
+	"yaml": func(w io.Writer, all []bond.Status, _ display.Style) error { return cli.WriteYAML(w, all) },
 }
 
 func (s *statusSettings) write(out io.Writer, all []bond.Status, style display.Style) error {
@@ -136,20 +135,6 @@ func styleOf(w io.Writer) display.Style {
 func isTerminal(w io.Writer) bool {
 	f, isFile := w.(*os.File)
 	return isFile && term.IsTerminal(int(f.Fd())) //nolint:gosec // a descriptor is small
-}
-
-func writeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
-}
-
-func writeYAML(w io.Writer, v any) error {
-	text, err := yaml.Marshal(v)
-	if err == nil {
-		_, err = w.Write(text)
-	}
-	return err
 }
 
 // node is what commands read that show bonds.

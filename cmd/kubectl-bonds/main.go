@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -16,8 +15,8 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/cli-runtime/pkg/genericclioptions"
 	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/yaml"
 
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 	"github.com/bondkeeper/bondkeeper/pkg/podbonds"
 )
 
@@ -122,15 +121,9 @@ func (s *settings) list(ctx context.Context, out io.Writer) error {
 func (s *settings) write(out io.Writer, all []podbonds.Bond, columns podbonds.Columns, namespace string) error {
 	switch {
 	case s.output == "json":
-		enc := json.NewEncoder(out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(all)
+		return cli.WriteJSON(out, all)
 	case s.output == "yaml":
-		text, err := yaml.Marshal(all)
-		if err == nil {
-			_, err = out.Write(text)
-		}
-		return err
+		return cli.WriteYAML(out, all)
 	case len(all) == 0:
 		where := "namespace " + namespace
 		if namespace == "" {

@@ -5,19 +5,21 @@ import (
 	"io"
 	"strings"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 )
 
 // WriteText writes the explanation for a terminal.
 func (e *Explanation) WriteText(w io.Writer, s Style) error {
 	b := &e.Status
-	fmt.Fprintf(w, "Pod %s, bond %s: %s", quoteUnsafe(b.Pod.String()), quoteUnsafe(b.Key.IfName), s.colored(string(b.State), stateColor(b.State)))
+	fmt.Fprintf(w, "Pod %s, bond %s: %s", cli.Quote(b.Pod.String()), cli.Quote(b.Key.IfName), s.colored(string(b.State), stateColor(b.State)))
 	if !b.Since.IsZero() {
 		fmt.Fprintf(w, ", for %s", s.age(b.Since))
 	}
 	fmt.Fprintln(w)
 	e.writeFindings(w)
 	for _, warning := range b.Warnings {
-		fmt.Fprintf(w, "  warning: %s\n", quoteUnsafe(warning))
+		fmt.Fprintf(w, "  warning: %s\n", cli.Quote(warning))
 	}
 	if err := e.writeComparison(w, s); err != nil {
 		return err
@@ -30,17 +32,17 @@ func (e *Explanation) WriteText(w io.Writer, s Style) error {
 
 func (e *Explanation) writeFindings(w io.Writer) {
 	if len(e.Findings) == 0 && e.Status.Reason != "" { // for example: no carrier, and nothing to repair
-		fmt.Fprintf(w, "  %s\n", quoteUnsafe(e.Status.Reason))
+		fmt.Fprintf(w, "  %s\n", cli.Quote(e.Status.Reason))
 	}
 	for _, f := range e.Findings {
-		fmt.Fprintf(w, "\n  %s of %s: %s\n    meaning: %s\n    to do:   %s\n", f.Code, subject(f.Member), quoteUnsafe(f.Text), f.Meaning, f.ToDo)
+		fmt.Fprintf(w, "\n  %s of %s: %s\n    meaning: %s\n    to do:   %s\n", f.Code, subject(f.Member), cli.Quote(f.Text), f.Meaning, f.ToDo)
 	}
 }
 
 func (e *Explanation) writeComparison(w io.Writer, s Style) error {
 	var lines strings.Builder
 	row := func(color, what, desired, observed, mark string) {
-		fmt.Fprintf(&lines, "%s\t%s\t%s\t%s\t\n", s.colored(what, color), quoteUnsafe(desired), quoteUnsafe(observed), mark)
+		fmt.Fprintf(&lines, "%s\t%s\t%s\t%s\t\n", s.colored(what, color), cli.Quote(desired), cli.Quote(observed), mark)
 	}
 	row(plainColor, "", "DESIRED", "OBSERVED", "")
 	last := ""
@@ -53,7 +55,7 @@ func (e *Explanation) writeComparison(w io.Writer, s Style) error {
 		if c.Differs {
 			color, mark = red, "differs"
 		}
-		row(color, "  "+quoteUnsafe(c.Property), c.Desired, c.Observed, mark)
+		row(color, "  "+cli.Quote(c.Property), c.Desired, c.Observed, mark)
 	}
 	fmt.Fprintln(w)
 	return aligned(w, lines.String())
@@ -67,9 +69,9 @@ func (e *Explanation) writePlan(w io.Writer) {
 	}
 	fmt.Fprintln(w)
 	for _, p := range e.Plan {
-		fmt.Fprintf(w, "  %s", quoteUnsafe(p.Action))
+		fmt.Fprintf(w, "  %s", cli.Quote(p.Action))
 		if p.Because != "" {
-			fmt.Fprintf(w, ", because %s", quoteUnsafe(p.Because))
+			fmt.Fprintf(w, ", because %s", cli.Quote(p.Because))
 		}
 		fmt.Fprintln(w)
 	}

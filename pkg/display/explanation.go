@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
@@ -103,7 +104,7 @@ func (c *comparison) add(property, desired, observed string, differs bool) {
 
 // same adds a property that must be equal, unless nothing is desired.
 func (c *comparison) same(property, desired, observed string) {
-	c.add(property, dash(desired), dash(observed), desired != "" && desired != observed)
+	c.add(property, cli.Dash(desired), cli.Dash(observed), desired != "" && desired != observed)
 }
 
 func compare(r *bond.Record, o *bond.Observed) []Compared {
@@ -137,10 +138,10 @@ func (c *comparison) bond(r *bond.Record, b *bond.ObservedBond) {
 	for _, name := range desired.Names() {
 		want, have := desired[name], b.Options[name]
 		// activeSlave applies at first only. An option that is not reported is unknown, or its link is not enslaved.
-		c.add(string(name), want, dash(have), have != want && have != "" && name != bond.OptActiveSlave)
+		c.add(string(name), want, cli.Dash(have), have != want && have != "" && name != bond.OptActiveSlave)
 	}
 	// In the other modes it is that of one member, and may change with the active member.
-	c.add("MAC", dash(string(spec.MAC)), dash(string(b.MAC)), spec.Options.SharesMAC() && spec.MAC != "" && b.MAC != spec.MAC)
+	c.add("MAC", cli.Dash(string(spec.MAC)), cli.Dash(string(b.MAC)), spec.Options.SharesMAC() && spec.MAC != "" && b.MAC != spec.MAC)
 	c.same("MTU", number(spec.MTU), number(b.MTU))
 	c.same("admin state", "up", upOrDown(b.Up))
 	c.same("carrier", "up", upOrDown(b.Carrier))
@@ -179,7 +180,7 @@ func (c *comparison) member(m *bond.Member, o *bond.Observed, i int) {
 	c.same("membership", "enslaved", enslaved)
 	c.same("admin state", "up", upOrDown(have.Link.Up))
 	c.same("carrier", "up", upOrDown(have.Link.Carrier))
-	c.add("MAC", dash(string(m.MAC)), dash(string(have.Link.MAC)), false) // which one is right depends on mode and bond
+	c.add("MAC", cli.Dash(string(m.MAC)), cli.Dash(string(have.Link.MAC)), false) // which one is right depends on mode and bond
 	if m.QueueID != nil && have.QueueID != nil {
 		c.same("queueId", strconv.Itoa(int(*m.QueueID)), strconv.Itoa(int(*have.QueueID)))
 	}

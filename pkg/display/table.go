@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 )
 
 // Table writes a line per bond, one per member, and then the reasons and warnings.
@@ -42,11 +43,11 @@ func Table(w io.Writer, all []bond.Status, s Style) error {
 
 func (s Style) bondCells(b *bond.Status) []string {
 	cells := []string{
-		quoteUnsafe(b.Pod.String()), quoteUnsafe(b.Key.IfName), s.colored(string(b.State), stateColor(b.State)), s.age(b.Since),
-		b.Mode, dash(quoteUnsafe(b.Active)), strconv.Itoa(b.Repairs), s.lastRepair(b.Last),
+		cli.Quote(b.Pod.String()), cli.Quote(b.Key.IfName), s.colored(string(b.State), stateColor(b.State)), s.age(b.Since),
+		b.Mode, cli.Dash(cli.Quote(b.Active)), strconv.Itoa(b.Repairs), s.lastRepair(b.Last),
 	}
 	if s.Wide {
-		cells = append(cells, dash(quoteUnsafe(b.Network)), dash(string(b.MAC)), strconv.Itoa(b.MTU))
+		cells = append(cells, cli.Dash(cli.Quote(b.Network)), cli.Dash(string(b.MAC)), strconv.Itoa(b.MTU))
 	}
 	return cells
 }
@@ -59,7 +60,7 @@ func (s Style) memberCells(m *bond.MemberStatus) []string {
 	if !m.Since.IsZero() {
 		since = s.age(m.Since)
 	}
-	return []string{"", "  " + quoteUnsafe(m.Name), s.colored(string(m.State), memberColor(m.State)), since, dash(string(m.PCI)), vf}
+	return []string{"", "  " + cli.Quote(m.Name), s.colored(string(m.State), memberColor(m.State)), since, cli.Dash(string(m.PCI)), vf}
 }
 
 func (s Style) lastRepair(r *bond.Repair) string {
@@ -71,14 +72,14 @@ func (s Style) lastRepair(r *bond.Repair) string {
 
 // writeReasons writes the reason and the warnings of a bond.
 func writeReasons(w io.Writer, b *bond.Status) error {
-	name := quoteUnsafe(b.Pod.String()) + " " + quoteUnsafe(b.Key.IfName)
+	name := cli.Quote(b.Pod.String()) + " " + cli.Quote(b.Key.IfName)
 	if b.Reason != "" {
-		if _, err := fmt.Fprintf(w, "\n%s: %s\n", name, quoteUnsafe(b.Reason)); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s: %s\n", name, cli.Quote(b.Reason)); err != nil {
 			return err
 		}
 	}
 	for _, warning := range b.Warnings {
-		if _, err := fmt.Fprintf(w, "\n%s: warning: %s\n", name, quoteUnsafe(warning)); err != nil {
+		if _, err := fmt.Fprintf(w, "\n%s: warning: %s\n", name, cli.Quote(warning)); err != nil {
 			return err
 		}
 	}

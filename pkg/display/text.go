@@ -6,9 +6,9 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 )
 
 // Style is how text is written. Wide adds columns. Color marks states with the escape sequences of ECMA-48, for
@@ -51,14 +51,6 @@ func memberColor(s bond.MemberState) string {
 	return red
 }
 
-// quoteUnsafe quotes a text with characters that a terminal could interpret. Names come from pods.
-func quoteUnsafe(s string) string {
-	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
-		return fmt.Sprintf("%+q", s)
-	}
-	return s
-}
-
 // aligned writes lines of cells, each ended with a tab, as columns without trailing spaces.
 func aligned(w io.Writer, lines string) error {
 	var text strings.Builder
@@ -77,13 +69,6 @@ func aligned(w io.Writer, lines string) error {
 	return nil
 }
 
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
-}
-
 // age is the time since t in seconds, minutes or hours; "-" for the zero time.
 func (s Style) age(t time.Time) string {
 	if t.IsZero() {
@@ -99,5 +84,5 @@ func subject(name string) string {
 	if name == "" {
 		return "the bond"
 	}
-	return quoteUnsafe(name)
+	return cli.Quote(name)
 }

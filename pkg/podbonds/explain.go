@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/client-go/kubernetes"
 
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
@@ -60,13 +61,13 @@ func lastTime(e *corev1.Event) time.Time {
 func (e *Explanation) WriteText(w io.Writer, now time.Time) error {
 	if len(e.Bonds) == 0 {
 		_, err := fmt.Fprintf(w, "Pod %s/%s has no annotation %s: it has no bond, or the agent of node %s has not reported it (yet).\n",
-			e.Pod.Namespace, e.Pod.Name, v1.Annotation, dash(e.Pod.Spec.NodeName))
+			e.Pod.Namespace, e.Pod.Name, v1.Annotation, cli.Dash(e.Pod.Spec.NodeName))
 		return err
 	}
-	fmt.Fprintf(w, "Pod %s/%s on node %s\n", e.Pod.Namespace, e.Pod.Name, dash(e.Pod.Spec.NodeName))
+	fmt.Fprintf(w, "Pod %s/%s on node %s\n", e.Pod.Namespace, e.Pod.Name, cli.Dash(e.Pod.Spec.NodeName))
 	for _, c := range e.Pod.Status.Conditions {
 		if string(c.Type) == v1.Condition {
-			fmt.Fprintf(w, "Condition %s: %s since %s: %s\n", c.Type, c.Status, c.LastTransitionTime.UTC().Format(time.RFC3339), printable(c.Message))
+			fmt.Fprintf(w, "Condition %s: %s since %s: %s\n", c.Type, c.Status, c.LastTransitionTime.UTC().Format(time.RFC3339), cli.Quote(c.Message))
 		}
 	}
 	for i := range e.Bonds {
@@ -79,29 +80,29 @@ func (e *Explanation) WriteText(w io.Writer, now time.Time) error {
 	}
 	for i := range e.Events {
 		ev := &e.Events[i]
-		fmt.Fprintf(w, "  %s  %s: %s\n", lastTime(ev).UTC().Format(time.RFC3339), printable(ev.Reason), printable(ev.Message))
+		fmt.Fprintf(w, "  %s  %s: %s\n", lastTime(ev).UTC().Format(time.RFC3339), cli.Quote(ev.Reason), cli.Quote(ev.Message))
 	}
 	_, err := fmt.Fprintf(w, "\nMore, from the node itself: kubectl exec -n bondkeeper AGENT_POD -- /agent explain %s/%s (AGENT_POD is the agent's pod on node %s)\n",
-		e.Pod.Namespace, e.Pod.Name, dash(e.Pod.Spec.NodeName))
+		e.Pod.Namespace, e.Pod.Name, cli.Dash(e.Pod.Spec.NodeName))
 	return err
 }
 
 func (b *Bond) writeText(w io.Writer, now time.Time) error {
 	if b.Problem != "" {
-		_, err := fmt.Fprintf(w, "\n%s\n", printable(b.Problem))
+		_, err := fmt.Fprintf(w, "\n%s\n", cli.Quote(b.Problem))
 		return err
 	}
 	if b.Omitted.Bonds > 0 {
-		_, err := fmt.Fprintf(w, "\n%d more bonds, the worst is %s\n", b.Omitted.Bonds, printable(string(b.State)))
+		_, err := fmt.Fprintf(w, "\n%d more bonds, the worst is %s\n", b.Omitted.Bonds, cli.Quote(string(b.State)))
 		return err
 	}
-	fmt.Fprintf(w, "\nBond %s: %s (mode %s, MAC %s, MTU %d, network %s)\n", printable(b.Interface), printable(string(b.State)), dash(printable(b.Mode)),
-		dash(printable(b.MAC)), b.MTU, dash(printable(b.Network)))
+	fmt.Fprintf(w, "\nBond %s: %s (mode %s, MAC %s, MTU %d, network %s)\n", cli.Quote(b.Interface), cli.Quote(string(b.State)), cli.Dash(cli.Quote(b.Mode)),
+		cli.Dash(cli.Quote(b.MAC)), b.MTU, cli.Dash(cli.Quote(b.Network)))
 	if b.Reason != "" {
-		fmt.Fprintf(w, "  reason: %s\n", printable(b.Reason))
+		fmt.Fprintf(w, "  reason: %s\n", cli.Quote(b.Reason))
 	}
 	for _, warning := range b.Warnings {
-		fmt.Fprintf(w, "  warning: %s\n", printable(warning))
+		fmt.Fprintf(w, "  warning: %s\n", cli.Quote(warning))
 	}
 	t := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	fmt.Fprintln(t, "  MEMBER\tSTATE\tFOR\tPCI\tPF\tREASON")
@@ -113,15 +114,15 @@ func (b *Bond) writeText(w io.Writer, now time.Time) error {
 		}
 		pf := "-"
 		if m.PF != "" && m.VF != nil {
-			pf = fmt.Sprintf("VF %d of %s", *m.VF, printable(m.PF))
+			pf = fmt.Sprintf("VF %d of %s", *m.VF, cli.Quote(m.PF))
 		}
-		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", printable(m.Name), printable(m.State), age, dash(printable(m.PCI)), pf, dash(printable(m.Reason)))
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", cli.Quote(m.Name), cli.Quote(m.State), age, cli.Dash(cli.Quote(m.PCI)), pf, cli.Dash(cli.Quote(m.Reason)))
 	}
 	if err := t.Flush(); err != nil {
 		return err
 	}
 	if r := b.LastRepair; r != (v1.Repair{}) {
-		fmt.Fprintf(w, "  %d repairs; last: %s after %s, %s ago, took %s\n", b.Repairs, dash(printable(r.Member)), printable(r.Cause),
+		fmt.Fprintf(w, "  %d repairs; last: %s after %s, %s ago, took %s\n", b.Repairs, cli.Dash(cli.Quote(r.Member)), cli.Quote(r.Cause),
 			now.Sub(r.At).Round(time.Second), time.Duration(r.TookMs)*time.Millisecond)
 	}
 	return nil

@@ -5,7 +5,8 @@ import (
 	"io"
 	"text/tabwriter"
 	"time"
-	"unicode"
+
+	"github.com/bondkeeper/bondkeeper/pkg/cli"
 )
 
 // Columns selects what a table has.
@@ -42,12 +43,12 @@ func (c Columns) row(w io.Writer, b *Bond, now time.Time) {
 	case b.Omitted.Bonds > 0:
 		name = fmt.Sprintf("(%d more)", b.Omitted.Bonds)
 	}
-	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%s\t%d\t%s", b.Pod, printable(name), printable(state), age, b.carrying(), len(b.Members)+b.Omitted.Members,
-		dash(printable(b.Active)), b.Repairs, dash(b.Node))
+	fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%d/%d\t%s\t%d\t%s", b.Pod, cli.Quote(name), cli.Quote(state), age, b.carrying(), len(b.Members)+b.Omitted.Members,
+		cli.Dash(cli.Quote(b.Active)), b.Repairs, cli.Dash(b.Node))
 	if c.Wide {
-		fmt.Fprintf(w, "\t%s\t%s\t%d\t%s", dash(printable(b.Mode)), dash(printable(b.MAC)), b.MTU, dash(printable(b.Network)))
+		fmt.Fprintf(w, "\t%s\t%s\t%d\t%s", cli.Dash(cli.Quote(b.Mode)), cli.Dash(cli.Quote(b.MAC)), b.MTU, cli.Dash(cli.Quote(b.Network)))
 	}
-	fmt.Fprintf(w, "\t%s\n", dash(printable(reason)))
+	fmt.Fprintf(w, "\t%s\n", cli.Dash(cli.Quote(reason)))
 }
 
 // Table writes bonds in columns, with a head.
@@ -67,22 +68,4 @@ func (c Columns) Rows(w io.Writer, all []Bond, now time.Time) error {
 		c.row(t, &all[i], now)
 	}
 	return t.Flush()
-}
-
-// printable quotes a text with characters that a terminal could interpret: a user who may edit pods may have edited the
-// annotation.
-func printable(s string) string {
-	for _, r := range s {
-		if !unicode.IsPrint(r) {
-			return fmt.Sprintf("%+q", s)
-		}
-	}
-	return s
-}
-
-func dash(s string) string {
-	if s == "" {
-		return "-"
-	}
-	return s
 }
