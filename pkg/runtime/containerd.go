@@ -7,6 +7,7 @@ import (
 	apievents "github.com/containerd/containerd/api/events"
 	containerd "github.com/containerd/containerd/v2/client"
 	"github.com/containerd/errdefs"
+	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -36,7 +37,8 @@ type containerdRuntime struct {
 }
 
 func openContainerd(socket string) (*containerdRuntime, error) {
-	c, err := containerd.New(socket, containerd.WithDefaultNamespace(criNamespace), containerd.WithTimeout(reconnectWithin))
+	c, err := containerd.New(socket, containerd.WithDefaultNamespace(criNamespace), containerd.WithTimeout(reconnectWithin),
+		containerd.WithExtraDialOpts([]grpc.DialOption{endMoved()}))
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: %w", socket, err)
 	}

@@ -25,7 +25,7 @@ func openCRI(socket string) (*criRuntime, error) {
 	retry.MaxDelay = reconnectWithin
 	conn, err := grpc.NewClient("unix://"+socket,
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: reconnectWithin}),
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), endMoved(),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, fmt.Errorf("CRI at %s: %w", socket, err)

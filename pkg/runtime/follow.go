@@ -22,7 +22,9 @@ func resubscribe(ctx context.Context, stream func(context.Context) error) {
 	wait := minRetry
 	for {
 		began := time.Now()
-		_ = stream(ctx)
+		streamCtx, end := openStream(ctx)
+		_ = stream(streamCtx)
+		end()
 		if time.Since(began) > maxRetry {
 			wait = minRetry
 		}

@@ -1,0 +1,90 @@
+package runtime
+
+import (
+	"context"
+	"io"
+	"net"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"github.com/bondkeeper/bondkeeper/test/kit"
+)
+
+// TestMovedStream: the server ends the first connection before it has processed the stream, and gRPC opens the stream
+// on the next one by itself. What happened meanwhile was missed, so there must be a second wake.
+func TestMovedStream(t *testing.T) {
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			f := fake(t)
+			socket := filepath.Join(t.TempDir(), "proxy.sock")
+			l, err := net.Listen("unix", socket)
+			kit.Must(t, err)
+			goneAway := make(chan error, 1)
+			go proxy(l, f.Socket(), goneAway)
+			t.Cleanup(func() { _ = l.Close() })
+
+			r := open(t, kind+"://"+socket)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			wakes := 0
+			r.Events(ctx, func() {
+				if wakes++; wakes == 2 {
+					cancel()
+				}
+			})
+			kit.Must(t, <-goneAway)
+			if wakes != 2 {
+				t.Errorf("woken %d times, want 2: when the stream was opened, and when it was opened again", wakes)
+			}
+		})
+	}
+}
+
+// proxy answers the first stream of the first connection with GOAWAY, and relays the other connections.
+func proxy(l net.Listener, server string, goneAway chan<- error) {
+	for first := true; ; first = false {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		if first {
+			goneAway <- goAway(c)
+			continue
+		}
+		go relay(c, server)
+	}
+}
+
+func goAway(c net.Conn) error {
+	defer func() { _ = c.Close() }()
+	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
+		return err
+	}
+	h := http2.NewFramer(c, c)
+	if err := h.WriteSettings(); err != nil {
+		return err
+	}
+	for {
+		frame, err := h.ReadFrame()
+		if err != nil {
+			return err
+		}
+		if frame.Header().Type == http2.FrameHeaders {
+			return h.WriteGoAway(0, http2.ErrCodeNo, nil)
+		}
+	}
+}
+
+func relay(c net.Conn, server string) {
+	defer func() { _ = c.Close() }()
+	s, err := net.Dial("unix", server)
+	if err != nil {
+		return
+	}
+	defer func() { _ = s.Close() }()
+	go func() { _, _ = io.Copy(s, c); _ = s.Close() }()
+	_, _ = io.Copy(c, s)
+}
