@@ -34,7 +34,7 @@ build: ## Build the agent and the CNI plugin into bin/
 
 .PHONY: kubectl-plugin
 kubectl-plugin: ## Build kubectl bonds, the plugin of kubectl, as bin/kubectl-bonds
-	@$(GOBUILD) -o bin/kubectl-bonds ./cmd/kubectl-bonds ./pkg/doctor
+	@$(GOBUILD) -o bin/kubectl-bonds ./cmd/kubectl-bonds
 	@ls -l bin/kubectl-bonds | awk '{ printf "%s  %.1f MB\n", $$NF, $$5 / 1e6 }'
 
 # IMAGE is the name that the archive gives the image; IMAGE_ARCHS the platforms in it.

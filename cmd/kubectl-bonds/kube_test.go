@@ -22,6 +22,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
 
+const root = "../.."
+
 var cp *kube.ControlPlane
 
 func TestMain(m *testing.M) { os.Exit(kube.Main(m, &cp)) }
@@ -192,14 +194,15 @@ func TestWatch(t *testing.T) {
 	kit.Must(t, <-done)
 }
 
-// TestPlugin: kubectl finds the program, and passes flags and the exit status on.
+// TestPlugin: kubectl finds the program that make kubectl-plugin builds, and passes flags and the exit status on.
 func TestPlugin(t *testing.T) {
 	podWith(t, "plugin", "p", bondOf("bond0", v1.Stuck))
-	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "kubectl-bonds"), ".").CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), "make", "-C", root, "kubectl-plugin").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	bin, err := filepath.Abs(filepath.Join(root, "bin"))
+	kit.Must(t, err)
+	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	text, err := cp.Kubectl(t.Context(), "bonds", "-n", "plugin")
 	kit.Must(t, err)
 	if !strings.Contains(text, "Stuck") {
