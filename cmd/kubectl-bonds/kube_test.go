@@ -194,15 +194,21 @@ func TestWatch(t *testing.T) {
 	kit.Must(t, <-done)
 }
 
-// TestPlugin: kubectl finds the program that make kubectl-plugin builds, and passes flags and the exit status on.
-func TestPlugin(t *testing.T) {
-	podWith(t, "plugin", "p", bondOf("bond0", v1.Stuck))
+// buildPlugin puts the program into a directory of PATH.
+func buildPlugin(t *testing.T) {
+	t.Helper()
 	if out, err := exec.CommandContext(t.Context(), "make", "-C", root, "kubectl-plugin").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	bin, err := filepath.Abs(filepath.Join(root, "bin"))
 	kit.Must(t, err)
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+}
+
+// TestPlugin: kubectl finds the program that make kubectl-plugin builds, and passes flags and the exit status on.
+func TestPlugin(t *testing.T) {
+	podWith(t, "plugin", "p", bondOf("bond0", v1.Stuck))
+	buildPlugin(t)
 	text, err := cp.Kubectl(t.Context(), "bonds", "-n", "plugin")
 	kit.Must(t, err)
 	if !strings.Contains(text, "Stuck") {
@@ -210,10 +216,17 @@ func TestPlugin(t *testing.T) {
 	}
 }
 
+// TestUsage: every wrong command line has the exit status 1, as kubectl's own commands.
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{{"-o", "xml"}, {"--nonsense"}, {"-w", "-o", "json"}} {
-		if err := start(t.Context(), new(kit.Output), args...); !errors.Is(err, errUsage) {
-			t.Errorf("%q: %v, want a usage error", args, err)
+	buildPlugin(t)
+	for _, args := range [][]string{{"-o", "xml"}, {"--nonsense"}, {"-w", "-o", "json"}, {"web-0"}, {"explain"}, {"explain", "a", "b"}, {"explain", "a", "--nonsense"}} {
+		text, err := cp.Kubectl(t.Context(), append([]string{"bonds"}, args...)...)
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() != 1 || !strings.HasPrefix(text, "error: ") {
+			t.Errorf("kubectl bonds %q: %v, want an error and the exit status 1:\n%s", args, err, text)
 		}
+	}
+	if _, err := cp.Kubectl(t.Context(), "get", "--nonsense"); err == nil || !strings.Contains(err.Error(), "exit status 1") {
+		t.Errorf("kubectl get --nonsense: %v", err)
 	}
 }

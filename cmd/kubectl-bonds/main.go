@@ -28,19 +28,11 @@ func main() {
 	cmd := newCommand()
 	err := cmd.ExecuteContext(ctx)
 	stop()
-	switch {
-	case err == nil:
-	case errors.Is(err, errUsage):
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(2)
-	default:
-		fmt.Fprintln(os.Stderr, "error:", err)
-		os.Exit(1)
+		os.Exit(1) // for every error, as kubectl
 	}
 }
-
-// errUsage makes the exit status 2.
-var errUsage = errors.New("usage")
 
 // settings are the flags.
 type settings struct {
@@ -58,7 +50,9 @@ func newCommand() *cobra.Command {
 		SilenceErrors: true, SilenceUsage: true,
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.list(cmd.Context(), cmd.OutOrStdout()) },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return fmt.Errorf("%w: %w", errUsage, err) })
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, cmd.CommandPath())
+	})
 	s.config.AddFlags(root.PersistentFlags())
 	root.Flags().BoolVarP(&s.allNamespaces, "all-namespaces", "A", false, "show the pods of all namespaces")
 	root.Flags().StringVarP(&s.selector, "selector", "l", "", "show only pods with these labels, for example app=web")
@@ -93,10 +87,10 @@ func (s *settings) list(ctx context.Context, out io.Writer) error {
 	case "", "wide":
 	case "json", "yaml":
 		if s.watch {
-			return fmt.Errorf("%w: --watch has a table only; use kubectl get pods -o json --watch", errUsage)
+			return errors.New("--watch has a table only; use kubectl get pods -o json --watch")
 		}
 	default:
-		return fmt.Errorf("%w: --output %s: want wide, json or yaml", errUsage, s.output)
+		return fmt.Errorf("--output %s: want wide, json or yaml", s.output)
 	}
 	client, namespace, err := s.open()
 	if err != nil {
