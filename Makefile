@@ -19,7 +19,7 @@ LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
-KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts ./cmd/kubectl-bonds ./pkg/doctor
+KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts ./cmd/kubectl-bonds ./pkg/doctor ./test/monitoring
 KUBE_FLAGS ?=
 
 .PHONY: help
@@ -62,7 +62,7 @@ test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs
 lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
 
 .PHONY: test-kube
-test-kube: kube bin/cni/whereabouts $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
+test-kube: kube prometheus bin/cni/whereabouts $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
 	@$(TOOLS)/gotestsum --format pkgname --format-hide-empty-pkg -- -tags kube -race -timeout 20m $(KUBE_FLAGS) $(KUBE_PKGS)
 
 .PHONY: e2e
@@ -135,6 +135,11 @@ lab: deps bin/lab build plugins ## Boot a machine with SR-IOV cards and open a s
 .PHONY: deps
 deps: ## Install what the lab needs: QEMU, small tools, a kernel (in .cache/lab); does nothing if it is complete
 	@test/lab/deps.sh
+
+.PHONY: prometheus
+prometheus: $(CACHE)/prometheus/prometheus ## Unpack the Prometheus and promtool that tests run, from the Debian package (in .cache/prometheus)
+$(CACHE)/prometheus/prometheus:
+	@test/lab/deps.sh prometheus
 
 .PHONY: docs
 docs: ## Write the pages that are generated from the code

@@ -6,6 +6,9 @@
 # system's own apt sources are not changed; a suite that they lack (backports) is read through sources
 # and package lists of our own in the cache, from the mirror that the system already uses.
 #
+# "deps.sh prometheus" unpacks Debian's prometheus and promtool instead, into .cache/prometheus. They are
+# not installed, because the package starts a service.
+#
 # BONDKEEPER_LAB_CACHE sets another cache directory than .cache/lab at the top of the repository.
 set -euo pipefail
 
@@ -144,6 +147,19 @@ kernel_package() {
         sed -n 's/^Depends: *\(linux-image-[^ ,]*\).*/\1/p' | head -n 1
 }
 
+# unpack_prometheus puts the two programs under their final names only when they are complete.
+unpack_prometheus() {
+    local work=$cache/prometheus.new to=$top/.cache/prometheus
+    prepare_apt
+    rm -rf "$work" && mkdir -p "$work/root" "$to"
+    say "downloading prometheus"
+    (cd "$work" && apt-get -qq "${apt_private[@]}" "${apt_as_user[@]}" download prometheus >&2) ||
+        die "the download of prometheus failed; see above"
+    dpkg -x "$work"/prometheus_*.deb "$work/root"
+    mv "$work/root/usr/bin/promtool" "$work/root/usr/bin/prometheus" "$to"
+    rm -rf "$work"
+}
+
 # unpack_kernel downloads the kernel and puts it under its final name only when it is complete.
 unpack_kernel() {
     local package work version modules
@@ -173,14 +189,23 @@ unpack_kernel() {
     rm -rf "$work"
 }
 
+# lock: one at a time; the second finds the first one's work done.
+lock() {
+    mkdir -p "$cache"
+    exec 9>"$cache/deps.lock"
+    flock 9
+}
+
+prometheus() {
+    lock
+    [ -x "$top/.cache/prometheus/prometheus" ] || unpack_prometheus
+}
+
 main() {
     local packages
     packages=$(missing_packages)
     if [ -n "$packages" ] || ! kernel_ready; then
-        # One at a time; the second finds the first one's work done.
-        mkdir -p "$cache"
-        exec 9>"$cache/deps.lock"
-        flock 9
+        lock
         packages=$(missing_packages)
     fi
     # shellcheck disable=SC2086 # a list of words
@@ -189,4 +214,8 @@ main() {
     say "ready: $(qemu-system-x86_64 --version | head -n 1), kernel $(cat "$cache/kernel/version")"
 }
 
-main
+case ${1:-} in
+'') main ;;
+prometheus) prometheus ;;
+*) die "unknown argument: $1" ;;
+esac
