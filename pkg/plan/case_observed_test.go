@@ -56,6 +56,7 @@ type caseObservedMember struct {
 	NameHolder      *bond.Link       `json:"nameHolder"`
 	TempNameHolder  *bond.Link       `json:"tempNameHolder"`
 	PF              *bond.ObservedPF `json:"pf"`
+	PFSettings      *bond.VFSettings `json:"pfSettings"`
 	ForeignClaim    string           `json:"foreignClaim"`
 	Ownership       bond.Ownership   `json:"ownership"`
 	OwnershipReason string           `json:"ownershipReason"`
@@ -159,7 +160,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 	}
 	m := bond.ObservedMember{
 		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
-		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
+		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, PFSettings: c.PFSettings, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
 		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord, Port: c.Port, Driver: c.Driver,
 	}
 	if c.MIIUp != nil {

@@ -16,8 +16,8 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	}
 	have, requested := *m.PFSettings, requestedPFSettings(rec)
 	restore := requested.NotMet(have)
-	if restore.MAC != nil && *restore.MAC != m.Link.MAC {
-		restore.MAC = nil // in the bond it has another one, which the PF would then drop
+	if restore.MAC != nil && b.acceptsPFMAC(i, m) {
+		restore.MAC = nil
 	}
 	if !restore.Empty() && m.Ownership == bond.Owned && m.ForeignClaim == "" {
 		b.report(i, PFSettingsChanged, "%s: its PF %s has %s, sriov-cni was asked for %s", rec, rec.VF.PF, have.Only(restore), restore)
@@ -34,6 +34,15 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 		changed.MAC = new(m.Link.MAC)
 	}
 	b.reportPFDrift(i, have, changed, "sriov-cni was not asked for it, so it is left alone")
+}
+
+// acceptsPFMAC reports whether the MAC that a PF reports for a VF is left alone although sriov-cni was asked for another.
+// In the bond the VF may have another one, which the PF would then drop. Where members swap MACs, the PF reports the MAC
+// that the kernel has set last, which may be another member's: in balance-tlb the kernel gives an inactive member its
+// own MAC back without informing the card (alb_set_slave_mac_addr), and informs it when the member becomes active.
+func (b *builder) acceptsPFMAC(i int, m *bond.ObservedMember) bool {
+	return *requestedPFSettings(&b.rec.Members[i]).MAC != m.Link.MAC ||
+		b.rec.Spec.Options.SwapsMACs() && !ForeignPFMAC(b.rec, i, m.Link.MAC, *m.PFSettings)
 }
 
 // PFSettingsDecide reports whether something is recorded or planned because of the settings that a PF has for the VF of
