@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +19,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
+	"github.com/bondkeeper/bondkeeper/test/docs"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/kube"
 )
@@ -228,5 +230,80 @@ func TestUsage(t *testing.T) {
 	}
 	if _, err := cp.Kubectl(t.Context(), "get", "--nonsense"); err == nil || !strings.Contains(err.Error(), "exit status 1") {
 		t.Errorf("kubectl get --nonsense: %v", err)
+	}
+}
+
+// reported is a pod with a lost member as the agent reports it: annotation, condition and event.
+func reported(t *testing.T, namespace, name string) {
+	t.Helper()
+	pod := podWith(t, namespace, name, lost(bondOf("bond0", v1.Degraded)))
+	pods := cp.Client().CoreV1().Pods(namespace)
+	_, err := cp.Kubectl(t.Context(), "label", "pod", "-n", namespace, name, "app=web")
+	kit.Must(t, err)
+	status := `{"status":{"conditions":[{"type":"` + v1.Condition + `","status":"True","reason":"Degraded","message":"net2 is lost"}]}}`
+	_, err = pods.Patch(t.Context(), name, types.StrategicMergePatchType, []byte(status), metav1.PatchOptions{}, "status")
+	kit.Must(t, err)
+	_, err = cp.Client().CoreV1().Events(namespace).Create(t.Context(), &corev1.Event{
+		ObjectMeta:     metav1.ObjectMeta{Name: "e-" + string(pod.UID)},
+		InvolvedObject: corev1.ObjectReference{Kind: "Pod", Namespace: namespace, Name: name, UID: pod.UID},
+		Reason:         "BondDegraded", Message: "net2 is lost", Type: corev1.EventTypeWarning, LastTimestamp: metav1.Now(),
+		Source: corev1.EventSource{Component: v1.EventSource}, ReportingController: v1.EventSource, ReportingInstance: "node-a",
+	}, metav1.CreateOptions{})
+	kit.Must(t, err)
+}
+
+// TestDocumentedPluginCommands: the commands of this plugin in the documents print the pod that they name.
+func TestDocumentedPluginCommands(t *testing.T) {
+	reported(t, "demo", "web-0")
+	all, err := docs.CommandsOf(root, "kubectl-bonds")
+	kit.Must(t, err)
+	run := 0
+	for _, c := range all {
+		if c.Inline {
+			continue
+		}
+		run++
+		ctx, cancel := context.WithCancel(t.Context())
+		var out kit.Output
+		done := make(chan error, 1)
+		go func() { done <- start(ctx, &out, c.Words[1:]...) }()
+		kit.Eventually(t, c.String(), func() bool { return strings.Contains(out.String(), "web-0") || len(done) > 0 })
+		cancel() // what watches ends now
+		if err := <-done; !strings.Contains(out.String(), "web-0") {
+			t.Errorf("%s: %v\n%s", c, err, out.String())
+		}
+	}
+	if run < 3 {
+		t.Errorf("ran %d commands", run)
+	}
+}
+
+// TestDocumentedOneLiners: the lines of kubectl get in the documents, with their pipes, print the pod that they name.
+func TestDocumentedOneLiners(t *testing.T) {
+	reported(t, "demo", "web-0")
+	pages, err := docs.Pages(root)
+	kit.Must(t, err)
+	bin, err := filepath.Abs(filepath.Join(root, ".cache/kube/bin"))
+	kit.Must(t, err)
+	run := 0
+	for _, p := range pages {
+		for _, b := range p.Blocks() {
+			for line := range strings.Lines(b.Text) {
+				if b.Lang != "sh" || !strings.HasPrefix(line, "kubectl get ") {
+					continue
+				}
+				run++
+				bash := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", line)
+				bash.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+cp.Kubeconfig())
+				text, err := bash.CombinedOutput()
+				row := regexp.MustCompile("(?m)^.*web-0.*$").FindString(string(text))
+				if err != nil || row == "" || strings.Contains(row, "<none>") {
+					t.Errorf("%s: %s%v\n%s", b, line, err, text)
+				}
+			}
+		}
+	}
+	if run < 4 {
+		t.Errorf("ran %d lines", run)
 	}
 }

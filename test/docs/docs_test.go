@@ -23,9 +23,8 @@ var (
 	assigned = regexp.MustCompile(`(?m)^(?:const |var |\t)([A-Za-z][A-Za-z0-9_]*)(?:, [A-Za-z0-9_]+)*(?: [A-Za-z0-9_.*\[\]]+)? += `)
 	link     = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 	heading  = regexp.MustCompile(`(?m)^#+ (.*)$`)
-	makes    = regexp.MustCompile("`make ([a-z][a-z0-9-]*)[^`]*`|(?m)^make ([a-z][a-z0-9-]*)")
 	target   = regexp.MustCompile(`(?m)^([a-z][a-z0-9/-]*):.*## `)
-	path     = regexp.MustCompile("`((?:pkg|cmd|test|docs|manifests)/[A-Za-z0-9_./-]+)`")
+	paths    = regexp.MustCompile("`((?:pkg|cmd|test|docs|manifests)/[A-Za-z0-9_./-]+)`")
 	function = regexp.MustCompile("`([a-z]+[A-Z][A-Za-z]*|[A-Z][a-z]+[A-Z][A-Za-z]*)`")
 	quoted   = regexp.MustCompile("`([^`]+)`")
 	fenced   = regexp.MustCompile("(?ms)^```.*?^```$")
@@ -34,16 +33,11 @@ var (
 // pages are the documents by path.
 func pages(t *testing.T) map[string]string {
 	t.Helper()
+	list, err := Pages(root)
+	kit.Must(t, err)
 	all := map[string]string{}
-	for _, pattern := range []string{"*.md", "docs/*.md"} {
-		files, err := filepath.Glob(filepath.Join(root, pattern))
-		kit.Must(t, err)
-		for _, file := range files {
-			all[file] = read(t, file)
-		}
-	}
-	if len(all) < 10 {
-		t.Fatalf("found %d documents only", len(all))
+	for _, p := range list {
+		all[p.Path] = p.Text
 	}
 	return all
 }
@@ -131,25 +125,10 @@ func hasHeading(text, fragment string) bool {
 	return false
 }
 
-// TestMakeTargetsExist: each target that a page names is one that make help lists.
-func TestMakeTargetsExist(t *testing.T) {
-	targets := map[string]bool{}
-	for _, m := range target.FindAllStringSubmatch(read(t, filepath.Join(root, "Makefile")), -1) {
-		targets[m[1]] = true
-	}
-	for page, text := range pages(t) {
-		for _, m := range makes.FindAllStringSubmatch(text, -1) {
-			if name := m[1] + m[2]; !targets[name] {
-				t.Errorf("%s names make %s, which make help does not list", page, name)
-			}
-		}
-	}
-}
-
 // TestRecipesAreCurrent: the paths and functions that the page for developers names exist.
 func TestRecipesAreCurrent(t *testing.T) {
 	text := read(t, filepath.Join(root, "docs/development.md"))
-	for _, m := range path.FindAllStringSubmatch(text, -1) {
+	for _, m := range paths.FindAllStringSubmatch(text, -1) {
 		if _, err := os.Stat(filepath.Join(root, m[1])); err != nil {
 			t.Errorf("docs/development.md: %v", err)
 		}
