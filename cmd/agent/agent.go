@@ -28,6 +28,8 @@ const lockWait = 10 * time.Millisecond
 
 // runAgent connects the packages and runs until ctx ends.
 func runAgent(ctx context.Context, s *settings, records *store.Store, health *agent.Health, log *zap.Logger) error {
+	transitions := status.NewTransitionLogger(log) // each change of a state is logged, also if it repeats an earlier one
+	log = log.WithOptions(zap.WrapCore(agent.CountRepeated))
 	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet, PFSettingsAge: s.resync / 2})
 	if err != nil {
 		return err
@@ -44,7 +46,6 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
 		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait,
 	})
-	transitions := status.NewTransitionLogger(log)
 	reporter, err := agent.NewReporter(s.kubeconfig, s.node, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
 		return err

@@ -306,12 +306,16 @@ func (l *RepairLog) Add(r Repair) {
 
 // Loss is something that was observed missing or changed.
 type Loss struct {
+	// ID is LossID's. A member that was lost with the bond has the bond's. Losses of older versions have none.
+	ID    string    `json:"id,omitempty"`
 	Cause string    `json:"cause"`
 	Since time.Time `json:"since"`
 }
 
 // Repair is a successful repair.
 type Repair struct {
+	// ID is that of the loss.
+	ID     string    `json:"id,omitempty"`
 	Member string    `json:"member,omitempty"`
 	Cause  string    `json:"cause"`
 	At     time.Time `json:"at"`

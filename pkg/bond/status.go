@@ -52,9 +52,12 @@ type Status struct {
 	Fighting  int `json:"fighting,omitempty"`
 	Contested int `json:"contested,omitempty"`
 	// Since is when the first loss that is not repaired yet was detected; zero if nothing is lost.
-	Since   time.Time `json:"since,omitzero"`
-	Repairs int       `json:"repairs"`
-	Last    *Repair   `json:"lastRepair,omitempty"`
+	Since time.Time `json:"since,omitzero"`
+	// Losses are the IDs of the losses that the state follows from: those that are open, and those that were opened or
+	// closed by the last reconcile.
+	Losses  []string `json:"losses,omitempty"`
+	Repairs int      `json:"repairs"`
+	Last    *Repair  `json:"lastRepair,omitempty"`
 }
 
 // MemberStatus is the reported state of one member.

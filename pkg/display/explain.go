@@ -84,14 +84,22 @@ func (e *Explanation) writeHistory(w io.Writer, s Style) {
 	}
 	for i := range e.Repairs {
 		r := &e.Repairs[i]
-		fmt.Fprintf(w, "  %s  %s repaired after %s, took %s\n", moment(r.At), subject(r.Member), r.Cause, took(r))
+		fmt.Fprintf(w, "  %s  %s repaired after %s, took %s%s\n", moment(r.At), subject(r.Member), r.Cause, took(r), lossID(r.ID))
 	}
 	for _, l := range e.Losses {
-		fmt.Fprintf(w, "  %s  %s lost (%s), not repaired for %s\n", moment(l.Since), subject(l.Member), l.Cause, s.age(l.Since))
+		fmt.Fprintf(w, "  %s  %s lost (%s), not repaired for %s%s\n", moment(l.Since), subject(l.Member), l.Cause, s.age(l.Since), lossID(l.ID))
 	}
 	if !e.SetUp.IsZero() {
 		fmt.Fprintf(w, "The pod's set-up was complete at %s (evidence: %s).\n", moment(e.SetUp), e.Evidence)
 	}
+}
+
+// lossID is the note by which the lines of a loss are found in the log.
+func lossID(id string) string {
+	if id == "" {
+		return ""
+	}
+	return " (loss " + id + ")"
 }
 
 func moment(t time.Time) string { return t.UTC().Format(time.RFC3339) }

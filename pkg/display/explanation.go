@@ -55,6 +55,8 @@ type Step struct {
 
 // Loss is one that is not repaired yet. Member is empty for the bond itself.
 type Loss struct {
+	// ID is in all log lines and events about the loss.
+	ID     string    `json:"id,omitempty"`
 	Member string    `json:"member,omitempty"`
 	Cause  string    `json:"cause"`
 	Since  time.Time `json:"since"`
@@ -79,11 +81,11 @@ func Explain(o *reconcile.Outcome) Explanation {
 		e.Plan = append(e.Plan, Step{Action: a.String(), Because: o.Plan.Cause(i)})
 	}
 	if loss, open := r.Repairs.Open[""]; open {
-		e.Losses = append(e.Losses, Loss{Cause: loss.Cause, Since: loss.Since})
+		e.Losses = append(e.Losses, Loss{ID: loss.ID, Cause: loss.Cause, Since: loss.Since})
 	}
 	for i := range r.Members {
 		if loss, open := r.Repairs.Open[r.Members[i].Name]; open {
-			e.Losses = append(e.Losses, Loss{Member: r.Members[i].Name, Cause: loss.Cause, Since: loss.Since})
+			e.Losses = append(e.Losses, Loss{ID: loss.ID, Member: r.Members[i].Name, Cause: loss.Cause, Since: loss.Since})
 		}
 	}
 	if e.Repairs == nil {

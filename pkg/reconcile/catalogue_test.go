@@ -69,6 +69,7 @@ func playFault(t *testing.T, f *faults.Fault, m int) {
 	if losses, repairs := count("bond damaged")+count("member lost"), count("bond recovered")+count("member recovered"); losses != repairs {
 		t.Errorf("%d losses and %d repairs are logged", losses, repairs)
 	}
+	checkStories(t, logs.All())
 	if after := r.inPod(); after != before {
 		t.Errorf("not as before:\n%s\nbut\n%s", before, after)
 	}

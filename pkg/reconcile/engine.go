@@ -124,6 +124,14 @@ func (o *Outcome) Unattached() []int {
 	return out
 }
 
+// Losses returns the IDs of the losses that the call was about.
+func (o *Outcome) Losses() []string {
+	if o.Status.State == "" && o.Record != nil { // it could not be observed
+		return o.Record.LossIDs()
+	}
+	return o.Status.Losses
+}
+
 // Converge brings the bond into its recorded state, or removes it if the record is a tombstone, as far as possible now.
 // The error is the first one of the store, of observing, or of an action. After a failed action the other actions were
 // tried too, and Outcome is valid. An action that succeeded in a later round is not an error. Without a record
@@ -197,9 +205,4 @@ func (e *Engine) input(rec *bond.Record, obs *bond.Observed, hints []plan.Hint, 
 		Record: rec, Observed: *obs, Hints: hints, FirstDEL: firstDEL,
 		Stopping: e.stopping != nil && e.stopping(rec.Key.ContainerID),
 	}
-}
-
-// logFor adds the fields that every log line about a bond has.
-func (e *Engine) logFor(rec *bond.Record) *zap.Logger {
-	return e.log.With(zap.String("bond", rec.Key.String()), zap.String("pod", rec.Pod.String()), zap.String("netns", rec.Sandbox.Path))
 }

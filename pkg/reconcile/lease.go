@@ -129,12 +129,12 @@ func prefixes(all []bond.Address) []netip.Prefix {
 func (e *Engine) noteLease(r *bond.Record, leaseErr error) {
 	if leaseErr == nil {
 		r.Lease = &bond.Lease{State: bond.LeaseConfirmed}
-		e.logFor(r).Info("lease confirmed", zap.Stringers("addresses", prefixes(r.Addresses)))
+		e.logOf(r, plan.OnBond).Info("lease confirmed", zap.Stringers("addresses", prefixes(r.Addresses)))
 		return
 	}
 	if errors.Is(leaseErr, ErrLeaseGivenUp) {
 		r.Lease = &bond.Lease{State: bond.LeaseLost, Reason: leaseErr.Error()} // and at once again
-		e.logFor(r).Warn("lease given up", zap.Error(leaseErr))
+		e.logOf(r, plan.OnBond).Warn("lease given up", zap.Error(leaseErr))
 		return
 	}
 	attempts := 1
@@ -147,5 +147,5 @@ func (e *Engine) noteLease(r *bond.Record, leaseErr error) {
 	}
 	wait = min(wait, maxLeaseRetry)
 	r.Lease = &bond.Lease{State: bond.LeaseLost, Attempts: attempts, Reason: leaseErr.Error(), Next: e.now().Add(wait).UTC()}
-	e.logFor(r).Error("lease lost", zap.Error(leaseErr), zap.Int("attempt", attempts), zap.Duration("retryAfter", wait))
+	e.logOf(r, plan.OnBond).Error("lease lost", zap.Error(leaseErr), zap.Int("attempt", attempts), zap.Duration("retryAfter", wait))
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
@@ -25,6 +24,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 	run := h.Begin(rec)
 	out := Outcome{Record: rec}
 	var firstErr error
+	var losses []string
 	for range maxRounds {
 		r, err := e.observeAndPlan(ctx, rec, run, firstDEL)
 		if errors.Is(err, errDeleted) {
@@ -37,7 +37,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
 		out.Observed, out.Plan = r.observed, r.plan
+		losses = lossesOf(rec, &r.Result, losses)
 		out.Status = statusOf(rec, &r.observed, r.plan, h)
+		out.Status.Losses = losses
 		out.RetryAfter = sooner(sooner(r.RetryAfter, setupRetry(rec, now)), unreadRetry(&r.observed))
 		out.Poll = pollOf(rec, &r.observed)
 		out.lease(rec, &r.observed, now)
@@ -139,9 +141,9 @@ func (e *Engine) announceDue(ctx context.Context, rec *bond.Record, obs *bond.Ob
 	}
 	if len(a.Addresses) > 0 {
 		if err := e.kernel.Apply(ctx, rec, a); err != nil {
-			e.logFor(rec).Warn("cannot announce addresses to neighbours", zap.Error(err))
+			e.logFor(rec).Warn("cannot announce addresses to neighbours", Losses(rec.AnnouncedLosses()...), zap.Error(err))
 		} else {
-			e.logFor(rec).Info("applied", zap.Stringer("action", a))
+			e.logFor(rec).Info("applied", Losses(rec.AnnouncedLosses()...), zap.Stringer("action", a))
 		}
 	}
 	rec.AnnounceDue = false
@@ -183,7 +185,6 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 	done []plan.Action, firstErr error,
 ) {
 	var left []plan.Action
-	log := e.logFor(rec)
 	for _, a := range actions {
 		if ctx.Err() != nil || plan.Blocked(a, left) || plan.Pointless(a, done) {
 			left = append(left, a)
@@ -192,6 +193,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 		if e.deletedMeanwhile(rec) {
 			return done, errDeleted
 		}
+		log := e.logOf(rec, a.Subject())
 		err := e.applyOne(ctx, rec, a)
 		if err == nil {
 			done = append(done, a)
@@ -210,7 +212,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			continue
 		}
 		log.Log(quietly(failure.Quiet, zap.WarnLevel), "action failed",
-			zap.Stringer("action", a), zap.Error(err), zap.Duration("retryAfter", failure.Wait))
+			zap.Stringer("action", a), zap.Error(err), zap.Int("times", failure.Times), zap.Duration("retryAfter", failure.Wait))
 		if firstErr == nil && !failure.Stale {
 			firstErr = fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 		}
@@ -224,52 +226,4 @@ func noEffect(rec *bond.Record, r *round) error {
 		return nil
 	}
 	return fmt.Errorf("bond %s of pod %s: %w", rec.BondName(), rec.Pod, r.Ineffective[0])
-}
-
-// quietly is the debug level for what is logged quietly.
-func quietly(quiet bool, level zapcore.Level) zapcore.Level {
-	if quiet {
-		return zap.DebugLevel
-	}
-	return level
-}
-
-func (e *Engine) logAdopted(rec *bond.Record, adopted []bond.Contest) {
-	for _, c := range adopted {
-		e.logFor(rec).Warn("contested setting adopted", zap.String("setting", c.Setting), zap.String("adopted", c.Adopted))
-	}
-}
-
-// logResult logs losses and their ends, actions without effect, and limits.
-func (e *Engine) logResult(rec *bond.Record, res *history.Result) {
-	log := e.logFor(rec)
-	for _, l := range res.Lost {
-		level := quietly(l.Quiet, zap.WarnLevel)
-		if l.Member == plan.OnBond {
-			log.Log(level, "bond damaged", zap.String("cause", string(l.Cause)), zap.String("found", l.Found))
-		} else {
-			log.Log(level, "member lost", zap.String("member", rec.Members[l.Member].Name),
-				zap.String("cause", string(l.Cause)), zap.String("found", l.Found))
-		}
-	}
-	for _, r := range res.Recovered {
-		level := quietly(r.Quiet, zap.InfoLevel)
-		if r.Member == plan.OnBond {
-			log.Log(level, "bond recovered", zap.String("cause", r.Cause), zap.Duration("took", r.Took))
-		} else {
-			log.Log(level, "member recovered", zap.String("member", rec.Members[r.Member].Name),
-				zap.String("cause", r.Cause), zap.Duration("took", r.Took))
-		}
-	}
-	for _, f := range res.Ineffective {
-		log.Log(quietly(!f.First, zap.WarnLevel), "action had no effect",
-			zap.Stringer("action", f.Action), zap.String("found", f.Found), zap.Duration("retryAfter", f.Wait))
-	}
-	for _, l := range res.Limited {
-		log.Warn("repairs limited: another writer keeps undoing them",
-			zap.String("what", l.What), zap.Int("repairs", l.Repairs))
-	}
-	for _, what := range res.Unlimited {
-		log.Info("repairs no longer limited", zap.String("what", what))
-	}
 }

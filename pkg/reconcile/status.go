@@ -19,7 +19,7 @@ func statusOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, h *history.Hist
 	s := bond.Status{
 		Key: rec.Key, Pod: rec.Pod, Network: rec.Network,
 		Mode: rec.Spec.Options.Mode().String(), MAC: rec.Spec.MAC, MTU: rec.Spec.MTU,
-		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last,
+		Repairs: rec.Repairs.Count, Last: rec.Repairs.Last, Losses: rec.LossIDs(),
 		Warnings: slices.Clone(rec.Warnings), Reason: reasonOf(obs, p, h),
 	}
 	for _, c := range rec.Contested {

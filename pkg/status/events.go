@@ -3,6 +3,7 @@ package status
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-logr/logr/funcr"
@@ -100,7 +101,8 @@ func (r *Reporter) emitEvent(pod bond.Pod, was bondCheckpoint, s *bond.Status) {
 	if reason == EventReady || reason == EventRepaired {
 		level = corev1.EventTypeNormal
 	}
-	r.events.Event(podReference(pod), level, reason, sanitize(message, maxMessage))
+	suffix := lossSuffix(reason, s)
+	r.events.Event(podReference(pod), level, reason, sanitize(message, maxMessage-len(suffix))+suffix)
 }
 
 // eventFor returns the event for the change from was to s, or an empty reason if there is none. A bond whose first
@@ -127,6 +129,19 @@ func eventFor(was bondCheckpoint, s *bond.Status) (reason, message string) {
 	default:
 		return "", "" // a transient state
 	}
+}
+
+// lossSuffix returns " (loss abcdefgh)": what finds the lines about it in the agent's log.
+func lossSuffix(reason string, s *bond.Status) string {
+	ids := s.Losses
+	if reason == EventRepaired {
+		ids = []string{s.Last.ID}
+	}
+	text := sanitize(strings.Join(ids, ","), maxName)
+	if reason == EventReady || text == "" {
+		return ""
+	}
+	return " (loss " + text + ")"
 }
 
 // repairMessage returns "bond0 recovered: net1 re-attached after MemberInHost, in 412ms (repair 1)".

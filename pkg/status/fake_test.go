@@ -255,6 +255,7 @@ func bondOf(p bond.Pod, ifName string) bond.Status {
 // lose returns the bond after its first member was lost.
 func lose(s bond.Status) bond.Status {
 	s.State, s.Reason, s.Active = bond.StateDegraded, "net1 (0000:01:10.0) is in neither the pod nor the host", "net2"
+	s.Losses = []string{"mfrwe2lt"}
 	s.Members = []bond.MemberStatus{
 		{Name: "net1", PCI: "0000:01:10.0", State: "lost", Reason: s.Reason, Since: time.Now().UTC()},
 		{Name: "net2", PCI: "0000:02:10.0", State: "active"},
@@ -275,6 +276,6 @@ func repaired(s bond.Status) bond.Status {
 	repairs := s.Repairs + 1
 	s = bondOf(s.Pod, s.Key.IfName)
 	s.Repairs = repairs
-	s.Last = &bond.Repair{Member: "net1", Cause: "MemberInHost", At: time.Now().UTC(), Took: 412}
+	s.Last = &bond.Repair{ID: "mfrwe2lt", Member: "net1", Cause: "MemberInHost", At: time.Now().UTC(), Took: 412}
 	return s
 }

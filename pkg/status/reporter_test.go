@@ -196,10 +196,10 @@ func TestEvents(t *testing.T) {
 				t.Errorf("event %+v", e)
 			}
 		}
-		if got, want := s.events[0].Message, "bond0 is Degraded: net1 (0000:01:10.0) is in neither the pod nor the host"; got != want {
+		if got, want := s.events[0].Message, "bond0 is Degraded: net1 (0000:01:10.0) is in neither the pod nor the host (loss mfrwe2lt)"; got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
-		if got, want := s.events[4].Message, "bond0 recovered: net1 re-attached after MemberInHost, in 412ms (repair 1)"; got != want {
+		if got, want := s.events[4].Message, "bond0 recovered: net1 re-attached after MemberInHost, in 412ms (repair 1) (loss mfrwe2lt)"; got != want {
 			t.Errorf("message %q, want %q", got, want)
 		}
 	})

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"strings"
 	"sync"
 
 	"go.uber.org/zap"
@@ -55,6 +56,9 @@ func (l *TransitionLogger) Report(s bond.Status) {
 	}
 	if known {
 		fields = append(fields, zap.String("was", string(before.state)))
+	}
+	if len(s.Losses) > 0 {
+		fields = append(fields, zap.String("loss", strings.Join(s.Losses, ",")))
 	}
 	if s.Reason != "" {
 		fields = append(fields, zap.String("reason", s.Reason))

@@ -6,6 +6,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,6 +14,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
@@ -36,6 +38,27 @@ func TestTools(t *testing.T) {
 	awaitState(t, name, bond.StateReady)
 	has(t, "explain", agentPrints(t, "explain", name), "bond bond0: Ready\n", "net1 repaired after MemberLost", "change nothing (converged)")
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
+	checkStory(t, r, name)
+}
+
+// checkStory: the ID in the explanation finds the loss and its repair in the agent's log.
+func checkStory(t *testing.T, r *Fixture, pod string) {
+	t.Helper()
+	_, id, found := strings.Cut(agentPrints(t, "explain", pod), "(loss ")
+	if !found {
+		t.Fatal("explain has no ID of a loss")
+	}
+	id = id[:strings.Index(id, ")")]
+	story := []string{"member lost", "bond state changed", "applied", "member recovered", "bond state changed"}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("the log has not the whole story"))
+	defer cancel()
+	_, _, err := r.log.await(ctx, 0, func(l Line) bool {
+		if strings.Contains(l.Raw, id) && len(story) > 0 && l.Msg == story[0] {
+			story = story[1:]
+		}
+		return len(story) == 0
+	})
+	kit.Must(t, err)
 }
 
 func agentPrints(t *testing.T, args ...string) string {

@@ -168,7 +168,7 @@ func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
 	}
 	if err != nil {
 		if !errors.Is(err, context.Canceled) {
-			l.c.Log.Error("reconcile failed", zap.String("bond", k.String()), zap.Error(err))
+			l.c.Log.Error("reconcile failed", zap.String("bond", k.String()), reconcile.Losses(out.Losses()...), zap.Error(err))
 		}
 		l.queue.AddRateLimited(k)
 		return

@@ -63,6 +63,7 @@ func summarize(p plan.Plan) map[int]summary {
 
 // Lost is a loss that was opened.
 type Lost struct {
+	ID     string
 	Member int // or plan.OnBond
 	Cause  plan.Code
 	Found  string
@@ -71,6 +72,7 @@ type Lost struct {
 
 // Recovered is a loss that was closed.
 type Recovered struct {
+	ID     string
 	Member int // or plan.OnBond
 	Cause  string
 	Took   time.Duration
@@ -90,14 +92,15 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 				kind = lostVF
 			}
 			s.quiet = f.code != plan.MemberLost && f.code != plan.MemberInHost && r.h.limited(i)
-			s.next(event{eventKind: kind, what: string(f.code)}, now, r.h.timing)
+			id := r.lossID(i, f.code, now)
+			s.next(event{eventKind: kind, what: string(f.code), id: id}, now, r.h.timing)
 			rec.Settled = rec.Settled && !unsettles(f.code)
-			res.Lost = append(res.Lost, Lost{Member: i, Cause: f.code, Found: f.text, Quiet: s.quiet})
+			res.Lost = append(res.Lost, Lost{ID: id, Member: i, Cause: f.code, Found: f.text, Quiet: s.quiet})
 		case s.loss != nil && !f.broken:
 			loss, took := s.loss, now.Sub(s.loss.Since)
 			s.next(event{eventKind: repaired}, now, r.h.timing)
-			rec.Repairs.Add(bond.Repair{Member: nameOf(rec, i), Cause: loss.Cause, At: now, Took: took.Milliseconds()})
-			res.Recovered = append(res.Recovered, Recovered{Member: i, Cause: loss.Cause, Took: took, Quiet: s.quiet})
+			rec.Repairs.Add(bond.Repair{ID: loss.ID, Member: nameOf(rec, i), Cause: loss.Cause, At: now, Took: took.Milliseconds()})
+			res.Recovered = append(res.Recovered, Recovered{ID: loss.ID, Member: i, Cause: loss.Cause, Took: took, Quiet: s.quiet})
 		default:
 			continue
 		}
@@ -108,6 +111,14 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 		rec.Settled, res.Changed = true, true
 		delete(rec.Spec.Options, bond.OptActiveSlave) // it applies until the bond has first settled
 	}
+}
+
+// lossID returns the ID of a new loss. A member that was in a lost bond is part of the bond's loss.
+func (r *Run) lossID(i int, code plan.Code, now time.Time) string {
+	if ofBond := r.rec.Repairs.Open[""]; code == plan.NotEnslaved && ofBond.Cause == string(plan.BondMissing) && ofBond.ID != "" {
+		return ofBond.ID
+	}
+	return bond.LossID(r.rec.Key, nameOf(r.rec, i), now)
 }
 
 // settled reports whether every member is in the bond and carries, and nothing is left to repair. A bond without

@@ -38,6 +38,8 @@ type Failure struct {
 	BestEffort bool
 	// Wait is how long its kind is not tried; 0 if the failure does not count.
 	Wait time.Duration
+	// Times is the number of failures in a row.
+	Times int
 	// Quiet: it is to be logged at debug level. Failures in a row are logged when their number has doubled.
 	Quiet bool
 }
@@ -60,11 +62,14 @@ func (r *Run) Failed(a plan.Action, err error, now time.Time) Failure {
 		return f
 	}
 	s.next(event{eventKind: failed, what: kind, err: err}, now, r.h.timing)
-	n := s.retries[kind].failures
+	f.Times = s.retries[kind].failures
 	f.Wait = s.retries[kind].retryAt.Sub(now)
-	f.Quiet = n&(n-1) != 0 || errors.Is(err, bond.ErrInUse) // that a card is in use is normal
+	f.Quiet = !doubled(f.Times) || errors.Is(err, bond.ErrInUse) // that a card is in use is normal
 	return f
 }
+
+// doubled reports whether the nth time of something is logged.
+func doubled(n int) bool { return n&(n-1) == 0 }
 
 // bestEffort reports whether an action is tried only once.
 func bestEffort(a plan.Action) bool {
@@ -77,7 +82,8 @@ type Ineffective struct {
 	Action plan.Action
 	Found  string
 	Wait   time.Duration
-	First  bool // in a row
+	Times  int  // in a row
+	Quiet  bool // to be logged at debug level, as in Failure
 }
 
 func (e *Ineffective) Error() string {
@@ -100,7 +106,8 @@ func (r *Run) confirm(p *plan.Plan, now time.Time) []*Ineffective {
 		e := &Ineffective{Action: a, Found: p.Cause(i)}
 		s.next(event{eventKind: failed, what: kind, err: e}, now, r.h.timing)
 		s.next(event{eventKind: unrestored, what: plan.Contestable(a)}, now, r.h.timing)
-		e.Wait, e.First = s.retries[kind].retryAt.Sub(now), s.retries[kind].failures == 1
+		e.Wait, e.Times = s.retries[kind].retryAt.Sub(now), s.retries[kind].failures
+		e.Quiet = !doubled(e.Times)
 		all = append(all, e)
 	}
 	r.applied = nil

@@ -162,7 +162,7 @@ func (s *story) round(p plan.Plan, fails map[string]error) (out []string) {
 		say("settled: %t", s.rec.Settled)
 	}
 	for _, f := range res.Ineffective {
-		say("no effect: %s, first %t, waits %s", s.words[f.Action.String()], f.First, f.Wait)
+		say("no effect: %s, %d times, waits %s%s", s.words[f.Action.String()], f.Times, f.Wait, quiet(f.Quiet))
 	}
 	for _, l := range res.Limited {
 		say("limited: %s, %d repairs", l.What, l.Repairs)

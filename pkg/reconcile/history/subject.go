@@ -46,6 +46,7 @@ func newSubject() *subject {
 type event struct {
 	eventKind
 	what string // the kind of action, the setting, or the cause of a loss
+	id   string // of a loss
 	err  error
 }
 
@@ -96,9 +97,9 @@ func (s *subject) next(e event, now time.Time, t Timing) {
 		s.vfInfoMissingSince = firstOf(s.vfInfoMissingSince, now)
 
 	case lost:
-		s.loss = &bond.Loss{Cause: e.what, Since: now}
+		s.loss = &bond.Loss{ID: e.id, Cause: e.what, Since: now}
 	case lostVF:
-		s.loss = &bond.Loss{Cause: e.what, Since: now}
+		s.loss = &bond.Loss{ID: e.id, Cause: e.what, Since: now}
 		if s.returned.IsZero() || now.Sub(s.returned) >= t.FlapWindow {
 			s.flaps = 0
 		} else if s.flaps++; s.flaps > 1 {
