@@ -21,7 +21,7 @@ var checked = map[string]func(*tree, Command) error{
 }
 
 // foreign are programs of others. Of their commands only the shell's syntax is checked.
-var foreign = strings.Fields("bridge cat cp crictl ctr curl dmesg docker ethtool findmnt git grep gzip ip jq journalctl ls lsns lspci mkdir mv promtool rdma rm " +
+var foreign = strings.Fields("bridge cat cp crictl ctr curl dmesg docker ethtool findmnt git grep gzip head ip jq journalctl ls lsns lspci mkdir mv promtool rdma rm " +
 	"sha256sum skopeo sudo systemctl tar tc tcpdump")
 
 // tree is what commands name.

@@ -31,7 +31,9 @@ func TestTools(t *testing.T) {
 
 	kit.Must(t, kit.Links{}.UnbindVF(vf))
 	awaitState(t, name, bond.StateDegraded)
-	has(t, "explain", agentPrints(t, "explain", name), "MemberLost of net1", "driver", "differs", "net1 lost (MemberLost)")
+	explained := agentPrints(t, "explain", name)
+	t.Logf("agent status\n%s\nagent explain %s\n%s", agentPrints(t, "status"), name, explained)
+	has(t, "explain", explained, "MemberLost of net1", "driver", "differs", "net1 lost (MemberLost)")
 	checkDump(t, p)
 
 	kit.Must(t, kit.Links{}.BindVF(vf))
