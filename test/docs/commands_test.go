@@ -21,7 +21,7 @@ var checked = map[string]func(*tree, Command) error{
 }
 
 // foreign are programs of others. Of their commands only the shell's syntax is checked.
-var foreign = strings.Fields("bridge cat cp crictl ctr curl dmesg docker ethtool findmnt git grep gzip head ip jq journalctl ls lsns lspci mkdir mv promtool rdma rm " +
+var foreign = strings.Fields("bridge cat cp crictl ctr curl dmesg docker ethtool findmnt git grep gzip head ip jq journalctl ls lsns lspci mkdir mv nsenter promtool rdma rm " +
 	"sha256sum skopeo sudo systemctl tar tc tcpdump")
 
 // tree is what commands name.
@@ -176,7 +176,7 @@ func (tr *tree) kubectl(c Command) error {
 	for len(words) > 1 && (words[0] == "-n" || words[0] == "--context") {
 		words = words[2:]
 	}
-	if len(words) == 0 || !slices.Contains(strings.Fields("apply delete describe diff edit exec get krew label logs patch rollout wait"), words[0]) {
+	if len(words) == 0 || !slices.Contains(strings.Fields("apply auth delete describe diff edit exec get krew label logs patch rollout wait"), words[0]) {
 		return fmt.Errorf("%s: unknown verb", c)
 	}
 	for i, w := range words {

@@ -5,6 +5,7 @@ import (
 	"go/ast"
 	"go/types"
 	"io"
+	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
@@ -43,6 +44,6 @@ func (s *source) writeCauses(w io.Writer) {
 		if a.Meaning == "" || a.Action == "" {
 			s.problem("the cause %s is not explained in pkg/plan/advice.go", cause)
 		}
-		fmt.Fprintf(w, "| `%s` | %s | %s |\n", cause, cell(a.Meaning), cell(a.Action))
+		fmt.Fprintf(w, "| [`%s`](runbook.md#%s) | %s | %s |\n", cause, strings.ToLower(cause), cell(a.Meaning), cell(a.Action))
 	}
 }

@@ -42,7 +42,7 @@ func TestNothingIsMissed(t *testing.T) {
 	}
 	for _, row := range []string{
 		"| `--workers` |", "| `--kubeconfig` |", "| `--watch` |", "| `--cni-dir` |", // defined by another function: --kubeconfig
-		"| `MemberLost` |", "| `LeaseLost` |",
+		"| [`MemberLost`](runbook.md#memberlost) |", "| [`LeaseLost`](runbook.md#leaselost) |",
 		"| `bondkeeper_bonds{state}` | gauge |", "| `bondkeeper_pod_requests_total{kind}` | counter |",
 		"| `bondkeeper_kernel_events_total` | counter |", // named in a table
 		"| `agent started` | info | `version`, `pid`",
