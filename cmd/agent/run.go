@@ -71,8 +71,8 @@ func run(ctx context.Context, s *settings) error {
 		return err
 	}
 	defer log.Sync() //nolint:errcheck // a terminal cannot be synced
-	if f := doctor.Kernel(); f.Level != doctor.OK {
-		log.Error("kernel not supported", zap.String("found", f.Found), zap.String("todo", f.Remedy))
+	if f := doctor.Kernel(); f.Level == doctor.Fail {
+		return fmt.Errorf("%s is not supported: %s", f.Found, f.Remedy)
 	}
 	records, err := store.Open(s.stateDir)
 	if err != nil {

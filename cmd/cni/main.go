@@ -39,9 +39,15 @@ func open(stateDir string) (*cni.Backend, error) {
 	if err != nil {
 		return nil, err
 	}
+	var name unix.Utsname
+	if err := unix.Uname(&name); err != nil {
+		return nil, err
+	}
+	release := unix.ByteSliceToString(name.Release[:])
 	return &cni.Backend{
 		Kernel: kernel, Store: records, FindMembers: kernel.FindMembers,
-		Sandbox: netns.SandboxAt, HostSandbox: hostSandbox, SandboxAlive: kernel.SandboxAlive, Probe: probe,
+		Sandbox: netns.SandboxAt, HostSandbox: hostSandbox, SandboxAlive: kernel.SandboxAlive,
+		KernelRelease: release, Probe: func(context.Context) error { return cni.ProbeBonding("/", release) },
 	}, nil
 }
 
@@ -52,12 +58,4 @@ func hostSandbox() (bond.Sandbox, error) {
 	}
 	id := ns.ID()
 	return bond.Sandbox{Path: ns.Path(), Dev: id.Dev, Inode: id.Inode}, ns.Close()
-}
-
-func probe(context.Context) error {
-	var name unix.Utsname
-	if err := unix.Uname(&name); err != nil {
-		return err
-	}
-	return cni.ProbeBonding("/", unix.ByteSliceToString(name.Release[:]))
 }

@@ -36,6 +36,9 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer func() { _ = s.log.Sync() }()
+	if err = bond.CheckKernel(s.KernelRelease); err != nil {
+		return err
+	}
 	sandbox, err := s.sandbox(args.Netns)
 	if err != nil {
 		return err

@@ -67,7 +67,7 @@ func (s *session) releaseUnlessValid(ctx context.Context, k bond.Key, network st
 	return s.engine.ReleaseRecord(ctx, rec)
 }
 
-// Status returns an error if an ADD cannot succeed: the kernel has no bonding, the state directory cannot be used, or
+// Status returns an error if an ADD cannot succeed: the kernel is too old or has no bonding, the state directory cannot be used, or
 // the IPAM plugin is missing or fails its own STATUS. Its code is the CNI specification's for this.
 func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	b, err := ParseBaseConfig(args.StdinData)
@@ -79,6 +79,9 @@ func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 		return unavailable(err)
 	}
 	defer func() { _ = s.log.Sync() }()
+	if err := bond.CheckKernel(s.KernelRelease); err != nil {
+		return unavailable(err)
+	}
 	if err := s.Probe(ctx); err != nil {
 		return unavailable(err)
 	}

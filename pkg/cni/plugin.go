@@ -47,6 +47,8 @@ type Backend struct {
 	HostSandbox func() (bond.Sandbox, error)
 	// SandboxAlive reports whether a sandbox still exists; if it is nil, all count as alive.
 	SandboxAlive func(bond.Sandbox) (bool, error)
+	// KernelRelease is what uname -r prints. ADD and STATUS reject a kernel that is too old; DEL does not.
+	KernelRelease string
 	// Probe returns an error if the kernel has no bonding or records cannot be written.
 	Probe func(ctx context.Context) error
 }

@@ -16,10 +16,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// The first kernel whose link messages have the PCI address by which a VF is recognised (IFLA_PARENT_DEV_NAME), and
-// that has the cookie of a netns (SO_NETNS_COOKIE).
-const leastMajor, leastMinor = 5, 14
-
 func kernelRelease(context.Context, *Config) Finding { return Kernel() }
 
 // Kernel checks the version of the running kernel. The agent logs it at its start, too.
@@ -34,10 +30,10 @@ func Kernel() Finding {
 func kernelOf(release string) Finding {
 	var major, minor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
-		return finding(Warn, fmt.Sprintf("see that it is %d.%d or newer", leastMajor, leastMinor), "kernel %q", release)
+		return finding(Warn, fmt.Sprintf("see that it is %d.%d or newer", bond.MinKernelMajor, bond.MinKernelMinor), "kernel %q", release)
 	}
-	if major < leastMajor || major == leastMajor && minor < leastMinor {
-		return finding(Fail, fmt.Sprintf("use a kernel %d.%d or newer: this one does not report which VF a link is, so ADD rejects VFs", leastMajor, leastMinor), "kernel %s", release)
+	if bond.CheckKernel(release) != nil {
+		return finding(Fail, fmt.Sprintf("use a kernel %d.%d or newer: this one does not report which VF a link is, so ADD and the agent refuse", bond.MinKernelMajor, bond.MinKernelMinor), "kernel %s", release)
 	}
 	return ok("kernel %s", release)
 }

@@ -4,7 +4,6 @@ package main
 var logMeanings = map[string]string{
 	"agent started":         "The agent holds the node's lock and starts its work.",
 	"agent stopped":         "The agent ends; the fields count what it received.",
-	"kernel not supported":  "The kernel is older than 5.14: ADD refuses VFs, and lost VFs are not recognised. `todo` is the remedy.",
 	"health endpoint error": "The address of `--listen` cannot be served.",
 	"another agent is running on this node; waiting for its lock": "Another agent holds the node's lock. This one takes over when it ends.",
 	"watch error": "Events were lost or a directory cannot be watched; all bonds are reconciled. After an overrun `error` has the number of overruns and the netns whose events filled the buffer.",

@@ -1,0 +1,24 @@
+package bond
+
+import "fmt"
+
+// The oldest supported kernel. Since 5.14 link messages have the PCI address by which a VF is recognised
+// (IFLA_PARENT_DEV_NAME), and a netns has a cookie (SO_NETNS_COOKIE).
+const (
+	MinKernelMajor = 5
+	MinKernelMinor = 14
+)
+
+// CheckKernel returns an error that wraps ErrUnsupported if the kernel of a release, as uname -r prints it, is too old
+// for bonds to be repaired. A release that does not begin with a version is accepted.
+func CheckKernel(release string) error {
+	var major, minor int
+	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {
+		return nil
+	}
+	if major > MinKernelMajor || major == MinKernelMajor && minor >= MinKernelMinor {
+		return nil
+	}
+	return fmt.Errorf("kernel %s does not report which VF a link is, so a lost VF could not be recognised; use Linux %d.%d or newer: %w",
+		release, MinKernelMajor, MinKernelMinor, ErrUnsupported)
+}

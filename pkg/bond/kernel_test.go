@@ -1,0 +1,22 @@
+package bond
+
+import (
+	"errors"
+	"strings"
+	"testing"
+)
+
+func TestCheckKernel(t *testing.T) {
+	for release, supported := range map[string]bool{
+		"5.10.0-32-amd64": false, "4.18.0-553.el8.x86_64": false, "5.13": false, "5.14.0-570.el9.x86_64": true,
+		"5.14": true, "6.1.0-50-amd64": true, "6.12.95+deb12-amd64": true, "10.0": true, "custom": true, "": true,
+	} {
+		err := CheckKernel(release)
+		if (err == nil) != supported {
+			t.Errorf("%q: %v, want supported %t", release, err, supported)
+		}
+		if err != nil && (!errors.Is(err, ErrUnsupported) || !strings.Contains(err.Error(), release)) {
+			t.Errorf("%q: %v; want ErrUnsupported, with the release", release, err)
+		}
+	}
+}
