@@ -41,7 +41,7 @@ func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (str
 	if unix.Access(kvmDevice, unix.R_OK|unix.W_OK) != nil {
 		return TCG, nil
 	}
-	path := filepath.Join(cfg.CacheDir, "accel.json")
+	path := filepath.Join(k.dir, "accel.json") // of each kernel
 	want, err := verdictKey(cfg.QEMU, k)
 	if err != nil {
 		return "", err

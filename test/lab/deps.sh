@@ -10,10 +10,14 @@
 # not installed, because the package starts a service.
 #
 # BONDKEEPER_LAB_CACHE sets another cache directory than .cache/lab at the top of the repository.
+# BONDKEEPER_LAB_KERNEL selects another kernel than 6.12: 5.10, 6.1 or newest (kernel.go has the same names).
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
 cache=${BONDKEEPER_LAB_CACHE:-$top/.cache/lab}
+series=${BONDKEEPER_LAB_KERNEL:-6.12}
+kernel=$cache/kernel
+[ "$series" = 6.12 ] || kernel=$cache/kernel-$series
 
 # One line a tool: a program, and the package that has it.
 tools="
@@ -60,7 +64,7 @@ missing_packages() {
 
 # kernel_ready answers whether an unpacked kernel is in the cache, whichever version it has: a newer one
 # in the archive is no reason to download again.
-kernel_ready() { [ -e "$cache/kernel/vmlinuz" ] && [ -d "$cache/kernel/modules/kernel" ]; }
+kernel_ready() { [ -e "$kernel/vmlinuz" ] && [ -d "$kernel/modules/kernel" ]; }
 
 # privileged runs a command as root.
 privileged() {
@@ -107,6 +111,7 @@ write_sources() {
     [ -n "$site" ] || die "no apt source on this machine names Debian $codename main; add one and run again"
     suites=$codename
     [ "$codename" != bookworm ] || suites="bookworm bookworm-updates bookworm-backports"
+    [[ " $suites " == *" $(kernel_suite) "* ]] || suites+=" $(kernel_suite)"
     printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\n' "$site" "$suites" >"$cache/apt/lab.sources"
 }
 
@@ -115,7 +120,7 @@ prepared=
 prepare_apt() {
     [ -z "$prepared" ] || return 0
     command -v apt-get >/dev/null || die "this is no Debian machine: install $(missing_packages | tr '\n' ' ')by hand (QEMU 8 or newer)," \
-        "put into $cache/kernel: a kernel as vmlinuz, its /lib/modules/RELEASE as modules, its RELEASE in version"
+        "put into $kernel: a kernel as vmlinuz, its /lib/modules/RELEASE as modules, its RELEASE in version"
     codename=$(. /etc/os-release && echo "${VERSION_CODENAME:-}")
     mkdir -p "$cache/apt/lists/partial"
     apt_as_user=()
@@ -130,6 +135,17 @@ prepare_apt() {
 # target prints the suite that packages newer than the release are taken from.
 target() { if [ "$codename" = bookworm ]; then echo bookworm-backports; else echo "$codename"; fi; }
 
+# kernel_suite prints the suite that has the selected kernel.
+kernel_suite() {
+    case $series in
+    5.10) echo bullseye ;;
+    6.1) echo bookworm ;;
+    6.12) target ;;
+    newest) echo trixie-backports ;;
+    *) die "BONDKEEPER_LAB_KERNEL=$series: want 5.10, 6.1, 6.12 or newest" ;;
+    esac
+}
+
 install_packages() {
     local packages=("$@") rc=0
     prepare_apt
@@ -141,10 +157,19 @@ install_packages() {
     [ "$rc" -eq 0 ] || die "apt-get install failed; see above"
 }
 
-# kernel_package prints the name of the real kernel package behind Debian's linux-image-amd64.
-kernel_package() {
-    apt-cache "${apt_private[@]}" show "linux-image-amd64/$(target)" |
-        sed -n 's/^Depends: *\(linux-image-[^ ,]*\).*/\1/p' | head -n 1
+# kernel_packages prints the real kernel packages behind Debian's linux-image-amd64: one, or since 7.3 the image and the
+# packages that it depends on, with the binary, the modules and their lists.
+kernel_packages() {
+    local image
+    image=$(depends linux-image-amd64 | grep -m 1 '^linux-image-')
+    [ -n "$image" ] || return 0
+    echo "$image"
+    depends "$image" | grep -E '^linux-(base|binary|modules)-[0-9]' || true
+}
+
+# depends prints the names of the packages that a package depends on.
+depends() {
+    apt-cache "${apt_private[@]}" show "$1/$(kernel_suite)" | sed -n '/^Depends: /{s///;p;q}' | tr ',|' '\n\n' | awk '{ print $1 }'
 }
 
 # unpack_prometheus puts the two programs under their final names only when they are complete.
@@ -162,30 +187,31 @@ unpack_prometheus() {
 
 # unpack_kernel downloads the kernel and puts it under its final name only when it is complete.
 unpack_kernel() {
-    local package work version modules
+    local packages work version modules package
     prepare_apt
-    package=$(kernel_package)
-    [ -n "$package" ] || die "the archive has no linux-image-amd64 in $(target)"
-    work=$cache/kernel.new
+    packages=$(kernel_packages)
+    [ -n "$packages" ] || die "the archive has no linux-image-amd64 in $(kernel_suite)"
+    work=$kernel.new
     rm -rf "$work" && mkdir -p "$work/root"
-    say "downloading $package"
-    (cd "$work" && apt-get -qq "${apt_private[@]}" "${apt_as_user[@]}" download "$package/$(target)" >&2) ||
-        die "the download of $package failed; see above"
-    say "unpacking $package"
-    dpkg -x "$work"/linux-image-*.deb "$work/root"
-    version=$(basename "$work"/root/boot/vmlinuz-*)
-    version=${version#vmlinuz-}
-    # Since Debian 13 the modules are under /usr/lib; depmod looks in /lib.
+    for package in $packages; do
+        say "downloading $package"
+        (cd "$work" && apt-get -qq "${apt_private[@]}" "${apt_as_user[@]}" download "$package/$(kernel_suite)" >&2) ||
+            die "the download of $package failed; see above"
+    done
+    say "unpacking" $packages
+    for package in "$work"/linux-*.deb; do dpkg -x "$package" "$work/root"; done
+    # Debian 7.3 has the kernel, and since Debian 13 the modules, under /usr/lib; depmod looks in /lib.
+    modules=$(find "$work/root" -type d -path '*/lib/modules/*' -prune | head -n 1)
+    version=$(basename "$modules")
     [ -d "$work/root/lib/modules" ] || ln -s usr/lib "$work/root/lib"
-    modules=$work/root/lib/modules/$version
     depmod -b "$work/root" "$version"
     mkdir "$work/ready"
-    mv "$work/root/boot/vmlinuz-$version" "$work/ready/vmlinuz"
-    mv "$work/root/boot/config-$version" "$work/ready/config"
+    mv "$(kernel_file vmlinuz)" "$work/ready/vmlinuz"
+    mv "$(kernel_file config)" "$work/ready/config"
     mv "$modules" "$work/ready/modules"
     echo "$version" >"$work/ready/version"
-    rm -rf "$cache/kernel"
-    mv "$work/ready" "$cache/kernel"
+    rm -rf "$kernel"
+    mv "$work/ready" "$kernel"
     rm -rf "$work"
 }
 
@@ -201,6 +227,15 @@ prometheus() {
     [ -x "$top/.cache/prometheus/prometheus" ] || unpack_prometheus
 }
 
+# kernel_file prints the path of an unpacked vmlinuz or config: in /boot, or with the modules.
+kernel_file() {
+    local path
+    for path in "$work/root/boot/$1-$version" "$modules/$1"; do
+        [ ! -e "$path" ] || { echo "$path"; return; }
+    done
+    die "the packages of kernel $version have no $1"
+}
+
 main() {
     local packages
     packages=$(missing_packages)
@@ -211,7 +246,7 @@ main() {
     # shellcheck disable=SC2086 # a list of words
     [ -z "$packages" ] || install_packages $packages
     kernel_ready || unpack_kernel
-    say "ready: $(qemu-system-x86_64 --version | head -n 1), kernel $(cat "$cache/kernel/version")"
+    say "ready: $(qemu-system-x86_64 --version | head -n 1), kernel $(cat "$kernel/version")"
 }
 
 case ${1:-} in

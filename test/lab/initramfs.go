@@ -59,7 +59,8 @@ func addModules(ctx context.Context, k *kernel, boot *wire.Boot, contents map[st
 	if boot.UserNet {
 		cards = append(cards, "virtio_net")
 	}
-	root, err := k.moduleFiles(ctx, "9pnet_virtio", "9p", "overlay")
+	// The first two are built in since Debian 13.
+	root, err := k.moduleFiles(ctx, "virtio_pci", "virtio_console", "9pnet_virtio", "9p", "overlay")
 	if err != nil {
 		return err
 	}

@@ -23,9 +23,18 @@ type kernel struct {
 	release string
 }
 
+// KernelEnv names the environment variable that selects another kernel: 5.10, 6.1, 6.12 (the default) or newest.
+const KernelEnv = "BONDKEEPER_LAB_KERNEL"
+
+// defaultKernel is the one that is in the cache's directory kernel. Others have their name in the directory's.
+const defaultKernel = "6.12"
+
 // findKernel returns the cached kernel. The error is ErrNotReady if there is none.
 func findKernel(cache string) (*kernel, error) {
 	dir := filepath.Join(cache, "kernel")
+	if series := os.Getenv(KernelEnv); series != "" && series != defaultKernel {
+		dir += "-" + series
+	}
 	release, err := os.ReadFile(filepath.Join(dir, "version"))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("lab: no kernel in %s: %w", dir, ErrNotReady)

@@ -72,10 +72,10 @@ func (g *group) kill() error {
 		return fmt.Errorf("control group: %w", err)
 	}
 	defer func() { _ = events.Close() }()
-	if err := os.WriteFile(filepath.Join(g.dir.Name(), "cgroup.kill"), []byte("1"), 0); err != nil {
-		return fmt.Errorf("kill a command's processes: %w", err)
-	}
 	for {
+		if err := g.signal(); err != nil {
+			return fmt.Errorf("kill a command's processes: %w", err)
+		}
 		state, err := os.ReadFile(events.Name())
 		if err != nil {
 			return fmt.Errorf("control group: %w", err)
@@ -91,6 +91,29 @@ func (g *group) kill() error {
 			return fmt.Errorf("processes of %s do not end", g.dir.Name())
 		}
 	}
+}
+
+// signal sends SIGKILL to the group's processes. Before Linux 5.14 the kernel cannot do that for a group, and processes
+// that are started meanwhile are left.
+func (g *group) signal() error {
+	kill := filepath.Join(g.dir.Name(), "cgroup.kill")
+	if _, err := os.Stat(kill); err == nil {
+		return os.WriteFile(kill, []byte("1"), 0)
+	}
+	pids, err := os.ReadFile(filepath.Join(g.dir.Name(), "cgroup.procs"))
+	if err != nil {
+		return err
+	}
+	for _, text := range strings.Fields(string(pids)) {
+		pid, err := strconv.Atoi(text)
+		if err != nil {
+			return err
+		}
+		if err := unix.Kill(pid, unix.SIGKILL); err != nil && !errors.Is(err, unix.ESRCH) {
+			return err
+		}
+	}
+	return nil
 }
 
 // remove removes the group. It stays if a container runtime has made groups in it, which is harmless.
