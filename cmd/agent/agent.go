@@ -42,9 +42,10 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	stopped := &runtime.Stopped{}
 	setup := podsetup.New(sandboxes, log)
 	readable := agent.ReadableRecords(records)
+	repairs := agent.NewRepairMetrics()
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait, Metrics: repairs,
 	})
 	reporter, err := agent.NewReporter(s.kubeconfig, s.node, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
@@ -68,7 +69,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: readable,
 	})
-	metrics, err := agent.NewMetrics(transitions, reporter, monitor, worker)
+	metrics, err := agent.NewMetrics(transitions, repairs, reporter, monitor, worker)
 	if err != nil {
 		return err
 	}
@@ -81,15 +82,17 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	group.Go(func() error { gc.Run(ctx); return nil })
 	group.Go(func() error { sandboxes.Stops(ctx, stopped.Add); return nil })
 	group.Go(func() error { setup.Run(ctx); return nil })
-	group.Go(func() error {
-		if reportErr := reporter.Run(ctx); reportErr != nil {
-			log.Error("pod status reporting has stopped, repair has not; fix the error and restart the agent", zap.Error(reportErr))
-		}
-		return nil
-	})
+	group.Go(func() error { runReporter(ctx, reporter, log); return nil })
 	err = group.Wait()
 	logStop(log, monitor.Stats())
 	return err
+}
+
+// runReporter runs until ctx ends. Repair does not need the reporter.
+func runReporter(ctx context.Context, reporter agent.Reporter, log *zap.Logger) {
+	if err := reporter.Run(ctx); err != nil {
+		log.Error("pod status reporting has stopped, repair has not; fix the error and restart the agent", zap.Error(err))
+	}
 }
 
 func logStop(log *zap.Logger, st watch.Stats) {

@@ -113,8 +113,9 @@ type fakeWorker struct {
 	busy     bool
 }
 
-func (w *fakeWorker) Finished() uint64 { return w.finished }
-func (w *fakeWorker) Busy() bool       { return w.busy }
+func (w *fakeWorker) Finished() uint64    { return w.finished }
+func (w *fakeWorker) Busy() bool          { return w.busy }
+func (w *fakeWorker) FailedReleases() int { return 0 }
 
 // TestHealth: the agent is ready once it has listed the records. It is live until resyncs or busy workers stall.
 func TestHealth(t *testing.T) {

@@ -6,17 +6,23 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 	"github.com/bondkeeper/bondkeeper/pkg/watch"
 )
 
+// NewRepairMetrics returns metrics with all causes and actions that the engine may report.
+func NewRepairMetrics() *status.RepairMetrics {
+	return status.NewRepairMetrics(reconcile.LossCauses, reconcile.Actions())
+}
+
 // NewMetrics returns the metrics of all packages.
-func NewMetrics(transitions *status.TransitionLogger, reporter Reporter, monitor Monitor, worker Worker) (*prometheus.Registry, error) {
+func NewMetrics(transitions *status.TransitionLogger, repairs *status.RepairMetrics, reporter Reporter, monitor Monitor, worker Worker) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
 	errs := []error{
 		all.Register(collectors.NewGoCollector()),
 		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		transitions.Register(all), reporter.Register(all),
+		transitions.Register(all), repairs.Register(all), reporter.Register(all),
 		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bondkeeper_failed_releases", Help: "Bonds of ended pods whose addresses remain allocated because the last release failed, for example because the IPAM plugin failed.",
 		}, func() float64 { return float64(worker.FailedReleases()) })),

@@ -304,6 +304,15 @@ func (l *RepairLog) Add(r Repair) {
 	l.Recent = append(l.Recent[max(0, len(l.Recent)+1-MaxRecentRepairs):], r)
 }
 
+// Subject is the kind of link that a loss concerns.
+type Subject string
+
+// The subjects of losses.
+const (
+	SubjectBond   Subject = "bond"
+	SubjectMember Subject = "member"
+)
+
 // Loss is something that was observed missing or changed.
 type Loss struct {
 	// ID is LossID's. A member that was lost with the bond has the bond's. Losses of older versions have none.

@@ -1,10 +1,18 @@
 package plan
 
+import (
+	"maps"
+	"slices"
+)
+
 // Advice explains a code to an operator: what it means, and what to do.
 type Advice struct{ Meaning, Action string }
 
 // Advice returns the explanation of a code; empty if the code is not known.
 func (c Code) Advice() Advice { return advice[c] }
+
+// Codes returns all codes, sorted.
+func Codes() []Code { return slices.Sorted(maps.Keys(advice)) }
 
 // advice has an entry per code. docs/reference.md is generated from it.
 var advice = map[Code]Advice{

@@ -23,7 +23,7 @@ func Kind(a Action) string {
 	case DeleteRoute:
 		return fmt.Sprintf("no route %s metric %d", a.Route, a.Route.Priority)
 	default:
-		return strings.TrimPrefix(fmt.Sprintf("%T", a), "plan.")
+		return ActionName(a)
 	}
 }
 

@@ -22,6 +22,7 @@ func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) 
 	if e.kernel.Apply(ctx, rec, create.ModeOnly()) != nil {
 		return err
 	}
+	e.countFailure(a, err)
 	e.logOf(rec, plan.OnBond).Warn("kernel rejected the bond's options; bond recreated with its mode only", zap.Error(err))
 	return nil
 }

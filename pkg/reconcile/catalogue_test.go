@@ -32,7 +32,8 @@ func playFault(t *testing.T, f *faults.Fault, m int) {
 	r := added(t, scenario.OKD())
 	r.complete()
 	core, logs := observer.New(zap.InfoLevel)
-	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core)})
+	c := newCounted(t)
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core), Metrics: c})
 	before := r.inPod()
 	count := func(message string) int { return logs.FilterMessage(message).Len() }
 	for i, s := range f.Steps {
@@ -70,6 +71,11 @@ func playFault(t *testing.T, f *faults.Fault, m int) {
 		t.Errorf("%d losses and %d repairs are logged", losses, repairs)
 	}
 	checkStories(t, logs.All())
+	counted := c.sum(t, "losses ", "")
+	if logged := count("bond damaged") + count("member lost"); counted != logged || c.sum(t, "repairs ", " recovered") != logged {
+		t.Errorf("%d losses are logged, %d counted", logged, counted)
+	}
+	c.bounded(t)
 	if after := r.inPod(); after != before {
 		t.Errorf("not as before:\n%s\nbut\n%s", before, after)
 	}

@@ -54,6 +54,8 @@ type Config struct {
 	// LockWait is how long Converge waits for the bond's lock, which the other side may hold for as long as a driver
 	// takes; the error then matches bond.ErrLocked. Zero: as long as the store waits.
 	LockWait time.Duration
+	// Metrics may be nil.
+	Metrics Metrics
 	// Setup may be nil: then the end of a pod's set-up is found by time alone.
 	Setup SetupEvidence
 }
@@ -72,6 +74,8 @@ type Engine struct {
 	now    func() time.Time
 	setup  SetupEvidence
 	timing Timing
+
+	metrics Metrics
 	// histories has what the records do not, so it does not survive the process.
 	histories *history.Set
 
@@ -83,7 +87,10 @@ func New(c Config) *Engine {
 	e := &Engine{
 		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
 		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, setup: c.Setup,
-		lockWait: c.LockWait,
+		lockWait: c.LockWait, metrics: c.Metrics,
+	}
+	if e.metrics == nil {
+		e.metrics = noMetrics{}
 	}
 	if e.log == nil {
 		e.log = zap.NewNop()
@@ -144,7 +151,7 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	defer unlock()
 	rec, err := e.store.Load(k)
 	if errors.Is(err, bond.ErrNotFound) {
-		e.histories.Forget(k)
+		e.forget(k)
 		return Outcome{}, nil
 	}
 	if err != nil {

@@ -127,8 +127,11 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 		e.noteReturned(rec)
 		return rec, nil
 	}
-	e.histories.Forget(k)
-	return nil, e.store.Remove(k)
+	if err := e.store.Remove(k); err != nil {
+		return nil, err
+	}
+	e.forget(k)
+	return nil, nil
 }
 
 // logRemainingPFSettings reports the PF-side settings of VFs whose pod ended without sriov-cni's DEL, which would have

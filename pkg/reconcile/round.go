@@ -100,13 +100,13 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 	changed = recordFound(rec, obs, r.plan) || changed
 	r.Result = run.Advance(obs, r.plan, e.now())
 	e.logResult(rec, &r.Result)
-	if rec.Deleted() || !obs.SandboxAlive || !changed && !r.Changed {
-		return r, nil
+	if !rec.Deleted() && obs.SandboxAlive && (changed || r.Changed) {
+		if err = e.store.Save(rec); err != nil {
+			return r, fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
+		}
+		r.LimitsChanged = false // they are saved, too
 	}
-	if err = e.store.Save(rec); err != nil {
-		return r, fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
-	}
-	r.LimitsChanged = false // they are saved, too
+	e.countResult(&r.Result)
 	return r, nil
 }
 
@@ -202,6 +202,7 @@ func (e *Engine) apply(ctx context.Context, rec *bond.Record, actions []plan.Act
 			continue
 		}
 		left = append(left, a)
+		e.countFailure(a, err)
 		failure := run.Failed(a, err, e.now())
 		if failure.Overtaken {
 			log.Info("plan is stale", zap.Stringer("action", a), zap.Error(err))

@@ -54,6 +54,8 @@ type walker struct {
 	clock  *clock
 	leases *walkLeases
 	engine *reconcile.Engine
+	// counted is by all agents of the walk.
+	counted *counted
 	// sandboxes and containers are by path.
 	sandboxes  map[string]bond.Sandbox
 	containers map[string]string
@@ -64,10 +66,11 @@ type walker struct {
 	log   []string
 }
 
-func newWalker(dir string) (*walker, error) {
+func newWalker(dir string, c *counted) (*walker, error) {
 	s, err := store.Open(dir)
 	w := &walker{
-		fake: scenario.NewNode(walkBonds), dir: dir, store: s, clock: &clock{now: time.Unix(1e9, 0)},
+		counted: c,
+		fake:    scenario.NewNode(walkBonds), dir: dir, store: s, clock: &clock{now: time.Unix(1e9, 0)},
 		leases: &walkLeases{held: map[bond.Key]bool{}}, sandboxes: map[string]bond.Sandbox{}, containers: map[string]string{}, later: map[int]func(){},
 	}
 	w.restart()
@@ -88,7 +91,7 @@ func newWalker(dir string) (*walker, error) {
 // restart starts a new agent.
 func (w *walker) restart() {
 	w.engine = reconcile.New(reconcile.Config{
-		Kernel: w.fake, Store: w.store, IPAM: w.leases, Now: w.clock.Now, SandboxAlive: func(s bond.Sandbox) (bool, error) {
+		Kernel: w.fake, Store: w.store, IPAM: w.leases, Now: w.clock.Now, Metrics: w.counted, SandboxAlive: func(s bond.Sandbox) (bool, error) {
 			return s == w.sandboxes[s.Path], nil
 		},
 		Records: func(ctx context.Context) ([]*bond.Record, error) { list, _, err := w.store.List(ctx); return list, err },

@@ -98,7 +98,7 @@ func take(t *testing.T, ops []walkOp, steps []walk.Step) (log []string, err erro
 	if err != nil {
 		return nil, err
 	}
-	w, err := newWalker(dir)
+	w, err := newWalker(dir, newCounted(t))
 	if err != nil {
 		return nil, err
 	}
@@ -124,7 +124,10 @@ func take(t *testing.T, ops []walkOp, steps []walk.Step) (log []string, err erro
 			}
 		}
 	}
-	return w.log, w.rest(t.Context(), nil)
+	if err := w.rest(t.Context(), nil); err != nil {
+		return w.log, err
+	}
+	return w.log, w.counted.balanced(t)
 }
 
 // TestRandomWalks: faults occur in the bonds of several pods. Verbs are called and interrupted, the kernel rejects

@@ -20,8 +20,10 @@ type metrics struct {
 	success  prometheus.Gauge
 }
 
+// newMetrics returns metrics with all series from the start: the first increase of a series that begins with 1 is lost
+// to Prometheus.
 func newMetrics() metrics {
-	return metrics{
+	m := metrics{
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bondkeeper_pod_requests_total", Help: "Successful requests about pods: patch, or get, to look for Multus's annotation.",
 		}, []string{"kind"}),
@@ -32,6 +34,13 @@ func newMetrics() metrics {
 			Name: "bondkeeper_pod_last_success_timestamp_seconds", Help: "Unix time of the last successful request about a pod.",
 		}),
 	}
+	for _, kind := range []string{kindGet, kindPatch} {
+		m.requests.WithLabelValues(kind)
+	}
+	for _, class := range []errorClass{unavailable, notFound, rejected} {
+		m.failures.WithLabelValues(string(class))
+	}
+	return m
 }
 
 func (m *metrics) succeeded(kind string) {
@@ -62,7 +71,7 @@ func (r *Reporter) PendingPods() int {
 	return n
 }
 
-// Register adds the number of bonds per state and of repairs to the agent's metrics.
+// Register adds the number of bonds per state to the agent's metrics.
 func (l *TransitionLogger) Register(to prometheus.Registerer) error {
 	var all []prometheus.Collector
 	for _, state := range []bond.State{bond.StateReady, bond.StateDegraded, bond.StateDown, bond.StateRepairing, bond.StateStuck} {
@@ -75,9 +84,6 @@ func (l *TransitionLogger) Register(to prometheus.Registerer) error {
 	}, func() float64 { n, _ := l.Fights(); return float64(n) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bondkeeper_contested_settings", Help: "Requested settings of this node's bonds where another writer's value was accepted.",
 	}, func() float64 { _, n := l.Fights(); return float64(n) }))
-	all = append(all, prometheus.NewCounterFunc(prometheus.CounterOpts{
-		Name: "bondkeeper_repairs_total", Help: "Repairs since the agent started.",
-	}, func() float64 { return float64(l.Repairs()) }))
 	return register(to, all...)
 }
 

@@ -56,7 +56,6 @@ func TestMetrics(t *testing.T) {
 		one, two, notFound := bondOf(podN(1), "bond0"), bondOf(podN(2), "bond0"), bondOf(podN(3), "bond0")
 		s.add(podN(1))
 		s.add(podN(2))
-		one.Repairs = 7 // before the agent started
 		report(one)
 		report(two)
 		report(notFound)
@@ -65,7 +64,7 @@ func TestMetrics(t *testing.T) {
 		report(lose(two))
 		got := gathered(t, registry)
 		for name, want := range map[string]float64{
-			"bondkeeper_bonds{Ready}": 2, "bondkeeper_bonds{Degraded}": 1, "bondkeeper_bonds{Down}": 0, "bondkeeper_repairs_total": 2,
+			"bondkeeper_bonds{Ready}": 2, "bondkeeper_bonds{Degraded}": 1, "bondkeeper_bonds{Down}": 0,
 			"bondkeeper_pod_requests_total{get}": 2, "bondkeeper_pod_requests_total{patch}": 3,
 			"bondkeeper_pod_request_failures_total{not_found}": 1, "bondkeeper_pods_pending": 1,
 		} {

@@ -15,15 +15,12 @@ type TransitionLogger struct {
 	log  *zap.Logger
 	mu   sync.Mutex
 	last map[bond.Key]loggedState
-	// repairs of bonds that were known before the repair
-	repairs int
 }
 
 type loggedState struct {
-	state   bond.State
-	reason  string
-	active  string
-	repairs int
+	state  bond.State
+	reason string
+	active string
 	// fighting and contested are as in bond.Status.
 	fighting, contested int
 }
@@ -38,15 +35,12 @@ func NewTransitionLogger(log *zap.Logger) *TransitionLogger {
 
 // Report logs the bond's state if it has changed.
 func (l *TransitionLogger) Report(s bond.Status) {
-	now := loggedState{s.State, s.Reason, s.Active, s.Repairs, s.Fighting, s.Contested}
+	now := loggedState{s.State, s.Reason, s.Active, s.Fighting, s.Contested}
 	l.mu.Lock()
 	before, known := l.last[s.Key]
 	l.last[s.Key] = now
-	if known {
-		l.repairs += max(0, now.repairs-before.repairs)
-	}
 	l.mu.Unlock()
-	before.repairs, before.fighting, before.contested = now.repairs, now.fighting, now.contested // the engine logs these itself
+	before.fighting, before.contested = now.fighting, now.contested // the engine logs these itself
 	if known && before == now {
 		return
 	}
@@ -105,11 +99,4 @@ func (l *TransitionLogger) Fights() (fighting, contested int) {
 		contested += t.contested
 	}
 	return fighting, contested
-}
-
-// Repairs returns the number of repairs since the logger was made.
-func (l *TransitionLogger) Repairs() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.repairs
 }

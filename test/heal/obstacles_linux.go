@@ -207,7 +207,7 @@ func metric(ctx context.Context, name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	found := regexp.MustCompile(`(?m)^` + name + ` (.*)$`).FindSubmatch(text)
+	found := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (.*)$`).FindSubmatch(text)
 	if found == nil {
 		return "", fmt.Errorf("the agent has no metric %s", name)
 	}

@@ -20,7 +20,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestTools: what an operator learns from agent status, explain and sysdump about a lost VF and its repair.
+// TestTools: what an operator learns from agent status, explain, sysdump and metrics about a lost VF and its repair.
 func TestTools(t *testing.T) {
 	r, err := New(t.Context(), Config{Bin: *bin})
 	kit.Must(t, err)
@@ -35,12 +35,18 @@ func TestTools(t *testing.T) {
 	t.Logf("agent status\n%s\nagent explain %s\n%s", agentPrints(t, "status"), name, explained)
 	has(t, "explain", explained, "MemberLost of net1", "driver", "differs", "net1 lost (MemberLost)")
 	checkDump(t, p)
+	const loss = `{cause="MemberLost",subject="member"}`
+	const repair = `bondkeeper_repairs_total{cause="MemberLost",result="recovered",subject="member"}`
+	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
+	wantMetric(t, repair, "0")
 
 	kit.Must(t, kit.Links{}.BindVF(vf))
 	awaitState(t, name, bond.StateReady)
 	has(t, "explain", agentPrints(t, "explain", name), "bond bond0: Ready\n", "net1 repaired after MemberLost", "change nothing (converged)")
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
 	checkStory(t, r, name)
+	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
+	wantMetric(t, repair, "1")
 }
 
 // checkStory: the ID in the explanation finds the loss and its repair in the agent's log.
@@ -61,6 +67,13 @@ func checkStory(t *testing.T, r *Fixture, pod string) {
 		return len(story) == 0
 	})
 	kit.Must(t, err)
+}
+
+func wantMetric(t *testing.T, series, want string) {
+	t.Helper()
+	if got, err := metric(t.Context(), series); err != nil || got != want {
+		t.Errorf("%s is %q, want %s: %v", series, got, want, err)
+	}
 }
 
 func agentPrints(t *testing.T, args ...string) string {

@@ -2,6 +2,7 @@ package history
 
 import (
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -34,11 +35,26 @@ func (s *Set) Of(k bond.Key) *History {
 	return h
 }
 
-// Forget drops what is not in the bond's record.
-func (s *Set) Forget(k bond.Key) {
+// Forget drops what is not in the bond's record. It returns the losses that were open in its last reconcile.
+func (s *Set) Forget(k bond.Key) (open []Lost) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if h := s.bonds[k]; h != nil {
+		open = h.openLosses()
+	}
 	delete(s.bonds, k)
+	return open
+}
+
+func (h *History) openLosses() (open []Lost) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, i := range slices.Sorted(maps.Keys(h.members)) {
+		if loss := h.members[i].loss; loss != nil {
+			open = append(open, Lost{Member: i, Cause: plan.Code(loss.Cause)})
+		}
+	}
+	return open
 }
 
 // History is the repair history of one bond. It is safe for concurrent use.
@@ -98,6 +114,11 @@ type Run struct {
 
 // Begin starts a reconcile. Only one may be under way per bond. The record is changed by Adopt and Advance.
 func (h *History) Begin(rec *bond.Record) *Run {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for i, s := range h.subjects(rec) {
+		s.load(rec, i)
+	}
 	return &Run{h: h, rec: rec, spent: newSpent(rec)}
 }
 

@@ -18,6 +18,17 @@ func isLoss(c plan.Code) bool {
 	return false
 }
 
+// LossCauses returns the causes that losses of a subject can have: what isLoss lists, and a missing carrier.
+func LossCauses(s bond.Subject) []plan.Code {
+	if s == bond.SubjectBond {
+		return []plan.Code{plan.BondMissing, plan.Renamed, plan.LinkDown, plan.MTUDiffers, plan.SettingsChanged, plan.NotRestored}
+	}
+	return []plan.Code{
+		plan.MemberLost, plan.MemberInHost, plan.NotEnslaved, plan.NoCarrier, plan.Renamed, plan.LinkDown,
+		plan.MACDiffers, plan.MTUDiffers, plan.SettingsChanged, plan.PFSettingsChanged, plan.NotRestored,
+	}
+}
+
 // unsettles reports whether after a loss the bond may have lost its recorded MAC: losses after which another member is
 // active, except a failover.
 func unsettles(c plan.Code) bool {
@@ -85,7 +96,7 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 	rec, found := r.rec, summarize(p)
 	for i, s := range r.h.subjects(rec) {
 		f := found[i]
-		switch s.load(rec, i); {
+		switch {
 		case s.loss == nil && f.code != "" && rec.Phase == bond.PhaseReady:
 			kind := lost
 			if flaps(f.code) {

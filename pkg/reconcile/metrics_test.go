@@ -1,0 +1,229 @@
+package reconcile_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+)
+
+// counted is the metrics of an agent's engine.
+type counted struct {
+	*status.RepairMetrics
+	registry *prometheus.Registry
+	series   int // at the start
+}
+
+func newCounted(t *testing.T) *counted {
+	t.Helper()
+	c := &counted{RepairMetrics: status.NewRepairMetrics(reconcile.LossCauses, reconcile.Actions()), registry: prometheus.NewRegistry()}
+	must(t, c.Register(c.registry))
+	c.series, _ = c.gather(t)
+	return c
+}
+
+// gather returns the number of series, and the counters that are not 0: "losses member MemberLost 1".
+func (c *counted) gather(t *testing.T) (series int, counters []string) {
+	t.Helper()
+	families, err := c.registry.Gather()
+	must(t, err)
+	for _, f := range families {
+		name := strings.TrimSuffix(strings.TrimPrefix(f.GetName(), "bondkeeper_"), "_total")
+		for _, m := range f.GetMetric() {
+			if f.GetType() != dto.MetricType_COUNTER {
+				continue
+			}
+			if series++; m.GetCounter().GetValue() == 0 {
+				continue
+			}
+			labels := map[string]string{}
+			for _, l := range m.GetLabel() {
+				labels[l.GetName()] = l.GetValue()
+			}
+			counters = append(counters, strings.Join(strings.Fields(fmt.Sprintln(name, labels["subject"], labels["cause"], labels["action"], labels["result"], m.GetCounter().GetValue())), " "))
+		}
+	}
+	return series, counters
+}
+
+// want compares the counters that are not 0. No series may have been added.
+func (c *counted) want(t *testing.T, want ...string) {
+	t.Helper()
+	if _, got := c.gather(t); !slices.Equal(got, want) {
+		t.Errorf("counted %q, want %q", got, want)
+	}
+	c.bounded(t)
+}
+
+// bounded checks that no series was added.
+func (c *counted) bounded(t *testing.T) {
+	t.Helper()
+	if series, _ := c.gather(t); series != c.series {
+		t.Errorf("%d series, %d at the start: a cause or an action is not in the list", series, c.series)
+	}
+}
+
+// balanced checks, after all bonds have ended, that each loss has ended once, and that the series are those of the
+// start.
+func (c *counted) balanced(t *testing.T) error {
+	t.Helper()
+	series, all := c.gather(t)
+	if losses, ends := c.sum(t, "losses ", ""), c.sum(t, "repairs ", ""); ends != losses || series != c.series {
+		return fmt.Errorf("%d losses, %d ends; %d series, %d at the start: %q", losses, ends, series, c.series, all)
+	}
+	return nil
+}
+
+// sum is the sum of all values of a metric with these labels.
+func (c *counted) sum(t *testing.T, prefix, suffix string) (sum int) {
+	t.Helper()
+	_, all := c.gather(t)
+	for _, text := range all {
+		if at := strings.LastIndex(text, " "); strings.HasPrefix(text, prefix) && strings.HasSuffix(text[:at], suffix) {
+			var n int
+			_, err := fmt.Sscan(text[at+1:], &n)
+			must(t, err)
+			sum += n
+		}
+	}
+	return sum
+}
+
+// counts makes the engine that of a new agent, which counts.
+func (r *fixture) counts(s reconcile.Store) *counted {
+	c := newCounted(r.t)
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now, Metrics: c})
+	return c
+}
+
+func TestLossAndRepairAreCounted(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	c := r.counts(r.store)
+	r.wantState(bond.StateReady)
+	c.want(t)
+	must(t, r.UnbindVF(r.VFs[0]))
+	must(t, r.SetDown(scenario.PodPath, scenario.BondIf))
+	r.wantState(bond.StateDegraded)
+	r.wantState(bond.StateDegraded)
+	lost := []string{"losses bond LinkDown 1", "losses member MemberLost 1"}
+	c.want(t, lost...) // the bond has another MAC
+	must(t, r.BindVF(r.VFs[0]))
+	r.wantState(bond.StateReady)
+	c.want(t, append(lost, "repairs bond LinkDown recovered 1", "repairs member MemberLost recovered 1")...)
+}
+
+// TestLossesAreCountedOnceOverRestarts: an agent that finds an open loss in the record does not count it, but its end.
+func TestLossesAreCountedOnceOverRestarts(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	first := r.counts(r.store)
+	must(t, r.UnbindVF(r.VFs[0]))
+	r.wantState(bond.StateDegraded)
+	first.want(t, "losses member MemberLost 1")
+	second := r.counts(r.store)
+	r.wantState(bond.StateDegraded)
+	second.want(t)
+	must(t, r.BindVF(r.VFs[0]))
+	r.wantState(bond.StateReady)
+	second.want(t, "repairs member MemberLost recovered 1")
+	third := r.counts(r.store)
+	r.wantState(bond.StateReady)
+	third.want(t)
+}
+
+// TestAbandonedLosses: the bond is released while a member is lost, by the plugin or by the agent itself.
+func TestAbandonedLosses(t *testing.T) {
+	for name, release := range map[string]func(t *testing.T, r *fixture){
+		"by the plugin": func(t *testing.T, r *fixture) {
+			plugin := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
+			must(t, plugin.Delete(t.Context(), r.Record.Key))
+		},
+		"by the agent": func(t *testing.T, r *fixture) {
+			r.ipam.err = errors.New("no server")
+			if err := r.engine.ReleaseRecord(t.Context(), r.Record); !errors.Is(err, r.ipam.err) {
+				t.Fatal(err)
+			}
+			r.ipam.err = nil
+			must(t, r.engine.ReleaseRecord(t.Context(), r.Record))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			must(t, r.UnbindVF(r.VFs[0]))
+			r.wantState(bond.StateDegraded)
+			c := r.counts(r.store) // a restart: the loss is known from the record
+			r.wantState(bond.StateDegraded)
+			release(t, r)
+			for range 2 {
+				_, err := r.converge()
+				must(t, err)
+			}
+			c.want(t, "repairs member MemberLost abandoned 1")
+		})
+	}
+}
+
+// TestAbandonedAfterItsSandbox: the sandbox ended before the agent started.
+func TestAbandonedAfterItsSandbox(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	r.counts(r.store)
+	must(t, r.UnbindVF(r.VFs[0]))
+	r.wantState(bond.StateDegraded)
+	must(t, r.DeletePod(scenario.PodPath))
+	c := r.counts(r.store)
+	r.wantState(bond.StateDown)
+	must(t, r.engine.ReleaseRecord(t.Context(), r.Record))
+	c.want(t, "repairs member MemberLost abandoned 1")
+}
+
+// TestLossThatCannotBeSaved is counted once, when the record has it.
+func TestLossThatCannotBeSaved(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	s := &fullStore{Store: r.store, full: true}
+	c := r.counts(s)
+	must(t, r.UnbindVF(r.VFs[0]))
+	for range 3 {
+		if _, err := r.converge(); !errors.Is(err, unix.ENOSPC) {
+			t.Fatal(err)
+		}
+	}
+	c.want(t)
+	s.full = false
+	r.wantState(bond.StateDegraded)
+	c.want(t, "losses member MemberLost 1")
+}
+
+// TestRejectedActionsAreCounted, and neither a busy card nor a stale plan is.
+func TestRejectedActionsAreCounted(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	c := r.counts(r.store)
+	fail := func(err error) {
+		r.FailApplyIf(func(a plan.Action) error {
+			if _, ok := a.(plan.SetUp); ok {
+				return err
+			}
+			return nil
+		})
+		_, _ = r.converge()
+		r.clock.turn(time.Minute)
+	}
+	must(t, r.SetDown(scenario.PodPath, "net2"))
+	for _, err := range []error{bond.ErrInUse, bond.ErrBusy, bond.ErrStale, bond.ErrGone} {
+		fail(err)
+	}
+	c.want(t, "losses member LinkDown 1")
+	fail(unix.EPERM)
+	fail(bond.ErrUnsupported)
+	c.want(t, "action_failures SetUp 2", "losses member LinkDown 1")
+}
