@@ -176,7 +176,7 @@ func (tr *tree) kubectl(c Command) error {
 	for len(words) > 1 && (words[0] == "-n" || words[0] == "--context") {
 		words = words[2:]
 	}
-	if len(words) == 0 || !slices.Contains(strings.Fields("apply auth delete describe diff edit exec get krew label logs patch rollout wait"), words[0]) {
+	if len(words) == 0 || !slices.Contains(strings.Fields("apply auth create delete describe diff edit exec get krew label logs patch rollout wait"), words[0]) {
 		return fmt.Errorf("%s: unknown verb", c)
 	}
 	for i, w := range words {

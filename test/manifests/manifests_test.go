@@ -21,7 +21,7 @@ var cp *kube.ControlPlane
 func TestMain(m *testing.M) { os.Exit(kube.Main(m, &cp)) }
 
 // kustomizations are applied one over the other: each is taken on a new cluster and in place of another.
-var kustomizations = []string{"manifests/base", "manifests/overlays/containerd", "manifests/overlays/okd", "test/manifests/testdata/whereabouts", "manifests/examples"}
+var kustomizations = []string{"manifests/base", "manifests/overlays/containerd", "manifests/overlays/okd", "test/manifests/testdata/whereabouts", "test/manifests/testdata/monitoring", "manifests/examples"}
 
 // top is the way to the top of the checkout.
 const top = "../../"
@@ -29,6 +29,7 @@ const top = "../../"
 // types are those of others that the manifests use, and plain Kubernetes does not know.
 func types(t *testing.T) {
 	t.Helper()
+	cp.ApplyPrometheusOperator(t)
 	cp.Apply(t, "test/manifests/testdata/scc.yaml", "test/e2e/manifests/networkattachmentdefinition.yaml")
 	if _, err := cp.Kubectl(t.Context(), "wait", "--for=condition=Established", "crd", "--all", "--timeout=60s"); err != nil {
 		t.Fatal(err)

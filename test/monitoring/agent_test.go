@@ -25,18 +25,29 @@ import (
 
 var cp *kube.ControlPlane
 
-func TestMain(m *testing.M) { os.Exit(kube.Main(m, &cp)) }
+// program is the agent, built for all tests.
+var program string
 
-// startAgent builds and runs an agent with one record, of a pod whose netns is gone. It returns the address of its
-// metrics, which is this process's own: no other program listens there.
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "bondkeeper-monitoring-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir) //nolint:errcheck // a temporary directory
+	program = filepath.Join(dir, "agent")
+	if out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", program, "../../cmd/agent").CombinedOutput(); err != nil {
+		panic(fmt.Sprintf("%v: %s", err, out))
+	}
+	return kube.Main(m, &cp)
+}
+
+// startAgent runs an agent with one record, of a pod whose netns is gone. It returns the address of its metrics, which is
+// this process's own: no other program listens there.
 func startAgent(t *testing.T) (addr string) {
 	t.Helper()
-	dir := t.TempDir()
-	program := filepath.Join(dir, "agent")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../../cmd/agent").CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	records, err := store.Open(filepath.Join(dir, "state"))
+	records, err := store.Open(filepath.Join(t.TempDir(), "state"))
 	kit.Must(t, err, records.Save(scenario.New(scenario.OKD()).Record))
 	kubeconfig, err := cp.WriteKubeconfig("agent", cp.AgentConfig(t, "real"))
 	kit.Must(t, err)

@@ -1,0 +1,117 @@
+package metricsproxy
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	authnv1 "k8s.io/api/authentication/v1"
+	authzv1 "k8s.io/api/authorization/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	authnclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
+	authzclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
+	"k8s.io/client-go/rest"
+)
+
+var (
+	errUnauthorized = errors.New("no valid token")
+	errForbidden    = errors.New("no right to read the metrics")
+)
+
+const (
+	// allowedFor is how long a token is accepted without another review. Scrapes continue for this time while the API
+	// server is unavailable, and with a token or right that was revoked.
+	allowedFor = 5 * time.Minute
+	// maxAllowed bounds the tokens that are remembered.
+	maxAllowed = 64
+	// reviewTimeout bounds one request to the API server.
+	reviewTimeout = 10 * time.Second
+)
+
+// authorizer has the API server review tokens and rights. The rate limit of its clients bounds the requests that
+// invalid tokens cause.
+type authorizer struct {
+	tokens authnclient.TokenReviewInterface
+	access authzclient.SubjectAccessReviewInterface
+	mu     sync.Mutex
+	// allowed has the hashes of accepted tokens, and until when they are accepted.
+	allowed map[[sha256.Size]byte]time.Time
+}
+
+func newAuthorizer(c *rest.Config) (*authorizer, error) {
+	c = rest.CopyConfig(c)
+	c.Timeout = reviewTimeout
+	authn, err := authnclient.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("client for token reviews: %w", err)
+	}
+	authz, err := authzclient.NewForConfig(c)
+	if err != nil {
+		return nil, fmt.Errorf("client for access reviews: %w", err)
+	}
+	return &authorizer{tokens: authn.TokenReviews(), access: authz.SubjectAccessReviews(), allowed: map[[sha256.Size]byte]time.Time{}}, nil
+}
+
+// authorize returns nil if the token's user may get the metrics. The error matches errUnauthorized or errForbidden if the
+// API server decided so.
+func (a *authorizer) authorize(ctx context.Context, token string) error {
+	if token == "" {
+		return errUnauthorized
+	}
+	hash := sha256.Sum256([]byte(token))
+	if a.remembered(hash) {
+		return nil
+	}
+	if err := a.review(ctx, token); err != nil {
+		return err
+	}
+	a.remember(hash)
+	return nil
+}
+
+func (a *authorizer) review(ctx context.Context, token string) error {
+	identity, err := a.tokens.Create(ctx, &authnv1.TokenReview{Spec: authnv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("token review: %w", err)
+	}
+	if !identity.Status.Authenticated {
+		return errUnauthorized
+	}
+	user := identity.Status.User
+	extra := make(map[string]authzv1.ExtraValue, len(user.Extra))
+	for key, values := range user.Extra {
+		extra[key] = authzv1.ExtraValue(values)
+	}
+	may, err := a.access.Create(ctx, &authzv1.SubjectAccessReview{Spec: authzv1.SubjectAccessReviewSpec{
+		User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
+		NonResourceAttributes: &authzv1.NonResourceAttributes{Path: path, Verb: "get"},
+	}}, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("access review: %w", err)
+	}
+	if !may.Status.Allowed || may.Status.Denied {
+		return errForbidden
+	}
+	return nil
+}
+
+func (a *authorizer) remembered(hash [sha256.Size]byte) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Now().Before(a.allowed[hash])
+}
+
+func (a *authorizer) remember(hash [sha256.Size]byte) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	now := time.Now()
+	maps.DeleteFunc(a.allowed, func(_ [sha256.Size]byte, until time.Time) bool { return !now.Before(until) })
+	if len(a.allowed) >= maxAllowed {
+		clear(a.allowed)
+	}
+	a.allowed[hash] = now.Add(allowedFor)
+}

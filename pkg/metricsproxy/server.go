@@ -1,0 +1,135 @@
+// Package metricsproxy serves the agent's metrics over TLS to clients that the API server authenticates and allows to
+// read them. It is a process of its own, without capabilities. The agent itself listens on the loopback only.
+package metricsproxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
+	"k8s.io/client-go/rest"
+)
+
+// path is the only path that is served, and the non-resource URL that a client must have the right to get.
+const path = "/metrics"
+
+// Bounds on what clients without a valid token can occupy.
+const (
+	maxConnections = 64
+	maxHeader      = 16 << 10
+	clientTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
+)
+
+// Config configures a Proxy; API, Upstream and Log are required.
+type Config struct {
+	// API configures access to the API server, with the right to create TokenReviews and SubjectAccessReviews.
+	API *rest.Config
+	// Upstream is the address of the agent's metrics.
+	Upstream string
+	// CertDir may contain tls.crt and tls.key. If it does not, the certificate is self-signed.
+	CertDir string
+	Log     *zap.Logger
+}
+
+// Proxy is an HTTPS server for the metrics of one agent.
+type Proxy struct {
+	auth     *authorizer
+	upstream http.Handler
+	certs    *certificates
+	log      *zap.Logger
+	// failing: the last review got no response from the API server.
+	failing atomic.Bool
+}
+
+// New returns a Proxy.
+func New(c Config) (*Proxy, error) {
+	auth, err := newAuthorizer(c.API)
+	if err != nil {
+		return nil, err
+	}
+	certs, err := newCertificates(c.CertDir)
+	if err != nil {
+		return nil, err
+	}
+	upstream := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: c.Upstream})
+			r.Out.Header.Del("Authorization")
+		},
+		ErrorLog: zap.NewStdLog(zap.NewNop()),
+		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) {
+			http.Error(w, "the agent does not respond", http.StatusBadGateway)
+		},
+	}
+	return &Proxy{auth: auth, upstream: upstream, certs: certs, log: c.Log}, nil
+}
+
+// Serve serves at l until ctx ends, and then returns nil.
+func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET "+path, p)
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	server := &http.Server{
+		Handler: mux, Protocols: protocols, TLSConfig: &tls.Config{GetCertificate: p.certs.get, MinVersion: tls.VersionTLS12},
+		ReadTimeout: clientTimeout, WriteTimeout: 3 * clientTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: zap.NewStdLog(zap.NewNop()), // failed handshakes of any client
+	}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.ServeTLS(netutil.LimitListener(l, maxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics at %s: %w", l.Addr(), err)
+	}
+	return nil
+}
+
+// ServeHTTP responds with the agent's metrics, or with 401 without a valid token, 403 without the right, and 503 if the
+// API server does not respond.
+func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	err := p.auth.authorize(r.Context(), bearerToken(r))
+	switch {
+	case err == nil:
+		p.upstream.ServeHTTP(w, r)
+	case errors.Is(err, errUnauthorized):
+		w.Header().Set("WWW-Authenticate", "Bearer")
+		http.Error(w, "a valid bearer token is required", http.StatusUnauthorized)
+	case errors.Is(err, errForbidden):
+		http.Error(w, "the token's user has no right to get "+path, http.StatusForbidden)
+	default:
+		http.Error(w, "the API server cannot review the token", http.StatusServiceUnavailable)
+	}
+	p.logReviews(err)
+}
+
+// logReviews logs when reviews begin to fail, and when they work again.
+func (p *Proxy) logReviews(err error) {
+	fails := err != nil && !errors.Is(err, errUnauthorized) && !errors.Is(err, errForbidden) && !errors.Is(err, context.Canceled)
+	if p.failing.Swap(fails) == fails {
+		return
+	}
+	if fails {
+		p.log.Error("API server cannot review tokens; metrics are not served", zap.Error(err))
+	} else {
+		p.log.Info("API server reviews tokens again")
+	}
+}
+
+// bearerToken returns the token of the Authorization header; empty if there is none.
+func bearerToken(r *http.Request) string {
+	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
