@@ -49,6 +49,14 @@ image: ## Build the container image from the Dockerfile, without Docker, into bi
 	@mkdir -p $(dir $(IMAGE_TAR))
 	@go run ./test/image/cmd/image -version $(VERSION) -epoch $$(git log -1 --format=%ct) -name $(IMAGE) -archs $(IMAGE_ARCHS) -o $(IMAGE_TAR)
 
+# The registry's name of the image without its tag, which is the version, and where the files will be published.
+IMAGE_REPOSITORY ?= bondkeeper.io/bondkeeper
+RELEASE_URL ?= https://github.com/bondkeeper/bondkeeper/releases/download/$(VERSION)
+.PHONY: release
+release: $(TOOLS)/cyclonedx-gomod ## Make the files of a release in bin/release/VERSION: VERSION=v1.0.0; CHECK=1 makes them twice and compares
+	@go run ./test/release/cmd/release -version $(VERSION) -epoch $$(git log -1 --format=%ct) -image $(IMAGE_REPOSITORY) -url $(RELEASE_URL) \
+		-sbom $(TOOLS)/cyclonedx-gomod -o bin/release/$(VERSION) $(if $(CHECK),-check)
+
 .PHONY: test
 test: ## Run everything: lint, unit tests with the race detector, fuzzing, control plane, lab, a whole cluster; the README's test command
 	@test/lanes.sh lint race fuzz kube lab e2e
@@ -186,6 +194,11 @@ $(TOOLS)/golangci-lint: test/tools/go.mod
 
 $(TOOLS)/gotestsum: test/tools/go.mod
 	@cd test/tools && go build -ldflags '-s -w' -o $(CURDIR)/$@ gotest.tools/gotestsum
+
+# For the SBOM of a release; without paths in it, so that it is the same everywhere.
+$(TOOLS)/cyclonedx-gomod: test/tools/sbom/go.mod
+	@echo "building cyclonedx-gomod (a minute, once)"
+	@cd test/tools/sbom && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod
 
 # The Kubernetes that tests run for real: programs of three modules under test/tools, static, in .cache/kube/bin.
 # Go's own cache makes a second build quick; the stamp makes a third one free.
