@@ -143,6 +143,8 @@ type ObservedMember struct {
 	Driver string
 	// PFSettings are the PF-side settings of a VF in the bond; nil if they are not known. They may be some seconds old.
 	PFSettings *VFSettings
+	// PFSettingsError is why the PF's answer does not have them, although it answers; empty otherwise.
+	PFSettingsError string
 	// ForeignClaim is the netns path that another plugin's claim on the VF names, if
 	// that is an existing netns other than the record's; empty otherwise.
 	ForeignClaim string

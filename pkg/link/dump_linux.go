@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -229,12 +230,15 @@ func (d *device) parseInfo(info []byte) error {
 	return d.member.parse(member)
 }
 
+// errMalformed is a netlink message whose lengths contradict each other.
+var errMalformed = errors.New("malformed netlink message")
+
 // eachAttr calls f for each attribute of a netlink payload, until f returns an error.
 func eachAttr(b []byte, f func(typ uint16, value []byte) error) error {
 	for len(b) >= unix.SizeofNlAttr {
 		size, typ := int(nl.NativeEndian().Uint16(b)), nl.NativeEndian().Uint16(b[2:])
 		if size < unix.SizeofNlAttr || size > len(b) {
-			return fmt.Errorf("netlink attribute %d of %d bytes among %d", typ, size, len(b))
+			return fmt.Errorf("%w: attribute %d of %d bytes among %d", errMalformed, typ, size, len(b))
 		}
 		if err := f(typ&attrTypeMask, b[unix.SizeofNlAttr:size]); err != nil {
 			return err

@@ -2,8 +2,12 @@ package link
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
@@ -44,6 +48,10 @@ func (t *vfTables) forget(pf bond.PCIAddress) {
 	table.read, table.vfs = time.Time{}, nil
 }
 
+// errIncompleteVFList means that a PF answers, but not about all of its VFs. A list of more than 64 KiB, some 200 VFs,
+// does not fit in a netlink attribute, whose length has 16 bits.
+var errIncompleteVFList = errors.New("the PF's list of VFs is incomplete")
+
 // get returns a VF's settings that were read since a time. Otherwise it reads them.
 func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFSettings, error)) (*bond.VFSettings, error) {
 	t.mu.Lock()
@@ -59,7 +67,7 @@ func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFS
 	if s, found := t.vfs[number]; found {
 		return &s, nil
 	}
-	return nil, nil
+	return nil, fmt.Errorf("%w: it has %d VFs, and not VF %d", errIncompleteVFList, len(t.vfs), number)
 }
 
 // maxSilentAge is for how long the settings of a VF without carrier are used: its link may have been disabled, and a VF
@@ -67,7 +75,7 @@ func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFS
 const maxSilentAge = time.Second
 
 // observePFSettings reads the PF-side settings of the VFs in the bond. What cannot be read is not known: a PF may be away,
-// and its VFs continue.
+// and its VFs continue. Only a PF that answers incompletely is reported.
 func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.Observed) {
 	if r.Phase != bond.PhaseReady {
 		return
@@ -89,6 +97,9 @@ func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.
 		if err == nil {
 			om.PFSettings = s
 		}
+		if errors.Is(err, errIncompleteVFList) {
+			om.PFSettingsError = err.Error()
+		}
 	}
 }
 
@@ -104,8 +115,17 @@ func (k *Kernel) pfSettingsSince(ctx context.Context, m *bond.Member, since time
 		defer host.close()
 		_, d, err := k.pfDevice(host, m.PCI, true)
 		if err != nil {
-			return nil, err
+			return nil, incompleteVFList(err)
 		}
-		return d.allVFSettings()
+		all, err := d.allVFSettings()
+		return all, incompleteVFList(err)
 	})
+}
+
+// incompleteVFList marks errors that a list of VFs causes by its length.
+func incompleteVFList(err error) error {
+	if errors.Is(err, errMalformed) || errors.Is(err, unix.EMSGSIZE) {
+		return fmt.Errorf("%w: %w", errIncompleteVFList, err)
+	}
+	return err
 }

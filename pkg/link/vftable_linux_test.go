@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
@@ -40,7 +42,7 @@ func TestOnePFQuery(t *testing.T) {
 	if queries != 1 {
 		t.Fatalf("%d queries of %d VFs, want 1", queries, vfs)
 	}
-	if s, err := tables.of(pf).get(vfs, began, read); s != nil || err != nil {
+	if s, err := tables.of(pf).get(vfs, began, read); s != nil || !errors.Is(err, errIncompleteVFList) {
 		t.Errorf("a VF that the PF does not report: %v, %v", s, err)
 	}
 	trust = true
@@ -60,4 +62,22 @@ func TestOnePFQuery(t *testing.T) {
 	}
 	_, err = tables.of("0000:02:00.0").get(0, began, read)
 	kit.Must(t, err)
+}
+
+// TestIncompleteVFList: a list that is longer than the length of a netlink attribute can say is reported. Other errors of
+// a PF are not: it may be away.
+func TestIncompleteVFList(t *testing.T) {
+	cut := &device{Link: bond.Link{Name: "pf"}, vfList: []byte{200, 0, 1, 0, 1, 2, 3, 4}}
+	_, err := cut.allVFSettings()
+	if !errors.Is(incompleteVFList(err), errIncompleteVFList) {
+		t.Errorf("an attribute that is longer than the message: %v", err)
+	}
+	for err, want := range map[error]bool{unix.EMSGSIZE: true, unix.ENODEV: false, bond.ErrGone: false} {
+		if got := errors.Is(incompleteVFList(err), errIncompleteVFList); got != want {
+			t.Errorf("%v: %t", err, got)
+		}
+	}
+	if incompleteVFList(nil) != nil {
+		t.Error("an error out of nothing")
+	}
 }

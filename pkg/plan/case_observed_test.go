@@ -57,6 +57,7 @@ type caseObservedMember struct {
 	TempNameHolder  *bond.Link       `json:"tempNameHolder"`
 	PF              *bond.ObservedPF `json:"pf"`
 	PFSettings      *bond.VFSettings `json:"pfSettings"`
+	PFSettingsError string           `json:"pfSettingsError"`
 	ForeignClaim    string           `json:"foreignClaim"`
 	Ownership       bond.Ownership   `json:"ownership"`
 	OwnershipReason string           `json:"ownershipReason"`
@@ -160,7 +161,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 	}
 	m := bond.ObservedMember{
 		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
-		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, PFSettings: c.PFSettings, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
+		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, PFSettings: c.PFSettings, PFSettingsError: c.PFSettingsError, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
 		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord, Port: c.Port, Driver: c.Driver,
 	}
 	if c.MIIUp != nil {

@@ -78,7 +78,7 @@ func TestCasesAreStrict(t *testing.T) {
 // The sections of a case: input and expectation, in their order in the file.
 var (
 	given    = []string{"record", "observed", "hints"}
-	expected = []string{"verdict", "findings", "actions", "due", "learned", "adopted", "listed", "record changes"}
+	expected = []string{"verdict", "findings", "warnings", "actions", "due", "learned", "adopted", "listed", "record changes"}
 )
 
 // runCase returns the text of a case with the expected sections replaced by the actual ones. Empty ones are left out.
@@ -155,7 +155,7 @@ func reconcileOnce(in map[string][]byte) (map[string]string, error) {
 		learned = append(learned, plan.Learn(rec, &obs)...)
 	}
 	return map[string]string{
-		"verdict": string(p.Verdict) + "\n", "findings": findingsText(rec, &p), "actions": actionsText(rec, &p), "due": due,
+		"verdict": string(p.Verdict) + "\n", "findings": findingsText(rec, &p), "warnings": joined(p.Warnings), "actions": actionsText(rec, &p), "due": due,
 		"learned": joined(learned), "adopted": adopted, "listed": listed, "record changes": changesText(before, rec),
 	}, nil
 }

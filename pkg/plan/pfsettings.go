@@ -11,6 +11,9 @@ import (
 // reported.
 func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
+	if rec.VF != nil && m.PFSettingsError != "" {
+		b.plan.Warnings = append(b.plan.Warnings, fmt.Sprintf("%s: changes of its settings on its PF %s are not noticed: %s", rec, rec.VF.PF, m.PFSettingsError))
+	}
 	if rec.VF == nil || m.PFSettings == nil {
 		return
 	}

@@ -152,6 +152,7 @@ func vfSettingsInBond(s *fixture) {
 	if have := s.see().Members[0].PFSettings; have == nil || !back.NotMet(*have).Empty() {
 		s.Errorf("restored %s: %s", back, oneLine(have))
 	}
+	s.equal("the list of a PF with few VFs", s.see().Members[0].PFSettingsError, "")
 	s.apply(plan.Release{Link: s.link(0)})
 	s.equal("settings of a VF outside the bond", s.see().Members[0].PFSettings, (*bond.VFSettings)(nil))
 }
