@@ -49,7 +49,7 @@ func (c *cluster) awaitAgent(t *testing.T) {
 // agentContainer is the ID of the container that the agent runs in.
 func (c *cluster) agentContainer(t *testing.T) string {
 	t.Helper()
-	id := c.kubectl(t, "get", "--namespace=bondkeeper", "pods", "--output=jsonpath={.items[0].status.containerStatuses[0].containerID}")
+	id := c.kubectl(t, "get", "--namespace=bondkeeper", "pods", "--output=jsonpath={.items[0].status.containerStatuses[?(@.name==\"agent\")].containerID}")
 	return strings.TrimPrefix(id, "containerd://")
 }
 

@@ -30,6 +30,8 @@ import (
 
 const (
 	nodeName = "lab-node"
+	// nodeAddress is the kubelet's --node-ip in node.sh.
+	nodeAddress = "10.0.2.15"
 	// timeout bounds every wait for the cluster; on a quiet machine each takes seconds.
 	timeout = 5 * time.Minute
 )

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 	"github.com/bondkeeper/bondkeeper/test/kit"
@@ -24,6 +25,7 @@ func TestCluster(t *testing.T) {
 		run  func(*testing.T, *cluster)
 	}{
 		{"install", install},
+		{"the metrics", metrics},
 		{"pods get their bonds", podsGetBonds},
 		{"a VF is lost and comes back", vfLost},
 		{"both VFs are lost and come back", bothLost},
@@ -45,6 +47,7 @@ func TestCluster(t *testing.T) {
 
 // install does what an administrator does, with the image of this checkout.
 func install(t *testing.T, c *cluster) {
+	c.ApplyPrometheusOperator(t)
 	c.Apply(t, "test/e2e/manifests")
 	c.applyOverlay(t)
 	c.awaitAgent(t)
@@ -53,6 +56,21 @@ func install(t *testing.T, c *cluster) {
 		t.Errorf("the installed plugin reports %q", version)
 	}
 	t.Logf("agent doctor, in the agent's container:\n%s", c.inAgent(t, "doctor"))
+}
+
+// metrics reads the agent's metrics on the node's address, with the token that the PodMonitor names, and without it.
+func metrics(t *testing.T, c *cluster) {
+	get := func(token string) string {
+		return c.sh(t, "busybox wget -q -O - --no-check-certificate --header 'Authorization: Bearer %s' https://%s:9720/metrics 2>&1 || true", token, nodeAddress)
+	}
+	c.await(t, "the metrics with the token in the secret", func() bool {
+		secret, err := c.Client().CoreV1().Secrets("bondkeeper").Get(t.Context(), "bondkeeper-metrics-reader", metav1.GetOptions{})
+		kit.Must(t, err)
+		return strings.Contains(get(string(secret.Data["token"])), `bondkeeper_bonds{state="Ready"} 0`)
+	})
+	if out := get("none"); !strings.Contains(out, "401") {
+		t.Errorf("without a valid token: %s", out)
+	}
 }
 
 // podsGetBonds makes two pods with two VFs each; they are ready because their bonds carry traffic.
