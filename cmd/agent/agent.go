@@ -42,7 +42,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	stopped := &runtime.Stopped{}
 	setup := podsetup.New(sandboxes, log)
 	readable := agent.ReadableRecords(records)
-	repairs := agent.NewRepairMetrics()
+	bonds, repairs := status.NewBondMetrics(s.metricsPerPod), agent.NewRepairMetrics()
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
 		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait, Metrics: repairs,
@@ -53,8 +53,8 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	}
 	worker := controller.New(controller.Config{
 		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
-		Report: func(st bond.Status) { transitions.Report(st); reporter.Report(st) },
-		Forget: func(k bond.Key) { transitions.Forget(k); reporter.Forget(k) },
+		Report: func(st bond.Status) { transitions.Report(st); bonds.Report(st); reporter.Report(st) },
+		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k) },
 	})
 	list := agent.RecordLister(ctx, records, log)
 	monitor, err := watch.New(watch.Config{
@@ -69,7 +69,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: readable,
 	})
-	metrics, err := agent.NewMetrics(transitions, repairs, reporter, monitor, worker)
+	metrics, err := agent.NewMetrics(agent.Sources{Version: version, Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: monitor, Worker: worker})
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type settings struct {
 	workers, receiveBuffer            int
 	resync, grace, sandboxGrace       time.Duration
 	timing                            reconcile.Timing
+	metricsPerPod                     bool
 }
 
 func runCommand() *cobra.Command {
@@ -53,6 +54,7 @@ func runFlags(fs *pflag.FlagSet, s *settings) {
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 	fs.DurationVar(&s.sandboxGrace, "sandbox-grace", 0, "how long a sandbox must be gone, in kernel and runtime, before its bond is released without a DEL; 0 means 5m")
 	fs.StringVar(&s.listen, "listen", defaultListen, "address of /healthz, /readyz and /metrics; empty for none")
+	fs.BoolVar(&s.metricsPerPod, "metrics-per-pod", false, "a metric per bond, with the names of its pod and namespace")
 	fs.IntVar(&s.workers, "workers", 0, "bonds reconciled in parallel; 0 means 8")
 	fs.IntVar(&s.receiveBuffer, "receive-buffer", 0, "receive buffer for kernel events, in bytes; 0 means 8 MiB")
 	fs.DurationVar(&s.resync, "resync", 0, "mean interval at which every bond is reconciled without an event; 0 means 45s")

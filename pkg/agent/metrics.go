@@ -16,16 +16,31 @@ func NewRepairMetrics() *status.RepairMetrics {
 	return status.NewRepairMetrics(reconcile.LossCauses, reconcile.Actions())
 }
 
+// Sources are what metrics are made of.
+type Sources struct {
+	Version  string
+	Bonds    *status.BondMetrics
+	Repairs  *status.RepairMetrics
+	Reporter Reporter
+	Monitor  Monitor
+	Worker   Worker
+}
+
 // NewMetrics returns the metrics of all packages.
-func NewMetrics(transitions *status.TransitionLogger, repairs *status.RepairMetrics, reporter Reporter, monitor Monitor, worker Worker) (*prometheus.Registry, error) {
+func NewMetrics(s Sources) (*prometheus.Registry, error) {
 	all := prometheus.NewRegistry()
+	build := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "bondkeeper_build_info", Help: "1, with the version of the agent.",
+	}, []string{"version"})
+	build.WithLabelValues(s.Version).Set(1)
 	errs := []error{
 		all.Register(collectors.NewGoCollector()),
 		all.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})),
-		transitions.Register(all), repairs.Register(all), reporter.Register(all),
+		all.Register(build),
+		s.Bonds.Register(all), s.Repairs.Register(all), s.Reporter.Register(all),
 		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bondkeeper_failed_releases", Help: "Bonds of ended pods whose addresses remain allocated because the last release failed, for example because the IPAM plugin failed.",
-		}, func() float64 { return float64(worker.FailedReleases()) })),
+		}, func() float64 { return float64(s.Worker.FailedReleases()) })),
 	}
 	for _, c := range []struct {
 		name, help string
@@ -36,7 +51,7 @@ func NewMetrics(transitions *status.TransitionLogger, repairs *status.RepairMetr
 		{"bondkeeper_kernel_event_overruns_total", "Times when kernel events may have been lost; every bond was reconciled.", func(s watch.Stats) uint64 { return s.Overruns }},
 	} {
 		errs = append(errs, all.Register(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: c.name, Help: c.help}, func() float64 {
-			return float64(c.value(monitor.Stats()))
+			return float64(c.value(s.Monitor.Stats()))
 		})))
 	}
 	return all, errors.Join(errs...)

@@ -5,10 +5,10 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -16,7 +16,7 @@ import (
 )
 
 // allMetrics is the registry of an agent with an API server, and what it counts.
-func allMetrics(t *testing.T) (*prometheus.Registry, *status.TransitionLogger, *status.RepairMetrics) {
+func allMetrics(t *testing.T, perPod bool) (*prometheus.Registry, *status.BondMetrics, *status.RepairMetrics) {
 	t.Helper()
 	reporter, err := status.NewReporter(status.Config{API: &rest.Config{Host: "127.0.0.1:1"}, Node: "n", Dir: t.TempDir()})
 	if err != nil {
@@ -27,18 +27,19 @@ func allMetrics(t *testing.T) (*prometheus.Registry, *status.TransitionLogger, *
 		end()
 		_ = reporter.Run(ended)
 	})
-	transitions, repairs := status.NewTransitionLogger(zap.NewNop()), NewRepairMetrics()
-	all, err := NewMetrics(transitions, repairs, reporter, &fakeMonitor{}, &fakeWorker{})
+	bonds, repairs := status.NewBondMetrics(perPod), NewRepairMetrics()
+	all, err := NewMetrics(Sources{Version: "v1", Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: &fakeMonitor{}, Worker: &fakeWorker{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return all, transitions, repairs
+	return all, bonds, repairs
 }
 
 // TestPromlint: names, units, types and help texts follow the conventions of Prometheus, with those of the Go runtime.
 func TestPromlint(t *testing.T) {
-	all, _, repairs := allMetrics(t)
+	all, bonds, repairs := allMetrics(t, true)
 	repairs.Lost(bond.SubjectMember, "MemberLost")
+	bonds.Report(bond.Status{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Pod: bond.Pod{Namespace: "demo", Name: "pod"}, State: bond.StateReady})
 	problems, err := testutil.GatherAndLint(all)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +51,7 @@ func TestPromlint(t *testing.T) {
 
 // TestCountersExistFromTheStart: the first increase of a series that begins with 1 is lost to Prometheus.
 func TestCountersExistFromTheStart(t *testing.T) {
-	all, _, _ := allMetrics(t)
+	all, _, _ := allMetrics(t, false)
 	families, err := all.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +63,8 @@ func TestCountersExistFromTheStart(t *testing.T) {
 	for name, want := range map[string]int{
 		"bondkeeper_losses_total": 17, "bondkeeper_repairs_total": 34, "bondkeeper_action_failures_total": 23,
 		"bondkeeper_pod_requests_total": 2, "bondkeeper_pod_request_failures_total": 3, "bondkeeper_last_loss_timestamp_seconds": 0,
+		"bondkeeper_bonds": 5, "bondkeeper_bond_members": 12, "bondkeeper_bond_state_info": 0, "bondkeeper_api_requests_total": 6,
+		"bondkeeper_repair_duration_seconds": 2, "bondkeeper_repair_phase_duration_seconds": 2, "bondkeeper_build_info": 1,
 	} {
 		if got[name] != want {
 			t.Errorf("%s has %d series, want %d", name, got[name], want)
@@ -72,16 +75,17 @@ func TestCountersExistFromTheStart(t *testing.T) {
 // TestNoPodInMetrics: nothing that a pod or user can choose is in a label, and the number of series does not depend on
 // the number of bonds.
 func TestNoPodInMetrics(t *testing.T) {
-	all, transitions, repairs := allMetrics(t)
+	all, bonds, repairs := allMetrics(t, false)
 	before := labelValues(t, all)
 	for _, name := range []string{"secret-one", "secret-two", "secret-three"} {
 		for _, state := range []bond.State{bond.StateReady, bond.StateDown} {
-			transitions.Report(bond.Status{
+			bonds.Report(bond.Status{
 				Key: bond.Key{ContainerID: name, IfName: "secret0"}, Pod: bond.Pod{Namespace: name, Name: name, UID: name}, State: state,
 				Reason: name, Network: name, Members: []bond.MemberStatus{{Name: name, PCI: "0000:00:00.7", State: bond.MemberLost, Reason: name}},
 			})
 		}
 		repairs.Lost(bond.SubjectMember, "MemberLost")
+		repairs.Recovered(bond.SubjectMember, "MemberLost", time.Minute, time.Second)
 		repairs.Abandoned(bond.SubjectMember, "MemberLost")
 	}
 	if after := labelValues(t, all); !slices.Equal(before, after) {

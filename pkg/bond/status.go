@@ -92,6 +92,14 @@ const (
 	MemberUnidentified MemberState = "unidentified" // only the name is known, which is not an identity
 )
 
+// MemberStates returns all states.
+func MemberStates() []MemberState {
+	return []MemberState{
+		MemberActive, MemberBackup, MemberUp, MemberNoCarrier, MemberNotUsed, MemberDown, MemberNotEnslaved, MemberInHost,
+		MemberLost, MemberReleased, MemberPFDrift, MemberUnidentified,
+	}
+}
+
 // Carries reports whether a member in this state can carry traffic.
 func (s MemberState) Carries() bool {
 	return s == MemberActive || s == MemberBackup || s == MemberUp

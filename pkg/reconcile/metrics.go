@@ -13,8 +13,8 @@ import (
 type Metrics interface {
 	// Lost: a loss was opened and saved in the record. A loss that was open when the process started is not reported.
 	Lost(s bond.Subject, cause string)
-	// Recovered: a loss ended after took.
-	Recovered(s bond.Subject, cause string, took time.Duration)
+	// Recovered: a loss ended after took. For absent of that the member was in neither the pod nor the host.
+	Recovered(s bond.Subject, cause string, took, absent time.Duration)
 	// Abandoned: the record was removed while a loss was open.
 	Abandoned(s bond.Subject, cause string)
 	// ActionFailed: the kernel or a driver rejected a change, or the change had no effect. That a card is busy, or that
@@ -25,10 +25,10 @@ type Metrics interface {
 // noMetrics is the Metrics of a process that counts nothing.
 type noMetrics struct{}
 
-func (noMetrics) Lost(bond.Subject, string)                     {}
-func (noMetrics) Recovered(bond.Subject, string, time.Duration) {}
-func (noMetrics) Abandoned(bond.Subject, string)                {}
-func (noMetrics) ActionFailed(string)                           {}
+func (noMetrics) Lost(bond.Subject, string)                                    {}
+func (noMetrics) Recovered(bond.Subject, string, time.Duration, time.Duration) {}
+func (noMetrics) Abandoned(bond.Subject, string)                               {}
+func (noMetrics) ActionFailed(string)                                          {}
 
 // LossCauses returns the causes that Lost, Recovered and Abandoned may have.
 func LossCauses(s bond.Subject) []string { return texts(history.LossCauses(s)) }
@@ -56,7 +56,7 @@ func (e *Engine) countResult(res *history.Result) {
 		e.metrics.Lost(subjectOf(l.Member), string(l.Cause))
 	}
 	for _, r := range res.Recovered {
-		e.metrics.Recovered(subjectOf(r.Member), r.Cause, r.Took)
+		e.metrics.Recovered(subjectOf(r.Member), r.Cause, r.Took, r.Absent)
 	}
 	for _, i := range res.Ineffective {
 		e.metrics.ActionFailed(plan.ActionName(i.Action))

@@ -124,6 +124,52 @@ func TestLossAndRepairAreCounted(t *testing.T) {
 	c.want(t, append(lost, "repairs bond LinkDown recovered 1", "repairs member MemberLost recovered 1")...)
 }
 
+// TestRepairIsTimed: from the observed loss to recovery, also over a restart of the agent. While the VF has no driver it
+// is absent, and the rest is repair.
+func TestRepairIsTimed(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	c := r.counts(r.store)
+	must(t, r.SetDown(scenario.PodPath, "net2"))
+	must(t, r.UnbindVF(r.VFs[0]))
+	r.wantState(bond.StateDegraded)
+	c.wantTimes(t, "repair_duration_seconds member", 0)
+	c.wantTimes(t, "repair_phase_duration_seconds repair", 0)
+	c = r.counts(r.store)
+	r.wantState(bond.StateDegraded)
+	r.clock.turn(20 * time.Second)
+	must(t, r.BindVF(r.VFs[0]))
+	r.FailApplyIf(func(plan.Action) error { return bond.ErrBusy })
+	_, _ = r.converge()
+	r.FailApplyIf(nil)
+	r.clock.turn(3 * time.Second)
+	r.wantState(bond.StateReady)
+	c.wantTimes(t, "repair_duration_seconds member", 23)
+	c.wantTimes(t, "repair_phase_duration_seconds absent", 20)
+	c.wantTimes(t, "repair_phase_duration_seconds repair", 3)
+}
+
+// wantTimes compares what a histogram has observed. It has classic and native buckets.
+func (c *counted) wantTimes(t *testing.T, series string, want ...float64) {
+	t.Helper()
+	families, err := c.registry.Gather()
+	must(t, err)
+	for _, f := range families {
+		for _, m := range f.GetMetric() {
+			if h := m.GetHistogram(); h != nil && strings.TrimPrefix(f.GetName(), "bondkeeper_")+" "+m.GetLabel()[0].GetValue() == series {
+				var sum float64
+				for _, s := range want {
+					sum += s
+				}
+				if h.GetSampleCount() != uint64(len(want)) || h.GetSampleSum() != sum || len(h.GetBucket()) == 0 || h.Schema == nil {
+					t.Errorf("%s is %v, want %v", series, h, want)
+				}
+				return
+			}
+		}
+	}
+	t.Errorf("no histogram %s", series)
+}
+
 // TestLossesAreCountedOnceOverRestarts: an agent that finds an open loss in the record does not count it, but its end.
 func TestLossesAreCountedOnceOverRestarts(t *testing.T) {
 	r := ready(t, scenario.OKD())

@@ -25,13 +25,14 @@ type api struct{ client *typedv1.CoreV1Client }
 
 // newAPI returns a client without a rate limit of its own. Callers wait for the limiter before they build a request, so
 // that the request has the latest state.
-func newAPI(c *rest.Config, timeout time.Duration) (*api, error) {
+func newAPI(c *rest.Config, timeout time.Duration, m *metrics) (*api, error) {
 	c = rest.CopyConfig(c)
 	c.RateLimiter, c.Timeout = flowcontrol.NewFakeAlwaysRateLimiter(), timeout
 	c.ContentType, c.AcceptContentTypes = protobuf, protobuf+","+"application/json"
 	if c.UserAgent == "" {
 		c.UserAgent = fieldManager
 	}
+	c.Wrap(m.countRequests)
 	client, err := typedv1.NewForConfig(c)
 	if err != nil {
 		return nil, err

@@ -2,10 +2,10 @@ package status
 
 import (
 	"errors"
+	"net/http"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
 // The kinds of requests.
@@ -14,10 +14,14 @@ const (
 	kindPatch = "patch"
 )
 
+// noResponse is the status code of a request without a response.
+const noResponse = "error"
+
 type metrics struct {
 	requests *prometheus.CounterVec
 	failures *prometheus.CounterVec
 	success  prometheus.Gauge
+	http     *prometheus.CounterVec
 }
 
 // newMetrics returns metrics with all series from the start: the first increase of a series that begins with 1 is lost
@@ -33,12 +37,20 @@ func newMetrics() metrics {
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "bondkeeper_pod_last_success_timestamp_seconds", Help: "Unix time of the last successful request about a pod.",
 		}),
+		http: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bondkeeper_api_requests_total", Help: "HTTP requests to the API server, by method and status code; error if there was no response.",
+		}, []string{"method", "code"}),
 	}
 	for _, kind := range []string{kindGet, kindPatch} {
 		m.requests.WithLabelValues(kind)
 	}
 	for _, class := range []errorClass{unavailable, notFound, rejected} {
 		m.failures.WithLabelValues(string(class))
+	}
+	for _, method := range []string{http.MethodPatch, http.MethodPost} { // pods and events
+		for _, code := range []string{"401", "403", noResponse} {
+			m.http.WithLabelValues(method, code)
+		}
 	}
 	return m
 }
@@ -50,12 +62,30 @@ func (m *metrics) succeeded(kind string) {
 
 func (m *metrics) failed(class errorClass) { m.failures.WithLabelValues(string(class)).Inc() }
 
+// countRequests counts the requests that a transport sends, retries included.
+func (m *metrics) countRequests(to http.RoundTripper) http.RoundTripper {
+	return roundTripper(func(r *http.Request) (*http.Response, error) {
+		response, err := to.RoundTrip(r)
+		code := noResponse
+		if err == nil {
+			code = strconv.Itoa(response.StatusCode)
+		}
+		m.http.WithLabelValues(r.Method, code).Inc()
+		return response, err
+	})
+}
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+// RoundTrip implements http.RoundTripper.
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // Register adds the reporter's metrics to those of the agent.
 func (r *Reporter) Register(to prometheus.Registerer) error {
 	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "bondkeeper_pods_pending", Help: "Pods whose status does not show the latest state of their bonds yet.",
 	}, func() float64 { return float64(r.PendingPods()) })
-	return register(to, r.metrics.requests, r.metrics.failures, r.metrics.success, pending)
+	return register(to, r.metrics.requests, r.metrics.failures, r.metrics.success, r.metrics.http, pending)
 }
 
 // PendingPods returns the number of pods whose latest state is not reported yet.
@@ -69,22 +99,6 @@ func (r *Reporter) PendingPods() int {
 		}
 	}
 	return n
-}
-
-// Register adds the number of bonds per state to the agent's metrics.
-func (l *TransitionLogger) Register(to prometheus.Registerer) error {
-	var all []prometheus.Collector
-	for _, state := range []bond.State{bond.StateReady, bond.StateDegraded, bond.StateDown, bond.StateRepairing, bond.StateStuck} {
-		all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-			Name: "bondkeeper_bonds", Help: "Bonds of this node by state.", ConstLabels: prometheus.Labels{"state": string(state)},
-		}, func() float64 { return float64(l.BondsByState()[state]) }))
-	}
-	all = append(all, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bondkeeper_bonds_fighting", Help: "Bonds whose repairs another writer keeps undoing, so that they are limited.",
-	}, func() float64 { n, _ := l.Fights(); return float64(n) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bondkeeper_contested_settings", Help: "Requested settings of this node's bonds where another writer's value was accepted.",
-	}, func() float64 { _, n := l.Fights(); return float64(n) }))
-	return register(to, all...)
 }
 
 func register(to prometheus.Registerer, all ...prometheus.Collector) error {

@@ -2,14 +2,15 @@ package status_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -40,7 +41,7 @@ func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		j := status.NewTransitionLogger(zap.NewNop())
+		j := status.NewBondMetrics(false)
 		registry := prometheus.NewRegistry()
 		if err := r.Register(registry); err != nil {
 			t.Fatal(err)
@@ -65,6 +66,7 @@ func TestMetrics(t *testing.T) {
 		got := gathered(t, registry)
 		for name, want := range map[string]float64{
 			"bondkeeper_bonds{Ready}": 2, "bondkeeper_bonds{Degraded}": 1, "bondkeeper_bonds{Down}": 0,
+			"bondkeeper_bond_members{active}": 3, "bondkeeper_bond_members{backup}": 2, "bondkeeper_bond_members{lost}": 1, "bondkeeper_bond_members{up}": 0,
 			"bondkeeper_pod_requests_total{get}": 2, "bondkeeper_pod_requests_total{patch}": 3,
 			"bondkeeper_pod_request_failures_total{not_found}": 1, "bondkeeper_pods_pending": 1,
 		} {
@@ -78,6 +80,98 @@ func TestMetrics(t *testing.T) {
 		if age := time.Since(time.Unix(int64(got["bondkeeper_pod_last_success_timestamp_seconds"]), 0)); age < 119*time.Second || age > 121*time.Second {
 			t.Errorf("the last success was %s ago", age)
 		}
+	})
+}
+
+// TestBondMetrics: gauges show the latest state of each bond, and nothing of a bond that has ended.
+func TestBondMetrics(t *testing.T) {
+	m := status.NewBondMetrics(false)
+	registry := prometheus.NewRegistry()
+	if err := m.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	start := gathered(t, registry)
+	one, two := bondOf(podN(1), "bond0"), bondOf(podN(2), "bond0")
+	two.Fighting, two.Contested = 2, 3
+	m.Report(one)
+	m.Report(two)
+	m.Report(lose(one))
+	ending := bondOf(podN(3), "bond0")
+	ending.State = bond.StateDeleting
+	m.Report(ending)
+	want := maps.Clone(start)
+	maps.Copy(want, map[string]float64{
+		"bondkeeper_bonds{Ready}": 1, "bondkeeper_bonds{Degraded}": 1, "bondkeeper_bonds_fighting": 1, "bondkeeper_contested_settings": 3,
+		"bondkeeper_bond_members{active}": 2, "bondkeeper_bond_members{backup}": 1, "bondkeeper_bond_members{lost}": 1,
+	})
+	if got := gathered(t, registry); !maps.Equal(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	for _, b := range []bond.Status{one, two, ending} {
+		m.Forget(b.Key)
+	}
+	if got := gathered(t, registry); !maps.Equal(got, start) || len(start) != 5+12+2 {
+		t.Errorf("without bonds %v, at the start %v", got, start)
+	}
+}
+
+// TestMetricsPerPod: only with the flag, one series per bond. Two sandboxes of one pod do not conflict, and no name can
+// break the page.
+func TestMetricsPerPod(t *testing.T) {
+	m := status.NewBondMetrics(true)
+	registry := prometheus.NewRegistry()
+	if err := m.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	info := func() map[string]float64 {
+		all := gathered(t, registry)
+		maps.DeleteFunc(all, func(name string, _ float64) bool { return !strings.HasPrefix(name, "bondkeeper_bond_state_info") })
+		return all
+	}
+	old, current, odd, nameless := bondOf(podN(1), "bond0"), bondOf(podN(1), "bond0"), bondOf(podN(2), "bond0"), bondOf(bond.Pod{}, "bond0")
+	current.Key.ContainerID = "another"
+	odd.Pod.Name = "odd\xff\n\"" + strings.Repeat("x", 1000)
+	for _, b := range []bond.Status{old, current, odd, nameless} {
+		m.Report(b)
+	}
+	got := info()
+	if len(got) != 2 || got["bondkeeper_bond_state_info{bond0}{demo}{"+podN(1).Name+"}{Ready}"] != 1 {
+		t.Errorf("got %v, want a series of the first pod and one of the odd one", got)
+	}
+	m.Report(lose(current))
+	m.Forget(old.Key)
+	m.Forget(odd.Key)
+	if got := info(); len(got) != 1 || got["bondkeeper_bond_state_info{bond0}{demo}{"+podN(1).Name+"}{Degraded}"] != 1 {
+		t.Errorf("after a loss %v", got)
+	}
+}
+
+// TestAPIRequestsAreCounted: each HTTP request, by method and status code, or error.
+func TestAPIRequestsAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		registry := prometheus.NewRegistry()
+		if err := r.Register(registry); err != nil {
+			t.Fatal(err)
+		}
+		s.add(podN(1))
+		want := func(when string, want map[string]float64) {
+			t.Helper()
+			for name, n := range gathered(t, registry) {
+				if code, ok := strings.CutPrefix(name, "bondkeeper_api_requests_total"); ok && n != want[code] {
+					t.Errorf("%s: %s is %g, want %g", when, code, n, want[code])
+				}
+			}
+		}
+		want("at the start", nil)
+		r.Report(bondOf(podN(1), "bond0"))
+		pass(time.Minute)
+		want("a new bond", map[string]float64{"{200}{PATCH}": 2})
+		s.fail(refuse(http.StatusForbidden, metav1.StatusReasonForbidden))
+		r.Report(lose(bondOf(podN(1), "bond0")))
+		pass(500 * time.Millisecond)
+		want("forbidden", map[string]float64{"{200}{PATCH}": 2, "{403}{PATCH}": 1})
 	})
 }
 

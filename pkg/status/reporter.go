@@ -89,12 +89,13 @@ func NewReporter(c Config) (*Reporter, error) {
 		return nil, fmt.Errorf("reporter: API, Node (%q) and Dir (%q) are required", c.Node, c.Dir)
 	}
 	limiter := flowcontrol.NewTokenBucketRateLimiter(c.Rate, c.Burst)
-	api, err := newAPI(c.API, c.Timeout)
+	m := newMetrics()
+	api, err := newAPI(c.API, c.Timeout, &m)
 	if err != nil {
 		return nil, fmt.Errorf("reporter: client of the API server: %w", err)
 	}
 	return &Reporter{
-		c: c, api: api, limiter: limiter, metrics: newMetrics(), checkpoints: checkpoints{c.Dir},
+		c: c, api: api, limiter: limiter, metrics: m, checkpoints: checkpoints{c.Dir},
 		breaker: circuitBreaker{minPause: time.Second, maxPause: time.Minute},
 		queue:   workqueue.NewTypedDelayingQueue[bond.Pod](),
 		pods:    map[bond.Pod]*podEntry{}, owner: map[bond.Key]bond.Pod{},

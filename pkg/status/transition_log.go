@@ -9,8 +9,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// TransitionLogger writes one log line per change of a bond's state, reason or active member, and counts bonds for the
-// metrics. It is safe for concurrent use.
+// TransitionLogger writes one log line per change of a bond's state, reason or active member. It is safe for concurrent
+// use.
 type TransitionLogger struct {
 	log  *zap.Logger
 	mu   sync.Mutex
@@ -21,8 +21,6 @@ type loggedState struct {
 	state  bond.State
 	reason string
 	active string
-	// fighting and contested are as in bond.Status.
-	fighting, contested int
 }
 
 // bondStateChanged is the event that all changes are logged as.
@@ -35,12 +33,11 @@ func NewTransitionLogger(log *zap.Logger) *TransitionLogger {
 
 // Report logs the bond's state if it has changed.
 func (l *TransitionLogger) Report(s bond.Status) {
-	now := loggedState{s.State, s.Reason, s.Active, s.Fighting, s.Contested}
+	now := loggedState{s.State, s.Reason, s.Active}
 	l.mu.Lock()
 	before, known := l.last[s.Key]
 	l.last[s.Key] = now
 	l.mu.Unlock()
-	before.fighting, before.contested = now.fighting, now.contested // the engine logs these itself
 	if known && before == now {
 		return
 	}
@@ -76,27 +73,4 @@ func (l *TransitionLogger) Forget(k bond.Key) {
 	if known {
 		l.log.Info("bond record removed", zap.String("bond", k.String()))
 	}
-}
-
-// BondsByState returns the number of bonds in each state.
-func (l *TransitionLogger) BondsByState() map[bond.State]int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	n := map[bond.State]int{}
-	for _, t := range l.last {
-		n[t.state]++
-	}
-	return n
-}
-
-// Fights returns the number of bonds whose repairs another writer keeps undoing, and of requested settings where the
-// other writer's value was accepted.
-func (l *TransitionLogger) Fights() (fighting, contested int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, t := range l.last {
-		fighting += min(t.fighting, 1)
-		contested += t.contested
-	}
-	return fighting, contested
 }

@@ -39,6 +39,7 @@ func TestTools(t *testing.T) {
 	const repair = `bondkeeper_repairs_total{cause="MemberLost",result="recovered",subject="member"}`
 	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
 	wantMetric(t, repair, "0")
+	wantMetric(t, `bondkeeper_bond_members{state="lost"}`, "1")
 
 	kit.Must(t, kit.Links{}.BindVF(vf))
 	awaitState(t, name, bond.StateReady)
@@ -47,6 +48,10 @@ func TestTools(t *testing.T) {
 	checkStory(t, r, name)
 	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
 	wantMetric(t, repair, "1")
+	wantMetric(t, `bondkeeper_bond_members{state="lost"}`, "0")
+	wantMetric(t, `bondkeeper_repair_duration_seconds_count{subject="member"}`, "1")
+	wantMetric(t, `bondkeeper_repair_phase_duration_seconds_count{phase="absent"}`, "1")
+	wantMetric(t, `bondkeeper_repair_phase_duration_seconds_count{phase="repair"}`, "1")
 }
 
 // checkStory: the ID in the explanation finds the loss and its repair in the agent's log.

@@ -13,7 +13,6 @@ import (
 
 	client "github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-	"go.uber.org/zap"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
@@ -60,12 +59,12 @@ func startAgent(t *testing.T) (addr string) {
 // bondsInEachState serves the metrics of an agent with a bond in each state. It returns their address.
 func bondsInEachState(t *testing.T) (addr string) {
 	t.Helper()
-	transitions := status.NewTransitionLogger(zap.NewNop())
+	bonds := status.NewBondMetrics(false)
 	for i, state := range bond.States() {
-		transitions.Report(bond.Status{Key: bond.Key{ContainerID: fmt.Sprint("c", i), IfName: "bond0"}, State: state, Fighting: i & 1})
+		bonds.Report(bond.Status{Key: bond.Key{ContainerID: fmt.Sprint("c", i), IfName: "bond0"}, State: state, Fighting: i & 1})
 	}
 	all := client.NewRegistry()
-	kit.Must(t, transitions.Register(all))
+	kit.Must(t, bonds.Register(all))
 	server := httptest.NewServer(promhttp.HandlerFor(all, promhttp.HandlerOpts{}))
 	t.Cleanup(server.Close)
 	return server.Listener.Addr().String()

@@ -45,6 +45,7 @@ func TestNothingIsMissed(t *testing.T) {
 		"| [`MemberLost`](runbook.md#memberlost) |", "| [`LeaseLost`](runbook.md#leaselost) |",
 		"| `bondkeeper_bonds{state}` | gauge |", "| `bondkeeper_pod_requests_total{kind}` | counter |",
 		"| `bondkeeper_kernel_events_total` | counter |", // named in a table
+		"| `bondkeeper_repair_duration_seconds{subject}` | histogram |",
 		"| `agent started` | info | `version`, `pid`",
 		"| `starting without a link` | warn |",
 	} {

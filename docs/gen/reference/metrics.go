@@ -13,7 +13,7 @@ import (
 )
 
 // metric is one of the metrics with the prefix of the project.
-type metric struct{ name, help, labels string }
+type metric struct{ name, help, labels, kind string }
 
 const prefix = "bondkeeper_"
 
@@ -57,7 +57,13 @@ func add(all map[string]metric, info *types.Info, lit *ast.CompositeLit, labels 
 			}
 		}
 	}
-	m := metric{name: found[0], help: found[1], labels: strings.Join(labels, ", ")}
+	m := metric{name: found[0], help: found[1], labels: strings.Join(labels, ", "), kind: "gauge"}
+	switch {
+	case strings.HasSuffix(info.TypeOf(lit).String(), ".HistogramOpts"):
+		m.kind = "histogram"
+	case strings.HasSuffix(m.name, "_total"):
+		m.kind = "counter"
+	}
 	if old, ok := all[m.name]; ok && m.labels == "" {
 		m.labels = old.labels
 	}
@@ -80,13 +86,10 @@ func texts(info *types.Info, lit *ast.CompositeLit) (all []string) {
 func (s *source) writeMetrics(w io.Writer) {
 	byName := s.metrics()
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
-		m, kind := byName[name], "gauge"
-		if strings.HasSuffix(name, "_total") {
-			kind = "counter"
-		}
+		m := byName[name]
 		if m.labels != "" {
 			name += "{" + m.labels + "}"
 		}
-		fmt.Fprintf(w, "| `%s` | %s | %s |\n", name, kind, cell(m.help))
+		fmt.Fprintf(w, "| `%s` | %s | %s |\n", name, m.kind, cell(m.help))
 	}
 }

@@ -87,7 +87,8 @@ type Recovered struct {
 	Member int // or plan.OnBond
 	Cause  string
 	Took   time.Duration
-	Quiet  bool // to be logged at debug level
+	Absent time.Duration // of Took: in neither the pod nor the host
+	Quiet  bool          // to be logged at debug level
 }
 
 // losses opens and closes losses, and marks the bond as settled. A bond whose ADD has not returned is still being
@@ -96,6 +97,7 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 	rec, found := r.rec, summarize(p)
 	for i, s := range r.h.subjects(rec) {
 		f := found[i]
+		s.next(event{eventKind: presence(obs, i)}, now, r.h.timing)
 		switch {
 		case s.loss == nil && f.code != "" && rec.Phase == bond.PhaseReady:
 			kind := lost
@@ -108,10 +110,11 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 			rec.Settled = rec.Settled && !unsettles(f.code)
 			res.Lost = append(res.Lost, Lost{ID: id, Member: i, Cause: f.code, Found: f.text, Quiet: s.quiet})
 		case s.loss != nil && !f.broken:
-			loss, took := s.loss, now.Sub(s.loss.Since)
+			loss, took := s.loss, max(0, now.Sub(s.loss.Since)) // below 0 the clock was set back
+			absence := min(max(0, s.absentFor(now)), took)
 			s.next(event{eventKind: repaired}, now, r.h.timing)
 			rec.Repairs.Add(bond.Repair{ID: loss.ID, Member: nameOf(rec, i), Cause: loss.Cause, At: now, Took: took.Milliseconds()})
-			res.Recovered = append(res.Recovered, Recovered{ID: loss.ID, Member: i, Cause: loss.Cause, Took: took, Quiet: s.quiet})
+			res.Recovered = append(res.Recovered, Recovered{ID: loss.ID, Member: i, Cause: loss.Cause, Took: took, Absent: absence, Quiet: s.quiet})
 		default:
 			continue
 		}
@@ -122,6 +125,14 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 		rec.Settled, res.Changed = true, true
 		delete(rec.Spec.Options, bond.OptActiveSlave) // it applies until the bond has first settled
 	}
+}
+
+// presence makes an event of where member i was observed. The bond itself counts as present.
+func presence(obs *bond.Observed, i int) eventKind {
+	if i != plan.OnBond && obs.Members[i].Location == bond.Lost {
+		return absent
+	}
+	return present
 }
 
 // lossID returns the ID of a new loss. A member that was in a lost bond is part of the bond's loss.

@@ -153,7 +153,11 @@ func (s *story) round(p plan.Plan, fails map[string]error) (out []string) {
 		say("lost: %s, %s%s", name(l.Member), l.Cause, quiet(l.Quiet))
 	}
 	for _, r := range res.Recovered {
-		say("recovered: %s, %s, took %s%s, repair %d", name(r.Member), r.Cause, r.Took, quiet(r.Quiet), s.rec.Repairs.Count)
+		away := ""
+		if r.Absent > 0 {
+			away = fmt.Sprintf(" (absent %s)", r.Absent)
+		}
+		say("recovered: %s, %s, took %s%s%s, repair %d", name(r.Member), r.Cause, r.Took, away, quiet(r.Quiet), s.rec.Repairs.Count)
 	}
 	if res.Changed != (len(res.Lost)+len(res.Recovered) > 0 || settled != s.rec.Settled) {
 		say("changed: %t", res.Changed)

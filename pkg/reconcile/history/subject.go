@@ -13,6 +13,9 @@ type subject struct {
 	// loss is the open loss; nil if there is none. The record has it, too: load and save copy it.
 	loss *bond.Loss
 
+	absentSince time.Time     // the member is in neither the pod nor the host; zero: it is in one of them
+	absent      time.Duration // earlier absences during the open loss
+
 	quiet       bool      // the last loss was reported at debug level
 	returned    time.Time // when the last loss ended
 	flaps       int       // losses soon after a return, in a row; damped from the second on
@@ -59,6 +62,9 @@ const (
 	vfListed    eventKind = "vf listed"    // by its PF, or it is not in the host
 	vfMissing   eventKind = "vf missing"   // it is in the host, and its PF does not list it
 
+	absent  eventKind = "absent"  // in neither the pod nor the host
+	present eventKind = "present" // in one of them
+
 	lost     eventKind = "lost"
 	lostVF   eventKind = "lost vf" // in a way that only the host can cause
 	repaired eventKind = "repaired"
@@ -96,10 +102,15 @@ func (s *subject) next(e event, now time.Time, t Timing) {
 	case vfMissing:
 		s.vfInfoMissingSince = firstOf(s.vfInfoMissingSince, now)
 
+	case absent:
+		s.absentSince = firstOf(s.absentSince, now)
+	case present:
+		s.absent, s.absentSince = s.absentFor(now), time.Time{}
+
 	case lost:
-		s.loss = &bond.Loss{ID: e.id, Cause: e.what, Since: now}
+		s.open(e, now)
 	case lostVF:
-		s.loss = &bond.Loss{ID: e.id, Cause: e.what, Since: now}
+		s.open(e, now)
 		if s.returned.IsZero() || now.Sub(s.returned) >= t.FlapWindow {
 			s.flaps = 0
 		} else if s.flaps++; s.flaps > 1 {
@@ -128,6 +139,22 @@ func (s *subject) next(e event, now time.Time, t Timing) {
 	}
 }
 
+func (s *subject) open(e event, now time.Time) {
+	s.loss = &bond.Loss{ID: e.id, Cause: e.what, Since: now}
+	s.absent = 0
+	if !s.absentSince.IsZero() {
+		s.absentSince = now
+	}
+}
+
+// absentFor returns how long the member was absent during the open loss.
+func (s *subject) absentFor(now time.Time) time.Duration {
+	if s.absentSince.IsZero() {
+		return s.absent
+	}
+	return s.absent + now.Sub(s.absentSince)
+}
+
 func firstOf(since, now time.Time) time.Time {
 	if since.IsZero() {
 		return now
@@ -146,11 +173,22 @@ func waitAfter(err error, wait time.Duration) time.Duration {
 	return wait
 }
 
-// load takes the persistent part of subject i from the record, and save puts it back.
+// load takes the persistent part of subject i from the record, and save puts it back. Of a loss that is new to this
+// process the past absence is not known: one that began with it counts as having lasted until now.
 func (s *subject) load(rec *bond.Record, i int) {
+	known := s.loss
 	s.loss = nil
-	if loss, open := rec.Repairs.Open[nameOf(rec, i)]; open {
-		s.loss = &loss
+	loss, open := rec.Repairs.Open[nameOf(rec, i)]
+	if !open {
+		return
+	}
+	s.loss = &loss
+	if known != nil && known.Cause == loss.Cause && known.Since.Equal(loss.Since) {
+		return
+	}
+	s.absent, s.absentSince = 0, time.Time{}
+	if loss.Cause == string(plan.MemberLost) {
+		s.absentSince = loss.Since
 	}
 }
 
