@@ -26,6 +26,13 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
+// TestStateFlag: the description of --state, which the documents repeat, has all states.
+func TestStateFlag(t *testing.T) {
+	if usage, states := statusCommand().Flag("state").Usage, strings.Join(stateNames(), ", "); !strings.HasSuffix(usage, ": "+states) {
+		t.Errorf("%q, want at its end %q", usage, states)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	var out strings.Builder
 	if err := execute(t.Context(), []string{"version"}, &out); err != nil || out.String() != version+"\n" {

@@ -43,7 +43,7 @@ func statusCommand() *cobra.Command {
 	stateDirFlag(fs, &s.stateDir)
 	fs.StringVarP(&s.format, "output", "o", "table", "format: table, wide, json or yaml")
 	fs.StringSliceVar(&s.pods, "pod", nil, "only these pods: NAMESPACE/NAME, or NAME in any namespace; separated by commas")
-	fs.StringSliceVar(&s.states, "state", nil, "only bonds in these states, separated by commas: "+strings.Join(stateNames(), ", "))
+	fs.StringSliceVar(&s.states, "state", nil, "only bonds in these states, separated by commas: Ready, Repairing, Degraded, Stuck, Down, Deleting")
 	_ = cmd.RegisterFlagCompletionFunc("pod", completePods)
 	_ = cmd.RegisterFlagCompletionFunc("state", cobra.FixedCompletions(stateNames(), cobra.ShellCompDirectiveNoFileComp))
 	fs.BoolVarP(&s.watch, "watch", "w", false, "repeat the output when something changes, until SIGINT")

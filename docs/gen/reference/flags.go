@@ -132,6 +132,9 @@ func (s *source) writeFlags(w io.Writer) {
 			if f.shorthand != "" {
 				name += ", `-" + f.shorthand + "`"
 			}
+			if f.usage == "" {
+				s.problem("the flag %s has no constant description", name)
+			}
 			fmt.Fprintf(w, "| %s | %s | %s |\n", name, code(f.value), cell(f.usage))
 		}
 	}
