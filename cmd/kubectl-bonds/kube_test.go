@@ -252,6 +252,9 @@ func reported(t *testing.T, namespace, name string) {
 	kit.Must(t, err)
 }
 
+// named are the variables in the documents' commands.
+var named = map[string]string{"NS": "demo", "POD": "web-0"}
+
 // TestDocumentedPluginCommands: the commands of this plugin in the documents print the pod that they name.
 func TestDocumentedPluginCommands(t *testing.T) {
 	reported(t, "demo", "web-0")
@@ -266,7 +269,11 @@ func TestDocumentedPluginCommands(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		var out kit.Output
 		done := make(chan error, 1)
-		go func() { done <- start(ctx, &out, c.Words[1:]...) }()
+		var args []string
+		for _, w := range c.Words[1:] {
+			args = append(args, os.Expand(w, func(name string) string { return named[name] }))
+		}
+		go func() { done <- start(ctx, &out, args...) }()
 		kit.Eventually(t, c.String(), func() bool { return strings.Contains(out.String(), "web-0") || len(done) > 0 })
 		cancel() // what watches ends now
 		if err := <-done; !strings.Contains(out.String(), "web-0") {
@@ -278,7 +285,8 @@ func TestDocumentedPluginCommands(t *testing.T) {
 	}
 }
 
-// TestDocumentedOneLiners: the lines of kubectl get in the documents, with their pipes, print the pod that they name.
+// TestDocumentedOneLiners: the lines of kubectl get in the documents work, with their pipes. Those about pods and events
+// print the pod.
 func TestDocumentedOneLiners(t *testing.T) {
 	reported(t, "demo", "web-0")
 	pages, err := docs.Pages(root)
@@ -289,16 +297,18 @@ func TestDocumentedOneLiners(t *testing.T) {
 	for _, p := range pages {
 		for _, b := range p.Blocks() {
 			for line := range strings.Lines(b.Text) {
+				line = strings.TrimSpace(line)
 				if b.Lang != "sh" || !strings.HasPrefix(line, "kubectl get ") {
 					continue
 				}
 				run++
 				bash := exec.CommandContext(t.Context(), "bash", "-o", "pipefail", "-c", line)
-				bash.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+cp.Kubeconfig())
+				bash.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "KUBECONFIG="+cp.Kubeconfig(), "NS="+named["NS"], "POD="+named["POD"])
 				text, err := bash.CombinedOutput()
 				row := regexp.MustCompile("(?m)^.*web-0.*$").FindString(string(text))
-				if err != nil || row == "" || strings.Contains(row, "<none>") {
-					t.Errorf("%s: %s%v\n%s", b, line, err, text)
+				aboutPods := regexp.MustCompile("^kubectl get (pod|event)").MatchString(line)
+				if err != nil || aboutPods && row == "" || strings.Contains(row, "<none>") {
+					t.Errorf("%s: %s: %v\n%s", b, line, err, text)
 				}
 			}
 		}
