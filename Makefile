@@ -157,10 +157,11 @@ $(CACHE)/prometheus/prometheus:
 	@test/lab/deps.sh prometheus
 
 .PHONY: docs
-docs: ## Write the pages that are generated from the code
+docs: ## Write the pages that are generated from the code, and the Grafana dashboard
 	@go run ./docs/gen > docs/options.md
 	@go run ./docs/gen/reference > docs/reference.md
 	@go run ./docs/gen/schema > docs/status.schema.json
+	@cd docs/gen/dashboard && go run . > $(CURDIR)/manifests/components/monitoring/dashboard.json
 
 .PHONY: clean
 clean: ## Remove what was built; keeps the lab's downloads
