@@ -49,17 +49,24 @@ type LinkSettings struct {
 	// Neigh are the sysctls below net.ipv4.neigh and net.ipv6.neigh that differ from what every new link gets. No
 	// message has them, so they are read in set-up and after a loss only; nil if they were not read.
 	Neigh []Sysctl `json:"neigh,omitempty"`
+	// TC are the queueing disciplines of traffic control, by kind: "root qdisc htb", "clsact". They are not restored, as
+	// the record does not have what is in them. Nil if they were not read.
+	TC []string `json:"tc,omitempty"`
+	// MissingTC are those that were lost with an earlier link, and that are still missing. Only recorded settings have them.
+	MissingTC []string `json:"missingTC,omitempty"`
 }
 
 // Clone returns a copy that shares no memory with s.
 func (s LinkSettings) Clone() LinkSettings {
 	s.IPv4, s.IPv6, s.Neigh = slices.Clone(s.IPv4), slices.Clone(s.IPv6), slices.Clone(s.Neigh)
+	s.TC, s.MissingTC = slices.Clone(s.TC), slices.Clone(s.MissingTC)
 	return s
 }
 
-// Equal compares what Diff compares.
+// Equal compares what Diff compares, TC and MissingTC.
 func (s LinkSettings) Equal(o LinkSettings) bool {
-	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6) && slices.Equal(s.Neigh, o.Neigh)
+	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6) && slices.Equal(s.Neigh, o.Neigh) && slices.Equal(s.TC, o.TC) &&
+		slices.Equal(s.MissingTC, o.MissingTC)
 }
 
 // Learn returns the settings that were observed now. What was not read is taken from s.
@@ -68,7 +75,29 @@ func (s LinkSettings) Learn(now LinkSettings) LinkSettings {
 	if now.Neigh == nil {
 		now.Neigh = slices.Clone(s.Neigh)
 	}
+	if now.TC == nil {
+		now.TC = slices.Clone(s.TC)
+	}
+	now.MissingTC = s.StillMissing(now)
 	return now
+}
+
+// StillMissing returns the MissingTC that a link does not have now; all of them if that was not read.
+func (s LinkSettings) StillMissing(now LinkSettings) (missing []string) {
+	for _, name := range s.MissingTC {
+		if !slices.Contains(now.TC, name) {
+			missing = append(missing, name)
+		}
+	}
+	return missing
+}
+
+// Lose takes in that the link was lost, and what it has now.
+func (s *LinkSettings) Lose(now LinkSettings) {
+	s.MissingTC = slices.Concat(s.MissingTC, s.TC)
+	slices.Sort(s.MissingTC)
+	s.MissingTC = slices.Compact(s.MissingTC)
+	s.MissingTC = s.StillMissing(now)
 }
 
 // Sysctl is one setting below net/ipv4/conf/LINK or net/ipv6/conf/LINK, or with Neigh below net/FAMILY/neigh/LINK.

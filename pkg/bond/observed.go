@@ -131,6 +131,8 @@ type ObservedMember struct {
 	Prio    *int32
 	// Settings are those of a link in the pod.
 	Settings LinkSettings
+	// RDMA are the RDMA devices of a VF in the pod; nil if they were not read.
+	RDMA *RDMADevices
 	// NameHolder is a link in the pod that has the member's name and is not the member; nil if there is no such link.
 	NameHolder *Link
 	// TempNameHolder is a link in the pod that has the member's TempName and is not the member. It is searched for only
@@ -162,6 +164,11 @@ type ObservedMember struct {
 	// shows which pod owns the VF.
 	OtherRecord string
 }
+
+// RDMADevices are the names of a VF's RDMA devices that are visible in the pod's netns and in the host's. If the node's
+// RDMA devices belong to one netns each (rdma system set netns exclusive), a device is in one of both. If they are
+// shared, it is in both.
+type RDMADevices struct{ InPod, InHost string }
 
 // Used reports whether the bonding driver uses an enslaved member for traffic, or would if it became the active one.
 func (m *ObservedMember) Used() bool { return m.MIIUp && (m.Port == nil || m.Port.Active) }

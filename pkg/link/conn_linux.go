@@ -32,6 +32,7 @@ type conn struct {
 	handle *netlink.Handle // for changes of addresses and routes; nil before the first one
 	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
 	sysctl string          // directory of the sysctls, for a thread in the netns
+	qdiscs *qdiscs         // of all links
 	buffer []byte          // for the messages of dumps
 	// pause is called before each part of a dump is received; an error ends the dump. May be nil.
 	pause func() error
@@ -40,7 +41,7 @@ type conn struct {
 // dial owns ns and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
 // other families make the kernel load modules.
 func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*conn, error) {
-	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl}
+	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl, qdiscs: &k.qdiscs}
 	err := ns.Do(func() error {
 		s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: just a socket in this netns
 		if err != nil {

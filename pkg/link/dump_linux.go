@@ -31,6 +31,8 @@ type device struct {
 	// netns.
 	lower    int
 	settings bond.LinkSettings
+	// qdisc is the kind of the root queueing discipline (IFLA_QDISC).
+	qdisc string
 	// data is IFLA_INFO_DATA: for a bond, its options.
 	data   []byte
 	member membership
@@ -144,9 +146,7 @@ func parseDevice(m []byte) (*device, error) {
 		Index:   int(info.Index),
 		Up:      info.Flags&unix.IFF_UP != 0,
 		Carrier: info.Flags&unix.IFF_LOWER_UP != 0,
-	}}
-	d.loopback = info.Flags&unix.IFF_LOOPBACK != 0
-	d.settings.Flags = bond.LinkFlags(info.Flags) & bond.LinkFlagsLearned
+	}, loopback: info.Flags&unix.IFF_LOOPBACK != 0, settings: bond.LinkSettings{Flags: bond.LinkFlags(info.Flags) & bond.LinkFlagsLearned}}
 	var bus, parent string
 	elsewhere := false
 	err := eachAttr(m[info.Len():], func(typ uint16, v []byte) error {
@@ -171,6 +171,8 @@ func parseDevice(m []byte) (*device, error) {
 			elsewhere = true
 		case unix.IFLA_TXQLEN:
 			d.settings.TxQLen = int(number(v))
+		case unix.IFLA_QDISC:
+			d.qdisc = text(v)
 		case unix.IFLA_AF_SPEC:
 			d.afSpec = v
 		case unix.IFLA_VFINFO_LIST:

@@ -24,7 +24,8 @@ type Options struct {
 	SriovDir string
 	// HostNetns is the path of the netns in which VFs are while no pod has them; empty for that of this process.
 	HostNetns string
-	// PFSettingsAge is for how long what a PF reports about its VFs is used without reading it again. It must be
+	// PFSettingsAge is for how long what a PF reports about its VFs, and which queueing disciplines a link has, is used
+	// without reading it again. It must be
 	// shorter than the shortest resync period, and longer than a resync takes: each resync then reads a PF once.
 	PFSettingsAge time.Duration
 	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A
@@ -45,6 +46,8 @@ type Kernel struct {
 	slow   slowReads
 	// vfTables has what the PFs last reported about their VFs.
 	vfTables vfTables
+	// qdiscs has the links' queueing disciplines that were last read.
+	qdiscs qdiscs
 	// searchAgain is the interval at which the links are observed while addresses and routes are read.
 	searchAgain time.Duration
 }
@@ -70,7 +73,7 @@ func New(o Options) (*Kernel, error) {
 	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
-		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, vfTables: vfTables{maxAge: o.PFSettingsAge}, searchAgain: 100 * time.Millisecond,
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, vfTables: vfTables{maxAge: o.PFSettingsAge}, qdiscs: qdiscs{maxAge: o.PFSettingsAge}, searchAgain: 100 * time.Millisecond,
 	}
 	ns, err := k.hostNS()
 	if err != nil {

@@ -51,6 +51,7 @@ func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o
 	}
 	if err == nil && o.ReadsOnTop(r) {
 		o.Bond.OnTop, o.Bond.OnTopKnown = pod.linksOnTop(&o.Bond.Link)
+		k.observeRDMA(pod, r, &o)
 	}
 	return pod, o, err
 }
@@ -108,7 +109,7 @@ func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, 
 	if d != nil {
 		om.Location, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
 		om.QueueID, om.Prio, om.Port = d.member.queueID, d.member.prio, d.member.port
-		if om.Settings, err = c.settingsOf(d, r.InSetup() || r.Phase == bond.PhaseAdding || m.Restoring); err != nil {
+		if om.Settings, err = c.settingsOf(d, r, m.Restoring); err != nil {
 			return nil, err
 		}
 	}
@@ -153,16 +154,19 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	if r.Deleted() {
 		return nil
 	}
-	o.Settings, err = c.settingsOf(b, r.InSetup() || r.Phase == bond.PhaseAdding || r.Restoring)
+	o.Settings, err = c.settingsOf(b, r, r.Restoring)
 	return err
 }
 
 // settingsOf returns a link's settings. Those of its neighbour tables are in files, so they are read only if they
-// matter.
-func (c *conn) settingsOf(d *device, withNeigh bool) (bond.LinkSettings, error) {
+// matter. restoring: the link was lost, and its settings are not known to be back.
+func (c *conn) settingsOf(d *device, r *bond.Record, restoring bool) (bond.LinkSettings, error) {
 	s, err := d.linkSettings()
-	if err == nil && withNeigh {
+	if err == nil && (r.InSetup() || r.Phase == bond.PhaseAdding || restoring) {
 		s.Neigh, err = c.neighSysctls(d.Name)
+	}
+	if err == nil && r.Phase == bond.PhaseReady {
+		s.TC = c.trafficControl(d, r.InSetup() || restoring)
 	}
 	return s, err
 }

@@ -120,6 +120,10 @@ var advice = map[Code]Advice{
 		"Links on top of the bond, such as VLANs and macvlans, were deleted with the bond. The record has their names only.",
 		"Have their creator recreate them in the pod, or recreate the pod.",
 	},
+	RDMAInHost: {
+		"The VF's RDMA device, which was in the pod, is in the host since the VF returned. RDMA traffic is lost.",
+		"Move it into the pod's netns (rdma dev set NAME netns NETNS), or recreate the pod.",
+	},
 	PFSettingsChanged: {
 		"The PF has other settings for the VF than sriov-cni was asked for.",
 		"Nothing: the agent restores them. If this repeats, find the program on the node that changes them.",

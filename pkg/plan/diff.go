@@ -22,6 +22,7 @@ func Diff(in Input) Plan {
 		b.planLease()
 		b.planBondExtras()
 		b.reportLinksOnTop()
+		b.reportTrafficControl()
 		b.planBondUp()
 		b.planMembers()
 		b.reportAggregator()

@@ -157,6 +157,9 @@ func (l *learner) logExtras(old, now *bond.Learned) {
 	if !slices.Equal(now.Settings.Neigh, old.Settings.Neigh) {
 		l.logf("neighbour sysctls %v", now.Settings.Neigh)
 	}
+	if tc := newTC(&old.Settings, &now.Settings); tc != "" {
+		l.logf("settings%s", tc)
+	}
 	if !slices.Equal(old.Addresses, now.Addresses) {
 		l.logf("further addresses %v", now.Addresses)
 	}
@@ -244,8 +247,9 @@ func (l *learner) members() {
 		}
 		now := m.Settings.Learn(o.Settings)
 		if !m.Settings.Equal(now) {
-			l.logf("%s: settings %s, neighbour sysctls %v", m.Name, now.Diff(*m.Settings), now.Neigh)
+			l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, now.Diff(*m.Settings), now.Neigh, newTC(m.Settings, &now))
 			*m.Settings = now
 		}
+		l.rdma(m, o)
 	}
 }

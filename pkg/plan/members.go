@@ -253,6 +253,7 @@ func (b *builder) planEnslaved(i int, m *bond.ObservedMember) {
 		b.separateMACs(i, m)
 	}
 	b.planPFSettings(i, m)
+	b.reportRDMA(i, m)
 	b.planMemberOptions(i, m)
 	b.planMemberExtras(i, m)
 	if !m.Link.Up {

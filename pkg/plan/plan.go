@@ -127,6 +127,8 @@ const (
 	PFDrift Code = "PFDrift"
 	// LinksMissing: links on top of the bond were deleted with an earlier bond.
 	LinksMissing Code = "LinksMissing"
+	// RDMAInHost: the VF's RDMA device, which another writer had moved into the pod, is in the host.
+	RDMAInHost Code = "RDMAInHost"
 	// Unread: the bond's addresses and routes are not known.
 	Unread Code = "Unread"
 	// LeaseUnconfirmed: the addresses are not added until the DHCP daemon has confirmed their lease.

@@ -128,11 +128,17 @@ func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 	changed := false
 	if rec.Restoring && !hasFinding(p, OnBond) {
 		rec.Restoring, changed = false, true
+		if l := rec.Learned; l != nil {
+			l.Settings.Lose(obs.Bond.Settings)
+		}
 	}
 	for i := range rec.Members {
 		m, o := &rec.Members[i], &obs.Members[i]
 		if m.Restoring && o.Location == bond.InPod && o.Link.Master == obs.Bond.Index && !hasFinding(p, i) {
 			m.Restoring, changed = false, true
+			if m.Settings != nil {
+				m.Settings.Lose(o.Settings)
+			}
 		}
 	}
 	return changed

@@ -98,7 +98,7 @@ func stateOf(rec *bond.Record, obs *bond.Observed, p plan.Plan, carrying int, h 
 		return bond.StateRepairing
 	case carrying == 0 || !obs.Bond.Carrier:
 		return bond.StateDown
-	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread), finds(p, plan.MACAway), finds(p, plan.LinksMissing), finds(p, plan.Aggregation):
+	case carrying < len(rec.Members), finds(p, plan.Released), finds(p, plan.Unread), finds(p, plan.MACAway), finds(p, plan.LinksMissing), finds(p, plan.RDMAInHost), finds(p, plan.Aggregation):
 		return bond.StateDegraded
 	default:
 		return bond.StateReady

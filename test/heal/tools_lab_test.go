@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -25,10 +26,12 @@ func TestTools(t *testing.T) {
 	r, err := New(t.Context(), Config{Bin: *bin})
 	kit.Must(t, err)
 	defer func() { kit.Must(t, r.Close(t.Context())) }()
-	kit.Must(t, r.useAgent(t.Context()))
+	kit.Must(t, r.useAgent(t.Context(), "--resync", "2s")) // traffic control is learned by a resync
 	p := r.A
 	name, vf := bond.Pod{Namespace: "demo", Name: p.Name}.String(), bond.PCIAddress(p.members[0].pci)
 
+	kit.Must(t, kit.Links{}.AddQdisc(p.netns(), "net1", "clsact"))
+	awaitRecord(t, p, `"clsact"`)
 	kit.Must(t, kit.Links{}.UnbindVF(vf))
 	awaitState(t, name, bond.StateDegraded)
 	explained := agentPrints(t, "explain", name)
@@ -45,6 +48,7 @@ func TestTools(t *testing.T) {
 	awaitState(t, name, bond.StateReady)
 	has(t, "explain", agentPrints(t, "explain", name), "bond bond0: Ready\n", "net1 repaired after MemberLost", "change nothing (converged)")
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
+	has(t, "status", agentPrints(t, "status"), "traffic control of net1 is missing since it was lost: clsact")
 	checkStory(t, r, name)
 	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
 	wantMetric(t, repair, "1")
@@ -52,6 +56,16 @@ func TestTools(t *testing.T) {
 	wantMetric(t, `bondkeeper_repair_duration_seconds_count{subject="member"}`, "1")
 	wantMetric(t, `bondkeeper_repair_phase_duration_seconds_count{phase="absent"}`, "1")
 	wantMetric(t, `bondkeeper_repair_phase_duration_seconds_count{phase="repair"}`, "1")
+}
+
+// awaitRecord waits until the record of a pod's bond has a text.
+func awaitRecord(t *testing.T, p *Pod, text string) {
+	t.Helper()
+	var last []byte
+	kit.Eventually(t, "the record has "+text, func() bool {
+		last, _ = os.ReadFile(filepath.Join("/run/bondkeeper", p.id+"@bond0.json"))
+		return strings.Contains(string(last), text)
+	}, func() string { return string(last) })
 }
 
 // checkStory: the ID in the explanation finds the loss and its repair in the agent's log.

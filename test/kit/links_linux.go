@@ -147,6 +147,24 @@ func (l Links) AddMacvlan(path, name, lower string) error {
 	return err
 }
 
+// AddQdisc adds a queueing discipline with tc(8): clsact, or another kind at the root.
+func (l Links) AddQdisc(path, name, kind string) error { return l.qdisc(path, "replace", name, kind) }
+
+// DeleteQdisc deletes what AddQdisc added.
+func (l Links) DeleteQdisc(path, name, kind string) error { return l.qdisc(path, "delete", name, kind) }
+
+func (l Links) qdisc(path, verb, name, kind string) error {
+	args := []string{"qdisc", verb, "dev", name}
+	if kind != "clsact" {
+		args = append(args, "root")
+	}
+	if path == "" {
+		path = l.Host
+	}
+	_, err := Run(path, "tc", append(args, kind)...)
+	return err
+}
+
 func (l Links) AddVRF(path, name string, table int) error {
 	if _, err := l.IP(path, "link", "add", name, "type", "vrf", "table", fmt.Sprint(table)); err != nil {
 		return err

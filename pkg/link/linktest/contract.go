@@ -63,6 +63,9 @@ type Harness interface {
 	// SetSettings does what tuning does to a link; AddVRF makes a VRF with its own table, up.
 	SetSettings(path, name string, c bond.SettingsChange) error
 	AddVRF(path, name string, table int) error
+	// AddQdisc and DeleteQdisc do what tc(8) does: clsact, or another kind at the root.
+	AddQdisc(path, name, kind string) error
+	DeleteQdisc(path, name, kind string) error
 
 	UnbindVF(pci bond.PCIAddress) error
 	BindVF(pci bond.PCIAddress) error

@@ -13,6 +13,7 @@ var settingsCases = []contractCase{
 	{"settings are set and observed", bonding_, setSettings},
 	{"what ip and sysctl set is observed", bonding_, observeSettings},
 	{"a bond that is made again has none of its settings", bonding_, settingsLost},
+	{"traffic control is observed, and lost with the link", bonding_, trafficControl},
 	{"a VF that comes back has none of its sysctls", bonding_ | vfs_, memberSettingsLost},
 	{"a bond joins a VRF and is found there", bonding_, joinVRF},
 	{"a bond joins only the VRF that is meant", bonding_, joinWrongVRF},

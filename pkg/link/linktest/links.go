@@ -77,7 +77,7 @@ func (s *space) add(d *netdev) *netdev {
 
 // newSettings are the settings of a link that is new in its netns.
 func newSettings() bond.LinkSettings {
-	return bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, 33), IPv6: make([]int32, 60), Neigh: []bond.Sysctl{}}
+	return bond.LinkSettings{TxQLen: 1000, Flags: bond.FlagMulticast, IPv4: make([]int32, 33), IPv6: make([]int32, 60), Neigh: []bond.Sysctl{}, TC: []string{}}
 }
 
 // freeName is the first of prefix0, prefix1, … that is free.
@@ -269,8 +269,10 @@ func (d *netdev) moveAs(to *space, name string, index int) error {
 	d.leave()
 	delete(d.space.links, d.index)
 	d.name = name
-	// The sysctls become the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay.
+	// The sysctls become the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay. The queueing
+	// disciplines are deleted (dev_shutdown).
 	fresh := newSettings()
+	d.settings.TC = fresh.TC
 	d.settings.IPv4, d.settings.IPv6, d.settings.Neigh = fresh.IPv4, fresh.IPv6, fresh.Neigh
 	if index != 0 {
 		d.index = index

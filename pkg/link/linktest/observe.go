@@ -40,6 +40,11 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 	}
 	if o.ReadsOnTop(r) {
 		o.Bond.OnTop, o.Bond.OnTopKnown = onTop(b), true
+		for i := range r.Members {
+			if pci := r.Members[i].PCI; pci != "" && o.Members[i].Location == bond.InPod {
+				o.Members[i].RDMA = f.observeRDMA(pod, pci)
+			}
+		}
 	}
 	return o, nil
 }

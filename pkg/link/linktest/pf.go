@@ -28,6 +28,8 @@ type vf struct {
 	link     *netdev         // nil while no driver is bound
 	card     bond.MAC        // set in the card by its driver
 	dead     int             // bounces until the carrier returns after a reset; -1: never
+	rdma     string          // its RDMA device; empty if there is none
+	rdmaIn   *space          // the netns of that device
 }
 
 // AddPF makes a card, up and cabled, without VFs. Its VFs have the addresses of an Intel 82576: PF 0000:01:00.0 has
@@ -148,6 +150,7 @@ func (v *vf) bind() {
 		return
 	}
 	host := v.pf.fake.spaces[Host]
+	v.rdmaIn = host
 	d := &netdev{name: host.freeName("eth"), mtu: 1500, vf: v}
 	if v.settings.MAC.IsZero() {
 		d.mac = v.pf.fake.randomMAC()
@@ -162,7 +165,7 @@ func (v *vf) bind() {
 func (v *vf) unbind() {
 	if v.link != nil {
 		v.link.unregister()
-		v.link = nil
+		v.link, v.rdmaIn = nil, nil
 	}
 }
 

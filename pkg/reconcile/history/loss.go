@@ -58,7 +58,7 @@ func summarize(p plan.Plan) map[int]summary {
 	all := map[int]summary{}
 	for _, f := range p.Findings {
 		s := all[f.Member]
-		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable && f.Code != plan.PFDrift && f.Code != plan.LinksMissing
+		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable && f.Code != plan.PFDrift && f.Code != plan.LinksMissing && f.Code != plan.RDMAInHost
 		if s.code == "" && isLoss(f.Code) {
 			s.code, s.text = f.Code, f.Text
 		}

@@ -1,0 +1,102 @@
+package link
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/vishvananda/netlink/nl"
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/netns"
+)
+
+// parentIngress is TC_H_INGRESS and TC_H_CLSACT (linux/pkt_sched.h): the place of clsact and ingress.
+const parentIngress = 0xfffffff1
+
+// usualQdiscs are root queueing disciplines that the kernel gives a link itself, without a choice by an administrator.
+var usualQdiscs = []string{"", "noop", "noqueue", "mq", "pfifo_fast"}
+
+// trafficControl returns the kinds of a link's queueing disciplines. That of the root is in the link's message. The other
+// one takes a request, and no event reports it, so what was read before is used for a while unless it must be fresh. The
+// result is nil if it cannot be read: no repair may fail because of what is only named.
+func (c *conn) trafficControl(d *device, fresh bool) []string {
+	names := []string{}
+	if !slices.Contains(usualQdiscs, d.qdisc) {
+		names = append(names, "root qdisc "+d.qdisc)
+	}
+	kind, err := c.qdiscs.get(qdiscKey{c.ns.ID(), d.Index}, fresh, func() (string, error) { return c.ingressQdisc(d.Index) })
+	if err != nil {
+		return nil
+	}
+	if kind != "" {
+		names = append(names, kind)
+	}
+	return names
+}
+
+// ingressQdisc returns the kind of a link's clsact or ingress discipline; empty if it has none. Both have the same place
+// and cannot exist together. The kernel sends the discipline to the
+// requester only if it is to be echoed (rtnetlink_send), and nothing if there is none, so an acknowledgement is requested.
+func (c *conn) ingressQdisc(index int) (kind string, err error) {
+	req := nl.NewNetlinkRequest(unix.RTM_GETQDISC, unix.NLM_F_ACK|unix.NLM_F_ECHO)
+	req.AddData(&nl.TcMsg{Family: unix.AF_UNSPEC, Ifindex: int32(index), Parent: parentIngress})
+	msgs, err := c.do(req, unix.RTM_NEWQDISC)
+	switch {
+	case err == nil && len(msgs) == 0, errors.Is(err, unix.ENOENT):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("queueing discipline of ifindex %d: %w", index, classify(err))
+	case len(msgs[0]) < nl.SizeofTcMsg:
+		return "", fmt.Errorf("queueing discipline of ifindex %d: message of %d bytes", index, len(msgs[0]))
+	}
+	err = eachAttr(msgs[0][nl.SizeofTcMsg:], func(typ uint16, v []byte) error {
+		if typ == nl.TCA_KIND {
+			kind = text(v)
+		}
+		return nil
+	})
+	return kind, err
+}
+
+// qdiscs has what was last read of links' ingress disciplines. It is safe for concurrent use.
+type qdiscs struct {
+	maxAge time.Duration
+	mu     sync.Mutex
+	read   map[qdiscKey]qdisc
+}
+
+type qdiscKey struct {
+	netns netns.ID
+	index int
+}
+
+type qdisc struct {
+	kind string
+	at   time.Time
+}
+
+// maxQdiscs bounds the links of which the discipline is kept.
+const maxQdiscs = 4096
+
+func (q *qdiscs) get(k qdiscKey, fresh bool, read func() (string, error)) (kind string, err error) {
+	q.mu.Lock()
+	last, found := q.read[k]
+	q.mu.Unlock()
+	now := time.Now()
+	if found && !fresh && now.Sub(last.at) < q.maxAge {
+		return last.kind, nil
+	}
+	if kind, err = read(); err != nil {
+		return "", err
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.read) >= maxQdiscs || q.read == nil {
+		q.read = map[qdiscKey]qdisc{}
+	}
+	q.read[k] = qdisc{kind, now}
+	return kind, nil
+}

@@ -1,0 +1,61 @@
+package plan
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
+
+// Traffic control and RDMA devices are lost with a link, and the record has their names only. So they are named until
+// their writers have configured them again.
+
+// reportTrafficControl warns of queueing disciplines that were lost with the bond or a member. Traffic is not lost, but it
+// is not shaped or filtered as before.
+func (b *builder) reportTrafficControl() {
+	warn := func(name string, restoring bool, recorded, now bond.LinkSettings) {
+		if restoring {
+			recorded = recorded.Clone()
+			recorded.Lose(now)
+		}
+		if missing := recorded.StillMissing(now); len(missing) > 0 {
+			b.plan.Warnings = append(b.plan.Warnings, "traffic control of "+name+" is missing since it was lost: "+
+				strings.Join(missing, ", ")+"; have its writer configure it again, or recreate the pod")
+		}
+	}
+	if l := b.rec.Learned; l != nil {
+		warn(b.rec.BondName(), b.rec.Restoring, l.Settings, b.obs.Bond.Settings)
+	}
+	for i := range b.rec.Members {
+		if m := &b.rec.Members[i]; m.Settings != nil && b.obs.Enslaved(i) {
+			warn(m.Name, m.Restoring, *m.Settings, b.obs.Members[i].Settings)
+		}
+	}
+}
+
+// newTC describes a change of traffic control for the log; empty if there is none.
+func newTC(old, now *bond.LinkSettings) string {
+	if slices.Equal(old.TC, now.TC) && slices.Equal(old.MissingTC, now.MissingTC) {
+		return ""
+	}
+	return fmt.Sprintf(" traffic control %v, missing %v", now.TC, now.MissingTC)
+}
+
+// rdma records that another writer has moved a VF's RDMA device into the pod.
+func (l *learner) rdma(m *bond.Member, o *bond.ObservedMember) {
+	if d := o.RDMA; d != nil && d.InPod != "" && d.InHost == "" && m.RDMA != d.InPod {
+		m.RDMA = d.InPod
+		l.logf("%s: RDMA device %s", m.Name, d.InPod)
+	}
+}
+
+// reportRDMA reports that the RDMA device of a VF in the bond stayed in the host when the VF returned.
+func (b *builder) reportRDMA(i int, m *bond.ObservedMember) {
+	rec := &b.rec.Members[i]
+	if rec.RDMA == "" || m.RDMA == nil || m.RDMA.InPod != "" || m.RDMA.InHost == "" {
+		return
+	}
+	b.report(i, RDMAInHost, "%s: its RDMA device %s is in the host; move it into the pod's netns (rdma dev set %s netns NETNS), or recreate the pod",
+		rec, m.RDMA.InHost, m.RDMA.InHost)
+}
