@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/test/kit"
@@ -52,6 +53,13 @@ func read(t *testing.T, file string) string {
 // functions are the names of all functions, methods, constants and variables of the tree, behind whatever build tag.
 func functions(t *testing.T) map[string]bool {
 	t.Helper()
+	all, err := allFunctions()
+	kit.Must(t, err)
+	return all
+}
+
+// allFunctions reads the tree once.
+var allFunctions = sync.OnceValues(func() (map[string]bool, error) {
 	all := map[string]bool{}
 	err := filepath.WalkDir(root, func(file string, d fs.DirEntry, err error) error {
 		switch {
@@ -62,15 +70,23 @@ func functions(t *testing.T) map[string]bool {
 		case d.IsDir() || !strings.HasSuffix(file, ".go"):
 			return nil
 		}
-		text := read(t, file)
-		for _, m := range slices.Concat(declared.FindAllStringSubmatch(text, -1), assigned.FindAllStringSubmatch(text, -1)) {
-			all[m[1]] = true
+		text, err := os.ReadFile(file)
+		for line := range strings.Lines(string(text)) {
+			var m []string
+			switch {
+			case strings.HasPrefix(line, "func "):
+				m = declared.FindStringSubmatch(line)
+			case strings.Contains(line, " = "):
+				m = assigned.FindStringSubmatch(line)
+			}
+			if m != nil {
+				all[m[1]] = true
+			}
 		}
-		return nil
+		return err
 	})
-	kit.Must(t, err)
-	return all
-}
+	return all, err
+})
 
 // TestNamedTestsExist: each test that a page names as proof exists, behind whatever build tag.
 func TestNamedTestsExist(t *testing.T) {
@@ -93,7 +109,7 @@ func TestNamedTestsExist(t *testing.T) {
 
 // TestLinksLeadSomewhere: each relative link of a page leads to a file, and its fragment to a heading.
 func TestLinksLeadSomewhere(t *testing.T) {
-	all := pages(t)
+	all, headings := pages(t), map[string]map[string]bool{}
 	for page, text := range all {
 		for _, m := range link.FindAllStringSubmatch(text, -1) {
 			if strings.Contains(m[1], "://") {
@@ -107,22 +123,25 @@ func TestLinksLeadSomewhere(t *testing.T) {
 			if _, err := os.Stat(file); err != nil {
 				t.Errorf("%s: link %s: %v", page, m[1], err)
 			}
-			if fragment != "" && !hasHeading(all[file], fragment) {
+			if headings[file] == nil {
+				headings[file] = fragments(all[file])
+			}
+			if fragment != "" && !headings[file][fragment] {
 				t.Errorf("%s: link %s: no such heading", page, m[1])
 			}
 		}
 	}
 }
 
-// hasHeading compares as GitHub makes fragments: lower case, dashes for spaces, without punctuation.
-func hasHeading(text, fragment string) bool {
+var punctuation = regexp.MustCompile("[^a-z0-9 _-]")
+
+// fragments are those of a page's headings, as GitHub makes them: lower case, dashes for spaces, without punctuation.
+func fragments(text string) map[string]bool {
+	all := map[string]bool{}
 	for _, m := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
-		made := regexp.MustCompile("[^a-z0-9 _-]").ReplaceAllString(strings.ToLower(m[1]), "")
-		if strings.ReplaceAll(made, " ", "-") == fragment {
-			return true
-		}
+		all[strings.ReplaceAll(punctuation.ReplaceAllString(strings.ToLower(m[1]), ""), " ", "-")] = true
 	}
-	return false
+	return all
 }
 
 // TestRecipesAreCurrent: the paths and functions that the page for developers names exist.
