@@ -43,6 +43,7 @@ func dashboardQueries(t *testing.T) (all []string) {
 
 // TestDashboardIsCurrent: the file is what make docs writes.
 func TestDashboardIsCurrent(t *testing.T) {
+	t.Parallel()
 	generate := exec.CommandContext(t.Context(), "go", "run", ".")
 	generate.Dir = "../../docs/gen/dashboard"
 	want, err := generate.Output()

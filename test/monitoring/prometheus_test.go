@@ -45,13 +45,13 @@ type prometheus struct{ url string }
 // jobs are scrape configs by job name.
 type jobs []map[string]any
 
-// startPrometheus returns when Prometheus is ready. It scrapes and evaluates once per second, and alerts fire at once.
+// startPrometheus returns when Prometheus is ready. It scrapes and evaluates often, and alerts fire at once.
 func startPrometheus(t *testing.T, scrape jobs) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
 	rules, _ := ruleFile(t)
 	config, err := yaml.Marshal(map[string]any{
-		"global":         map[string]any{"scrape_interval": "1s", "evaluation_interval": "1s"},
+		"global":         map[string]any{"scrape_interval": "250ms", "evaluation_interval": "250ms"},
 		"rule_files":     []string{"rules.yaml"},
 		"scrape_configs": scrape,
 	})

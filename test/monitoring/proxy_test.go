@@ -3,6 +3,7 @@
 package monitoring
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"net/http"
@@ -69,10 +70,12 @@ func get(t *testing.T, url, token string) (status int, body string) {
 func TestProxy(t *testing.T) {
 	addr := startProxy(t, startAgent(t))
 	metrics := "https://" + addr + "/metrics"
-	if status, body := get(t, metrics, "x"); status != http.StatusServiceUnavailable {
-		t.Errorf("without the rights of rbac.yaml: %d %s", status, body)
-	}
+	kit.Eventually(t, "503 without the rights of rbac.yaml", func() bool { status, _ := get(t, metrics, "x"); return status == http.StatusServiceUnavailable })
 	cp.Apply(t, "manifests/components/monitoring/rbac.yaml")
+	t.Cleanup(func() {
+		_, err := cp.Kubectl(context.WithoutCancel(t.Context()), "delete", "--filename", component+"rbac.yaml")
+		kit.Must(t, err)
+	})
 	ours, other := token(t, reader), token(t, kube.AgentAccount)
 	kit.Eventually(t, "the rights of rbac.yaml", func() bool { status, _ := get(t, metrics, ours); return status == http.StatusOK })
 	for _, c := range []struct {

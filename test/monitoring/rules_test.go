@@ -51,6 +51,7 @@ const unitTests = "testdata/rules_test.yaml"
 
 // TestRules: promtool accepts the rules, and their unit tests pass.
 func TestRules(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	rules, _ := ruleFile(t)
 	tests, err := os.ReadFile(unitTests)
