@@ -7,7 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestDocumentedCommands: the commands of the agent in the documents, and in the examples of its own help, are valid.
+// TestDocumentedCommands: the commands of the agent in the documents, and in the examples of its own help, are valid. Each
+// command is in the documents.
 func TestDocumentedCommands(t *testing.T) {
 	all, err := docs.CommandsOf("../..", "agent")
 	kit.Must(t, err)
@@ -15,9 +16,16 @@ func TestDocumentedCommands(t *testing.T) {
 	if len(all) < 20 {
 		t.Errorf("found %d commands only", len(all))
 	}
+	named := map[string]bool{}
 	for _, c := range all {
 		if err := c.Validate(newRoot()); err != nil {
 			t.Error(err)
+		}
+		named[c.Words[1]] = true
+	}
+	for _, cmd := range newRoot().Commands() {
+		if !named[cmd.Name()] {
+			t.Errorf("no document names agent %s", cmd.Name())
 		}
 	}
 }
