@@ -1,7 +1,10 @@
 package status_test
 
 import (
+	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -53,4 +56,44 @@ func TestTransitionLogger(t *testing.T) {
 	if m := all[1].ContextMap(); m["was"] != "Ready" || m["state"] != "Degraded" || m["reason"] != "net1 is lost" || m["pod"] != "demo/bondpod1" {
 		t.Errorf("line of the loss: %v", m)
 	}
+}
+
+// TestTransitionsAreLimited: a bond whose state changes all the time gets some lines per minute, which count the changes.
+// At the end the last state is logged. Another bond gets its own lines.
+func TestTransitionsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logs := observer.New(zap.DebugLevel)
+		j := status.NewTransitionLogger(zap.New(core))
+		s := sample()
+		const changes = 1201 // in a minute
+		for i := range changes {
+			s.Reason = fmt.Sprint("reason ", i)
+			j.Report(s)
+			pass(50 * time.Millisecond)
+		}
+		other := sample()
+		other.Key.IfName = "bond1"
+		j.Report(other)
+		pass(time.Minute)
+		j.Report(s)
+		j.Report(s)
+		all := logs.FilterField(zap.String("bond", s.Key.String())).All()
+		if n := len(all); n < 70 || n > 100 {
+			t.Errorf("%d lines about %d changes", n, changes)
+		}
+		counted := 0
+		for _, l := range all {
+			n, several := l.ContextMap()["changes"].(int64)
+			if !several {
+				n = 1
+			}
+			counted += int(n)
+		}
+		if last := all[len(all)-1].ContextMap()["reason"]; counted != changes || last != s.Reason {
+			t.Errorf("%d changes are counted, want %d; the last line has %q", counted, changes, last)
+		}
+		if n := logs.FilterField(zap.String("bond", other.Key.String())).Len(); n != 1 {
+			t.Errorf("%d lines about another bond, want 1", n)
+		}
+	})
 }

@@ -23,7 +23,7 @@ var logMeanings = map[string]string{
 	"bond damaged":         "The bond itself is missing or not as recorded: `cause`, and what was `found`. Level warn; debug while repairs of it are limited.",
 	"bond recovered":       "The bond itself is as recorded again. Level info; debug while repairs of it are limited.",
 	"applied":              "One change was made in the kernel. Level info; debug while repairs of it are limited.",
-	"bond state changed":   "The state of the bond changed from `was` to `state`. Error: `Down` or `Stuck`; warn: `Degraded`, `Repairing`, or addresses that remain allocated; info: other states.",
+	"bond state changed":   "The state of the bond changed from `was` to `state`. Error: `Down` or `Stuck`; warn: `Degraded`, `Repairing`, or addresses that remain allocated; info: other states. A bond whose state changes all the time gets a line per 3 s after 60 lines, with the number of `changes`.",
 	"bond record removed":  "The bond was deleted and its record removed.",
 	"plan is stale":        "The state changed between observation and action. The bond is observed again.",
 	"action had no effect": "The kernel reported the change as done, but the next observation does not show it: `found`. Retried with pauses of up to 30 s. `times` counts them in a row; a line is a warning when that number has doubled, and level debug otherwise.",
