@@ -53,7 +53,8 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	}
 	worker := controller.New(controller.Config{
 		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
-		Report: func(st bond.Status) { transitions.Report(st); bonds.Report(st); reporter.Report(st) },
+		Report:      func(st bond.Status) { transitions.Report(st); bonds.Report(st); reporter.Report(st) },
+		ResyncCause: watch.CauseResync, FoundByResync: repairs.FoundByResync,
 		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k) },
 	})
 	list := agent.RecordLister(ctx, records, log)

@@ -13,7 +13,7 @@ import (
 
 // NewRepairMetrics returns metrics with all causes and actions that the engine may report.
 func NewRepairMetrics() *status.RepairMetrics {
-	return status.NewRepairMetrics(reconcile.LossCauses, reconcile.Actions())
+	return status.NewRepairMetrics(reconcile.LossCauses, reconcile.Findings(), reconcile.Actions())
 }
 
 // Sources are what metrics are made of.

@@ -12,6 +12,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
@@ -63,7 +64,7 @@ func TestCountersExistFromTheStart(t *testing.T) {
 	for name, want := range map[string]int{
 		"bondkeeper_losses_total": 17, "bondkeeper_repairs_total": 34, "bondkeeper_action_failures_total": 23,
 		"bondkeeper_pod_requests_total": 2, "bondkeeper_pod_request_failures_total": 3, "bondkeeper_last_loss_timestamp_seconds": 0,
-		"bondkeeper_bonds": 5, "bondkeeper_bond_members": 12, "bondkeeper_bond_state_info": 0, "bondkeeper_api_requests_total": 6,
+		"bondkeeper_bonds": 5, "bondkeeper_resync_findings_total": len(plan.Codes()), "bondkeeper_bond_members": 12, "bondkeeper_bond_state_info": 0, "bondkeeper_api_requests_total": 6,
 		"bondkeeper_repair_duration_seconds": 2, "bondkeeper_repair_phase_duration_seconds": 2, "bondkeeper_build_info": 1,
 	} {
 		if got[name] != want {

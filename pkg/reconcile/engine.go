@@ -112,6 +112,9 @@ type Outcome struct {
 	Status   bond.Status
 	// Applied are the changes made in the kernel by this call, in order.
 	Applied []plan.Action
+	// Found has the codes of findings that the last reconcile of the bond did not have, as observed at FoundAt.
+	Found   []plan.Code
+	FoundAt time.Time
 	// LeaseDue: ConfirmLease is to be called now.
 	LeaseDue bool
 	// Poll is what to check of the bond until its next reconcile; nil if the kernel reports all changes.

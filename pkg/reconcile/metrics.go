@@ -36,6 +36,9 @@ func LossCauses(s bond.Subject) []string { return texts(history.LossCauses(s)) }
 // Actions returns the actions that ActionFailed may have.
 func Actions() []string { return plan.ActionNames() }
 
+// Findings returns the codes that Outcome.Found may have.
+func Findings() []string { return texts(plan.Codes()) }
+
 func texts(codes []plan.Code) (all []string) {
 	for _, c := range codes {
 		all = append(all, string(c))

@@ -28,7 +28,7 @@ type counted struct {
 
 func newCounted(t *testing.T) *counted {
 	t.Helper()
-	c := &counted{RepairMetrics: status.NewRepairMetrics(reconcile.LossCauses, reconcile.Actions()), registry: prometheus.NewRegistry()}
+	c := &counted{RepairMetrics: status.NewRepairMetrics(reconcile.LossCauses, reconcile.Findings(), reconcile.Actions()), registry: prometheus.NewRegistry()}
 	must(t, c.Register(c.registry))
 	c.series, _ = c.gather(t)
 	return c
@@ -248,6 +248,36 @@ func TestLossThatCannotBeSaved(t *testing.T) {
 	s.full = false
 	r.wantState(bond.StateDegraded)
 	c.want(t, "losses member MemberLost 1")
+}
+
+// TestNewFindings: Found has what the last reconcile did not find. What a repair finds in later rounds is a consequence,
+// and not new in the next reconcile.
+func TestNewFindings(t *testing.T) {
+	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100"})
+	want := func(when string, want ...plan.Code) {
+		t.Helper()
+		out, _ := r.converge()
+		if !slices.Equal(out.Found, want) || !out.FoundAt.Equal(r.clock.Now()) {
+			t.Errorf("%s: new are %q, want %q (%v)", when, out.Found, want, out.Plan.Findings)
+		}
+		r.clock.turn(time.Minute)
+	}
+	want("healthy")
+	must(t, r.UnbindVF(r.VFs[0]))
+	want("lost", plan.MemberLost)
+	want("still lost")
+	must(t, r.UnbindVF(r.VFs[1]))
+	want("another one", plan.SettingsChanged, plan.MemberLost) // the empty bond has another MAC
+	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
+	must(t, r.BindVF(r.VFs[0]))
+	want("one is back and the bond is gone", plan.BondMissing)
+	must(t, r.BindVF(r.VFs[1]))
+	want("both are back", plan.MemberInHost)
+	want("healthy again")
+	must(t, r.UnbindVF(r.VFs[0]))
+	want("lost again", plan.MemberLost)
+	r.restart()
+	want("a new agent", plan.MemberLost)
 }
 
 // TestRejectedActionsAreCounted, and neither a busy card nor a stale plan is.

@@ -36,6 +36,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) 
 		}
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
+		if out.FoundAt.IsZero() { // what later rounds find is a consequence
+			out.Found, out.FoundAt = r.New, now
+		}
 		out.Observed, out.Plan = r.observed, r.plan
 		losses = lossesOf(rec, &r.Result, losses)
 		out.Status = statusOf(rec, &r.observed, r.plan, h)

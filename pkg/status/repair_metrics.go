@@ -34,13 +34,14 @@ const (
 // RepairMetrics counts losses and repairs of all bonds. It is safe for concurrent use.
 type RepairMetrics struct {
 	losses, repairs, failures *prometheus.CounterVec
+	resync                    *prometheus.CounterVec
 	lastLoss                  *prometheus.GaugeVec // without labels; without a value until the first loss
 	duration, phases          *prometheus.HistogramVec
 }
 
-// NewRepairMetrics returns RepairMetrics that have a series per cause of a subject and per action from the start: the
-// first increase of a series that begins with 1 is lost to Prometheus.
-func NewRepairMetrics(causes func(bond.Subject) []string, actions []string) *RepairMetrics {
+// NewRepairMetrics returns RepairMetrics that have a series per cause of a subject, finding and action from the start:
+// the first increase of a series that begins with 1 is lost to Prometheus.
+func NewRepairMetrics(causes func(bond.Subject) []string, findings, actions []string) *RepairMetrics {
 	m := &RepairMetrics{
 		losses: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bondkeeper_losses_total", Help: "Losses found on bonds and members, by cause. One that was open when the agent started is not counted again.",
@@ -51,6 +52,9 @@ func NewRepairMetrics(causes func(bond.Subject) []string, actions []string) *Rep
 		failures: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "bondkeeper_action_failures_total", Help: "Changes that the kernel or a driver rejected, or that had no effect, by kind. They are retried.",
 		}, []string{"action"}),
+		resync: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "bondkeeper_resync_findings_total", Help: "Findings that a periodic resync was the first to see: no event has reported them.",
+		}, []string{"cause"}),
 		lastLoss: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "bondkeeper_last_loss_timestamp_seconds", Help: "Unix time when the last loss was found; absent if there was none since the agent started.",
 		}, nil),
@@ -73,6 +77,9 @@ func NewRepairMetrics(causes func(bond.Subject) []string, actions []string) *Rep
 	}
 	for _, phase := range []string{phaseAbsent, phaseRepair} {
 		m.phases.WithLabelValues(phase)
+	}
+	for _, cause := range findings {
+		m.resync.WithLabelValues(cause)
 	}
 	for _, action := range actions {
 		m.failures.WithLabelValues(action)
@@ -104,7 +111,10 @@ func (m *RepairMetrics) Abandoned(s bond.Subject, cause string) {
 // ActionFailed counts a rejected change.
 func (m *RepairMetrics) ActionFailed(action string) { m.failures.WithLabelValues(action).Inc() }
 
+// FoundByResync counts a finding that no event has reported.
+func (m *RepairMetrics) FoundByResync(cause string) { m.resync.WithLabelValues(cause).Inc() }
+
 // Register adds the metrics to those of the agent.
 func (m *RepairMetrics) Register(to prometheus.Registerer) error {
-	return register(to, m.losses, m.repairs, m.failures, m.lastLoss, m.duration, m.phases)
+	return register(to, m.losses, m.repairs, m.failures, m.resync, m.lastLoss, m.duration, m.phases)
 }

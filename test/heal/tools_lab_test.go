@@ -38,9 +38,9 @@ func TestTools(t *testing.T) {
 	t.Logf("agent status\n%s\nagent explain %s\n%s", agentPrints(t, "status"), name, explained)
 	has(t, "explain", explained, "MemberLost of net1", "driver", "differs", "net1 lost (MemberLost)")
 	checkDump(t, p)
-	const loss = `{cause="MemberLost",subject="member"}`
+	const losses = `bondkeeper_losses_total{cause="MemberLost",subject="member"}`
 	const repair = `bondkeeper_repairs_total{cause="MemberLost",result="recovered",subject="member"}`
-	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
+	wantMetric(t, losses, "1")
 	wantMetric(t, repair, "0")
 	wantMetric(t, `bondkeeper_bond_members{state="lost"}`, "1")
 
@@ -50,7 +50,7 @@ func TestTools(t *testing.T) {
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
 	has(t, "status", agentPrints(t, "status"), "traffic control of net1 is missing since it was lost: clsact")
 	checkStory(t, r, name)
-	wantMetric(t, "bondkeeper_losses_total"+loss, "1")
+	wantMetric(t, losses, "1")
 	wantMetric(t, repair, "1")
 	wantMetric(t, `bondkeeper_bond_members{state="lost"}`, "0")
 	wantMetric(t, `bondkeeper_repair_duration_seconds_count{subject="member"}`, "1")
@@ -90,9 +90,7 @@ func checkStory(t *testing.T, r *Fixture, pod string) {
 
 func wantMetric(t *testing.T, series, want string) {
 	t.Helper()
-	if got, err := metric(t.Context(), series); err != nil || got != want {
-		t.Errorf("%s is %q, want %s: %v", series, got, want, err)
-	}
+	kit.Must(t, awaitMetric(t.Context(), series, want))
 }
 
 func agentPrints(t *testing.T, args ...string) string {

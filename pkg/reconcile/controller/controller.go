@@ -36,6 +36,11 @@ type Config struct {
 	// nil, are called by several workers at once, and must not block.
 	Report func(bond.Status)
 	Forget func(bond.Key)
+	// ResyncCause is the cause of requests that only time has caused. FoundByResync is called with the code of each
+	// finding that is new in a reconcile for which there was no other request: no event has reported it. It may be nil,
+	// is called by several workers at once, and must not block.
+	ResyncCause   string
+	FoundByResync func(code string)
 	// Log may be nil.
 	Log *zap.Logger
 }
@@ -47,6 +52,8 @@ type Controller struct {
 	tasks   *backgroundTasks
 	limiter *eventLimiter
 	poller  *poller
+
+	requests *requests
 	// started and finished count reconciles.
 	started, finished atomic.Uint64
 }
@@ -76,11 +83,14 @@ func New(c Config) *Controller {
 	if c.Report == nil {
 		c.Report = func(bond.Status) {}
 	}
+	if c.FoundByResync == nil {
+		c.FoundByResync = func(string) {}
+	}
 	if c.Forget == nil {
 		c.Forget = func(bond.Key) {}
 	}
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](minRetry, maxRetry)
-	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(), poller: newPoller()}
+	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(), poller: newPoller(), requests: newRequests()}
 }
 
 // Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are
@@ -89,6 +99,7 @@ func (l *Controller) Enqueue(k bond.Key, cause string) {
 	if ce := l.c.Log.Check(zap.DebugLevel, "reconcile requested"); ce != nil {
 		ce.Write(zap.String("bond", k.String()), zap.String("cause", cause))
 	}
+	l.requests.add(k, cause == l.c.ResyncCause, time.Now())
 	if wait := l.limiter.wait(k, time.Now()); wait > 0 {
 		l.queue.AddAfter(k, wait)
 		return
@@ -136,7 +147,13 @@ func (l *Controller) next(ctx context.Context) bool {
 }
 
 func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
+	onlyResync := l.requests.take(k)
 	out, err := l.c.Engine.Converge(ctx, k)
+	if onlyResync && !l.requests.otherBy(k, out.FoundAt) {
+		for _, code := range out.Found {
+			l.c.FoundByResync(string(code))
+		}
+	}
 	if errors.Is(err, bond.ErrLocked) {
 		// The plugin has the lock. The worker is free for others meanwhile.
 		l.queue.Forget(k)

@@ -62,6 +62,13 @@ type History struct {
 	timing  Timing
 	mu      sync.Mutex
 	members map[int]*subject // by member index and plan.OnBond
+	found   map[found]bool   // by the last plan
+}
+
+// found is a finding without its text.
+type found struct {
+	member int
+	code   plan.Code
 }
 
 func (h *History) subject(i int) *subject {
@@ -157,6 +164,9 @@ type Result struct {
 	// RetryAfter is when to reconcile again without an event; 0 means never.
 	RetryAfter time.Duration
 
+	// New has the codes of findings that the last plan did not have.
+	New []plan.Code
+
 	// To be logged.
 	Lost        []Lost
 	Recovered   []Recovered
@@ -169,7 +179,7 @@ type Result struct {
 func (r *Run) Advance(obs *bond.Observed, p plan.Plan, now time.Time) Result {
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()
-	var res Result
+	res := Result{New: r.h.newFindings(p)}
 	if !r.rec.Deleted() && obs.SandboxAlive {
 		r.losses(obs, p, now, &res)
 	}
@@ -178,6 +188,20 @@ func (r *Run) Advance(obs *bond.Observed, p plan.Plan, now time.Time) Result {
 	r.limits(p.Actions, now, &res)
 	res.RetryAfter = r.retryAfter(p.Actions, now)
 	return res
+}
+
+// newFindings takes in the findings of a plan, and returns the codes of those that the last plan did not have.
+func (h *History) newFindings(p plan.Plan) (codes []plan.Code) {
+	now := map[found]bool{}
+	for _, f := range p.Findings {
+		k := found{f.Member, f.Code}
+		if !now[k] && !h.found[k] {
+			codes = append(codes, f.Code)
+		}
+		now[k] = true
+	}
+	h.found = now
+	return codes
 }
 
 // retryAt returns when an action may be tried: not while its member is damped, its kind is backing off, or its budget
