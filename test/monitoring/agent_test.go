@@ -76,6 +76,7 @@ func (b *busy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	b.repairs.Recovered(bond.SubjectMember, "MemberLost", time.Second, time.Second/2)
 	b.repairs.Abandoned(bond.SubjectMember, "MemberLost")
 	b.repairs.ActionFailed("Enslave")
+	b.repairs.FoundByResync("PFDrift")
 	b.metrics.ServeHTTP(w, r)
 }
 
