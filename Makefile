@@ -143,6 +143,11 @@ bench: ## Run the Go benchmarks that need no lab
 demo: deps bin/lab build plugins ## Break bonds on real VFs in every way and watch them recover
 	@test/demo/run.sh
 
+.PHONY: timeline
+timeline: deps bin/lab build plugins ## Draw docs/timeline.svg from one loss of a real VF and its repair
+	@test/demo/run.sh -timeline /run/lab/share/timeline.svg
+	@cp .cache/demo/timeline.svg docs/timeline.svg
+
 .PHONY: lab
 lab: deps bin/lab build plugins ## Boot a machine with SR-IOV cards and open a shell in it
 	@bin/lab shell $(LAB_FLAGS)

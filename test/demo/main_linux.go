@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"flag"
@@ -29,8 +30,8 @@ func main() {
 
 // options are the flags.
 type options struct {
-	bin, markdown, run string
-	noAgent            bool
+	bin, markdown, run, timeline string
+	noAgent                      bool
 }
 
 func parse(args []string) (*options, *regexp.Regexp, error) {
@@ -39,6 +40,7 @@ func parse(args []string) (*options, *regexp.Regexp, error) {
 	flags.StringVar(&o.bin, "bin", "bin", "`directory` of the agent and the plugins")
 	flags.StringVar(&o.markdown, "markdown", "", "also write the closing table as markdown to this `file`")
 	flags.StringVar(&o.run, "run", "", "only the faults whose name matches this `pattern`")
+	flags.StringVar(&o.timeline, "timeline", "", "only draw one loss and its repair into this `file` (SVG)")
 	flags.BoolVar(&o.noAgent, "no-agent", false, "run without an agent; every row must fail then")
 	if err := flags.Parse(args); err != nil {
 		return nil, nil, err
@@ -60,6 +62,9 @@ func demo(ctx context.Context, args []string) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.Close(context.WithoutCancel(ctx))) }()
 	fmt.Println(r)
+	if o.timeline != "" {
+		return timeline(ctx, r, o.timeline)
+	}
 	results, failed := play(ctx, r, pattern)
 	fmt.Println()
 	if err := heal.WriteTable(os.Stdout, results); err != nil {
@@ -102,6 +107,19 @@ func play(ctx context.Context, r *heal.Fixture, pattern *regexp.Regexp) (results
 		results = append(results, res)
 	}
 	return results, failed
+}
+
+// timeline draws one loss of a VF and its repair.
+func timeline(ctx context.Context, r *heal.Fixture, file string) error {
+	t, err := r.Timeline(ctx)
+	if err != nil {
+		return err
+	}
+	var b bytes.Buffer
+	if err = t.WriteSVG(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(file, b.Bytes(), 0o644) //nolint:gosec // a picture for everybody
 }
 
 func writeMarkdown(file string, results []heal.Result) (err error) {

@@ -2,9 +2,14 @@ package heal
 
 import (
 	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/bondkeeper/bondkeeper/test/faults"
 	"github.com/bondkeeper/bondkeeper/test/kit"
@@ -16,6 +21,43 @@ func TestConfigMatchesOKDPage(t *testing.T) {
 	kit.Must(t, err)
 	if !bytes.Equal(page, okdConfig) {
 		t.Error("testdata/okd.json differs from pkg/cni/testdata/okd.json")
+	}
+}
+
+// TestTimelineSVG: the picture is well-formed, has a mark for each ping and event, and all texts.
+func TestTimelineSVG(t *testing.T) {
+	line := Timeline{
+		Fault: "unbound", Return: "bound <again>", Returned: time.Second, End: 2 * time.Second,
+		Pings:  []Ping{{At: 0}, {At: time.Second, Lost: true}, {At: 2 * time.Second}},
+		Kernel: []time.Duration{time.Millisecond},
+		Agent:  []Moment{{100 * time.Millisecond, "member lost: net1"}, {1500 * time.Millisecond, "applied: a & b"}},
+	}
+	var b bytes.Buffer
+	kit.Must(t, line.WriteSVG(&b))
+	marks, texts := map[string]int{}, ""
+	for d := xml.NewDecoder(&b); ; {
+		token, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		kit.Must(t, err)
+		switch token := token.(type) {
+		case xml.StartElement:
+			marks[token.Name.Local]++
+			for _, a := range token.Attr {
+				marks[a.Value]++
+			}
+		case xml.CharData:
+			texts += string(token)
+		}
+	}
+	if marks["circle"] != 2 || marks["#2a8a4a"] != 2 || marks["#d02020"] != 1 || marks["#4060c0"] != 1 {
+		t.Errorf("marks %v", marks)
+	}
+	for _, want := range []string{"unbound", "bound <again>", "everything as before", "0.10 s  member lost: net1", "1.50 s  applied: a & b"} {
+		if !strings.Contains(texts, want) {
+			t.Errorf("no text %q in %q", want, texts)
+		}
 	}
 }
 

@@ -9,16 +9,23 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // pings is a ping(8) that runs in pod A all the time, in place of the pod's own processes: it keeps its socket through
 // every fault and is never restarted.
 type pings struct {
 	cmd     *exec.Cmd
-	replies feed[int] // sequence numbers, in the order of arrival
+	replies feed[reply] // in the order of arrival
 	done    chan struct{}
 	mu      sync.Mutex
 	other   []string // other output, for reports of failures
+}
+
+// reply is the reply to one ping.
+type reply struct {
+	seq int
+	at  time.Time
 }
 
 // startPings pings an address 20 times a second from a netns.
@@ -43,7 +50,7 @@ func (p *pings) read(out io.Reader) {
 	lines := bufio.NewScanner(out)
 	for lines.Scan() {
 		if seq, ok := replySeq(lines.Text()); ok {
-			p.replies.add(seq)
+			p.replies.add(reply{seq, time.Now()})
 			continue
 		}
 		p.mu.Lock()
@@ -89,26 +96,26 @@ type window struct {
 
 // open starts a window with a ping that is answered.
 func (p *pings) open(ctx context.Context) (*window, error) {
-	seq, place, err := p.replies.await(ctx, p.replies.len(), func(int) bool { return true })
+	first, place, err := p.replies.await(ctx, p.replies.len(), func(reply) bool { return true })
 	if err != nil {
 		return nil, errWaited("an answered ping", err)
 	}
-	return &window{p: p, place: place, first: seq}, nil
+	return &window{p: p, place: place, first: first.seq}, nil
 }
 
 // close waits until pings are answered and returns how many were lost since open.
 func (w *window) close(ctx context.Context) (int, error) {
 	// A reply may still be on its way: wait for the reply to a later request.
-	last, end, err := w.p.replies.await(ctx, w.p.replies.len(), func(seq int) bool { return seq > w.first })
+	last, end, err := w.p.replies.await(ctx, w.p.replies.len(), func(r reply) bool { return r.seq > w.first })
 	if err != nil {
 		return 0, errWaited("an answered ping", err)
 	}
 	answered := map[int]bool{}
-	for _, seq := range w.p.replies.from(w.place)[:end-w.place] {
-		answered[seq] = true
+	for _, r := range w.p.replies.from(w.place)[:end-w.place] {
+		answered[r.seq] = true
 	}
 	lost := 0
-	for seq := w.first + 1; seq < last; seq++ {
+	for seq := w.first + 1; seq < last.seq; seq++ {
 		if !answered[seq] {
 			lost++
 		}
