@@ -213,20 +213,3 @@ func metric(ctx context.Context, name string) (string, error) {
 	}
 	return string(found[1]), nil
 }
-
-// awaitMetric waits until the agent, which counts at the end of a reconcile, has a value.
-func awaitMetric(ctx context.Context, name, want string) error {
-	ctx, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	for {
-		value, err := metric(ctx, name)
-		if err == nil && value == want {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s is %q, want %s: %w", name, value, want, errors.Join(err, context.Cause(ctx)))
-		case <-time.After(100 * time.Millisecond):
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -56,6 +57,14 @@ func TestTools(t *testing.T) {
 	wantMetric(t, `bondkeeper_repair_duration_seconds_count{subject="member"}`, "1")
 	wantMetric(t, `bondkeeper_repair_phase_duration_seconds_count{phase="absent"}`, "1")
 	wantMetric(t, `bondkeeper_repair_phase_duration_seconds_count{phase="repair"}`, "1")
+	// A restarted agent does not count an open loss again, and counts its end.
+	kit.Must(t, kit.Links{}.UnbindVF(vf))
+	wantMetric(t, losses, "2")
+	kit.Must(t, r.useAgent(t.Context()))
+	wantMetric(t, `bondkeeper_bond_members{state="lost"}`, "1")
+	kit.Must(t, kit.Links{}.BindVF(vf))
+	wantMetric(t, repair, "1")
+	wantMetric(t, losses, "0")
 }
 
 // awaitRecord waits until the record of a pod's bond has a text.
@@ -88,9 +97,15 @@ func checkStory(t *testing.T, r *Fixture, pod string) {
 	kit.Must(t, err)
 }
 
+// wantMetric waits until the agent, which counts at the end of a reconcile, has a value.
 func wantMetric(t *testing.T, series, want string) {
 	t.Helper()
-	kit.Must(t, awaitMetric(t.Context(), series, want))
+	var last string
+	kit.Eventually(t, series+" is "+want, func() bool {
+		value, err := metric(t.Context(), series)
+		last = fmt.Sprint(value, " ", err)
+		return err == nil && value == want
+	}, func() string { return last })
 }
 
 func agentPrints(t *testing.T, args ...string) string {
