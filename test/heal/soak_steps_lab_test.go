@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -231,10 +232,27 @@ func (n *soakNode) bind(vf *soakVF) error {
 	return bindVF(vf.pci)
 }
 
-func (n *soakNode) stepReset(_ context.Context, args []int) (string, error) {
+// isUp reports whether the VF is in the pod and set up, whatever its name.
+func (p *soakPod) isUp(ctx context.Context, vf *soakVF) bool {
+	now := snapshot{}
+	if err := now.network(ctx, p.name); err != nil {
+		return false
+	}
+	for fact, value := range now {
+		if link, is := strings.CutSuffix(fact, " pci"); is && value == vf.pci {
+			return now[link+" up"] == "true"
+		}
+	}
+	return false
+}
+
+func (n *soakNode) stepReset(ctx context.Context, args []int) (string, error) {
 	p, b, vf := n.present(args)
 	if p == nil {
 		return "", nil
+	}
+	if !p.isUp(ctx, vf) {
+		return "", nil // igbvf would hang with RTNL held (docs/kernel.md)
 	}
 	b.failover = true
 	return fmt.Sprintf("%s: function-level reset of %s (%s)", p.name, vf.name, vf.pci), write(filepath.Join(pciDevices, vf.pci, "reset"), "1")
