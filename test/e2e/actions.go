@@ -116,7 +116,14 @@ func (c *cluster) watchNetns(t *testing.T, pod *corev1.Pod) (stop func() string)
 	ended := make(chan error, 1)
 	script := fmt.Sprintf("exec nsenter --net=%s ip monitor link address route >%s", c.netns(t, pod), inGuest(file))
 	go func() { ended <- c.guest.Run(ctx, lab.Cmd{Path: "bash", Args: []string{"-c", script}}) }()
-	c.await(t, "ip monitor", func() bool { return c.sh(t, "pgrep -x ip || true") != "" })
+	c.await(t, "ip monitor", func() bool {
+		select {
+		case err := <-ended:
+			t.Fatalf("%s has ended: %v", script, err)
+		default:
+		}
+		return c.sh(t, "pgrep -x ip || true") != ""
+	})
 	return func() string {
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
