@@ -56,6 +56,7 @@ func (t target) path(dir, program string) string {
 // build builds the target's programs as the Dockerfile does.
 func (o *Options) build(ctx context.Context, t target, dir string) error {
 	for _, p := range t.programs {
+		o.Log(p + " for " + t.os + "/" + t.arch)
 		cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-buildvcs=false",
 			"-ldflags", "-s -w -X main.version="+o.Version, "-o", t.path(dir, p), packages[p])
 		cmd.Dir = o.Root

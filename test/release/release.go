@@ -28,8 +28,8 @@ type Options struct {
 	URL string
 	// SBOMTool is the program cyclonedx-gomod.
 	SBOMTool string
-	// Log is called with each file that is made.
-	Log func(file string)
+	// Log is called with each program that is built, and each file that is made.
+	Log func(what string)
 }
 
 var versionPattern = regexp.MustCompile(`^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.-]+)?$`)

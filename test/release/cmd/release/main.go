@@ -26,7 +26,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	o := release.Options{Root: ".", Log: func(file string) { fmt.Println(file) }}
+	o := release.Options{Root: ".", Log: func(what string) { fmt.Println(what) }}
 	flag.StringVar(&o.Version, "version", "", "version, such as v1.0.0")
 	epoch := flag.Int64("epoch", 0, "time of everything in the archives, in seconds (SOURCE_DATE_EPOCH)")
 	flag.StringVar(&o.Image, "image", "", "name of the image in the manifests, without its tag")
