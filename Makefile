@@ -168,6 +168,10 @@ docs: ## Write the pages that are generated from the code, and the Grafana dashb
 	@go run ./docs/gen/schema > docs/status.schema.json
 	@cd docs/gen/dashboard && go run . > $(CURDIR)/manifests/components/monitoring/dashboard.json
 
+.PHONY: dashboard-picture
+dashboard-picture: deps prometheus bin/lab build plugins ## Draw docs/dashboard.svg from a run of the demo with Prometheus in the lab (RUN=PATTERN of faults)
+	@test/monitoring/picture/run.sh
+
 .PHONY: clean
 clean: ## Remove what was built; keeps the lab's downloads
 	@rm -rf bin $(CACHE)/bin

@@ -146,6 +146,7 @@ func TestPrometheus(t *testing.T) {
 	for _, q := range queries {
 		p.await(t, q)
 	}
+	checkPicture(t, p, len(queries))
 	_, all := ruleFile(t)
 	for _, r := range all {
 		queries = append(queries, r.Expr)

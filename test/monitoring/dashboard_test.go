@@ -3,7 +3,11 @@
 package monitoring
 
 import (
+	"bytes"
 	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -52,5 +56,26 @@ func TestDashboardIsCurrent(t *testing.T) {
 	kit.Must(t, err)
 	if string(have) != string(want) {
 		t.Errorf("%s is not what docs/gen/dashboard prints: run make docs", dashboardFile)
+	}
+}
+
+// checkPicture: the picture of the dashboard is well-formed, and has more texts than the dashboard has queries.
+func checkPicture(t *testing.T, p *prometheus, queries int) {
+	t.Helper()
+	svg, err := exec.CommandContext(t.Context(), "go", "run", "./picture", "-dashboard="+dashboardFile, "-prometheus="+p.url, "-range=10s").Output()
+	kit.Must(t, err)
+	decoder, texts := xml.NewDecoder(bytes.NewReader(svg)), 0
+	for {
+		token, err := decoder.Token()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		kit.Must(t, err)
+		if e, is := token.(xml.StartElement); is && e.Name.Local == "text" {
+			texts++
+		}
+	}
+	if texts < queries {
+		t.Errorf("the picture has %d texts for %d queries", texts, queries)
 	}
 }
