@@ -19,7 +19,7 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	}
 	have, requested := *m.PFSettings, requestedPFSettings(rec)
 	restore := requested.NotMet(have)
-	if restore.MAC != nil && b.acceptsPFMAC(i, m) {
+	if restore.MAC != nil && acceptsPFMAC(b.rec, i, m.Link.MAC, have) {
 		restore.MAC = nil
 	}
 	if !restore.Empty() && m.Ownership == bond.Owned && m.ForeignClaim == "" {
@@ -39,13 +39,21 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	b.reportPFDrift(i, have, changed, "sriov-cni was not asked for it, so it is left alone")
 }
 
-// acceptsPFMAC reports whether the MAC that a PF reports for a VF is left alone although sriov-cni was asked for another.
-// In the bond the VF may have another one, which the PF would then drop. Where members swap MACs, the PF reports the MAC
-// that the kernel has set last, which may be another member's: in balance-tlb the kernel gives an inactive member its
-// own MAC back without informing the card (alb_set_slave_mac_addr), and informs it when the member becomes active.
-func (b *builder) acceptsPFMAC(i int, m *bond.ObservedMember) bool {
-	return *requestedPFSettings(&b.rec.Members[i]).MAC != m.Link.MAC ||
-		b.rec.Spec.Options.SwapsMACs() && !ForeignPFMAC(b.rec, i, m.Link.MAC, *m.PFSettings)
+// acceptsPFMAC reports whether the MAC that a PF reports for a VF in the bond is left alone although sriov-cni was asked
+// for another. The PF would drop the traffic of a VF that has, or is to have, another MAC in the bond. Where members swap
+// MACs, the PF reports the MAC that the kernel has set last, which may be another member's: in balance-tlb the kernel
+// gives an inactive member its own MAC back without informing the card (alb_set_slave_mac_addr), and informs it when the
+// member becomes active.
+func acceptsPFMAC(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) bool {
+	requested := *requestedPFSettings(&r.Members[i]).MAC
+	switch o := r.Spec.Options; {
+	case requested != own:
+		return true
+	case o.SwapsMACs():
+		return !ForeignPFMAC(r, i, own, have)
+	default:
+		return o.SharesMAC() && r.Spec.MAC != "" && requested != r.Spec.MAC
+	}
 }
 
 // PFSettingsDecide reports whether something is recorded or planned because of the settings that a PF has for the VF of
@@ -57,7 +65,9 @@ func PFSettingsDecide(r *bond.Record, i int, own bond.MAC, have bond.VFSettings)
 		return true
 	}
 	requested := requestedPFSettings(&r.Members[i])
-	requested.MAC = nil // in the bond, the VF's MAC may differ for good
+	if requested.MAC != nil && acceptsPFMAC(r, i, own, have) {
+		requested.MAC = nil
+	}
 	if !requested.NotMet(have).Empty() {
 		return true
 	}

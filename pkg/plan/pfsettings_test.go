@@ -58,3 +58,31 @@ func TestPFSettingsDecide(t *testing.T) {
 		t.Error("during set-up nothing is recorded, so nothing has to be read again")
 	}
 }
+
+// A MAC is restored only after the PF was read again: the shared result may have the MAC from before the VF was released
+// or enslaved.
+func TestPFMACDecides(t *testing.T) {
+	const own, ofBond = bond.MAC("02:00:00:00:00:02"), bond.MAC("02:00:00:00:00:01")
+	active := bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active"}
+	shared, swapped := bond.Options{bond.OptMode: "balance-xor"}, bond.Options{bond.OptMode: "balance-tlb"}
+	for _, c := range []struct {
+		name    string
+		options bond.Options
+		link    bond.MAC
+		want    bool
+	}{
+		{"every member has its own MAC", active, own, true},
+		{"every member has its own MAC, and this one not yet", active, ofBond, false},
+		{"all have the bond's", shared, ofBond, false},
+		{"all have the bond's, and this one not yet", shared, own, false},
+		{"swapped", swapped, own, false},
+	} {
+		settings := bond.VFSettings{MAC: new(own)}
+		r := &bond.Record{Spec: bond.Spec{Options: c.options, MAC: ofBond}, Members: []bond.Member{
+			{Name: "net1", MAC: ofBond}, {Name: "net2", MAC: own, VF: &bond.VF{Settings: settings, Observed: &bond.VFSettings{}}, SriovCNI: &bond.SriovCNI{}},
+		}}
+		if got := plan.PFSettingsDecide(r, 1, c.link, bond.VFSettings{MAC: new(ofBond)}); got != c.want {
+			t.Errorf("%s: %t, want %t", c.name, got, c.want)
+		}
+	}
+}
