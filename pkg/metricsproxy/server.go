@@ -1,5 +1,3 @@
-// Package metricsproxy serves the agent's metrics over TLS to clients that the API server authenticates and allows to
-// read them. It is a process of its own, without capabilities. The agent itself listens on the loopback only.
 package metricsproxy
 
 import (
