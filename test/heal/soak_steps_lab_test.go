@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/pkg/store"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 	"github.com/bondkeeper/bondkeeper/test/walk"
@@ -60,7 +61,7 @@ func soakSteps() []soakOp {
 		{walk.Op{Name: "impostor", Weight: 1, Args: onMember}, (*soakNode).stepImpostor},
 		{walk.Op{Name: "bond-del", Weight: 3, Args: onBond}, bondCommand("link del %s", "")},
 		{walk.Op{Name: "bond-down", Weight: 2, Args: onBond}, bondCommand("link set %s down", "")},
-		{walk.Op{Name: "bond-rename", Weight: 1, Args: onBond}, bondCommand("link set %[1]s name x%[1]s", "")},
+		{walk.Op{Name: "bond-rename", Weight: 1, Args: onBond}, (*soakNode).stepBondRename},
 		{walk.Op{Name: "bond-mtu", Weight: 2, Args: onBond}, bondCommand("link set %s mtu 1300", "MTU")},
 		{walk.Op{Name: "flush", Weight: 2, Args: onBond}, bondCommand("address flush dev %s scope global", "network")},
 		{walk.Op{Name: "no-route", Weight: 2, Args: onBond}, bondCommand("route flush dev %s proto boot", "network")},
@@ -110,6 +111,27 @@ func bondCommand(format, setting string) func(*soakNode, context.Context, []int)
 		}
 		return n.command(ctx, p, b, setting, fmt.Sprintf(format, b.name))
 	}
+}
+
+// stepBondRename renames a bond whose ifindex is recorded. An agent that was killed right after it created the bond has
+// recorded none, so the next one could recognise it only by its name.
+func (n *soakNode) stepBondRename(ctx context.Context, args []int) (string, error) {
+	p, b := n.bond(args)
+	if p == nil {
+		return "", nil
+	}
+	index, err := (&Pod{Name: p.name}).ifindex(ctx, b.name)
+	if err != nil {
+		return "", ctx.Err() // it was deleted or renamed
+	}
+	records, err := store.Open(store.DefaultDir)
+	if err != nil {
+		return "", err
+	}
+	if rec, err := records.Load(b.key); err != nil || rec.BondIndex != index {
+		return "", err
+	}
+	return n.command(ctx, p, b, "", fmt.Sprintf("link set %[1]s name x%[1]s", b.name))
 }
 
 func memberCommand(format, setting string) func(*soakNode, context.Context, []int) (string, error) {
