@@ -110,7 +110,8 @@ func (p *Pod) Wipe(ctx context.Context) error {
 	if err = p.Kill(ctx); err != nil {
 		return err
 	}
-	if err = errors.Join(unix.Unmount(p.Netns, unix.MNT_DETACH), os.Remove(p.Netns)); err != nil {
+	// containerd may remove a file that is no netns any more, when it is asked about the sandbox (NetNS.Closed).
+	if err = errors.Join(unix.Unmount(p.Netns, unix.MNT_DETACH), os.RemoveAll(p.Netns)); err != nil {
 		return err
 	}
 	client, err := containerd.New(p.c.Socket(), containerd.WithDefaultNamespace("k8s.io"))
