@@ -18,8 +18,8 @@ LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/sandbox ./test/heal ./test/chains ./test
 LAB_SMP ?= test/rights,pkg/watch
 LAB_GUESTS ?= 2
 LAB_FLAGS ?=
-KERNEL ?=
-export BONDKEEPER_LAB_KERNEL = $(KERNEL)
+KERNEL ?= $(BONDKEEPER_LAB_KERNEL)
+export BONDKEEPER_LAB_KERNEL := $(KERNEL)
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
 KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts ./cmd/kubectl-bonds ./pkg/doctor ./test/monitoring
@@ -70,7 +70,7 @@ test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs
 	@bin/lab test -guests $(LAB_GUESTS) -smp $(LAB_SMP) -timeout 30m $(LAB_FLAGS) $(LAB_PKGS)
 
 .PHONY: test-kernels
-test-kernels: ## Run the main lab suites on Linux 6.1, 6.12 and the newest kernel that Debian has, and print a table (an hour)
+test-kernels: ## Run the main lab suites on Linux 6.1, 6.12 and the newest kernel that Debian has, and print a table (90 minutes)
 	@test/kernels.sh $${KERNELS:-6.1 6.12 newest}
 
 .PHONY: lab-programs
