@@ -330,8 +330,12 @@ func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.
 		return
 	}
 	b.report(i, Renamed, "%s should have the name %s, which another link of the bond still has", l.Name, name)
-	temp := bond.TempName(l.PCI, l.Name)
-	if l.Name != temp {
-		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &l), To: temp})
+	b.takeTempName(i, &l)
+}
+
+// takeTempName gives a link a temporary name, so that the one that it has becomes free.
+func (b *builder) takeTempName(i int, l *bond.Link) {
+	if temp := bond.TempName(l.PCI, l.Name); l.Name != temp {
+		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, l), To: temp})
 	}
 }

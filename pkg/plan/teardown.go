@@ -79,22 +79,12 @@ func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Location
 	}
 	switch {
 	case m.Link.Name == before.Name || place == bond.InPod && before.FromHost:
-	case place == bond.InPod && m.NameHolder != nil:
-		b.freeName(i, m)
-	default:
+	case place == bond.InHost || m.NameHolder == nil:
 		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: before.Name})
+	case b.isMisnamed(m.NameHolder.Index):
+		// Its plugin searches for a VF by name on its own DEL, and would return the other one.
+		b.takeTempName(i, &m.Link)
 	}
-}
-
-// freeName gives a member a temporary name if it has another member's, and another member has its own: the plugin that
-// attached a VF searches for it by name on its own DEL, and would return the other VF. Links of other writers keep their
-// names.
-func (b *builder) freeName(i int, m *bond.ObservedMember) {
-	temp := b.rec.Members[i].TempName()
-	if m.Link.Name == temp || !b.isMisnamed(m.NameHolder.Index) {
-		return
-	}
-	b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), To: temp})
 }
 
 // foreign reports whether the link has another user by now, so that it must not be changed.
