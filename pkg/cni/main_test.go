@@ -22,6 +22,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/leak"
 )
 
@@ -43,7 +44,7 @@ type node struct {
 	*cnitest.Fixture
 	fake   *fakeNode
 	plugin *Plugin
-	stderr *syncBuffer
+	stderr *kit.Output
 }
 
 // newNode makes a node with two PFs, pf0 and pf1, with vfs VFs each.
@@ -60,7 +61,7 @@ func (n *node) newPlugin(stdout io.Writer) *Plugin { return n.fake.newPlugin(std
 type fakeNode struct {
 	*linktest.Fake
 	f      *cnitest.Fixture
-	stderr syncBuffer
+	stderr kit.Output
 
 	mu   sync.Mutex
 	pods map[string]bond.Sandbox
@@ -318,22 +319,4 @@ func (n *fakeNode) pfOf(vf *bond.VF) *bond.ObservedPF {
 		}
 	}
 	return nil
-}
-
-// syncBuffer is a buffer that several plugins write to.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }
