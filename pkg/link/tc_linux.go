@@ -16,8 +16,9 @@ import (
 // parentIngress is TC_H_INGRESS and TC_H_CLSACT (linux/pkt_sched.h): the place of clsact and ingress.
 const parentIngress = 0xfffffff1
 
-// usualQdiscs are root queueing disciplines that the kernel gives a link itself, without a choice by an administrator.
-var usualQdiscs = []string{"", "noop", "noqueue", "mq", "pfifo_fast"}
+// usualQdiscs are root queueing disciplines that the kernel gives a link itself, when it is first set up: the usual values
+// of net.core.default_qdisc, which is not a setting of the pod, and what is used where there are several queues or none.
+var usualQdiscs = []string{"", "noop", "noqueue", "mq", "pfifo_fast", "fq_codel"}
 
 // trafficControl returns the kinds of a link's queueing disciplines. That of the root is in the link's message. The other
 // one takes a request, and no event reports it, so what was read before is used for a while unless it must be fresh. The

@@ -3,7 +3,6 @@ package linktest
 import (
 	"slices"
 
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
@@ -42,14 +41,4 @@ func trafficControl(s *fixture) {
 	if m := s.see().Members[0].Settings.TC; slices.Contains(m, "clsact") {
 		s.Errorf("a member that was in the host has %q", m)
 	}
-}
-
-// withoutTC returns members without their traffic control: the kernel attaches a root qdisc when it first sets a link up,
-// and the link keeps it.
-func withoutTC(members ...bond.ObservedMember) []bond.ObservedMember {
-	members = slices.Clone(members)
-	for i := range members {
-		members[i].Settings.TC = nil
-	}
-	return members
 }
