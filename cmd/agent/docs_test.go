@@ -7,8 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestDocumentedCommands: the commands of the agent in the documents, and in the examples of its own help, are valid. Each
-// command is in the documents.
+// TestDocumentedCommands: the commands of the agent in the documents, and in the examples of its own help, are valid.
+// Each command is in the documents.
 func TestDocumentedCommands(t *testing.T) {
 	all, err := docs.CommandsOf("../..", "agent")
 	kit.Must(t, err)

@@ -7,7 +7,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestDocumentedCommands: the commands of kubectl bonds in the documents, and in the examples of its own help, are valid.
+// TestDocumentedCommands: the commands of kubectl bonds in the documents, and in the examples of its own help, are
+// valid.
 func TestDocumentedCommands(t *testing.T) {
 	all, err := docs.CommandsOf("../..", "kubectl-bonds")
 	kit.Must(t, err)

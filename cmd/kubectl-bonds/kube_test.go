@@ -285,8 +285,8 @@ func TestDocumentedPluginCommands(t *testing.T) {
 	}
 }
 
-// TestDocumentedOneLiners: the lines of kubectl get in the documents work, with their pipes. Those about pods and events
-// print the pod.
+// TestDocumentedOneLiners: the lines of kubectl get in the documents work, with their pipes. Those about pods and
+// events print the pod.
 func TestDocumentedOneLiners(t *testing.T) {
 	reported(t, "demo", "web-0")
 	pages, err := docs.Pages(root)

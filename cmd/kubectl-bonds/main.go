@@ -1,5 +1,5 @@
-// Command kubectl-bonds is a plugin of kubectl: kubectl bonds shows the bonds of a cluster's pods. This package has flags and
-// wiring, and no logic.
+// Command kubectl-bonds is a plugin of kubectl: kubectl bonds shows the bonds of a cluster's pods. This package has
+// flags and wiring, and no logic.
 package main
 
 import (

@@ -49,10 +49,11 @@ type LinkSettings struct {
 	// Neigh are the sysctls below net.ipv4.neigh and net.ipv6.neigh that differ from what every new link gets. No
 	// message has them, so they are read in set-up and after a loss only; nil if they were not read.
 	Neigh []Sysctl `json:"neigh,omitempty"`
-	// TC are the queueing disciplines of traffic control, by kind: "root qdisc htb", "clsact". They are not restored, as
-	// the record does not have what is in them. Nil if they were not read.
+	// TC are the queueing disciplines of traffic control, by kind: "root qdisc htb", "clsact". They are not restored,
+	// as the record does not have what is in them. Nil if they were not read.
 	TC []string `json:"tc,omitempty"`
-	// MissingTC are those that were lost with an earlier link, and that are still missing. Only recorded settings have them.
+	// MissingTC are those that were lost with an earlier link, and that are still missing. Only recorded settings have
+	// them.
 	MissingTC []string `json:"missingTC,omitempty"`
 }
 

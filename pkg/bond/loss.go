@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// LossID returns the ID of a loss: eight characters, which are the same for the same loss only. All log lines and events
-// about the loss and its repair have it. subject is as in RepairLog.Open.
+// LossID returns the ID of a loss: eight characters, which are the same for the same loss only. All log lines and
+// events about the loss and its repair have it. subject is as in RepairLog.Open.
 func LossID(k Key, subject string, since time.Time) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %s %d", k, subject, since.UnixNano()))
 	return strings.ToLower(base32.StdEncoding.EncodeToString(sum[:5]))

@@ -34,8 +34,8 @@ type Observed struct {
 	Upper *Link
 }
 
-// ReadsOnTop reports whether the links on top of the bond are read. They are in files of the netns, which take longer than
-// the bond's own messages, so they have to wait for the end of ADD, and until no member is to be attached.
+// ReadsOnTop reports whether the links on top of the bond are read. They are in files of the netns, which take longer
+// than the bond's own messages, so they have to wait for the end of ADD, and until no member is to be attached.
 func (o *Observed) ReadsOnTop(r *Record) bool {
 	if o.Bond == nil || r.Phase != PhaseReady {
 		return false
@@ -110,8 +110,8 @@ type ObservedBond struct {
 	Settings  LinkSettings
 	// Upper is the bond's master; nil if it has no master.
 	Upper *Upper
-	// OnTop are the names of the links on top of the bond (VLANs, macvlans), sorted; OnTopKnown is false if they were not
-	// read.
+	// OnTop are the names of the links on top of the bond (VLANs, macvlans), sorted; OnTopKnown is false if they were
+	// not read.
 	OnTop      []string
 	OnTopKnown bool
 }

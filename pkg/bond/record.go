@@ -147,8 +147,8 @@ type Member struct {
 	SriovCNI *SriovCNI `json:"sriovCNI,omitempty"`
 	// Settings are what other writers set on the link; nil before it was first observed in the bond.
 	Settings *LinkSettings `json:"settings,omitempty"`
-	// RDMA is the VF's RDMA device that was in the pod's netns and not in the host's: another writer moved it there. Empty
-	// if there was none.
+	// RDMA is the VF's RDMA device that was in the pod's netns and not in the host's: another writer moved it there.
+	// Empty if there was none.
 	RDMA string `json:"rdma,omitempty"`
 	// Restoring: the member was lost, and its settings are not known to be back.
 	Restoring bool `json:"restoring,omitempty"`

@@ -67,8 +67,8 @@ func (s *session) releaseUnlessValid(ctx context.Context, k bond.Key, network st
 	return s.engine.ReleaseRecord(ctx, rec)
 }
 
-// Status returns an error if an ADD cannot succeed: the kernel is too old or has no bonding, the state directory cannot be used, or
-// the IPAM plugin is missing or fails its own STATUS. Its code is the CNI specification's for this.
+// Status returns an error if an ADD cannot succeed: the kernel is too old or has no bonding, the state directory cannot
+// be used, or the IPAM plugin is missing or fails its own STATUS. Its code is the CNI specification's for this.
 func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	b, err := ParseBaseConfig(args.StdinData)
 	if err != nil {

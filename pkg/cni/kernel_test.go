@@ -12,8 +12,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
-// TestOldKernel: on a kernel that is too old ADD fails before it changes anything, STATUS fails, and DEL works, also for
-// a bond from before.
+// TestOldKernel: on a kernel that is too old ADD fails before it changes anything, STATUS fails, and DEL works, also
+// for a bond from before.
 func TestOldKernel(t *testing.T) {
 	n := newNode(t, 2)
 	other := n.Args("c2", n.Pod("p2", 1), n.Config(map[string]any{"cniVersion": "1.1.0"}))

@@ -9,9 +9,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// observeRDMA reads where the RDMA devices of VFs in the pod are. Sysfs shows a device in the netns that it belongs to, and
-// in each netns if the node shares its devices. That costs two files, while the RDMA subsystem has no request for one
-// device without its index.
+// observeRDMA reads where the RDMA devices of VFs in the pod are. Sysfs shows a device in the netns that it belongs to,
+// and in each netns if the node shares its devices. That costs two files, while the RDMA subsystem has no request for
+// one device without its index.
 func (k *Kernel) observeRDMA(pod *conn, r *bond.Record, o *bond.Observed) {
 	if pod.sysfs <= 0 {
 		return

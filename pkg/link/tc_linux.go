@@ -16,13 +16,14 @@ import (
 // parentIngress is TC_H_INGRESS and TC_H_CLSACT (linux/pkt_sched.h): the place of clsact and ingress.
 const parentIngress = 0xfffffff1
 
-// usualQdiscs are root queueing disciplines that the kernel gives a link itself, when it is first set up: the usual values
-// of net.core.default_qdisc, which is not a setting of the pod, and what is used where there are several queues or none.
+// usualQdiscs are root queueing disciplines that the kernel gives a link itself, when it is first set up: the usual
+// values of net.core.default_qdisc, which is not a setting of the pod, and what is used where there are several queues
+// or none.
 var usualQdiscs = []string{"", "noop", "noqueue", "mq", "pfifo_fast", "fq_codel"}
 
-// trafficControl returns the kinds of a link's queueing disciplines. That of the root is in the link's message. The other
-// one takes a request, and no event reports it, so what was read before is used for a while unless it must be fresh. The
-// result is nil if it cannot be read: no repair may fail because of what is only named.
+// trafficControl returns the kinds of a link's queueing disciplines. That of the root is in the link's message. The
+// other one takes a request, and no event reports it, so what was read before is used for a while unless it must be
+// fresh. The result is nil if it cannot be read: no repair may fail because of what is only named.
 func (c *conn) trafficControl(d *device, fresh bool) []string {
 	names := []string{}
 	if !slices.Contains(usualQdiscs, d.qdisc) {
@@ -38,9 +39,9 @@ func (c *conn) trafficControl(d *device, fresh bool) []string {
 	return names
 }
 
-// ingressQdisc returns the kind of a link's clsact or ingress discipline; empty if it has none. Both have the same place
-// and cannot exist together. The kernel sends the discipline to the
-// requester only if it is to be echoed (rtnetlink_send), and nothing if there is none, so an acknowledgement is requested.
+// ingressQdisc returns the kind of a link's clsact or ingress discipline; empty if it has none. Both have the same
+// place and cannot exist together. The kernel sends the discipline to the requester only if it is to be echoed
+// (rtnetlink_send), and nothing if there is none, so an acknowledgement is requested.
 func (c *conn) ingressQdisc(index int) (kind string, err error) {
 	req := nl.NewNetlinkRequest(unix.RTM_GETQDISC, unix.NLM_F_ACK|unix.NLM_F_ECHO)
 	req.AddData(&nl.TcMsg{Family: unix.AF_UNSPEC, Ifindex: int32(index), Parent: parentIngress})

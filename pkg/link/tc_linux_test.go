@@ -64,7 +64,8 @@ func TestQdiscsAreReadOncePerResync(t *testing.T) {
 	}
 }
 
-// TestIngressQdisc uses a veth, so that it runs without the bonding driver; a kernel without traffic control is skipped.
+// TestIngressQdisc uses a veth, so that it runs without the bonding driver; a kernel without traffic control is
+// skipped.
 func TestIngressQdisc(t *testing.T) {
 	g := newFixture(t)
 	g.veth(g.pod, "net1")

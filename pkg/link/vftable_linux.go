@@ -13,8 +13,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// vfTables are what PFs reported about their VFs. A request for one VF does not exist: the kernel reports all VFs of a PF,
-// and the driver queries its card about each.
+// vfTables are what PFs reported about their VFs. A request for one VF does not exist: the kernel reports all VFs of a
+// PF, and the driver queries its card about each.
 type vfTables struct {
 	maxAge time.Duration
 
@@ -74,8 +74,8 @@ func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFS
 // that only seems to be stuck is set down and up.
 const maxSilentAge = time.Second
 
-// observePFSettings reads the PF-side settings of the VFs in the bond. What cannot be read is not known: a PF may be away,
-// and its VFs continue. Only a PF that answers incompletely is reported.
+// observePFSettings reads the PF-side settings of the VFs in the bond. What cannot be read is not known: a PF may be
+// away, and its VFs continue. Only a PF that answers incompletely is reported.
 func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.Observed) {
 	if r.Phase != bond.PhaseReady {
 		return

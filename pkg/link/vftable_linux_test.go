@@ -64,8 +64,8 @@ func TestOnePFQuery(t *testing.T) {
 	kit.Must(t, err)
 }
 
-// TestIncompleteVFList: a list that is longer than the length of a netlink attribute can say is reported. Other errors of
-// a PF are not: it may be away.
+// TestIncompleteVFList: a list that is longer than the length of a netlink attribute can say is reported. Other errors
+// of a PF are not: it may be away.
 func TestIncompleteVFList(t *testing.T) {
 	cut := &device{Link: bond.Link{Name: "pf"}, vfList: []byte{200, 0, 1, 0, 1, 2, 3, 4}}
 	_, err := cut.allVFSettings()

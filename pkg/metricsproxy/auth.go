@@ -56,8 +56,8 @@ func newAuthorizer(c *rest.Config) (*authorizer, error) {
 	return &authorizer{tokens: authn.TokenReviews(), access: authz.SubjectAccessReviews(), allowed: map[[sha256.Size]byte]time.Time{}}, nil
 }
 
-// authorize returns nil if the token's user may get the metrics. The error matches errUnauthorized or errForbidden if the
-// API server decided so.
+// authorize returns nil if the token's user may get the metrics. The error matches errUnauthorized or errForbidden if
+// the API server decided so.
 func (a *authorizer) authorize(ctx context.Context, token string) error {
 	if token == "" {
 		return errUnauthorized

@@ -285,8 +285,8 @@ func (b *builder) planCarrier(i int, m *bond.ObservedMember) {
 	}
 }
 
-// reportLinkDisabled reports a VF whose link was disabled on its PF on purpose: to set it down and up would not help, and
-// to enable it would undo what an administrator or operator did.
+// reportLinkDisabled reports a VF whose link was disabled on its PF on purpose: to set it down and up would not help,
+// and to enable it would undo what an administrator or operator did.
 func (b *builder) reportLinkDisabled(i int, m *bond.ObservedMember) {
 	rec, name := &b.rec.Members[i], "PF"
 	pf := string(rec.VF.PF)

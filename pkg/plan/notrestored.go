@@ -11,8 +11,8 @@ import (
 // Traffic control and RDMA devices are lost with a link, and the record has their names only. So they are named until
 // their writers have configured them again.
 
-// reportTrafficControl warns of queueing disciplines that were lost with the bond or a member. Traffic is not lost, but it
-// is not shaped or filtered as before.
+// reportTrafficControl warns of queueing disciplines that were lost with the bond or a member. Traffic is not lost, but
+// it is not shaped or filtered as before.
 func (b *builder) reportTrafficControl() {
 	warn := func(name string, restoring bool, recorded, now bond.LinkSettings) {
 		if restoring {

@@ -39,11 +39,11 @@ func (b *builder) planPFSettings(i int, m *bond.ObservedMember) {
 	b.reportPFDrift(i, have, changed, "sriov-cni was not asked for it, so it is left alone")
 }
 
-// acceptsPFMAC reports whether the MAC that a PF reports for a VF in the bond is left alone although sriov-cni was asked
-// for another. The PF would drop the traffic of a VF that has, or is to have, another MAC in the bond. Where members swap
-// MACs, the PF reports the MAC that the kernel has set last, which may be another member's: in balance-tlb the kernel
-// gives an inactive member its own MAC back without informing the card (alb_set_slave_mac_addr), and informs it when the
-// member becomes active.
+// acceptsPFMAC reports whether the MAC that a PF reports for a VF in the bond is left alone although sriov-cni was
+// asked for another. The PF would drop the traffic of a VF that has, or is to have, another MAC in the bond. Where
+// members swap MACs, the PF reports the MAC that the kernel has set last, which may be another member's: in balance-tlb
+// the kernel gives an inactive member its own MAC back without informing the card (alb_set_slave_mac_addr), and informs
+// it when the member becomes active.
 func acceptsPFMAC(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) bool {
 	requested := *requestedPFSettings(&r.Members[i]).MAC
 	switch o := r.Spec.Options; {
@@ -57,8 +57,8 @@ func acceptsPFMAC(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) boo
 }
 
 // PFSettingsDecide reports whether something is recorded or planned because of the settings that a PF has for the VF of
-// member i, whose MAC is own. They must not be older than the rest of the observation then: the VF may have been another
-// pod's.
+// member i, whose MAC is own. They must not be older than the rest of the observation then: the VF may have been
+// another pod's.
 func PFSettingsDecide(r *bond.Record, i int, own bond.MAC, have bond.VFSettings) bool {
 	vf := r.Members[i].VF
 	if ForeignPFMAC(r, i, own, have) {

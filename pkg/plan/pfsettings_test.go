@@ -59,8 +59,8 @@ func TestPFSettingsDecide(t *testing.T) {
 	}
 }
 
-// A MAC is restored only after the PF was read again: the shared result may have the MAC from before the VF was released
-// or enslaved.
+// A MAC is restored only after the PF was read again: the shared result may have the MAC from before the VF was
+// released or enslaved.
 func TestPFMACDecides(t *testing.T) {
 	const own, ofBond = bond.MAC("02:00:00:00:00:02"), bond.MAC("02:00:00:00:00:01")
 	active := bond.Options{bond.OptMode: "active-backup", bond.OptFailOverMac: "active"}

@@ -17,8 +17,8 @@ func (e *Engine) logFor(rec *bond.Record) *zap.Logger {
 	return e.log.With(zap.String("bond", rec.Key.String()), zap.String("pod", rec.Pod.String()), zap.String("netns", rec.Sandbox.Path))
 }
 
-// logOf is logFor with the loss of a member, or of the bond. What is done about one that is not lost itself follows from
-// the losses of others: another member is made the active one, for example.
+// logOf is logFor with the loss of a member, or of the bond. What is done about one that is not lost itself follows
+// from the losses of others: another member is made the active one, for example.
 func (e *Engine) logOf(rec *bond.Record, member int) *zap.Logger {
 	name := ""
 	if member != plan.OnBond {

@@ -124,8 +124,8 @@ func TestLossAndRepairAreCounted(t *testing.T) {
 	c.want(t, append(lost, "repairs bond LinkDown recovered 1", "repairs member MemberLost recovered 1")...)
 }
 
-// TestRepairIsTimed: from the observed loss to recovery, also over a restart of the agent. While the VF has no driver it
-// is absent, and the rest is repair.
+// TestRepairIsTimed: from the observed loss to recovery, also over a restart of the agent. While the VF has no driver
+// it is absent, and the rest is repair.
 func TestRepairIsTimed(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	c := r.counts(r.store)
@@ -250,8 +250,8 @@ func TestLossThatCannotBeSaved(t *testing.T) {
 	c.want(t, "losses member MemberLost 1")
 }
 
-// TestNewFindings: Found has what the last reconcile did not find. What a repair finds in later rounds is a consequence,
-// and not new in the next reconcile.
+// TestNewFindings: Found has what the last reconcile did not find. What a repair finds in later rounds is a
+// consequence, and not new in the next reconcile.
 func TestNewFindings(t *testing.T) {
 	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100"})
 	want := func(when string, want ...plan.Code) {

@@ -82,8 +82,8 @@ func TestTrafficControlOfALinkThatIsLostAgain(t *testing.T) {
 	}
 }
 
-// TestRDMADeviceInTheHost: an RDMA device that another writer had moved into the pod, and that is in the host after the VF
-// returned, is reported. The VF's own loss is repaired.
+// TestRDMADeviceInTheHost: an RDMA device that another writer had moved into the pod, and that is in the host after the
+// VF returned, is reported. The VF's own loss is repaired.
 func TestRDMADeviceInTheHost(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	for i, name := range []string{"mlx5_3", "mlx5_4"} {

@@ -20,7 +20,8 @@ const (
 	phaseRepair = "repair"
 )
 
-// repairBuckets are in seconds: most repairs take less than one, the reset of a card some, and a firmware update minutes.
+// repairBuckets are in seconds: most repairs take less than one, the reset of a card some, and a firmware update
+// minutes.
 var repairBuckets = []float64{0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 900, 3600}
 
 // Native histograms have buckets that grow by a tenth, and at most so many of them. If there would be more they are

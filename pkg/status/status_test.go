@@ -58,8 +58,8 @@ func TestTransitionLogger(t *testing.T) {
 	}
 }
 
-// TestTransitionsAreLimited: a bond whose state changes all the time gets some lines per minute, which count the changes.
-// At the end the last state is logged. Another bond gets its own lines.
+// TestTransitionsAreLimited: a bond whose state changes all the time gets some lines per minute, which count the
+// changes. At the end the last state is logged. Another bond gets its own lines.
 func TestTransitionsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.DebugLevel)

@@ -11,8 +11,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// TransitionLogger writes one log line per change of a bond's state, reason or active member. A bond whose state changes
-// all the time gets lines at a limited rate, with the number of changes. It is safe for concurrent use.
+// TransitionLogger writes one log line per change of a bond's state, reason or active member. A bond whose state
+// changes all the time gets lines at a limited rate, with the number of changes. It is safe for concurrent use.
 type TransitionLogger struct {
 	log   *zap.Logger
 	mu    sync.Mutex
@@ -32,8 +32,8 @@ type loggedState struct {
 	active string
 }
 
-// The lines about one bond: maxTransitions at once, then one per transitionPause. Repairs are limited to 10 per minute, so
-// only a pod that changes what is not repaired exceeds this.
+// The lines about one bond: maxTransitions at once, then one per transitionPause. Repairs are limited to 10 per minute,
+// so only a pod that changes what is not repaired exceeds this.
 const (
 	maxTransitions  = 60
 	transitionPause = 3 * time.Second
@@ -47,8 +47,8 @@ func NewTransitionLogger(log *zap.Logger) *TransitionLogger {
 	return &TransitionLogger{log: log, bonds: map[bond.Key]*transitions{}}
 }
 
-// take takes in a state. due: it is to be logged now, with the last logged state and the number of changes since. One that
-// is not logged because there were too many lines is logged by a later report.
+// take takes in a state. due: it is to be logged now, with the last logged state and the number of changes since. One
+// that is not logged because there were too many lines is logged by a later report.
 func (l *TransitionLogger) take(k bond.Key, now loggedState) (before loggedState, changes int, due bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -191,8 +191,8 @@ func CommandsOf(root, name string) (all []Command, err error) {
 	return all, err
 }
 
-// Validate checks a command against the command tree of its program: the subcommand, the flags and their values, and the
-// arguments, unless inline code leaves them out.
+// Validate checks a command against the command tree of its program: the subcommand, the flags and their values, and
+// the arguments, unless inline code leaves them out.
 func (c Command) Validate(root *cobra.Command) error {
 	root.InitDefaultCompletionCmd()
 	cmd, rest, err := root.Find(c.Words[1:])

@@ -96,8 +96,8 @@ func TestShellSyntax(t *testing.T) {
 
 var assignedVar = regexp.MustCompile(`^([A-Z_]+)=`)
 
-// make checks the targets and the variables. In a block it also lets make plan them, which finds prerequisites that do not
-// exist.
+// make checks the targets and the variables. In a block it also lets make plan them, which finds prerequisites that do
+// not exist.
 func (tr *tree) make(c Command) error {
 	for _, w := range slices.Concat(c.Words[1:], c.Assigned) {
 		if m := assignedVar.FindStringSubmatch(w); m != nil {

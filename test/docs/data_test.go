@@ -10,7 +10,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// languages are those of blocks. Those that are not checked here are outputs, drawings, and queries of a test elsewhere.
+// languages are those of blocks. Those that are not checked here are outputs, drawings, and queries of a test
+// elsewhere.
 var languages = []string{"", "sh", "console", "json", "yaml", "text", "promql"}
 
 // TestBlocks: each block has a known language, and those of data can be decoded.

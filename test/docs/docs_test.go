@@ -218,8 +218,8 @@ func TestHelpNamesEveryTarget(t *testing.T) {
 	}
 }
 
-// TestLanesHaveEveryPackage: the Makefile names each package with tests behind the build tag of a lane. The tests of another
-// one would never run.
+// TestLanesHaveEveryPackage: the Makefile names each package with tests behind the build tag of a lane. The tests of
+// another one would never run.
 func TestLanesHaveEveryPackage(t *testing.T) {
 	makefile := read(t, filepath.Join(root, "Makefile"))
 	for tag, variable := range map[string]string{"lab": "LAB_PKGS", "kube": "KUBE_PKGS"} {

@@ -49,8 +49,8 @@ func run(m *testing.M) int {
 	return kube.Main(m, &cp)
 }
 
-// startAgent runs an agent with one record, of a pod whose netns is gone. It returns the address of its metrics, which is
-// this process's own: no other program listens there.
+// startAgent runs an agent with one record, of a pod whose netns is gone. It returns the address of its metrics, which
+// is this process's own: no other program listens there.
 func startAgent(t *testing.T) (addr string) {
 	t.Helper()
 	records, err := store.Open(filepath.Join(t.TempDir(), "state"))
@@ -63,7 +63,8 @@ func startAgent(t *testing.T) (addr string) {
 	return addr
 }
 
-// busy serves the metrics of an agent with a bond in each state. Between two scrapes, everything happens that is counted.
+// busy serves the metrics of an agent with a bond in each state. Between two scrapes, everything happens that is
+// counted.
 type busy struct {
 	repairs *status.RepairMetrics
 	events  atomic.Uint64
@@ -120,8 +121,8 @@ func targets(addrs map[string]string) map[string]any {
 	return map[string]any{"job_name": "bondkeeper", "static_configs": all}
 }
 
-// TestPrometheus: a real Prometheus scrapes running agents, and evaluates each rule and each query of the dashboard. All
-// metrics in them are exported, and every query has a result.
+// TestPrometheus: a real Prometheus scrapes running agents, and evaluates each rule and each query of the dashboard.
+// All metrics in them are exported, and every query has a result.
 func TestPrometheus(t *testing.T) {
 	p := startPrometheus(t, jobs{targets(map[string]string{"real": startAgent(t), "busy": startBusy(t), "away": "127.0.0.1:1"})})
 	p.await(t, `up{job="bondkeeper", node="real"} == 1`)

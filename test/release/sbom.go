@@ -67,8 +67,8 @@ func (o *Options) sbom(ctx context.Context, program string) ([]byte, error) {
 	return text, verifySBOM(text, info)
 }
 
-// normalize gives an SBOM the time of the release and the licences that the tool cannot know, and takes out the checksums of
-// the tool, which depend on how that was built.
+// normalize gives an SBOM the time of the release and the licences that the tool cannot know, and takes out the
+// checksums of the tool, which depend on how that was built.
 func normalize(text []byte, created time.Time) ([]byte, error) {
 	var bom map[string]any
 	if err := json.Unmarshal(text, &bom); err != nil {

@@ -16,8 +16,8 @@ import (
 // aFlag is one flag of a command.
 type aFlag struct{ name, shorthand, value, usage string }
 
-// flags are those of each command of the agent: of the function with the command's literal, and of the functions that it calls,
-// unless they have a command of their own.
+// flags are those of each command of the agent: of the function with the command's literal, and of the functions that
+// it calls, unless they have a command of their own.
 func (s *source) flags() (byCommand map[string][]aFlag) {
 	defined, command := map[string][]aFlag{}, map[string]string{}
 	called := map[string][]string{}

@@ -269,8 +269,8 @@ func (d *netdev) moveAs(to *space, name string, index int) error {
 	d.leave()
 	delete(d.space.links, d.index)
 	d.name = name
-	// The sysctls become the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay. The queueing
-	// disciplines are deleted (dev_shutdown).
+	// The sysctls become the new netns's defaults (inetdev_init, ipv6_add_dev); queue length and flags stay. The
+	// queueing disciplines are deleted (dev_shutdown).
 	fresh := newSettings()
 	d.settings.TC = fresh.TC
 	d.settings.IPv4, d.settings.IPv6, d.settings.Neigh = fresh.IPv4, fresh.IPv6, fresh.Neigh

@@ -1,6 +1,6 @@
-// Command picture draws the dashboard of manifests/components/monitoring as SVG: it sends the queries of its panels to a
-// Prometheus and draws the results. make dashboard-picture runs it in the lab. It shows what the dashboard contains and
-// not how Grafana draws it.
+// Command picture draws the dashboard of manifests/components/monitoring as SVG: it sends the queries of its panels to
+// a Prometheus and draws the results. make dashboard-picture runs it in the lab. It shows what the dashboard contains
+// and not how Grafana draws it.
 package main
 
 import (
