@@ -22,16 +22,21 @@ func TestMovedStream(t *testing.T) {
 			socket := filepath.Join(t.TempDir(), "proxy.sock")
 			l, err := net.Listen("unix", socket)
 			kit.Must(t, err)
-			goneAway := make(chan error, 1)
-			go proxy(l, f.Socket(), goneAway)
 			t.Cleanup(func() { _ = l.Close() })
-
-			r := open(t, kind+"://"+socket)
 			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 			defer cancel()
+			opened, isOpen := context.WithCancel(ctx)
+			defer isOpen()
+			goneAway := make(chan error, 1)
+			go proxy(l, f.Socket(), opened.Done(), goneAway)
+
+			r := open(t, kind+"://"+socket)
 			wakes := 0
 			r.Events(ctx, func() {
-				if wakes++; wakes == 2 {
+				switch wakes++; wakes {
+				case 1:
+					isOpen()
+				case 2:
 					cancel()
 				}
 			})
@@ -43,22 +48,23 @@ func TestMovedStream(t *testing.T) {
 	}
 }
 
-// proxy answers the first stream of the first connection with GOAWAY, and relays the other connections.
-func proxy(l net.Listener, server string, goneAway chan<- error) {
+// proxy answers the first stream of the first connection with GOAWAY, and relays the other connections. It waits until
+// the client has opened the stream: one that moves while it is being opened ends without a wake, and needs none.
+func proxy(l net.Listener, server string, opened <-chan struct{}, goneAway chan<- error) {
 	for first := true; ; first = false {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
 		if first {
-			goneAway <- goAway(c)
+			goneAway <- goAway(c, opened)
 			continue
 		}
 		go relay(c, server)
 	}
 }
 
-func goAway(c net.Conn) error {
+func goAway(c net.Conn, opened <-chan struct{}) error {
 	defer func() { _ = c.Close() }()
 	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
 		return err
@@ -73,6 +79,7 @@ func goAway(c net.Conn) error {
 			return err
 		}
 		if frame.Header().Type == http2.FrameHeaders {
+			<-opened
 			return h.WriteGoAway(0, http2.ErrCodeNo, nil)
 		}
 	}
