@@ -14,7 +14,7 @@ for kernel in "$@"; do
     [ "${PIPESTATUS[0]}" -eq 0 ] || failed=1
     release=$(sed -n 's/.*: Linux \([^ ]*\) is up.*/\1/p' "$log/out" | head -n 1)
     # A package ends with, for example: ok github.com/bondkeeper/bondkeeper/pkg/link  402 passed, 0 failed, 16 skipped  (301.5 s)
-    sed -n "s|^\(ok\|FAIL\)  *github.com/bondkeeper/bondkeeper/\([^ ]*\)  *\(.*\)|${release:-$kernel} \2 \1 \3|p" "$log/out" >>"$table"
+    sed -n "s#^\(ok\|FAIL\|VOID\)  *github.com/bondkeeper/bondkeeper/\([^ ]*\)  *\(.*\)#${release:-$kernel} \2 \1 \3#p" "$log/out" >>"$table"
 done
 printf '%-22s %-16s %-5s %s\n' kernel suite '' result
 awk '{ k = $1; s = $2; v = $3; $1 = $2 = $3 = ""; sub(/^ +/, ""); printf "%-22s %-16s %-5s %s\n", k, s, v, $0 }' "$table"

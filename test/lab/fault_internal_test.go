@@ -23,6 +23,7 @@ func TestFault(t *testing.T) {
 		"timers stopped":   {"echo '[ 9.1] rcu: INFO: rcu_sched self-detected stall on CPU'; exit 0", true, true},
 		"expedited grace":  {"printf 'rcu: INFO: rcu_preempt detected expedited '; echo 'stalls on CPUs/tasks: { }'", false, true},
 		"starved":          {"echo 'rcu: rcu_preempt kthread starved for 5250 jiffies!'", false, true},
+		"soft lockup":      {"echo 'watchdog: BUG: soft lockup - CPU#0 stuck for 22s!'", false, true},
 		"no stall":         {"echo 'rcu: Hierarchical RCU implementation.'; echo stalls", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {

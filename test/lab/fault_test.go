@@ -27,15 +27,18 @@ func abortsOnce(t *testing.T) string {
 	return script(t, fmt.Sprintf("if mkdir %s/started 2>/dev/null; then kill -ABRT $$; fi\nexec qemu-system-x86_64 \"$@\"\n", t.TempDir()))
 }
 
-// TestStartsAgain counts the attempts to start a QEMU that never works.
+// TestStartsAgain counts the attempts to start a QEMU that never works. A machine that fails twice is reported as such.
 func TestStartsAgain(t *testing.T) {
 	for name, c := range map[string]struct {
 		end   string
 		tries int
+		found string
 	}{
-		"aborted":  {"kill -ABRT $$", 2},
-		"hangs":    {"exec sleep 60", 2},
-		"rejected": {"exit 1", 1},
+		"aborted":  {"kill -ABRT $$", 2, "aborted"},
+		"hangs":    {"exec sleep 60", 2, "no answer within"},
+		"stalls":   {"echo 'rcu: INFO: rcu_preempt self-detected stall on CPU'; exec sleep 60", 2, "its timers stopped: rcu: INFO"},
+		"panics":   {"echo 'Kernel panic - not syncing'; exit 0", 2, "Kernel panic"},
+		"rejected": {"exit 1", 1, "exit status 1"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tries := filepath.Join(t.TempDir(), "tries")
@@ -44,8 +47,11 @@ func TestStartsAgain(t *testing.T) {
 			if errors.Is(err, lab.ErrNotReady) {
 				t.Skip(err)
 			}
-			if err == nil {
-				t.Fatal("no error")
+			if err == nil || !strings.Contains(err.Error(), c.found) {
+				t.Fatalf("error %v, want %q", err, c.found)
+			}
+			if failed := c.tries == 2; errors.Is(err, lab.ErrMachineFailed) != failed || strings.HasPrefix(err.Error(), lab.FailedTwice) != failed {
+				t.Errorf("error %v, want one about the machine: %v", err, failed)
 			}
 			data, err := os.ReadFile(tries)
 			if got := strings.Count(string(data), "try"); got != c.tries {

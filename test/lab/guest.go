@@ -39,7 +39,7 @@ type Guest struct {
 // Start boots a guest and returns when all its VFs have their interfaces; their links come up some three seconds later.
 // The context bounds the start only: the guest runs until Stop is called, or until this process ends. The error matches
 // ErrNotReady if something must be installed. It is a *GuestError, with the console's last lines, if the guest did not
-// come up. A machine that fails at boot is started once more.
+// come up. A machine that fails at boot is started once more; if that fails too, the error matches ErrMachineFailed.
 func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	cfg, err := cfg.complete()
 	if err != nil {
@@ -56,9 +56,13 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 		}
 	}
 	g, err := start(ctx, cfg)
-	if err != nil && startAgain(ctx, err) {
-		cfg.logf("starting the guest once more, for it failed at boot: %v", err)
-		g, err = start(ctx, cfg)
+	if err == nil || !failedAtBoot(ctx, err) {
+		return g, err
+	}
+	first := err
+	cfg.logf("starting the guest once more, because it failed at boot: %v", first)
+	if g, err = start(ctx, cfg); err != nil && failedAtBoot(ctx, err) {
+		err = &bootError{first, err}
 	}
 	return g, err
 }
@@ -144,6 +148,9 @@ func (g *Guest) powerOn(ctx context.Context, args []string) error {
 	if err := g.greet(ctx, channel, monitor); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
+		}
+		if stall := g.machine.stall.first(); stall != "" {
+			err = fmt.Errorf("its timers stopped: %s: %w", stall, err)
 		}
 		return g.failure(fmt.Errorf("the guest did not come up: %w", err))
 	}

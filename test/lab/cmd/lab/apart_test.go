@@ -21,57 +21,27 @@ const passes, fails = "=== RUN   TestA\n--- PASS: TestA (0.10s)\nPASS\n", "=== R
 type fakeMachine struct {
 	prints string
 	exit   error
+	// fault is the machine's, from the binary's run on.
 	fault  error
+	stalls []time.Time
+	runs   int
 }
 
 func (m *fakeMachine) Run(_ context.Context, cmd lab.Cmd) error {
+	m.runs++
 	_, err := fmt.Fprint(cmd.Stdout, m.prints)
 	return errors.Join(err, m.exit)
 }
-func (m *fakeMachine) Fault() error               { return m.fault }
+
+func (m *fakeMachine) Fault() error {
+	if m.runs == 0 {
+		return nil
+	}
+	return m.fault
+}
+func (m *fakeMachine) Stalls() []time.Time        { return m.stalls }
 func (m *fakeMachine) Done() <-chan struct{}      { return nil }
 func (m *fakeMachine) Stop(context.Context) error { return nil }
-
-// TestRepeats runs a package in guests that fail in different ways: only after a failure of the machine is it run
-// again, once.
-func TestRepeats(t *testing.T) {
-	good := func() *fakeMachine { return &fakeMachine{prints: passes} }
-	bad := func() *fakeMachine { return &fakeMachine{prints: fails, exit: &lab.ExitError{Code: 1}} }
-	faulty := func(prints string) *fakeMachine {
-		return &fakeMachine{prints: prints, exit: lab.ErrGuestGone, fault: lab.ErrMachineFailed}
-	}
-	stalledOnce := &fakeMachine{prints: passes, fault: lab.ErrMachineFailed}
-	for name, c := range map[string]struct {
-		guests         []*fakeMachine
-		passed, failed int
-		ok             bool
-		used           int
-	}{
-		"passes":                   {[]*fakeMachine{good(), bad()}, 1, 0, true, 1},
-		"fails":                    {[]*fakeMachine{bad(), good()}, 0, 1, false, 1},
-		"machine fails":            {[]*fakeMachine{faulty("=== RUN   TestA\n"), good()}, 1, 0, true, 2},
-		"machine fails, then test": {[]*fakeMachine{faulty(""), bad()}, 0, 1, false, 2},
-		"machine fails twice":      {[]*fakeMachine{faulty(""), faulty("=== RUN   TestA\n"), good()}, 0, 1, false, 2},
-		"passes after a stall":     {[]*fakeMachine{stalledOnce, bad()}, 1, 0, true, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			used := 1
-			var o testOptions
-			var out strings.Builder
-			o.out, o.timeout = &out, time.Minute
-			o.boot = func(context.Context, *options) (machine, error) { used++; return c.guests[used-1], nil }
-			b := binary{pkg: testPackage{ImportPath: "p"}}
-			_, res, err := o.testPackage(t.Context(), c.guests[0], b)
-			kit.Must(t, err)
-			if res.passed != c.passed || res.failed != c.failed || res.ok() != c.ok || used != c.used {
-				t.Errorf("%s; %d guests used; output:\n%s", res.line(), used, out.String())
-			}
-			if reported := strings.Contains(out.String(), "no result for p"); reported != (c.used == 2) || reported != strings.Contains(res.line(), "second attempt") {
-				t.Errorf("the fault is not reported: %s\n%s", res.line(), out.String())
-			}
-		})
-	}
-}
 
 // TestApart boots a guest per package, two at a time. One that does not come up fails its package only.
 func TestApart(t *testing.T) {
@@ -79,7 +49,7 @@ func TestApart(t *testing.T) {
 	booted, most, running := 0, 0, 0
 	both := make(chan struct{})
 	var out strings.Builder
-	o := testOptions{guests: 2, smp: []string{"b"}, run: "none"}
+	o := testOptions{guests: 2, smp: []string{"b"}, run: "none", compile: compile}
 	o.cfg.CPUs = 1
 	var cpus []int
 	o.out, o.timeout = &out, time.Minute

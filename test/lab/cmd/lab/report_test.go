@@ -34,6 +34,7 @@ func TestReport(t *testing.T) {
 	var out strings.Builder
 	r := &report{out: &out}
 	kit.Must(t, r.read(strings.NewReader(events)))
+	r.failRunning()
 	want := `--- PASS: TestGood (1.50s)
     --- FAIL: TestBad/a (0.00s)
             bad_test.go:1: why

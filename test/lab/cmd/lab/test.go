@@ -20,6 +20,8 @@ var (
 	// errTestsFailed means that the results were bad and are already printed.
 	errTestsFailed = errors.New("tests failed")
 	errNoTests     = errors.New("ran no tests")
+	// errNoResult: no test failed, but not all could be run.
+	errNoResult = errors.New(lab.FailedTwice)
 )
 
 // grace is what a test binary gets beyond its own timeout, at which it prints where its tests hang.
@@ -29,6 +31,7 @@ const grace = 30 * time.Second
 type machine interface {
 	Run(ctx context.Context, cmd lab.Cmd) error
 	Fault() error
+	Stalls() []time.Time
 	Done() <-chan struct{}
 	Stop(ctx context.Context) error
 }
@@ -43,6 +46,8 @@ type testOptions struct {
 	smp []string
 	// boot starts a guest for these options.
 	boot func(context.Context, *options) (machine, error)
+	// compile makes the test binaries of packages in a directory.
+	compile func(ctx context.Context, packages []testPackage, dir string, race bool) []binary
 	// compiler, if set, is held while compiling: two go commands would compile common packages twice.
 	compiler *sync.Mutex
 	// args are passed to the test binaries.
@@ -61,7 +66,7 @@ func test(ctx context.Context, args []string) error {
 	if err := flags.Parse(args); err != nil {
 		return errors.Join(err, ignoreHelp(err))
 	}
-	o.boot, o.smp = bootGuest, strings.Split(*smp, ",")
+	o.boot, o.compile, o.smp = bootGuest, compile, strings.Split(*smp, ",")
 	if flags.NArg() == 0 {
 		return fmt.Errorf("lab test: no packages: %w", errUsage)
 	}
@@ -119,34 +124,52 @@ func (o *testOptions) test(ctx context.Context, packages []testPackage) (_ []res
 			o.compiler.Lock()
 			defer o.compiler.Unlock()
 		}
-		binaries = compile(groupCtx, packages, dir, o.race)
+		binaries = o.compile(groupCtx, packages, dir, o.race)
 		return nil
 	})
 	err = atOnce.Wait()
 	// The guest may have come up before the error.
 	if guest == nil {
-		return nil, err
+		return o.noResults(packages, err)
 	}
 	defer func() { stop(ctx, guest, &err) }()
 	if err != nil {
 		return nil, err
 	}
 	var results []result
-	for _, b := range binaries {
+	for i, b := range binaries {
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 		var res result
 		if guest, res, err = o.testPackage(ctx, guest, b); err != nil {
-			return nil, err
+			var rest []result
+			rest, err = o.noResults(packages[i:], err)
+			return append(results, rest...), err
 		}
 		results = append(results, res)
 	}
 	return results, nil
 }
 
-// alive returns the guest, or a new one if a test has crashed it, for the other packages.
+// noResults is the outcome of packages for which no guest came up, or the error if the machine is not its reason.
+func (o *testOptions) noResults(packages []testPackage, err error) ([]result, error) {
+	if !errors.Is(err, lab.ErrMachineFailed) {
+		return nil, err
+	}
+	fmt.Fprintln(o.out, err)
+	results := make([]result, len(packages))
+	for i, p := range packages {
+		results[i] = result{pkg: p.ImportPath, err: err, void: true}
+	}
+	return results, nil
+}
+
+// alive returns the guest, or a new one if a test has crashed it or its machine has failed, for the other packages.
 func (o *testOptions) alive(ctx context.Context, guest machine) (machine, error) {
+	if guest.Fault() != nil {
+		return o.replace(ctx, guest)
+	}
 	select {
 	case <-guest.Done():
 		return o.replace(ctx, guest)
@@ -179,23 +202,24 @@ func (o *testOptions) binariesDir(ctx context.Context) (string, error) {
 	return os.MkdirTemp(cache, "tests-")
 }
 
-// testPackage runs one package's tests, and repeats them in another guest if the machine failed. It returns the last
-// guest used.
+// testPackage runs one package's tests, and repeats them once in another guest if the machine failed. Tests that failed
+// while the machine worked are never repeated. It returns the last guest used.
 func (o *testOptions) testPackage(ctx context.Context, guest machine, b binary) (machine, result, error) {
 	guest, err := o.alive(ctx, guest)
 	if err != nil {
 		return guest, result{}, err
 	}
 	res := o.attempt(ctx, guest, b)
-	fault := guest.Fault()
-	if res.ok() || fault == nil || ctx.Err() != nil {
+	if !res.void || ctx.Err() != nil {
 		return guest, res, nil
 	}
-	fmt.Fprintf(o.out, "no result for %s, testing it once more in another guest: %v\n", b.pkg.ImportPath, fault)
+	fmt.Fprintf(o.out, "no result for %s, testing it once more in another guest: %v\n", b.pkg.ImportPath, res.err)
 	if guest, err = o.replace(ctx, guest); err != nil {
 		return guest, result{}, err
 	}
-	res = o.attempt(ctx, guest, b)
+	if res = o.attempt(ctx, guest, b); res.void {
+		res.err = fmt.Errorf("%w: %w", errNoResult, res.err)
+	}
 	res.repeated = true
 	return guest, res, nil
 }
@@ -204,12 +228,21 @@ func (o *testOptions) testPackage(ctx context.Context, guest machine, b binary) 
 func (o *testOptions) attempt(ctx context.Context, guest machine, b binary) result {
 	fmt.Fprintf(o.out, "\n%s\n", b.pkg.ImportPath)
 	res := result{pkg: b.pkg.ImportPath, err: b.err}
-	r := &report{out: o.out, verbose: o.verbose}
+	r := &report{out: o.out, verbose: o.verbose, stalls: guest.Stalls}
 	began := time.Now()
 	if b.err == nil {
 		res.err = o.runBinary(ctx, guest, b, r)
 	}
 	res.took = time.Since(began)
+	if b.err == nil && res.err != nil && guest.Fault() != nil {
+		fmt.Fprintf(o.out, "%v; tests that had not ended: %v\n", res.err, r.running())
+		if !r.failedClear {
+			return result{pkg: res.pkg, err: guest.Fault(), took: res.took, void: true}
+		}
+		res.err = errors.Join(res.err, guest.Fault())
+	} else {
+		r.failRunning()
+	}
 	res.passed, res.failed, res.skipped = r.passed, r.failed, r.skipped
 	// A failed binary is expected if its tests failed.
 	if exit := new(lab.ExitError); r.failed > 0 && errors.As(res.err, &exit) {
@@ -272,29 +305,4 @@ func test2json(ctx context.Context, pkg string) (events io.ReadCloser, in io.Wri
 		return nil, nil, fmt.Errorf("test2json: %w", err)
 	}
 	return &converter{ReadCloser: out, cmd: cmd}, in, nil
-}
-
-// summarise prints a line per package and the total. With a pattern, a package without a matching test is not a
-// failure, if another package has one.
-func summarise(w io.Writer, results []result, pattern bool) error {
-	var passed, failed, skipped int
-	for _, r := range results {
-		passed, failed, skipped = passed+r.passed, failed+r.failed, skipped+r.skipped
-	}
-	fmt.Fprintln(w)
-	bad := passed+failed == 0
-	for _, r := range results {
-		if pattern && errors.Is(r.err, errNoTests) && passed+failed > 0 {
-			fmt.Fprintf(w, "none %s\n", r.pkg)
-			continue
-		}
-		bad = bad || !r.ok()
-		fmt.Fprintln(w, r.line())
-	}
-	fmt.Fprintln(w, strings.Repeat("-", 40))
-	fmt.Fprintf(w, "%d passed, %d failed, %d skipped\n", passed, failed, skipped)
-	if bad {
-		return errTestsFailed
-	}
-	return nil
 }
