@@ -27,11 +27,13 @@ type Fake struct {
 	sandboxes []string
 	populated []string
 	beginning string // a sandbox that is only in the store so far
-	removed   int
+	removed   []string
 	stopped   []string
 	changed   chan struct{} // closed at each removal and stop, and then replaced
 	stalled   chan struct{} // closed by Resume; nil while it is not stalled
 	faults    Faults
+	crio      *CRIO
+	streams   int
 }
 
 // Faults are faults of a runtime that responds.
@@ -41,13 +43,15 @@ type Faults struct {
 	CutAfter int
 	// Empty: it has lost everything.
 	Empty bool
-	// NoStore and NoEvents: it has no sandbox store, no events.
-	NoStore, NoEvents bool
+	// NoStore: it has no sandbox store.
+	NoStore bool
 }
 
 // NewFake serves a runtime without sandboxes on socket. It ends with the test.
-func NewFake(t testing.TB, socket string) *Fake {
-	f := &Fake{t: t, socket: socket, changed: make(chan struct{})}
+func NewFake(t testing.TB, socket string) *Fake { return newFake(t, socket, nil) }
+
+func newFake(t testing.TB, socket string, crio *CRIO) *Fake {
+	f := &Fake{t: t, socket: socket, changed: make(chan struct{}), crio: crio}
 	f.Start()
 	t.Cleanup(func() {
 		f.Resume()
@@ -66,6 +70,9 @@ func (f *Fake) Add() string {
 	f.made++
 	id := fmt.Sprintf("%064x", f.made)
 	f.sandboxes = append(f.sandboxes, id)
+	if f.crio != nil {
+		f.populated = append(f.populated, id)
+	}
 	return id
 }
 
@@ -104,22 +111,25 @@ func (f *Fake) Remove(id string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.sandboxes = slices.DeleteFunc(f.sandboxes, func(s string) bool { return s == id })
-	f.removed++
+	f.removed = append(f.removed, id)
 	f.announce()
 }
 
 // Start serves again after Kill.
 func (f *Fake) Start() {
+	crio := f.crio != nil
 	_ = os.Remove(f.socket)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: f.socket, Net: "unix"})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	l.SetUnlinkOnClose(false)
+	l.SetUnlinkOnClose(crio)
 	s := grpc.NewServer()
-	containersapi.RegisterContainersServer(s, containers{Fake: f})
-	sandboxapi.RegisterStoreServer(s, store{Fake: f})
-	eventsapi.RegisterEventsServer(s, events{Fake: f})
+	if !crio {
+		containersapi.RegisterContainersServer(s, containers{Fake: f})
+		sandboxapi.RegisterStoreServer(s, store{Fake: f})
+		eventsapi.RegisterEventsServer(s, events{Fake: f})
+	}
 	cri.RegisterRuntimeServiceServer(s, service{Fake: f})
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -127,7 +137,7 @@ func (f *Fake) Start() {
 	go func() { _ = s.Serve(l) }() // until Kill
 }
 
-// Kill stops the server and all its connections. The sandboxes and the socket's file stay.
+// Kill stops the server and all its connections. The sandboxes stay, and the socket's file, which only CRI-O removes.
 func (f *Fake) Kill() {
 	f.mu.Lock()
 	s := f.server

@@ -37,32 +37,28 @@ func (f *Fake) list(ctx context.Context) ([]string, Faults, error) {
 	return append([]string(nil), f.sandboxes...), f.faults, f.faults.Err
 }
 
-// news calls send at each removal and, with its ID, at each stop from now on.
-func (f *Fake) news(ctx context.Context, send func(stopped string) error) error {
+// news calls send at each stop and each removal from now on, with the sandbox's ID.
+func (f *Fake) news(ctx context.Context, send func(stopped, removed string) error) error {
 	f.mu.Lock()
-	removed, stopped, changed := f.removed, len(f.stopped), f.changed
+	removed, stopped, changed := len(f.removed), len(f.stopped), f.changed
 	f.mu.Unlock()
 	for {
-		f.mu.Lock()
-		none := f.faults.NoEvents
-		f.mu.Unlock()
-		if none {
-			return status.Error(codes.Unimplemented, "no events here")
-		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		f.mu.Lock()
-		gone, ids := f.removed-removed, slices.Clone(f.stopped[stopped:])
-		removed, stopped, changed = f.removed, len(f.stopped), f.changed
+		gone, ended := slices.Clone(f.removed[removed:]), slices.Clone(f.stopped[stopped:])
+		removed, stopped, changed = len(f.removed), len(f.stopped), f.changed
 		f.mu.Unlock()
-		for range gone {
-			ids = append(ids, "")
+		for _, id := range ended {
+			if err := send(id, ""); err != nil {
+				return err
+			}
 		}
-		for _, id := range ids {
-			if err := send(id); err != nil {
+		for _, id := range gone {
+			if err := send("", id); err != nil {
 				return err
 			}
 		}
@@ -143,7 +139,7 @@ type events struct {
 
 func (e events) Subscribe(r *eventsapi.SubscribeRequest, stream eventsapi.Events_SubscribeServer) error {
 	exits := len(r.GetFilters()) == 1 && strings.Contains(r.GetFilters()[0], "/tasks/exit")
-	return e.news(stream.Context(), func(stopped string) error {
+	return e.news(stream.Context(), func(stopped, _ string) error {
 		switch {
 		case stopped == "" && !exits:
 			return stream.Send(&types.Envelope{Topic: "/containers/delete"})
@@ -177,8 +173,10 @@ func (s service) ListPodSandbox(ctx context.Context, r *cri.ListPodSandboxReques
 	if r.GetFilter() != nil {
 		return reply, nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, id := range ids {
-		reply.Items = append(reply.Items, &cri.PodSandbox{Id: id})
+		reply.Items = append(reply.Items, &cri.PodSandbox{Id: id, State: s.state(id)})
 	}
 	return reply, nil
 }
@@ -197,8 +195,17 @@ func (s service) ListContainers(ctx context.Context, _ *cri.ListContainersReques
 }
 
 func (s service) GetContainerEvents(_ *cri.GetEventsRequest, stream grpc.ServerStreamingServer[cri.ContainerEventResponse]) error {
-	return s.news(stream.Context(), func(stopped string) error {
-		if stopped == "" {
+	s.mu.Lock()
+	s.streams++
+	s.mu.Unlock()
+	if s.crio != nil && !s.crio.PodEvents {
+		return nil
+	}
+	return s.news(stream.Context(), func(stopped, removed string) error {
+		switch {
+		case s.crio != nil:
+			return sendCRIO(stream, stopped, removed)
+		case removed != "":
 			return stream.Send(&cri.ContainerEventResponse{ContainerEventType: cri.ContainerEventType_CONTAINER_DELETED_EVENT})
 		}
 		return stream.Send(&cri.ContainerEventResponse{
