@@ -124,12 +124,15 @@ func (c *conn) checkInactive(d *device) error {
 
 // ensureMAC sets a link's MAC, a VF's only if it has another: the PF may reject even the same one. If the PF rejects
 // the MAC because it has set one itself, the VF gets that one when it is reset, by setting it up and down. The MAC
-// after that decides.
+// after that decides. A VF that is attached before it has its MAC would give a bond the wrong one.
 func (c *conn) ensureMAC(d *device, mac bond.MAC) error {
 	if d.PCI != "" && d.MAC == mac {
 		return nil
 	}
 	err := c.setMAC(d, mac)
+	if err == nil && d.PCI != "" {
+		return c.verifyMAC(d, mac)
+	}
 	if err == nil || d.PCI == "" || d.Up || !rejectedByPF(err) {
 		return err
 	}
@@ -144,9 +147,20 @@ func (c *conn) ensureMAC(d *device, mac bond.MAC) error {
 		if errors.Is(err, unix.EADDRNOTAVAIL) { // igbvf returns it, too, while its PF is being reset
 			err = fmt.Errorf("%w: %w", bond.ErrBusy, err)
 		}
-		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; set the MAC on the PF (ip link set PF vf N mac) or remove that one", mac, err, now.MAC)
+		return fmt.Errorf("MAC %s: %w; its PF may have set %s, which it has after a reset; trust the VF on its PF (ip link set PF vf N trust on), set the MAC there (mac), or remove that one", mac, err, now.MAC)
 	}
 	return nil
+}
+
+// verifyMAC reads a VF's MAC after its driver has reported it as set: iavf before Linux 5.18 does so before its PF has
+// accepted the MAC, and keeps the old one if the PF rejects it.
+func (c *conn) verifyMAC(d *device, mac bond.MAC) error {
+	now, err := c.byIndex(d.Index, false)
+	if err != nil || now.MAC == mac {
+		return err
+	}
+	return fmt.Errorf("%s was set and %s still has %s: its PF has not accepted it yet, or has rejected it; if it stays so, trust the VF on its PF (ip link set PF vf N trust on) or set the MAC there (mac)",
+		mac, d.Name, now.MAC)
 }
 
 // rejectedByPF reports whether a PF rejected its VF's MAC (igbvf and ixgbevf, iavf).

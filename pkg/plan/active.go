@@ -27,6 +27,10 @@ func (b *builder) planActiveMAC() {
 		return
 	}
 	rec := &b.rec.Members[owner]
+	if m := &b.obs.Members[owner]; b.enslaved(m) && m.Link.MAC != spec.MAC { // the bond would get that one
+		b.reportWaiting(OnBond, MACAway, "the bond has MAC %s until %s has %s again", o.MAC, rec, spec.MAC)
+		return
+	}
 	if !b.activate(owner, MACAway, "the bond has MAC %s, not %s; making %s the active member", o.MAC, spec.MAC, rec) {
 		b.reportWaiting(OnBond, MACAway, "the bond has MAC %s until %s carries traffic again", o.MAC, rec)
 	}

@@ -109,7 +109,10 @@ func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 			if a.Inactive && d.master != nil && d.master.bond != nil && d.master.bond.active == d {
 				return fmt.Errorf("%s is the active member of %s: %w", d.name, d.master.name, bond.ErrStale)
 			}
-			return d.setAnyMAC(a.MAC)
+			if d.bond != nil {
+				return d.setBondMAC(a.MAC)
+			}
+			return d.ensureMAC(a.MAC)
 		})
 	case plan.SetMTU:
 		return on(pod, a.Link, func(d *netdev) error { return d.setMTU(a.MTU) })
@@ -252,7 +255,7 @@ func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 			return fmt.Errorf("%s cannot be moved: a link %s is there already: %w", d.name, a.Name, bond.ErrStale)
 		}
 		if a.MAC != "" {
-			if err := d.setMAC(a.MAC); err != nil {
+			if err := d.ensureMAC(a.MAC); err != nil {
 				return err
 			}
 		}

@@ -163,6 +163,10 @@ func (d *netdev) setMAC(m bond.MAC) error {
 		if err := d.vf.mayUse(m); err != nil {
 			return err
 		}
+		if d.vf.pf.lateMACs {
+			d.vf.pending = m
+			return nil
+		}
 		d.vf.card = m
 		d.vf.reported()
 	}

@@ -188,7 +188,7 @@ func (f *Fake) driverOf(pci bond.PCIAddress) string {
 	switch v := f.vfByPCI(pci); {
 	case v == nil:
 		return bond.NoDevice
-	case v.link == nil:
+	case v.link == nil && !v.probing:
 		return bond.NoDriver
 	}
 	return "igbvf"

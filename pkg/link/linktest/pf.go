@@ -16,6 +16,7 @@ type pf struct {
 	vfs  []*vf
 	// noLinkState: the driver rejects link-state requests (as igb does).
 	noLinkState bool
+	lateMACs    bool // see LateMACs
 }
 
 // vf is one virtual function with its settings on the PF.
@@ -27,6 +28,8 @@ type vf struct {
 	admin    bool            // the MAC was set on the PF, not by the VF's driver
 	link     *netdev         // nil while no driver is bound
 	card     bond.MAC        // set in the card by its driver
+	pending  bond.MAC        // requested by its driver, and not accepted by the PF yet
+	probing  bool            // its driver is bound and has created no link yet
 	dead     int             // bounces until the carrier returns after a reset; -1: never
 	rdma     string          // its RDMA device; empty if there is none
 	rdmaIn   *space          // the netns of that device
@@ -145,24 +148,28 @@ func vfDefaults() bond.VFSettings {
 
 // bind makes the netdev, in the host, down, with the MAC that the PF has for it; if the PF has none, the driver chooses
 // one.
-func (v *vf) bind() {
+func (v *vf) bind() { v.bindIn(v.pf.fake.spaces[Host]) }
+
+// bindIn is bind in any netns.
+func (v *vf) bindIn(s *space) {
+	v.probing = false
 	if v.link != nil {
 		return
 	}
-	host := v.pf.fake.spaces[Host]
-	v.rdmaIn = host
-	d := &netdev{name: host.freeName("eth"), mtu: 1500, vf: v}
+	v.rdmaIn = s
+	d := &netdev{name: s.freeName("eth"), mtu: 1500, vf: v}
 	if v.settings.MAC.IsZero() {
 		d.mac = v.pf.fake.randomMAC()
 	} else {
 		d.mac = *v.settings.MAC
 		d.perm = d.mac
 	}
-	v.dead, v.card = 0, d.mac
-	v.link = host.add(d)
+	v.dead, v.card, v.pending = 0, d.mac, ""
+	v.link = s.add(d)
 }
 
 func (v *vf) unbind() {
+	v.probing = false
 	if v.link != nil {
 		v.link.unregister()
 		v.link, v.rdmaIn = nil, nil
