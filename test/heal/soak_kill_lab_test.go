@@ -58,6 +58,9 @@ func (n *soakNode) killed(p *soakPod, b *soakBond, change int, verb func(*libcni
 	if err != nil {
 		return "", err
 	}
+	if err = os.Remove(n.report); err != nil && !errors.Is(err, os.ErrNotExist) { // that of an earlier call
+		return "", err
+	}
 	cni := libcni.NewCNIConfigWithCacheDir([]string{n.traced, filepath.Join(n.bin, "cni")}, "/run/soak-cni-cache", nil)
 	failed := verb(cni, conf, p.runtimeConf(b.name))
 	report, err := crash.ReadReport(n.report)
