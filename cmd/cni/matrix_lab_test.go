@@ -14,6 +14,8 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 var specVersions = []string{"0.1.0", "0.2.0", "0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"}
@@ -23,10 +25,11 @@ func unlike(d *bond.OptionDef) string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
 		for _, v := range d.Values {
-			if v != "" && v != d.Default {
+			if v != "" && v != d.Default && linktest.KernelAccepts(kit.KernelRelease(), d.Name, v) {
 				return v
 			}
 		}
+		return d.Default
 	case bond.KindIPv4s:
 		return "192.0.2.1,192.0.2.2"
 	case bond.KindIPv6s:
@@ -45,7 +48,7 @@ func otherwise(d *bond.OptionDef) string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
 		for _, v := range d.Values {
-			if v != "" && v != unlike(d) {
+			if v != "" && v != unlike(d) && linktest.KernelAccepts(kit.KernelRelease(), d.Name, v) {
 				value = v
 			}
 		}
@@ -94,7 +97,7 @@ func bundle(mode bond.Mode, by monitor, value func(*bond.OptionDef) string) bond
 			only = mii
 		}
 		_, set := o[d.Name]
-		if set || !d.ValidIn(mode) || d.Name == bond.OptActiveSlave || !strings.Contains(string(only), string(by)) {
+		if set || !linktest.KernelAccepts(kit.KernelRelease(), d.Name, "") || !d.ValidIn(mode) || d.Name == bond.OptActiveSlave || !strings.Contains(string(only), string(by)) {
 			continue
 		}
 		o[d.Name] = value(&d)

@@ -169,13 +169,13 @@ func (n *labNode) CacheVF(path, name string) {
 	cacheVF(n.f, "c1-"+name, map[string]any{"deviceID": n.VF(card, 0), "MAC": "", "OrigVfState": map[string]any{"EffectiveMAC": n.f.LinkAt(path, name).MAC}})
 }
 
-func (n *labNode) SetMemberOptions(path, name string, queueID *uint16, prio *int32) error {
+func (n *labNode) SetMemberOptions(path, name string, o bond.MemberOptions) error {
 	args := []string{"type", "bond_slave"}
-	if queueID != nil {
-		args = append(args, "queue_id", fmt.Sprint(*queueID))
+	if o.QueueID != nil {
+		args = append(args, "queue_id", fmt.Sprint(*o.QueueID))
 	}
-	if prio != nil {
-		args = append(args, "prio", fmt.Sprint(*prio))
+	if o.Prio != nil {
+		args = append(args, "prio", fmt.Sprint(*o.Prio))
 	}
 	return n.Set(path, name, args...)
 }

@@ -56,6 +56,8 @@ var others = map[bond.Option]names{
 	bond.OptAdActorSystem:   {"ad_actor_system", "ad_actor_system", "ad_actor_system"},
 	bond.OptTlbDynamicLb:    {"tlb_dynamic_lb", "tlb_dynamic_lb", "tlb_dynamic_lb"},
 	bond.OptCoupledControl:  {"", "coupled_control", "coupled_control"},
+	bond.OptBroadcastNeigh:  {"", "broadcast_neighbor", "broadcast_neighbor"},
+	bond.OptLacpStrict:      {"", "lacp_strict", "lacp_strict"},
 }
 
 // ipWord is a value as ip accepts it: some switches only as number.

@@ -122,8 +122,8 @@ func TestCanonicalIsStable(t *testing.T) {
 		}
 		attrs[d.Attr] = d.Name
 	}
-	if len(attrs) != 31 {
-		t.Errorf("%d options in the table, want the kernel's 32 less AD_INFO", len(attrs))
+	if len(attrs) != 33 {
+		t.Errorf("%d options in the table, want the kernel's 34 less AD_INFO", len(attrs))
 	}
 }
 

@@ -20,3 +20,17 @@ func TestCheckKernel(t *testing.T) {
 		}
 	}
 }
+
+func TestKernelAtLeast(t *testing.T) {
+	for _, tc := range []struct {
+		release, version string
+		want             bool
+	}{
+		{"6.1.0-50-amd64", "6.12", false}, {"6.12.95+deb12-amd64", "6.9", true}, {"6.12.95", "6.12", true},
+		{"7.3.4+deb13-amd64", "6.18", true}, {"5.19.1", "6.0", false}, {"custom", "9.9", true},
+	} {
+		if got := KernelAtLeast(tc.release, tc.version); got != tc.want {
+			t.Errorf("%s at least %s: %t", tc.release, tc.version, got)
+		}
+	}
+}

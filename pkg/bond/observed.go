@@ -126,9 +126,8 @@ type ObservedMember struct {
 	MIIUp bool
 	// Port is an enslaved link's port in mode 802.3ad; nil in other modes.
 	Port *Port
-	// QueueID and Prio are those of an enslaved link; nil if this kernel does not report them.
-	QueueID *uint16
-	Prio    *int32
+	// MemberOptions are those of an enslaved link.
+	MemberOptions
 	// Settings are those of a link in the pod.
 	Settings LinkSettings
 	// RDMA are the RDMA devices of a VF in the pod; nil if they were not read.
@@ -190,7 +189,19 @@ type Port struct {
 	Active bool
 	// Partner is what the partner sent about its port, or what the driver assumes if none answered.
 	Partner PortState
+	// ActorChurn and PartnerChurn are empty if this kernel does not report them; Linux 7.2 and newer do.
+	ActorChurn, PartnerChurn Churn
 }
+
+// Churn is whether one side of an LACP link fails to get in synchronization (churn detection, IEEE 802.1AX).
+type Churn string
+
+// The kernel's churn states (churn_state_t, net/bond_3ad.h).
+const (
+	ChurnMonitoring Churn = "monitoring" // for up to a minute after a change
+	Churned         Churn = "churned"    // not in synchronization within that minute
+	ChurnNone       Churn = "none"       // in synchronization
+)
 
 // PortState has the flags of a port in an LACP message (IEEE 802.1AX, 6.4.2.3).
 type PortState uint8

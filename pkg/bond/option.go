@@ -43,6 +43,8 @@ const (
 	OptAdActorSystem   Option = "adActorSystem"
 	OptTlbDynamicLb    Option = "tlbDynamicLb"
 	OptCoupledControl  Option = "coupledControl"
+	OptBroadcastNeigh  Option = "broadcastNeighbor"
+	OptLacpStrict      Option = "lacpStrict"
 )
 
 // Mode is a bonding mode by the kernel's number (BOND_MODE_*, linux/if_bonding.h).

@@ -16,7 +16,7 @@ const (
 )
 
 // optionDefs is the option table. Attr: linux/if_link.h; ranges, modes and Changeable:
-// drivers/net/bonding/bond_options.c of Linux 6.12, tested in the lab. It is ordered as
+// drivers/net/bonding/bond_options.c of Linux 6.12 and 7.3, tested in the lab. It is ordered as
 // bond_changelink applies them: monitors before their details, options with a link last.
 var optionDefs = []OptionDef{
 	{
@@ -112,8 +112,8 @@ var optionDefs = []OptionDef{
 		About: "Rate at which the partner is requested to send LACP frames: every 30 s or every second.",
 	},
 	{
-		Name: OptAdSelect, Attr: 22, Kind: KindEnum8, Values: []string{"stable", "bandwidth", "count"}, EffectiveModes: onlyLACP, Changeable: BondDown, Default: "stable", Since: "3.14",
-		About: "Aggregator selection policy.",
+		Name: OptAdSelect, Attr: 22, Kind: KindEnum8, Values: []string{"stable", "bandwidth", "count", "actor_port_prio"}, EffectiveModes: onlyLACP, Changeable: BondDown, Default: "stable", Since: "3.14",
+		About: "Aggregator selection policy; actor_port_prio since 6.18.",
 	},
 	{
 		Name: OptAdActorSysPrio, Attr: 24, Kind: KindUint16, Min: 1, Max: 65535, Modes: onlyLACP, Default: "65535", Since: "4.2",
@@ -134,6 +134,14 @@ var optionDefs = []OptionDef{
 	{
 		Name: OptCoupledControl, Attr: 32, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, Changeable: BondDown, Default: "on", Since: "6.9",
 		About: "Whether the LACP states collecting and distributing change together.",
+	},
+	{
+		Name: OptBroadcastNeigh, Attr: 33, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, Default: "off", Since: "6.17",
+		About: "Whether ARP requests and neighbour solicitations are sent through every member, for switches that do not share their tables.",
+	},
+	{
+		Name: OptLacpStrict, Attr: 34, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, Default: "off", Since: "7.2",
+		About: "Whether the bond has carrier only while a member has an LACP partner.",
 	},
 	{
 		Name: OptPrimary, Attr: 11, Kind: KindLink, Modes: modesWithPrimary, Since: "3.14",

@@ -138,10 +138,8 @@ type Member struct {
 	// Unidentified: the link was missing when the bond was created, and only its name was known. It is reported and
 	// never attached.
 	Unidentified bool `json:"unidentified,omitempty"`
-	// QueueID and Prio are the bonding driver's settings of this member
-	// (IFLA_BOND_SLAVE_QUEUE_ID, _PRIO); nil if not requested.
-	QueueID  *uint16  `json:"queueId,omitempty"`
-	Prio     *int32   `json:"prio,omitempty"`
+	// MemberOptions are the requested ones.
+	MemberOptions
 	Original Original `json:"before"`
 	// SriovCNI are sriov-cni's files about a VF that it attached to this pod; nil for other links.
 	SriovCNI *SriovCNI `json:"sriovCNI,omitempty"`

@@ -17,9 +17,7 @@ import (
 // Link is one entry of links.
 type Link struct {
 	Name string
-	// QueueID and Prio are nil if not requested.
-	QueueID *uint16
-	Prio    *int32
+	bond.MemberOptions
 }
 
 // LinkNames returns the names of the links, in their order.
@@ -96,6 +94,11 @@ func (o object) link(before []Link) (l Link, err error) {
 	} else if found {
 		l.Prio = new(int32(n))
 	}
+	if n, found, err := o.integer("actorPortPrio", allowedValues(fieldPortPrio), 0, 1<<16-1); err != nil {
+		return l, err
+	} else if found {
+		l.ActorPortPrio = new(uint16(n))
+	}
 	return l, nil
 }
 
@@ -112,15 +115,17 @@ func (o object) integer(name, want string, low, high int64) (int64, bool, error)
 	return n, true, nil
 }
 
-// checkPrios: only modes with one active member have priorities.
+// checkPrios: only modes with one active member have priorities, and only 802.3ad has those of ports.
 func (c *Config) checkPrios() error {
-	if c.Options.Mode().UsesPrimary() {
-		return nil
-	}
+	mode := c.Options.Mode()
 	for i, l := range c.Links {
-		if l.Prio != nil {
+		switch {
+		case l.Prio != nil && !mode.UsesPrimary():
 			return netconf.Invalid(fmt.Sprintf("links[%d].prio", i), strconv.Itoa(int(*l.Prio)),
-				fmt.Sprintf("none in mode %s; the kernel accepts it in active-backup, balance-tlb, balance-alb", c.Options.Mode()))
+				fmt.Sprintf("none in mode %s; the kernel accepts it in active-backup, balance-tlb, balance-alb", mode))
+		case l.ActorPortPrio != nil && mode != bond.Mode8023AD:
+			return netconf.Invalid(fmt.Sprintf("links[%d].actorPortPrio", i), strconv.Itoa(int(*l.ActorPortPrio)),
+				fmt.Sprintf("none in mode %s; the kernel accepts it in 802.3ad", mode))
 		}
 	}
 	return nil

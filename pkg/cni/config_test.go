@@ -87,7 +87,12 @@ func TestParseConfigAccepts(t *testing.T) {
 			return cmp.Diff([]string{"a", "b", "c"}, c.LinkNames())
 		}},
 		{"settings of links", `"links":[{"name":"a","queueId":16,"prio":-2147483648},{"name":"b","queueId":"0","prio":" 7"},{"name":"c","queueId":null}]`, func(c *Config) string {
-			return cmp.Diff([]Link{{Name: "a", QueueID: new(uint16(16)), Prio: new(int32(-1 << 31))}, {Name: "b", QueueID: new(uint16(0)), Prio: new(int32(7))}, {Name: "c"}}, c.Links)
+			return cmp.Diff([]Link{
+				{"a", bond.MemberOptions{QueueID: new(uint16(16)), Prio: new(int32(-1 << 31))}}, {"b", bond.MemberOptions{QueueID: new(uint16(0)), Prio: new(int32(7))}}, {Name: "c"},
+			}, c.Links)
+		}},
+		{"LACP priorities of links", `"mode":"802.3ad","links":[{"name":"a","actorPortPrio":65535},{"name":"b","actorPortPrio":"0"}]`, func(c *Config) string {
+			return cmp.Diff([]Link{{"a", bond.MemberOptions{ActorPortPrio: new(uint16(65535))}}, {"b", bond.MemberOptions{ActorPortPrio: new(uint16(0))}}}, c.Links)
 		}},
 		{"two links without a queue of their own", `"links":[{"name":"a","queueId":0},{"name":"b","queueId":0}]`, func(*Config) string { return "" }},
 		{"prio in balance-tlb", `"mode":"balance-tlb","links":[{"name":"a","prio":1},{"name":"b"}]`, func(*Config) string { return "" }},
@@ -172,6 +177,8 @@ func TestParseConfigRefuses(t *testing.T) {
 		{"queueId text", `"links":[{"name":"net1"},{"name":"net2","queueId":"last"}]`, config, []string{"links[1].queueId", "last"}},
 		{"queueId twice", `"links":[{"name":"net1","queueId":3},{"name":"net2","queueId":3}]`, config, []string{"links[1].queueId", "3", "net1"}},
 		{"prio too large", `"links":[{"name":"net1"},{"name":"net2","prio":2147483648}]`, config, []string{"links[1].prio", "2147483648", "2147483647"}},
+		{"actorPortPrio too large", `"mode":4,"links":[{"name":"net1"},{"name":"net2","actorPortPrio":65536}]`, config, []string{"links[1].actorPortPrio", "65536", "65535"}},
+		{"actorPortPrio in active-backup", `"mode":1,"links":[{"name":"net1","actorPortPrio":9},{"name":"net2"}]`, config, []string{"links[0].actorPortPrio", "active-backup", "802.3ad"}},
 		{"prio in balance-rr", `"mode":0,"links":[{"name":"net1"},{"name":"net2","prio":1}]`, config, []string{"links[1].prio", "balance-rr", "active-backup"}},
 		{"allowSingleLink text", `"allowSingleLink":"maybe"`, config, []string{"allowSingleLink", "maybe", "true or false"}},
 		{"startDegraded a number", `"startDegraded":1`, config, []string{"startDegraded", "1", "true or false"}},

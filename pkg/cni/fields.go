@@ -39,6 +39,7 @@ const (
 	fieldName      = "links[].name"
 	fieldQueueID   = "links[].queueId"
 	fieldPrio      = "links[].prio"
+	fieldPortPrio  = "links[].actorPortPrio"
 	fieldEnforce   = "enforce"
 	fieldDAD       = "dad"
 	fieldIPAM      = "ipam"
@@ -51,6 +52,7 @@ var fields = []Field{
 	{fieldName, "the name of a link, as a string", "–", "Name of the link in the pod or, with linksInContainer false, in the host. Other fields of an entry are ignored."},
 	{fieldQueueID, fmt.Sprintf("a number from 0 to %d", maxQueueID), "0", "Transmit queue of the bond that uses only this link (tc-skbedit(8) queue_mapping). Two links cannot have the same, except 0."},
 	{fieldPrio, "a number from -2147483648 to 2147483647", "0", "In active-backup, balance-tlb and balance-alb: the link with the highest priority is active whenever primaryReselect allows it. A primary has precedence. Since kernel 6.0."},
+	{fieldPortPrio, "a number from 0 to 65535", "255", "In 802.3ad: LACP priority of the link's port. With adSelect actor_port_prio the aggregator with the greatest sum is active. Since kernel 6.18."},
 	{fieldInPod, netconf.TrueOrFalse, "false", "Whether the links are already in the pod. Otherwise they are moved there from the host, and back on DEL."},
 	{fieldSingle, netconf.TrueOrFalse, "false", "Whether links may have a single entry."},
 	{fieldDegraded, netconf.TrueOrFalse, "false", "Whether ADD and CHECK accept missing links, if at least one is present. A link that is missing at ADD joins later if sriov-cni has recorded which VF it is. Otherwise it is reported as unidentified and never attached."},

@@ -52,7 +52,7 @@ func FuzzParseConfig(f *testing.F) {
 			t.Fatalf("accepted %+v", c)
 		}
 		for _, l := range c.Links {
-			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().UsesPrimary() {
+			if bond.ValidateIfName(l.Name) != nil || l.QueueID != nil && *l.QueueID > maxQueueID || l.Prio != nil && !c.Options.Mode().UsesPrimary() || l.ActorPortPrio != nil && c.Options.Mode() != bond.Mode8023AD {
 				t.Fatalf("accepted link %+v", l)
 			}
 		}

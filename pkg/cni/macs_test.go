@@ -28,8 +28,8 @@ func TestGiveMACs(t *testing.T) {
 	active, follow := mode("active-backup", "failOverMac", "active"), mode("active-backup", "failOverMac", "follow")
 	two := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macB}}
 	alike := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macA}}
-	ranked := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macB, Prio: new(int32(1))}}
-	lowly := []bond.Member{{Name: "net1", MAC: macA, Prio: new(int32(-1))}, {Name: "net2", MAC: macB}}
+	ranked := []bond.Member{{Name: "net1", MAC: macA}, {Name: "net2", MAC: macB, MemberOptions: bond.MemberOptions{Prio: new(int32(1))}}}
+	lowly := []bond.Member{{Name: "net1", MAC: macA, MemberOptions: bond.MemberOptions{Prio: new(int32(-1))}}, {Name: "net2", MAC: macB}}
 	absent := []bond.Member{{Name: "net1", Unidentified: true}, {Name: "net2", MAC: macB}}
 	const fresh = bond.MAC("fresh")
 	for _, tc := range []struct {

@@ -24,7 +24,7 @@ func newRecord(k bond.Key, c *Config, a Args, args *skel.CmdArgs, sandbox bond.S
 	}
 	for i := range found.Links {
 		m := found.Links[i].Member
-		m.QueueID, m.Prio = c.Links[i].QueueID, c.Links[i].Prio
+		m.MemberOptions = c.Links[i].MemberOptions
 		r.Members = append(r.Members, m)
 	}
 	assignMACs(r, c.MAC, found)

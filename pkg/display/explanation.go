@@ -189,6 +189,9 @@ func (c *comparison) member(m *bond.Member, o *bond.Observed, i int) {
 	if m.Prio != nil && have.Prio != nil {
 		c.same("prio", strconv.Itoa(int(*m.Prio)), strconv.Itoa(int(*have.Prio)))
 	}
+	if m.ActorPortPrio != nil && have.ActorPortPrio != nil {
+		c.same("actorPortPrio", strconv.Itoa(int(*m.ActorPortPrio)), strconv.Itoa(int(*have.ActorPortPrio)))
+	}
 }
 
 // number is a number, empty for 0.

@@ -131,9 +131,6 @@ func TestFaults(t *testing.T) {
 		{"no right to try", "bonding", Fail, "no bond can be tried", func(_ *testing.T, c *Config) {
 			c.Probe = func(context.Context) ([]bond.Option, error) { return nil, unix.EPERM }
 		}},
-		{"an old kernel", "bonding", Warn, "coupledControl (Linux 6.9)", func(_ *testing.T, c *Config) {
-			c.Probe = func(context.Context) ([]bond.Option, error) { return []bond.Option{bond.OptCoupledControl}, nil }
-		}},
 		{"no NET_RAW", "capabilities", Fail, "missing: NET_RAW", func(t *testing.T, c *Config) {
 			put(t, filepath.Join(c.ProcSelf, "status"), "CapEff:\t0000000000201804\n")
 		}},

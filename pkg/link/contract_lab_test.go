@@ -28,7 +28,7 @@ func TestContractOnVFs(t *testing.T) {
 	for _, c := range guest.Cards[:2] {
 		p.pfs = append(p.pfs, c.PF.PCI)
 	}
-	linktest.RunContract(t, linktest.Env{Bonding: true, VFs: true, NumVFs: vfsPerCard, Open: p.open})
+	linktest.RunContract(t, linktest.Env{Bonding: true, VFs: true, NumVFs: vfsPerCard, Release: kit.KernelRelease(), Open: p.open})
 }
 
 // vfPool has the guest's VFs between tests. Recreating them takes seconds, so it is done only after tests that changed

@@ -14,7 +14,7 @@ import (
 // TestContractOnVeth runs the suite on this machine's kernel, in its own netns.
 func TestContractOnVeth(t *testing.T) {
 	linktest.RunContract(t, linktest.Env{
-		Bonding: hasBonding(t), Reason: "this machine's kernel has veth only; the lab has the rest", Open: openVeth,
+		Bonding: hasBonding(t), Reason: "this machine's kernel has veth only; the lab has the rest", Release: kit.KernelRelease(), Open: openVeth,
 	})
 }
 

@@ -1,6 +1,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/vishvananda/netlink/nl"
@@ -18,14 +19,20 @@ const (
 	bondSlaveAggregatorID = 6 // IFLA_BOND_SLAVE_AD_AGGREGATOR_ID, in mode 802.3ad only
 	bondSlavePartnerState = 8 // IFLA_BOND_SLAVE_AD_PARTNER_OPER_PORT_STATE, likewise
 	bondSlavePrio         = 9 // IFLA_BOND_SLAVE_PRIO, since Linux 6.0
+
+	bondSlaveActorPortPrio = 10 // IFLA_BOND_SLAVE_ACTOR_PORT_PRIO, since Linux 6.18, in mode 802.3ad only
+	bondSlaveActorChurn    = 11 // IFLA_BOND_SLAVE_AD_CHURN_ACTOR_STATE, since Linux 7.2, likewise
+	bondSlavePartnerChurn  = 12 // IFLA_BOND_SLAVE_AD_CHURN_PARTNER_STATE, likewise
 )
+
+// churnNames are the kernel's churn states by number (churn_state_t).
+var churnNames = []bond.Churn{bond.ChurnMonitoring, bond.Churned, bond.ChurnNone}
 
 // membership has the attributes of a link as a member of a bond.
 type membership struct {
 	miiUp   bool
 	port    *bond.Port
-	queueID *uint16
-	prio    *int32
+	options bond.MemberOptions
 }
 
 func (m *membership) parse(data []byte) error {
@@ -41,9 +48,15 @@ func (m *membership) parse(data []byte) error {
 		case typ == bondSlaveMIIStatus && len(v) == 1:
 			m.miiUp = v[0] == 0
 		case typ == bondSlaveQueueID && len(v) == 2:
-			m.queueID = new(nl.NativeEndian().Uint16(v))
+			m.options.QueueID = new(nl.NativeEndian().Uint16(v))
 		case typ == bondSlavePrio && len(v) == 4:
-			m.prio = new(int32(nl.NativeEndian().Uint32(v)))
+			m.options.Prio = new(int32(nl.NativeEndian().Uint32(v)))
+		case typ == bondSlaveActorPortPrio && len(v) == 2:
+			m.options.ActorPortPrio = new(nl.NativeEndian().Uint16(v))
+		case typ == bondSlaveActorChurn && len(v) == 1 && int(v[0]) < len(churnNames):
+			port.ActorChurn = churnNames[v[0]]
+		case typ == bondSlavePartnerChurn && len(v) == 1 && int(v[0]) < len(churnNames):
+			port.PartnerChurn = churnNames[v[0]]
 		}
 		return nil
 	})
@@ -67,6 +80,9 @@ func (c *conn) setMemberOptions(d, b *device, a plan.SetMemberOptions) error {
 	if a.Prio != nil {
 		data.AddRtAttr(bondSlavePrio, nl.Uint32Attr(uint32(*a.Prio)))
 	}
+	if a.ActorPortPrio != nil {
+		data.AddRtAttr(bondSlaveActorPortPrio, nl.Uint16Attr(*a.ActorPortPrio))
+	}
 	req.AddData(info)
 	if _, err := c.do(req, 0); err != nil {
 		return err
@@ -75,13 +91,21 @@ func (c *conn) setMemberOptions(d, b *device, a plan.SetMemberOptions) error {
 	if err != nil {
 		return err
 	}
-	if want, have := a.Prio, now.member.prio; want != nil && have == nil {
-		return fmt.Errorf("%w: prio: this kernel does not support it; Linux 6.0 and newer do", bond.ErrUnsupported)
-	} else if want != nil && *have != *want {
-		return fmt.Errorf("prio was set to %[2]d but is %[1]d", *have, *want)
+	have := now.member.options
+	return errors.Join(
+		verifyMemberOption("queueId", "3.14", a.QueueID, have.QueueID),
+		verifyMemberOption("prio", "6.0", a.Prio, have.Prio),
+		verifyMemberOption("actorPortPrio", "6.18", a.ActorPortPrio, have.ActorPortPrio))
+}
+
+// verifyMemberOption compares what was set with what the kernel reports now.
+func verifyMemberOption[T uint16 | int32](name, since string, want, have *T) error {
+	switch {
+	case want == nil || have != nil && *have == *want:
+		return nil
+	case have == nil:
+		return fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, name, since)
+	default:
+		return fmt.Errorf("%s was set to %d but is %d", name, *want, *have)
 	}
-	if want, have := a.QueueID, now.member.queueID; want != nil && (have == nil || *have != *want) {
-		return fmt.Errorf("queueId was set to %d but is not reported", *want)
-	}
-	return nil
 }

@@ -108,7 +108,7 @@ func (c *conn) observeMember(slaves devices, master int, r *bond.Record, i int, 
 	om.Ambiguous = ambiguous
 	if d != nil {
 		om.Location, om.Link, om.MIIUp = bond.InPod, d.Link, d.member.miiUp
-		om.QueueID, om.Prio, om.Port = d.member.queueID, d.member.prio, d.member.port
+		om.MemberOptions, om.Port = d.member.options, d.member.port
 		if om.Settings, err = c.settingsOf(d, r, m.Restoring); err != nil {
 			return nil, err
 		}

@@ -160,10 +160,9 @@ func (a Release) String() string { return "release " + a.Link.String() }
 // SetMemberOptions sets the options of a member in the bonding driver; nil fields are not changed.
 type SetMemberOptions struct {
 	MemberIndex
-	Link    LinkRef
-	Bond    LinkRef
-	QueueID *uint16
-	Prio    *int32
+	Link LinkRef
+	Bond LinkRef
+	bond.MemberOptions
 }
 
 func (a SetMemberOptions) String() string {
@@ -173,6 +172,9 @@ func (a SetMemberOptions) String() string {
 	}
 	if a.Prio != nil {
 		s += fmt.Sprintf(" prio %d", *a.Prio)
+	}
+	if a.ActorPortPrio != nil {
+		s += fmt.Sprintf(" actorPortPrio %d", *a.ActorPortPrio)
 	}
 	return s + " of " + a.Link.String()
 }

@@ -1,6 +1,7 @@
 package plan_test
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -48,10 +49,9 @@ type caseBond struct {
 
 type caseObservedMember struct {
 	bond.Link
-	Location        string           `json:"location"` // "pod", "host" or "lost"
-	MIIUp           *bool            `json:"miiUp"`    // as the link's carrier
-	QueueID         *uint16          `json:"queueId"`
-	Prio            *int32           `json:"prio"`
+	Location string `json:"location"` // "pod", "host" or "lost"
+	MIIUp    *bool  `json:"miiUp"`    // as the link's carrier
+	bond.MemberOptions
 	Settings        caseSettings     `json:"settings"`
 	NameHolder      *bond.Link       `json:"nameHolder"`
 	TempNameHolder  *bond.Link       `json:"tempNameHolder"`
@@ -146,6 +146,7 @@ func healthyMember(rec *bond.Record, i int, location string, enslaved bool) *cas
 		m.QueueID, m.Prio = new(uint16), new(r.Priority())
 		if rec.Spec.Options.Mode() == bond.Mode8023AD {
 			m.Port = &bond.Port{Aggregator: 1, Active: true, Partner: 0x3f}
+			m.ActorPortPrio = cmp.Or(r.ActorPortPrio, new(uint16(bond.DefaultActorPortPrio)))
 		}
 		if r.QueueID != nil {
 			*m.QueueID = *r.QueueID
@@ -160,7 +161,7 @@ func (c *caseObservedMember) observed() (bond.ObservedMember, error) {
 		return bond.ObservedMember{}, fmt.Errorf("location is %q, not pod, host or lost", c.Location)
 	}
 	m := bond.ObservedMember{
-		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, QueueID: c.QueueID, Prio: c.Prio, Settings: newLinkSettings(),
+		Location: place, Link: c.Link, MIIUp: c.Carrier && c.Master != 0, MemberOptions: c.MemberOptions, Settings: newLinkSettings(),
 		NameHolder: c.NameHolder, TempNameHolder: c.TempNameHolder, PF: c.PF, PFSettings: c.PFSettings, PFSettingsError: c.PFSettingsError, ForeignClaim: c.ForeignClaim, Ownership: c.Ownership, OwnershipReason: c.OwnershipReason,
 		Ambiguous: c.Ambiguous, OtherRecord: c.OtherRecord, Port: c.Port, Driver: c.Driver,
 	}

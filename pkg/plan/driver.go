@@ -35,8 +35,22 @@ func (b *builder) reportPort(i int, p *bond.Port) {
 	case active != nil && p.Aggregator != active.ID:
 		b.reportWaiting(i, NotUsed, "%s has carrier, but its port is in aggregator %d, and the active one is %d; is it connected to the same LACP partner?", rec, p.Aggregator, active.ID)
 	default:
-		b.reportWaiting(i, NotUsed, "%s has carrier, but LACP does not use its port (partner's port state: %s); does its switch port run LACP?", rec, p.Partner)
+		b.reportWaiting(i, NotUsed, "%s has carrier, but LACP does not use its port (partner's port state: %s%s); does its switch port run LACP?", rec, p.Partner, churned(p))
 	}
+}
+
+// churned names the sides that did not get in synchronization within a minute; empty if there are none or the kernel
+// does not report it.
+func churned(p *bond.Port) string {
+	switch actor, partner := p.ActorChurn == bond.Churned, p.PartnerChurn == bond.Churned; {
+	case actor && partner:
+		return "; actor and partner churned"
+	case actor:
+		return "; actor churned"
+	case partner:
+		return "; partner churned"
+	}
+	return ""
 }
 
 // reportAggregator reports a bond in mode 802.3ad without an LACP partner, or without enough ports for carrier.

@@ -2,7 +2,7 @@ package plan
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// planNewMemberOptions sets the options of a member that was just enslaved: the kernel's defaults are 0.
+// planNewMemberOptions sets the options of a member that was just enslaved and has the kernel's defaults.
 func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	rec := &b.rec.Members[i]
 	a := SetMemberOptions{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()}
@@ -12,7 +12,10 @@ func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	if p := rec.Prio; p != nil && *p != 0 {
 		a.Prio = p
 	}
-	if a.QueueID != nil || a.Prio != nil {
+	if p := rec.ActorPortPrio; p != nil && *p != bond.DefaultActorPortPrio {
+		a.ActorPortPrio = p
+	}
+	if !a.IsEmpty() {
 		b.add(a)
 	}
 }
@@ -34,7 +37,11 @@ func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 		b.report(i, SettingsChanged, "%s has prio %d, not %d", rec, *have, *want)
 		a.Prio = want
 	}
-	if a.QueueID != nil || a.Prio != nil {
+	if want, have := rec.ActorPortPrio, m.ActorPortPrio; want != nil && have != nil && *want != *have {
+		b.report(i, SettingsChanged, "%s has actorPortPrio %d, not %d", rec, *have, *want)
+		a.ActorPortPrio = want
+	}
+	if !a.IsEmpty() {
 		b.add(a)
 	}
 }

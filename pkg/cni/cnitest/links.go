@@ -173,10 +173,11 @@ func linkSettings(f *Fixture) {
 	f.Must(f.Release(pod, "net2"))
 	f.Converge("c1")
 	want("after it was released")
-	f.Must(f.SetMemberOptions(pod, "net2", new(uint16(0)), nil), f.SetMemberOptions(pod, "net1", new(uint16(1)), nil), f.SetMemberOptions(pod, "net2", new(uint16(2)), new(int32(-5))))
+	f.Must(f.SetMemberOptions(pod, "net2", bond.MemberOptions{QueueID: new(uint16(0))}), f.SetMemberOptions(pod, "net1", bond.MemberOptions{QueueID: new(uint16(1))}),
+		f.SetMemberOptions(pod, "net2", bond.MemberOptions{QueueID: new(uint16(2)), Prio: new(int32(-5))}))
 	f.Converge("c1")
 	want("after they were swapped")
-	f.Must(f.SetMemberOptions(pod, "net1", new(uint16(7)), nil))
+	f.Must(f.SetMemberOptions(pod, "net1", bond.MemberOptions{QueueID: new(uint16(7))}))
 	WantError(f, f.Check(args, result), types.ErrInternal, "queueId 7, not 2")
 	f.MustDel(args)
 	f.WantNothingLeft(before)

@@ -38,8 +38,8 @@ type Kernel interface {
 	BindVF(pci bond.PCIAddress) error
 	// SetVF sets MAC and trust of a VF on its PF.
 	SetVF(pci bond.PCIAddress, s bond.VFSettings) error
-	// SetMemberOptions sets queue ID and priority of a member; nil leaves one alone.
-	SetMemberOptions(path, name string, queueID *uint16, prio *int32) error
+	// SetMemberOptions sets options of a member.
+	SetMemberOptions(path, name string, o bond.MemberOptions) error
 }
 
 // Node is where the plugin runs.

@@ -69,7 +69,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	case plan.SetActive:
 		return f.onMember(pod, a.Bond, a.Link, (*netdev).setActive)
 	case plan.SetMemberOptions:
-		return f.onMember(pod, a.Bond, a.Link, func(_, d *netdev) error { return d.setMemberOptions(a.QueueID, a.Prio) })
+		return f.onMember(pod, a.Bond, a.Link, func(_, d *netdev) error { return d.setMemberOptions(a.MemberOptions) })
 	case plan.MoveToPod:
 		return f.moveToPod(pod, a)
 	case plan.MoveToHost:

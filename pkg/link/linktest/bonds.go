@@ -86,7 +86,7 @@ func (d *netdev) enslave(to *netdev) error {
 		_ = d.setMAC(d.ownMAC)
 		return err
 	}
-	d.master, d.queueID, d.prio = to, 0, 0
+	d.master, d.queueID, d.prio, d.portPrio = to, 0, 0, bond.DefaultActorPortPrio
 	d.setUp()
 	// A VF gets its carrier some time after it was set up; the monitor finds it once the bond is up.
 	d.linkState = !b.monitored() || d.carrier() && d.vf == nil

@@ -97,6 +97,8 @@ type Env struct {
 	NumVFs       int
 	// LinkState: the PFs' driver supports link-state requests.
 	LinkState bool
+	// Release is the kernel's, as uname -r prints it. Some cases depend on it, because kernels differ in their options.
+	Release string
 	// Reason is why cases are skipped.
 	Reason string
 	// Open makes a harness for one test and removes it at the test's end.

@@ -9,6 +9,7 @@ var memberOptionCases = []contractCase{
 	{"a member's queue ID is set, and given to one only", bonding_, memberQueueID},
 	{"a member's priority is set in modes with an active member", bonding_, memberPriority},
 	{"a member's priority decides which one is active", bonding_, memberPriorityDecides},
+	{"a port's LACP priority is set in mode 802.3ad", bonding_, portPriority},
 	{"a member's options are lost with its membership", bonding_, memberOptionsLost},
 }
 
@@ -23,7 +24,7 @@ func (s *fixture) hasMemberOptions(i int, queueID uint16, prio int32) {
 
 func (s *fixture) setMemberOptions(i int, queueID *uint16, prio *int32) plan.SetMemberOptions {
 	s.Helper()
-	return plan.SetMemberOptions{Link: s.link(i), Bond: s.bond(), QueueID: queueID, Prio: prio}
+	return plan.SetMemberOptions{Link: s.link(i), Bond: s.bond(), MemberOptions: bond.MemberOptions{QueueID: queueID, Prio: prio}}
 }
 
 func memberQueueID(s *fixture) {
@@ -43,7 +44,7 @@ func memberQueueID(s *fixture) {
 	s.hasMemberOptions(1, 16, 0)
 	ref := s.bond()
 	s.apply(plan.Release{Link: s.link(1)})
-	s.rejected(plan.SetMemberOptions{Link: s.link(1), Bond: ref, QueueID: new(uint16(1))}, bond.ErrStale)
+	s.rejected(plan.SetMemberOptions{Link: s.link(1), Bond: ref, MemberOptions: bond.MemberOptions{QueueID: new(uint16(1))}}, bond.ErrStale)
 }
 
 func memberPriority(s *fixture) {
@@ -75,6 +76,40 @@ func memberPriorityDecides(s *fixture) {
 	s.activeIs(1)
 	s.must(s.w.SetUp(s.path, "net1"), "set up by hand")
 	s.activeIs(0) // the higher priority becomes active again, as a primary does
+}
+
+func (s *fixture) setPortPrio(prio uint16) plan.SetMemberOptions {
+	s.Helper()
+	return plan.SetMemberOptions{Link: s.link(0), Bond: s.bond(), MemberOptions: bond.MemberOptions{ActorPortPrio: new(prio)}}
+}
+
+func (s *fixture) hasPortPrio(want uint16) {
+	s.Helper()
+	if m := s.see().Members[0]; m.ActorPortPrio == nil || *m.ActorPortPrio != want {
+		s.Errorf("%s: %s; want actorPortPrio %d", s.r.Members[0].Name, oneLine(m), want)
+	}
+}
+
+func portPriority(s *fixture) {
+	s.bonded(lacp("0"))
+	if !s.since("6.18") {
+		s.rejected(s.setPortPrio(7), bond.ErrUnsupported)
+		return
+	}
+	s.hasPortPrio(bond.DefaultActorPortPrio)
+	for _, prio := range []uint16{0, 1<<16 - 1, 7} {
+		s.apply(s.setPortPrio(prio))
+		s.hasPortPrio(prio)
+	}
+	s.apply(plan.Release{Link: s.link(0)})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	s.hasPortPrio(bond.DefaultActorPortPrio)
+	s.apply(plan.DeleteBond{Bond: s.bond()})
+	s.bonded(activeBackup())
+	s.rejected(s.setPortPrio(7), nil)
+	if m := s.see().Members[0]; m.ActorPortPrio != nil {
+		s.Errorf("in mode active-backup: %s", oneLine(m))
+	}
 }
 
 func memberOptionsLost(s *fixture) {

@@ -14,6 +14,7 @@ var optionCases = []contractCase{
 	{"every option is taken when the table says so", bonding_, optionWhen},
 	{"every option is taken in the modes of the table", bonding_, optionModes},
 	{"all options are told", bonding_, optionsReported},
+	{"an option or value that the kernel does not have is rejected", bonding_, optionUnknown},
 	{"delays need miimon and are rounded to it", bonding_, optionDelays},
 	{"one monitor excludes the other", bonding_, optionMonitors},
 	{"the primary is set and cleared", bonding_, optionPrimary},
@@ -37,11 +38,19 @@ func beside(d *bond.OptionDef) bond.Options {
 	return o
 }
 
-// samples are values to try: all names of an enumeration, the bounds of a number.
-func samples(d *bond.OptionDef) []string {
+// since reports whether the kernel is of a version such as "6.18" or newer.
+func (s *fixture) since(version string) bool { return bond.KernelAtLeast(s.env.Release, version) }
+
+// options are those that the kernel has.
+func (s *fixture) options() []bond.OptionDef {
+	return slices.DeleteFunc(slices.Clone(bond.OptionDefs()), func(d bond.OptionDef) bool { return !s.since(d.Since) })
+}
+
+// samples are values to try: all names of an enumeration that the kernel accepts, the bounds of a number.
+func (s *fixture) samples(d *bond.OptionDef) []string {
 	switch d.Kind {
 	case bond.KindEnum8, bond.KindEnum32:
-		return slices.DeleteFunc(slices.Clone(d.Values), func(v string) bool { return v == "" })
+		return slices.DeleteFunc(slices.Clone(d.Values), func(v string) bool { return v == "" || !KernelAccepts(s.env.Release, d.Name, v) })
 	case bond.KindIPv4s:
 		return []string{"192.0.2.1", "192.0.2.1,192.0.2.2"}
 	case bond.KindIPv6s:
@@ -83,8 +92,8 @@ func (s *fixture) wantOption(name bond.Option, want string) {
 
 // optionValues creates a bond with the first value and then sets the others.
 func optionValues(s *fixture) {
-	for _, d := range bond.OptionDefs() {
-		values := samples(&d)
+	for _, d := range s.options() {
+		values := s.samples(&d)
 		if len(values) == 0 {
 			continue
 		}
@@ -99,8 +108,8 @@ func optionValues(s *fixture) {
 }
 
 // different is a value that is not the kernel's default and does not disturb the test.
-func different(d *bond.OptionDef) string {
-	v := samples(d)
+func (s *fixture) different(d *bond.OptionDef) string {
+	v := s.samples(d)
 	if d.Name == bond.OptMode {
 		return "balance-xor"
 	}
@@ -131,11 +140,11 @@ func optionWhen(s *fixture) {
 // setEach sets the options of a mode, which must be rejected in states in which they cannot be changed.
 func (s *fixture) setEach(mode string, state bond.Changeable) {
 	s.Helper()
-	for _, d := range bond.OptionDefs() {
+	for _, d := range s.options() {
 		if d.Kind == bond.KindLink || beside(&d)[bond.OptMode] != mode {
 			continue
 		}
-		value := different(&d)
+		value := s.different(&d)
 		a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: value}}
 		if d.Changeable&state != 0 {
 			s.rejected(a, nil)
@@ -150,11 +159,11 @@ func (s *fixture) setEach(mode string, state bond.Changeable) {
 func optionModes(s *fixture) {
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		s.try(bond.Options{bond.OptMode: mode.String(), bond.OptMiimon: "50"}, func() {
-			for _, d := range bond.OptionDefs() {
+			for _, d := range s.options() {
 				if d.Kind == bond.KindLink || d.Name == bond.OptMode {
 					continue
 				}
-				a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: different(&d)}}
+				a := plan.SetOptions{Bond: s.bond(), Options: bond.Options{d.Name: s.different(&d)}}
 				err := s.w.Apply(s.Context(), s.r, a)
 				if want := d.ValidIn(mode) || takenInAnyMode(d.Name); (err == nil) != want {
 					s.Errorf("%s in mode %s: the table says %t, the kernel %v", d.Name, mode, want, err)
@@ -170,7 +179,7 @@ func optionsReported(s *fixture) {
 		s.try(bond.Options{bond.OptMode: mode.String()}, func() {
 			have := s.see().Bond.Options
 			for _, d := range bond.OptionDefs() {
-				want := d.Kind != bond.KindLink && (!inMode[d.Name] || mode == bond.Mode8023AD)
+				want := d.Kind != bond.KindLink && (!inMode[d.Name] || mode == bond.Mode8023AD) && (s.since(d.Since) || isList(&d))
 				if value, reported := have[d.Name]; reported != want {
 					s.Errorf("%s in mode %s: told %t (%q), want %t", d.Name, mode, reported, value, want)
 				}
@@ -181,6 +190,28 @@ func optionsReported(s *fixture) {
 				}
 			}
 		})
+	}
+}
+
+// isList reports whether a list of targets, which is empty if the kernel does not report it.
+func isList(d *bond.OptionDef) bool { return d.Kind == bond.KindIPv4s || d.Kind == bond.KindIPv6s }
+
+// optionUnknown: kernels ignore unknown options without an error, and the bond must not be kept.
+func optionUnknown(s *fixture) {
+	for _, d := range bond.OptionDefs() {
+		var class error
+		if !s.since(d.Since) {
+			class = bond.ErrUnsupported
+		}
+		for _, value := range d.Values {
+			if value == "" || KernelAccepts(s.env.Release, d.Name, value) {
+				continue
+			}
+			s.rejected(plan.CreateBond{Name: "bond0", Options: with(beside(&d), d.Name, value)}, class)
+			if b := s.see().Bond; b != nil {
+				s.Errorf("bond with %s=%s was kept: %+v", d.Name, value, b)
+			}
+		}
 	}
 }
 

@@ -9,11 +9,15 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-const fakeVFs = 2
+const (
+	fakeVFs = 2
+	// newest is the kernel whose options the fake has.
+	newest = "7.3"
+)
 
 // TestContractOnFakeWithVFs runs the suite on the fake with VFs, as other tests use it.
 func TestContractOnFakeWithVFs(t *testing.T) {
-	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Open: func(t *testing.T) Harness {
+	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Release: newest, Open: func(t *testing.T) Harness {
 		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
 		for i, pci := range w.pfs {
 			name := fmt.Sprintf("ens%d", i+1)
@@ -27,7 +31,7 @@ func TestContractOnFakeWithVFs(t *testing.T) {
 
 // TestContractOnFakeWithVirtualLinks runs it with links without PCI address.
 func TestContractOnFakeWithVirtualLinks(t *testing.T) {
-	RunContract(t, Env{Bonding: true, Reason: "virtual links only", Open: func(*testing.T) Harness {
+	RunContract(t, Env{Bonding: true, Reason: "virtual links only", Release: newest, Open: func(*testing.T) Harness {
 		return &fakeHarness{Fake: New()}
 	}})
 }

@@ -40,6 +40,7 @@ type netdev struct {
 	silent    bool // neither ARP targets nor an LACP partner respond behind it
 	queueID   uint16
 	prio      int32
+	portPrio  uint16
 }
 
 func (s *space) byName(name string) *netdev {

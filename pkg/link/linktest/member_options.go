@@ -9,9 +9,18 @@ import (
 // txQueues is the module's default (BOND_DEFAULT_TX_QUEUES).
 const txQueues = 16
 
-// setMemberOptions is bond_slave_changelink: the queue first, which stays set if the priority is rejected.
-func (d *netdev) setMemberOptions(queueID *uint16, prio *int32) error {
-	b := d.master.bond
+// memberOptions are those that the kernel reports: the LACP priority of a port in mode 802.3ad only.
+func (d *netdev) memberOptions() bond.MemberOptions {
+	o := bond.MemberOptions{QueueID: new(d.queueID), Prio: new(d.prio)}
+	if d.master.bond.opts.Mode() == bond.Mode8023AD {
+		o.ActorPortPrio = new(d.portPrio)
+	}
+	return o
+}
+
+// setMemberOptions is bond_slave_changelink: the queue first, which stays set if a priority is rejected.
+func (d *netdev) setMemberOptions(o bond.MemberOptions) error {
+	b, queueID, prio := d.master.bond, o.QueueID, o.Prio
 	if queueID != nil {
 		if *queueID > txQueues {
 			return fmt.Errorf("%s has %d queues, no %d", d.master.name, txQueues, *queueID)
@@ -23,26 +32,31 @@ func (d *netdev) setMemberOptions(queueID *uint16, prio *int32) error {
 		}
 		d.queueID = *queueID
 	}
-	if prio == nil {
+	if prio != nil {
+		if !b.usesPrimary() {
+			return fmt.Errorf("mode %s has no priorities: %w", b.opts.Mode(), bond.ErrUnsupported)
+		}
+		d.prio = *prio
+		if b.primary == nil {
+			d.master.selectActive()
+		}
+	}
+	if o.ActorPortPrio == nil {
 		return nil
 	}
-	if !b.usesPrimary() {
-		return fmt.Errorf("mode %s has no priorities: %w", b.opts.Mode(), bond.ErrUnsupported)
+	if b.opts.Mode() != bond.Mode8023AD {
+		return fmt.Errorf("mode %s has no LACP priorities: %w", b.opts.Mode(), bond.ErrUnsupported)
 	}
-	d.prio = *prio
-	if b.primary == nil {
-		d.master.selectActive()
-	}
+	d.portPrio = *o.ActorPortPrio
 	return nil
 }
 
-// SetMemberOptions changes the queue ID or the priority of a bond's member, as `ip link set type
-// bond_slave` does.
-func (f *Fake) SetMemberOptions(path, name string, queueID *uint16, prio *int32) error {
+// SetMemberOptions changes options of a bond's member, as `ip link set type bond_slave` does.
+func (f *Fake) SetMemberOptions(path, name string, o bond.MemberOptions) error {
 	return f.onNamedLink(path, name, func(d *netdev) error {
 		if d.master == nil {
 			return fmt.Errorf("%s is in no bond: %w", name, bond.ErrUnsupported)
 		}
-		return d.setMemberOptions(queueID, prio)
+		return d.setMemberOptions(o)
 	})
 }

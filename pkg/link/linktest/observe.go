@@ -98,7 +98,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 		}
 		om.MIIUp = d.master != nil && d.linkState
 		if d.master != nil {
-			om.QueueID, om.Prio, om.Port = new(d.queueID), new(d.prio), d.master.bond.portOf(d)
+			om.MemberOptions, om.Port = d.memberOptions(), d.master.bond.portOf(d)
 		}
 		om.Location = bond.InHost
 		if d.space == pod {

@@ -66,16 +66,16 @@ func bondFaults() []Fault {
 		{"routes flushed", func(n *Node) { _ = n.FlushRoutes(n.Path(), n.Record.BondName()) }},
 		{"failOverMac changed", func(n *Node) { _ = n.SetOption(n.Path(), n.Record.BondName(), bond.OptFailOverMac, "none") }},
 		{"queue IDs traded", func(n *Node) {
-			_ = n.SetMemberOptions(n.Path(), n.name(1), new(uint16(0)), nil)
-			_ = n.SetMemberOptions(n.Path(), n.name(0), new(uint16(1)), nil)
-			_ = n.SetMemberOptions(n.Path(), n.name(1), new(uint16(2)), nil)
+			_ = n.SetMemberOptions(n.Path(), n.name(1), bond.MemberOptions{QueueID: new(uint16(0))})
+			_ = n.SetMemberOptions(n.Path(), n.name(0), bond.MemberOptions{QueueID: new(uint16(1))})
+			_ = n.SetMemberOptions(n.Path(), n.name(1), bond.MemberOptions{QueueID: new(uint16(2))})
 		}},
 		{"priorities changed", func(n *Node) {
 			if n.Record.Members[0].Prio == nil {
 				return // it is a failover, requested by the pod
 			}
-			_ = n.SetMemberOptions(n.Path(), n.name(0), nil, new(int32(-5)))
-			_ = n.SetMemberOptions(n.Path(), n.name(1), nil, new(int32(5)))
+			_ = n.SetMemberOptions(n.Path(), n.name(0), bond.MemberOptions{Prio: new(int32(-5))})
+			_ = n.SetMemberOptions(n.Path(), n.name(1), bond.MemberOptions{Prio: new(int32(5))})
 		}},
 		{"other bond made", func(n *Node) { _ = n.AddBond(n.Path(), "odd0", bond.Options{bond.OptMode: "active-backup"}) }},
 		{"net1 stolen by another bond", func(n *Node) {
