@@ -2,6 +2,7 @@ package bond
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -55,19 +56,26 @@ type LinkSettings struct {
 	// MissingTC are those that were lost with an earlier link, and that are still missing. Only recorded settings have
 	// them.
 	MissingTC []string `json:"missingTC,omitempty"`
+	// Ethtool are the settings of ethtool(8). They are not restored either: only their writer knows which of them were
+	// set on purpose. Nil if they were not read. EthtoolOf is the ifindex of the link that has them.
+	Ethtool   Ethtool `json:"ethtool,omitempty"`
+	EthtoolOf int     `json:"ethtoolOf,omitempty"`
+	// MissingEthtool are those that an earlier link had and this one does not. Only recorded settings have them.
+	MissingEthtool Ethtool `json:"missingEthtool,omitempty"`
 }
 
 // Clone returns a copy that shares no memory with s.
 func (s LinkSettings) Clone() LinkSettings {
 	s.IPv4, s.IPv6, s.Neigh = slices.Clone(s.IPv4), slices.Clone(s.IPv6), slices.Clone(s.Neigh)
 	s.TC, s.MissingTC = slices.Clone(s.TC), slices.Clone(s.MissingTC)
+	s.Ethtool, s.MissingEthtool = maps.Clone(s.Ethtool), maps.Clone(s.MissingEthtool)
 	return s
 }
 
-// Equal compares what Diff compares, TC and MissingTC.
+// Equal compares what Diff compares, and what is only named: traffic control and ethtool settings.
 func (s LinkSettings) Equal(o LinkSettings) bool {
 	return s.Diff(o).Empty() && len(s.IPv4) == len(o.IPv4) && len(s.IPv6) == len(o.IPv6) && slices.Equal(s.Neigh, o.Neigh) && slices.Equal(s.TC, o.TC) &&
-		slices.Equal(s.MissingTC, o.MissingTC)
+		slices.Equal(s.MissingTC, o.MissingTC) && s.equalEthtool(o)
 }
 
 // Learn returns the settings that were observed now. What was not read is taken from s.
@@ -80,6 +88,7 @@ func (s LinkSettings) Learn(now LinkSettings) LinkSettings {
 		now.TC = slices.Clone(s.TC)
 	}
 	now.MissingTC = s.StillMissing(now)
+	s.learnEthtool(&now)
 	return now
 }
 

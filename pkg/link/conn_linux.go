@@ -32,24 +32,18 @@ type conn struct {
 	handle *netlink.Handle // for changes of addresses and routes; nil before the first one
 	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
 	sysctl string          // directory of the sysctls, for a thread in the netns
-	qdiscs *qdiscs         // of all links
+	kernel *Kernel         // for what is kept from one conn to the next
+	genl   *conn           // the netns's generic netlink socket; nil before the first use
 	buffer []byte          // for the messages of dumps
 	// pause is called before each part of a dump is received; an error ends the dump. May be nil.
 	pause func() error
 }
 
-// dial owns ns and closes it on failure. Only NETLINK_ROUTE is opened: sockets of
+// dial owns ns and closes it on failure. Only NETLINK_ROUTE is opened: sockets of some
 // other families make the kernel load modules.
 func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*conn, error) {
-	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl, qdiscs: &k.qdiscs}
-	err := ns.Do(func() error {
-		s, err := nl.Subscribe(unix.NETLINK_ROUTE) // to no group: just a socket in this netns
-		if err != nil {
-			return err
-		}
-		c.raw = &nl.SocketHandle{Socket: s}
-		return nil
-	})
+	c := &conn{ctx: ctx, ns: ns, place: place, sysctl: k.sysctl, kernel: k}
+	err := c.open(unix.NETLINK_ROUTE)
 	if err == nil {
 		err = c.raw.Socket.SetExtAck(true)
 	}
@@ -63,6 +57,29 @@ func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*
 	return c, nil
 }
 
+func (c *conn) open(protocol int) error {
+	return c.ns.Do(func() error {
+		s, err := nl.Subscribe(protocol) // to no group: just a socket in this netns
+		if err != nil {
+			return err
+		}
+		c.raw = &nl.SocketHandle{Socket: s}
+		return nil
+	})
+}
+
+// generic returns a socket for generic netlink in the same netns. It is closed with c.
+func (c *conn) generic() (*conn, error) {
+	if c.genl == nil {
+		g := &conn{ctx: c.ctx, ns: c.ns, place: c.place, kernel: c.kernel, buffer: c.buffer}
+		if err := g.open(unix.NETLINK_GENERIC); err != nil {
+			return nil, classify(fmt.Errorf("open generic netlink in %s: %w", c.ns.Path(), err))
+		}
+		c.genl = g
+	}
+	return c.genl, nil
+}
+
 // close may be called for a conn that was not opened.
 func (c *conn) close() {
 	if c == nil {
@@ -70,6 +87,9 @@ func (c *conn) close() {
 	}
 	if c.raw != nil {
 		c.raw.Close()
+	}
+	if c.genl != nil {
+		c.genl.raw.Close()
 	}
 	if c.handle != nil {
 		c.handle.Close()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -24,9 +25,9 @@ type Options struct {
 	SriovDir string
 	// HostNetns is the path of the netns in which VFs are while no pod has them; empty for that of this process.
 	HostNetns string
-	// PFSettingsAge is for how long what a PF reports about its VFs, and which queueing disciplines a link has, is used
-	// without reading it again. It must be
-	// shorter than the shortest resync period, and longer than a resync takes: each resync then reads a PF once.
+	// PFSettingsAge is for how long what a PF reports about its VFs, which queueing disciplines a link has, and its
+	// ethtool settings are used without reading them again. It must be shorter than the shortest resync period, and
+	// longer than a resync takes: each resync then reads a PF once.
 	PFSettingsAge time.Duration
 	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A
 	// container's own is read-only. It must exist unless it is empty.
@@ -46,8 +47,11 @@ type Kernel struct {
 	slow   slowReads
 	// vfTables has what the PFs last reported about their VFs.
 	vfTables vfTables
-	// qdiscs has the links' queueing disciplines that were last read.
-	qdiscs qdiscs
+	// qdiscs has the links' queueing disciplines that were last read, ethtool their ethtool settings.
+	qdiscs  linkCache[string]
+	ethtool linkCache[bond.Ethtool]
+	// ethtoolFamily is the ID of ethtool's generic netlink family; 0 before it is known, negative if there is none.
+	ethtoolFamily atomic.Int32
 	// searchAgain is the interval at which the links are observed while addresses and routes are read.
 	searchAgain time.Duration
 }
@@ -73,7 +77,8 @@ func New(o Options) (*Kernel, error) {
 	}
 	k := &Kernel{
 		sysfs: sysfs{root: o.SysfsPCI}, claims: claims{dir: o.ClaimDir}, sriov: o.SriovDir, host: o.HostNetns, sysctl: o.SysctlNet,
-		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, vfTables: vfTables{maxAge: o.PFSettingsAge}, qdiscs: qdiscs{maxAge: o.PFSettingsAge}, searchAgain: 100 * time.Millisecond,
+		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, vfTables: vfTables{maxAge: o.PFSettingsAge}, searchAgain: 100 * time.Millisecond,
+		qdiscs: linkCache[string]{maxAge: o.PFSettingsAge}, ethtool: linkCache[bond.Ethtool]{maxAge: o.PFSettingsAge},
 	}
 	ns, err := k.hostNS()
 	if err != nil {

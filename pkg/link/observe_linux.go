@@ -52,6 +52,7 @@ func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o
 	if err == nil && o.ReadsOnTop(r) {
 		o.Bond.OnTop, o.Bond.OnTopKnown = pod.linksOnTop(&o.Bond.Link)
 		k.observeRDMA(pod, r, &o)
+		pod.observeEthtool(r, &o)
 	}
 	return pod, o, err
 }

@@ -4,13 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
-
-	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
 // parentIngress is TC_H_INGRESS and TC_H_CLSACT (linux/pkt_sched.h): the place of clsact and ingress.
@@ -29,7 +25,7 @@ func (c *conn) trafficControl(d *device, fresh bool) []string {
 	if !slices.Contains(usualQdiscs, d.qdisc) {
 		names = append(names, "root qdisc "+d.qdisc)
 	}
-	kind, err := c.qdiscs.get(qdiscKey{c.ns.ID(), d.Index}, fresh, func() (string, error) { return c.ingressQdisc(d.Index) })
+	kind, err := c.kernel.qdiscs.get(linkKey{c.ns.ID(), d.Index}, fresh, func() (string, error) { return c.ingressQdisc(d.Index) })
 	if err != nil {
 		return nil
 	}
@@ -61,44 +57,4 @@ func (c *conn) ingressQdisc(index int) (kind string, err error) {
 		return nil
 	})
 	return kind, err
-}
-
-// qdiscs has what was last read of links' ingress disciplines. It is safe for concurrent use.
-type qdiscs struct {
-	maxAge time.Duration
-	mu     sync.Mutex
-	read   map[qdiscKey]qdisc
-}
-
-type qdiscKey struct {
-	netns netns.ID
-	index int
-}
-
-type qdisc struct {
-	kind string
-	at   time.Time
-}
-
-// maxQdiscs bounds the links of which the discipline is kept.
-const maxQdiscs = 4096
-
-func (q *qdiscs) get(k qdiscKey, fresh bool, read func() (string, error)) (kind string, err error) {
-	q.mu.Lock()
-	last, found := q.read[k]
-	q.mu.Unlock()
-	now := time.Now()
-	if found && !fresh && now.Sub(last.at) < q.maxAge {
-		return last.kind, nil
-	}
-	if kind, err = read(); err != nil {
-		return "", err
-	}
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.read) >= maxQdiscs || q.read == nil {
-		q.read = map[qdiscKey]qdisc{}
-	}
-	q.read[k] = qdisc{kind, now}
-	return kind, nil
 }

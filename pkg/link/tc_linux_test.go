@@ -32,12 +32,12 @@ func TestRDMADevices(t *testing.T) {
 
 // TestQdiscsAreReadOncePerResync: a result is used until it is too old, unless it must be fresh, and for its link only.
 func TestQdiscsAreReadOncePerResync(t *testing.T) {
-	q := &qdiscs{maxAge: time.Hour}
+	q := &linkCache[string]{maxAge: time.Hour}
 	reads := 0
 	read := func() (string, error) { reads++; return "clsact", nil }
 	get := func(inode uint64, index int, fresh bool) {
 		t.Helper()
-		kind, err := q.get(qdiscKey{netns.ID{Inode: inode}, index}, fresh, read)
+		kind, err := q.get(linkKey{netns.ID{Inode: inode}, index}, fresh, read)
 		if kind != "clsact" || err != nil {
 			t.Errorf("%q: %v", kind, err)
 		}
@@ -56,11 +56,11 @@ func TestQdiscsAreReadOncePerResync(t *testing.T) {
 	if get(1, 7, false); reads != 5 {
 		t.Errorf("%d reads, want another of one that is too old", reads)
 	}
-	for i := range maxQdiscs + 1 {
+	for i := range maxCached + 1 {
 		get(3, i, false)
 	}
-	if n := len(q.read); n > maxQdiscs {
-		t.Errorf("%d results are kept, want %d at most", n, maxQdiscs)
+	if n := len(q.read); n > maxCached {
+		t.Errorf("%d results are kept, want %d at most", n, maxCached)
 	}
 }
 

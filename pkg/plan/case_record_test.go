@@ -34,8 +34,35 @@ type caseLearned struct {
 }
 
 // caseSettings are settings of a link that differ from those of a new one: "txqlen", "flags", and sysctls such as
-// "ipv4.conf.arp_notify". "listed" is how many of the latter the kernel lists for each family.
-type caseSettings map[string]int64
+// "ipv4.conf.arp_notify". "listed" is how many of the latter the kernel lists for each family. "ethtool", "ethtoolOf"
+// and "missingEthtool" are as in a record.
+type caseSettings struct {
+	Ethtool        bond.Ethtool
+	EthtoolOf      int
+	MissingEthtool bond.Ethtool
+	numbers        map[string]int64
+}
+
+// UnmarshalJSON separates the numbers, which have any name, from the rest.
+func (c *caseSettings) UnmarshalJSON(data []byte) error {
+	all := map[string]json.RawMessage{}
+	if err := json.Unmarshal(data, &all); err != nil {
+		return err
+	}
+	for name, to := range map[string]any{"ethtool": &c.Ethtool, "ethtoolOf": &c.EthtoolOf, "missingEthtool": &c.MissingEthtool} {
+		if value, given := all[name]; given {
+			if err := json.Unmarshal(value, to); err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			delete(all, name)
+		}
+	}
+	rest, err := json.Marshal(all)
+	if err == nil {
+		err = json.Unmarshal(rest, &c.numbers)
+	}
+	return err
+}
 
 // newLinkSettings are the kernel's settings of a new link, and ADD's of the bond.
 func newLinkSettings() bond.LinkSettings {
@@ -49,17 +76,19 @@ func newLinkSettings() bond.LinkSettings {
 	return s
 }
 
-func (c caseSettings) apply(s *bond.LinkSettings) error {
-	for _, key := range slices.Sorted(maps.Keys(c)) {
+func (c *caseSettings) apply(s *bond.LinkSettings) error {
+	s.Ethtool, s.EthtoolOf, s.MissingEthtool = c.Ethtool, c.EthtoolOf, c.MissingEthtool
+	for _, key := range slices.Sorted(maps.Keys(c.numbers)) {
+		n := c.numbers[key]
 		switch key {
 		case "txqlen":
-			s.TxQLen = int(c[key])
+			s.TxQLen = int(n)
 			continue
 		case "flags":
-			s.Flags = bond.LinkFlags(c[key]) //nolint:gosec // a few bits
+			s.Flags = bond.LinkFlags(n) //nolint:gosec // a few bits
 			continue
 		}
-		if n := c[key]; key == "listed" {
+		if key == "listed" {
 			s.IPv4, s.IPv6 = s.IPv4[:n], s.IPv6[:n]
 			continue
 		}
@@ -67,7 +96,7 @@ func (c caseSettings) apply(s *bond.LinkSettings) error {
 		if len(parts) != 3 || parts[1] != "conf" && parts[1] != "neigh" {
 			return fmt.Errorf("no setting %q", key)
 		}
-		if err := s.SetSysctl(bond.Sysctl{Family: parts[0], Neigh: parts[1] == "neigh", Name: parts[2], Value: c[key]}); err != nil {
+		if err := s.SetSysctl(bond.Sysctl{Family: parts[0], Neigh: parts[1] == "neigh", Name: parts[2], Value: n}); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ func Diff(in Input) Plan {
 		b.planLease()
 		b.planBondExtras()
 		b.reportLinksOnTop()
-		b.reportTrafficControl()
+		b.reportLostSettings()
 		b.planBondUp()
 		b.planMembers()
 		b.reportAggregator()

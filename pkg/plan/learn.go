@@ -157,8 +157,8 @@ func (l *learner) logExtras(old, now *bond.Learned) {
 	if !slices.Equal(now.Settings.Neigh, old.Settings.Neigh) {
 		l.logf("neighbour sysctls %v", now.Settings.Neigh)
 	}
-	if tc := newTC(&old.Settings, &now.Settings); tc != "" {
-		l.logf("settings%s", tc)
+	if named := onlyNamed(&old.Settings, &now.Settings); named != "" {
+		l.logf("settings%s", named)
 	}
 	if !slices.Equal(old.Addresses, now.Addresses) {
 		l.logf("further addresses %v", now.Addresses)
@@ -247,7 +247,7 @@ func (l *learner) members() {
 		}
 		now := m.Settings.Learn(o.Settings)
 		if !m.Settings.Equal(now) {
-			l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, now.Diff(*m.Settings), now.Neigh, newTC(m.Settings, &now))
+			l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, now.Diff(*m.Settings), now.Neigh, onlyNamed(m.Settings, &now))
 			*m.Settings = now
 		}
 		l.rdma(m, o)

@@ -2,19 +2,27 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Traffic control and RDMA devices are lost with a link, and the record has their names only. So they are named until
-// their writers have configured them again.
+// Traffic control, ethtool settings and RDMA devices are lost with a link, and are not restored. So they are named
+// until their writers have configured them again.
 
-// reportTrafficControl warns of queueing disciplines that were lost with the bond or a member. Traffic is not lost, but
-// it is not shaped or filtered as before.
-func (b *builder) reportTrafficControl() {
+// maxNamed bounds the ethtool settings in a warning: another driver may have other values for all of them.
+const maxNamed = 8
+
+// reportLostSettings warns of queueing disciplines and ethtool settings that were lost with the bond or a member.
+// Traffic is not lost, but it is not shaped, filtered or offloaded as before.
+func (b *builder) reportLostSettings() {
 	warn := func(name string, restoring bool, recorded, now bond.LinkSettings) {
+		if missing := recorded.EthtoolMissing(now); len(missing) > 0 {
+			b.plan.Warnings = append(b.plan.Warnings, "ethtool settings of "+name+" are missing since it was lost: "+
+				someOf(missing)+"; have their writer set them again, or recreate the pod")
+		}
 		if restoring {
 			recorded = recorded.Clone()
 			recorded.Lose(now)
@@ -34,12 +42,26 @@ func (b *builder) reportTrafficControl() {
 	}
 }
 
-// newTC describes a change of traffic control for the log; empty if there is none.
-func newTC(old, now *bond.LinkSettings) string {
-	if slices.Equal(old.TC, now.TC) && slices.Equal(old.MissingTC, now.MissingTC) {
-		return ""
+// someOf lists the first maxNamed settings.
+func someOf(e bond.Ethtool) string {
+	all := e.Strings()
+	if n := len(all) - maxNamed; n > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:maxNamed], ", "), n)
 	}
-	return fmt.Sprintf(" traffic control %v, missing %v", now.TC, now.MissingTC)
+	return strings.Join(all, ", ")
+}
+
+// onlyNamed describes a change of what is not restored, for the log; empty if there is none.
+func onlyNamed(old, now *bond.LinkSettings) string {
+	text := ""
+	if !slices.Equal(old.TC, now.TC) || !slices.Equal(old.MissingTC, now.MissingTC) {
+		text = fmt.Sprintf(" traffic control %v, missing %v", now.TC, now.MissingTC)
+	}
+	changed := now.Ethtool.Without(old.Ethtool)
+	if len(changed) > 0 || !maps.Equal(old.MissingEthtool, now.MissingEthtool) {
+		text += fmt.Sprintf(" ethtool [%s], missing [%s]", someOf(changed), someOf(now.MissingEthtool))
+	}
+	return text
 }
 
 // rdma records that another writer has moved a VF's RDMA device into the pod.

@@ -108,3 +108,44 @@ func TestRDMADeviceInTheHost(t *testing.T) {
 	must(t, r.MoveRDMA(r.VFs[0], r.Path()))
 	r.wantState(bond.StateReady)
 }
+
+// TestEthtoolSettingsAreNamed: what was set on the bond and on a VF and was lost with them is named until it is set
+// again, also by a restarted agent, and the bond is Ready. Without a change by another writer nothing is named after the same losses.
+func TestEthtoolSettingsAreNamed(t *testing.T) {
+	const feature, ring = "feature tx-checksum-ip-generic", "ring rx"
+	r := ready(t, scenario.OKD())
+	lose := func() {
+		t.Helper()
+		must(t, r.DeleteBond(r.Path(), scenario.BondIf))
+		r.wantState(bond.StateReady)
+		for _, vf := range r.VFs[:2] { // the first one is repaired while the other one is missing
+			must(t, r.UnbindVF(vf))
+		}
+		r.wantState(bond.StateDown)
+		for i, vf := range r.VFs[:2] {
+			must(t, r.BindVF(vf))
+			r.wantState([]bond.State{bond.StateDegraded, bond.StateReady}[i])
+		}
+	}
+	lose()
+	if out := r.wantState(bond.StateReady); warns(&out.Status, "ethtool") {
+		t.Fatalf("nothing was set: %q", out.Status.Warnings)
+	}
+	must(t, r.SetEthtool(r.Path(), scenario.BondIf, feature, "off"))
+	must(t, r.SetEthtool(r.Path(), "net1", ring, "512"))
+	r.wantState(bond.StateReady)
+	for range 2 {
+		lose()
+		r.restart()
+		out := r.wantState(bond.StateReady)
+		if !warns(&out.Status, "ethtool settings of bond0", ": "+feature+" off;") || !warns(&out.Status, "ethtool settings of net1", ": "+ring+" 512;") ||
+			warns(&out.Status, "ethtool settings of net2") {
+			t.Errorf("warnings %q", out.Status.Warnings)
+		}
+	}
+	must(t, r.SetEthtool(r.Path(), scenario.BondIf, feature, "off"))
+	must(t, r.SetEthtool(r.Path(), "net1", ring, "2048")) // its writer has decided
+	if out := r.wantState(bond.StateReady); warns(&out.Status, "ethtool") {
+		t.Errorf("set again: %q", out.Status.Warnings)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -49,10 +50,25 @@ func TestHeals(t *testing.T) {
 				t.Errorf("%v\n%s", res.Err, r.evidence(t.Context(), place))
 				return
 			}
+			for _, p := range r.Pods() {
+				wantNoEthtoolMissing(t, p)
+			}
 			t.Logf("%s: detected %s, recovered %s, total %s, %d pings lost", res.Outcome, short(res.Detected), short(res.Recovered), short(res.Total), res.Lost)
 		})
 	}
 }
+
+// wantNoEthtoolMissing: no row sets anything with ethtool(8), so a new VF or bond lacks nothing.
+func wantNoEthtoolMissing(t *testing.T, p *Pod) {
+	t.Helper()
+	record, err := os.ReadFile(recordOf(p))
+	kit.Must(t, err)
+	if strings.Contains(string(record), `"missingEthtool"`) {
+		t.Errorf("pod %s: ethtool settings are recorded as missing: %s", p.Name, record)
+	}
+}
+
+func recordOf(p *Pod) string { return filepath.Join("/run/bondkeeper", p.id+"@"+BondName+".json") }
 
 // evidence is what helps to analyse a failed row.
 func (r *Fixture) evidence(ctx context.Context, place int) string {

@@ -27,12 +27,16 @@ func TestTools(t *testing.T) {
 	r, err := New(t.Context(), Config{Bin: *bin})
 	kit.Must(t, err)
 	defer func() { kit.Must(t, r.Close(t.Context())) }()
-	kit.Must(t, r.useAgent(t.Context(), "--resync", "2s")) // traffic control is learned by a resync
+	kit.Must(t, r.useAgent(t.Context(), "--resync", "2s")) // traffic control and ethtool settings are learned by a resync
 	p := r.A
 	name, vf := bond.Pod{Namespace: "demo", Name: p.Name}.String(), bond.PCIAddress(p.members[0].pci)
 
 	kit.Must(t, kit.Links{}.AddQdisc(p.netns(), "net1", "clsact"))
+	kit.Must(t, kit.Links{}.SetEthtool(p.netns(), "net1", "ring rx", "512"))
+	kit.Must(t, kit.Links{}.SetEthtool(p.netns(), "net1", "feature tx-checksum-ip-generic", "off"))
 	awaitRecord(t, p, `"clsact"`)
+	awaitRecord(t, p, `"ring rx":"512"`)
+	awaitRecord(t, p, `"feature tx-checksum-ip-generic":"off"`)
 	kit.Must(t, kit.Links{}.UnbindVF(vf))
 	awaitState(t, name, bond.StateDegraded)
 	explained := agentPrints(t, "explain", name)
@@ -49,7 +53,8 @@ func TestTools(t *testing.T) {
 	awaitState(t, name, bond.StateReady)
 	has(t, "explain", agentPrints(t, "explain", name), "bond bond0: Ready\n", "net1 repaired after MemberLost", "change nothing (converged)")
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), name, "net1 Member", " of "+r.cards[0].PF.PCI)
-	has(t, "status", agentPrints(t, "status"), "traffic control of net1 is missing since it was lost: clsact")
+	has(t, "status", agentPrints(t, "status"), "traffic control of net1 is missing since it was lost: clsact",
+		"ethtool settings of net1 are missing since it was lost: feature tx-checksum-ip-generic off, ring rx 512;")
 	checkStory(t, r, name)
 	wantMetric(t, losses, "1")
 	wantMetric(t, repair, "1")
@@ -72,7 +77,7 @@ func awaitRecord(t *testing.T, p *Pod, text string) {
 	t.Helper()
 	var last []byte
 	kit.Eventually(t, "the record has "+text, func() bool {
-		last, _ = os.ReadFile(filepath.Join("/run/bondkeeper", p.id+"@bond0.json"))
+		last, _ = os.ReadFile(recordOf(p))
 		return strings.Contains(string(last), text)
 	}, func() string { return string(last) })
 }

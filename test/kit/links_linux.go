@@ -165,6 +165,20 @@ func (l Links) qdisc(path, verb, name, kind string) error {
 	return err
 }
 
+// SetEthtool changes a setting with ethtool(8): "ring rx", "feature tx-nocache-copy".
+func (l Links) SetEthtool(path, name, setting, value string) error {
+	group, param, _ := strings.Cut(setting, " ")
+	option, known := map[string]string{"feature": "-K", "ring": "-G", "channels": "-L", "coalesce": "-C"}[group]
+	if !known {
+		return fmt.Errorf("no option of ethtool for %q", setting)
+	}
+	if path == "" {
+		path = l.Host
+	}
+	_, err := Run(path, "ethtool", option, name, param, value)
+	return err
+}
+
 func (l Links) AddVRF(path, name string, table int) error {
 	if _, err := l.IP(path, "link", "add", name, "type", "vrf", "table", fmt.Sprint(table)); err != nil {
 		return err

@@ -66,6 +66,8 @@ type Harness interface {
 	// AddQdisc and DeleteQdisc do what tc(8) does: clsact, or another kind at the root.
 	AddQdisc(path, name, kind string) error
 	DeleteQdisc(path, name, kind string) error
+	// SetEthtool does what ethtool(8) does: "ring rx", "feature tx-checksum-ip-generic".
+	SetEthtool(path, name, setting, value string) error
 
 	UnbindVF(pci bond.PCIAddress) error
 	BindVF(pci bond.PCIAddress) error

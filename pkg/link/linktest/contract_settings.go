@@ -14,6 +14,8 @@ var settingsCases = []contractCase{
 	{"what ip and sysctl set is observed", bonding_, observeSettings},
 	{"a bond that is made again has none of its settings", bonding_, settingsLost},
 	{"traffic control is observed, and lost with the link", bonding_, trafficControl},
+	{"ethtool settings are observed, and lost with the link", bonding_, ethtoolSettings},
+	{"a VF that comes back has its driver's ethtool settings", bonding_ | vfs_, ethtoolOfAVF},
 	{"a VF that comes back has none of its sysctls", bonding_ | vfs_, memberSettingsLost},
 	{"a bond joins a VRF and is found there", bonding_, joinVRF},
 	{"a bond joins only the VRF that is meant", bonding_, joinWrongVRF},

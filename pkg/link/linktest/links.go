@@ -25,6 +25,7 @@ type netdev struct {
 	routes    []bond.Route
 	unrouted  []netip.Prefix // addresses whose own route was deleted
 	settings  bond.LinkSettings
+	ethtool   bond.Ethtool
 	upper     *netdev // what a bond is enslaved to
 	lower     *netdev // what a macvlan was made on
 
@@ -72,6 +73,9 @@ func (s *space) add(d *netdev) *netdev {
 	}
 	d.space, d.index = s, s.lastIndex
 	d.settings = newSettings()
+	if d.ethtool == nil { // it keeps them when it is moved
+		d.ethtool = d.newEthtool()
+	}
 	s.links[d.index] = d
 	return d
 }

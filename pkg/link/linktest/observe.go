@@ -45,6 +45,7 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 				o.Members[i].RDMA = f.observeRDMA(pod, pci)
 			}
 		}
+		observeEthtool(pod, r, &o)
 	}
 	return o, nil
 }
