@@ -3,7 +3,10 @@ package link
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -12,17 +15,26 @@ import (
 // parentIngress is TC_H_INGRESS and TC_H_CLSACT (linux/pkt_sched.h): the place of clsact and ingress.
 const parentIngress = 0xfffffff1
 
-// usualQdiscs are root queueing disciplines that the kernel gives a link itself, when it is first set up: the usual
-// values of net.core.default_qdisc, which is not a setting of the pod, and what is used where there are several queues
-// or none.
+// usualQdiscs are root queueing disciplines that the kernel gives a link itself, when it is first set up: the values of
+// net.core.default_qdisc in the kernel and with systemd, and what is used where there are several queues or none.
 var usualQdiscs = []string{"", "noop", "noqueue", "mq", "pfifo_fast", "fq_codel"}
+
+// usualQdisc reports whether the kernel gives links a root queueing discipline by itself. The node's default is not a
+// setting of the pod. Its sysctl exists in the initial netns only, in which the agent runs; elsewhere it is not known.
+func (k *Kernel) usualQdisc(kind string) bool {
+	if slices.Contains(usualQdiscs, kind) {
+		return true
+	}
+	node, err := os.ReadFile(filepath.Join(k.sysctl, "core/default_qdisc"))
+	return err == nil && strings.TrimSpace(string(node)) == kind
+}
 
 // trafficControl returns the kinds of a link's queueing disciplines. That of the root is in the link's message. The
 // other one takes a request, and no event reports it, so what was read before is used for a while unless it must be
 // fresh. The result is nil if it cannot be read: no repair may fail because of what is only named.
 func (c *conn) trafficControl(d *device, fresh bool) []string {
 	names := []string{}
-	if !slices.Contains(usualQdiscs, d.qdisc) {
+	if !c.kernel.usualQdisc(d.qdisc) {
 		names = append(names, "root qdisc "+d.qdisc)
 	}
 	kind, err := c.kernel.qdiscs.get(linkKey{c.ns.ID(), d.Index}, fresh, func() (string, error) { return c.ingressQdisc(d.Index) })
