@@ -11,8 +11,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// TestNodesDefaultQdisc: what the kernel gives a link by the node's default is not another writer's traffic control. A
-// tap has one queue and gets a queueing discipline, as a VF with one queue does; a veth gets none.
+// TestNodesDefaultQdisc: what the kernel gives a VF by the node's default is not another writer's traffic control.
 func TestNodesDefaultQdisc(t *testing.T) {
 	const sysctl = "/proc/sys/net/core/default_qdisc"
 	before, err := os.ReadFile(sysctl)
@@ -20,8 +19,8 @@ func TestNodesDefaultQdisc(t *testing.T) {
 	set := func(kind string) { kit.Must(t, os.WriteFile(sysctl, []byte(kind), 0)) }
 	t.Cleanup(func() { set(strings.TrimSpace(string(before))) })
 	set("pfifo") // which needs no module
-	g := newFixture(t)
-	g.in(g.pod, "tuntap", "add", "mode", "tap", "name", "net1")
+	g := newVFFixture(t)
+	g.in(g.host, "link", "set", g.netdev(g.vf), "netns", g.pod, "name", "net1")
 	g.in(g.pod, "link", "set", "net1", "up")
 	c := g.conn()
 	named := func() []string {
