@@ -2,6 +2,7 @@ package link
 
 import (
 	"maps"
+	"os/exec"
 	"slices"
 	"strings"
 	"testing"
@@ -12,6 +13,9 @@ import (
 
 // TestEthtoolOfAVeth compares what is read with what ethtool(8) prints and sets.
 func TestEthtoolOfAVeth(t *testing.T) {
+	if _, err := exec.LookPath("ethtool"); err != nil {
+		t.Skipf("make deps installs it: %v", err)
+	}
 	g := newFixture(t)
 	g.veth(g.pod, "net1")
 	c := g.conn()

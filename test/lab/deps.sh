@@ -30,6 +30,7 @@ arping iputils-arping
 ps procps
 ethtool ethtool
 tcpdump tcpdump
+jq jq
 nsenter util-linux
 dnsmasq dnsmasq-base
 runc runc
