@@ -3,6 +3,7 @@ package lab_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -29,16 +30,19 @@ func abortsOnce(t *testing.T) string {
 
 // TestStartsAgain counts the attempts to start a QEMU that never works. A machine that fails twice is reported as such.
 func TestStartsAgain(t *testing.T) {
+	self, err := os.Executable()
+	kit.Must(t, err)
 	for name, c := range map[string]struct {
 		end   string
 		tries int
 		found string
 	}{
-		"aborted":  {"kill -ABRT $$", 2, "aborted"},
-		"hangs":    {"exec sleep 60", 2, "no answer within"},
-		"stalls":   {"echo 'rcu: INFO: rcu_preempt self-detected stall on CPU'; exec sleep 60", 2, "its timers stopped: rcu: INFO"},
-		"panics":   {"echo 'Kernel panic - not syncing'; exit 0", 2, "Kernel panic"},
-		"rejected": {"exit 1", 1, "exit status 1"},
+		"aborted":                     {"kill -ABRT $$", 2, "aborted"},
+		"hangs":                       {"exec sleep 60", 2, "no answer within"},
+		"stalls":                      {"echo 'rcu: INFO: rcu_preempt self-detected stall on CPU'; exec sleep 60", 2, "its timers stopped: rcu: INFO"},
+		"panics":                      {"echo 'Kernel panic - not syncing'; exit 0", 2, "Kernel panic"},
+		"rejected":                    {"exit 1", 1, "exit status 1"},
+		"rejected after it connected": {"exec env " + fakeQEMUEnv + "=\"$*\" " + self + " -test.run '^TestFakeQEMU$'", 1, "exit status 3"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tries := filepath.Join(t.TempDir(), "tries")
@@ -59,6 +63,23 @@ func TestStartsAgain(t *testing.T) {
 			}
 		})
 	}
+}
+
+// fakeQEMUEnv makes TestFakeQEMU a QEMU with these arguments.
+const fakeQEMUEnv = "BONDKEEPER_LAB_FAKE_QEMU"
+
+// TestFakeQEMU is a program: a QEMU that connects its monitor, closes it, and then exits with an error.
+func TestFakeQEMU(t *testing.T) {
+	args, is := os.LookupEnv(fakeQEMUEnv)
+	if !is {
+		return
+	}
+	_, path, _ := strings.Cut(args, "path=")
+	path, _, _ = strings.Cut(path, " ")
+	c, err := net.Dial("unix", path)
+	kit.Must(t, err, c.Close())
+	<-time.After(100 * time.Millisecond)
+	os.Exit(3)
 }
 
 // TestStall reports a stall as the guest's kernel does, which is harmless while the timers run. It then stops the

@@ -12,12 +12,16 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/hashicorp/yamux"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
+
+// endWait is how long QEMU's end may take after its connections broke.
+const endWait = time.Second
 
 // Guest is a running guest. Its methods may be called from several goroutines.
 type Guest struct {
@@ -146,6 +150,11 @@ func (g *Guest) powerOn(ctx context.Context, args []string) error {
 	defer g.machine.onEnd(func() { cancel(g.machine.cause()) })()
 	defer context.AfterFunc(ctx, func() { _, _ = channel.Close(), monitor.Close() })()
 	if err := g.greet(ctx, channel, monitor); err != nil {
+		// Its connections break a moment before QEMU has ended, and that end is the better explanation.
+		select {
+		case <-ctx.Done():
+		case <-time.After(endWait):
+		}
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
