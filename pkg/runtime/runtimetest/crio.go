@@ -15,7 +15,6 @@ import (
 //     state by then. The kubelet removes the containers first, and there are events for those.
 //   - The pod's networks are deleted before its sandbox is reported as stopped.
 //   - A sandbox whose networks are being added is not listed; a stopped one is listed as not ready.
-//   - Its socket is gone while it does not run.
 type CRIO struct {
 	// PodEvents is enable_pod_events.
 	PodEvents bool

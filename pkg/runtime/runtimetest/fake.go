@@ -117,15 +117,14 @@ func (f *Fake) Remove(id string) {
 
 // Start serves again after Kill.
 func (f *Fake) Start() {
-	crio := f.crio != nil
 	_ = os.Remove(f.socket)
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: f.socket, Net: "unix"})
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	l.SetUnlinkOnClose(crio)
+	l.SetUnlinkOnClose(false)
 	s := grpc.NewServer()
-	if !crio {
+	if f.crio == nil {
 		containersapi.RegisterContainersServer(s, containers{Fake: f})
 		sandboxapi.RegisterStoreServer(s, store{Fake: f})
 		eventsapi.RegisterEventsServer(s, events{Fake: f})
@@ -137,7 +136,7 @@ func (f *Fake) Start() {
 	go func() { _ = s.Serve(l) }() // until Kill
 }
 
-// Kill stops the server and all its connections. The sandboxes stay, and the socket's file, which only CRI-O removes.
+// Kill stops the server and all its connections. The sandboxes and the socket's file stay.
 func (f *Fake) Kill() {
 	f.mu.Lock()
 	s := f.server
