@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strconv"
+	"unicode/utf8"
 
 	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
@@ -127,8 +128,9 @@ func (e *ethtoolReader) get(request uint8, each func(typ uint16, v []byte) error
 	return err
 }
 
+// set leaves out what a record cannot store: drivers choose the names of their flags.
 func (e *ethtoolReader) set(name, value string) {
-	if len(e.out) < bond.MaxEthtool {
+	if len(e.out) < bond.MaxEthtool && utf8.ValidString(name) {
 		e.out[name] = value
 	}
 }

@@ -1,6 +1,8 @@
 package link
 
 import (
+	"encoding/json"
+	"maps"
 	"net/netip"
 	"reflect"
 	"strings"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/bond/bondtest"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // nested is an attribute that contains others.
@@ -200,5 +203,34 @@ func FuzzParseRoute(f *testing.F) {
 			}
 		}
 		bondtest.RoundTrip(t, &bond.Learned{Routes: recorded})
+	})
+}
+
+// FuzzBitset: any set of bits results in an error that can be logged, or in settings that are the same after a record
+// was saved and loaded.
+func FuzzBitset(f *testing.F) {
+	one := nested(unix.ETHTOOL_A_BITSET_BITS_BIT, nl.NewRtAttr(unix.ETHTOOL_A_BITSET_BIT_NAME, nl.ZeroTerminated("one")),
+		nl.NewRtAttr(unix.ETHTOOL_A_BITSET_BIT_VALUE, nil))
+	other := nested(unix.ETHTOOL_A_BITSET_BITS_BIT, nl.NewRtAttr(unix.ETHTOOL_A_BITSET_BIT_NAME, []byte("\xff\x1b")))
+	bits := nested(unix.ETHTOOL_A_BITSET_BITS, one, other).Serialize()
+	f.Add(bits)
+	f.Add(append(nl.NewRtAttr(unix.ETHTOOL_A_BITSET_NOMASK, nil).Serialize(), bits...))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		set, err := bitset(data)
+		if err != nil {
+			bondtest.ErrorText(t, err)
+			return
+		}
+		e := ethtoolReader{out: bond.Ethtool{}}
+		for name, on := range set {
+			e.set(name, onOff[on])
+		}
+		stored, err := json.Marshal(e.out)
+		kit.Must(t, err)
+		loaded := bond.Ethtool{}
+		kit.Must(t, json.Unmarshal(stored, &loaded))
+		if len(loaded) > bond.MaxEthtool || !maps.Equal(loaded, e.out) {
+			t.Fatalf("%d settings %q are %q when loaded", len(loaded), e.out, loaded)
+		}
 	})
 }
