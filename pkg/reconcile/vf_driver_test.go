@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
@@ -239,4 +241,36 @@ func TestHostEnslavesAReturnedVF(t *testing.T) {
 		must(t, r.Release(linktest.Host, l.Name))
 		r.wantState(bond.StateReady)
 	})
+}
+
+// TestMACAfterALossOfTwoKinds: a VF that its driver has created again in the pod is not in the bond, and has another name.
+// A VF may also leave the bond while another loss of it is open. The bond has its MAC again afterwards.
+func TestMACAfterALossOfTwoKinds(t *testing.T) {
+	for name, lose := range map[string]func(r *fixture){
+		"at once": func(r *fixture) {
+			must(t, r.UnbindVF(r.VFs[0]))
+			must(t, r.BindVFIn(r.VFs[0], scenario.PodPath))
+		},
+		"one after the other": func(r *fixture) {
+			r.FailApplyIf(func(a plan.Action) error {
+				if _, ok := a.(plan.Rename); ok {
+					return unix.EPERM
+				}
+				return nil
+			})
+			must(t, r.Rename(scenario.PodPath, "net1", "x"))
+			_, _ = r.converge()
+			must(t, r.Release(scenario.PodPath, "x"))
+			_, _ = r.converge()
+			r.FailApplyIf(nil)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			lose(r)
+			if out := r.wantState(bond.StateReady); out.Status.MAC != r.Record.Spec.MAC || out.Status.Active != "net1" {
+				t.Errorf("MAC %s, %s is active; want %s and net1\n%s", out.Status.MAC, out.Status.Active, r.Record.Spec.MAC, r.Node)
+			}
+		})
+	}
 }

@@ -48,7 +48,8 @@ func flaps(c plan.Code) bool {
 
 // summary is what the findings say about a subject.
 type summary struct {
-	code   plan.Code // the first loss; empty if there is none
+	// code is the first loss that unsettles the bond, or else the first one; empty if there is none.
+	code   plan.Code
 	text   string
 	broken bool // anything is wrong, a missing carrier included
 }
@@ -59,7 +60,7 @@ func summarize(p plan.Plan) map[int]summary {
 	for _, f := range p.Findings {
 		s := all[f.Member]
 		s.broken = s.broken || f.Code != plan.UnknownMember && f.Code != plan.OwnerUnreadable && f.Code != plan.PFDrift && f.Code != plan.LinksMissing && f.Code != plan.RDMAInHost
-		if s.code == "" && isLoss(f.Code) {
+		if isLoss(f.Code) && (s.code == "" || !unsettles(s.code) && unsettles(f.Code)) {
 			s.code, s.text = f.Code, f.Text
 		}
 		all[f.Member] = s
@@ -98,6 +99,9 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 	for i, s := range r.h.subjects(rec) {
 		f := found[i]
 		s.next(event{eventKind: presence(obs, i)}, now, r.h.timing)
+		if rec.Settled && rec.Phase == bond.PhaseReady && unsettles(f.code) { // a loss may grow while it is open
+			rec.Settled, res.Changed = false, true
+		}
 		switch {
 		case s.loss == nil && f.code != "" && rec.Phase == bond.PhaseReady:
 			kind := lost
@@ -107,7 +111,6 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 			s.quiet = f.code != plan.MemberLost && f.code != plan.MemberInHost && r.h.limited(i)
 			id := r.lossID(i, f.code, now)
 			s.next(event{eventKind: kind, what: string(f.code), id: id}, now, r.h.timing)
-			rec.Settled = rec.Settled && !unsettles(f.code)
 			res.Lost = append(res.Lost, Lost{ID: id, Member: i, Cause: f.code, Found: f.text, Quiet: s.quiet})
 		case s.loss != nil && !f.broken:
 			loss, took := s.loss, max(0, now.Sub(s.loss.Since)) // below 0 the clock was set back

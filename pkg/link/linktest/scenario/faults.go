@@ -28,6 +28,12 @@ func Faults() []Fault {
 	for _, f := range append(bondFaults(), catalogue()...) {
 		add(f.Name, f.Do)
 	}
+	for i, name := range []string{"net1", "net2"} {
+		add(name+" bound again in the pod's netns", func(n *Node) {
+			_ = n.UnbindVF(n.VFs[i])
+			_ = n.BindVFIn(n.VFs[i], n.Path())
+		})
+	}
 	return all
 }
 
