@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 // Attributes of linux/if_link.h and linux/rtnetlink.h that the netlink library does not name.
@@ -194,11 +195,22 @@ func parseDevice(m []byte) (*device, error) {
 	if elsewhere {
 		d.lower = 0
 	}
-	// The name is a PCI address only if the bus is PCI; a pod can create netdevs on other buses.
-	if pci, err := bond.ParsePCIAddress(parent); err == nil && bus == "pci" {
-		d.PCI = pci
-	}
+	d.PCI = functionOf(bus, parent)
 	return d, nil
+}
+
+// functionOf returns the PCI function of a link's device. The device's name is a PCI address only if the bus is PCI; a
+// pod can create netdevs on other buses, but not virtio devices.
+func functionOf(bus, device string) bond.PCIAddress {
+	switch bus {
+	case "pci":
+		if pci, err := bond.ParsePCIAddress(device); err == nil {
+			return pci
+		}
+	case virtiopci.Bus:
+		return virtiopci.Function(device)
+	}
+	return ""
 }
 
 func (d *device) parseAltNames(list []byte) error {

@@ -39,6 +39,8 @@ func TestOnlyPCIDevicesAreVFs(t *testing.T) {
 		{string(someVF), "", ""},
 		{"mlx5_core.sf.2", "auxiliary", ""},
 		{"virtio3", "pci", ""},
+		{"virtio99999", "virtio", ""},
+		{string(someVF), "virtio", ""},
 		{"", "pci", ""},
 	} {
 		d, err := parseDevice(message(parent(tc.name, tc.bus)...))

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 // Every link is requested by itself: a netns can have thousands of others, each with a message of more than a KiB. All
@@ -108,21 +109,41 @@ func (c *conn) named(names []string, pci bond.PCIAddress) (out devices, err erro
 	return out, nil
 }
 
-// netdevsOf returns the names of a PCI function's links in this netns.
+// netdevsOf returns the names of a PCI function's links in this netns. Those of virtio-net are below the virtio device.
 func (c *conn) netdevsOf(pci bond.PCIAddress) ([]string, error) {
-	fd, err := unix.Openat(c.sysfs, "bus/pci/devices/"+string(pci)+"/net", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
-	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
-		return nil, nil
+	function := "bus/pci/devices/" + string(pci)
+	names, found, err := c.listSysfs(function + "/net")
+	if err != nil || found {
+		return names, err
 	}
+	devices, _, err := c.listSysfs(function)
 	if err != nil {
 		return nil, err
 	}
-	dir := os.NewFile(uintptr(fd), "net")
+	for _, d := range devices {
+		if virtiopci.IsName([]byte(d)) {
+			names, _, err = c.listSysfs(function + "/" + d + "/net")
+			return names, err
+		}
+	}
+	return nil, nil
+}
+
+// listSysfs returns the sorted names in a directory of the netns's sysfs, and whether the directory exists.
+func (c *conn) listSysfs(path string) (names []string, found bool, err error) {
+	fd, err := unix.Openat(c.sysfs, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ENODEV) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, err
+	}
+	dir := os.NewFile(uintptr(fd), path)
 	defer func() { _ = dir.Close() }()
-	names, err := dir.Readdirnames(-1)
+	names, err = dir.Readdirnames(-1)
 	if errors.Is(err, unix.ENOENT) { // it was removed meanwhile
-		return nil, nil
+		return nil, false, nil
 	}
 	slices.Sort(names)
-	return names, err
+	return names, true, err
 }

@@ -17,10 +17,18 @@ import (
 // netns only; its information about VFs is valid wherever their netdev is.
 type sysfs struct{ root string }
 
-// pfOf returns the VF's physical function; bond.ErrGone if the device is missing or is
-// not a VF of this host (a VF passed to a virtual machine shows no PF inside).
+// virtioDriver is the driver of virtio's PCI functions. A PF with it has no settings for its VFs: virtio_net implements
+// none of the ndo_set_vf_* functions.
+const virtioDriver = "virtio-pci"
+
+// pfOf returns the VF's physical function; bond.ErrGone if the device is missing or is not a VF of this host (a VF
+// passed to a virtual machine shows no PF inside), or if its PF has no settings for VFs.
 func (s sysfs) pfOf(vf bond.PCIAddress) (bond.PCIAddress, error) {
-	return s.linked(vf, "physfn")
+	pf, err := s.linked(vf, "physfn")
+	if err == nil && s.driverOf(pf) == virtioDriver {
+		return "", fmt.Errorf("%w: PF %s of %s is a virtio device, which has no settings for VFs", bond.ErrGone, pf, vf)
+	}
+	return pf, err
 }
 
 // vfOf returns the PF's virtual function of that number; bond.ErrGone if there is none.
@@ -108,7 +116,7 @@ func (s sysfs) withoutNetdev(pf bond.PCIAddress, err error) bool {
 
 // netdevsOf returns a PCI function's netdevs in the host, without representors; bond.ErrGone if there are none.
 func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
-	entries, err := os.ReadDir(filepath.Join(s.root, string(dev), "net"))
+	entries, err := os.ReadDir(s.netDir(dev))
 	if err != nil {
 		return nil, asGone(err)
 	}
@@ -122,6 +130,15 @@ func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
 		return nil, fmt.Errorf("%w: PCI function %s has no netdev in the host's netns", bond.ErrGone, dev)
 	}
 	return names, nil
+}
+
+// netDir is the directory of a PCI function's netdevs. Those of virtio-net are below the virtio device.
+func (s sysfs) netDir(dev bond.PCIAddress) string {
+	dir := filepath.Join(s.root, string(dev))
+	if virtio, err := filepath.Glob(filepath.Join(dir, "virtio*", "net")); err == nil && len(virtio) > 0 {
+		return virtio[0]
+	}
+	return filepath.Join(dir, "net")
 }
 
 // only returns the one netdev whose attribute matches; empty if there is none or more than one.
@@ -141,7 +158,7 @@ func (s sysfs) only(dev bond.PCIAddress, names []string, attribute string, match
 
 // attribute reads a netdev's file in sysfs; empty if the driver does not support it.
 func (s sysfs) attribute(dev bond.PCIAddress, netdev, name string) string {
-	text, err := os.ReadFile(filepath.Join(s.root, string(dev), "net", netdev, name))
+	text, err := os.ReadFile(filepath.Join(s.netDir(dev), netdev, name))
 	if err != nil {
 		return ""
 	}

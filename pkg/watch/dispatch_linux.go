@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 // dispatch enqueues the keys for all messages in data. They came from the netns with the ID nsid, or from the host's
@@ -72,6 +73,9 @@ func (l *listener) enqueueAll(keys []bond.Key, m *message) bool {
 // is in the host's, and one that was moved can be in any. The keys inPod get the event anyway.
 func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 	d := idx.devices[bond.PCIAddress(m.parent)] // does not allocate
+	if d == nil && len(idx.devices) > 0 && virtiopci.IsName(m.parent) {
+		d = idx.devices[virtiopci.Function(string(m.parent))]
+	}
 	if d == nil {
 		return false
 	}

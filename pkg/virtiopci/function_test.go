@@ -1,0 +1,35 @@
+package virtiopci
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
+)
+
+func TestFunction(t *testing.T) {
+	dir := t.TempDir()
+	for name, to := range map[string]string{
+		"virtio3":  "../../../devices/pci0000:00/0000:00:04.0/0000:01:00.1/virtio3",
+		"virtio4":  "../../../devices/platform/a003e00.virtio_mmio/virtio4",
+		"virtiox5": "../../../devices/pci0000:00/0000:00:04.0/virtiox5",
+	} {
+		kit.Must(t, os.Symlink(to, filepath.Join(dir, name)))
+	}
+	for name, want := range map[string]bond.PCIAddress{
+		"virtio3": "0000:01:00.1", "virtio4": "", "virtio9": "", "virtiox5": "", "virtio": "", "../virtio3": "", "": "",
+	} {
+		if got := functionIn(dir, name); got != want {
+			t.Errorf("%q is of function %q, want %q", name, got, want)
+		}
+	}
+}
+
+func TestIsNameDoesNotAllocate(t *testing.T) {
+	name := []byte("virtio12")
+	if n := testing.AllocsPerRun(100, func() { _ = IsName(name) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
