@@ -130,8 +130,8 @@ func reconcileOnce(in map[string][]byte) (map[string]string, error) {
 	}
 	before := rec.Clone()
 	changed := plan.MarkLosses(rec, &obs)
-	learned := plan.Learn(rec, &obs)
-	if err = claims(changed || len(learned) > 0, before, rec); err != nil {
+	learned, alsoChanged := plan.Learn(rec, &obs)
+	if err = claims(changed || alsoChanged, before, rec); err != nil {
 		return nil, err
 	}
 	p := plan.Diff(h.input(rec, obs))
@@ -152,7 +152,8 @@ func reconcileOnce(in map[string][]byte) (map[string]string, error) {
 		return nil, err
 	}
 	if changed {
-		learned = append(learned, plan.Learn(rec, &obs)...)
+		more, _ := plan.Learn(rec, &obs)
+		learned = append(learned, more...)
 	}
 	return map[string]string{
 		"verdict": string(p.Verdict) + "\n", "findings": findingsText(rec, &p), "warnings": joined(p.Warnings), "actions": actionsText(rec, &p), "due": due,

@@ -30,12 +30,13 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 	return changed
 }
 
-// Learn records what other writers configured on the bond and its members, and returns what changed, for the log.
+// Learn records what other writers configured on the bond and its members. It returns their changes, for the log, and
+// whether the record changed, which it does also when a new link's ethtool settings are read for the first time.
 // Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only during set-up,
 // or if only links are enforced.
-func Learn(rec *bond.Record, obs *bond.Observed) []string {
+func Learn(rec *bond.Record, obs *bond.Observed) (changes []string, changed bool) {
 	if rec.Phase != bond.PhaseReady || rec.Restoring || obs.Bond == nil || !obs.Bond.Up || obs.Bond.Unread != "" {
-		return nil
+		return nil, false
 	}
 	l := &learner{rec: rec, obs: obs}
 	if rec.LearnsRequested() {
@@ -48,13 +49,14 @@ func Learn(rec *bond.Record, obs *bond.Observed) []string {
 	}
 	l.extras()
 	l.members()
-	return l.changes
+	return l.changes, l.changed || len(l.changes) > 0
 }
 
 type learner struct {
 	rec     *bond.Record
 	obs     *bond.Observed
 	changes []string
+	changed bool // although no other writer changed anything
 }
 
 func (l *learner) logf(format string, args ...any) {
@@ -144,7 +146,7 @@ func (l *learner) extras() {
 	if old != nil {
 		l.logExtras(old, &now)
 	}
-	l.rec.Learned = &now
+	l.rec.Learned, l.changed = &now, true
 	if old == nil {
 		l.logf("first observation")
 	}
@@ -247,8 +249,11 @@ func (l *learner) members() {
 		}
 		now := m.Settings.Learn(o.Settings)
 		if !m.Settings.Equal(now) {
-			l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, now.Diff(*m.Settings), now.Neigh, onlyNamed(m.Settings, &now))
-			*m.Settings = now
+			named := onlyNamed(m.Settings, &now)
+			if diff := now.Diff(*m.Settings); named != "" || !diff.Empty() || !slices.Equal(now.Neigh, m.Settings.Neigh) {
+				l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, diff, now.Neigh, named)
+			}
+			*m.Settings, l.changed = now, true
 		}
 		l.rdma(m, o)
 	}

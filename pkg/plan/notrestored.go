@@ -57,9 +57,15 @@ func onlyNamed(old, now *bond.LinkSettings) string {
 	if !slices.Equal(old.TC, now.TC) || !slices.Equal(old.MissingTC, now.MissingTC) {
 		text = fmt.Sprintf(" traffic control %v, missing %v", now.TC, now.MissingTC)
 	}
-	changed := now.Ethtool.Without(old.Ethtool)
-	if len(changed) > 0 || !maps.Equal(old.MissingEthtool, now.MissingEthtool) {
-		text += fmt.Sprintf(" ethtool [%s], missing [%s]", someOf(changed), someOf(now.MissingEthtool))
+	var changed bond.Ethtool // a link's first ones are the driver's, and no change
+	if old.EthtoolOf == now.EthtoolOf {
+		changed = now.Ethtool.Without(old.Ethtool)
+	}
+	if len(changed) > 0 {
+		text += fmt.Sprintf(" ethtool [%s]", someOf(changed))
+	}
+	if !maps.Equal(old.MissingEthtool, now.MissingEthtool) {
+		text += fmt.Sprintf(" missing ethtool settings [%s]", someOf(now.MissingEthtool))
 	}
 	return text
 }

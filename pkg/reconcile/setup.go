@@ -47,8 +47,9 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 		return false
 	}
 	changed := plan.MarkLosses(rec, obs)
-	if changes := plan.Learn(rec, obs); len(changes) > 0 {
-		changed = true
+	changes, learned := plan.Learn(rec, obs)
+	changed = changed || learned
+	if len(changes) > 0 {
 		level := zap.DebugLevel // the pod may change its own things all the time
 		if rec.InSetup() {
 			rec.Setup.Changed, level = now, zap.InfoLevel
