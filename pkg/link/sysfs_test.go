@@ -77,6 +77,23 @@ func TestSysfs(t *testing.T) {
 	}
 }
 
+// TestSysfsVirtio: the netdev is below the virtio device, and the PF has no settings for its VFs.
+func TestSysfsVirtio(t *testing.T) {
+	s := fakeSysfs(t, nil)
+	mkdir(t, filepath.Join(s.root, string(someVF), "virtio5", "net", "eth2"))
+	mkdir(t, filepath.Join(s.root, string(anotherVF), "virtio6")) // its netdev is in a pod
+	link(t, "../../../bus/pci/drivers/virtio-pci", filepath.Join(s.root, string(somePF), "driver"))
+	if name, err := s.netdevOf(someVF); name != "eth2" || err != nil {
+		t.Errorf("netdev is %q (%v)", name, err)
+	}
+	if name, err := s.netdevOf(anotherVF); !errors.Is(err, bond.ErrGone) {
+		t.Errorf("netdev in a pod is %q (%v)", name, err)
+	}
+	if pf, err := s.pfOf(someVF); !errors.Is(err, bond.ErrGone) {
+		t.Errorf("PF is %s (%v), want ErrGone", pf, err)
+	}
+}
+
 func TestSysfsDriver(t *testing.T) {
 	s := fakeSysfs(t, nil)
 	if d := s.boundTo(someVF); d != bond.NoDriver {

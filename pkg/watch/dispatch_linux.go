@@ -74,7 +74,7 @@ func (l *listener) enqueueAll(keys []bond.Key, m *message) bool {
 func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 	d := idx.devices[bond.PCIAddress(m.parent)] // does not allocate
 	if d == nil && len(idx.devices) > 0 && virtiopci.IsName(m.parent) {
-		d = idx.devices[virtiopci.Function(string(m.parent))]
+		d = idx.devices[l.function(string(m.parent))]
 	}
 	if d == nil {
 		return false

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 // retryPeriod is the pause before something that could not be opened or listed is tried again.
@@ -20,10 +21,12 @@ type listener struct {
 	sink    Sink
 	// pfState is from a PF's last event: its ifindex and its up and carrier flags.
 	pfState map[bond.PCIAddress]uint64
+	// function returns the PCI function of a virtio device.
+	function func(device string) bond.PCIAddress
 }
 
 func newListener(m *Monitor, sink Sink) *listener {
-	return &listener{monitor: m, sink: sink, pfState: map[bond.PCIAddress]uint64{}}
+	return &listener{monitor: m, sink: sink, pfState: map[bond.PCIAddress]uint64{}, function: virtiopci.Function}
 }
 
 // run reads s until ctx ends. After any error it opens a new socket: the kernel reports only once that it dropped

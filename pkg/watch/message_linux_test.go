@@ -76,7 +76,11 @@ func listenTo(t testing.TB, idx *index) (*listener, *fakeSink) {
 	kit.Must(t, err)
 	h.index.Store(idx)
 	sink := newSink()
-	return newListener(h, sink), sink
+	l := newListener(h, sink)
+	l.function = func(device string) bond.PCIAddress {
+		return map[string]bond.PCIAddress{"virtio3": "0000:01:10.2", "virtio4": "0000:09:00.0"}[device]
+	}
+	return l, sink
 }
 
 func TestDispatch(t *testing.T) {
@@ -98,6 +102,9 @@ func TestDispatch(t *testing.T) {
 			[]string{"b VF 0000:01:10.2 changed ifindex 6", "a link changed ifindex 6"}},
 		{"VF gone from the host", noNSID, linkMsg(unix.RTM_DELLINK, 6, 0, "0000:01:10.0"), []string{"a VF 0000:01:10.0 removed ifindex 6"}},
 		{"foreign VF", noNSID, other, nil},
+		{"virtio VF in the host", noNSID, linkMsg(unix.RTM_NEWLINK, 6, 0, "virtio3"), []string{"b VF 0000:01:10.2 changed ifindex 6"}},
+		{"foreign virtio VF", noNSID, linkMsg(unix.RTM_NEWLINK, 6, 0, "virtio4"), nil},
+		{"virtio device without PCI function", noNSID, linkMsg(unix.RTM_NEWLINK, 6, 0, "virtio5"), nil},
 		{"address that is part of another", noNSID, linkMsg(unix.RTM_NEWLINK, 6, 0, "0000:01:10.22"), nil},
 		{"PF", noNSID, linkMsg(unix.RTM_NEWLINK, 2, 0, "0000:01:00.0"),
 			[]string{"a PF 0000:01:00.0 changed ifindex 2", "b PF 0000:01:00.0 changed ifindex 2"}},
