@@ -20,7 +20,8 @@ const (
 func Rows() []Fault {
 	all := append(vfRows(), podRows()...)
 	all = append(all, writerRows()...)
-	return append(all, agentRows()...)
+	all = append(all, agentRows()...)
+	return append(all, hostRows()...)
 }
 
 // vfRows are faults of VFs and cards.
@@ -105,6 +106,14 @@ func agentRows() []Fault {
 		{Name: "agent restarted, all bonds healthy", Expect: "not one change in the kernel", Special: process, Engine: "TestMakesTheBondOnceAndThenIsSilent"},
 		{Name: "netlink socket overrun", Expect: "counted, everything reconciled again", Flags: []string{"--receive-buffer", "16384", "--resync", "10m"}, Special: process},
 		{Name: "two agents", Expect: "the second says so and waits", Special: process, Engine: "TestBothSidesAtOnce"},
+	}
+}
+
+// hostRows are what the host's programs do to VFs that return.
+func hostRows() []Fault {
+	return []Fault{
+		{Name: "VF configured by the host as it returns", Expect: recovered, Minor: true, Special: "the host races with the agent", Engine: "TestHostConfiguresAReturnedVF"},
+		{Name: "VFs created without drivers, bound later", Expect: recovered + ", in both pods", Minor: true, Special: "it happens to all VFs of a card, bound one by one", Engine: "TestLinkThatComesLate"},
 	}
 }
 

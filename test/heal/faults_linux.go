@@ -43,6 +43,8 @@ var special = map[string]func(context.Context, *faultRun) error{
 	"agent restarted, all bonds healthy":                  restart,
 	"netlink socket overrun":                              overrun,
 	"two agents":                                          twoAgents,
+	"VF configured by the host as it returns":             configuredByHost,
+	"VFs created without drivers, bound later":            boundLate,
 }
 
 // net1 is the member that faults break: the active one, whose MAC the bond has.

@@ -38,7 +38,9 @@ var enough = []string{
 }
 
 // notHere are the faults that stop or kill the agent's process from outside: here that is runc, and the agent goes on.
-var notHere = []string{"bond option that cannot be changed live", "netlink socket overrun", "agent killed in a storm, started again"}
+var notHere = []string{
+	"bond option that cannot be changed live", "netlink socket overrun", "agent killed in a storm, started again", "VF configured by the host as it returns",
+}
 
 // patience bounds every wait for a line of the agent's.
 const patience = 2 * time.Minute
