@@ -99,8 +99,11 @@ type Env struct {
 	NumVFs       int
 	// LinkState: the PFs' driver supports link-state requests.
 	LinkState bool
-	// Release is the kernel's, as uname -r prints it. Some cases depend on it, because kernels differ in their options.
+	// Release is the kernel's, as uname -r prints it: the least that its options must be.
 	Release string
+	// reported are the options that the kernel reports in mode 802.3ad, which has the most. Stable series have some of
+	// newer versions.
+	reported bond.Options
 	// Reason is why cases are skipped.
 	Reason string
 	// Open makes a harness for one test and removes it at the test's end.
@@ -125,6 +128,12 @@ type contractCase struct {
 
 // RunContract runs every case with its own harness. Cases that the env cannot run are skipped with its reason.
 func RunContract(t *testing.T, env Env) {
+	if env.Bonding {
+		t.Run("the kernel's options", func(t *testing.T) {
+			s := newFixture(t, env)
+			s.try(bond.Options{bond.OptMode: bond.Mode8023AD.String()}, func() { env.reported = s.see().Bond.Options })
+		})
+	}
 	for _, c := range contractCases() {
 		if c.needs&virtual_ != 0 && env.VFs {
 			continue

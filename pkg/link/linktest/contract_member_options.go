@@ -91,8 +91,8 @@ func (s *fixture) hasPortPrio(want uint16) {
 }
 
 func portPriority(s *fixture) {
-	s.bonded(lacp("0"))
-	if !s.since("6.18") {
+	o := s.bonded(lacp("0"))
+	if o.Members[0].ActorPortPrio == nil && !s.since("6.18") {
 		s.rejected(s.setPortPrio(7), bond.ErrUnsupported)
 		return
 	}

@@ -2,8 +2,8 @@ package linktest
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
-// KernelAccepts reports whether Debian's kernel of a release, as uname -r prints it, has an option and accepts a value
-// of it; "" stands for any value.
+// KernelAccepts reports whether a kernel of a release, as uname -r prints it, has an option and accepts a value of it;
+// "" stands for any value. Stable series have some options of newer versions.
 func KernelAccepts(release string, name bond.Option, value string) bool {
 	switch {
 	case name == bond.OptUseCarrier && value == "off":
@@ -11,5 +11,5 @@ func KernelAccepts(release string, name bond.Option, value string) bool {
 	case name == bond.OptAdSelect && value == "actor_port_prio":
 		return bond.KernelAtLeast(release, "6.18")
 	}
-	return bond.KernelAtLeast(release, bond.LookupOption(name).Since)
+	return value != "" || bond.KernelAtLeast(release, bond.LookupOption(name).Since)
 }
