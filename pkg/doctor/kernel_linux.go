@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 func kernelRelease(context.Context, *Config) Finding { return Kernel() }
@@ -110,9 +111,8 @@ func cards(_ context.Context, c *Config) Finding {
 	unseen := 0
 	for _, file := range able {
 		dev := filepath.Dir(file)
-		links, _ := filepath.Glob(filepath.Join(dev, "net", "*"))
-		virtio, _ := filepath.Glob(filepath.Join(dev, "virtio*", "net", "*"))
-		if links = append(links, virtio...); len(links) == 0 {
+		links, err := os.ReadDir(virtiopci.NetDir(dev))
+		if err != nil || len(links) == 0 {
 			unseen++
 			continue
 		}
@@ -120,7 +120,7 @@ func cards(_ context.Context, c *Config) Finding {
 		if err != nil {
 			return finding(Fail, "", "%v", err)
 		}
-		seen = append(seen, fmt.Sprintf("%s (%s, %s VFs)", filepath.Base(links[0]), filepath.Base(dev), bytes.TrimSpace(vfs)))
+		seen = append(seen, fmt.Sprintf("%s (%s, %s VFs)", links[0].Name(), filepath.Base(dev), bytes.TrimSpace(vfs)))
 	}
 	switch {
 	case len(seen) > 0:

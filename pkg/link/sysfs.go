@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 // sysfs is the directory of PCI devices by address. It shows the netdevs of the host's
@@ -116,7 +117,7 @@ func (s sysfs) withoutNetdev(pf bond.PCIAddress, err error) bool {
 
 // netdevsOf returns a PCI function's netdevs in the host, without representors; bond.ErrGone if there are none.
 func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
-	entries, err := os.ReadDir(s.netDir(dev))
+	entries, err := os.ReadDir(virtiopci.NetDir(filepath.Join(s.root, string(dev))))
 	if err != nil {
 		return nil, asGone(err)
 	}
@@ -130,15 +131,6 @@ func (s sysfs) netdevsOf(dev bond.PCIAddress) ([]string, error) {
 		return nil, fmt.Errorf("%w: PCI function %s has no netdev in the host's netns", bond.ErrGone, dev)
 	}
 	return names, nil
-}
-
-// netDir is the directory of a PCI function's netdevs. Those of virtio-net are below the virtio device.
-func (s sysfs) netDir(dev bond.PCIAddress) string {
-	dir := filepath.Join(s.root, string(dev))
-	if virtio, err := filepath.Glob(filepath.Join(dir, "virtio*", "net")); err == nil && len(virtio) > 0 {
-		return virtio[0]
-	}
-	return filepath.Join(dir, "net")
 }
 
 // only returns the one netdev whose attribute matches; empty if there is none or more than one.
@@ -158,7 +150,7 @@ func (s sysfs) only(dev bond.PCIAddress, names []string, attribute string, match
 
 // attribute reads a netdev's file in sysfs; empty if the driver does not support it.
 func (s sysfs) attribute(dev bond.PCIAddress, netdev, name string) string {
-	text, err := os.ReadFile(filepath.Join(s.netDir(dev), netdev, name))
+	text, err := os.ReadFile(filepath.Join(virtiopci.NetDir(filepath.Join(s.root, string(dev))), netdev, name))
 	if err != nil {
 		return ""
 	}

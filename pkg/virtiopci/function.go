@@ -18,6 +18,19 @@ const devices = "/sys/bus/virtio/devices"
 // there is no such device, or if its transport is not PCI. It is safe for concurrent use.
 func Function(name string) bond.PCIAddress { return functionIn(devices, name) }
 
+// NetDir returns the directory of a PCI function's network links, below the function's own directory of sysfs. Those of
+// virtio-net are below the virtio device. Either may not exist.
+func NetDir(function string) string {
+	dir := filepath.Join(function, "net")
+	if _, err := os.Stat(dir); err == nil {
+		return dir
+	}
+	if virtio, _ := filepath.Glob(filepath.Join(function, Bus+"*", "net")); len(virtio) > 0 { // the pattern is valid
+		return virtio[0]
+	}
+	return dir
+}
+
 // IsName reports whether a device's name is one that the virtio bus gives (register_virtio_device). It does not
 // allocate.
 func IsName(name []byte) bool {

@@ -33,3 +33,15 @@ func TestIsNameDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestNetDir(t *testing.T) {
+	dir := t.TempDir()
+	for function, below := range map[string]string{"igbvf": "net", "virtio": "virtio5/net", "in a pod": "virtio6", "without driver": ""} {
+		kit.Must(t, os.MkdirAll(filepath.Join(dir, function, below), 0o755))
+	}
+	for function, want := range map[string]string{"igbvf": "net", "virtio": "virtio5/net", "in a pod": "net", "without driver": "net"} {
+		if got := NetDir(filepath.Join(dir, function)); got != filepath.Join(dir, function, want) {
+			t.Errorf("%s: %s, want %s", function, got, want)
+		}
+	}
+}
