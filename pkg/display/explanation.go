@@ -183,14 +183,15 @@ func (c *comparison) member(m *bond.Member, o *bond.Observed, i int) {
 	c.same("admin state", "up", upOrDown(have.Link.Up))
 	c.same("carrier", "up", upOrDown(have.Link.Carrier))
 	c.add("MAC", cli.Dash(string(m.MAC)), cli.Dash(string(have.Link.MAC)), false) // which one is right depends on mode and bond
-	if m.QueueID != nil && have.QueueID != nil {
-		c.same("queueId", strconv.Itoa(int(*m.QueueID)), strconv.Itoa(int(*have.QueueID)))
-	}
-	if m.Prio != nil && have.Prio != nil {
-		c.same("prio", strconv.Itoa(int(*m.Prio)), strconv.Itoa(int(*have.Prio)))
-	}
-	if m.ActorPortPrio != nil && have.ActorPortPrio != nil {
-		c.same("actorPortPrio", strconv.Itoa(int(*m.ActorPortPrio)), strconv.Itoa(int(*have.ActorPortPrio)))
+	sameOption(c, "queueId", m.QueueID, have.QueueID)
+	sameOption(c, "prio", m.Prio, have.Prio)
+	sameOption(c, "actorPortPrio", m.ActorPortPrio, have.ActorPortPrio)
+}
+
+// sameOption compares an option of a member, if it is requested and the kernel reports it.
+func sameOption[T uint16 | int32](c *comparison, name string, want, have *T) {
+	if want != nil && have != nil {
+		c.same(name, strconv.Itoa(int(*want)), strconv.Itoa(int(*have)))
 	}
 }
 

@@ -88,12 +88,17 @@ func optionMismatch(requested, have bond.Options) error {
 		switch {
 		case d.Kind == bond.KindLink || reported && value == requested[name]:
 		case !reported || d.Kind == bond.KindIPv6s && value == "": // an empty list is not reported
-			errs = append(errs, fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, name, d.Since))
+			errs = append(errs, unsupported(string(name), d.Since))
 		default:
 			errs = append(errs, fmt.Errorf("%w: %s: the kernel accepted %q but has %q", bond.ErrUnsupported, name, requested[name], value))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// unsupported is the error for an option that the kernel does not report.
+func unsupported(option, since string) error {
+	return fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, option, since)
 }
 
 // initialOptions leaves out the active member, because there is none yet, and a primary whose

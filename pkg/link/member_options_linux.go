@@ -104,7 +104,7 @@ func verifyMemberOption[T uint16 | int32](name, since string, want, have *T) err
 	case want == nil || have != nil && *have == *want:
 		return nil
 	case have == nil:
-		return fmt.Errorf("%w: %s: this kernel does not support it; Linux %s and newer do", bond.ErrUnsupported, name, since)
+		return unsupported(name, since)
 	default:
 		return fmt.Errorf("%s was set to %d but is %d", name, *want, *have)
 	}

@@ -20,30 +20,33 @@ func (b *builder) planNewMemberOptions(i int, ref LinkRef) {
 	}
 }
 
-// planMemberOptions restores the options of a member in the bond. What this kernel does not report counts as unchanged.
+// planMemberOptions restores the options of a member in the bond.
 func (b *builder) planMemberOptions(i int, m *bond.ObservedMember) {
 	rec := &b.rec.Members[i]
 	a := SetMemberOptions{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), Bond: b.bondRef()}
-	if want, have := rec.QueueID, m.QueueID; want != nil && have != nil && *want != *have {
-		b.report(i, SettingsChanged, "%s has queueId %d, not %d", rec, *have, *want)
+	if want := changedOption(b, i, "queueId", rec.QueueID, m.QueueID); want != nil {
 		switch {
 		case !b.queueTaken(i):
 			a.QueueID = want
-		case *have != 0:
+		case *m.QueueID != 0:
 			a.QueueID = new(uint16) // the member that has ours may wait for this one
 		}
 	}
-	if want, have := rec.Prio, m.Prio; want != nil && have != nil && *want != *have {
-		b.report(i, SettingsChanged, "%s has prio %d, not %d", rec, *have, *want)
-		a.Prio = want
-	}
-	if want, have := rec.ActorPortPrio, m.ActorPortPrio; want != nil && have != nil && *want != *have {
-		b.report(i, SettingsChanged, "%s has actorPortPrio %d, not %d", rec, *have, *want)
-		a.ActorPortPrio = want
-	}
+	a.Prio = changedOption(b, i, "prio", rec.Prio, m.Prio)
+	a.ActorPortPrio = changedOption(b, i, "actorPortPrio", rec.ActorPortPrio, m.ActorPortPrio)
 	if !a.IsEmpty() {
 		b.add(a)
 	}
+}
+
+// changedOption reports an option of a member that is not as requested, and returns what was requested; nil if it is.
+// What this kernel does not report counts as unchanged.
+func changedOption[T uint16 | int32](b *builder, i int, name string, want, have *T) *T {
+	if want == nil || have == nil || *want == *have {
+		return nil
+	}
+	b.report(i, SettingsChanged, "%s has %s %d, not %d", &b.rec.Members[i], name, *have, *want)
+	return want
 }
 
 // queueTaken reports whether another member has the queue ID of member i; the kernel assigns none twice.
