@@ -97,7 +97,7 @@ func bundle(mode bond.Mode, by monitor, value func(*bond.OptionDef) string) bond
 			only = mii
 		}
 		_, set := o[d.Name]
-		if set || !linktest.KernelAccepts(kit.KernelRelease(), d.Name, "") || !d.ValidIn(mode) || d.Name == bond.OptActiveSlave || !strings.Contains(string(only), string(by)) {
+		if set || !bond.KernelAtLeast(kit.KernelRelease(), d.Since) || !d.ValidIn(mode) || d.Name == bond.OptActiveSlave || !strings.Contains(string(only), string(by)) {
 			continue
 		}
 		o[d.Name] = value(&d)

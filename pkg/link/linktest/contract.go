@@ -131,7 +131,9 @@ func RunContract(t *testing.T, env Env) {
 	if env.Bonding {
 		t.Run("the kernel's options", func(t *testing.T) {
 			s := newFixture(t, env)
-			s.try(bond.Options{bond.OptMode: bond.Mode8023AD.String()}, func() { env.reported = s.see().Bond.Options })
+			s.try(bond.Options{bond.OptMode: bond.Mode8023AD.String()}, func() { s.env.reported = s.see().Bond.Options })
+			s.hasItsOptions()
+			env.reported = s.env.reported
 		})
 	}
 	for _, c := range contractCases() {
