@@ -20,8 +20,8 @@ func CheckKernel(release string) error {
 }
 
 // KernelAtLeast reports whether a release, as uname -r prints it, is a version such as "6.18" or newer. A release that
-// does not begin with a version counts as newer than all. Distributions port features to older kernels, so only tests
-// and advice may depend on it: what a kernel can do is tried.
+// does not begin with a version counts as newer than all. Distributions and stable series port features to
+// older kernels, so apart from the minimum only tests and advice may depend on it: what a kernel can do is tried.
 func KernelAtLeast(release, version string) bool {
 	var major, minor, wantMajor, wantMinor int
 	if _, err := fmt.Sscanf(release, "%d.%d", &major, &minor); err != nil {

@@ -141,7 +141,7 @@ var optionDefs = []OptionDef{
 	},
 	{
 		Name: OptLacpStrict, Attr: 34, Kind: KindEnum8, Values: offOn, Modes: onlyLACP, Default: "off", Since: "7.2",
-		About: "Whether the bond has carrier only while a member has an LACP partner.",
+		About: "Whether the bond has carrier only while a port is collecting and distributing. One port without a partner counts.",
 	},
 	{
 		Name: OptPrimary, Attr: 11, Kind: KindLink, Modes: modesWithPrimary, Since: "3.14",

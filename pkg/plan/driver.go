@@ -76,6 +76,9 @@ func (b *builder) reportAggregator() {
 	}
 	if !o.Carrier {
 		text += "; the bond has no carrier below minLinks " + o.Options[bond.OptMinLinks]
+		if o.Options[bond.OptLacpStrict] == "on" {
+			text += ", or without a port that is collecting and distributing (lacpStrict)"
+		}
 	}
 	if a.Partner.IsZero() || !o.Carrier {
 		b.reportWaiting(OnBond, Aggregation, "%s", text)
