@@ -68,7 +68,7 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	var change func(*conn, *device) error
 	switch a := a.(type) {
 	case plan.Rename:
-		ref, change = a.Link, func(c *conn, d *device) error { return c.rename(d, a.To) }
+		ref, change = a.Link, func(c *conn, d *device) error { return c.rename(d, a) }
 	case plan.SetMAC:
 		ref, change = a.Link, func(c *conn, d *device) error {
 			if a.Inactive {
@@ -213,38 +213,4 @@ func (c *conn) setMTU(d *device, mtu int) error {
 
 func (c *conn) setMaster(d *device, master int) error {
 	return c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_MASTER, nl.Uint32Attr(uint32(master))))
-}
-
-// rename gives d a name that no other link in the netns has. An alternative name counts as
-// taken even if it is the link's own, so it is removed first.
-func (c *conn) rename(d *device, to string) error {
-	if d.Name == to {
-		return nil
-	}
-	if err := c.removeAltName(d, to); err != nil {
-		return err
-	}
-	err := c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(to)))
-	if errors.Is(err, unix.EEXIST) {
-		return fmt.Errorf("%w: another link %s has the name %s: %w", bond.ErrStale, c.place, to, err)
-	}
-	return err
-}
-
-// removeAltName removes an alternative name from a link; it succeeds if there is none.
-func (c *conn) removeAltName(d *device, name string) error {
-	if d.Name == name || !d.named(name) {
-		return nil
-	}
-	req := nl.NewNetlinkRequest(unix.RTM_DELLINKPROP, unix.NLM_F_ACK)
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(d.Index)
-	req.AddData(msg)
-	list := nl.NewRtAttr(unix.IFLA_PROP_LIST|unix.NLA_F_NESTED, nil)
-	list.AddRtAttr(unix.IFLA_ALT_IFNAME, nl.ZeroTerminated(name))
-	req.AddData(list)
-	if _, err := c.do(req, 0); err != nil {
-		return fmt.Errorf("remove alternative name %s from %s: %w", name, d.Name, err)
-	}
-	return nil
 }

@@ -86,11 +86,14 @@ type DeleteBond struct {
 
 func (a DeleteBond) String() string { return "delete bond " + a.Bond.String() }
 
-// Rename changes a link's name in its netns.
+// Rename changes a link's name in its netns. Before Linux 6.2 the kernel rejects it (EBUSY) for a link that is up.
 type Rename struct {
 	MemberIndex
 	Link LinkRef
 	To   string
+	// Up: the link is up. Interrupt: it carries no traffic that other members could not carry, so that it may be set
+	// down for the rename, and up again, if the kernel requires that.
+	Up, Interrupt bool
 }
 
 func (a Rename) String() string { return fmt.Sprintf("rename %s to %s", a.Link, a.To) }

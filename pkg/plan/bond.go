@@ -39,11 +39,11 @@ func (b *builder) planBondName() {
 		return
 	}
 	if s := b.obs.NameHolder; s != nil {
-		b.resolveNameConflict(OnBond, o.Link, name, s)
+		b.resolveNameConflict(OnBond, &o.Link, name, s)
 		return
 	}
 	b.report(OnBond, Renamed, "the bond has the name %s, not %s", o.Name, name)
-	b.add(Rename{MemberIndex: OnBond, Link: b.bondRef(), To: name})
+	b.rename(OnBond, &o.Link, name)
 }
 
 // planOptions restores the options that the kernel accepts now and reports the others. An option that

@@ -235,6 +235,9 @@ func details(a plan.Action) string {
 	case plan.MoveToHost:
 		add("ifindex", a.Index)
 		add("serial", a.Link.Serial)
+	case plan.Rename:
+		add("up:", a.Up)
+		add("may be set down:", a.Interrupt)
 	case plan.AddAddress:
 		add("duplicate address detection", a.DAD)
 	case plan.AddRoute:

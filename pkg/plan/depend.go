@@ -22,6 +22,11 @@ func Kind(a Action) string {
 		return "no address " + a.Prefix.String()
 	case DeleteRoute:
 		return fmt.Sprintf("no route %s metric %d", a.Route, a.Route.Priority)
+	case Rename:
+		if a.Up {
+			return ActionName(a) + " of a link that is up" // so that it is not delayed once the link is down
+		}
+		return ActionName(a)
 	default:
 		return ActionName(a)
 	}

@@ -113,7 +113,7 @@ func (b *builder) planCreate() {
 		// A member has the bond's name: it gets its own name first, the bond follows in the next round.
 		for i := range b.obs.Members {
 			if m := &b.obs.Members[i]; m.Location == bond.InPod && m.Ownership != bond.Released {
-				b.planMemberName(i, m)
+				b.planMemberName(i, &m.Link)
 			}
 		}
 		return

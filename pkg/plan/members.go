@@ -54,14 +54,11 @@ func (b *builder) planMember(i int) {
 	case bond.InHost:
 		b.planFromHost(i, m)
 	case bond.InPod:
-		quiet := !b.enslaved(m) && b.wouldPreempt(rec)
-		if !quiet {
-			b.planMemberName(i, m)
-		}
 		if b.enslaved(m) {
+			b.planMemberName(i, &m.Link)
 			b.planEnslaved(i, m)
 		} else {
-			b.planEnslave(i, m, quiet)
+			b.planEnslave(i, m)
 		}
 	default:
 		b.reportLost(i, rec)
@@ -211,25 +208,29 @@ func mustNotPreempt(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 
-// planEnslave enslaves a member that is in the pod; quietly means under a temporary name, which the
-// next round corrects.
-func (b *builder) planEnslave(i int, m *bond.ObservedMember, quietly bool) {
-	rec, ref := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link)
+// planEnslave enslaves a member that is in the pod. A primary that must not become active gets a temporary name, which
+// the next round corrects.
+func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
+	rec, ref, down := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link), m.Link
 	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", rec)
+	notEnslaved := b.lastFinding(i)
 	if m.Link.Master != 0 {
 		b.add(Release{MemberIndex: MemberIndex(i), Link: ref})
 	}
 	if m.Link.Up {
 		b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
 	}
-	if temp := rec.TempName(); quietly && m.Link.Name != temp {
-		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: temp})
+	down.Up = false
+	if b.wouldPreempt(rec) {
+		b.takeTempName(i, rec.TempName(), &down)
+	} else {
+		b.planMemberName(i, &down)
 	}
 	if mac := b.enslaveMAC(i); mac != "" && mac != m.Link.MAC {
-		b.add(SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: mac})
+		b.addBecause(notEnslaved, SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: mac})
 	}
-	b.add(Enslave{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()})
-	b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
+	b.addBecause(notEnslaved, Enslave{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()})
+	b.addBecause(notEnslaved, SetUp{MemberIndex: MemberIndex(i), Link: ref})
 	b.planNewMemberOptions(i, ref)
 }
 
@@ -305,37 +306,5 @@ func pfState(pf *bond.ObservedPF) string {
 		return ", its PF " + pf.Name + " is administratively down"
 	default:
 		return ", nor has its PF " + pf.Name
-	}
-}
-
-// planMemberName restores the name of a member in the pod.
-func (b *builder) planMemberName(i int, m *bond.ObservedMember) {
-	rec := &b.rec.Members[i]
-	if m.Link.Name == rec.Name {
-		return
-	}
-	if t := m.NameHolder; t != nil {
-		b.resolveNameConflict(i, m.Link, rec.Name, t)
-		return
-	}
-	b.report(i, Renamed, "%s has the name %s in the pod", rec, m.Link.Name)
-	b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, &m.Link), To: rec.Name})
-}
-
-// resolveNameConflict handles a name that another link has. If that link is one of the bond's under a wrong name, the
-// two may have each other's names; this one then takes a temporary name.
-func (b *builder) resolveNameConflict(i int, l bond.Link, name string, by *bond.Link) {
-	if !b.isMisnamed(by.Index) {
-		b.report(i, NameTaken, "%s should have the name %s, but another link in the pod has it (ifindex %d, kind %q); rename or delete that one", l.Name, name, by.Index, by.Kind)
-		return
-	}
-	b.report(i, Renamed, "%s should have the name %s, which another link of the bond still has", l.Name, name)
-	b.takeTempName(i, &l)
-}
-
-// takeTempName gives a link a temporary name, so that the one that it has becomes free.
-func (b *builder) takeTempName(i int, l *bond.Link) {
-	if temp := bond.TempName(l.PCI, l.Name); l.Name != temp {
-		b.add(Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InPod, l), To: temp})
 	}
 }

@@ -70,20 +70,33 @@ func (b *builder) planRestore(i int, m *bond.ObservedMember, place bond.Location
 	if before.MTU != 0 && m.Link.MTU != before.MTU {
 		b.add(SetMTU{MemberIndex: MemberIndex(i), Link: ref, MTU: before.MTU})
 	}
+	link, setUp := m.Link, false
 	if place == bond.InPod && !before.FromHost && before.Up != m.Link.Up {
-		if before.Up {
-			b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
-		} else {
+		setUp = before.Up
+		if !setUp {
 			b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
+			link.Up = false
 		}
 	}
+	b.planOriginalName(i, &link, place)
+	if setUp {
+		b.add(SetUp{MemberIndex: MemberIndex(i), Link: ref})
+	}
+}
+
+// planOriginalName restores a link's name, except where the move to the host does so.
+func (b *builder) planOriginalName(i int, l *bond.Link, place bond.Location) {
+	m, before := &b.obs.Members[i], &b.rec.Members[i].Original
+	rename := Rename{MemberIndex: MemberIndex(i), Link: LinkRefOf(place, l), To: before.Name, Up: l.Up, Interrupt: l.Up}
 	switch {
-	case m.Link.Name == before.Name || place == bond.InPod && before.FromHost:
+	case l.Name == before.Name || place == bond.InPod && before.FromHost:
 	case place == bond.InHost || m.NameHolder == nil:
-		b.add(Rename{MemberIndex: MemberIndex(i), Link: ref, To: before.Name})
+		b.add(rename)
 	case b.isMisnamed(m.NameHolder.Index):
 		// Its plugin searches for a VF by name on its own DEL, and would return the other one.
-		b.takeTempName(i, &m.Link)
+		if rename.To = bond.TempName(l.PCI, l.Name); l.Name != rename.To {
+			b.add(rename)
+		}
 	}
 }
 

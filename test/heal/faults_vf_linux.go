@@ -2,6 +2,7 @@ package heal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,6 +10,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
@@ -68,6 +71,9 @@ func functionReset(ctx context.Context, s *faultRun) error {
 	if err != nil {
 		return err
 	}
+	if !bond.KernelAtLeast(kit.KernelRelease(), learnsOfResets) {
+		return resetUnnoticed(ctx, s)
+	}
 	down, err := s.sees(ctx, "net1 without carrier", func(l Line) bool {
 		return l.Msg == "bond state changed" && p.is(l) && strings.Contains(l.Reason, "no carrier")
 	})
@@ -109,6 +115,22 @@ func functionReset(ctx context.Context, s *faultRun) error {
 		return fmt.Errorf("the agent bounced it %d times, want once", n)
 	}
 	return nil
+}
+
+// learnsOfResets is a kernel whose igbvf has PCI reset handlers; that of 6.1 has none.
+const learnsOfResets = "6.3"
+
+// resetUnnoticed: the driver does not learn of the reset, so the VF keeps its carrier and carries nothing. Only an ARP
+// monitor would see it. A new driver instance helps.
+func resetUnnoticed(ctx context.Context, s *faultRun) error {
+	p, vf := s.r.A, s.r.A.members[0].pci
+	if err := s.giveBack("this kernel's igbvf does not notice; it lets go of net1 and takes it again", func() error {
+		return errors.Join(unbindVF(vf), bindVF(vf))
+	}); err != nil {
+		return err
+	}
+	s.result.Outcome = "not noticed by this kernel's driver; healed with a new one"
+	return s.awaitRecovery(ctx, p)
 }
 
 // count returns the number of matching log lines since the fault.

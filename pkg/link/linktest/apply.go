@@ -103,10 +103,10 @@ func (f *Fake) applyToLink(pod *space, a plan.Action) error {
 	}
 	switch a := a.(type) {
 	case plan.Rename:
-		return on(pod, a.Link, func(d *netdev) error { return d.rename(a.To) })
+		return on(pod, a.Link, func(d *netdev) error { return d.renameDown(a) })
 	case plan.SetMAC:
 		return on(pod, a.Link, func(d *netdev) error {
-			if a.Inactive && d.master != nil && d.master.bond != nil && d.master.bond.active == d {
+			if a.Inactive && d.isActive() {
 				return fmt.Errorf("%s is the active member of %s: %w", d.name, d.master.name, bond.ErrStale)
 			}
 			if d.bond != nil {

@@ -15,6 +15,7 @@ var linkCases = []contractCase{
 	{"set MTU", anything, linkMTU},
 	{"set MAC", anything, linkMAC},
 	{"rename", anything, linkRename},
+	{"a link that may be set down is renamed while it is up", anything, linkRenameUp},
 	{"a rename to a name that is taken is refused", anything, linkRenameTaken},
 	{"a renamed member is found", anything, memberRenamed},
 	{"an impostor is not taken for the member", anything, memberImpostor},
@@ -88,9 +89,27 @@ func linkRename(s *fixture) {
 	s.apply(plan.Rename{Link: s.link(0), To: "other"})
 	s.equal("name", s.see().Members[0].Link.Name, "other")
 	s.apply(plan.SetUp{Link: s.link(0)})
-	s.apply(plan.Rename{Link: s.link(0), To: "net1"}) // of a link that is up
-	s.equal("name", s.see().Members[0].Link.Name, "net1")
+	if up := (plan.Rename{Link: s.link(0), To: "net1"}); KernelRenamesUp(s.env.Release) {
+		s.apply(up)
+		s.equal("name", s.see().Members[0].Link.Name, "net1")
+	} else {
+		s.rejected(up, bond.ErrBusy)
+	}
+	s.apply(plan.SetDown{Link: s.link(0)})
 	s.rejected(plan.Rename{Link: s.link(0), To: "a/b"}, nil)
+}
+
+// linkRenameUp: a link that may be set down for a new name is up afterwards, also if it does not get the name.
+func linkRenameUp(s *fixture) {
+	s.apply(plan.SetUp{Link: s.link(0)})
+	s.apply(plan.Rename{Link: s.link(0), To: "other", Up: true, Interrupt: true})
+	l := s.see().Members[0].Link
+	s.equal("name", l.Name, "other")
+	s.equal("up", l.Up, true)
+	s.rejected(plan.Rename{Link: s.link(0), To: "net2", Up: true, Interrupt: true}, bond.ErrStale)
+	l = s.see().Members[0].Link
+	s.equal("name", l.Name, "other")
+	s.equal("up", l.Up, true)
 }
 
 func linkRenameTaken(s *fixture) {

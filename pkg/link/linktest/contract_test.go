@@ -9,16 +9,18 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-const (
-	fakeVFs = 2
-	// newest is the kernel whose options the fake has.
-	newest = "7.3"
-)
+const fakeVFs = 2
 
 // TestContractOnFakeWithVFs runs the suite on the fake with VFs, as other tests use it.
-func TestContractOnFakeWithVFs(t *testing.T) {
-	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Release: newest, Open: func(t *testing.T) Harness {
+func TestContractOnFakeWithVFs(t *testing.T) { contractOnFake(t, Newest) }
+
+// TestContractOnOldFake runs it on the fake as the oldest kernel of the lab's.
+func TestContractOnOldFake(t *testing.T) { contractOnFake(t, "6.1.0-50-amd64") }
+
+func contractOnFake(t *testing.T, release string) {
+	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Release: release, Open: func(t *testing.T) Harness {
 		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
+		w.SetRelease(release)
 		for i, pci := range w.pfs {
 			name := fmt.Sprintf("ens%d", i+1)
 			kit.Must(t, w.AddPF(name, pci))
@@ -31,7 +33,7 @@ func TestContractOnFakeWithVFs(t *testing.T) {
 
 // TestContractOnFakeWithVirtualLinks runs it with links without PCI address.
 func TestContractOnFakeWithVirtualLinks(t *testing.T) {
-	RunContract(t, Env{Bonding: true, Reason: "virtual links only", Release: newest, Open: func(*testing.T) Harness {
+	RunContract(t, Env{Bonding: true, Reason: "virtual links only", Release: Newest, Open: func(*testing.T) Harness {
 		return &fakeHarness{Fake: New()}
 	}})
 }

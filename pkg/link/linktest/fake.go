@@ -30,6 +30,7 @@ type Fake struct {
 	otherHosts map[netip.Addr]bool
 
 	omitted []bond.Option
+	release string
 	// monitorsPaused: bonds' monitors do not run.
 	monitorsPaused bool
 
@@ -44,6 +45,7 @@ type Fake struct {
 
 // space is a network namespace.
 type space struct {
+	fake       *Fake
 	path       string
 	dev, inode uint64
 	links      map[int]*netdev
@@ -61,6 +63,7 @@ func New() *Fake {
 		otherHosts: map[netip.Addr]bool{},
 		applyErrs:  map[int]error{},
 		inodes:     4026531840,
+		release:    Newest,
 	}
 	f.addSpace(Host)
 	return f
@@ -173,7 +176,7 @@ func (f *Fake) Applies() int {
 
 func (f *Fake) addSpace(path string) *space {
 	f.inodes++
-	s := &space{path: path, dev: 4, inode: f.inodes, links: map[int]*netdev{}, lastIndex: 1}
+	s := &space{fake: f, path: path, dev: 4, inode: f.inodes, links: map[int]*netdev{}, lastIndex: 1}
 	f.spaces[path] = s
 	return s
 }

@@ -2,6 +2,17 @@ package linktest
 
 import "github.com/bondkeeper/bondkeeper/pkg/bond"
 
+// Newest is the release of the kernel that a new Fake behaves as.
+const Newest = "7.3"
+
+// SetRelease makes the fake behave as a kernel of another release, as far as renames and values of options differ. It
+// keeps the newest one's options: OmitOptions removes them.
+func (f *Fake) SetRelease(release string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.release = release
+}
+
 // KernelAccepts reports whether a kernel of a release, as uname -r prints it, accepts a value of an option that it has.
 func KernelAccepts(release string, name bond.Option, value string) bool {
 	switch {
@@ -12,3 +23,6 @@ func KernelAccepts(release string, name bond.Option, value string) bool {
 	}
 	return true
 }
+
+// KernelRenamesUp reports whether a kernel of a release renames links that are up.
+func KernelRenamesUp(release string) bool { return bond.KernelAtLeast(release, "6.2") }

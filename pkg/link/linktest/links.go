@@ -2,11 +2,13 @@ package linktest
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
 // netdev is a link of any kind.
@@ -222,11 +224,30 @@ func (d *netdev) rename(to string) error {
 	if d.space.byName(to) != nil {
 		return fmt.Errorf("%s cannot be renamed: a link %s is there already: %w", d.name, to, bond.ErrStale)
 	}
+	if d.up && !KernelRenamesUp(d.space.fake.release) {
+		return fmt.Errorf("%s is up: %w", d.name, bond.ErrBusy)
+	}
 	d.name = to
 	if d.master != nil {
 		d.master.memberRenamed(d)
 	}
 	return nil
+}
+
+// renameDown is a rename that may interrupt the link if it is not the active member.
+func (d *netdev) renameDown(a plan.Rename) error {
+	err := d.rename(a.To)
+	if !errors.Is(err, bond.ErrBusy) || !a.Interrupt || d.isActive() {
+		return err
+	}
+	d.setDown()
+	err = d.rename(a.To)
+	d.setUp()
+	return err
+}
+
+func (d *netdev) isActive() bool {
+	return d.master != nil && d.master.bond != nil && d.master.bond.active == d
 }
 
 // unregister removes the link; a bond releases its members first.

@@ -81,8 +81,8 @@ func (d *netdev) setOption(name bond.Option, value string) error {
 	if err != nil {
 		return err
 	}
-	if name == bond.OptUseCarrier && canonical == "off" { // obsolete since Linux 6.18
-		return fmt.Errorf("use_carrier cannot be disabled: %w", bond.ErrUnsupported)
+	if !KernelAccepts(d.space.fake.release, name, canonical) {
+		return fmt.Errorf("this kernel has no %s=%s: %w", name, canonical, bond.ErrUnsupported)
 	}
 	err = d.bond.store(name, canonical)
 	if err == nil && name == bond.OptPrimaryReselect && d.bond.usesPrimary() {
