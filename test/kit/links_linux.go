@@ -111,11 +111,22 @@ func (s *shown) link() bond.Link {
 	}
 }
 
-// Rename, and the methods below, change a link with ip.
-func (l Links) Rename(path, name, to string) error { return l.Set(path, name, "name", to) }
-func (l Links) SetUp(path, name string) error      { return l.Set(path, name, "up") }
-func (l Links) SetDown(path, name string) error    { return l.Set(path, name, "down") }
-func (l Links) Release(path, name string) error    { return l.Set(path, name, "nomaster") }
+// Rename sets a link that is up down for its new name, and up again, if the kernel requires that (before 6.2).
+func (l Links) Rename(path, name, to string) error {
+	if bond.KernelAtLeast(KernelRelease(), "6.2") {
+		return l.Set(path, name, "name", to)
+	}
+	now, found := l.Link(path, name)
+	if !found || !now.Up {
+		return l.Set(path, name, "name", to)
+	}
+	return l.Batch(path, fmt.Sprintf("link set %s down\nlink set %s name %s\nlink set %s up\n", name, name, to, to))
+}
+
+// SetUp, and the methods below, change a link with ip.
+func (l Links) SetUp(path, name string) error   { return l.Set(path, name, "up") }
+func (l Links) SetDown(path, name string) error { return l.Set(path, name, "down") }
+func (l Links) Release(path, name string) error { return l.Set(path, name, "nomaster") }
 
 func (l Links) SetMAC(path, name string, m bond.MAC) error {
 	return l.Set(path, name, "address", string(m))
