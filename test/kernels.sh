@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Runs the main lab suites on one kernel after the other, and prints a table: kernel, suite, results.
 #   test/kernels.sh 6.1 6.12 newest
-# KERNEL_PKGS are the suites. A suite that ran no test fails, as in make test.
+# KERNEL_PKGS are the suites, LAB_FLAGS the flags of bin/lab test. A suite that ran no test fails, as in make test. The
+# last line has the total, as the lab's own.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp -d)
@@ -18,4 +19,5 @@ for kernel in "$@"; do
 done
 printf '%-22s %-16s %-5s %s\n' kernel suite '' result
 awk '{ k = $1; s = $2; v = $3; $1 = $2 = $3 = ""; sub(/^ +/, ""); printf "%-22s %-16s %-5s %s\n", k, s, v, $0 }' "$table"
-[ "$failed" -eq 0 ] && [ "$(wc -l <"$table")" -ge $# ]
+awk '{ p += $4; f += $6; s += $8 } END { printf "%d passed, %d failed, %d skipped\n", p, f, s }' "$table"
+[ "$failed" -eq 0 ] && [ "$(wc -l <"$table")" -eq $(($# * $(wc -w <<<"$packages"))) ]
