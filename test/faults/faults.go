@@ -38,8 +38,6 @@ type Bond struct {
 	Path, Name string // of its netns and its link
 	Members    []bond.Member
 	NumVFs     int // of each card
-	// OldRenames: the kernel renames a link only while it is down (before Linux 6.2).
-	OldRenames bool
 }
 
 // Fault is a row of the catalogue.

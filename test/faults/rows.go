@@ -81,7 +81,7 @@ func podRows() []Fault {
 		{Name: "impostor with the name of a lost VF", Expect: "not enslaved, reported; VF gets its name later", Outcome: "reported, healed beside it", Member: true, Steps: []Step{
 			{What: "its driver releases the VF, and the pod makes a dummy with the VF's name", Do: replaceByDummy, State: bond.StateStuck, Report: `kind "dummy"`},
 			{What: "its driver takes the VF", Do: bind, Check: besideDummy},
-			{What: "the pod deletes the dummy", Do: deleteDummy},
+			{What: "the pod deletes the dummy", Do: func(b *Bond, m int) error { return b.DeleteLink(b.Path, b.name(m)) }},
 		}},
 		{Name: "pod's netns deleted while a VF is away", Expect: "VF stays in the host, no error loop", Flags: []string{"--resync", "3s"}, Special: ownPod, Engine: "TestSandboxGone"},
 	}
@@ -151,15 +151,6 @@ func replaceByDummy(b *Bond, m int) error {
 	lost := unbind(b, m)
 	_, err := b.AddImpostor(b.Path, b.name(m))
 	return errors.Join(lost, err)
-}
-
-// deleteDummy frees the VF's name. It is the active member, which an old kernel's agent does not set down for its name.
-func deleteDummy(b *Bond, m int) error {
-	err := b.DeleteLink(b.Path, b.name(m))
-	if b.OldRenames {
-		err = errors.Join(err, b.SetDown(b.Path, b.Members[m].TempName()))
-	}
-	return err
 }
 
 // besideDummy: the VF is in the bond under its temporary name, and the dummy is not.

@@ -68,6 +68,11 @@ func (s *faultRun) play(ctx context.Context, f Fault) error {
 	if err != nil {
 		return fmt.Errorf("before the fault: %w", err)
 	}
+	if oldRenames {
+		operator, leave := context.WithCancel(ctx)
+		defer leave()
+		go s.followAdvice(operator)
+	}
 	if err = f.run(ctx, s); err != nil {
 		return err
 	}
@@ -181,13 +186,20 @@ func (s *faultRun) awaitRecovery(ctx context.Context, pods ...*Pod) error {
 		}
 	}
 	s.logf("all as before after %s", short(s.result.Recovered))
+	if oldRenames {
+		return s.undoFailover(ctx)
+	}
 	return nil
 }
 
 // recoveredAt is the time of the last event that completed the pod's recovery: the last kernel change or agent log line
 // before the end of the check that found no difference.
 func (s *faultRun) recoveredAt(ctx context.Context, p *Pod) (time.Time, error) {
-	return s.r.until(ctx, p, func(now snapshot) []string { return now.diff(p.baseline) })
+	var besides []string
+	if oldRenames {
+		besides = []string{BondName + " mac"} // a link that is set down for its name causes a failover
+	}
+	return s.r.until(ctx, p, func(now snapshot) []string { return now.diff(p.baseline, besides...) })
 }
 
 // closed waits until the agent has logged the end of each loss.

@@ -166,7 +166,7 @@ func (s *faultRun) undoFailover(ctx context.Context) error {
 
 // bond is the pod's bond for the catalogue.
 func (p *Pod) bond() *faults.Bond {
-	b := &faults.Bond{Node: kit.Links{}, Path: p.netns(), Name: BondName, OldRenames: !bond.KernelAtLeast(kit.KernelRelease(), "6.2")}
+	b := &faults.Bond{Node: kit.Links{}, Path: p.netns(), Name: BondName}
 	for _, m := range p.members {
 		c := p.fixture.cards[m.card]
 		b.NumVFs = len(c.VFs)

@@ -129,7 +129,7 @@ func (s *faultRun) until(ctx context.Context, repeat, do func() error) error {
 func fight(ctx context.Context, s *faultRun) error {
 	seconds := s.r.cfg.scaled(6, 60)
 	err := s.fault(fmt.Sprintf("net1 is released and net2 set down, ten times a second for %d s", seconds), func() error {
-		n, err := s.storm(ctx, seconds, func() error { return s.inA(ctx, "link set net1 nomaster", "link set net2 down") })
+		n, err := s.storm(ctx, seconds, func() error { return s.inA(ctx, "link set net1 nomaster", "link set net2 down") }, s.bothFought)
 		s.logf("%d times", n)
 		return err
 	})
@@ -147,6 +147,21 @@ func fight(ctx context.Context, s *faultRun) error {
 	}
 	s.result.Outcome = "limited, reported, healed"
 	return nil
+}
+
+const limited = "repairs limited: another writer keeps undoing them"
+
+// bothFought waits until the repairs of both members of pod A were reported as undone. How many rounds that takes
+// depends on the machine.
+func (s *faultRun) bothFought(ctx context.Context) error {
+	first, err := s.sees(ctx, "repairs of a member reported as undone", func(l Line) bool { return s.r.A.is(l) && l.Msg == limited })
+	if err != nil {
+		return err
+	}
+	_, err = s.sees(ctx, "repairs of the other member reported as undone", func(l Line) bool {
+		return s.r.A.is(l) && l.Msg == limited && l.What != first.What
+	})
+	return err
 }
 
 // The engine repairs three times at once, then ten times per minute.
@@ -167,7 +182,7 @@ func (s *faultRun) fought() error {
 		case "applied":
 			kind, _, _ := strings.Cut(l.Action, " (")
 			applied[kind]++
-		case "repairs limited: another writer keeps undoing them":
+		case limited:
 			reports[l.What]++
 		}
 	}

@@ -66,25 +66,30 @@ func tenPerSecond(ctx context.Context, seconds int, done <-chan struct{}, do fun
 	}
 }
 
-// storm calls do ten times per second, for a number of seconds and at least until a lost member of pod B is repaired.
-// It returns the number of calls.
-func (s *faultRun) storm(ctx context.Context, seconds int, do func() error) (n int, err error) {
+// storm calls do ten times per second, for a number of seconds and at least until a lost member of pod B is repaired and
+// seen has returned. It returns the number of calls.
+func (s *faultRun) storm(ctx context.Context, seconds int, do func() error, seen func(context.Context) error) (n int, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var work sync.WaitGroup
 	var failed error
-	repaired := make(chan struct{})
-	work.Go(func() { n, failed = tenPerSecond(ctx, seconds, repaired, do) })
+	done := make(chan struct{})
+	work.Go(func() { n, failed = tenPerSecond(ctx, seconds, done, do) })
 	err = s.memberLostAndBack(ctx, s.r.B, 1)
 	if err == nil {
 		s.logf("a member of pod %s was lost and repaired meanwhile", s.r.B.Name)
-		close(repaired)
+		err = seen(ctx)
+	}
+	if err == nil {
+		close(done)
 	} else {
 		cancel()
 	}
 	work.Wait()
 	return n, errors.Join(err, failed)
 }
+
+func nothing(context.Context) error { return nil }
 
 // flappingPF sets a PF down and up ten times per second. Its VFs have no carrier meanwhile, which the agent must not
 // try to repair.
@@ -96,7 +101,7 @@ func flappingPF(ctx context.Context, s *faultRun) error {
 		return err
 	}
 	err = s.fault(fmt.Sprintf("PF %s is set down and up ten times a second for %d s", name, seconds), func() error {
-		_, failed := s.storm(ctx, seconds, func() error { return ipBatch(ctx, "", fmt.Sprintf("link set %s down\nlink set %s up\n", name, name)) })
+		_, failed := s.storm(ctx, seconds, func() error { return ipBatch(ctx, "", fmt.Sprintf("link set %s down\nlink set %s up\n", name, name)) }, nothing)
 		return failed
 	})
 	if err != nil {
