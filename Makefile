@@ -13,13 +13,16 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 # change what the cards keep; LAB_GUESTS guests run at once, so the packages that take longest come first; and flags
 # for the runner. Emulated processors slow each other down, so a guest has one, and two for the packages in LAB_SMP:
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
-# KERNEL is the guest's: 5.10, 6.1, 6.12 or newest; empty is 6.12.
+# KERNEL is the guest's: 5.10, 6.1, 6.12 or newest; empty is 6.12. CARDS is the model of its cards: igb or virtio; empty is
+# igb.
 LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/sandbox ./test/heal ./test/chains ./test/crash ./test/rights ./pkg/watch ./test/peers/sriov ./test/lab/...
 LAB_SMP ?= test/rights,pkg/watch
 LAB_GUESTS ?= 2
 LAB_FLAGS ?=
 KERNEL ?= $(BONDKEEPER_LAB_KERNEL)
 export BONDKEEPER_LAB_KERNEL := $(KERNEL)
+CARDS ?= $(BONDKEEPER_LAB_CARDS)
+export BONDKEEPER_LAB_CARDS := $(CARDS)
 
 # Packages whose tests run against a real control plane (those behind the build tag kube), and flags for go test.
 KUBE_PKGS ?= ./test/kube/... ./pkg/status/... ./test/manifests ./test/peers/multus ./test/whereabouts ./cmd/kubectl-bonds ./pkg/doctor ./test/monitoring
@@ -66,7 +69,7 @@ test-fast: ## Run lint, and unit tests without the race detector
 	@test/lanes.sh lint unit
 
 .PHONY: test-lab
-test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS, KERNEL)
+test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs, in the lab (LAB_PKGS, LAB_FLAGS, KERNEL, CARDS)
 	@bin/lab test -guests $(LAB_GUESTS) -smp $(LAB_SMP) -timeout 30m $(LAB_FLAGS) $(LAB_PKGS)
 
 .PHONY: test-kernels

@@ -5,9 +5,9 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"os"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
@@ -15,7 +15,8 @@ import (
 // driver unbinds or binds the driver of the first VF of a card.
 func (p *pod) driver(card int, verb string) {
 	p.t.Helper()
-	kit.Must(p.t, os.WriteFile("/sys/bus/pci/drivers/igbvf/"+verb, []byte(p.cards[card].VFs[0].PCI), 0o200))
+	do := map[string]func(bond.PCIAddress) error{"unbind": kit.Links{}.UnbindVF, "bind": kit.Links{}.BindVF}[verb]
+	kit.Must(p.t, do(bond.PCIAddress(p.cards[card].VFs[0].PCI)))
 }
 
 // onPF is the output of `ip -d -j link` about the first VF of a card on its PF.

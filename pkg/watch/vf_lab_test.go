@@ -60,17 +60,16 @@ func TestVF(t *testing.T) {
 			}
 		}
 	}
-	driver := "/sys/bus/pci/drivers/igbvf/"
 	numVFs := filepath.Join("/sys/bus/pci/devices", pf.PCI, "sriov_numvfs")
 
 	intoPod(t, vf.PCI, w.Sandbox)
 	expect("the VF leaves the host", "VF "+vf.PCI+" removed")
 	expect("the VF arrives in the pod", "link changed")
 	sink.settle()
-	write(t, driver+"unbind", vf.PCI)
+	kit.Must(t, kit.Links{}.UnbindVF(bond.PCIAddress(vf.PCI)))
 	expect("its driver is unbound", "link removed")
 	sink.settle()
-	write(t, driver+"bind", vf.PCI)
+	kit.Must(t, kit.Links{}.BindVF(bond.PCIAddress(vf.PCI)))
 	expect("its driver is bound", "VF "+vf.PCI+" changed")
 	sink.settle()
 	intoPod(t, vf.PCI, w.Sandbox)

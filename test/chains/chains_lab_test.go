@@ -6,6 +6,9 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // chain is what surrounds a bond in a pod.
@@ -167,9 +170,9 @@ func (p *pod) asConfigured() {
 // loseVF unbinds and binds a VF's driver.
 func (p *pod) loseVF(i int) {
 	p.t.Helper()
-	p.driver("unbind", p.vfs[i])
+	kit.Must(p.t, kit.Links{}.UnbindVF(bond.PCIAddress(p.vfs[i])))
 	p.wait("the loss of the VF", func() bool { return p.facts()["net1 mac"] == "" })
-	p.driver("bind", p.vfs[i])
+	kit.Must(p.t, kit.Links{}.BindVF(bond.PCIAddress(p.vfs[i])))
 	p.same("after a VF was lost", p.made)
 }
 

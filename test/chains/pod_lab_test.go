@@ -192,12 +192,6 @@ func (p *pod) wait(what string, ok func() bool) {
 	kit.Eventually(p.t, what, ok, func() string { return string(p.ip("-n", p.name, "-d", "addr")) })
 }
 
-// unbind unbinds a VF from its driver; bind binds it.
-func (p *pod) driver(file string, vf string) {
-	p.t.Helper()
-	kit.Must(p.t, os.WriteFile("/sys/bus/pci/drivers/igbvf/"+file, []byte(vf), 0o200))
-}
-
 // setUpComplete reads from the record whether the agent considers the pod's set-up complete.
 func (p *pod) setUpComplete(stateDir string) bool {
 	p.t.Helper()

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"testing"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
@@ -108,10 +109,9 @@ func tombstone(p *pod) {
 func loseAll(p *pod) {
 	p.t.Helper()
 	p.ip("-n", netnsName, "link", "del", bondName)
-	const drivers = "/sys/bus/pci/drivers/igbvf/"
-	for _, file := range []string{"unbind", "bind"} {
-		kit.Must(p.t, os.WriteFile(drivers+file, []byte(p.vfs[0]), 0))
-	}
+	vf := bond.PCIAddress(p.vfs[0])
+	kit.Must(p.t, kit.Links{}.UnbindVF(vf))
+	kit.Must(p.t, kit.Links{}.BindVF(vf))
 	if _, err := topology.Netdev(p.vfs[0]); err != nil {
 		p.t.Fatal(err)
 	}

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // PCIDevices is where sysfs has the PCI functions.
-const PCIDevices = "/sys/bus/pci/devices"
+const PCIDevices = topology.PCIDevices
 
 // Netdev returns the name of a PCI function's netdev in the host, and waits for it: a driver needs a moment to create
 // it, and the kernel to move it back from a deleted netns.
@@ -21,17 +22,14 @@ func Netdev(ctx context.Context, pci bond.PCIAddress) (string, error) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
 	for {
-		found, err := filepath.Glob(filepath.Join(PCIDevices, string(pci), "net", "*"))
-		if len(found) == 1 {
-			return filepath.Base(found[0]), nil
-		}
-		if err != nil {
-			return "", err
+		name, err := topology.Netdev(string(pci))
+		if err == nil {
+			return name, nil
 		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			return "", fmt.Errorf("PCI function %s has netdevs %v: %w", pci, found, ctx.Err())
+			return "", fmt.Errorf("%w: %w", err, ctx.Err())
 		}
 	}
 }
@@ -44,7 +42,7 @@ func (Links) UnbindVF(pci bond.PCIAddress) error { return unbind(string(pci)) }
 
 // BindVF binds a VF to its driver.
 func (Links) BindVF(pci bond.PCIAddress) error {
-	return WriteSysfs("/sys/bus/pci/drivers/igbvf/bind", string(pci))
+	return bind(string(pci), func(m topology.Model) string { return m.VFDriver })
 }
 
 // SetNumVFs removes the VFs of a PF and makes n new ones.
@@ -104,7 +102,17 @@ func place(pci bond.PCIAddress) (pf string, number int, err error) {
 func (Links) UnbindPF(pf string) error { return unbind(pf) }
 
 // BindPF binds a PF to its driver, which makes no VFs.
-func (Links) BindPF(pf string) error { return WriteSysfs("/sys/bus/pci/drivers/igb/bind", pf) }
+func (Links) BindPF(pf string) error {
+	return bind(pf, func(m topology.Model) string { return m.PFDriver })
+}
+
+func bind(pci string, driver func(topology.Model) string) error {
+	guest, err := topology.Load()
+	if err != nil {
+		return err
+	}
+	return WriteSysfs(filepath.Join("/sys/bus/pci/drivers", driver(guest.Model), "bind"), pci)
+}
 
 func unbind(pci string) error {
 	return WriteSysfs(filepath.Join(PCIDevices, pci, "driver", "unbind"), pci)

@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 const (
@@ -41,7 +42,10 @@ func chooseAccel(ctx context.Context, cfg *Config, k *kernel, image string) (str
 	if unix.Access(kvmDevice, unix.R_OK|unix.W_OK) != nil {
 		return TCG, nil
 	}
-	path := filepath.Join(k.dir, "accel.json") // of each kernel
+	path := filepath.Join(k.dir, "accel.json") // of each kernel and QEMU
+	if cfg.model == topology.Virtio {
+		path = filepath.Join(k.dir, "accel-virtio.json")
+	}
 	want, err := verdictKey(cfg.QEMU, k)
 	if err != nil {
 		return "", err

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // Accelerators of Config.Accel and of the topology.
@@ -16,7 +19,7 @@ const (
 )
 
 const (
-	// MaxVFs is the number of VFs of a card.
+	// MaxVFs is the number of VFs that a card can have.
 	MaxVFs = 7
 	// MaxCards is the highest number that was tried on one segment and the root bus.
 	MaxCards = 8
@@ -57,11 +60,13 @@ type Config struct {
 	// ProbeTime is the time in which a guest that reports stalled timers must prove that they run; otherwise it is
 	// stopped. 0 means one minute.
 	ProbeTime time.Duration
-	// QEMU is the program to run; empty means qemu-system-x86_64 from the PATH.
+	// QEMU is the program to run; empty means qemu-system-x86_64 from the PATH, or the cached one that the cards need.
 	QEMU string
 	// CacheDir is where deps.sh put the kernel; empty means $BONDKEEPER_LAB_CACHE, or .cache/lab in the root of the
 	// module that contains the working directory.
 	CacheDir string
+
+	model topology.Model // of the cards
 }
 
 // complete checks the config and sets defaults.
@@ -78,11 +83,12 @@ func (c Config) complete() (Config, error) {
 	if c.ProbeTime == 0 {
 		c.ProbeTime = defaultProbeTime
 	}
-	if c.QEMU == "" {
-		c.QEMU = "qemu-system-x86_64"
-	}
 	if c.Console == nil {
 		c.Console = io.Discard
+	}
+	var known bool
+	if c.model, known = topology.ModelNamed(os.Getenv(CardsEnv)); !known {
+		return c, fmt.Errorf("lab: %s=%s: want %s or %s", CardsEnv, os.Getenv(CardsEnv), topology.IGB.Name, topology.Virtio.Name)
 	}
 	switch {
 	case c.Cards < 0 || c.Cards > MaxCards:

@@ -11,6 +11,7 @@
 #
 # BONDKEEPER_LAB_CACHE sets another cache directory than .cache/lab at the top of the repository.
 # BONDKEEPER_LAB_KERNEL selects another kernel than 6.12: 5.10, 6.1 or newest (kernel.go has the same names).
+# BONDKEEPER_LAB_CARDS=virtio also unpacks QEMU 11 in the cache, which has VFs of virtio-net.
 set -euo pipefail
 
 top=$(cd "$(dirname "$0")/../.." && pwd)
@@ -18,6 +19,8 @@ cache=${BONDKEEPER_LAB_CACHE:-$top/.cache/lab}
 series=${BONDKEEPER_LAB_KERNEL:-6.12}
 kernel=$cache/kernel
 [ "$series" = 6.12 ] || kernel=$cache/kernel-$series
+cards=${BONDKEEPER_LAB_CARDS:-igb}
+qemu11=$cache/qemu11
 
 # One line a tool: a program, and the package that has it.
 tools="
@@ -66,6 +69,15 @@ missing_packages() {
 # kernel_ready answers whether an unpacked kernel is in the cache, whichever version it has: a newer one
 # in the archive is no reason to download again.
 kernel_ready() { [ -e "$kernel/vmlinuz" ] && [ -d "$kernel/modules/kernel" ]; }
+
+# qemu_ready answers whether the selected cards need no other QEMU than the installed one, or it is in the cache.
+qemu_ready() {
+    case $cards in
+    igb) ;;
+    virtio) [ -x "$qemu11/qemu-system-x86_64" ] ;;
+    *) die "BONDKEEPER_LAB_CARDS=$cards: want igb or virtio" ;;
+    esac
+}
 
 # privileged runs a command as root.
 privileged() {
@@ -216,6 +228,35 @@ unpack_kernel() {
     rm -rf "$work"
 }
 
+# unpack_qemu downloads QEMU 11 with all its libraries, as for a machine on which nothing is installed, and puts it under
+# its final name only when it is complete. Only the wrapper uses these libraries.
+unpack_qemu() {
+    local work=$qemu11.new package apt
+    prepare_apt
+    rm -rf "$work" && mkdir -p "$work"/apt/{lists,archives}/partial "$work/ready"
+    touch "$work/apt/status"
+    sed 's/^Suites: .*/Suites: trixie trixie-backports/' "$cache/apt/lab.sources" >"$work/apt/lab.sources"
+    apt=(apt-get -qq -y "${apt_private[@]}" "${apt_as_user[@]}" -o "Dir::Etc::sourcelist=$work/apt/lab.sources" -o Debug::NoLocking=1
+        -o "Dir::State=$work/apt" -o "Dir::State::lists=$work/apt/lists" -o "Dir::State::status=$work/apt/status" -o "Dir::Cache=$work/apt")
+    say "downloading QEMU of trixie-backports"
+    "${apt[@]}" update >&2 || die "apt-get update failed; see above"
+    "${apt[@]}" -t trixie-backports --no-install-recommends --download-only install qemu-system-x86 >&2 ||
+        die "the download of QEMU failed; see above"
+    say "unpacking QEMU"
+    for package in "$work"/apt/archives/*.deb; do dpkg -x "$package" "$work/ready"; done
+    cat >"$work/ready/qemu-system-x86_64" <<'EOF'
+#!/bin/sh
+# Runs the QEMU of this directory with the libraries of this directory.
+root=$(dirname "$(readlink -f "$0")") lib=usr/lib/x86_64-linux-gnu
+exec "$root/$lib/ld-linux-x86-64.so.2" --library-path "$root/$lib:$root/$lib/pulseaudio" "$root/usr/bin/qemu-system-x86_64" \
+    -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" "$@"
+EOF
+    chmod +x "$work/ready/qemu-system-x86_64"
+    rm -rf "$qemu11"
+    mv "$work/ready" "$qemu11"
+    rm -rf "$work"
+}
+
 # lock: one at a time; the second finds the first one's work done.
 lock() {
     mkdir -p "$cache"
@@ -240,13 +281,15 @@ kernel_file() {
 main() {
     local packages
     packages=$(missing_packages)
-    if [ -n "$packages" ] || ! kernel_ready; then
+    if [ -n "$packages" ] || ! kernel_ready || ! qemu_ready; then
         lock
         packages=$(missing_packages)
     fi
     # shellcheck disable=SC2086 # a list of words
     [ -z "$packages" ] || install_packages $packages
     kernel_ready || unpack_kernel
+    qemu_ready || unpack_qemu
+    [ "$cards" != virtio ] || PATH=$qemu11:$PATH
     say "ready: $(qemu-system-x86_64 --version | head -n 1), kernel $(cat "$kernel/version")"
 }
 

@@ -3,8 +3,8 @@
 //
 // The guest is a stock Debian kernel on the host's own root, read-only under an overlay in memory. Every program and
 // file of the host has the same path in the guest. The guest's changes reach the host only in the shared directory
-// (Guest.WorkDir on the host, topology.ShareDir in the guest). Each card is an Intel 82576 (igb) with up to seven VFs;
-// all cards are on one L2 segment.
+// (Guest.WorkDir on the host, topology.ShareDir in the guest). Each card is an Intel 82576 (igb) with up to seven VFs, or
+// one of virtio-net (BONDKEEPER_LAB_CARDS=virtio); all cards are on one L2 segment.
 //
 //	guest, err := lab.Start(ctx, lab.Config{Cards: 2, VFs: 4})
 //	if err != nil { ... }

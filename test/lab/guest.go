@@ -49,16 +49,16 @@ func Start(ctx context.Context, cfg Config) (*Guest, error) {
 	if err != nil {
 		return nil, err
 	}
-	qemu, err := exec.LookPath(cfg.QEMU)
-	if err != nil {
-		return nil, fmt.Errorf("lab: no QEMU: %w: %w", err, ErrNotReady)
-	}
-	cfg.QEMU = qemu
 	if cfg.CacheDir == "" {
 		if cfg.CacheDir, err = DefaultCacheDir(ctx); err != nil {
 			return nil, fmt.Errorf("lab: cache: %w", err)
 		}
 	}
+	qemu, err := exec.LookPath(cfg.qemu())
+	if err != nil {
+		return nil, fmt.Errorf("lab: no QEMU: %w: %w", err, ErrNotReady)
+	}
+	cfg.QEMU = qemu
 	g, err := start(ctx, cfg)
 	if err == nil || !failedAtBoot(ctx, err) {
 		return g, err
@@ -108,7 +108,7 @@ func (g *Guest) boot(ctx context.Context) error {
 	}
 	initramfs := filepath.Join(g.temp, "initramfs")
 	orders := &wire.Boot{
-		Accel: accel, Cards: g.cfg.Cards, VFs: g.cfg.VFs, UserNet: g.cfg.UserNet,
+		Accel: accel, Cards: g.cfg.Cards, VFs: g.cfg.VFs, Model: g.cfg.model, UserNet: g.cfg.UserNet,
 		KernelModules: k.modules(), Env: guestEnv(),
 	}
 	if err := writeInitramfs(ctx, initramfs, k, orders); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/cavaliergopher/cpio"
 
 	"github.com/bondkeeper/bondkeeper/test/lab/internal/wire"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // guestPackage is the program that is the guest's init.
@@ -55,8 +56,11 @@ func buildGuest(ctx context.Context, path string) ([]byte, error) {
 
 // addModules adds the modules to the contents and their names to the orders.
 func addModules(ctx context.Context, k *kernel, boot *wire.Boot, contents map[string][]byte) error {
-	cards := []string{"igb", "igbvf"}
-	if boot.UserNet {
+	var cards []string
+	if boot.Model == topology.IGB {
+		cards = []string{"igb", "igbvf"}
+	}
+	if boot.Model == topology.Virtio || boot.UserNet {
 		cards = append(cards, "virtio_net")
 	}
 	// The first two are built in since Debian 13.

@@ -57,6 +57,14 @@ func TestBadConfig(t *testing.T) {
 	}
 }
 
+func TestUnknownCards(t *testing.T) {
+	t.Setenv(lab.CardsEnv, "magic")
+	_, err := lab.Start(t.Context(), lab.Config{QEMU: "true"})
+	if err == nil || !strings.Contains(err.Error(), "magic: want igb or virtio") {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestMissingPieces(t *testing.T) {
 	for name, cfg := range map[string]lab.Config{
 		"QEMU":   {QEMU: "no-such-qemu"},

@@ -119,19 +119,13 @@ func deviceArgs(cfg *Config, s sockets) []string {
 		"-device", "virtio-9p-pci,fsdev=share,mount_tag=" + wire.ShareTag,
 	}
 	for i := range cfg.Cards {
-		args = append(args,
-			"-device", fmt.Sprintf("pcie-root-port,id=port%d,chassis=%[2]d,slot=%[2]d", i, i+1),
-			"-netdev", fmt.Sprintf("hubport,id=segment%d,hubid=1", i),
-			"-device", fmt.Sprintf("igb,id=%s,bus=port%d,netdev=segment%[2]d,mac=52:54:00:6c:00:%02[3]x,romfile=", cardID(i), i, i+1))
+		args = append(args, cardArgs(cfg, i)...)
 	}
 	if cfg.UserNet {
 		args = append(args, "-netdev", "user,id=user,ipv6=off", "-device", "virtio-net-pci,netdev=user,romfile=")
 	}
 	return args
 }
-
-// cardID is QEMU's ID of a card.
-func cardID(card int) string { return fmt.Sprintf("card%d", card) }
 
 // comma quotes a path for QEMU's option parser.
 func comma(path string) string { return strings.ReplaceAll(path, ",", ",,") }

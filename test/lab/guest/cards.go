@@ -21,9 +21,7 @@ import (
 )
 
 const (
-	pciDevices = "/sys/bus/pci/devices"
-	igbDriver  = "/sys/bus/pci/drivers/igb"
-	vfDriver   = "/sys/bus/pci/drivers/igbvf"
+	pciDrivers = "/sys/bus/pci/drivers"
 	// cardsDeadline bounds the set-up of all cards, for an emulated machine on a busy host.
 	cardsDeadline = 2 * time.Minute
 	// pollInterval is the pause between checks of sysfs for a function's interface.
@@ -35,14 +33,14 @@ const (
 func setUpCards(ctx context.Context, boot *wire.Boot) (*topology.Topology, error) {
 	ctx, cancel := context.WithTimeout(ctx, cardsDeadline)
 	defer cancel()
-	t := &topology.Topology{Kernel: kernelRelease(), Accel: boot.Accel, Cards: []topology.Card{}}
+	t := &topology.Topology{Kernel: kernelRelease(), Accel: boot.Accel, Model: boot.Model, Cards: []topology.Card{}}
 	if err := findPFs(ctx, t, boot.Cards); err != nil {
 		return nil, err
 	}
 	// Its card is renamed before the VFs get their names, which are then the same with and without it.
 	if boot.UserNet {
 		t.UserNet = topology.UserNetName
-		if err := joinUserNet(ctx, t.UserNet); err != nil {
+		if err := joinUserNet(ctx, t); err != nil {
 			return nil, err
 		}
 	}
@@ -69,17 +67,17 @@ func kernelRelease() string {
 func findPFs(ctx context.Context, t *topology.Topology, want int) error {
 	var found []string
 	err := until(ctx, func() bool {
-		matches, err := filepath.Glob(igbDriver + "/????:??:??.?")
-		found = matches
-		_, vfErr := os.Stat(vfDriver)
-		return err == nil && len(found) == want && vfErr == nil
+		// Functions of other devices may have the same driver.
+		found, _ = filepath.Glob(filepath.Join(pciDrivers, t.Model.PFDriver, "????:??:??.?", "sriov_totalvfs"))
+		_, err := os.Stat(filepath.Join(pciDrivers, t.Model.VFDriver))
+		return err == nil && len(found) == want
 	})
 	if err != nil {
-		return fmt.Errorf("found %d of %d igb cards %v: %w", len(found), want, found, err)
+		return fmt.Errorf("found %d of %d %s cards %v: %w", len(found), want, t.Model.Name, found, err)
 	}
 	slices.Sort(found)
 	for _, path := range found {
-		pf, err := waitForFunction(ctx, filepath.Base(path))
+		pf, err := waitForFunction(ctx, filepath.Base(filepath.Dir(path)))
 		if err != nil {
 			return err
 		}
@@ -97,7 +95,7 @@ func makeVFs(ctx context.Context, cards []topology.Card, vfs int) error {
 	var cardsAtOnce errgroup.Group
 	for _, card := range cards {
 		cardsAtOnce.Go(func() error {
-			return writeAll(filepath.Join(pciDevices, card.PF.PCI),
+			return writeAll(filepath.Join(topology.PCIDevices, card.PF.PCI),
 				[2]string{"sriov_drivers_autoprobe", "0"},
 				[2]string{"sriov_numvfs", strconv.Itoa(vfs)},
 				[2]string{"sriov_drivers_autoprobe", "1"})
@@ -120,7 +118,7 @@ func makeVFs(ctx context.Context, cards []topology.Card, vfs int) error {
 
 // probeVF binds a VF to its driver.
 func probeVF(ctx context.Context, pf string, number int) (*topology.Function, error) {
-	target, err := os.Readlink(filepath.Join(pciDevices, pf, fmt.Sprintf("virtfn%d", number)))
+	target, err := os.Readlink(filepath.Join(topology.PCIDevices, pf, fmt.Sprintf("virtfn%d", number)))
 	if err != nil {
 		return nil, err
 	}
@@ -203,8 +201,8 @@ func setLinksUp(t *topology.Topology) error {
 }
 
 // joinUserNet sets the name of the user network's card and the address that QEMU expects, and sets it up.
-func joinUserNet(ctx context.Context, name string) error {
-	old, err := virtioInterface(ctx)
+func joinUserNet(ctx context.Context, t *topology.Topology) error {
+	old, err := userInterface(ctx, t.Cards)
 	if err != nil {
 		return err
 	}
@@ -212,24 +210,27 @@ func joinUserNet(ctx context.Context, name string) error {
 	cmd.Stdin = strings.NewReader(fmt.Sprintf(`link set %s name %s up
 address add 10.0.2.15/24 dev %[2]s
 route add default via 10.0.2.2
-`, old, name))
+`, old, t.UserNet))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("user network: ip: %w: %s", err, bytes.TrimSpace(out))
 	}
 	return nil
 }
 
-// virtioInterface waits for the one virtio network card and returns its interface's name.
-func virtioInterface(ctx context.Context) (string, error) {
-	var matches []string
+// userInterface waits for the interface of the one virtio network card that is no PF, and returns its name.
+func userInterface(ctx context.Context, cards []topology.Card) (string, error) {
+	var found []string
 	err := until(ctx, func() bool {
-		matches, _ = filepath.Glob("/sys/bus/virtio/drivers/virtio_net/virtio*/net/*")
-		return len(matches) == 1
+		links, _ := filepath.Glob("/sys/bus/virtio/drivers/virtio_net/virtio*/net/*")
+		found = slices.DeleteFunc(links, func(path string) bool {
+			return slices.ContainsFunc(cards, func(c topology.Card) bool { return c.PF.Name == filepath.Base(path) })
+		})
+		return len(found) == 1
 	})
 	if err != nil {
-		return "", fmt.Errorf("want one interface of a virtio card, found %v: %w", matches, err)
+		return "", fmt.Errorf("want one interface of a virtio card, found %v: %w", found, err)
 	}
-	return filepath.Base(matches[0]), nil
+	return filepath.Base(found[0]), nil
 }
 
 // writeTopology writes the topology for tests in the guest.

@@ -19,6 +19,8 @@ const (
 	ShareDir = Dir + "/share"
 	// UserNetName is the guest's interface in QEMU's user-mode network.
 	UserNetName = "user0"
+	// PCIDevices is where sysfs has the PCI functions.
+	PCIDevices = "/sys/bus/pci/devices"
 )
 
 // ErrNotInLab means that this process does not run in a lab guest.
@@ -30,6 +32,8 @@ type Topology struct {
 	Kernel string `json:"kernel"`
 	// Accel is the guest's accelerator: "kvm" or "tcg". Under tcg everything takes some ten times as long.
 	Accel string `json:"accel"`
+	// Model is the model of all cards.
+	Model Model `json:"model"`
 	// Cards lists the SR-IOV cards in the order of their PCI addresses. All are on one L2 segment.
 	Cards []Card `json:"cards"`
 	// UserNet is the interface of the user-mode network, in which the host's loopback is 10.0.2.2; empty if the guest
@@ -49,7 +53,7 @@ type Function struct {
 	PCI string `json:"pci"`
 	// Name is the interface's name when the guest became ready.
 	Name string `json:"name"`
-	// MAC is the hardware address at that time. A VF's is random, and differs at each boot.
+	// MAC is the hardware address at that time. A VF's of igb is random, and differs at each boot.
 	MAC string `json:"mac"`
 }
 
@@ -69,16 +73,27 @@ func Load() (*Topology, error) {
 	return t, nil
 }
 
+// FunctionOf returns the PCI address of the function that a network device belongs to, by the device's name as ip(8)
+// shows it (parentdev): the address itself, or the name of a device on the virtio bus.
+func FunctionOf(device string) string {
+	to, err := os.Readlink(filepath.Join("/sys/bus/virtio/devices", device))
+	if err != nil {
+		return device
+	}
+	return filepath.Base(filepath.Dir(to))
+}
+
 // Netdev returns the current name of the interface of a PCI function. If the interface is not in the caller's netns, or
 // the function has no driver, the error is fs.ErrNotExist.
 func Netdev(pci string) (string, error) {
-	dir := filepath.Join("/sys/bus/pci/devices", pci, "net")
-	entries, err := os.ReadDir(dir)
-	if err != nil {
+	dir := filepath.Join(PCIDevices, pci)
+	if _, err := os.Stat(dir); err != nil {
 		return "", fmt.Errorf("interface of PCI function %s: %w", pci, err)
 	}
-	if len(entries) == 0 {
-		return "", fmt.Errorf("interface of PCI function %s: %s is empty: %w", pci, dir, fs.ErrNotExist)
+	for _, pattern := range []string{"net/*", "virtio*/net/*"} {
+		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
+			return filepath.Base(found[0]), nil
+		}
 	}
-	return entries[0].Name(), nil
+	return "", fmt.Errorf("interface of PCI function %s: none in %s: %w", pci, dir, fs.ErrNotExist)
 }

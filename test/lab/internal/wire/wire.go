@@ -31,6 +31,8 @@ type Boot struct {
 	Accel string
 	// Cards is the number of SR-IOV cards to expect, VFs the number of functions to make on each.
 	Cards, VFs int
+	// Model is the cards' model.
+	Model topology.Model
 	// UserNet: there is a card in QEMU's user-mode network.
 	UserNet bool
 	// RootModules are loaded in this order before the root is mounted, CardModules concurrently with that.
