@@ -24,16 +24,20 @@ func TestContractOnVFs(t *testing.T) {
 	if len(guest.Cards) < 2 {
 		t.Fatalf("the guest has %d cards, the suite needs two", len(guest.Cards))
 	}
-	p := &vfPool{dirty: true}
+	p := &vfPool{model: guest.Model, dirty: true}
 	for _, c := range guest.Cards[:2] {
 		p.pfs = append(p.pfs, c.PF.PCI)
 	}
-	linktest.RunContract(t, linktest.Env{Bonding: true, VFs: true, NumVFs: vfsPerCard, Release: kit.KernelRelease(), Open: p.open})
+	linktest.RunContract(t, linktest.Env{
+		Bonding: true, VFs: true, NumVFs: vfsPerCard, VFDriver: guest.Model.VFDriver, PFSettings: guest.Model.VFSettings, FixedCarrier: !guest.Model.VFsFollowPF,
+		Release: kit.KernelRelease(), Reason: "excluded by the cards of " + guest.Model.Name, Open: p.open,
+	})
 }
 
 // vfPool has the guest's VFs between tests. Recreating them takes seconds, so it is done only after tests that changed
 // the PFs' settings.
 type vfPool struct {
+	model topology.Model
 	pfs   []string
 	macs  map[string]bond.MAC // the VFs' own
 	dirty bool
@@ -41,7 +45,7 @@ type vfPool struct {
 
 func (p *vfPool) open(t *testing.T) linktest.Harness {
 	t.Helper()
-	h := &realHarness{t: t, sriov: t.TempDir(), cards: &testCards{pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
+	h := &realHarness{t: t, sriov: t.TempDir(), cards: &testCards{model: p.model, pfs: p.pfs, unbound: map[bond.PCIAddress]bool{}}}
 	k, err := link.New(link.Options{SriovDir: h.sriov, ClaimDir: filepath.Join(h.sriov, "pci"), PFSettingsAge: time.Hour})
 	kit.Must(t, err)
 	h.Kernel = k

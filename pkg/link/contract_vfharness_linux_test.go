@@ -13,12 +13,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/test/kit"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // testCards are the PFs whose VFs a harness moves to pods, one PF after the other.
 type testCards struct {
-	pfs  []string // PCI addresses
-	used int
+	model topology.Model
+	pfs   []string // PCI addresses
+	used  int
 	// changed: the changes do not all end with the pod. unbound has functions without driver.
 	changed bool
 	unbound map[bond.PCIAddress]bool
@@ -49,7 +51,10 @@ func (h *realHarness) addVF(path, name string) (bond.PCIAddress, *bond.VF, error
 	if err != nil {
 		return "", nil, err
 	}
-	place := &bond.VF{PF: bond.PCIAddress(pf), Number: number}
+	var place *bond.VF // as ADD records it
+	if h.cards.model.VFSettings {
+		place = &bond.VF{PF: bond.PCIAddress(pf), Number: number}
+	}
 	return pci, place, h.MoveToNetns(linktest.Host, dev, path, name)
 }
 
@@ -76,6 +81,11 @@ func (h *realHarness) setPF(path, name string, up bool) error {
 		}
 	}
 	return fmt.Errorf("%s is no VF of ours: %s", name, out)
+}
+
+func (h *realHarness) PFOf(pci bond.PCIAddress) (string, error) {
+	to, err := os.Readlink(filepath.Join(kit.PCIDevices, string(pci), "physfn"))
+	return filepath.Base(to), err
 }
 
 func (h *realHarness) UnbindVF(pci bond.PCIAddress) error {

@@ -29,6 +29,7 @@ const (
 // netns, with 10.0.0.2.
 type vfFixture struct {
 	*fixture
+	guest     *topology.Topology
 	card      topology.Card
 	pf, vf    bond.PCIAddress
 	neighbour string // its netns
@@ -41,7 +42,7 @@ func newVFFixture(t *testing.T) *vfFixture {
 	kit.Must(t, err)
 	k, err := New(Options{ClaimDir: t.TempDir()})
 	kit.Must(t, err)
-	g := &vfFixture{fixture: &fixture{TB: t, k: k, host: guestNetns, pod: netnstest.New(t)}, card: top.Cards[0], neighbour: netnstest.New(t)}
+	g := &vfFixture{fixture: &fixture{TB: t, k: k, host: guestNetns, pod: netnstest.New(t)}, guest: top, card: top.Cards[0], neighbour: netnstest.New(t)}
 	g.pf, g.vf = bond.PCIAddress(g.card.PF.PCI), bond.PCIAddress(g.card.VFs[0].PCI)
 	for _, c := range top.Cards[:2] {
 		g.sysfs(c.PF.PCI+"/sriov_numvfs", "0")
@@ -54,6 +55,9 @@ func newVFFixture(t *testing.T) *vfFixture {
 	g.in(g.neighbour, "link", "set", g.other, "up")
 	g.r = &bond.Record{Key: bond.Key{ContainerID: "c", IfName: "bond0"}, Sandbox: sandboxAt(t, g.pod),
 		Members: []bond.Member{{Name: "net1", PCI: g.vf, MAC: oldMAC, VF: &bond.VF{PF: g.pf}}}}
+	if !top.Model.VFSettings {
+		g.r.Members[0].VF = nil // as ADD records it
+	}
 	g.netdev(g.vf)
 	return g
 }
@@ -127,6 +131,9 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			g := newVFFixture(t)
+			if tc.before != nil || !tc.restore.Empty() {
+				kit.NeedVFSettings(t, g.guest)
+			}
 			if tc.before != nil {
 				g.vfSet(tc.before...)
 			}
@@ -155,6 +162,7 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 // accepts the MAC, and has the PF's once it is set up.
 func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 	g := newVFFixture(t)
+	kit.NeedVFSettings(t, g.guest)
 	g.vfSet("mac", string(elseMAC))
 	err := g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: g.vfRef(), Name: "net1", MAC: oldMAC})
 	if !bond.KernelAtLeast(kit.KernelRelease(), "6.12") && err == nil {
@@ -176,6 +184,7 @@ func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 // TestFindMembersOfVFs: the PF's settings are recorded unchanged, with the VF in the pod or in the host.
 func TestFindMembersOfVFs(t *testing.T) {
 	g := newVFFixture(t)
+	kit.NeedVFSettings(t, g.guest)
 	g.vfSet("mac", string(oldMAC), "vlan", "100", "qos", "3", "spoofchk", "off")
 	g.vfSet("trust", "on")
 	find := func(inHost bool, name string) bond.Member {

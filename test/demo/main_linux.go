@@ -93,6 +93,10 @@ func play(ctx context.Context, r *heal.Fixture, pattern *regexp.Regexp) (results
 		if !pattern.MatchString(f.Name) || ctx.Err() != nil {
 			continue
 		}
+		if reason := r.Excluded(f); reason != "" {
+			fmt.Printf("\n%s: %s\n", f.Name, reason)
+			continue
+		}
 		fmt.Printf("\n%d. %s (expected: %s)\n", len(results)+1, f.Name, f.Expect)
 		began := time.Now()
 		res := r.Run(ctx, f, func(step string) {

@@ -62,10 +62,15 @@ type Fault struct {
 	Minor bool
 	// Flags are the real agent's flags.
 	Flags []string
+	// Needs are what the model of the cards must have.
+	Needs Needs
 	// Special is why the row has no steps: test/heal has a function for it. Engine is the engine's corresponding test;
 	// empty if the fault cannot happen to the engine.
 	Special, Engine string
 }
+
+// Needs are properties of models of cards (topology.Model) that a fault needs.
+type Needs struct{ VFSettings, VFsFollowPF, ResetDropsCarrier bool }
 
 // Count is the number of members that the fault can happen to.
 func (f *Fault) Count() int {

@@ -41,9 +41,9 @@ func vfRows() []Fault {
 			{What: "sriov_numvfs is as before", Do: allVFs},
 		}},
 		{Name: "VF moved to the host by hand", Expect: recovered, Member: true, Steps: once(func(b *Bond, m int) error { return b.MoveToHost(b.Path, b.name(m)) })},
-		{Name: "VF reset (function-level)", Expect: "bounced once, then complete or reported", Flags: []string{"--carrier-patience", "4s"},
+		{Name: "VF reset (function-level)", Expect: "bounced once, then complete or reported", Flags: []string{"--carrier-patience", "4s"}, Needs: Needs{ResetDropsCarrier: true},
 			Special: "whether a bounce helps depends on the card", Engine: "TestStuckVFIsBouncedOnce"},
-		{Name: "PF down, PF up", Expect: "degraded, then ready", Outcome: "reported degraded, then ready", Card: true, Failover: true, Steps: []Step{
+		{Name: "PF down, PF up", Expect: "degraded, then ready", Outcome: "reported degraded, then ready", Card: true, Failover: true, Needs: Needs{VFsFollowPF: true}, Steps: []Step{
 			{What: "the PF is set down", Do: setPF(false), State: bond.StateDegraded, Untouched: true},
 			{What: "the PF is set up", Do: setPF(true), State: bond.StateReady, Untouched: true},
 		}},
@@ -94,8 +94,8 @@ func writerRows() []Fault {
 	return []Fault{
 		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Flags: setup, Special: ownPod, Engine: "TestRouteRemovedInSetupStaysAway"},
 		{Name: "chain with tuning and sbr, bond deleted", Expect: "back with settings, sysctls and routing table", Flags: setup, Special: ownPod, Engine: "TestSetupIsKeptThroughLosses"},
-		{Name: "VLAN and trust of a VF changed on its PF", Expect: recovered, Flags: []string{"--resync", "2s"}, Special: ownPod, Engine: "TestRequestedPFSettingsAreRestored"},
-		{Name: "VF released by sriov-cni while the record exists", Expect: "reported, left to its owner", Special: ownPod, Engine: "TestNextTenantKeepsItsSettings"},
+		{Name: "VLAN and trust of a VF changed on its PF", Expect: recovered, Flags: []string{"--resync", "2s"}, Needs: Needs{VFSettings: true}, Special: ownPod, Engine: "TestRequestedPFSettingsAreRestored"},
+		{Name: "VF released by sriov-cni while the record exists", Expect: "reported, left to its owner", Needs: Needs{VFSettings: true}, Special: ownPod, Engine: "TestNextTenantKeepsItsSettings"},
 	}
 }
 

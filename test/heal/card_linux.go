@@ -9,14 +9,12 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/test/kit"
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-const (
-	pciDevices = "/sys/bus/pci/devices"
-	vfDriver   = "/sys/bus/pci/drivers/igbvf"
-	pfDriver   = "/sys/bus/pci/drivers/igb"
-)
+const pciDevices = topology.PCIDevices
 
 // write writes to a sysfs file. When it returns, the kernel has made the change.
 func write(file, value string) error {
@@ -26,11 +24,14 @@ func write(file, value string) error {
 	return nil
 }
 
-func unbindVF(pci string) error { return write(vfDriver+"/unbind", pci) }
-func bindVF(pci string) error   { return write(vfDriver+"/bind", pci) }
+func unbindVF(pci string) error { return kit.Links{}.UnbindVF(bond.PCIAddress(pci)) }
+func bindVF(pci string) error   { return kit.Links{}.BindVF(bond.PCIAddress(pci)) }
 
 // card is an SR-IOV card. The name of its PF's interface may change.
-type card struct{ topology.Card }
+type card struct {
+	topology.Card
+	model topology.Model
+}
 
 // pf returns the current name of the PF's interface.
 func (c card) pf() (string, error) { return topology.Netdev(c.PF.PCI) }
@@ -68,8 +69,16 @@ type vfSettings struct {
 	trust, spoofchk string
 }
 
-// set writes settings to the PF and rebinds the VF's driver, so that the interface gets the MAC.
+// set writes settings to the PF and rebinds the VF's driver, so that the interface gets the MAC. A VF whose PF has no
+// settings gets the MAC alone.
 func (c card) set(ctx context.Context, number int, s vfSettings) error {
+	if !c.model.VFSettings {
+		vf, err := topology.Netdev(c.VFs[number].PCI)
+		if err != nil {
+			return err
+		}
+		return ip(ctx, "link set %s address %s", vf, s.mac)
+	}
 	name, err := c.pf()
 	if err != nil {
 		return err

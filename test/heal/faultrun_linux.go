@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
 // Fault is something that happens to a pod's bond, and the expected outcome.
@@ -15,6 +17,8 @@ type Fault struct {
 	Agent []string
 	// Minor: it is not in the demo.
 	Minor bool
+	// Needs are what the model of the cards must have.
+	Needs faults.Needs
 	run   func(context.Context, *faultRun) error
 }
 

@@ -20,7 +20,7 @@ func Faults() []Fault {
 		if f.Special == "" {
 			run = steps(f)
 		}
-		all = append(all, Fault{Name: f.Name, Expect: f.Expect, Agent: f.Flags, Minor: f.Minor, run: run})
+		all = append(all, Fault{Name: f.Name, Expect: f.Expect, Agent: f.Flags, Minor: f.Minor, Needs: f.Needs, run: run})
 	}
 	return all
 }

@@ -25,7 +25,7 @@ func netnsDeleted(ctx context.Context, s *faultRun) error {
 		return err
 	}
 	lost, other := c.members[0].pci, c.members[1].pci
-	err := s.fault("igbvf lets go of net1 ("+lost+") of a third pod, whose netns is then deleted", func() error { return unbindVF(lost) })
+	err := s.fault("its driver lets go of net1 ("+lost+") of a third pod, whose netns is then deleted", func() error { return unbindVF(lost) })
 	if err != nil {
 		return err
 	}
@@ -38,7 +38,7 @@ func netnsDeleted(ctx context.Context, s *faultRun) error {
 	if err = s.inHost(ctx, other); err != nil {
 		return err
 	}
-	if err = s.giveBack("igbvf takes the VF again", func() error { return bindVF(lost) }); err != nil {
+	if err = s.giveBack("its driver takes the VF again", func() error { return bindVF(lost) }); err != nil {
 		return err
 	}
 	gone, err := s.sees(ctx, "that the netns is gone", func(l Line) bool {

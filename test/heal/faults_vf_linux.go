@@ -21,7 +21,7 @@ func unbindWithoutAgent(ctx context.Context, s *faultRun) error {
 		return err
 	}
 	p, vf := s.r.A, s.r.A.members[0].pci
-	err := s.fault("no agent runs; igbvf lets go of net1 ("+vf+") and takes it again", func() error {
+	err := s.fault("no agent runs; its driver lets go of net1 ("+vf+") and takes it again", func() error {
 		if err := unbindVF(vf); err != nil {
 			return err
 		}
@@ -96,7 +96,7 @@ func functionReset(ctx context.Context, s *faultRun) error {
 	if output.Msg == "bond state changed" {
 		s.result.Outcome = "bounced, then reported"
 		s.logf("the agent reports: %s", output.Reason)
-		err := s.giveBack("igbvf lets go of it and takes it again", func() error {
+		err := s.giveBack("its driver lets go of it and takes it again", func() error {
 			if err := unbindVF(vf); err != nil {
 				return err
 			}

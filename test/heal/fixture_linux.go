@@ -74,7 +74,7 @@ func New(ctx context.Context, cfg Config) (*Fixture, error) {
 		if len(c.VFs) < 3 {
 			return nil, fmt.Errorf("card %s has %d VFs, want at least 3", c.PF.PCI, len(c.VFs))
 		}
-		r.cards = append(r.cards, card{c})
+		r.cards = append(r.cards, card{c, guest.Model})
 	}
 	if len(r.cards) < 2 {
 		return nil, fmt.Errorf("the guest has %d cards, want 2", len(r.cards))
@@ -163,6 +163,20 @@ func (r *Fixture) restoreNames(ctx context.Context) error {
 		}
 	}
 	return ipBatch(ctx, "", temporary.String()+home.String())
+}
+
+// Excluded returns why a fault cannot happen to the guest's cards; empty if it can.
+func (r *Fixture) Excluded(f Fault) string {
+	model := r.cards[0].model
+	switch {
+	case f.Needs.VFSettings && !model.VFSettings:
+		return fmt.Sprintf("excluded: PFs of %s have no settings for VFs", model.Name)
+	case f.Needs.VFsFollowPF && !model.VFsFollowPF:
+		return fmt.Sprintf("excluded: VFs of %s keep their carrier without the PF", model.Name)
+	case f.Needs.ResetDropsCarrier && !model.ResetDropsCarrier:
+		return fmt.Sprintf("excluded: VFs of %s keep their carrier after a reset", model.Name)
+	}
+	return ""
 }
 
 // Pods returns the pods that exist for the whole run.

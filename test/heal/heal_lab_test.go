@@ -37,8 +37,14 @@ func TestHeals(t *testing.T) {
 			t.Error(err)
 		}
 	}()
+	played, excluded := 0, 0
 	for _, f := range faults {
 		t.Run(f.Name, func(t *testing.T) {
+			if reason := r.Excluded(f); reason != "" {
+				excluded++
+				t.Skip(reason)
+			}
+			played++
 			place := r.log.len()
 			res := r.Run(t.Context(), f, func(step string) { t.Log(step) })
 			for _, l := range r.log.from(place) {
@@ -55,6 +61,9 @@ func TestHeals(t *testing.T) {
 			}
 			t.Logf("%s: detected %s, recovered %s, total %s, %d pings lost", res.Outcome, short(res.Detected), short(res.Recovered), short(res.Total), res.Lost)
 		})
+	}
+	if played == 0 && excluded > 0 {
+		t.Errorf("no row was played: the cards exclude all %d that are selected", excluded)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/bondkeeper/bondkeeper/test/faults"
 	"github.com/bondkeeper/bondkeeper/test/sriovstub"
 )
 
@@ -23,7 +24,7 @@ func Obstacles() []Fault {
 	oneWorker := []string{"--workers", "1"}
 	return []Fault{
 		{Name: "VF lock held by another process", Expect: "another bond repaired meanwhile, this one afterwards", Agent: oneWorker, run: lockedVF},
-		{Name: "card busy with sriov_numvfs", Expect: "a bond on the other card repaired meanwhile", Agent: oneWorker, run: busyCard},
+		{Name: "card busy with sriov_numvfs", Expect: "a bond on the other card repaired meanwhile", Agent: oneWorker, Needs: faults.Needs{VFSettings: true}, run: busyCard},
 		{Name: "repairs undone ten times a second", Expect: "limited, reported, another bond repaired meanwhile, this one afterwards", Agent: oneWorker, run: fight},
 	}
 }

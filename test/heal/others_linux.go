@@ -80,7 +80,7 @@ func (r *Fixture) hostLinks(ctx context.Context) (snapshot, []string, error) {
 	var names []string
 	for _, l := range links {
 		name := fmt.Sprint(l["ifname"])
-		if !slices.ContainsFunc(r.cards, func(c card) bool { return c.PF.PCI == l["parentdev"] }) && name != "lo" {
+		if !slices.ContainsFunc(r.cards, func(c card) bool { return c.PF.PCI == topology.FunctionOf(fmt.Sprint(l["parentdev"])) }) && name != "lo" {
 			names = append(names, name)
 		}
 		for fact, value := range l {

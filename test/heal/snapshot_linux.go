@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // snapshot is what other tools report of a pod's network, as facts by name: "bond0 mtu" is "1500". What does not
@@ -115,7 +116,7 @@ func (s snapshot) link(l *ipLink) {
 	fact("mtu", fmt.Sprint(l.MTU))
 	fact("txqlen", fmt.Sprint(l.TxQLen))
 	fact("master", l.Master)
-	fact("pci", l.ParentDev)
+	fact("pci", topology.FunctionOf(l.ParentDev))
 	fact("up", fmt.Sprint(slices.Contains(l.Flags, "UP")))
 	fact("carrier", fmt.Sprint(slices.Contains(l.Flags, "LOWER_UP")))
 	for _, a := range l.Addresses {
@@ -223,7 +224,7 @@ func (s snapshot) pfs(ctx context.Context, cards []card, members []member) error
 	}
 	for _, m := range members {
 		pf := cards[m.card].PF.PCI
-		at := slices.IndexFunc(links, func(l ipLink) bool { return l.ParentDev == pf })
+		at := slices.IndexFunc(links, func(l ipLink) bool { return topology.FunctionOf(l.ParentDev) == pf })
 		if at >= 0 {
 			s.vf(links[at].VFs, m.number, m.name+" on its PF")
 		}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/test/kit"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
@@ -40,6 +41,9 @@ var soakKept string
 
 // TestSoak takes random walks over verbs and faults. Each starts on a clean node and is repeatable by its seed.
 func TestSoak(t *testing.T) {
+	guest, err := topology.Load()
+	kit.Must(t, err)
+	kit.NeedVFSettings(t, guest) // some of its VFs are attached by sriov-cni
 	n, err := newSoakNode(t.Context(), *bin, func(text string) { t.Log(text) })
 	if err == nil {
 		err = n.linkTracer(t.TempDir())

@@ -99,7 +99,7 @@ func newSoakNode(ctx context.Context, bin string, report func(string)) (*soakNod
 	n := &soakNode{bin: bin, tell: report, count: soakCount{ops: map[string]int{}}}
 	n.cni = libcni.NewCNIConfigWithCacheDir([]string{bin, filepath.Join(bin, "cni")}, "/run/soak-cni-cache", nil)
 	for i, c := range guest.Cards[:2] {
-		sc := &soakCard{card: card{c}}
+		sc := &soakCard{card: card{c, guest.Model}}
 		for number, f := range c.VFs {
 			sc.vfs = append(sc.vfs, &soakVF{
 				member: member{card: i, number: number, pci: f.PCI}, host: fmt.Sprintf("c%dv%d", i, number),

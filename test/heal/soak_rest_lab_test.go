@@ -20,6 +20,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
+	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
 // soakPatience bounds a wait. A guest that shares its host with others is slow.
@@ -212,11 +213,11 @@ func (n *soakNode) hostVFs(ctx context.Context) (map[string]snapshot, error) {
 	vfs := map[string]snapshot{}
 	for i := range links {
 		if l := &links[i]; l.ParentDev != "" {
-			vfs[l.ParentDev] = snapshot{"name": l.Name, "mac": l.MAC, "mtu": fmt.Sprint(l.MTU), "master": l.Master}
+			vfs[topology.FunctionOf(l.ParentDev)] = snapshot{"name": l.Name, "mac": l.MAC, "mtu": fmt.Sprint(l.MTU), "master": l.Master}
 		}
 	}
 	for _, c := range n.cards {
-		at := slices.IndexFunc(links, func(l ipLink) bool { return l.ParentDev == c.PF.PCI })
+		at := slices.IndexFunc(links, func(l ipLink) bool { return topology.FunctionOf(l.ParentDev) == c.PF.PCI })
 		for _, vf := range c.vfs {
 			if s := vfs[vf.pci]; s != nil && at >= 0 {
 				s.vf(links[at].VFs, vf.number, "on its PF")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"testing"
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -96,6 +97,14 @@ func place(pci bond.PCIAddress) (pf string, number int, err error) {
 		}
 	}
 	return pf, number, err
+}
+
+// NeedVFSettings excludes a test from the guest's cards if their PFs have no settings for VFs.
+func NeedVFSettings(t testing.TB, guest *topology.Topology) {
+	t.Helper()
+	if m := guest.Model; !m.VFSettings {
+		t.Skipf("excluded: PFs of %s have no settings for VFs", m.Name)
+	}
 }
 
 // UnbindPF unbinds a PF from its driver.

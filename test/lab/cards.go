@@ -41,11 +41,12 @@ func cardArgs(cfg *Config, card int) []string {
 		"-device", fmt.Sprintf("igb,id=%s,bus=port%d,netdev=segment%[2]d,mac=52:54:00:6c:00:%02[3]x,romfile=", cardID(card), card, card+1))
 }
 
-// virtioArgs are QEMU's arguments for a function of a virtio card: 0 is the PF.
+// virtioArgs are QEMU's arguments for a function of a virtio card: 0 is the PF. In mode 802.3ad the kernel does not use
+// a link without a speed.
 func virtioArgs(card, function int, option string) []string {
 	return []string{
 		"-netdev", fmt.Sprintf("hubport,id=segment%d-%d,hubid=1", card, function),
-		"-device", fmt.Sprintf("virtio-net-pci,bus=port%d,addr=0x0.%#x,netdev=segment%[1]d-%[2]d,mac=52:54:00:6c:%02[2]x:%02[3]x,romfile=,%s",
+		"-device", fmt.Sprintf("virtio-net-pci,bus=port%d,addr=0x0.%#x,netdev=segment%[1]d-%[2]d,mac=52:54:00:6c:%02[2]x:%02[3]x,speed=10000,duplex=full,romfile=,%s",
 			card, function, card+1, option),
 	}
 }

@@ -74,6 +74,8 @@ type Harness interface {
 	// LoseCarrier resets the VF so that it loses its carrier permanently.
 	LoseCarrier(pci bond.PCIAddress) error
 	SetNumVFs(pf string, n int) error
+	// PFOf returns the PF of a VF.
+	PFOf(pci bond.PCIAddress) (string, error)
 	// SetVF changes what the PF has for a VF, as ip(8) does.
 	SetVF(pci bond.PCIAddress, s bond.VFSettings) error
 	UnbindPF(pf string) error
@@ -97,6 +99,10 @@ type Env struct {
 	// Bonding: the kernel has the bonding driver. VFs: members are VFs, spread over the PFs, each of which has NumVFs.
 	Bonding, VFs bool
 	NumVFs       int
+	// VFDriver is the VFs' PCI driver.
+	VFDriver string
+	// PFSettings: the PFs have settings for their VFs. FixedCarrier: nothing outside of a VF takes its carrier.
+	PFSettings, FixedCarrier bool
 	// LinkState: the PFs' driver supports link-state requests.
 	LinkState bool
 	// Release is the kernel's, as uname -r prints it: the least that its options must be.
@@ -117,7 +123,9 @@ const (
 	anything need = 0
 	bonding_ need = 1 << (iota - 1)
 	vfs_
-	virtual_ // it is about members that are not VFs
+	virtual_  // it is about members that are not VFs
+	settings_ // it is about settings that PFs have for VFs
+	carrier_  // something outside of a member takes its carrier
 )
 
 type contractCase struct {
@@ -146,6 +154,10 @@ func RunContract(t *testing.T, env Env) {
 				t.Skipf("needs the bonding driver: %s", env.Reason)
 			case c.needs&vfs_ != 0 && !env.VFs:
 				t.Skipf("needs VFs: %s", env.Reason)
+			case c.needs&settings_ != 0 && !env.PFSettings:
+				t.Skipf("needs PFs with settings for their VFs: %s", env.Reason)
+			case c.needs&carrier_ != 0 && env.FixedCarrier:
+				t.Skipf("needs members that lose their carrier: %s", env.Reason)
 			}
 			c.run(newFixture(t, env))
 		})

@@ -26,6 +26,7 @@ var bondCases = []contractCase{
 	{"moving a member to the host releases it", bonding_, moveReleases},
 	{"a deleted netns gives VFs back as they were", bonding_ | vfs_, netnsDeletedWithBond},
 	{"failover, and no way back", bonding_, failover},
+	{"failover when a cable is pulled", bonding_ | carrier_, failoverCable},
 	{"set the active member", bonding_, setActive},
 	{"the primary pre-empts when it is enslaved", bonding_, primaryPreempts},
 	{"a primary enslaved under another name does not pre-empt", bonding_, primaryQuietly},
@@ -251,12 +252,20 @@ func failover(s *fixture) {
 	s.must(s.w.SetUp(s.path, "net1"), "set up by hand")
 	s.until("both are counted as up", func(o bond.Observed) bool { return o.Members[0].MIIUp && o.Members[1].MIIUp })
 	s.activeStays(1)
-	s.must(s.w.SetCarrier(s.path, "net2", false), "pull the cable")
-	s.activeIs(0)
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
+	s.must(s.w.SetDown(s.path, "net2"), "set down by hand")
 	s.until("no carrier, no active member", func(o bond.Observed) bool { return !o.Bond.Carrier && o.Bond.Active == 0 })
-	s.must(s.w.SetCarrier(s.path, "net2", true), "plug the cable in")
+}
+
+func failoverCable(s *fixture) {
+	s.bonded(activeBackup())
+	s.activeIs(0)
+	s.must(s.w.SetCarrier(s.path, "net1", false), "pull the cable")
 	s.activeIs(1)
+	s.must(s.w.SetDown(s.path, "net2"), "set down by hand")
+	s.until("no carrier, no active member", func(o bond.Observed) bool { return !o.Bond.Carrier && o.Bond.Active == 0 })
+	s.must(s.w.SetCarrier(s.path, "net1", true), "plug the cable in")
+	s.activeIs(0)
 }
 
 func setActive(s *fixture) {

@@ -86,9 +86,9 @@ func ethtoolOfAVF(s *fixture) {
 	rebind()
 	s.wantEthtool("a VF that nobody configured", 0, before)
 	for _, name := range []string{"ring rx", "ring tx"} {
-		s.must(s.w.SetEthtool(s.path, m.Name, name, "512"), "set %s", name)
+		s.must(s.w.SetEthtool(s.path, m.Name, name, "128"), "set %s", name)
 	}
-	s.wantEthtool("a configured VF", 0, before, "ring rx 512", "ring tx 512")
+	s.wantEthtool("a configured VF", 0, before, "ring rx 128", "ring tx 128")
 	rebind()
 	s.wantEthtool("a configured VF that came back", 0, before)
 }

@@ -19,14 +19,17 @@ var ownershipCases = []contractCase{
 // changes are the changes of a VF in the host that only the pod's owner may make.
 func (s *fixture) changes(i int) []plan.Action {
 	s.Helper()
-	return []plan.Action{
+	all := []plan.Action{
 		plan.MoveToPod{Link: s.link(i), Name: s.r.Members[i].Name},
-		s.restore(i, bond.VFSettings{VLAN: &bond.VLAN{ID: 7}}),
 		plan.SetMAC{Link: s.link(i), MAC: otherMAC(3)},
 		plan.SetMTU{Link: s.link(i), MTU: 1400},
 		plan.Rename{Link: s.link(i), To: "bkother"},
 		plan.SetUp{Link: s.link(i)},
 	}
+	if s.env.PFSettings {
+		all = append(all, s.restore(i, bond.VFSettings{VLAN: &bond.VLAN{ID: 7}}))
+	}
+	return all
 }
 
 func (s *fixture) ownership(want bond.Ownership) {
@@ -43,7 +46,9 @@ func vfOwned(s *fixture) {
 	s.ownership(bond.Owned)
 	s.toHost(0)
 	s.ownership(bond.Owned)
-	s.apply(s.restore(0, bond.VFSettings{VLAN: &bond.VLAN{ID: 7}}))
+	if s.env.PFSettings {
+		s.apply(s.restore(0, bond.VFSettings{VLAN: &bond.VLAN{ID: 7}}))
+	}
 	s.apply(plan.MoveToPod{Link: s.link(0), Name: "net1"})
 }
 

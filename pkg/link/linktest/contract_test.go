@@ -18,7 +18,7 @@ func TestContractOnFakeWithVFs(t *testing.T) { contractOnFake(t, Newest) }
 func TestContractOnOldFake(t *testing.T) { contractOnFake(t, "6.1.0-50-amd64") }
 
 func contractOnFake(t *testing.T, release string) {
-	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, Release: release, Open: func(t *testing.T) Harness {
+	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, VFDriver: "igbvf", PFSettings: true, Release: release, Open: func(t *testing.T) Harness {
 		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
 		w.SetRelease(release)
 		for i, pci := range w.pfs {
@@ -66,6 +66,14 @@ func (w *fakeHarness) AddMember(path, name string) (bond.Member, error) {
 		m.Kind, m.Serial = l.Kind, w.Serial(path, name)
 	}
 	return m, nil
+}
+
+func (w *fakeHarness) PFOf(pci bond.PCIAddress) (string, error) {
+	vf, found := w.VF(pci)
+	if !found {
+		return "", fmt.Errorf("no VF %s", pci)
+	}
+	return string(vf.PF), nil
 }
 
 func (w *fakeHarness) nameOf(pci bond.PCIAddress) string {

@@ -12,17 +12,18 @@ var vfCases = []contractCase{
 	{"the bond goes on while a VF is away", bonding_ | vfs_, vfOutsideBond},
 	{"a VF in another pod is lost", vfs_, vfElsewhere},
 	{"a VF in the host with its name hidden is found", vfs_, vfRenamedInHost},
-	{"settings are put back on the PF", vfs_, vfRestored},
-	{"the PF's settings of a VF in the bond are read and restored", bonding_ | vfs_, vfSettingsInBond},
-	{"a link state is put back or refused", vfs_, vfLinkState},
-	{"a MAC set on the PF is the VF's when it is bound again", vfs_, vfAdminMAC},
-	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_, vfRejectsMAC},
-	{"settings of another VF are not touched", vfs_, vfRestoreStale},
+	{"settings are put back on the PF", vfs_ | settings_, vfRestored},
+	{"the PF's settings of a VF in the bond are read and restored", bonding_ | vfs_ | settings_, vfSettingsInBond},
+	{"a link state is put back or refused", vfs_ | settings_, vfLinkState},
+	{"a MAC set on the PF is the VF's when it is bound again", vfs_ | settings_, vfAdminMAC},
+	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_ | settings_, vfRejectsMAC},
+	{"settings of another VF are not touched", vfs_ | settings_, vfRestoreStale},
 	{"a stale move is refused", vfs_, vfMoveStale},
-	{"sriov_numvfs resets what the PF keeps", vfs_, vfsRemade},
+	{"sriov_numvfs resets what the PF keeps", vfs_ | settings_, vfsRemade},
+	{"VFs are gone with sriov_numvfs, and found when they are made again", vfs_, vfsMissing},
 	{"a PF whose driver is unbound takes its VFs along", vfs_, pfUnbound},
-	{"a PF that is silent is told", vfs_, pfSilent},
-	{"a VF that lost its carrier is told with its PF", vfs_, vfWithoutCarrier},
+	{"a PF that is silent is told", vfs_ | settings_ | carrier_, pfSilent},
+	{"a VF that lost its carrier is told with its PF", vfs_ | settings_ | carrier_, vfWithoutCarrier},
 	{"a claim of another living netns is told", vfs_, vfClaimed},
 }
 
@@ -42,13 +43,7 @@ func vfUnbound(s *fixture) {
 	if om.Link.PCI != m.PCI || om.Link.Up || om.Link.Master != 0 || om.Link.Name == m.Name || om.NameHolder != nil {
 		s.Errorf("in the host: %s", oneLine(om))
 	}
-	if om.PF == nil || om.PF.Name == "" || om.PF.Index == 0 || !om.PF.Up {
-		s.Fatalf("its PF: %s", oneLine(om.PF))
-	}
-	v := om.PF.VF
-	if v.MAC == nil || v.VLAN == nil || v.Rate == nil || v.SpoofChk == nil || v.Trust == nil {
-		s.Errorf("what the PF keeps: %s", v)
-	}
+	s.wantPF(om.PF)
 	s.rejected(plan.SetUp{Link: was}, bond.ErrGone)
 	there := s.link(0)
 	if there.Index == was.Index {
@@ -63,6 +58,22 @@ func vfUnbound(s *fixture) {
 	}
 	s.apply(plan.SetUp{Link: s.link(0)})
 	s.until("it carries", func(o bond.Observed) bool { return o.Members[0].Link.Carrier })
+}
+
+// wantPF checks what is observed of the PF of a VF in the host.
+func (s *fixture) wantPF(pf *bond.ObservedPF) {
+	s.Helper()
+	if !s.env.PFSettings {
+		s.equal("a PF without settings for VFs", pf, (*bond.ObservedPF)(nil))
+		return
+	}
+	if pf == nil || pf.Name == "" || pf.Index == 0 || !pf.Up {
+		s.Fatalf("its PF: %s", oneLine(pf))
+	}
+	v := pf.VF
+	if v.MAC == nil || v.VLAN == nil || v.Rate == nil || v.SpoofChk == nil || v.Trust == nil {
+		s.Errorf("what the PF keeps: %s", v)
+	}
 }
 
 func vfOutsideBond(s *fixture) {
@@ -84,7 +95,7 @@ func vfElsewhere(s *fixture) {
 	s.must(s.w.MoveToNetns(s.path, "net1", other.Path, "net1"), "move by hand")
 	m := s.see().Members[0]
 	s.equal("place", m.Location, bond.Lost)
-	s.equal("driver of a VF in another netns", m.Driver, "igbvf")
+	s.equal("driver of a VF in another netns", m.Driver, s.env.VFDriver)
 }
 
 func vfRenamedInHost(s *fixture) {
@@ -100,8 +111,8 @@ func vfRenamedInHost(s *fixture) {
 func (s *fixture) toHost(i int) {
 	s.Helper()
 	s.apply(plan.MoveToHost{Link: s.link(i), Name: s.r.Members[i].Name})
-	if s.see().Members[i].PF == nil {
-		s.Fatal("a VF in the host has no PF")
+	if pf := s.see().Members[i].PF; (pf != nil) != s.env.PFSettings {
+		s.Fatalf("the PF of a VF in the host: %s", oneLine(pf))
 	}
 }
 
@@ -231,13 +242,32 @@ func vfMoveStale(s *fixture) {
 	}
 }
 
+// pf is the PF of a member.
+func (s *fixture) pf(i int) string {
+	s.Helper()
+	pf, err := s.w.PFOf(s.r.Members[i].PCI)
+	s.must(err, "PF of %s", &s.r.Members[i])
+	return pf
+}
+
+func vfsMissing(s *fixture) {
+	pf := s.pf(0)
+	s.must(s.w.SetNumVFs(pf, 0), "no VFs")
+	o := s.see()
+	s.equal("place", o.Members[0].Location, bond.Lost)
+	s.equal("driver of a VF that does not exist", o.Members[0].Driver, bond.NoDevice)
+	s.equal("place of the other card's VF", o.Members[1].Location, bond.InPod)
+	s.must(s.w.SetNumVFs(pf, s.env.NumVFs), "VFs again")
+	s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
+	m := s.r.Members[0]
+	s.apply(plan.MoveToPod{Link: s.link(0), Name: m.Name, MAC: m.MAC})
+	s.equal("MAC", s.see().Members[0].Link.MAC, m.MAC)
+}
+
 func vfsRemade(s *fixture) {
 	m := s.r.Members[0]
 	s.apply(s.restore(0, bond.VFSettings{MAC: new(otherMAC(1)), VLAN: &bond.VLAN{ID: 7}, Trust: new(true), SpoofChk: new(false)}))
 	s.must(s.w.SetNumVFs(string(m.VF.PF), 0), "no VFs")
-	om := s.see().Members[0]
-	s.equal("place", om.Location, bond.Lost)
-	s.equal("driver of a VF that does not exist", om.Driver, bond.NoDevice)
 	s.rejected(s.restore(0, bond.VFSettings{Trust: new(true)}), bond.ErrGone)
 	s.must(s.w.SetNumVFs(string(m.VF.PF), s.env.NumVFs), "VFs again")
 	o := s.until("it is in the host", func(o bond.Observed) bool { return o.Members[0].Location == bond.InHost })
@@ -248,8 +278,7 @@ func vfsRemade(s *fixture) {
 }
 
 func pfUnbound(s *fixture) {
-	m := s.r.Members[0]
-	pf := string(m.VF.PF)
+	pf := s.pf(0)
 	s.must(s.w.UnbindPF(pf), "unbind the PF")
 	om := s.see().Members[0]
 	if om.Location != bond.Lost || om.PF != nil {
