@@ -6,6 +6,7 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 CACHE := .cache
 TOOLS := $(CACHE)/bin
 KUBE := $(CACHE)/kube/bin
+CONTAINERD_17 := $(CACHE)/kube/containerd-1.7
 LDFLAGS := -s -w -X main.version=$(VERSION)
 GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 
@@ -75,6 +76,10 @@ test-lab: deps lab-programs ## Run the tests that need real bonding and real VFs
 .PHONY: test-kernels
 test-kernels: ## Run the main lab suites on Linux 6.1, 6.12 and the newest kernel that Debian has, and print a table (90 minutes)
 	@test/kernels.sh $${KERNELS:-6.1 6.12 newest}
+
+.PHONY: test-runtimes
+test-runtimes: deps lab-programs $(addprefix $(CONTAINERD_17)/,containerd containerd-shim-runc-v2 ctr) ## Run the sandbox tests on containerd 1.7; make test has 2.x
+	@bin/lab test -timeout 30m -env BONDKEEPER_CONTAINERD=$(CURDIR)/$(CONTAINERD_17) $(LAB_FLAGS) ./test/sandbox
 
 .PHONY: lab-programs
 lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
@@ -229,6 +234,10 @@ $(KUBE)/kube%: test/tools/kube/go.mod
 $(KUBE)/c%: test/tools/node/go.mod
 	@echo "building $(@F) (a minute, once)"
 	@cd test/tools/node && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/v2/cmd/$(@F)
+
+$(CONTAINERD_17)/%: test/tools/node17/go.mod
+	@echo "building $(@F) of containerd 1.7 (a minute, once)"
+	@cd test/tools/node17 && CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $(CURDIR)/$@ github.com/containerd/containerd/cmd/$(@F)
 
 .PHONY: tools
 tools: $(TOOLS)/golangci-lint $(TOOLS)/gotestsum ## Build golangci-lint and gotestsum

@@ -80,6 +80,11 @@ func (s *faultRun) play(ctx context.Context, f Fault) error {
 	if err = f.run(ctx, s); err != nil {
 		return err
 	}
+	if oldRenames {
+		if err = s.undoFailover(ctx); err != nil {
+			return err
+		}
+	}
 	if err = s.r.pings.alive(); err != nil {
 		return err
 	}
@@ -190,9 +195,6 @@ func (s *faultRun) awaitRecovery(ctx context.Context, pods ...*Pod) error {
 		}
 	}
 	s.logf("all as before after %s", short(s.result.Recovered))
-	if oldRenames {
-		return s.undoFailover(ctx)
-	}
 	return nil
 }
 

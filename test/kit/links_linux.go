@@ -111,7 +111,7 @@ func (s *shown) link() bond.Link {
 	}
 }
 
-// Rename sets a link that is up down for its new name, and up again, if the kernel requires that (before 6.2).
+// Rename sets a link that is up down for its new name if the kernel requires that (before 6.2), and leaves it down.
 func (l Links) Rename(path, name, to string) error {
 	if bond.KernelAtLeast(KernelRelease(), "6.2") {
 		return l.Set(path, name, "name", to)
@@ -120,7 +120,7 @@ func (l Links) Rename(path, name, to string) error {
 	if !found || !now.Up {
 		return l.Set(path, name, "name", to)
 	}
-	return l.Batch(path, fmt.Sprintf("link set %s down\nlink set %s name %s\nlink set %s up\n", name, name, to, to))
+	return l.Batch(path, fmt.Sprintf("link set %s down\nlink set %s name %s\n", name, name, to))
 }
 
 // SetUp, and the methods below, change a link with ip.

@@ -74,15 +74,16 @@ func (c *Containerd) configure(cni string) error {
 	if err := os.WriteFile(filepath.Join(conf, "cluster.conf"), []byte(network), 0o644); err != nil {
 		return err
 	}
-	config := fmt.Sprintf(`version = 3
+	// Version 2 is that of containerd 1.7; 2.x migrates it.
+	config := fmt.Sprintf(`version = 2
 state = %q
 disabled_plugins = ["io.containerd.nri.v1.nri"]
 [grpc]
   address = %q
-[plugins.'io.containerd.cri.v1.images'.pinned_images]
-  sandbox = %q
-[plugins.'io.containerd.cri.v1.runtime'.cni]
-  bin_dirs = [%q]
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = %q
+[plugins."io.containerd.grpc.v1.cri".cni]
+  bin_dir = %q
   conf_dir = %q
 `, filepath.Join(c.dir, "state"), c.Socket(), pauseImage, cni, conf)
 	return os.WriteFile(filepath.Join(c.dir, "config.toml"), []byte(config), 0o644)

@@ -3,6 +3,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"os"
@@ -20,7 +21,7 @@ import (
 
 var (
 	bin  = flag.String("bin", "../../bin", "directory of the plugins")
-	kube = flag.String("kube", "../../.cache/kube/bin", "directory of containerd and its programs")
+	kube = flag.String("kube", "../../.cache/kube/bin", "directory of containerd and its programs; the variable BONDKEEPER_CONTAINERD names another one")
 )
 
 // absolute makes the directories absolute for containerd.
@@ -28,7 +29,7 @@ func absolute(t *testing.T) (programs Dirs, plugins []string) {
 	t.Helper()
 	b, err := filepath.Abs(*bin)
 	kit.Must(t, err)
-	k, err := filepath.Abs(*kube)
+	k, err := filepath.Abs(cmp.Or(os.Getenv("BONDKEEPER_CONTAINERD"), *kube))
 	kit.Must(t, err)
 	return Dirs{Kube: k, CNI: filepath.Join(b, "cni")}, []string{b, filepath.Join(b, "cni")}
 }

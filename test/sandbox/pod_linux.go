@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/errdefs"
 	"github.com/containernetworking/cni/libcni"
 	"golang.org/x/sys/unix"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
@@ -119,7 +120,11 @@ func (p *Pod) Wipe(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = client.Close() }()
-	return errors.Join(client.ContainerService().Delete(ctx, p.ID), client.SandboxStore().Delete(ctx, p.ID))
+	stored := client.SandboxStore().Delete(ctx, p.ID)
+	if errdefs.IsNotFound(stored) { // 1.7 stores no sandbox of a pod
+		stored = nil
+	}
+	return errors.Join(client.ContainerService().Delete(ctx, p.ID), stored)
 }
 
 // parentOf is the parent of a process: the fourth field of /proc/PID/stat; the second is a name in parentheses.

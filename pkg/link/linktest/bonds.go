@@ -112,7 +112,7 @@ func (d *netdev) inheritFromBond(member *netdev) error {
 			return fmt.Errorf("the driver of %s refuses the MAC that %s gives its members (%s): %w; if it is a VF, "+
 				"trust it on its PF (ip link set PF vf N trust on), or use active-backup with failOverMac=active", member.name, d.name, d.mac, err)
 		}
-	case b.failOverMAC() == "follow" && len(b.members) > 0 && member.mac == d.mac:
+	case b.failOverMAC() == "follow" && len(b.members) > 0 && member.mac == d.mac && kernelSeparatesMACs(b.fake.release):
 		return member.setMAC(b.fake.randomMAC())
 	}
 	return nil
@@ -321,7 +321,7 @@ func (d *netdev) handMAC(from, to *netdev) {
 func (d *netdev) setBondMAC(m bond.MAC) error {
 	b := d.bond
 	b.ownMAC = true
-	if b.failOverMAC() != "none" || d.mac == m { // a MAC that it already has is not set on members again
+	if b.failOverMAC() != "none" || d.mac == m && !kernelSetsSameMAC(b.fake.release) {
 		return nil
 	}
 	if b.opts.Mode() == bond.ModeALB {

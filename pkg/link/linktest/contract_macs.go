@@ -41,7 +41,11 @@ func macNone(s *fixture) {
 	// A member with another MAC keeps it if the bond's current MAC is set on the bond again.
 	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
 	s.apply(plan.SetMAC{Link: s.bond(), MAC: otherMAC(1)})
-	s.macs("after the same was set again", s.see(), otherMAC(1), otherMAC(2), otherMAC(1))
+	again := otherMAC(2)
+	if kernelSetsSameMAC(s.env.Release) {
+		again = otherMAC(1)
+	}
+	s.macs("after the same was set again", s.see(), otherMAC(1), again, otherMAC(1))
 	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(1)})
 	s.must(s.w.SetDown(s.path, "net1"), "set down by hand")
 	s.macs("after a failover", s.activeIs(1), otherMAC(1), otherMAC(1), otherMAC(1))
@@ -249,7 +253,7 @@ func macTwiceBackup(s *fixture) {
 	s.macs("with fail_over_mac=active", s.activeIs(0), first, first, first)
 	s.apply(plan.DeleteBond{Bond: s.bond()})
 	o := s.bonded(activeBackup(string(bond.OptFailOverMac), "follow"))
-	if given := o.Members[1].Link.MAC; given == first || given == second || given.IsZero() {
+	if given := o.Members[1].Link.MAC; given == second || given.IsZero() || (given == first) == kernelSeparatesMACs(s.env.Release) {
 		s.Errorf("with fail_over_mac=follow the second has %s", given)
 	}
 	s.apply(plan.DeleteBond{Bond: s.bond()})

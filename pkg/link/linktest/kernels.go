@@ -26,3 +26,10 @@ func KernelAccepts(release string, name bond.Option, value string) bool {
 
 // KernelRenamesUp reports whether a kernel of a release renames links that are up.
 func KernelRenamesUp(release string) bool { return bond.KernelAtLeast(release, "6.2") }
+
+// kernelSetsSameMAC reports whether a bond's MAC that is set once more is set on all members: on Linux 6.1, not on 6.12.
+func kernelSetsSameMAC(release string) bool { return !bond.KernelAtLeast(release, "6.12") }
+
+// kernelSeparatesMACs reports whether a new member that has the bond's MAC gets a random one with fail_over_mac=follow: on
+// Linux 6.12. On 6.1 two members have the same.
+func kernelSeparatesMACs(release string) bool { return bond.KernelAtLeast(release, "6.12") }
