@@ -24,7 +24,11 @@ func (b *builder) reportUnused(i int, m *bond.ObservedMember) {
 		}
 		b.reportWaiting(i, NotUsed, "%s has carrier, but the bond's ARP or NS monitor gets no answer through it (targets: %s); check the targets, the VLAN and the switch", rec, targets)
 	default:
-		b.reportWaiting(i, NotUsed, "%s has carrier, but the bond's MII monitor does not count it as up yet (miimon %s, updelay %s)", rec, o.Options[bond.OptMiimon], cmp.Or(o.Options[bond.OptUpdelay], "0"))
+		text := ""
+		if o.Options.Mode() == bond.Mode8023AD { // the kernel never counts a link without them as up (bond_miimon_commit)
+			text = "; does ethtool show a speed and duplex of the link? Mode 802.3ad needs both"
+		}
+		b.reportWaiting(i, NotUsed, "%s has carrier, but the bond's MII monitor does not count it as up yet (miimon %s, updelay %s)%s", rec, o.Options[bond.OptMiimon], cmp.Or(o.Options[bond.OptUpdelay], "0"), text)
 	}
 }
 
