@@ -37,6 +37,7 @@ type labNode struct {
 	*link.Kernel
 	kit.Links
 	f       *cnitest.Fixture
+	model   topology.Model
 	cards   []topology.Card
 	pods    []string
 	unbound map[bond.PCIAddress]bool
@@ -49,7 +50,7 @@ func openVFs(f *cnitest.Fixture) cnitest.Node {
 	f.Must(err)
 	kernel, err := link.New(link.Options{})
 	f.Must(err)
-	n := &labNode{Kernel: kernel, f: f, cards: guest.Cards[:2], unbound: map[bond.PCIAddress]bool{}}
+	n := &labNode{Kernel: kernel, f: f, model: guest.Model, cards: guest.Cards[:2], unbound: map[bond.PCIAddress]bool{}}
 	for card, c := range n.cards {
 		f.Must(n.SetUp(linktest.Host, n.PF(card)))
 		for number, vf := range c.VFs[:2] {
@@ -71,6 +72,7 @@ func (n *labNode) VF(card, number int) bond.PCIAddress {
 func (n *labNode) PFAddress(card int) string { return n.cards[card].PF.PCI }
 func (n *labNode) PF(card int) string        { return n.HostName(bond.PCIAddress(n.PFAddress(card))) }
 func (n *labNode) Slow() bool                { return true }
+func (n *labNode) PFSettings() bool          { return n.model.VFSettings }
 func (n *labNode) IPAM() reconcile.IPAM      { return &ipam.Client{} }
 func (n *labNode) HostNetns() string         { return fmt.Sprintf("/proc/%d/ns/net", os.Getpid()) }
 func (n *labNode) Logged() string            { return n.stderr.String() }

@@ -31,6 +31,7 @@ func (p *pod) hidePF(card int) {
 // TestPFWithoutNetdev: ADD warns and makes the bond. A VF without requested settings is restored after a loss. One with
 // a VLAN is not, because the VLAN cannot be verified.
 func TestPFWithoutNetdev(t *testing.T) {
+	kit.NeedVFSettings(t)
 	p := newPod(t)
 	p.moveVFs()
 	cacheVF(t, p.name+"-net2", map[string]any{"deviceID": p.cards[1].VFs[0].PCI, "Master": "gone", "vlan": 100, "vlanQoS": 0})

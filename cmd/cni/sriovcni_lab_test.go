@@ -25,6 +25,7 @@ type attached struct {
 // newAttached requests a VLAN, trust and a MAC on the first card, and nothing on the second.
 func newAttached(t *testing.T, release sriovstub.Release) *attached {
 	t.Helper()
+	kit.NeedVFSettings(t)
 	p := newPod(t)
 	a := &attached{direct: p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1, "ipam": map[string]any{"type": "flaky"}}), sriov: sriovstub.Plugin{Release: release}}
 	flaky := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ ! -e %s/refuse ] || exit 1\necho '{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"192.0.2.7/24\"}]}'\n", p.netnsFiles())

@@ -95,6 +95,7 @@ func (n *fakeNode) Logged() string                      { return n.stderr.String
 func (n *fakeNode) PluginDir() string                   { return plugins }
 
 func (n *fakeNode) Slow() bool               { return false }
+func (n *fakeNode) PFSettings() bool         { return true }
 func (n *fakeNode) IPAM() reconcile.IPAM     { return &ipam.Client{} }
 func (n *fakeNode) HostNetns() string        { return "/host" }
 func (n *fakeNode) LinkKinds() []string      { return []string{"veth"} }

@@ -132,7 +132,7 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			g := newVFFixture(t)
 			if tc.before != nil || !tc.restore.Empty() {
-				kit.NeedVFSettings(t, g.guest)
+				kit.NeedVFSettings(t)
 			}
 			if tc.before != nil {
 				g.vfSet(tc.before...)
@@ -162,7 +162,7 @@ func TestVFCarriesWithItsOldMAC(t *testing.T) {
 // accepts the MAC, and has the PF's once it is set up.
 func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 	g := newVFFixture(t)
-	kit.NeedVFSettings(t, g.guest)
+	kit.NeedVFSettings(t)
 	g.vfSet("mac", string(elseMAC))
 	err := g.k.Apply(t.Context(), g.r, plan.MoveToPod{Link: g.vfRef(), Name: "net1", MAC: oldMAC})
 	if !bond.KernelAtLeast(kit.KernelRelease(), "6.12") && err == nil {
@@ -184,7 +184,7 @@ func TestVFOfAnotherMACStaysInTheHost(t *testing.T) {
 // TestFindMembersOfVFs: the PF's settings are recorded unchanged, with the VF in the pod or in the host.
 func TestFindMembersOfVFs(t *testing.T) {
 	g := newVFFixture(t)
-	kit.NeedVFSettings(t, g.guest)
+	kit.NeedVFSettings(t)
 	g.vfSet("mac", string(oldMAC), "vlan", "100", "qos", "3", "spoofchk", "off")
 	g.vfSet("trust", "on")
 	find := func(inHost bool, name string) bond.Member {

@@ -47,11 +47,14 @@ func TestVF(t *testing.T) {
 	pf, vf := topo.Cards[0].PF, topo.Cards[0].VFs[0]
 	w, bystander := pod(t, "pod"), pod(t, "bystander")
 	w.Members = vfs(pf.PCI, vf.PCI)
+	if !topo.Model.VFSettings {
+		w.Members[0].VF = nil // as ADD records it
+	}
 	r, sink := newRecords(t), newSink()
 	r.put(t, w)
 	r.put(t, bystander)
 	start(t, r, sink)
-	expect := func(step, cause string) {
+	expect := func(t *testing.T, step, cause string) {
 		t.Helper()
 		t.Log(step)
 		for _, g := range sink.until(t, w.Key, cause) {
@@ -63,40 +66,49 @@ func TestVF(t *testing.T) {
 	numVFs := filepath.Join("/sys/bus/pci/devices", pf.PCI, "sriov_numvfs")
 
 	intoPod(t, vf.PCI, w.Sandbox)
-	expect("the VF leaves the host", "VF "+vf.PCI+" removed")
-	expect("the VF arrives in the pod", "link changed")
+	expect(t, "the VF leaves the host", "VF "+vf.PCI+" removed")
+	expect(t, "the VF arrives in the pod", "link changed")
 	sink.settle()
 	kit.Must(t, kit.Links{}.UnbindVF(bond.PCIAddress(vf.PCI)))
-	expect("its driver is unbound", "link removed")
+	expect(t, "its driver is unbound", "link removed")
 	sink.settle()
 	kit.Must(t, kit.Links{}.BindVF(bond.PCIAddress(vf.PCI)))
-	expect("its driver is bound", "VF "+vf.PCI+" changed")
+	expect(t, "its driver is bound", "VF "+vf.PCI+" changed")
 	sink.settle()
 	intoPod(t, vf.PCI, w.Sandbox)
-	expect("it is moved by hand", "VF "+vf.PCI+" removed")
+	expect(t, "it is moved by hand", "VF "+vf.PCI+" removed")
 
+	t.Run("PF", func(t *testing.T) {
+		kit.NeedVFSettings(t) // otherwise the PF is not recorded
+		pfEvents(t, expect, pf)
+		vfSettingIsSilent(t, sink, w, pf)
+	})
+
+	write(t, numVFs, "0")
+	expect(t, "all VFs are taken away", "link removed")
+	sink.settle()
+	write(t, numVFs, strconv.Itoa(len(topo.Cards[0].VFs)))
+	expect(t, "all VFs are given back", "VF "+vf.PCI+" changed")
+	sink.settle()
+	intoPod(t, vf.PCI, w.Sandbox)
+	expect(t, "it is moved by hand", "VF "+vf.PCI+" removed")
+	sink.settle()
+	netnstest.Delete(t, w.Sandbox.Path)
+	expect(t, "the pod ends", CauseSandbox)
+	expect(t, "the VF falls back to the host", "VF "+vf.PCI+" changed")
+}
+
+// pfEvents: the PF goes down and up.
+func pfEvents(t *testing.T, expect func(t *testing.T, step, cause string), pf topology.Function) {
+	t.Helper()
 	kit.Must(t, netlink.LinkSetDown(link(pf.Name)))
-	expect("the PF goes down", "PF "+pf.PCI+" changed")
+	expect(t, "the PF goes down", "PF "+pf.PCI+" changed")
 	events := open(t)
 	kit.Must(t, setUpLink(pf.Name))
-	expect("the PF goes up", "PF "+pf.PCI+" changed")
+	expect(t, "the PF goes up", "PF "+pf.PCI+" changed")
 	events.until(t, "the PF's carrier", func(m message) bool {
 		return string(m.parent) == pf.PCI && m.state&unix.IFF_LOWER_UP != 0
 	})
-	vfSettingIsSilent(t, sink, w, pf)
-
-	write(t, numVFs, "0")
-	expect("all VFs are taken away", "link removed")
-	sink.settle()
-	write(t, numVFs, strconv.Itoa(len(topo.Cards[0].VFs)))
-	expect("all VFs are given back", "VF "+vf.PCI+" changed")
-	sink.settle()
-	intoPod(t, vf.PCI, w.Sandbox)
-	expect("it is moved by hand", "VF "+vf.PCI+" removed")
-	sink.settle()
-	netnstest.Delete(t, w.Sandbox.Path)
-	expect("the pod ends", CauseSandbox)
-	expect("the VF falls back to the host", "VF "+vf.PCI+" changed")
 }
 
 // vfSettingIsSilent: the PF has an event for each VF setting that is written, which enqueues no bond.

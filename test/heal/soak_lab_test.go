@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/test/kit"
-	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 	"github.com/bondkeeper/bondkeeper/test/walk"
 )
 
@@ -41,9 +40,7 @@ var soakKept string
 
 // TestSoak takes random walks over verbs and faults. Each starts on a clean node and is repeatable by its seed.
 func TestSoak(t *testing.T) {
-	guest, err := topology.Load()
-	kit.Must(t, err)
-	kit.NeedVFSettings(t, guest) // some of its VFs are attached by sriov-cni
+	kit.NeedVFSettings(t) // some of its VFs are attached by sriov-cni
 	n, err := newSoakNode(t.Context(), *bin, func(text string) { t.Log(text) })
 	if err == nil {
 		err = n.linkTracer(t.TempDir())

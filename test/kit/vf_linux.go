@@ -99,9 +99,11 @@ func place(pci bond.PCIAddress) (pf string, number int, err error) {
 	return pf, number, err
 }
 
-// NeedVFSettings excludes a test from the guest's cards if their PFs have no settings for VFs.
-func NeedVFSettings(t testing.TB, guest *topology.Topology) {
+// NeedVFSettings excludes a test if the PFs of the guest's cards have no settings for VFs.
+func NeedVFSettings(t testing.TB) {
 	t.Helper()
+	guest, err := topology.Load()
+	Must(t, err)
 	if m := guest.Model; !m.VFSettings {
 		t.Skipf("excluded: PFs of %s have no settings for VFs", m.Name)
 	}

@@ -62,6 +62,14 @@ func (f *Fixture) Skips(row string, run ...string) bool {
 	return f.Slow() && !slices.Contains(run, row)
 }
 
+// needPFSettings excludes a scenario if the PFs have no settings for VFs.
+func (f *Fixture) needPFSettings() {
+	f.Helper()
+	if !f.PFSettings() {
+		f.Skip("excluded: the PFs have no settings for VFs")
+	}
+}
+
 // Run runs a subtest on this node.
 func (f *Fixture) Run(name string, run func(f *Fixture)) {
 	f.Helper()

@@ -70,7 +70,7 @@ func startDegradedKnown(f *Fixture) {
 	WantError(f, err, types.ErrInvalidNetworkConfig, string(vf))
 	args.StdinData = f.Config(map[string]any{"startDegraded": true})
 	f.MustCheck(args, f.MustAdd(args))
-	if m := f.Record("c1").Members[1]; m.PCI != vf || m.MAC != mac || m.Unidentified || m.VF == nil {
+	if m := f.Record("c1").Members[1]; m.PCI != vf || m.MAC != mac || m.Unidentified || (m.VF != nil) != f.PFSettings() {
 		f.Fatalf("recorded as %+v", m)
 	}
 	f.Must(f.BindVF(vf))
@@ -236,8 +236,11 @@ func warnings(f *Fixture) {
 			continue
 		}
 		f.Run(tt.name, func(f *Fixture) {
-			trust(tt.trusted)
-			defer trust(false)
+			if strings.Contains(tt.name, "trusted") {
+				f.needPFSettings()
+				trust(tt.trusted)
+				defer trust(false)
+			}
 			wantWarnings(f, pod, tt.changes, tt.parts)
 		})
 	}

@@ -78,6 +78,7 @@ func macs(f *Fixture) {
 
 // macRejected: the second member rejects the bond's MAC. The error names the remedies.
 func macRejected(f *Fixture) {
+	f.needPFSettings()
 	pod := f.Pod("p1", 0)
 	own := f.LinkAt(pod, "net2").MAC
 	f.Must(f.SetVF(f.VF(1, 0), bond.VFSettings{MAC: &own}))

@@ -36,6 +36,8 @@ type Kernel interface {
 	FlushAddresses(path, name string) error
 	UnbindVF(pci bond.PCIAddress) error
 	BindVF(pci bond.PCIAddress) error
+	// PFSettings: PFs have settings for their VFs.
+	PFSettings() bool
 	// SetVF sets MAC and trust of a VF on its PF.
 	SetVF(pci bond.PCIAddress, s bond.VFSettings) error
 	// SetMemberOptions sets options of a member.
