@@ -30,7 +30,7 @@ func TestContractOnVFs(t *testing.T) {
 	}
 	linktest.RunContract(t, linktest.Env{
 		Bonding: true, VFs: true, NumVFs: vfsPerCard, VFDriver: guest.Model.VFDriver, PFSettings: guest.Model.VFSettings, FixedCarrier: !guest.Model.VFsFollowPF,
-		Release: kit.KernelRelease(), Reason: "excluded by the cards of " + guest.Model.Name, Open: p.open,
+		ResetsMAC: guest.Model.ResetsMAC, Release: kit.KernelRelease(), Reason: "excluded by the cards of " + guest.Model.Name, Open: p.open,
 	})
 }
 

@@ -103,6 +103,8 @@ type Env struct {
 	VFDriver string
 	// PFSettings: the PFs have settings for their VFs. FixedCarrier: nothing outside of a VF takes its carrier.
 	PFSettings, FixedCarrier bool
+	// ResetsMAC: a VF whose link was set down, or whose MTU was changed, has its card's MAC.
+	ResetsMAC bool
 	// LinkState: the PFs' driver supports link-state requests.
 	LinkState bool
 	// Release is the kernel's, as uname -r prints it: the least that its options must be.
@@ -126,6 +128,7 @@ const (
 	virtual_  // it is about members that are not VFs
 	settings_ // it is about settings that PFs have for VFs
 	carrier_  // something outside of a member takes its carrier
+	cardMAC_  // a reset gives a VF its card's MAC
 )
 
 type contractCase struct {
@@ -158,6 +161,8 @@ func RunContract(t *testing.T, env Env) {
 				t.Skipf("needs PFs with settings for their VFs: %s", env.Reason)
 			case c.needs&carrier_ != 0 && env.FixedCarrier:
 				t.Skipf("needs members that lose their carrier: %s", env.Reason)
+			case c.needs&cardMAC_ != 0 && !env.ResetsMAC:
+				t.Skipf("needs VFs that have their card's MAC after a reset: %s", env.Reason)
 			}
 			c.run(newFixture(t, env))
 		})

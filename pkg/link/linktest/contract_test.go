@@ -18,7 +18,7 @@ func TestContractOnFakeWithVFs(t *testing.T) { contractOnFake(t, Newest) }
 func TestContractOnOldFake(t *testing.T) { contractOnFake(t, "6.1.0-50-amd64") }
 
 func contractOnFake(t *testing.T, release string) {
-	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, VFDriver: "igbvf", PFSettings: true, Release: release, Open: func(t *testing.T) Harness {
+	RunContract(t, Env{Bonding: true, VFs: true, NumVFs: fakeVFs, VFDriver: "igbvf", PFSettings: true, ResetsMAC: true, Release: release, Open: func(t *testing.T) Harness {
 		w := &fakeHarness{Fake: New(), pfs: []bond.PCIAddress{"0000:01:00.0", "0000:02:00.0"}}
 		w.SetRelease(release)
 		for i, pci := range w.pfs {

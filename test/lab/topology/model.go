@@ -13,11 +13,16 @@ type Model struct {
 	VFsFollowPF bool `json:"vfsFollowPF"`
 	// ResetDropsCarrier: a VF has no carrier after a function-level reset. Otherwise nothing shows that it is dead.
 	ResetDropsCarrier bool `json:"resetDropsCarrier"`
+	// ResetsMAC: a VF whose link was set down, or whose MTU was changed, has its card's MAC.
+	ResetsMAC bool `json:"resetsMAC"`
 }
 
 var (
 	// IGB is an Intel 82576.
-	IGB = Model{Name: "igb", PFDriver: "igb", VFDriver: "igbvf", VFSettings: true, VFsFollowPF: true, ResetDropsCarrier: true}
+	IGB = Model{
+		Name: "igb", PFDriver: "igb", VFDriver: "igbvf",
+		VFSettings: true, VFsFollowPF: true, ResetDropsCarrier: true, ResetsMAC: true,
+	}
 	// Virtio is a card of virtio-net.
 	Virtio = Model{Name: "virtio", PFDriver: "virtio-pci", VFDriver: "virtio-pci"}
 )
