@@ -33,10 +33,10 @@ func TestTools(t *testing.T) {
 
 	kit.Must(t, kit.Links{}.AddQdisc(p.netns(), "net1", "clsact"))
 	kit.Must(t, kit.Links{}.SetEthtool(p.netns(), "net1", "ring rx", "128"))
-	kit.Must(t, kit.Links{}.SetEthtool(p.netns(), "net1", "feature tx-checksum-ip-generic", "off"))
+	kit.Must(t, kit.Links{}.SetEthtool(p.netns(), "net1", "feature rx-gro", "off"))
 	awaitRecord(t, p, `"clsact"`)
 	awaitRecord(t, p, `"ring rx":"128"`)
-	awaitRecord(t, p, `"feature tx-checksum-ip-generic":"off"`)
+	awaitRecord(t, p, `"feature rx-gro":"off"`)
 	kit.Must(t, kit.Links{}.UnbindVF(vf))
 	awaitState(t, name, bond.StateDegraded)
 	explained := agentPrints(t, "explain", name)
@@ -58,7 +58,7 @@ func TestTools(t *testing.T) {
 	}
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), wide...)
 	has(t, "status", agentPrints(t, "status"), "traffic control of net1 is missing since it was lost: clsact",
-		"ethtool settings of net1 are missing since it was lost: feature tx-checksum-ip-generic off, ring rx 128;")
+		"ethtool settings of net1 are missing since it was lost: feature rx-gro off, ring rx 128;")
 	checkStory(t, r, name)
 	wantMetric(t, losses, "1")
 	wantMetric(t, repair, "1")
