@@ -1,9 +1,14 @@
+// A call works on one thread at a time: the runtime need not read a cgroup's files to find out how many it may use.
+//go:debug containermaxprocs=0
+//go:debug updatemaxprocs=0
+
 // Command cni is the CNI plugin of type "bond". Its binary is named bond.
 package main
 
 import (
 	"context"
 	"os"
+	"runtime/debug"
 
 	"github.com/containernetworking/cni/pkg/skel"
 	"golang.org/x/sys/unix"
@@ -19,6 +24,7 @@ import (
 var version = "dev"
 
 func main() {
+	debug.SetGCPercent(400) // the first collection is at 16 MiB, which hardly any call allocates
 	plugin := &cni.Plugin{Open: open}
 	if os.Getenv("CNI_COMMAND") == "DEL" {
 		if err := plugin.MainDel(os.Getenv, os.Stdin); err != nil {

@@ -25,6 +25,8 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrNotFound: the store has no record of that key.
 	ErrNotFound = errors.New("no such record")
+	// ErrExists: the store has a record of that key already.
+	ErrExists = errors.New("there is a record already")
 	// ErrLocked: another process or worker held the bond's lock past the deadline.
 	ErrLocked = errors.New("locked by another process")
 )

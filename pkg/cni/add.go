@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -48,6 +49,8 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 		return err
 	}
 	defer unlock()
+	release := sync.OnceFunc(s.Kernel.Hold(sandbox))
+	defer release()
 	if err = s.clearLeftovers(ctx, k, sandbox); err != nil {
 		return err
 	}
@@ -58,10 +61,11 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	for _, w := range rec.Warnings {
 		s.log.Warn("config warning", zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod), zap.String("warning", w))
 	}
-	if err = s.writeRecord(ctx, rec); err != nil {
-		return err
+	out, err := s.engine.Start(ctx, rec, func(obs *bond.Observed) error { return checkFree(rec, obs) })
+	if out.Record == nil {
+		return notStarted(err)
 	}
-	result, err := s.makeBond(ctx, rec, c)
+	result, err := s.makeBond(ctx, rec, c, attempt{out, err}, release)
 	if err == nil {
 		err = s.print(result, c)
 	}
@@ -163,31 +167,16 @@ func (s *session) clearLeftovers(ctx context.Context, k bond.Key, sandbox bond.S
 	return nil
 }
 
-// writeRecord writes the record, if its key, names and links are free.
-func (s *session) writeRecord(ctx context.Context, rec *bond.Record) error {
-	unlock, err := s.Store.Lock(ctx, rec.Key)
-	if err != nil {
-		return err
+// notStarted is the error of an ADD that has written no record.
+func notStarted(err error) error {
+	if errors.Is(err, bond.ErrExists) {
+		return types.NewError(types.ErrTryAgainLater, fmt.Sprintf("%v: another ADD of it is running", err), "")
 	}
-	defer unlock()
-	switch _, err := s.Store.Load(rec.Key); {
-	case err == nil:
-		return types.NewError(types.ErrTryAgainLater, fmt.Sprintf("bond %s: another ADD of it is running", rec.Key), "")
-	case !errors.Is(err, bond.ErrNotFound):
-		return err
-	}
-	if err := s.checkFree(ctx, rec); err != nil {
-		return err
-	}
-	return s.Store.Save(rec)
+	return err
 }
 
 // checkFree rejects names and links that are in use. Once the record exists, the engine treats them as the bond's.
-func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
-	obs, err := s.Kernel.Observe(ctx, rec)
-	if err != nil {
-		return fmt.Errorf("observe the pod of bond %s: %w", rec.Key, err)
-	}
+func checkFree(rec *bond.Record, obs *bond.Observed) error {
 	taken := obs.NameHolder
 	if obs.Bond != nil {
 		taken = &obs.Bond.Link
@@ -209,41 +198,47 @@ func (s *session) checkFree(ctx context.Context, rec *bond.Record) error {
 	return nil
 }
 
-// makeBond creates the bond with its addresses and returns the result of ADD.
-func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config) (*current.Result, error) {
-	if _, err := s.converge(ctx, rec, c); err != nil {
-		return nil, err
-	}
-	ipamResult, err := s.allocate(ctx, rec, c)
+// makeBond creates the bond with its addresses, after a first attempt, and returns the result of ADD. It calls release before it waits for
+// another plugin: no netns is held meanwhile.
+func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config, first attempt, release func()) (*current.Result, error) {
+	out, err := s.convergeFrom(ctx, rec, c, first)
 	if err != nil {
 		return nil, err
 	}
-	if err = s.recordIPAM(ctx, rec, c, ipamResult); err != nil {
-		return nil, err
-	}
-	out, err := s.converge(ctx, rec, c)
-	if err != nil {
-		return nil, err
-	}
-	if err = s.awaitDAD(ctx, rec, &out); err != nil {
-		return nil, err
+	ipamResult := &current.Result{}
+	if c.IPAM != "" {
+		release()
+		if ipamResult, out, err = s.addAddresses(ctx, rec, c); err != nil {
+			return nil, err
+		}
 	}
 	if out.Record.AnnounceDue && out.Observed.Bond.Carrier { // it came meanwhile
 		if out, err = s.converge(ctx, rec, c); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.markReady(ctx, rec, &out); err != nil {
+	if err := s.markReady(ctx, rec, &out, resultDNS(c, ipamResult)); err != nil {
 		return nil, err
 	}
 	return resultOf(rec, &out.Observed, c, ipamResult), nil
 }
 
-// allocate has the IPAM plugin allocate addresses, unless a DEL has started meanwhile. A later DEL releases them.
-func (s *session) allocate(ctx context.Context, rec *bond.Record, c *Config) (ipamResult *current.Result, err error) {
-	if c.IPAM == "" {
-		return &current.Result{}, nil
+// addAddresses gives the bond the addresses and routes that the IPAM plugin allocates.
+func (s *session) addAddresses(ctx context.Context, rec *bond.Record, c *Config) (ipamResult *current.Result, out reconcile.Outcome, err error) {
+	if ipamResult, err = s.allocate(ctx, rec); err != nil {
+		return nil, out, err
 	}
+	if err = s.recordIPAM(ctx, rec, c, ipamResult); err != nil {
+		return nil, out, err
+	}
+	if out, err = s.converge(ctx, rec, c); err != nil {
+		return nil, out, err
+	}
+	return ipamResult, out, s.awaitDAD(ctx, rec, &out)
+}
+
+// allocate has the IPAM plugin allocate addresses, unless a DEL has started meanwhile. A later DEL releases them.
+func (s *session) allocate(ctx context.Context, rec *bond.Record) (ipamResult *current.Result, err error) {
 	err = s.engine.WithAddresses(ctx, rec.Key, func(now *bond.Record) (err error) {
 		if now == nil || now.Deleted() || !now.SameAdd(rec) {
 			return errDELStarted
@@ -257,7 +252,7 @@ func (s *session) allocate(ctx context.Context, rec *bond.Record, c *Config) (ip
 
 // recordIPAM writes the IPAM result into the record.
 func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, ipamResult *current.Result) error {
-	if c.IPAM != "" && len(ipamResult.IPs) == 0 {
+	if len(ipamResult.IPs) == 0 {
 		return types.NewError(types.ErrInternal, fmt.Sprintf("IPAM %s ADD: no address in its result", c.IPAM), "")
 	}
 	addresses, err := addressesOf(ipamResult)
@@ -272,20 +267,21 @@ func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, i
 		return err
 	}
 	return s.update(ctx, rec, func(r *bond.Record) {
-		r.Addresses, r.Routes, r.DNS = addresses, routes, recordDNS(resultDNS(c, ipamResult))
+		r.Addresses, r.Routes = addresses, routes
 	})
 }
 
 // markReady ends the ADD. If the bond's MAC is that of its active member, ADD returns its current MAC, which is
 // restored from now on. What sriov-cni and tuning have set on the members is learned here, because the agent may not
 // run before the first loss.
-func (s *session) markReady(ctx context.Context, rec *bond.Record, out *reconcile.Outcome) error {
+func (s *session) markReady(ctx context.Context, rec *bond.Record, out *reconcile.Outcome, dns types.DNS) error {
 	mac := rec.Spec.MAC
 	if active := activeMember(out); rec.Spec.Options.MACFollowsActive() && active >= 0 {
 		mac = out.Record.Members[active].MAC
 	}
 	return s.update(ctx, rec, func(r *bond.Record) {
-		r.Spec.MAC, r.Phase = mac, bond.PhaseReady
+		*r = *out.Record // with what was found meanwhile
+		r.Spec.MAC, r.Phase, r.DNS = mac, bond.PhaseReady, recordDNS(dns)
 		r.Setup.Returned = time.Now().UTC()
 		plan.Learn(r, &out.Observed)
 		separateMACs(r)
@@ -318,12 +314,23 @@ func (s *session) update(ctx context.Context, rec *bond.Record, change func(*bon
 	return err
 }
 
-// converge reconciles until the bond is as ADD guarantees: it exists, is up, and has all members, or with startDegraded
-// those that are not lost. It does not wait for carrier. What the kernel rejects as busy is retried for busyTimeout.
+// attempt is one attempt to reconcile.
+type attempt struct {
+	reconcile.Outcome
+	err error
+}
+
 func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (reconcile.Outcome, error) {
+	out, err := s.engine.Converge(ctx, rec.Key)
+	return s.convergeFrom(ctx, rec, c, attempt{out, err})
+}
+
+// convergeFrom reconciles again after an attempt, until the bond is as ADD guarantees: it exists, is up, and has all members, or with startDegraded
+// those that are not lost. It does not wait for carrier. What the kernel rejects as busy is retried for busyTimeout.
+func (s *session) convergeFrom(ctx context.Context, rec *bond.Record, c *Config, last attempt) (reconcile.Outcome, error) {
 	deadline := time.Now().Add(busyTimeout)
 	for {
-		out, err := s.engine.Converge(ctx, rec.Key)
+		out, err := last.Outcome, last.err
 		if out.Record == nil && err == nil || out.Record != nil && (out.Record.Deleted() || !out.Record.SameAdd(rec)) {
 			return out, errDELStarted
 		}
@@ -339,6 +346,7 @@ func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (re
 			return out, incomplete(rec, &out, ctx.Err())
 		case <-time.After(out.RetryAfter):
 		}
+		last.Outcome, last.err = s.engine.Converge(ctx, rec.Key)
 	}
 }
 

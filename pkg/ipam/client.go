@@ -69,6 +69,16 @@ func (c *Client) Check(ctx context.Context, r *bond.Record, config []byte) error
 	return c.run(ctx, r, "CHECK", config)
 }
 
+// Uses implements reconcile.IPAM. It returns true for a config that cannot be read; Release returns why.
+func (c *Client) Uses(r *bond.Record) bool {
+	config, err := netconf.Parse("", r.CNI.Config)
+	if err != nil {
+		return true
+	}
+	plugin, err := Type(config)
+	return err != nil || plugin != ""
+}
+
 // Release implements reconcile.IPAM: it calls DEL.
 func (c *Client) Release(ctx context.Context, r *bond.Record) error {
 	return c.run(ctx, r, "DEL", r.CNI.Config)

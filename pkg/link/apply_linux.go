@@ -81,7 +81,12 @@ func (k *Kernel) applyToLink(ctx context.Context, r *bond.Record, a plan.Action)
 	case plan.SetMTU:
 		ref, change = a.Link, func(c *conn, d *device) error { return c.setMTU(d, a.MTU) }
 	case plan.SetUp:
-		ref, change = a.Link, func(c *conn, d *device) error { return c.setUp(d, true) }
+		ref, change = a.Link, func(c *conn, d *device) error {
+			if d.Up { // enslaving sets a link up
+				return nil
+			}
+			return c.setUp(d, true)
+		}
 	case plan.SetDown:
 		ref, change = a.Link, func(c *conn, d *device) error { return c.setUp(d, false) }
 	case plan.Bounce:

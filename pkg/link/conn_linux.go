@@ -23,18 +23,25 @@ const (
 	dumpTries = 10
 )
 
-// conn is an rtnetlink socket in one netns. It keeps the netns open, so close it soon.
+// conn is an rtnetlink socket in one netns, for one operation at a time. It keeps the netns open, so close it soon;
+// Hold keeps it for the next operation.
 type conn struct {
-	ctx    context.Context
-	ns     *netns.NS
-	place  bond.Location
-	raw    *nl.SocketHandle
-	handle *netlink.Handle // for changes of addresses and routes; nil before the first one
-	sysfs  int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
-	sysctl string          // directory of the sysctls, for a thread in the netns
-	kernel *Kernel         // for what is kept from one conn to the next
-	genl   *conn           // the netns's generic netlink socket; nil before the first use
-	buffer []byte          // for the messages of dumps
+	ctx   context.Context
+	ns    *netns.NS
+	place bond.Location
+	// sandbox is that of a pod; zero for the host.
+	sandbox bond.Sandbox
+	raw     *nl.SocketHandle
+	handle  *netlink.Handle // for changes of addresses and routes; nil before the first one
+	sysfs   int             // the netns's sysfs; 0 if it is not open, negative if it cannot be
+	sysctl  string          // directory of the sysctls, for a thread in the netns
+	kernel  *Kernel         // for what is kept from one conn to the next
+	genl    *conn           // the netns's generic netlink socket; nil before the first use
+	buffer  []byte          // for the messages of dumps
+	// timeout is what the socket was last limited to.
+	timeout time.Duration
+	// pending: the response to the last request was not read to its end.
+	pending bool
 	// pause is called before each part of a dump is received; an error ends the dump. May be nil.
 	pause func() error
 }
@@ -51,21 +58,27 @@ func (k *Kernel) dial(ctx context.Context, ns *netns.NS, place bond.Location) (*
 		err = unix.SetsockoptInt(c.raw.Socket.GetFd(), unix.SOL_NETLINK, unix.NETLINK_GET_STRICT_CHK, 1)
 	}
 	if err != nil {
-		c.close()
+		c.shut()
 		return nil, classify(fmt.Errorf("open rtnetlink in %s: %w", ns.Path(), err))
 	}
 	return c, nil
 }
 
+// open opens the socket. The host's netns is mostly that of this process; then no thread need enter it.
 func (c *conn) open(protocol int) error {
-	return c.ns.Do(func() error {
+	socket := func() (int, error) {
 		s, err := nl.Subscribe(protocol) // to no group: just a socket in this netns
 		if err != nil {
-			return err
+			return -1, err
 		}
 		c.raw = &nl.SocketHandle{Socket: s}
-		return nil
-	})
+		return s.GetFd(), nil
+	}
+	if c.place == bond.InHost && c.kernel.host == "" {
+		_, err := socket()
+		return err
+	}
+	return c.ns.OpenSocket(socket)
 }
 
 // generic returns a socket for generic netlink in the same netns. It is closed with c.
@@ -73,6 +86,9 @@ func (c *conn) generic() (*conn, error) {
 	if c.genl == nil {
 		g := &conn{ctx: c.ctx, ns: c.ns, place: c.place, kernel: c.kernel, buffer: c.buffer}
 		if err := g.open(unix.NETLINK_GENERIC); err != nil {
+			if g.raw != nil {
+				g.raw.Close()
+			}
 			return nil, classify(fmt.Errorf("open generic netlink in %s: %w", c.ns.Path(), err))
 		}
 		c.genl = g
@@ -80,11 +96,15 @@ func (c *conn) generic() (*conn, error) {
 	return c.genl, nil
 }
 
-// close may be called for a conn that was not opened.
+// close ends the operation. It may be called for a conn that was not opened.
 func (c *conn) close() {
-	if c == nil {
-		return
+	if c != nil && !c.kernel.conns.retain(c) {
+		c.shut()
 	}
+}
+
+// shut closes all that is open.
+func (c *conn) shut() {
 	if c.raw != nil {
 		c.raw.Close()
 	}
@@ -106,6 +126,10 @@ func (c *conn) inTime() error {
 	if err != nil {
 		return err
 	}
+	if left == c.timeout {
+		return nil
+	}
+	c.timeout = left
 	tv := unix.NsecToTimeval(left.Nanoseconds())
 	return errors.Join(c.raw.Socket.SetSendTimeout(&tv), c.raw.Socket.SetReceiveTimeout(&tv))
 }

@@ -134,7 +134,7 @@ func (l *memberSearch) search(i int) (bond.MemberLink, error) {
 	d, err := l.in.deviceByName(name)
 	if err == nil && d == nil && a != nil {
 		var all devices
-		all, err = l.in.linksOf(a.PCI)
+		all, err = l.in.linksOf(a.PCI, nil)
 		d, _ = all.ofPCI(a.PCI)
 	}
 	if err != nil {
@@ -175,7 +175,7 @@ func (l *memberSearch) checkUnambiguous(d *device, name string) error {
 	if representor.MatchString(d.portName) {
 		return fmt.Errorf("link %s: it is a representor (port %s) of PCI function %s, not a function of its own", name, d.portName, d.PCI)
 	}
-	all, err := l.in.linksOf(d.PCI)
+	all, err := l.in.linksOf(d.PCI, d)
 	if err != nil {
 		return err
 	}

@@ -45,6 +45,7 @@ type Kernel struct {
 	sysctl string
 	pfs    keyedMutex[bond.PCIAddress]
 	slow   slowReads
+	conns  connections
 	// vfTables has what the PFs last reported about their VFs.
 	vfTables vfTables
 	// qdiscs has the links' queueing disciplines that were last read, ethtool their ethtool settings.
@@ -56,7 +57,7 @@ type Kernel struct {
 	searchAgain time.Duration
 }
 
-// New checks that the host's netns can be opened and that SysctlNet exists. Nothing stays open.
+// New checks that HostNetns can be opened and that SysctlNet exists. Nothing stays open.
 func New(o Options) (*Kernel, error) {
 	if o.SysfsPCI == "" {
 		o.SysfsPCI = "/sys/bus/pci/devices"
@@ -80,6 +81,9 @@ func New(o Options) (*Kernel, error) {
 		locks: sriovcni.Locks{Dir: filepath.Join(o.ClaimDir, "vf_lock")}, vfTables: vfTables{maxAge: o.PFSettingsAge}, searchAgain: 100 * time.Millisecond,
 		qdiscs: linkCache[string]{maxAge: o.PFSettingsAge}, ethtool: linkCache[bond.Ethtool]{maxAge: o.PFSettingsAge},
 	}
+	if k.host == "" {
+		return k, nil
+	}
 	ns, err := k.hostNS()
 	if err != nil {
 		return nil, fmt.Errorf("host's network namespace: %w", err)
@@ -96,6 +100,9 @@ func (k *Kernel) hostNS() (*netns.NS, error) {
 
 // openHost opens the host's netns for one operation; the caller closes it.
 func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
+	if c := k.conns.take(ctx, bond.Sandbox{}); c != nil {
+		return c, nil
+	}
 	ns, err := k.hostNS()
 	if err != nil {
 		return nil, fmt.Errorf("host's network namespace: %w", err)
@@ -106,11 +113,18 @@ func (k *Kernel) openHost(ctx context.Context) (*conn, error) {
 // openPod opens the sandbox for one operation; the caller closes it. The error
 // matches bond.ErrGone if the path no longer leads to that netns.
 func (k *Kernel) openPod(ctx context.Context, s bond.Sandbox) (*conn, error) {
+	if c := k.conns.take(ctx, s); c != nil {
+		return c, nil
+	}
 	ns, err := netns.OpenSandbox(s)
 	if err != nil {
 		return nil, classify(err)
 	}
-	return k.dial(ctx, ns, bond.InPod)
+	c, err := k.dial(ctx, ns, bond.InPod)
+	if err == nil {
+		c.sandbox = s
+	}
+	return c, err
 }
 
 // SandboxAlive reports whether the sandbox's path still leads to its netns. With an error this is not known.

@@ -24,7 +24,7 @@ func TestLinksOfAFunction(t *testing.T) {
 				if without {
 					c.sysfs = -1
 				}
-				all, err := c.linksOf(g.vf)
+				all, err := c.linksOf(g.vf, nil)
 				if err != nil || (len(all) == 1) != want || want && all[0].PCI != g.vf {
 					t.Errorf("VF in the pod: %t; without sysfs: %t; found %s: %d links (%v)", inPod, without, place, len(all), err)
 				}

@@ -77,8 +77,8 @@ func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool)
 }
 
 // linksOf returns the links of a PCI function in this netns, with representors. The netns's sysfs has their names;
-// without sysfs all links are listed.
-func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
+// without sysfs all links are listed. known, if not nil, is one that was read just before.
+func (c *conn) linksOf(pci bond.PCIAddress, known *device) (devices, error) {
 	if err := c.openSysfs(); err != nil {
 		return nil, classify(err)
 	}
@@ -86,6 +86,9 @@ func (c *conn) linksOf(pci bond.PCIAddress) (devices, error) {
 		names, err := c.netdevsOf(pci)
 		if err != nil {
 			return nil, fmt.Errorf("links of PCI function %s %s: %w", pci, c.place, err)
+		}
+		if known != nil && len(names) == 1 && names[0] == known.Name {
+			return devices{known}, nil
 		}
 		out, err := c.named(names, pci)
 		if err != nil || len(out) == len(names) {

@@ -96,7 +96,10 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	if err := c.observeUpper(b, r, o); err != nil {
 		return err
 	}
-	return c.observeBond(b, slaves, o.Bond, r)
+	if err := c.observeBond(b, slaves, o.Bond, r); err != nil {
+		return err
+	}
+	return c.observeNeigh(r, o)
 }
 
 // observeMember searches for a member in the pod; nil if it is not there.
@@ -159,13 +162,10 @@ func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *b
 	return err
 }
 
-// settingsOf returns a link's settings. Those of its neighbour tables are in files, so they are read only if they
-// matter. restoring: the link was lost, and its settings are not known to be back.
+// settingsOf returns a link's settings without those of its neighbour tables. restoring: the link was lost, and its
+// settings are not known to be back.
 func (c *conn) settingsOf(d *device, r *bond.Record, restoring bool) (bond.LinkSettings, error) {
 	s, err := d.linkSettings()
-	if err == nil && (r.InSetup() || r.Phase == bond.PhaseAdding || restoring) {
-		s.Neigh, err = c.neighSysctls(d.Name)
-	}
 	if err == nil && r.Phase == bond.PhaseReady {
 		s.TC = c.trafficControl(d, r.InSetup() || restoring)
 	}

@@ -3,12 +3,9 @@ package link
 import (
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
 	"unicode/utf8"
 
 	"github.com/vishvananda/netlink/nl"
@@ -101,51 +98,6 @@ func (c *conn) setSysctls(name string, all []bond.Sysctl) error {
 		}
 		return errors.Join(errs...)
 	})
-}
-
-// neighSysctls returns those sysctls of a link's neighbour tables that differ from the defaults of new links
-// (neigh_parms_alloc), which only the first netns shows. There is no message with them for one link: RTM_GETNEIGHTBL
-// dumps those of all links. What cannot be read (no IPv6) is left out.
-func (c *conn) neighSysctls(link string) ([]bond.Sysctl, error) {
-	out := []bond.Sysctl{}
-	for _, family := range []string{"ipv4", "ipv6"} {
-		dir := filepath.Join(c.sysctl, family, "neigh")
-		usual := numbersIn(filepath.Join(dir, "default")) // of this process's netns, the host's
-		var now map[string]int64
-		err := c.ns.Do(func() error { now = numbersIn(filepath.Join(dir, link)); return nil })
-		if err != nil {
-			return nil, err
-		}
-		for _, name := range slices.Sorted(maps.Keys(now)) {
-			if value, known := usual[name]; known && value != now[name] && !inOtherUnits[name] {
-				out = append(out, bond.Sysctl{Family: family, Neigh: true, Name: name, Value: now[name]})
-			}
-		}
-	}
-	return out, nil
-}
-
-// inOtherUnits are sysctls that show another one, which has "_ms" in its name, in seconds or jiffies.
-var inOtherUnits = map[string]bool{"base_reachable_time": true, "retrans_time": true}
-
-// numbersIn returns the files of a directory that contain a number; none if there is no such directory.
-func numbersIn(dir string) map[string]int64 {
-	entries, _ := os.ReadDir(dir)
-	out := make(map[string]int64, len(entries))
-	for _, e := range entries {
-		if value, err := readNumber(filepath.Join(dir, e.Name())); err == nil {
-			out[e.Name()] = value
-		}
-	}
-	return out
-}
-
-func readNumber(path string) (int64, error) {
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return 0, err
-	}
-	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 }
 
 // setUpper enslaves the bond to a link of the pod, which must still be the action's.

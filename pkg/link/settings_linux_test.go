@@ -74,16 +74,56 @@ func compareSysctl(t *testing.T, ns *netns.NS, path string, s bond.Sysctl, again
 	return 1
 }
 
+// TestNeighSysctlsAreThoseOfTheFiles changes each file of a link's neighbour tables that shows a setting in its own
+// units, and compares what the kernel's message says.
+func TestNeighSysctlsAreThoseOfTheFiles(t *testing.T) {
+	_, c, d := onVeth(t)
+	files := 0
+	for _, family := range []string{"ipv4", "ipv6"} {
+		dir := filepath.Join("/proc/sys/net", family, "neigh", d.Name)
+		kit.Must(t, c.ns.Do(func() error {
+			entries, err := os.ReadDir(dir)
+			for _, e := range entries {
+				if e.Name() == "base_reachable_time" || e.Name() == "retrans_time" { // see neighParms
+					continue
+				}
+				files++
+				want := bond.Sysctl{Family: family, Neigh: true, Name: e.Name(), Value: 7}
+				if e.Name() == "unres_qlen" { // it is a number of bytes, and shown as one of packets
+					want.Value = 70
+				}
+				if err = os.WriteFile(filepath.Join(dir, e.Name()), fmt.Append(nil, want.Value), 0); err != nil {
+					t.Errorf("%s: %v", want, err)
+				}
+				// Jiffies may be longer than the value: what the file shows then counts.
+				text, unread := os.ReadFile(filepath.Join(dir, e.Name()))
+				kit.Must(t, unread)
+				want.Value, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+				kit.Must(t, err)
+				all, err := c.neighSysctls(func(index int) bool { return index == d.Index })
+				kit.Must(t, err)
+				if !slices.Contains(all[d.Index], want) {
+					t.Errorf("file: %s; message: %v", want, all[d.Index])
+				}
+			}
+			return err
+		}))
+	}
+	if files < 2*len(neighParms)-2 {
+		t.Errorf("%d files were compared, of %d parameters in two families", files, len(neighParms))
+	}
+}
+
 // TestNeighSysctls: only values that differ from a new link's are listed, and they can be set again.
 func TestNeighSysctls(t *testing.T) {
 	_, c, d := onVeth(t)
 	read := func() []bond.Sysctl {
 		t.Helper()
-		all, err := c.neighSysctls(d.Name)
+		all, err := c.neighSysctls(func(index int) bool { return index == d.Index })
 		kit.Must(t, err)
-		return all
+		return all[d.Index]
 	}
-	if all := read(); all == nil || len(all) != 0 {
+	if all := read(); len(all) != 0 {
 		t.Errorf("a new link has %v", all)
 	}
 	want := []bond.Sysctl{{Family: "ipv4", Neigh: true, Name: "ucast_solicit", Value: 5}, {Family: "ipv6", Neigh: true, Name: "app_solicit", Value: 2}}

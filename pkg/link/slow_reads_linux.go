@@ -43,12 +43,12 @@ type slowBond struct {
 }
 
 // postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time.
-// begun: they are being read, and that takes long; otherwise the last read decides.
-func (s *slowReads) postpone(k bond.Key, begun bool) bool {
+// certainly: they are being read, and that takes long, or the bond is only being made; otherwise the last read decides.
+func (s *slowReads) postpone(k bond.Key, certainly bool) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, slow := s.bonds[k]
-	if !slow && !begun || b.postponed == maxPostponed {
+	if !slow && !certainly || b.postponed == maxPostponed {
 		return false
 	}
 	b.postponed++
@@ -86,11 +86,11 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	if o.Bond == nil || r.Deleted() {
 		return nil
 	}
+	if linksDiffer(o) && k.slow.postpone(r.Key, r.Phase == bond.PhaseAdding) {
+		o.Bond.Unread, o.Bond.ReadLater = unreadLater, true
+		return nil
+	}
 	if r.Phase == bond.PhaseReady {
-		if linksDiffer(o) && k.slow.postpone(r.Key, false) {
-			o.Bond.Unread, o.Bond.ReadLater = unreadLater, true
-			return nil
-		}
 		pod.pause = k.whileLinksAgree(ctx, r, o)
 	}
 	began := time.Now()
@@ -102,7 +102,7 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	return err
 }
 
-const unreadLater = "addresses and routes are checked after the links, for the pod has many and to read them takes long"
+const unreadLater = "addresses and routes are checked after the links"
 
 // whileLinksAgree returns a function that is called periodically during a long read. It observes the links again, and
 // ends the read if one must be repaired now: the repair of a member does not wait for all routes to be read.

@@ -34,6 +34,7 @@ func (c *conn) exchange(req *nl.NetlinkRequest, want uint16, each func(m []byte)
 		c.buffer = make([]byte, receiveBuffer)
 	}
 	req.Seq = atomic.AddUint32(&c.raw.Seq, 1)
+	c.pending = true
 	if err := c.raw.Socket.Send(req); err != nil {
 		return err
 	}
@@ -46,7 +47,9 @@ func (c *conn) exchange(req *nl.NetlinkRequest, want uint16, each func(m []byte)
 		if err != nil {
 			return err
 		}
-		if err := d.take(c.buffer[:n]); err != nil || d.done {
+		err = d.take(c.buffer[:n])
+		c.pending = !d.done
+		if err != nil || d.done {
 			return err
 		}
 	}

@@ -45,22 +45,19 @@ func (s sysfs) linked(dev bond.PCIAddress, name string) (bond.PCIAddress, error)
 	return bond.ParsePCIAddress(filepath.Base(to))
 }
 
-// numberOf returns the VF's number on its PF.
+// numberOf returns the VF's number on its PF. The kernel numbers them from 0, without gaps (sriov_enable).
 func (s sysfs) numberOf(pf, vf bond.PCIAddress) (int, error) {
-	links, err := filepath.Glob(filepath.Join(s.root, string(pf), "virtfn*"))
-	if err != nil {
-		return 0, err
-	}
-	for _, l := range links {
-		n, err := strconv.Atoi(filepath.Base(l)[len("virtfn"):])
-		if err != nil {
-			continue
-		}
-		if found, err := s.vfOf(pf, n); err == nil && found == vf {
+	for n := 0; ; n++ {
+		found, err := s.vfOf(pf, n)
+		switch {
+		case errors.Is(err, bond.ErrGone):
+			return 0, fmt.Errorf("%w: PF %s has no VF %s", bond.ErrGone, pf, vf)
+		case err != nil:
+			return 0, err
+		case found == vf:
 			return n, nil
 		}
 	}
-	return 0, fmt.Errorf("%w: PF %s has no VF %s", bond.ErrGone, pf, vf)
 }
 
 // representor matches the port name of a netdev that represents a VF or a sub-function on a

@@ -20,7 +20,7 @@ func (c *conn) member(slaves devices, m *bond.Member, master int) (d *device, am
 	if d != nil || ambiguous != "" {
 		return d, ambiguous, nil
 	}
-	all, err := c.linksOf(m.PCI)
+	all, err := c.linksOf(m.PCI, nil)
 	if err != nil {
 		return nil, "", err
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,29 @@ var errNoReturn = errors.New("the function ended its goroutine instead of return
 // In the netns are sockets that fn opens, files under /proc/thread-self/net, and processes that it starts. Goroutines
 // that fn starts are not.
 func (ns *NS) Do(fn func() error) error {
+	return ns.inside(func() error {
+		if err := ns.verifyCookie(); err != nil {
+			return err
+		}
+		return fn()
+	})
+}
+
+// OpenSocket is Do for a function that opens a socket and returns its descriptor. This socket then shows the netns's
+// cookie, for which Do opens another one. If it is not the sandbox's, the error matches ErrGone; the caller closes the
+// socket.
+func (ns *NS) OpenSocket(open func() (fd int, err error)) error {
+	return ns.inside(func() error {
+		fd, err := open()
+		if err != nil {
+			return err
+		}
+		return ns.compareCookie(fd)
+	})
+}
+
+// inside runs fn in the netns, on a goroutine of its own.
+func (ns *NS) inside(fn func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		err := errNoReturn
@@ -28,15 +52,17 @@ func (ns *NS) Do(fn func() error) error {
 	return <-done
 }
 
+// home is the netns of this process, to which threads return. It stays open: the process itself is in it.
+var home = sync.OnceValues(Current)
+
 // onThread runs fn on this goroutine's thread, which enters the netns and leaves it again.
 func (ns *NS) onThread(fn func() error) (err error) {
 	runtime.LockOSThread()
-	home, err := Current()
+	home, err := home()
 	if err != nil {
 		runtime.UnlockOSThread()
 		return err
 	}
-	defer func() { _ = home.Close() }()
 	if err = unix.Setns(ns.Fd(), unix.CLONE_NEWNET); err != nil {
 		runtime.UnlockOSThread()
 		return fmt.Errorf("enter network namespace %s: %w", ns.path, err)
@@ -50,8 +76,5 @@ func (ns *NS) onThread(fn func() error) (err error) {
 		}
 		runtime.UnlockOSThread()
 	}()
-	if err = ns.verifyCookie(); err != nil {
-		return err
-	}
 	return fn()
 }

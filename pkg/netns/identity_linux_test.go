@@ -4,6 +4,8 @@ import (
 	"errors"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 	"github.com/bondkeeper/bondkeeper/pkg/netns/netnstest"
@@ -70,5 +72,53 @@ func TestEarlierBoot(t *testing.T) {
 	id.Boot = ""
 	if err := enter(id); err != nil {
 		t.Errorf("of a boot that was not noted: %v", err)
+	}
+}
+
+// TestOpenSocketVerifies: the socket itself shows that another netns is at the path.
+func TestOpenSocketVerifies(t *testing.T) {
+	path := netnstest.New(t)
+	first := sandboxAt(t, path)
+	netnstest.Delete(t, path)
+	netnstest.NewAt(t, path)
+	now := sandboxAt(t, path)
+	use := func(s bond.Sandbox) error {
+		ns, err := netns.OpenSandbox(s)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = ns.Close() }()
+		return ns.OpenSocket(func() (int, error) {
+			fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			t.Cleanup(func() { _ = unix.Close(fd) })
+			return fd, err
+		})
+	}
+	if err := use(now); err != nil {
+		t.Error(err)
+	}
+	first.Dev, first.Inode = now.Dev, now.Inode // as can happen by chance
+	if err := use(first); !errors.Is(err, netns.ErrGone) {
+		t.Errorf("a later netns with the path and inode of the first: got %v, want ErrGone", err)
+	}
+}
+
+func TestAtPath(t *testing.T) {
+	path := netnstest.New(t)
+	ns, err := netns.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ns.Close() }()
+	if !ns.AtPath() {
+		t.Error("it is not at its path")
+	}
+	netnstest.Delete(t, path)
+	if ns.AtPath() {
+		t.Error("its path is gone")
+	}
+	netnstest.NewAt(t, path)
+	if ns.AtPath() {
+		t.Error("another netns is at its path")
 	}
 }

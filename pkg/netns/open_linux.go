@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -22,6 +23,8 @@ type NS struct {
 	id   ID
 	// cookie is the expected one; 0 for any.
 	cookie uint64
+	// verified: the cookie was compared.
+	verified atomic.Bool
 }
 
 // Open opens the netns that path leads to: a bind mount as container runtimes create it
@@ -135,6 +138,13 @@ func identify(f *os.File) (ID, error) {
 
 // ID returns the identity of the netns.
 func (ns *NS) ID() ID { return ns.id }
+
+// AtPath reports whether its path still leads to the netns. It opens nothing.
+func (ns *NS) AtPath() bool {
+	var st unix.Stat_t
+	err := unix.Stat(ns.path, &st)
+	return err == nil && ns.id == (ID{Dev: st.Dev, Inode: st.Ino})
+}
 
 // Path returns the path by which the netns was opened.
 func (ns *NS) Path() string { return ns.path }

@@ -98,7 +98,8 @@ func (b *builder) takesNow(w bond.Changeable) bool {
 	return (w&bond.BondDown == 0 || !o.Up) && (w&bond.NoMembers == 0 || !o.HasMembers)
 }
 
-// planBondUp precedes the members, which may have to wait for their cards.
+// planBondUp precedes the members, which may have to wait for their cards. A new bond is set up after them: to enslave a
+// link to a bond that is up takes longer, because the driver then also gets the bond's multicast addresses.
 func (b *builder) planBondUp() {
 	if b.obs.Bond.Up {
 		return

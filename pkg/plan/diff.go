@@ -23,8 +23,13 @@ func Diff(in Input) Plan {
 		b.planBondExtras()
 		b.reportLinksOnTop()
 		b.reportLostSettings()
-		b.planBondUp()
-		b.planMembers()
+		if b.rec.Phase == bond.PhaseAdding {
+			b.planMembers()
+			b.planBondUp()
+		} else {
+			b.planBondUp()
+			b.planMembers()
+		}
 		b.reportAggregator()
 		b.planNetwork()
 		b.planActive()

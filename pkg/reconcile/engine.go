@@ -160,7 +160,35 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return e.converge(ctx, rec, false)
+	return e.converge(ctx, rec, convergence{})
+}
+
+// Start writes the record of an ADD and then does what Converge does, under one lock and from one observation. check
+// rejects what is observed before anything is written. With an error and Outcome.Record nil nothing was written; the
+// error matches bond.ErrExists if there is a record.
+func (e *Engine) Start(ctx context.Context, rec *bond.Record, check func(*bond.Observed) error) (Outcome, error) {
+	unlock, err := e.lock(ctx, rec.Key)
+	if err != nil {
+		return Outcome{}, err
+	}
+	defer unlock()
+	switch _, err = e.store.Load(rec.Key); {
+	case err == nil:
+		return Outcome{}, fmt.Errorf("bond %s: %w", rec.Key, bond.ErrExists)
+	case !errors.Is(err, bond.ErrNotFound):
+		return Outcome{}, err
+	}
+	obs, err := e.observe(ctx, rec)
+	if err != nil {
+		return Outcome{}, fmt.Errorf("observe the pod of bond %s: %w", rec.Key, err)
+	}
+	if err = check(&obs); err != nil {
+		return Outcome{}, err
+	}
+	if err = e.store.Save(rec); err != nil {
+		return Outcome{}, err
+	}
+	return e.converge(ctx, rec.Clone(), convergence{observed: &obs})
 }
 
 func (e *Engine) lock(ctx context.Context, k bond.Key) (unlock func(), err error) {

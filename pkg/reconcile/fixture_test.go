@@ -36,6 +36,8 @@ type ipam struct {
 	during func() // may be nil
 }
 
+func (i *ipam) Uses(*bond.Record) bool { return true }
+
 func (i *ipam) Release(context.Context, *bond.Record) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -20,6 +20,9 @@ type Kernel interface {
 	// Apply makes one change, after checking that the action's links are still the same. Errors wrap bond.ErrGone,
 	// ErrStale, ErrBusy or ErrUnsupported if one fits, and name the link.
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
+	// Hold makes the operations on a sandbox cheaper until release is called: they may share what they open. It is for a
+	// few operations in a row, because what is open keeps the netns of an ended pod.
+	Hold(s bond.Sandbox) (release func())
 }
 
 // Store saves records. Implementations are safe for concurrent use by several processes.
@@ -41,6 +44,8 @@ type Store interface {
 
 // IPAM releases the addresses of a record's IPAM plugin. It is called without the bond's lock (Engine.WithAddresses).
 type IPAM interface {
+	// Uses reports whether the record's network may have an IPAM plugin. If not, there is nothing to release.
+	Uses(r *bond.Record) bool
 	// Release is idempotent. It does nothing for a record without IPAM.
 	Release(ctx context.Context, r *bond.Record) error
 }

@@ -62,6 +62,7 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 		}
 		r.Phase = bond.PhaseDeleting
 		r.Releases++
+		r.CNI.IPAMDone = r.CNI.IPAMDone || e.ipam != nil && !e.ipam.Uses(r)
 		rec = r
 		return nil
 	})
@@ -107,7 +108,7 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 		return nil, nil
 	}
 	e.histories.Forget(k) // a release does not wait for pauses
-	out, err := e.converge(ctx, rec, tombstone.Releases <= 1)
+	out, err := e.converge(ctx, rec, convergence{firstDEL: tombstone.Releases <= 1})
 	if err == nil && len(out.Plan.Actions) > 0 { // held back, because the links kept changing under the plan
 		err = fmt.Errorf("bond %s of pod %s: %w: not taken down yet: %v", rec.BondName(), rec.Pod, bond.ErrBusy, out.Plan.Actions)
 	}

@@ -18,15 +18,25 @@ import (
 // means that another writer changes the bond at the same time.
 const maxRounds = 16
 
-// converge works under the bond's lock. firstDEL is plan.Input's.
-func (e *Engine) converge(ctx context.Context, rec *bond.Record, firstDEL bool) (Outcome, error) {
+// convergence is how converge begins.
+type convergence struct {
+	// firstDEL is plan.Input's.
+	firstDEL bool
+	// observed is for the first round; nil if the kernel is still to be observed.
+	observed *bond.Observed
+}
+
+// converge works under the bond's lock.
+func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) (Outcome, error) {
+	defer e.kernel.Hold(rec.Sandbox)()
 	h := e.histories.Of(rec.Key)
 	run := h.Begin(rec)
 	out := Outcome{Record: rec}
 	var firstErr error
 	var losses []string
 	for range maxRounds {
-		r, err := e.observeAndPlan(ctx, rec, run, firstDEL)
+		r, err := e.observeAndPlan(ctx, rec, run, c)
+		c.observed = nil
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
 			return out, firstErr
@@ -81,15 +91,17 @@ type round struct {
 }
 
 // observeAndPlan observes the bond, plans, and brings the record up to date. It saves only what changed, so that a
-// reconcile of a healthy bond writes nothing.
-func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *history.Run, firstDEL bool) (r round, err error) {
+// reconcile of a healthy bond writes nothing. ADD saves at its end what is found again if it is killed before.
+func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (r round, err error) {
 	evidence := e.setupEvidence(rec, e.now())
-	if r.observed, err = e.observe(ctx, rec); err != nil {
+	if c.observed != nil {
+		r.observed = *c.observed
+	} else if r.observed, err = e.observe(ctx, rec); err != nil {
 		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 	}
 	obs, now := &r.observed, e.now()
 	changed := e.assess(rec, obs, evidence, now)
-	in := e.input(rec, obs, run.Observe(obs, now), firstDEL)
+	in := e.input(rec, obs, run.Observe(obs, now), c.firstDEL)
 	r.plan = plan.Diff(in)
 	if adopted := run.Adopt(obs, r.plan.Actions, now); len(adopted) > 0 {
 		e.logAdopted(rec, adopted)
@@ -120,7 +132,7 @@ func recordFound(rec *bond.Record, obs *bond.Observed, p plan.Plan) (changed boo
 		return false
 	}
 	if obs.Bond != nil && rec.BondIndex != obs.Bond.Index {
-		rec.BondIndex, changed = obs.Bond.Index, true
+		rec.BondIndex, changed = obs.Bond.Index, rec.Phase != bond.PhaseAdding
 	}
 	changed = recordSriovCNI(rec, obs) || changed
 	// Where the kernel does not announce by itself, the switches still know where the lost members were.

@@ -25,6 +25,8 @@ type walkLeases struct {
 	fails int
 }
 
+func (l *walkLeases) Uses(*bond.Record) bool { return true }
+
 func (l *walkLeases) Release(_ context.Context, r *bond.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -86,9 +86,12 @@ func (s *Store) Remove(k bond.Key) error {
 }
 
 // prepareReplace makes sure that the file may be replaced or removed: a damaged one is quarantined. After an error it
-// must stay as it is.
+// must stay as it is. A file with a right checksum has what Save wrote, so that only its key is decoded.
 func (s *Store) prepareReplace(name string) error {
-	_, err := s.read(name)
+	data, err := s.readFile(name)
+	if err == nil {
+		err = verify(name, data)
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

@@ -24,6 +24,9 @@ func (l Locks) TryLock(pci bond.PCIAddress) (unlock func(), err error) {
 	if _, err = bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
 		return nil, err
 	}
+	if _, err = os.Lstat(l.Dir); errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
 	path := filepath.Join(l.Dir, string(pci)+".lock")
 	f, err := openLock(path)
 	if err != nil {

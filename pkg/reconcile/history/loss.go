@@ -125,7 +125,7 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 		res.Changed = true
 	}
 	if !rec.Settled && settled(rec, obs, p) {
-		rec.Settled, res.Changed = true, true
+		rec.Settled, res.Changed = true, rec.Phase != bond.PhaseAdding
 		delete(rec.Spec.Options, bond.OptActiveSlave) // it applies until the bond has first settled
 	}
 }
