@@ -154,9 +154,13 @@ func checkDump(t *testing.T, p *Pod) {
 	t.Helper()
 	files := unpack(t, agentPrints(t, "sysdump", "--runtime", "none", "--kubeconfig", "none"))
 	pod := "pods/demo_" + p.Name + "_" + p.id + "/"
+	links := `"Vfs"` // of the PFs
+	if !p.fixture.cards[0].model.VFSettings {
+		links = `"ParentDev"`
+	}
 	for file, part := range map[string]string{
 		"versions.txt": "kernel: ", "doctor.json": `"findings"`, "status.json": `"Degraded"`, "agent/metrics.txt": "bondkeeper_bonds{",
-		"agent/readyz.txt": "200 OK", "host/links.json": `"Vfs"`, "kernel.log": p.members[0].pci, "state/" + p.id + "@bond0.json": `"members"`,
+		"agent/readyz.txt": "200 OK", "host/links.json": links, "kernel.log": p.members[0].pci, "state/" + p.id + "@bond0.json": `"members"`,
 		pod + "bond0.txt": "MemberLost of net1", pod + "bond0.observed.json": `"SandboxAlive": true`,
 		pod + "netns/bonding/bond0.txt": "Bonding Mode", pod + "netns/links.json": `"Kind": "bond"`, pod + "netns/routes.json": `"Dst"`,
 	} {
