@@ -164,7 +164,9 @@ func TestLeaseIsLost(t *testing.T) {
 func TestBondIsDownWithItsAddress(t *testing.T) {
 	l := newLeased(t, serve(t))
 	l.server.stop()
+	l.ip("-n", l.name, "link", "set", "bond0", "down") // before 6.2 the kernel renames no link that is up
 	l.ip("-n", l.name, "link", "set", "bond0", "name", "away0")
+	l.ip("-n", l.name, "link", "set", "away0", "up")
 	l.wait("the daemon to give the lease up", func() bool { return strings.Contains(l.daemon.String(), "terminating lease maintenance") })
 	l.ip("-n", l.name, "link", "set", "away0", "down")
 	l.agent()
