@@ -16,7 +16,7 @@ GOBUILD := CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)'
 #   make test-lab LAB_PKGS=./pkg/link LAB_FLAGS='-run TestBond -v'
 # KERNEL is the guest's: 5.10, 6.1, 6.12 or newest; empty is 6.12. CARDS is the model of its cards: igb or virtio; empty is
 # igb.
-LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/sandbox ./test/heal ./test/chains ./test/crash ./test/rights ./pkg/watch ./test/peers/sriov ./test/lab/...
+LAB_PKGS ?= ./cmd/cni ./pkg/link ./test/sandbox ./test/heal ./test/chains ./test/crash ./test/bench ./test/rights ./pkg/watch ./test/peers/sriov ./test/lab/...
 LAB_SMP ?= test/rights,pkg/watch
 LAB_GUESTS ?= 2
 LAB_FLAGS ?=
@@ -82,7 +82,7 @@ test-runtimes: deps lab-programs $(addprefix $(CONTAINERD_17)/,containerd contai
 	@bin/lab test -timeout 30m -env BONDKEEPER_CONTAINERD=$(CURDIR)/$(CONTAINERD_17) $(LAB_FLAGS) ./test/sandbox
 
 .PHONY: lab-programs
-lab-programs: bin/lab build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
+lab-programs: bin/lab bin/floor build plugins stand-ins $(KUBE)/containerd $(KUBE)/containerd-shim-runc-v2 $(KUBE)/ctr ## Build the programs that the lab's tests run
 
 .PHONY: test-kube
 test-kube: kube prometheus bin/cni/whereabouts $(TOOLS)/gotestsum ## Run the tests that need a real etcd and API server (KUBE_PKGS, KUBE_FLAGS)
@@ -147,6 +147,14 @@ vulncheck: ## Search for known vulnerabilities with govulncheck, with a database
 bench: ## Run the Go benchmarks that need no lab
 	@go test -run '^$$' -bench . -benchmem ./pkg/...
 
+# PEER_BOND is another bond plugin to compare with. ROUNDS and LOSSES set the numbers of samples, PARTS what to measure.
+.PHONY: bench-lab
+bench-lab: deps bin/lab bin/floor build plugins ## Measure ADD, DEL and repairs against what the kernel alone needs, in the lab (PEER_BOND=PROGRAM, ROUNDS, LOSSES, PARTS)
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/bench ./test/bench
+	@mkdir -p $(CACHE)/bench
+	@bin/lab run -cards 2 -vfs 2 -share $(CACHE)/bench -timeout 60m -- bin/bench -out /run/lab/share -rounds $${ROUNDS:-30} -losses $${LOSSES:-500} \
+		-parts "$(PARTS)" -peer "$(abspath $(PEER_BOND))"
+
 .PHONY: demo
 demo: deps bin/lab build plugins ## Break bonds on real VFs in every way and watch them recover
 	@test/demo/run.sh
@@ -187,6 +195,10 @@ clean: ## Remove what was built; keeps the lab's downloads
 .PHONY: bin/lab
 bin/lab: ## Build the lab's runner: bin/lab run, test and shell
 	@go build -o $@ ./test/lab/cmd/lab
+
+.PHONY: bin/floor
+bin/floor: ## Build the program that the benchmark compares the plugin with
+	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o $@ ./test/bench/floor
 
 # The reference CNI plugins that tests and demo call, at the version in test/tools/go.mod.
 PLUGINS := main/host-device main/ptp main/loopback main/vlan main/macvlan meta/tuning meta/sbr meta/vrf ipam/host-local ipam/static ipam/dhcp

@@ -23,6 +23,7 @@ const (
 	Packet  Kind = "packet" // a packet to the neighbours
 	File    Kind = "file"   // any other file is changed
 	Execute Kind = "execute"
+	Open    Kind = "open" // any other file or directory is opened; only Count has these
 )
 
 // Point is a system call that the program made or was about to make.
@@ -46,6 +47,8 @@ const (
 	Reject How = "reject"
 	// Lose makes the kernel execute an rtnetlink request and respond with the error.
 	Lose How = "lose"
+	// Count causes no fault, and also counts files that are opened for reading and sockets of every family.
+	Count How = "count"
 	// Interrupt marks the response to a dump as inconsistent, as the kernel does if objects change meanwhile.
 	Interrupt How = "interrupt"
 )

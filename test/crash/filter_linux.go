@@ -21,6 +21,8 @@ func callsFor(f Fault) []uint32 {
 	switch f.How {
 	case Kill:
 		return calls
+	case Count:
+		return append([]uint32{unix.SYS_SETNS, unix.SYS_SOCKET, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_OPENAT}, calls...)
 	case Reject, Lose, Interrupt:
 		return append([]uint32{unix.SYS_SETNS, unix.SYS_SOCKET, unix.SYS_FSOPEN, unix.SYS_FSMOUNT, unix.SYS_RECVFROM}, calls...)
 	}

@@ -137,6 +137,9 @@ func (t *tracer) call(tid int) (toExit bool) {
 		return own && t.response.expected(tid, c.args)
 	}
 	what := describe(tid, own, c.nr, c.args)
+	if t.fault.How == Count && own && what == nil {
+		what = describeCost(tid, c.nr, c.args)
+	}
 	if what == nil || !t.fault.counts(what.Kind) || t.fault.How == Kill && t.report.Hit > 0 {
 		return false
 	}
