@@ -100,8 +100,8 @@ func TestNeighSysctlsAreThoseOfTheFiles(t *testing.T) {
 				kit.Must(t, unread)
 				want.Value, err = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
 				kit.Must(t, err)
-				all, err := c.neighSysctls(func(index int) bool { return index == d.Index })
-				kit.Must(t, err)
+				all, readErr := c.neighSysctls(func(index int) bool { return index == d.Index })
+				kit.Must(t, readErr)
 				if !slices.Contains(all[d.Index], want) {
 					t.Errorf("file: %s; message: %v", want, all[d.Index])
 				}
