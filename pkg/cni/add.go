@@ -198,8 +198,8 @@ func checkFree(rec *bond.Record, obs *bond.Observed) error {
 	return nil
 }
 
-// makeBond creates the bond with its addresses, after a first attempt, and returns the result of ADD. It calls release before it waits for
-// another plugin: no netns is held meanwhile.
+// makeBond creates the bond with its addresses, after a first attempt, and returns the result of ADD. It calls release
+// before it waits for another plugin: no netns is held meanwhile.
 func (s *session) makeBond(ctx context.Context, rec *bond.Record, c *Config, first attempt, release func()) (*current.Result, error) {
 	out, err := s.convergeFrom(ctx, rec, c, first)
 	if err != nil {
@@ -280,7 +280,8 @@ func (s *session) markReady(ctx context.Context, rec *bond.Record, out *reconcil
 		mac = out.Record.Members[active].MAC
 	}
 	return s.update(ctx, rec, func(r *bond.Record) {
-		*r = *out.Record // with what was found meanwhile
+		// These two are found without being saved. Everything else may have been changed by the agent since.
+		r.BondIndex, r.Settled = out.Record.BondIndex, r.Settled || out.Record.Settled
 		r.Spec.MAC, r.Phase, r.DNS = mac, bond.PhaseReady, recordDNS(dns)
 		r.Setup.Returned = time.Now().UTC()
 		plan.Learn(r, &out.Observed)
@@ -325,8 +326,9 @@ func (s *session) converge(ctx context.Context, rec *bond.Record, c *Config) (re
 	return s.convergeFrom(ctx, rec, c, attempt{out, err})
 }
 
-// convergeFrom reconciles again after an attempt, until the bond is as ADD guarantees: it exists, is up, and has all members, or with startDegraded
-// those that are not lost. It does not wait for carrier. What the kernel rejects as busy is retried for busyTimeout.
+// convergeFrom reconciles again after an attempt, until the bond is as ADD guarantees: it exists, is up, and has all
+// members, or with startDegraded those that are not lost. It does not wait for carrier. What the kernel rejects as busy
+// is retried for busyTimeout.
 func (s *session) convergeFrom(ctx context.Context, rec *bond.Record, c *Config, last attempt) (reconcile.Outcome, error) {
 	deadline := time.Now().Add(busyTimeout)
 	for {
