@@ -4,13 +4,12 @@ import (
 	"context"
 	"regexp"
 
-	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // oldRenames: the kernel renames a link only while it is down, and the agent sets no link down for that while it
 // carries traffic.
-var oldRenames = !bond.KernelAtLeast(kit.KernelRelease(), "6.2")
+var oldRenames = !kit.RenamesUp()
 
 var advice = regexp.MustCompile(`it is renamed once it is down \(ip link set (\S+) down\)`)
 

@@ -1,6 +1,10 @@
 package kit
 
-import "golang.org/x/sys/unix"
+import (
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
 
 // KernelRelease is what uname -r prints.
 func KernelRelease() string {
@@ -10,3 +14,6 @@ func KernelRelease() string {
 	}
 	return unix.ByteSliceToString(name.Release[:])
 }
+
+// RenamesUp reports whether the kernel renames links that are up.
+func RenamesUp() bool { return bond.KernelAtLeast(KernelRelease(), "6.2") }

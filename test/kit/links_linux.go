@@ -113,7 +113,7 @@ func (s *shown) link() bond.Link {
 
 // Rename sets a link that is up down for its new name if the kernel requires that (before 6.2), and leaves it down.
 func (l Links) Rename(path, name, to string) error {
-	if bond.KernelAtLeast(KernelRelease(), "6.2") {
+	if RenamesUp() {
 		return l.Set(path, name, "name", to)
 	}
 	now, found := l.Link(path, name)

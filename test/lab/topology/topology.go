@@ -1,12 +1,15 @@
 package topology
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/bondkeeper/bondkeeper/pkg/virtiopci"
 )
 
 // Paths in the guest.
@@ -75,25 +78,18 @@ func Load() (*Topology, error) {
 
 // FunctionOf returns the PCI address of the function that a network device belongs to, by the device's name as ip(8)
 // shows it (parentdev): the address itself, or the name of a device on the virtio bus.
-func FunctionOf(device string) string {
-	to, err := os.Readlink(filepath.Join("/sys/bus/virtio/devices", device))
-	if err != nil {
-		return device
-	}
-	return filepath.Base(filepath.Dir(to))
-}
+func FunctionOf(device string) string { return cmp.Or(string(virtiopci.Function(device)), device) }
 
 // Netdev returns the current name of the interface of a PCI function. If the interface is not in the caller's netns, or
 // the function has no driver, the error is fs.ErrNotExist.
 func Netdev(pci string) (string, error) {
-	dir := filepath.Join(PCIDevices, pci)
-	if _, err := os.Stat(dir); err != nil {
+	dir := virtiopci.NetDir(filepath.Join(PCIDevices, pci))
+	entries, err := os.ReadDir(dir)
+	if err != nil {
 		return "", fmt.Errorf("interface of PCI function %s: %w", pci, err)
 	}
-	for _, pattern := range []string{"net/*", "virtio*/net/*"} {
-		if found, _ := filepath.Glob(filepath.Join(dir, pattern)); len(found) > 0 {
-			return filepath.Base(found[0]), nil
-		}
+	if len(entries) == 0 {
+		return "", fmt.Errorf("interface of PCI function %s: %s is empty: %w", pci, dir, fs.ErrNotExist)
 	}
-	return "", fmt.Errorf("interface of PCI function %s: none in %s: %w", pci, dir, fs.ErrNotExist)
+	return entries[0].Name(), nil
 }
