@@ -24,7 +24,7 @@ func (l Locks) TryLock(pci bond.PCIAddress) (unlock func(), err error) {
 	if _, err = bond.ParsePCIAddress(string(pci)); err != nil { // it becomes a path
 		return nil, err
 	}
-	if _, err = os.Lstat(l.Dir); errors.Is(err, fs.ErrNotExist) {
+	if _, err = os.Lstat(l.Dir); errors.Is(err, fs.ErrNotExist) { // instead of two attempts to open the file
 		return func() {}, nil
 	}
 	path := filepath.Join(l.Dir, string(pci)+".lock")

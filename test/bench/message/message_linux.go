@@ -11,24 +11,22 @@ import (
 
 // Link is a request about a link, by its ifindex or, if that is 0, its name. With both, the name is a new one.
 func Link(kind, flags, index int, name string) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
-	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index = int32(index) //nolint:gosec // an ifindex
-	req.AddData(msg)
-	if name != "" {
-		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
-	}
-	return req
+	return about(nl.NewIfInfomsg(unix.AF_UNSPEC), kind, flags, index, name)
 }
 
 // SetUp sets a link up or down.
 func SetUp(index int, name string, up bool) *nl.NetlinkRequest {
-	req := nl.NewNetlinkRequest(unix.RTM_SETLINK, unix.NLM_F_ACK)
 	msg := nl.NewIfInfomsg(unix.AF_UNSPEC)
-	msg.Index, msg.Change = int32(index), unix.IFF_UP //nolint:gosec // an ifindex
+	msg.Change = unix.IFF_UP
 	if up {
 		msg.Flags = unix.IFF_UP
 	}
+	return about(msg, unix.RTM_SETLINK, 0, index, name)
+}
+
+func about(msg *nl.IfInfomsg, kind, flags, index int, name string) *nl.NetlinkRequest {
+	req := nl.NewNetlinkRequest(kind, flags|unix.NLM_F_ACK)
+	msg.Index = int32(index) //nolint:gosec // an ifindex
 	req.AddData(msg)
 	if name != "" {
 		req.AddData(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated(name)))
