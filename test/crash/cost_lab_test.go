@@ -48,8 +48,8 @@ func TestCostOfVerbs(t *testing.T) {
 		config   string
 		add, del cost
 	}{
-		{"without IPAM", config[:strings.Index(config, `"ipam"`)] + `"dns":{}}`, cost{3, 3, 44, 58}, cost{1, 2, 15, 31}},
-		{"host-local", config, cost{6, 6, 64, 76}, cost{1, 2, 15, 38}},
+		{"without IPAM", config[:strings.Index(config, `"ipam"`)] + `"dns":{}}`, cost{3, 3, 34, 54}, cost{1, 2, 15, 31}},
+		{"host-local", config, cost{6, 6, 53, 72}, cost{1, 2, 15, 38}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var err error
