@@ -46,11 +46,13 @@ func dependsOn(a, failed Action) bool {
 		return is[SetMAC](failed) || is[SetMTU](failed)
 	case SetDown:
 		return is[Release](failed)
+	case Rename:
+		return is[MoveToPod](failed)
 	case SetMAC:
-		return is[Release](failed) || is[SetDown](failed)
+		return is[MoveToPod](failed) || is[Release](failed) || is[SetDown](failed)
 	case Enslave:
-		return is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || takesTempName(failed)
-	case SetUp, SetMemberOptions:
+		return is[MoveToPod](failed) || is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || takesTempName(failed)
+	case SetMemberOptions:
 		return is[Enslave](failed)
 	case AddAddress:
 		d, deletes := failed.(DelAddress)

@@ -133,7 +133,24 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 		}
 		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which is attached as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
 	}
-	b.add(MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Original.Alias, Index: rec.Index})
+	move := MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Original.Alias, Index: rec.Index}
+	b.add(move)
+	if m.NameHolder == nil {
+		b.enslave(i, moved(m.Link, &move))
+	}
+}
+
+// moved returns a link as it is after its move, so that what follows need not be observed and planned first. The kernel
+// keeps its ifindex if that is free in the pod. Otherwise what follows is stale, and planned again in the next round.
+func moved(l bond.Link, a *MoveToPod) bond.Link {
+	l.Name, l.Up, l.Master = a.Name, false, 0
+	if l.PCI == "" && a.Index != 0 {
+		l.Index = a.Index
+	}
+	if a.MAC != "" {
+		l.MAC = a.MAC
+	}
+	return l
 }
 
 // pfSettings returns the settings to restore on the PF. In the bond the member may have another MAC: the bond's, or one
@@ -208,12 +225,10 @@ func mustNotPreempt(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 
-// planEnslave enslaves a member that is in the pod. A primary that must not become active gets a temporary name, which
-// the next round corrects.
+// planEnslave enslaves a member that is in the pod.
 func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
-	rec, ref, down := &b.rec.Members[i], LinkRefOf(bond.InPod, &m.Link), m.Link
-	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", rec)
-	notEnslaved := b.lastFinding(i)
+	ref, down := LinkRefOf(bond.InPod, &m.Link), m.Link
+	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", &b.rec.Members[i])
 	if m.Link.Master != 0 {
 		b.add(Release{MemberIndex: MemberIndex(i), Link: ref})
 	}
@@ -221,16 +236,22 @@ func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
 		b.add(SetDown{MemberIndex: MemberIndex(i), Link: ref})
 	}
 	down.Up = false
+	b.enslave(i, down)
+}
+
+// enslave enslaves a member that is in the pod and down, because of its last finding; the kernel then sets it up
+// (bond_enslave). A primary that must not become active gets a temporary name, which the next round corrects.
+func (b *builder) enslave(i int, l bond.Link) {
+	rec, ref, cause := &b.rec.Members[i], LinkRefOf(bond.InPod, &l), b.lastFinding(i)
 	if b.wouldPreempt(rec) {
-		b.takeTempName(i, rec.TempName(), &down)
+		b.takeTempName(i, rec.TempName(), &l)
 	} else {
-		b.planMemberName(i, &down)
+		b.planMemberName(i, &l)
 	}
-	if mac := b.enslaveMAC(i); mac != "" && mac != m.Link.MAC {
-		b.addBecause(notEnslaved, SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: mac})
+	if mac := b.enslaveMAC(i); mac != "" && mac != l.MAC {
+		b.addBecause(cause, SetMAC{MemberIndex: MemberIndex(i), Link: ref, MAC: mac})
 	}
-	b.addBecause(notEnslaved, Enslave{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()})
-	b.addBecause(notEnslaved, SetUp{MemberIndex: MemberIndex(i), Link: ref})
+	b.addBecause(cause, Enslave{MemberIndex: MemberIndex(i), Link: ref, Bond: b.bondRef()})
 	b.planNewMemberOptions(i, ref)
 }
 
