@@ -112,15 +112,20 @@ func (s *Store) put(name string, data []byte) error {
 // read returns the record in the file name. Errors match fs.ErrNotExist, ErrDamaged or ErrNewer; after any other error
 // nothing is known about the file's content.
 func (s *Store) read(name string) (*bond.Record, error) {
-	data, err := s.readFile(name)
-	if err != nil {
-		return nil, err
-	}
-	r, err := decode(name, data)
+	r, err := s.readUnmarked(name)
 	if err == nil {
 		s.mergeMark(r)
 	}
 	return r, err
+}
+
+// readUnmarked returns the record as it is in the file, without a mark of its deletion.
+func (s *Store) readUnmarked(name string) (*bond.Record, error) {
+	data, err := s.readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return decode(name, data)
 }
 
 // readFile reads the content of a record file.

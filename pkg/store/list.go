@@ -40,7 +40,8 @@ func (s *Store) Keys() ([]bond.Key, error) {
 
 // List reads all records, sorted by name. One that exists throughout the call is not missed. Files that cannot be read
 // are returned in bad, before and after they are quarantined. List also removes what killed writers left. It locks only
-// damaged records, without waiting. The error is for a directory that cannot be listed and for ctx's end.
+// damaged records, without waiting. The error is for a directory that cannot be listed and for ctx's end. The records
+// must not be changed: a later call returns them again while their files have not changed.
 func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRecord, err error) {
 	names, err := snapshot(s.dir)
 	if err != nil {
@@ -50,6 +51,7 @@ func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRec
 	s.migrateReserve()
 	s.sweepReserve()
 	s.sweepMarks()
+	s.listed.retain(names)
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, fmt.Errorf("list records: %w", err)
@@ -73,7 +75,7 @@ func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRec
 
 // readListed returns the record in the file, or a BadRecord, or neither if the file no longer exists.
 func (s *Store) readListed(name string) (*bond.Record, *BadRecord) {
-	r, err := s.read(name)
+	r, err := s.readCached(name)
 	if err == nil {
 		return r, nil
 	}

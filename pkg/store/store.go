@@ -20,10 +20,11 @@ const DefaultDir = "/run/bondkeeper"
 const LockTimeout = 10 * time.Second
 
 // Store is a state directory. Its methods are safe for concurrent use, by goroutines and by processes. It has no open
-// files and no state between calls.
+// files, and no state between calls other than what List has read of files that have not changed since.
 type Store struct {
 	dir, locks, tmp, reserved, deletions string
 	lockTimeout                          time.Duration
+	listed                               recordCache
 }
 
 // Open creates the state directory if it is missing and checks that no other user can write to it. dir must be

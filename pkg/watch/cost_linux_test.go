@@ -152,7 +152,7 @@ func BenchmarkIndex256(b *testing.B) {
 	}
 }
 
-// BenchmarkSubscribe256 is the cost of a changed record with 256 pods: each netns is opened and checked, and its ID is
+// BenchmarkSubscribe256 is the cost of a resync with 256 pods: each netns is opened and checked, and its ID is
 // read.
 func BenchmarkSubscribe256(b *testing.B) {
 	all := manyPods(256)
@@ -163,7 +163,7 @@ func BenchmarkSubscribe256(b *testing.B) {
 	k := newRecordWatcher(l.monitor, sink)
 	b.ReportAllocs()
 	for b.Loop() {
-		if idx := k.subscribe(all, l.monitor.index.Load()); len(idx.sandboxes) != len(all) {
+		if idx := k.subscribe(all, l.monitor.index.Load(), true); len(idx.sandboxes) != len(all) {
 			b.Fatalf("%d of %d sandboxes have an ID", len(idx.sandboxes), len(all))
 		}
 	}

@@ -8,7 +8,9 @@ const noNSID int32 = -1
 // index maps events to keys. It is read-only once built.
 type index struct {
 	// self is the ID of the host's netns in itself; it mostly has none.
-	self      int32
+	self int32
+	// ids has each sandbox's ID; noNSID if it is dead or could not be given one.
+	ids       map[bond.Sandbox]int32
 	sandboxes map[int32][]bond.Key
 	devices   map[bond.PCIAddress]*device
 	keys      []bond.Key
@@ -28,21 +30,21 @@ type device struct {
 func newIndex(records []*bond.Record, self int32, nsid func(bond.Sandbox) (int32, error)) *index {
 	idx := &index{
 		self:         self,
+		ids:          make(map[bond.Sandbox]int32, len(records)),
 		sandboxes:    make(map[int32][]bond.Key, len(records)),
 		devices:      make(map[bond.PCIAddress]*device, 3*len(records)),
 		keys:         make([]bond.Key, 0, len(records)),
 		unsubscribed: map[bond.Sandbox]bool{},
 	}
-	ids := make(map[bond.Sandbox]int32, len(records))
 	for _, r := range records {
 		idx.keys = append(idx.keys, r.Key)
-		id, known := ids[r.Sandbox]
+		id, known := idx.ids[r.Sandbox]
 		if !known {
 			var err error
 			if id, err = nsid(r.Sandbox); err != nil {
 				id, idx.unsubscribed[r.Sandbox] = noNSID, true
 			}
-			ids[r.Sandbox] = id
+			idx.ids[r.Sandbox] = id
 		}
 		if id != noNSID {
 			idx.sandboxes[id] = append(idx.sandboxes[id], r.Key)

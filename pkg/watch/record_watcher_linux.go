@@ -119,13 +119,13 @@ func (w *recordWatcher) work(now time.Time) {
 	all := w.allCause != "" && !now.Before(w.allAt)
 	verify := !w.verifyAt.IsZero() && !now.Before(w.verifyAt)
 	if (len(w.changed) > 0 || all || verify) && !now.Before(w.listAt) {
-		w.list(all)
+		w.list(all, verify)
 	}
 }
 
-// list updates the index, then enqueues keys: a sandbox has its ID before its key is enqueued. If the records cannot be
-// listed everything waits for the next attempt.
-func (w *recordWatcher) list(all bool) {
+// list updates the index, then enqueues keys: a sandbox has its ID before its key is enqueued. With all or verify the
+// IDs of all sandboxes are read again. If the records cannot be listed everything waits for the next attempt.
+func (w *recordWatcher) list(all, verify bool) {
 	began := time.Now()
 	records, err := w.monitor.cfg.List()
 	if err != nil {
@@ -139,7 +139,7 @@ func (w *recordWatcher) list(all bool) {
 	w.listFailed = false
 	w.monitor.relists.Add(1)
 	before := w.monitor.index.Load()
-	now := w.subscribe(records, before)
+	now := w.subscribe(records, before, all || verify)
 	w.monitor.index.Store(now)
 	w.listAt = time.Now().Add(max(mergePeriod, mergeFactor*time.Since(began)))
 	w.enqueuePending(before, now, all)
@@ -190,9 +190,10 @@ func (w *recordWatcher) reportOverruns() {
 	w.pause = min(2*w.pause, maxRelistPeriod)
 }
 
-// subscribe makes the index, and gives each living sandbox an ID. Keys of a sandbox that could not be given one until
-// now are enqueued: its events were not received.
-func (w *recordWatcher) subscribe(records []*bond.Record, before *index) *index {
+// subscribe makes the index, and gives each living sandbox an ID. Without afresh the ID of a sandbox that had one before
+// is not read again: it ends with its netns, which the kernel reports. Keys of a sandbox that could not be given one
+// until now are enqueued: its events were not received.
+func (w *recordWatcher) subscribe(records []*bond.Record, before *index, afresh bool) *index {
 	self := noNSID
 	ids, idsErr := w.monitor.openNSIDs()
 	if idsErr == nil {
@@ -200,6 +201,9 @@ func (w *recordWatcher) subscribe(records []*bond.Record, before *index) *index 
 		self, idsErr = ids.self()
 	}
 	idx := newIndex(records, self, func(s bond.Sandbox) (int32, error) {
+		if id, known := before.ids[s]; known && id != noNSID && !afresh {
+			return id, nil
+		}
 		id, err := noNSID, idsErr
 		if err == nil {
 			id, err = ids.assign(s)

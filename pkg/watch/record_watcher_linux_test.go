@@ -31,6 +31,7 @@ type rig struct {
 	dirErr   error
 	assigned map[bond.Sandbox]error
 	nsidErr  error
+	asked    []string // the sandboxes whose ID was read
 	dirs     []*fakeDir
 	// What the recordWatcher did, each with the time since the start.
 	began    time.Time
@@ -73,6 +74,7 @@ func (r *rig) self() (int32, error) {
 func (r *rig) assign(s bond.Sandbox) (int32, error) {
 	r.Lock()
 	defer r.Unlock()
+	r.asked = append(r.asked, s.Path)
 	if err := r.assigned[s]; err != nil {
 		return noNSID, err
 	}
@@ -223,6 +225,32 @@ func TestRecordWatcherSlowListing(t *testing.T) {
 				t.Errorf("%v from listing to listing, want 160 ms", gap)
 			}
 		}
+	})
+}
+
+// TestRecordWatcherReadsNewIDs: a changed record costs no request about other sandboxes, whose IDs are known. All are
+// read after the end of a netns, and at a resync.
+func TestRecordWatcherReadsNewIDs(t *testing.T) {
+	runWatcher(t, nil, func(r *rig) {
+		r.pass(time.Second)
+		expect := func(what, want string) {
+			t.Helper()
+			r.pass(mergePeriod)
+			if got := strings.Join(r.asked, " "); got != want {
+				t.Errorf("%s: the IDs of %q were read, want %q", what, got, want)
+			}
+			r.asked = nil
+		}
+		expect("start", "/run/netns/a /run/netns/b")
+		r.records = append(r.records, watched("c", 3))
+		r.changed("c")
+		expect("a new record", "/run/netns/c")
+		r.changed("a")
+		expect("a changed record", "")
+		r.monitor.verify <- struct{}{}
+		expect("a netns has ended", "/run/netns/a /run/netns/b /run/netns/c")
+		r.pass(time.Minute)
+		expect("resync", "/run/netns/a /run/netns/b /run/netns/c")
 	})
 }
 
