@@ -351,16 +351,3 @@ func (r *Record) SameAdd(other *Record) bool { return r.Created.Equal(other.Crea
 func (r *Record) MemberByPCI(pci PCIAddress) int {
 	return slices.IndexFunc(r.Members, func(m Member) bool { return pci != "" && m.PCI == pci })
 }
-
-// Clone returns a deep copy.
-func (r *Record) Clone() *Record {
-	data, err := json.Marshal(r)
-	if err != nil {
-		panic("bond: a record that cannot be marshalled: " + err.Error()) // plain data only
-	}
-	c := new(Record)
-	if err := json.Unmarshal(data, c); err != nil {
-		panic("bond: a record that cannot be read back: " + err.Error())
-	}
-	return c
-}

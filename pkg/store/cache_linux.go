@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,16 +12,20 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// recordCache has the records that List has read, without marks. Most listings follow a change of one record, and to
-// decode a record takes some hundred times as long as to see that its file has not changed. It is safe for concurrent
-// use; its zero value is empty.
+// recordCache has the records that were last read or saved, without marks. To decode a record takes some hundred times
+// as long as to see that its file has not changed, and ten times as long as to read the file. Most listings follow a
+// change of one record, and a repair loads its record several times. It is safe for concurrent use; its zero value is
+// empty.
 type recordCache struct {
 	mu    sync.Mutex
 	files map[string]cachedRecord // by file name
 }
 
+// cachedRecord is what a file contains. Nothing of it is changed.
 type cachedRecord struct {
+	// version is zero if another content may have the same.
 	version fileVersion
+	data    []byte
 	record  *bond.Record
 }
 
@@ -47,32 +52,60 @@ func versionOf(path string) (v fileVersion, certain bool) {
 
 // readCached is read for a caller that does not change the record.
 func (s *Store) readCached(name string) (*bond.Record, error) {
-	version, certain := versionOf(filepath.Join(s.dir, name))
-	r := s.listed.get(name, version)
-	if r == nil {
-		var err error
-		if r, err = s.readUnmarked(name); err != nil {
-			return nil, err
-		}
-		if certain {
-			s.listed.put(name, cachedRecord{version, r})
-		}
+	r, err := s.readUnmarked(name)
+	if err != nil {
+		return nil, err
 	}
 	marked := *r
 	s.mergeMark(&marked)
 	return &marked, nil
 }
 
-// get returns nil if the file's version is another one.
-func (c *recordCache) get(name string, v fileVersion) *bond.Record {
+// readUnmarked returns the record as it is in the file, without a mark of its deletion. It must not be changed.
+func (s *Store) readUnmarked(name string) (*bond.Record, error) {
+	version, certain := versionOf(filepath.Join(s.dir, name))
+	if r := s.cache.unchanged(name, version); r != nil {
+		return r, nil
+	}
+	data, err := s.readFile(name)
+	if err != nil {
+		s.cache.forget(name)
+		return nil, err
+	}
+	r := s.cache.decoded(name, data)
+	if r == nil {
+		if r, err = decode(name, data); err != nil {
+			return nil, err
+		}
+	}
+	if !certain {
+		version = fileVersion{}
+	}
+	s.cache.put(name, cachedRecord{version, data, r})
+	return r, nil
+}
+
+// unchanged returns the record of a file; nil if the file has another version.
+func (c *recordCache) unchanged(name string, v fileVersion) *bond.Record {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cached := c.files[name]; cached.version == v {
-		return cached.record
+	if known := c.files[name]; v != (fileVersion{}) && known.version == v {
+		return known.record
 	}
 	return nil
 }
 
+// decoded returns the record that data was decoded to; nil if it was not.
+func (c *recordCache) decoded(name string, data []byte) *bond.Record {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if known := c.files[name]; bytes.Equal(known.data, data) {
+		return known.record
+	}
+	return nil
+}
+
+// put takes r over. Its record must be what decode returns for its data.
 func (c *recordCache) put(name string, r cachedRecord) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -80,6 +113,12 @@ func (c *recordCache) put(name string, r cachedRecord) {
 		c.files = map[string]cachedRecord{}
 	}
 	c.files[name] = r
+}
+
+func (c *recordCache) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.files, name)
 }
 
 // retain forgets all files but those with the sorted names.

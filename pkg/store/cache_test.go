@@ -1,10 +1,13 @@
 package store
 
 import (
+	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
@@ -54,8 +57,8 @@ func TestListReadsOnlyChanges(t *testing.T) {
 		t.Error("a mark is not seen, or has changed an earlier listing")
 	}
 	kit.Must(t, s.Remove(key("c2")))
-	if now, _ := list(t, s); len(now) != 1 || len(s.listed.files) > 1 {
-		t.Errorf("%d records after one was removed, %d kept", len(now), len(s.listed.files))
+	if now, _ := list(t, s); len(now) != 1 || len(s.cache.files) > 1 {
+		t.Errorf("%d records after one was removed, %d kept", len(now), len(s.cache.files))
 	}
 }
 
@@ -69,5 +72,42 @@ func TestUncertainVersion(t *testing.T) {
 	}
 	if _, certain := versionOf(path + "missing"); certain {
 		t.Error("a file that does not exist is certain")
+	}
+}
+
+// TestCacheFollowsTheFile: what another process has written is loaded, and what was loaded belongs to its loader.
+func TestCacheFollowsTheFile(t *testing.T) {
+	s := newStore(t)
+	other := openStore(t, s.dir)
+	r := sample(key("c1"))
+	save(t, s, r)
+	loaded := load(t, s, r.Key)
+	loaded.Members[0].Name, loaded.Spec.Options[bond.OptMode] = "changed", "changed"
+	if again := load(t, s, r.Key); again.Members[0].Name == "changed" || again.Spec.Options[bond.OptMode] == "changed" {
+		t.Error("a loaded record is shared with the next load")
+	}
+	r.Members[0].Name = "changed" // after Save
+	if again := load(t, s, r.Key); again.Members[0].Name == "changed" {
+		t.Error("a saved record is shared with the next load")
+	}
+	changed := load(t, other, r.Key)
+	changed.Releases = 7
+	save(t, other, changed)
+	if again := load(t, s, r.Key); again.Releases != 7 {
+		t.Errorf("loaded %d releases after another process saved 7", again.Releases)
+	}
+	path := filepath.Join(s.dir, recordName(r.Key))
+	data, err := os.ReadFile(path)
+	kit.Must(t, err)
+	write(t, path, strings.Replace(string(data), `"releases":7`, `"releases":8`, 1)) // as long as before
+	if _, err = s.Load(r.Key); err == nil {
+		t.Error("a changed byte is not noticed")
+	}
+	kit.Must(t, os.Remove(path))
+	if _, err = s.Load(r.Key); err == nil {
+		t.Error("a removed record is loaded")
+	}
+	if len(s.cache.files) != 0 {
+		t.Errorf("the cache keeps %d records of a removed file", len(s.cache.files))
 	}
 }

@@ -1,10 +1,10 @@
 package store
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"hash/crc32"
-	"sync"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -20,25 +20,16 @@ const maxSize = 1 << 20
 // file is the content of a record file.
 type file struct {
 	Version int `json:"version"`
-	// Sum is the CRC-32C of Record as in the file. A changed bit in a PCI address names another VF, which no other
-	// check finds. Older versions write no sum and skip it.
-	Sum    *uint32         `json:"sum,omitempty"`
+	// Sum is the SHA-256 of Record as in the file, in hexadecimal. A changed bit in a PCI address names another VF, which
+	// no other check finds. Older versions write none, and skip it.
+	Sum    string          `json:"sha256,omitempty"`
 	Record json.RawMessage `json:"record"`
 }
 
-// castagnoli is the table of CRC-32C. crc32.MakeTable would also make those for the processor's own instruction, which
-// takes a plugin longer than all of its checksums.
-var castagnoli = sync.OnceValue(func() *crc32.Table {
-	t := new(crc32.Table)
-	for i := range t {
-		crc := uint32(i) //nolint:gosec // below 256
-		for range 8 {
-			crc = crc>>1 ^ crc&1*crc32.Castagnoli
-		}
-		t[i] = crc
-	}
-	return t
-})
+func sumOf(record []byte) string {
+	sum := sha256.Sum256(record)
+	return hex.EncodeToString(sum[:])
+}
 
 // encode returns the content of r's file.
 func encode(r *bond.Record) ([]byte, error) {
@@ -46,8 +37,7 @@ func encode(r *bond.Record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	sum := crc32.Checksum(record, castagnoli())
-	data, err := json.Marshal(file{version, &sum, record})
+	data, err := json.Marshal(file{version, sumOf(record), record})
 	return append(data, '\n'), err
 }
 
@@ -83,10 +73,10 @@ func unwrap(data []byte) (record json.RawMessage, summed bool, err error) {
 	if f.Version < 1 {
 		return nil, false, fmt.Errorf("%w: format version %d", ErrDamaged, f.Version)
 	}
-	if f.Sum != nil && *f.Sum != crc32.Checksum(f.Record, castagnoli()) {
+	if f.Sum != "" && f.Sum != sumOf(f.Record) {
 		return nil, false, fmt.Errorf("%w: the checksum is not that of the record (it may be removed from a record that was edited)", ErrDamaged)
 	}
-	return f.Record, f.Sum != nil, nil
+	return f.Record, f.Sum != "", nil
 }
 
 // verify returns the error of decode, without decoding the record if its checksum is right.

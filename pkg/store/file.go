@@ -38,8 +38,9 @@ func (s *Store) Save(r *bond.Record) error {
 	r.Updated = time.Now().UTC().Round(0) // as it is read back: UTC, no monotonic clock
 	name := recordName(r.Key)
 	data, err := encode(r)
+	var saved *bond.Record
 	if err == nil {
-		_, err = decode(name, data) // what cannot be loaded must not be saved
+		saved, err = decode(name, data) // what cannot be loaded must not be saved
 	}
 	if err != nil {
 		return fmt.Errorf("save record of bond %s: %w", r.Key, err)
@@ -58,6 +59,7 @@ func (s *Store) Save(r *bond.Record) error {
 	if err != nil {
 		return fmt.Errorf("save record of bond %s (the previous one remains): %w", r.Key, err)
 	}
+	s.cache.put(name, cachedRecord{data: data, record: saved})
 	return nil
 }
 
@@ -74,6 +76,7 @@ func (s *Store) Remove(k bond.Key) error {
 	}
 	if err == nil {
 		err = os.Remove(filepath.Join(s.dir, recordName(k)))
+		s.cache.forget(recordName(k))
 		s.releaseReserve(recordName(k))
 	}
 	if r != nil && err == nil {
@@ -89,7 +92,7 @@ func (s *Store) Remove(k bond.Key) error {
 // must stay as it is. A file with a right checksum has what Save wrote, so that only its key is decoded.
 func (s *Store) prepareReplace(name string) error {
 	data, err := s.readFile(name)
-	if err == nil {
+	if err == nil && s.cache.decoded(name, data) == nil {
 		err = verify(name, data)
 	}
 	switch {
@@ -113,19 +116,12 @@ func (s *Store) put(name string, data []byte) error {
 // nothing is known about the file's content.
 func (s *Store) read(name string) (*bond.Record, error) {
 	r, err := s.readUnmarked(name)
-	if err == nil {
-		s.mergeMark(r)
-	}
-	return r, err
-}
-
-// readUnmarked returns the record as it is in the file, without a mark of its deletion.
-func (s *Store) readUnmarked(name string) (*bond.Record, error) {
-	data, err := s.readFile(name)
 	if err != nil {
 		return nil, err
 	}
-	return decode(name, data)
+	r = r.Clone()
+	s.mergeMark(r)
+	return r, nil
 }
 
 // readFile reads the content of a record file.

@@ -51,7 +51,7 @@ func (s *Store) List(ctx context.Context) (records []*bond.Record, bad []*BadRec
 	s.migrateReserve()
 	s.sweepReserve()
 	s.sweepMarks()
-	s.listed.retain(names)
+	s.cache.retain(names)
 	for _, name := range names {
 		if err := ctx.Err(); err != nil {
 			return nil, nil, fmt.Errorf("list records: %w", err)

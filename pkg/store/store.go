@@ -20,11 +20,11 @@ const DefaultDir = "/run/bondkeeper"
 const LockTimeout = 10 * time.Second
 
 // Store is a state directory. Its methods are safe for concurrent use, by goroutines and by processes. It has no open
-// files, and no state between calls other than what List has read of files that have not changed since.
+// files, and no state between calls other than what it has last read or written of each record.
 type Store struct {
 	dir, locks, tmp, reserved, deletions string
 	lockTimeout                          time.Duration
-	listed                               recordCache
+	cache                                recordCache
 }
 
 // Open creates the state directory if it is missing and checks that no other user can write to it. dir must be
