@@ -30,6 +30,7 @@ const lockWait = 10 * time.Millisecond
 func runAgent(ctx context.Context, s *settings, records *store.Store, health *agent.Health, log *zap.Logger) error {
 	transitions := status.NewTransitionLogger(log) // each change of a state is logged, also if it repeats an earlier one
 	log = log.WithOptions(zap.WrapCore(agent.CountRepeated))
+	s.timing.PollVFs = s.resync
 	kernel, err := link.New(link.Options{SysctlNet: s.sysctlNet, PFSettingsAge: s.resync / 2})
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		return err
 	}
 	worker := controller.New(controller.Config{
-		Engine: engine, Workers: s.workers, Grace: s.grace, Log: log,
+		Engine: engine, Workers: s.workers, Grace: s.grace, Resync: s.resync, Log: log,
 		Report:      func(st bond.Status) { transitions.Report(st); bonds.Report(st); reporter.Report(st) },
 		ResyncCause: watch.CauseResync, FoundByResync: repairs.FoundByResync,
 		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k) },
@@ -77,7 +78,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	health.Started(monitor, worker, s.resync, promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
 	log.Info("agent started", zap.String("version", version), zap.Int("pid", os.Getpid()), zap.String("stateDir", records.Dir()), zap.String("node", s.node), zap.String("runtime", s.runtime))
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return monitor.Run(ctx, worker) })
+	group.Go(func() error { return monitor.Run(ctx, sink{worker, gc}) })
 	group.Go(func() error { agent.SweepLocks(ctx, records, log); return nil })
 	group.Go(func() error { worker.Run(ctx); return nil })
 	group.Go(func() error { gc.Run(ctx); return nil })
@@ -87,6 +88,19 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	err = group.Wait()
 	logStop(log, monitor.Stats())
 	return err
+}
+
+// sink passes on what the monitor enqueues, and the end of a sandbox to the garbage collection, too.
+type sink struct {
+	*controller.Controller
+	gc *sandboxgc.Collector
+}
+
+func (s sink) Enqueue(k bond.Key, cause string) {
+	s.Controller.Enqueue(k, cause)
+	if cause == watch.CauseSandbox {
+		s.gc.Wake()
+	}
 }
 
 // runReporter runs until ctx ends. Repair does not need the reporter.

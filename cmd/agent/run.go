@@ -57,7 +57,7 @@ func runFlags(fs *pflag.FlagSet, s *settings) {
 	fs.BoolVar(&s.metricsPerPod, "metrics-per-pod", false, "a metric per bond, with the names of its pod and namespace")
 	fs.IntVar(&s.workers, "workers", 0, "bonds reconciled in parallel; 0 means 8")
 	fs.IntVar(&s.receiveBuffer, "receive-buffer", 0, "receive buffer for kernel events, in bytes; 0 means 8 MiB")
-	fs.DurationVar(&s.resync, "resync", 0, "mean interval at which every bond is reconciled without an event; 0 means 45s")
+	fs.DurationVar(&s.resync, "resync", 0, "mean interval of resyncs: bonds that are not Ready are reconciled, others more and more seldom, and settings on PFs are compared; 0 means 45s")
 	fs.DurationVar(&s.grace, "grace", 0, "how long to wait before finishing a release that the plugin started; 0 means 30s")
 	fs.DurationVar(&s.timing.NoCarrierWait, "carrier-patience", 0, "how long a member may lack carrier while its PF has it, before it is set down and up once; 0 means 15s")
 	fs.DurationVar(&s.timing.FlapWindow, "flap-window", 0, "a member lost again within this time of its return, twice in a row, is held back; 0 means 30s")

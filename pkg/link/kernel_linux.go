@@ -27,7 +27,7 @@ type Options struct {
 	HostNetns string
 	// PFSettingsAge is for how long what a PF reports about its VFs, which queueing disciplines a link has, and its
 	// ethtool settings are used without reading them again. It must be shorter than the shortest resync period, and
-	// longer than a resync takes: each resync then reads a PF once.
+	// longer than a check of all VFs takes: each then reads a PF once.
 	PFSettingsAge time.Duration
 	// SysctlNet is a writable directory sys/net of a procfs. It shows each thread the sysctls of its netns. A
 	// container's own is read-only. It must exist unless it is empty.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -101,6 +102,18 @@ func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.
 			om.PFSettingsError = err.Error()
 		}
 	}
+}
+
+// Unannounced implements reconcile.Kernel.
+func (k *Kernel) Unannounced(ctx context.Context, r *bond.Record, o bond.Observed) bond.Observed {
+	o.Members = slices.Clone(o.Members)
+	for i := range o.Members {
+		m := &o.Members[i]
+		m.PFSettings, m.PFSettingsError, m.SriovCNI = nil, "", nil
+	}
+	k.observeOwnership(r, &o)
+	k.observePFSettings(ctx, r, &o)
+	return o
 }
 
 func (k *Kernel) pfSettingsSince(ctx context.Context, m *bond.Member, since time.Time) (*bond.VFSettings, error) {

@@ -19,6 +19,8 @@ type Timing struct {
 	// SetupQuiet and SetupTimeout end a pod's set-up where nothing else shows its end: after so long without a change
 	// by another writer, and so long after ADD returned. Default 10 s and 60 s.
 	SetupQuiet, SetupTimeout time.Duration
+	// PollVFs is the interval at which is checked what no event reports of VFs. Default 45 s.
+	PollVFs time.Duration
 }
 
 func (t Timing) withDefaults() Timing {
@@ -28,6 +30,9 @@ func (t Timing) withDefaults() Timing {
 	}
 	if t.SetupTimeout == 0 {
 		t.SetupTimeout = time.Minute
+	}
+	if t.PollVFs == 0 {
+		t.PollVFs = 45 * time.Second
 	}
 	return t
 }

@@ -240,3 +240,29 @@ func reset() bond.VFSettings {
 		Rate: &bond.VFRate{Max: 1}, LinkState: new(uint32(1)),
 	}
 }
+
+// TestUnannouncedChanges: what no event reports of VFs is checked without a reconcile.
+func TestUnannouncedChanges(t *testing.T) {
+	for name, change := range map[string]func(*testing.T, *fixture){
+		"settings on a PF": func(t *testing.T, r *fixture) {
+			must(t, r.SetVF(r.VFs[0], bond.VFSettings{Trust: new(false)}))
+		},
+		"sriov-cni's claim": func(_ *testing.T, r *fixture) { r.Detach(&r.record().Members[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			out := r.wantState(bond.StateReady)
+			if cause := r.engine.Changed(t.Context(), out.Poll); cause != "" {
+				t.Fatalf("without a change: %s", cause)
+			}
+			change(t, r)
+			if cause := r.engine.Changed(t.Context(), out.Poll); cause != reconcile.CauseUnannounced {
+				t.Errorf("after the change: %q", cause)
+			}
+			out, _ = r.converge()
+			if cause := r.engine.Changed(t.Context(), out.Poll); cause != "" {
+				t.Errorf("after a reconcile: %s", cause)
+			}
+		})
+	}
+}

@@ -17,6 +17,9 @@ type Kernel interface {
 	// Aggregator reads what ObservedBond.Aggregator is now, with one request about the bond; bond.ErrGone if there is
 	// no bond.
 	Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregator, error)
+	// Unannounced returns o with what no event reports read again: what PFs have for VFs in the bond, and whether VFs
+	// still belong to the pod. It makes no request in the pod, and needs the links in o only.
+	Unannounced(ctx context.Context, r *bond.Record, o bond.Observed) bond.Observed
 	// Apply makes one change, after checking that the action's links are still the same. Errors wrap bond.ErrGone,
 	// ErrStale, ErrBusy or ErrUnsupported if one fits, and name the link.
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error

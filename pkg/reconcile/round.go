@@ -54,7 +54,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		out.Status = statusOf(rec, &r.observed, r.plan, h)
 		out.Status.Losses = losses
 		out.RetryAfter = sooner(sooner(r.RetryAfter, setupRetry(rec, now)), unreadRetry(&r.observed))
-		out.Poll = pollOf(rec, &r.observed)
+		out.Poll = pollOf(rec, &r.observed, e.timing.PollVFs)
 		out.lease(rec, &r.observed, now)
 		if len(r.Ready) == 0 {
 			unsaved = errors.Join(unsaved, e.announceDue(ctx, rec, &r.observed))

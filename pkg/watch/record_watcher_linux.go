@@ -23,6 +23,8 @@ const (
 	mergePeriod  = 20 * time.Millisecond
 	mergeFactor  = 3
 	relistPeriod = 250 * time.Millisecond
+	// relistResyncs is the number of resyncs for each of which keys are enqueued, and for one of which records are listed.
+	relistResyncs = 20
 
 	maxRelistPeriod = 10 * time.Second
 	calmPeriod      = time.Minute
@@ -109,17 +111,28 @@ func (w *recordWatcher) work(now time.Time) {
 		w.watchDir(now)
 	}
 	if !now.Before(w.resyncAt) {
-		w.resyncAt = now.Add(w.jittered())
-		w.monitor.resyncs.Add(1)
-		if w.allCause == "" {
-			w.allCause = CauseResync
-		}
-		w.allAt = now
+		w.resync(now)
 	}
 	all := w.allCause != "" && !now.Before(w.allAt)
 	verify := !w.verifyAt.IsZero() && !now.Before(w.verifyAt)
 	if (len(w.changed) > 0 || all || verify) && !now.Before(w.listAt) {
 		w.list(all, verify)
+	}
+}
+
+// resync enqueues every key. Of relistResyncs resyncs one also lists the records and reads all IDs: files and sandboxes
+// cause events, too.
+func (w *recordWatcher) resync(now time.Time) {
+	w.resyncAt = now.Add(w.jittered())
+	if w.monitor.resyncs.Add(1)%relistResyncs == 0 {
+		if w.allCause == "" {
+			w.allCause = CauseResync
+		}
+		w.allAt = now
+		return
+	}
+	for _, key := range w.monitor.index.Load().keys {
+		w.sink.Enqueue(key, CauseResync)
 	}
 }
 

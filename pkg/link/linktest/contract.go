@@ -17,6 +17,7 @@ import (
 type Kernel interface {
 	Observe(ctx context.Context, r *bond.Record) (bond.Observed, error)
 	Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregator, error)
+	Unannounced(ctx context.Context, r *bond.Record, o bond.Observed) bond.Observed
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 }
 

@@ -121,10 +121,8 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if om.Location == bond.Lost {
 		om.Driver = f.driverOf(m.PCI)
 	}
-	if d != nil && r.Phase == bond.PhaseReady && m.VF != nil && om.Location == bond.InPod && d.master != nil && d.master.bond != nil {
-		if pf := f.observePF(m.PCI); pf != nil {
-			om.PFSettings = new(pf.VF)
-		}
+	if d != nil && om.Location == bond.InPod && d.master != nil && d.master.bond != nil {
+		om.PFSettings = f.pfSettings(r, m)
 	}
 	switch {
 	case om.Location == bond.InHost:

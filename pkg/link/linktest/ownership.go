@@ -1,7 +1,9 @@
 package linktest
 
 import (
+	"context"
 	"fmt"
+	"slices"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
@@ -174,4 +176,32 @@ func vfOf(a plan.Action) bond.PCIAddress {
 		return ""
 	}
 	return ref.PCI
+}
+
+// pfSettings are those that the PF has for a VF in the bond; nil if they are not read.
+func (f *Fake) pfSettings(r *bond.Record, m *bond.Member) *bond.VFSettings {
+	pf := f.observePF(m.PCI)
+	if pf == nil || r.Phase != bond.PhaseReady || m.VF == nil {
+		return nil
+	}
+	return new(pf.VF)
+}
+
+// Unannounced implements reconcile.Kernel.
+func (f *Fake) Unannounced(_ context.Context, r *bond.Record, o bond.Observed) bond.Observed {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	o.Members = slices.Clone(o.Members)
+	for i := range o.Members {
+		m, om := &r.Members[i], &o.Members[i]
+		om.SriovCNI, om.PFSettings = nil, nil
+		if m.PCI == "" {
+			continue
+		}
+		f.observeOwnership(r, m, om)
+		if o.Enslaved(i) {
+			om.PFSettings = f.pfSettings(r, m)
+		}
+	}
+	return o
 }

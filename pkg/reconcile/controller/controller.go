@@ -19,7 +19,7 @@ type Engine interface {
 	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
 	ReleaseRecord(context.Context, *bond.Record) error
 	ConfirmLease(context.Context, bond.Key) error
-	Changed(context.Context, *reconcile.Poll) bool
+	Changed(context.Context, *reconcile.Poll) (cause string)
 }
 
 // Config configures a Controller; Engine is required.
@@ -36,6 +36,8 @@ type Config struct {
 	// nil, are called by several workers at once, and must not block.
 	Report func(bond.Status)
 	Forget func(bond.Key)
+	// Resync is the mean period of requests with ResyncCause. Default 45 s.
+	Resync time.Duration
 	// ResyncCause is the cause of requests that only time has caused. FoundByResync is called with the code of each
 	// finding that is new in a reconcile for which there was no other request: no event has reported it. It may be nil,
 	// is called by several workers at once, and must not block.
@@ -52,6 +54,7 @@ type Controller struct {
 	tasks   *backgroundTasks
 	limiter *eventLimiter
 	poller  *poller
+	rest    *rest
 
 	requests *requests
 	// started and finished count reconciles.
@@ -80,6 +83,9 @@ func New(c Config) *Controller {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
+	if c.Resync == 0 {
+		c.Resync = 45 * time.Second
+	}
 	if c.Report == nil {
 		c.Report = func(bond.Status) {}
 	}
@@ -90,16 +96,25 @@ func New(c Config) *Controller {
 		c.Forget = func(bond.Key) {}
 	}
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](minRetry, maxRetry)
-	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(), poller: newPoller(), requests: newRequests()}
+	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(), poller: newPoller(), rest: newRest(c.Resync), requests: newRequests()}
 }
 
 // Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are
-// merged.
+// merged. A resync of a bond at rest is left out, except from time to time.
 func (l *Controller) Enqueue(k bond.Key, cause string) {
+	isResync := cause == l.c.ResyncCause
+	if isResync && l.rest.skips(k, time.Now()) {
+		return
+	}
+	l.request(k, cause, isResync)
+}
+
+// request is Enqueue without exceptions. onlyTime: no event has caused it.
+func (l *Controller) request(k bond.Key, cause string, onlyTime bool) {
 	if ce := l.c.Log.Check(zap.DebugLevel, "reconcile requested"); ce != nil {
 		ce.Write(zap.String("bond", k.String()), zap.String("cause", cause))
 	}
-	l.requests.add(k, cause == l.c.ResyncCause, time.Now())
+	l.requests.add(k, onlyTime, time.Now())
 	if wait := l.limiter.wait(k, time.Now()); wait > 0 {
 		l.queue.AddAfter(k, wait)
 		return
@@ -120,7 +135,9 @@ func (l *Controller) Run(ctx context.Context) {
 	defer stop()
 	var workers sync.WaitGroup
 	workers.Go(func() {
-		l.poller.run(ctx, l.c.Engine.Changed, func(k bond.Key) { l.Enqueue(k, "aggregator changed") })
+		l.poller.run(ctx, l.c.Engine.Changed, func(k bond.Key, cause string) {
+			l.request(k, cause, cause == reconcile.CauseUnannounced)
+		})
 	})
 	for range l.c.Workers {
 		workers.Go(func() {
@@ -161,6 +178,7 @@ func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
 		return
 	}
 	l.poller.set(k, out.Poll)
+	l.rest.reconciled(k, err == nil && atRest(&out), onlyResync, time.Now())
 	switch {
 	case out.Record == nil && err == nil:
 		l.c.Forget(k)

@@ -31,6 +31,7 @@ type engine struct {
 	confirm func(ctx context.Context, k bond.Key) error
 	// changed is used by bonds that are checked; with hang a check ends with its context.
 	changed func(*reconcile.Poll) bool
+	cause   string
 	hang    bool
 	overlap bool
 }

@@ -12,8 +12,10 @@ import (
 // pollTimeout bounds one check.
 const pollTimeout = 5 * time.Second
 
-// poller checks bonds of which the kernel does not report all changes. Without such bonds it sleeps.
+// poller checks bonds of which the kernel does not report all changes. Without such bonds it sleeps. Checks with the
+// same interval are made at the same times, so that they share what they read of a PF.
 type poller struct {
+	began time.Time
 	mu    sync.Mutex
 	bonds map[bond.Key]polled
 	wake  chan struct{} // the first check is due at another time
@@ -25,7 +27,7 @@ type polled struct {
 }
 
 func newPoller() *poller {
-	return &poller{bonds: map[bond.Key]polled{}, wake: make(chan struct{}, 1)}
+	return &poller{began: time.Now(), bonds: map[bond.Key]polled{}, wake: make(chan struct{}, 1)}
 }
 
 // set replaces what is checked of a bond; nil ends the checks.
@@ -36,15 +38,20 @@ func (p *poller) set(k bond.Key, to *reconcile.Poll) {
 	if to == nil {
 		return
 	}
-	p.bonds[k] = polled{Poll: to, due: time.Now().Add(to.Every)}
+	p.bonds[k] = polled{Poll: to, due: p.after(time.Now(), to.Every)}
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
+// after returns the first time of checks with an interval after now.
+func (p *poller) after(now time.Time, every time.Duration) time.Time {
+	return p.began.Add(now.Sub(p.began).Truncate(every) + every)
+}
+
 // run checks until ctx ends. A bond that has changed is passed to changed, and not checked again before the next set.
-func (p *poller) run(ctx context.Context, check func(context.Context, *reconcile.Poll) bool, changed func(bond.Key)) {
+func (p *poller) run(ctx context.Context, check func(context.Context, *reconcile.Poll) string, changed func(k bond.Key, cause string)) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -56,11 +63,11 @@ func (p *poller) run(ctx context.Context, check func(context.Context, *reconcile
 		}
 		for k, b := range p.takeDue() {
 			limited, cancel := context.WithTimeout(ctx, pollTimeout)
-			differs := check(limited, b.Poll)
+			cause := check(limited, b.Poll)
 			cancel()
-			if differs && ctx.Err() == nil {
+			if cause != "" && ctx.Err() == nil {
 				p.drop(k, b.Poll)
-				changed(k)
+				changed(k, cause)
 			}
 		}
 		if next, any := p.next(); any {
@@ -79,7 +86,7 @@ func (p *poller) takeDue() map[bond.Key]polled {
 		if b.due.After(now) {
 			continue
 		}
-		b.due = now.Add(b.Every)
+		b.due = p.after(now, b.Every)
 		p.bonds[k], due[k] = b, b
 	}
 	return due

@@ -36,6 +36,7 @@ func TestPolledBonds(t *testing.T) {
 				}
 				return checks[0].Add(1)%10 == 0
 			},
+			cause: reconcile.CauseAggregator,
 		}
 		run(t, e, controller.Config{}, 60*time.Second+time.Millisecond, func(l *controller.Controller) {
 			for i := range 3 {
@@ -71,10 +72,13 @@ func TestCheckThatHangs(t *testing.T) {
 	})
 }
 
-func (e *engine) Changed(ctx context.Context, p *reconcile.Poll) bool {
+func (e *engine) Changed(ctx context.Context, p *reconcile.Poll) string {
 	if e.hang {
 		<-ctx.Done()
-		return true
+		return "hung"
 	}
-	return e.changed(p)
+	if e.changed(p) {
+		return e.cause
+	}
+	return ""
 }

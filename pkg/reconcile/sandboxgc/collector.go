@@ -42,8 +42,8 @@ type Config struct {
 
 const (
 	defaultGrace = 5 * time.Minute
-	// period is the time between two passes without an event.
-	period = time.Minute
+	// period is the time between two passes without an event while a sandbox is gone, and restPeriod otherwise.
+	period, restPeriod = time.Minute, 15 * time.Minute
 	// debounce waits for what a runtime does after an event, and merges events.
 	debounce = time.Second
 	// listTimeout bounds a request to the runtime, releaseTimeout a release with its IPAM.
@@ -61,7 +61,9 @@ type Collector struct {
 	c          Config
 	woken      chan struct{}
 	candidates map[bond.Key]candidate
-	lastError  string // of listing; empty if there was none
+	// gone: the last pass found the end of a sandbox, or does not know.
+	gone      bool
+	lastError string // of listing; empty if there was none
 }
 
 // candidate is a sandbox that is gone by both conditions.
@@ -81,6 +83,9 @@ func New(c Config) *Collector {
 	}
 	return &Collector{c: c, woken: make(chan struct{}, 1), candidates: map[bond.Key]candidate{}}
 }
+
+// Wake requests a pass, because the netns of a sandbox may have ended. It does not block.
+func (c *Collector) Wake() { c.wake() }
 
 // Run collects until ctx ends. It must be called once.
 func (c *Collector) Run(ctx context.Context) {
@@ -124,6 +129,9 @@ func (c *Collector) wake() {
 
 // next returns the time to the next pass. A release that was due and failed waits a period.
 func (c *Collector) next() time.Duration {
+	if !c.gone {
+		return restPeriod
+	}
 	wait := period
 	for _, m := range c.candidates {
 		if left := c.c.Grace - time.Since(m.since); left > 0 {
@@ -144,6 +152,7 @@ func (c *Collector) collect(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
+	c.gone = err != nil || len(ended) > 0
 	c.logErrorChange(err)
 	if err != nil {
 		clear(c.candidates) // sandboxes may have been there meanwhile: the period starts again

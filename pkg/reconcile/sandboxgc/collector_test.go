@@ -35,6 +35,8 @@ type node struct {
 	// hangs makes the runtime's replies wait for the end of their context.
 	hangs bool
 	wake  func()
+	// netnsEnded is called by end; nil if nothing sees it.
+	netnsEnded func()
 	// refuse makes the releases of a container fail.
 	refuse map[string]error
 	// stalls has containers whose release waits for the end of its context.
@@ -119,6 +121,9 @@ func (n *node) pod(id string) *bond.Record {
 func (n *node) end(id string) {
 	n.alive["/run/netns/"+id] = false
 	n.forget(id)
+	if n.netnsEnded != nil {
+		n.netnsEnded()
+	}
 }
 
 // forget makes the runtime forget a sandbox.
@@ -140,6 +145,7 @@ func run(t *testing.T, script func(n *node, r *bond.Record, pass func(time.Durat
 			Engine: n, Runtime: n, Grace: grace,
 			Records: n.list, SandboxAlive: n.lives, Log: zap.New(core),
 		})
+		n.netnsEnded = c.Wake
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() { defer close(done); c.Run(ctx) }()
@@ -175,6 +181,19 @@ func TestReleasedOnceAfterTheGracePeriod(t *testing.T) {
 	}
 	if n.answers < 2 || n.tries != 1 {
 		t.Errorf("%d answers of the runtime, %d releases tried; want two or more, and one", n.answers, n.tries)
+	}
+}
+
+// TestEndWithoutAnEvent: the end of a sandbox that nothing reports is found nevertheless, later.
+func TestEndWithoutAnEvent(t *testing.T) {
+	n := run(t, func(n *node, _ *bond.Record, pass func(time.Duration)) {
+		n.netnsEnded = nil
+		pass(time.Hour)
+		n.end("pod")
+		pass(time.Hour)
+	})
+	if at := n.released["pod"] - time.Hour; at < grace || at > grace+15*time.Minute {
+		t.Errorf("released %s after its end, want %s and up to a quarter of an hour", at, grace)
 	}
 }
 
