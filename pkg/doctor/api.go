@@ -12,10 +12,9 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	authnclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authzclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
-	coreclient "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/bondkeeper/bondkeeper/pkg/kubeapi"
 )
 
 // nodeClaim is the user info's key for the node that a token is bound to.
@@ -23,12 +22,8 @@ const nodeClaim = "authentication.kubernetes.io/node-name"
 
 const applyManifests = "apply manifests/base"
 
-// api has the clients that are needed; one of all Kubernetes types would make the program a fifth larger.
-type api struct {
-	authn  *authnclient.AuthenticationV1Client
-	authz  *authzclient.AuthorizationV1Client
-	events *coreclient.CoreV1Client
-}
+// api has the clients that are needed.
+type api struct{ authn, authz, core rest.Interface }
 
 // client returns nil and a finding if there is no API server.
 func client(c *Config) (*api, Finding) {
@@ -39,9 +34,9 @@ func client(c *Config) (*api, Finding) {
 	cfg.Timeout = checkTimeout
 	var k api
 	var errs [3]error
-	k.authn, errs[0] = authnclient.NewForConfig(cfg)
-	k.authz, errs[1] = authzclient.NewForConfig(cfg)
-	k.events, errs[2] = coreclient.NewForConfig(cfg)
+	k.authn, errs[0] = kubeapi.New(cfg, authnv1.SchemeGroupVersion)
+	k.authz, errs[1] = kubeapi.New(cfg, authzv1.SchemeGroupVersion)
+	k.core, errs[2] = kubeapi.New(cfg, corev1.SchemeGroupVersion)
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, finding(Fail, "fix the kubeconfig", "%v", err)
 	}
@@ -61,7 +56,7 @@ func apiServer(ctx context.Context, c *Config) Finding {
 }
 
 func selfSubject(ctx context.Context, k *api) (authnv1.UserInfo, error) {
-	r, err := k.authn.SelfSubjectReviews().Create(ctx, &authnv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	r, err := kubeapi.Create(ctx, k.authn, "", "selfsubjectreviews", &authnv1.SelfSubjectReview{}, false)
 	if err != nil {
 		return authnv1.UserInfo{}, err
 	}
@@ -103,7 +98,7 @@ func apiRights(ctx context.Context, c *Config) Finding {
 	for _, r := range rights {
 		name := strings.TrimSuffix(r.Verb+" "+r.Resource+"/"+r.Subresource, "/")
 		review := &authzv1.SelfSubjectAccessReview{Spec: authzv1.SelfSubjectAccessReviewSpec{ResourceAttributes: &r}}
-		response, err := k.authz.SelfSubjectAccessReviews().Create(ctx, review, metav1.CreateOptions{})
+		response, err := kubeapi.Create(ctx, k.authz, "", "selfsubjectaccessreviews", review, false)
 		if err != nil {
 			return skip("the API server does not answer: %v", err)
 		}
@@ -133,7 +128,7 @@ func apiPolicy(ctx context.Context, c *Config) Finding {
 		Reason:         "Doctor", Message: "never stored", Type: corev1.EventTypeNormal, FirstTimestamp: now, LastTimestamp: now,
 		Source: corev1.EventSource{Component: "somebody-else"},
 	}
-	_, err := k.events.Events(foreign.Namespace).Create(ctx, foreign, metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+	_, err := kubeapi.Create(ctx, k.core, foreign.Namespace, "events", foreign, true)
 	switch {
 	case err == nil:
 		return finding(Warn, applyManifests+": until then the agent's account may write to pods of other nodes", "the admission policy is not in force")

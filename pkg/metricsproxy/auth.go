@@ -11,10 +11,9 @@ import (
 
 	authnv1 "k8s.io/api/authentication/v1"
 	authzv1 "k8s.io/api/authorization/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	authnclient "k8s.io/client-go/kubernetes/typed/authentication/v1"
-	authzclient "k8s.io/client-go/kubernetes/typed/authorization/v1"
 	"k8s.io/client-go/rest"
+
+	"github.com/bondkeeper/bondkeeper/pkg/kubeapi"
 )
 
 var (
@@ -35,9 +34,8 @@ const (
 // authorizer has the API server review tokens and rights. The rate limit of its clients bounds the requests that
 // invalid tokens cause.
 type authorizer struct {
-	tokens authnclient.TokenReviewInterface
-	access authzclient.SubjectAccessReviewInterface
-	mu     sync.Mutex
+	authn, authz rest.Interface
+	mu           sync.Mutex
 	// allowed has the hashes of accepted tokens, and until when they are accepted.
 	allowed map[[sha256.Size]byte]time.Time
 }
@@ -45,15 +43,15 @@ type authorizer struct {
 func newAuthorizer(c *rest.Config) (*authorizer, error) {
 	c = rest.CopyConfig(c)
 	c.Timeout = reviewTimeout
-	authn, err := authnclient.NewForConfig(c)
+	authn, err := kubeapi.New(c, authnv1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("client for token reviews: %w", err)
+		return nil, err
 	}
-	authz, err := authzclient.NewForConfig(c)
+	authz, err := kubeapi.New(c, authzv1.SchemeGroupVersion)
 	if err != nil {
-		return nil, fmt.Errorf("client for access reviews: %w", err)
+		return nil, err
 	}
-	return &authorizer{tokens: authn.TokenReviews(), access: authz.SubjectAccessReviews(), allowed: map[[sha256.Size]byte]time.Time{}}, nil
+	return &authorizer{authn: authn, authz: authz, allowed: map[[sha256.Size]byte]time.Time{}}, nil
 }
 
 // authorize returns nil if the token's user may get the metrics. The error matches errUnauthorized or errForbidden if
@@ -74,7 +72,7 @@ func (a *authorizer) authorize(ctx context.Context, token string) error {
 }
 
 func (a *authorizer) review(ctx context.Context, token string) error {
-	identity, err := a.tokens.Create(ctx, &authnv1.TokenReview{Spec: authnv1.TokenReviewSpec{Token: token}}, metav1.CreateOptions{})
+	identity, err := kubeapi.Create(ctx, a.authn, "", "tokenreviews", &authnv1.TokenReview{Spec: authnv1.TokenReviewSpec{Token: token}}, false)
 	if err != nil {
 		return fmt.Errorf("token review: %w", err)
 	}
@@ -86,10 +84,10 @@ func (a *authorizer) review(ctx context.Context, token string) error {
 	for key, values := range user.Extra {
 		extra[key] = authzv1.ExtraValue(values)
 	}
-	may, err := a.access.Create(ctx, &authzv1.SubjectAccessReview{Spec: authzv1.SubjectAccessReviewSpec{
+	may, err := kubeapi.Create(ctx, a.authz, "", "subjectaccessreviews", &authzv1.SubjectAccessReview{Spec: authzv1.SubjectAccessReviewSpec{
 		User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
 		NonResourceAttributes: &authzv1.NonResourceAttributes{Path: path, Verb: "get"},
-	}}, metav1.CreateOptions{})
+	}}, false)
 	if err != nil {
 		return fmt.Errorf("access review: %w", err)
 	}

@@ -12,16 +12,16 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/kubeapi"
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
 // api has the requests of the reporter: patches of pods/status, and events.
-type api struct{ client *typedv1.CoreV1Client }
+type api struct{ client rest.Interface }
 
 // newAPI returns a client without a rate limit of its own. Callers wait for the limiter before they build a request, so
 // that the request has the latest state.
@@ -33,7 +33,7 @@ func newAPI(c *rest.Config, timeout time.Duration, m *metrics) (*api, error) {
 		c.UserAgent = fieldManager
 	}
 	c.Wrap(m.countRequests)
-	client, err := typedv1.NewForConfig(c)
+	client, err := kubeapi.New(c, corev1.SchemeGroupVersion)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +80,7 @@ func (a *api) request(p bond.Pod, body any) *rest.Request {
 	if err != nil {
 		panic("status: the patch cannot be marshalled: " + err.Error()) // plain data only
 	}
-	return a.client.RESTClient().Patch(types.StrategicMergePatchType).
+	return a.client.Patch(types.StrategicMergePatchType).
 		Namespace(p.Namespace).Resource("pods").Name(p.Name).SubResource("status").
 		Param("fieldManager", fieldManager).Body(data).
 		MaxRetries(0) // the reporter decides, with the latest state

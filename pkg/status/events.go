@@ -2,6 +2,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -9,13 +10,14 @@ import (
 	"github.com/go-logr/logr/funcr"
 	"go.uber.org/zap"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/client-go/kubernetes/scheme"
-	typedv1 "k8s.io/client-go/kubernetes/typed/core/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/record"
 	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/kubeapi"
 	v1 "github.com/bondkeeper/bondkeeper/pkg/status/v1"
 )
 
@@ -46,15 +48,16 @@ func (r *Reporter) startEvents(ctx context.Context) record.EventRecorder {
 			return key + message, message
 		},
 	}))
-	sink := &typedv1.EventSinkImpl{Interface: r.api.client.Events("")}
-	b.StartRecordingToSink(&rateLimitedSink{EventSink: sink, ctx: ctx, limiter: r.limiter, breaker: &r.breaker})
-	return b.NewRecorder(scheme.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(eventLogger)
+	b.StartRecordingToSink(&rateLimitedSink{client: r.api.client, ctx: ctx, limiter: r.limiter, breaker: &r.breaker})
+	return b.NewRecorder(kubeapi.Scheme, corev1.EventSource{Component: Component, Host: r.c.Node}).WithLogger(eventLogger)
 }
+
+const events = "events"
 
 // rateLimitedSink shares the rate limit and the circuit breaker of all requests of the node. The recorder passes no
 // context; ctx ends when the reporter does.
 type rateLimitedSink struct {
-	record.EventSink
+	client  rest.Interface
 	ctx     context.Context
 	limiter flowcontrol.RateLimiter
 	breaker *circuitBreaker
@@ -65,7 +68,12 @@ func (s *rateLimitedSink) Create(e *corev1.Event) (*corev1.Event, error) {
 	if err := s.wait(); err != nil {
 		return nil, err
 	}
-	return s.EventSink.Create(e)
+	return kubeapi.Create(s.ctx, s.client, e.Namespace, events, e, false)
+}
+
+// Update implements record.EventSink. The recorder does not call it.
+func (s *rateLimitedSink) Update(*corev1.Event) (*corev1.Event, error) {
+	return nil, errors.ErrUnsupported
 }
 
 // Patch implements record.EventSink.
@@ -73,7 +81,9 @@ func (s *rateLimitedSink) Patch(e *corev1.Event, data []byte) (*corev1.Event, er
 	if err := s.wait(); err != nil {
 		return nil, err
 	}
-	return s.EventSink.Patch(e, data)
+	patched := new(corev1.Event)
+	err := s.client.Patch(types.StrategicMergePatchType).Namespace(e.Namespace).Resource(events).Name(e.Name).Body(data).Do(s.ctx).Into(patched)
+	return patched, err
 }
 
 func (s *rateLimitedSink) wait() error {
