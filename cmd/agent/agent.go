@@ -40,13 +40,13 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		return err
 	}
 	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
-	stopped := &runtime.Stopped{}
+	stopped, downs := &runtime.Stopped{}, &agent.Downs{}
 	setup := podsetup.New(sandboxes, log)
 	readable := agent.ReadableRecords(records)
 	bonds, repairs := status.NewBondMetrics(s.metricsPerPod), agent.NewRepairMetrics()
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait, Metrics: repairs,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, Downs: downs.Count, LockWait: lockWait, Metrics: repairs,
 	})
 	reporter, err := agent.NewReporter(s.kubeconfig, s.node, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
@@ -56,13 +56,14 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Engine: engine, Workers: s.workers, Grace: s.grace, Resync: s.resync, Log: log,
 		Report:      func(st bond.Status) { transitions.Report(st); bonds.Report(st); reporter.Report(st) },
 		ResyncCause: watch.CauseResync, FoundByResync: repairs.FoundByResync,
-		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k) },
+		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k); downs.Forget(k) },
 	})
 	list := agent.RecordLister(ctx, records, log)
 	monitor, err := watch.New(watch.Config{
 		Dir: records.Dir(), KeyOf: store.KeyOf, List: list,
 		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
-		OnError: func(err error) { log.Warn("watch error", zap.Error(err)) },
+		OnBondDown: downs.Add,
+		OnError:    func(err error) { log.Warn("watch error", zap.Error(err)) },
 	})
 	if err != nil {
 		return err

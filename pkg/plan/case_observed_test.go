@@ -28,6 +28,7 @@ type caseBond struct {
 	Options        bond.Options   `json:"options"`
 	Active         string         `json:"active"`
 	Unread         string         `json:"unread"`
+	WasDown        bool           `json:"wasDown"`
 	LacksAddresses []netip.Prefix `json:"lacksAddresses"`
 	MoreAddresses  []netip.Prefix `json:"moreAddresses"`
 	Transient      []netip.Prefix `json:"transient"`
@@ -183,7 +184,7 @@ func (c *caseBond) observed(rec *bond.Record, obs *bond.Observed) (o *bond.Obser
 			delete(c.Options, name)
 		}
 	}
-	o = &bond.ObservedBond{Link: c.Link, Options: c.Options, Unread: c.Unread, Settings: newLinkSettings(), Upper: c.Upper, Aggregator: c.Aggregator}
+	o = &bond.ObservedBond{Link: c.Link, Options: c.Options, Unread: c.Unread, WasDown: c.WasDown, Settings: newLinkSettings(), Upper: c.Upper, Aggregator: c.Aggregator}
 	if err = c.Settings.apply(&o.Settings); err != nil {
 		return nil, "", err
 	}

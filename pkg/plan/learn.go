@@ -19,7 +19,7 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 	}
 	changed := false
 	b := obs.Bond
-	if !rec.Restoring && (b == nil || !b.Up || rec.BondIndex != 0 && rec.BondIndex != b.Index) {
+	if !rec.Restoring && (b == nil || !b.Up || b.WasDown || rec.BondIndex != 0 && rec.BondIndex != b.Index) {
 		rec.Restoring, changed = true, true
 	}
 	for i := range rec.Members {

@@ -33,7 +33,7 @@ func playFault(t *testing.T, f *faults.Fault, m int) {
 	r.complete()
 	core, logs := observer.New(zap.InfoLevel)
 	c := newCounted(t)
-	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core), Metrics: c})
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Log: zap.New(core), Metrics: c, Downs: r.Downs})
 	before := r.inPod()
 	count := func(message string) int { return logs.FilterMessage(message).Len() }
 	for i, s := range f.Steps {

@@ -50,6 +50,9 @@ type Config struct {
 	// Stopping reports whether the container runtime is stopping a sandbox, from earlier events.
 	// It must not block. May be nil.
 	Stopping func(containerID string) bool
+	// Downs returns how many events have shown a bond administratively down. It must not block. May be nil: then a bond
+	// that is set down and up faster than it is observed is not noticed.
+	Downs func(bond.Key) uint64
 	// Log may be nil.
 	Log *zap.Logger
 	// Now may be nil: time.Now.
@@ -71,6 +74,7 @@ type Engine struct {
 	records      func(context.Context) ([]*bond.Record, error)
 	sandboxAlive func(bond.Sandbox) (bool, error)
 	stopping     func(containerID string) bool
+	downs        func(bond.Key) uint64
 
 	kernel Kernel
 	store  Store
@@ -91,7 +95,7 @@ type Engine struct {
 func New(c Config) *Engine {
 	e := &Engine{
 		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
-		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, setup: c.Setup,
+		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, downs: c.Downs, setup: c.Setup,
 		lockWait: c.LockWait, metrics: c.Metrics,
 	}
 	if e.metrics == nil {
@@ -102,6 +106,9 @@ func New(c Config) *Engine {
 	}
 	if e.now == nil {
 		e.now = time.Now
+	}
+	if e.downs == nil {
+		e.downs = func(bond.Key) uint64 { return 0 }
 	}
 	e.timing = c.Timing.withDefaults()
 	e.histories = history.New(e.timing.Timing)

@@ -99,7 +99,7 @@ func ready(t *testing.T, options bond.Options) *fixture {
 
 // restart starts a new agent, which has only the record.
 func (r *fixture) restart() {
-	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now})
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
 }
 
 func (r *fixture) converge() (reconcile.Outcome, error) {

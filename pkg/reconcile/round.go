@@ -24,6 +24,8 @@ type convergence struct {
 	firstDEL bool
 	// observed is for the first round; nil if the kernel is still to be observed.
 	observed *bond.Observed
+	// wasDown is bond.ObservedBond's, for the first round.
+	wasDown bool
 }
 
 // converge works under the bond's lock.
@@ -31,12 +33,14 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 	defer e.kernel.Hold(rec.Sandbox)()
 	h := e.histories.Of(rec.Key)
 	run := h.Begin(rec)
+	downs := e.downs(rec.Key) // a later event is for the next reconcile, which it requests
+	c.wasDown = downs != h.Downs()
 	out := Outcome{Record: rec}
 	var firstErr error
 	var losses []string
 	for range maxRounds {
 		r, err := e.observeAndPlan(ctx, rec, run, c)
-		c.observed = nil
+		c.observed, c.wasDown = nil, false
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
 			return out, firstErr
@@ -44,6 +48,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}
+		h.SetDowns(downs)
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
 		if out.FoundAt.IsZero() { // what later rounds find is a consequence
@@ -100,6 +105,9 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 	}
 	obs, now := &r.observed, e.now()
+	if obs.Bond != nil {
+		obs.Bond.WasDown = c.wasDown
+	}
 	changed := e.assess(rec, obs, evidence, now)
 	in := e.input(rec, obs, run.Observe(obs, now), c.firstDEL)
 	r.plan = plan.Diff(in)

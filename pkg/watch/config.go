@@ -38,6 +38,9 @@ type Config struct {
 	// Resync is the mean period after which every key is enqueued again; each period is up to a third shorter or
 	// longer. 0 means 45 s.
 	Resync time.Duration
+	// OnBondDown is called for each event that shows a bond administratively down, before the bond's key is enqueued for
+	// it. It must not block, and may be nil.
+	OnBondDown func(bond.Key)
 	// OnError is called with errors that the Monitor recovers from, once per problem, by several goroutines. It may be
 	// nil.
 	OnError func(error)
@@ -63,6 +66,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Resync == 0 {
 		cfg.Resync = defaultResync
+	}
+	if cfg.OnBondDown == nil {
+		cfg.OnBondDown = func(bond.Key) {}
 	}
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}

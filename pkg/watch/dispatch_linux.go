@@ -32,6 +32,7 @@ func (l *listener) enqueue(idx *index, m *message, nsid int32) bool {
 	switch m.kind {
 	case unix.RTM_NEWLINK, unix.RTM_DELLINK:
 		inPod := idx.sandboxes[nsid]
+		l.bondDown(idx, m, nsid)
 		byDevice := l.deviceEvent(idx, m, inPod)
 		return l.enqueueAll(inPod, m) || byDevice
 	case unix.RTM_DELADDR, unix.RTM_DELROUTE:
@@ -43,6 +44,17 @@ func (l *listener) enqueue(idx *index, m *message, nsid int32) bool {
 		return l.sandboxGone(idx, m, nsid)
 	}
 	return false
+}
+
+// bondDown passes on that a bond is administratively down. It may be up again before it is observed, but its routes are
+// lost.
+func (l *listener) bondDown(idx *index, m *message, nsid int32) {
+	if m.kind != unix.RTM_NEWLINK || m.state&unix.IFF_UP != 0 || nsid == noNSID {
+		return
+	}
+	if k, is := idx.bonds[place{nsid, m.index}]; is {
+		l.monitor.cfg.OnBondDown(k)
+	}
 }
 
 // enqueueAll enqueues all keys of a pod with the cause of its event.

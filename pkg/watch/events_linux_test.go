@@ -76,6 +76,33 @@ func TestPodEvents(t *testing.T) {
 	}
 }
 
+// TestBondDown: a bond that is set down and up at once is reported before its key, and no other link is.
+func TestBondDown(t *testing.T) {
+	w := pod(t, "pod")
+	in(t, w.Sandbox, func() error {
+		l, err := netlink.LinkByName("a") // in place of a bond
+		w.BondIndex = l.Attrs().Index
+		return err
+	})
+	r, sink, downs := newRecords(t), newSink(), make(chan bond.Key, 8)
+	r.put(t, w)
+	start(t, r, sink, func(m *Monitor) { m.cfg.OnBondDown = func(k bond.Key) { downs <- k } })
+	sink.settle()
+	in(t, w.Sandbox, func() error { return errors.Join(netlink.LinkSetDown(link("b")), setUpLink("b")) })
+	mark(t, w)
+	sink.settle()
+	if len(downs) != 0 {
+		t.Errorf("%d bonds are down after another link was", len(downs))
+	}
+	in(t, w.Sandbox, func() error { return errors.Join(netlink.LinkSetDown(link("a")), setUpLink("a")) })
+	if g := sink.next(t); len(downs) == 0 || g.key != w.Key {
+		t.Fatalf("%d reports before the key %s", len(downs), g.key)
+	}
+	if k := <-downs; k != w.Key {
+		t.Errorf("bond %s is reported", k)
+	}
+}
+
 // TestMove: a link that leaves a pod enqueues the bonds of the pod that it leaves and of the pod that it enters.
 func TestMove(t *testing.T) {
 	from, to := pod(t, "from"), pod(t, "to")

@@ -13,10 +13,14 @@ type index struct {
 	ids       map[bond.Sandbox]int32
 	sandboxes map[int32][]bond.Key
 	devices   map[bond.PCIAddress]*device
+	bonds     map[place]bond.Key
 	keys      []bond.Key
 	// unsubscribed has the living sandboxes that could not be given an ID, so that their events are not received.
 	unsubscribed map[bond.Sandbox]bool
 }
+
+// place is where a link is.
+type place struct{ nsid, index int32 }
 
 // device is a PCI function with a netdev: a member or the PF of one.
 type device struct {
@@ -33,6 +37,7 @@ func newIndex(records []*bond.Record, self int32, nsid func(bond.Sandbox) (int32
 		ids:          make(map[bond.Sandbox]int32, len(records)),
 		sandboxes:    make(map[int32][]bond.Key, len(records)),
 		devices:      make(map[bond.PCIAddress]*device, 3*len(records)),
+		bonds:        make(map[place]bond.Key, len(records)),
 		keys:         make([]bond.Key, 0, len(records)),
 		unsubscribed: map[bond.Sandbox]bool{},
 	}
@@ -48,6 +53,7 @@ func newIndex(records []*bond.Record, self int32, nsid func(bond.Sandbox) (int32
 		}
 		if id != noNSID {
 			idx.sandboxes[id] = append(idx.sandboxes[id], r.Key)
+			idx.bonds[place{id, int32(r.BondIndex)}] = r.Key //nolint:gosec // an ifindex; 0 is no link's
 		}
 		idx.addMembers(r)
 	}

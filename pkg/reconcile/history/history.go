@@ -63,6 +63,21 @@ type History struct {
 	mu      sync.Mutex
 	members map[int]*subject // by member index and plan.OnBond
 	found   map[found]bool   // by the last plan
+	downs   uint64
+}
+
+// Downs returns the last value of SetDowns; 0 at first.
+func (h *History) Downs() uint64 {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.downs
+}
+
+// SetDowns notes how many events that showed the bond down have been considered.
+func (h *History) SetDowns(n uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.downs = n
 }
 
 // found is a finding without its text.
