@@ -103,10 +103,6 @@ test-peers: ## Run the cluster and the chains with the real Multus (thin, then t
 load: kube ## Measure what status reporting costs the API server: LOAD=500x30 nodes x bonds (15 minutes; 20x5 is in make test)
 	@BONDKEEPER_LOAD=$${LOAD:-500x30} go test -tags kube -run TestLoad -v -timeout 90m -count 1 ./pkg/status
 
-.PHONY: scale
-scale: deps bin/lab build plugins ## Measure what an agent costs a node with 1, 64 and 256 bonds, in the lab
-	@bin/lab run -cards 0 -memory 2048 -timeout 20m -- test/scale/node.sh
-
 .PHONY: crowd
 crowd: deps bin/lab build plugins ## Repair and delete a bond in a pod with a million routes, 10,000 links and 10,000 addresses, with 64 MiB
 	@bin/lab test -memory 2560 -timeout 20m -v -env BONDKEEPER_CROWD=1 -run TestCrowdedPod ./cmd/cni
@@ -147,13 +143,15 @@ vulncheck: ## Search for known vulnerabilities with govulncheck, with a database
 bench: ## Run the Go benchmarks that need no lab
 	@go test -run '^$$' -bench . -benchmem ./pkg/...
 
-# PEER_BOND is another bond plugin to compare with. ROUNDS and LOSSES set the numbers of samples, PARTS what to measure.
+# PEER_BOND is another bond plugin to compare with. ROUNDS and LOSSES set the numbers of samples, PARTS what to measure:
+# verbs, repair, scale, storm, cards, foreign, upgrade, size. With PLOTS=docs the plots in docs/performance are replaced.
 .PHONY: bench-lab
-bench-lab: deps bin/lab bin/floor build plugins ## Measure ADD, DEL and repairs against what the kernel alone needs, in the lab (PEER_BOND=PROGRAM, ROUNDS, LOSSES, PARTS)
+bench-lab: deps bin/lab bin/floor build plugins ## Measure plugin and agent against what the kernel alone needs, in the lab (PEER_BOND=PROGRAM, ROUNDS, LOSSES, BONDS, PARTS, PLOTS=docs)
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/bench ./test/bench
 	@mkdir -p $(CACHE)/bench
-	@bin/lab run -cards 2 -vfs 2 -share $(CACHE)/bench -timeout 60m -- bin/bench -out /run/lab/share -rounds $${ROUNDS:-30} -losses $${LOSSES:-500} \
-		-parts "$(PARTS)" -peer "$(abspath $(PEER_BOND))"
+	@bin/lab run -cards 2 -vfs 4 -memory 2304 -share $(CACHE)/bench -timeout 120m -- bin/bench -out /run/lab/share -rounds $${ROUNDS:-30} -losses $${LOSSES:-500} \
+		-bonds "$${BONDS:-1,16,64,256,1024}" -parts "$(PARTS)" -peer "$(abspath $(PEER_BOND))"
+	@[ "$(PLOTS)" != docs ] || { mkdir -p docs/performance && cp $(CACHE)/bench/*.svg docs/performance/; }
 
 .PHONY: demo
 demo: deps bin/lab build plugins ## Break bonds on real VFs in every way and watch them recover

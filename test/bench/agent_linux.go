@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -22,21 +23,58 @@ const (
 // agent is a running agent.
 type agent struct {
 	cmd *exec.Cmd
-	// log is complete after stop.
-	log  bytes.Buffer
-	stop func()
+	log agentLog
+	// began is when it was started.
+	began time.Time
+	stop  func()
+}
+
+// agentLog is an agent's log. It is safe for concurrent use.
+type agentLog struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+	// ready counts the reports that a bond is Ready; the last one came at lastReady.
+	ready     int
+	lastReady time.Time
+}
+
+func (l *agentLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if n := bytes.Count(p, []byte(`"state":"Ready"`)); n > 0 {
+		l.ready, l.lastReady = l.ready+n, time.Now()
+	}
+	return l.text.Write(p)
+}
+
+func (l *agentLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+func (l *agentLog) bondsReady() (number int, last time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready, l.lastReady
 }
 
 // startAgent starts an agent and waits until it is ready.
-func startAgent(ctx context.Context, o *options) (*agent, error) {
-	a := &agent{}
-	a.cmd = exec.CommandContext(ctx, filepath.Join(o.bin, "agent"), "run", "--kubeconfig", "none", "--runtime", "none", "--listen", metricsAddress, //nolint:gosec // the agent that is measured
-		"--flap-window", "1ms", "--setup-quiet", "1ms")
+func startAgent(ctx context.Context, o *options, flags ...string) (*agent, error) {
+	return startProgram(ctx, filepath.Join(o.bin, "agent"), flags...)
+}
+
+func startProgram(ctx context.Context, program string, flags ...string) (*agent, error) {
+	a := &agent{began: time.Now()}
+	a.cmd = exec.CommandContext(ctx, program, append([]string{ //nolint:gosec // the agent that is measured
+		"run", "--kubeconfig", "none", "--runtime", "none", "--listen", metricsAddress, "--flap-window", "1ms", "--setup-quiet", "1ms",
+	}, flags...)...)
 	a.cmd.Stderr = &a.log
 	if err := a.cmd.Start(); err != nil {
 		return nil, err
 	}
 	a.stop = sync.OnceFunc(func() {
+		_ = a.cmd.Process.Signal(syscall.SIGCONT)
 		_ = a.cmd.Process.Signal(os.Interrupt)
 		_ = a.cmd.Wait()
 	})

@@ -14,8 +14,10 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -32,6 +34,12 @@ func main() {
 type options struct {
 	bin, peer, out string
 	rounds, losses int
+	// bonds are the numbers of bonds of scale, storm that of storm, and storms the rounds of it.
+	bonds         []int
+	storm, storms int
+	// foreign is the number of links that come and go, pings the number of pings per way of a restart.
+	foreign, pings int
+	rest           time.Duration
 }
 
 // part is one measurement. It returns its report.
@@ -43,6 +51,12 @@ type part struct {
 var parts = []part{
 	{"verbs", verbs},
 	{"repair", repair},
+	{"storm", storm},
+	{"cards", cards},
+	{"foreign", foreign},
+	{"upgrade", upgrade},
+	{"size", size},
+	{"scale", scale},
 }
 
 func run(ctx context.Context, args []string) error {
@@ -54,9 +68,22 @@ func run(ctx context.Context, args []string) error {
 	flags.StringVar(&o.out, "out", "", "`directory` for tables and plots")
 	flags.IntVar(&o.rounds, "rounds", 30, "`number` of ADDs and DELs of each contender")
 	flags.IntVar(&o.losses, "losses", 500, "`number` of losses to repair")
+	bonds := flags.String("bonds", "1,16,64,256,1024", "comma-separated `numbers` of bonds for scale")
+	flags.IntVar(&o.storm, "storm", 256, "`number` of bonds that lose a member at once")
+	flags.IntVar(&o.storms, "storms", 3, "`number` of storms")
+	flags.IntVar(&o.foreign, "foreign", 10000, "`number` of foreign links that come and go")
+	flags.IntVar(&o.pings, "pings", 3000, "`number` of pings over each restart of the agent, 100 per second")
+	flags.DurationVar(&o.rest, "rest", time.Minute, "`time` at rest that is measured")
 	flags.StringVar(&only, "parts", "", "comma-separated `names` of the parts to run; all if empty")
 	if err := flags.Parse(args); err != nil {
 		return err
+	}
+	for _, text := range strings.Split(*bonds, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return fmt.Errorf("-bonds %q: want numbers", *bonds)
+		}
+		o.bonds = append(o.bonds, n)
 	}
 	for _, p := range parts {
 		if only != "" && !slices.Contains(strings.Split(only, ","), p.name) {

@@ -90,6 +90,8 @@ type bondedPod struct {
 	links chan netlink.LinkUpdate
 	seen  chan netlink.LinkUpdate // in the host
 	done  chan struct{}
+	// mac, if not nil, is the VF's that put restores.
+	mac net.HardwareAddr
 	// release calls the plugin's DEL, or removes the bond of floor.
 	release func() error
 }
@@ -187,19 +189,25 @@ func lose(ctx context.Context, b *bondedPod, put func(index int) error) (time.Du
 			return 0, err
 		}
 	}
-	isBack := func(u netlink.LinkUpdate) bool {
-		a := u.Attrs()
-		return u.Header.Type == unix.RTM_NEWLINK && a.Name == "net1" && a.MasterIndex == b.bond && a.Flags&net.FlagUp != 0
-	}
-	if _, err := await(ctx, b.links, isBack); err != nil {
+	if _, err := await(ctx, b.links, b.isBack); err != nil {
 		return 0, fmt.Errorf("net1 in the bond: %w", err)
 	}
 	return time.Since(began), <-bound
 }
 
+// isBack reports whether an event shows that the VF is enslaved and up.
+func (b *bondedPod) isBack(u netlink.LinkUpdate) bool {
+	a := u.Attrs()
+	return u.Header.Type == unix.RTM_NEWLINK && a.Name == "net1" && a.MasterIndex == b.bond && a.Flags&net.FlagUp != 0
+}
+
 // put moves the VF into the pod and enslaves it.
 func (b *bondedPod) put(index int) error {
-	if err := message.Send(b.host, message.Move(index, "net1", b.ns.Fd())); err != nil {
+	move := message.Move(index, "net1", b.ns.Fd())
+	if b.mac != nil {
+		move.AddData(nl.NewRtAttr(unix.IFLA_ADDRESS, b.mac))
+	}
+	if err := message.Send(b.host, move); err != nil {
 		return fmt.Errorf("move: %w", err)
 	}
 	if err := message.Send(b.in, message.Enslave("net1", b.bond)); err != nil {

@@ -118,7 +118,7 @@ func (c *contender) call(ctx context.Context, o *options, p *pod, verb, stdin st
 	var out bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(stdin), &out, &out
 	cmd.Env = append(os.Environ(),
-		"CNI_COMMAND="+verb, fmt.Sprintf("CNI_CONTAINERID=%s%d", c.name[:1], round), "CNI_NETNS="+p.path(), "CNI_IFNAME="+bondName,
+		"CNI_COMMAND="+verb, fmt.Sprintf("CNI_CONTAINERID=%s-%d", c.name, round), "CNI_NETNS="+p.path(), "CNI_IFNAME="+bondName,
 		"CNI_PATH="+o.bin+":"+filepath.Join(o.bin, "cni"), fmt.Sprintf("CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAMESPACE=bench;K8S_POD_NAME=p;K8S_POD_UID=u%d", round))
 	cmd.Env = append(cmd.Env, c.environment...)
 	began := time.Now()
