@@ -228,6 +228,7 @@ const (
 
 // ObservedPF is the physical function of a VF.
 type ObservedPF struct {
+	PCI     PCIAddress
 	Name    string
 	Index   int
 	MTU     int

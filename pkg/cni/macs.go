@@ -38,14 +38,14 @@ func assignMACs(r *bond.Record, requested bond.MAC, found *bond.MemberResult) {
 }
 
 // separateMACs changes the original MAC of links that had the MAC of an earlier one: outside a bond no two links may
-// have the same. A VF keeps its own: its PF may allow no other, and the plugin that attached it resets it. So does a
-// VLAN, which has the MAC of the link below it. It is called once ADD has succeeded, so that a failed ADD changes no
+// have the same. A device keeps its own: a VF's PF may allow no other, and the plugin that attached it resets it. So does
+// a VLAN, which has the MAC of the link below it. It is called once ADD has succeeded, so that a failed ADD changes no
 // MAC.
 func separateMACs(r *bond.Record) {
 	for i := range r.Members {
 		m := &r.Members[i]
 		same := func(other bond.Member) bool { return other.Original.MAC == m.Original.MAC }
-		if m.VF != nil || m.Kind == "vlan" || m.Original.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
+		if m.PCI != "" || m.Kind == "vlan" || m.Original.MAC == "" || !slices.ContainsFunc(r.Members[:i], same) {
 			continue
 		}
 		if m.MAC != "" && m.MAC != m.Original.MAC && m.MAC != r.Spec.MAC {

@@ -91,14 +91,15 @@ func TestGiveMACs(t *testing.T) {
 	}
 }
 
-// TestSameMACsOfVLANs: VLANs have the MAC of the link below them, and keep it.
-func TestSameMACsOfVLANs(t *testing.T) {
+// TestSameMACs: VLANs have the MAC of the link below them, and keep it. So do devices, whether or not their PF has
+// settings for them.
+func TestSameMACs(t *testing.T) {
 	const mac = "02:00:00:00:00:aa"
 	r := &bond.Record{}
 	for _, kind := range []string{"vlan", "vlan", "veth", "veth"} {
 		r.Members = append(r.Members, bond.Member{Kind: kind, MAC: mac, Original: bond.Original{MAC: mac}})
 	}
-	r.Members = append(r.Members, bond.Member{VF: &bond.VF{}, MAC: mac, Original: bond.Original{MAC: mac}})
+	r.Members = append(r.Members, bond.Member{PCI: "0000:01:00.1", MAC: mac, Original: bond.Original{MAC: mac}})
 	separateMACs(r)
 	for i, same := range []bool{true, true, false, false, true} {
 		if (r.Members[i].Original.MAC == mac) != same {

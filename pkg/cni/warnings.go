@@ -19,7 +19,7 @@ func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 		w = append(w, s)
 	}
 	w = append(w, sharedPFs(r, found)...)
-	if vfs := names(r, func(i int) bool { return r.Members[i].VF != nil }); r.Spec.Options.Mode() == bond.Mode8023AD && vfs != "" {
+	if vfs := names(r, func(i int) bool { return pfOf(r, found, i) != "" }); r.Spec.Options.Mode() == bond.Mode8023AD && vfs != "" {
 		w = append(w, fmt.Sprintf("mode 802.3ad: %s: LACP runs with a card's port, not with a VF; at most one pod per PF receives the switch's frames", vfs))
 	}
 	if s := untrustedVFs(r, found); s != "" {
@@ -56,23 +56,34 @@ func names(r *bond.Record, is func(i int) bool) string {
 	return strings.Join(list, ", ")
 }
 
+// pfOf returns the PCI address of a VF's PF; empty for other links, and if it is not known.
+func pfOf(r *bond.Record, found *bond.MemberResult, i int) bond.PCIAddress {
+	if vf := r.Members[i].VF; vf != nil {
+		return vf.PF
+	}
+	if pf := found.Links[i].PF; pf != nil {
+		return pf.PCI
+	}
+	return ""
+}
+
 // sharedPFs returns a warning per PF with several members: a bond is meant to survive the failure of one.
 func sharedPFs(r *bond.Record, found *bond.MemberResult) []string {
 	var w []string
 	warned := map[bond.PCIAddress]bool{}
 	for i := range r.Members {
-		vf := r.Members[i].VF
-		if vf == nil || warned[vf.PF] {
+		address := pfOf(r, found, i)
+		if address == "" || warned[address] {
 			continue
 		}
-		warned[vf.PF] = true
-		same := names(r, func(j int) bool { return r.Members[j].VF != nil && r.Members[j].VF.PF == vf.PF })
+		warned[address] = true
+		same := names(r, func(j int) bool { return pfOf(r, found, j) == address })
 		if !strings.Contains(same, ",") {
 			continue
 		}
-		name := string(vf.PF)
+		name := string(address)
 		if pf := found.Links[i].PF; pf != nil {
-			name = fmt.Sprintf("%s (%s)", pf.Name, vf.PF)
+			name = fmt.Sprintf("%s (%s)", pf.Name, address)
 		}
 		w = append(w, fmt.Sprintf("links: %s are VFs of one PF, %s: if it fails, all of them fail", same, name))
 	}

@@ -218,6 +218,9 @@ func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.Membe
 	if m.VF = vf; vf != nil && a != nil {
 		vf.Settings = a.Requested
 	}
+	if vf == nil {
+		pf = l.k.pfWithoutSettings(l.host, m.PCI)
+	}
 	return bond.MemberLink{Member: m, PF: pf}, nil
 }
 
@@ -270,6 +273,23 @@ func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.Obser
 	return vf, o, nil
 }
 
+// pfWithoutSettings returns the state of a VF's PF that has no settings for VFs; nil if it is not visible. It only
+// matters for what is checked of a new bond, so errors do not count.
+func (k *Kernel) pfWithoutSettings(host *conn, vf bond.PCIAddress) *bond.ObservedPF {
+	pf, err := k.sysfs.anyPFOf(vf)
+	if vf == "" || err != nil {
+		return nil
+	}
+	name, err := k.sysfs.netdevOf(pf)
+	if err != nil {
+		return nil
+	}
+	if d, err := host.byName(name, false); err == nil && d.PCI == pf {
+		return observedPF(d)
+	}
+	return nil
+}
+
 func observedPF(d *device) *bond.ObservedPF {
-	return &bond.ObservedPF{Name: d.Name, Index: d.Index, MTU: d.MTU, Up: d.Up, Carrier: d.Carrier}
+	return &bond.ObservedPF{PCI: d.PCI, Name: d.Name, Index: d.Index, MTU: d.MTU, Up: d.Up, Carrier: d.Carrier}
 }

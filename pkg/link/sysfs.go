@@ -25,12 +25,15 @@ const virtioDriver = "virtio-pci"
 // pfOf returns the VF's physical function; bond.ErrGone if the device is missing or is not a VF of this host (a VF
 // passed to a virtual machine shows no PF inside), or if its PF has no settings for VFs.
 func (s sysfs) pfOf(vf bond.PCIAddress) (bond.PCIAddress, error) {
-	pf, err := s.linked(vf, "physfn")
+	pf, err := s.anyPFOf(vf)
 	if err == nil && s.driverOf(pf) == virtioDriver {
 		return "", fmt.Errorf("%w: PF %s of %s is a virtio device, which has no settings for VFs", bond.ErrGone, pf, vf)
 	}
 	return pf, err
 }
+
+// anyPFOf is pfOf without the last condition.
+func (s sysfs) anyPFOf(vf bond.PCIAddress) (bond.PCIAddress, error) { return s.linked(vf, "physfn") }
 
 // vfOf returns the PF's virtual function of that number; bond.ErrGone if there is none.
 func (s sysfs) vfOf(pf bond.PCIAddress, number int) (bond.PCIAddress, error) {

@@ -252,6 +252,9 @@ func warningOnePF(f *Fixture) {
 	f.Must(f.MoveToNetns(linktest.Host, f.HostName(f.VF(0, 1)), pod, "net3"))
 	pf := []string{"net1, net3", f.PF(0), f.PFAddress(0)}
 	wantWarnings(f, pod, map[string]any{"links": Links("net1", "net2", "net3")}, [][]string{pf})
+	if !f.PFSettings() { // there is nothing about trust
+		return
+	}
 	wantWarnings(f, pod, map[string]any{"links": Links("net1", "net3"), "mode": 6, "failOverMac": nil}, [][]string{pf, {"mode balance-alb moves MACs between links"}})
 }
 
