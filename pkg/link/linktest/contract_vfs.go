@@ -151,7 +151,11 @@ func vfSettingsInBond(s *fixture) {
 	for _, changed := range []bond.VFSettings{
 		{VLAN: &bond.VLAN{ID: 200, QoS: 3}}, {Rate: &bond.VFRate{Max: 100}}, {SpoofChk: new(false)}, {Trust: new(true)}, {MAC: new(otherMAC(3))},
 	} {
+		seen := s.see()
 		s.must(s.w.SetVF(pci, changed), "set %s", changed)
+		if have := s.w.Unannounced(s.Context(), s.r, seen).Members[0].PFSettings; have == nil || !changed.NotMet(*have).Empty() {
+			s.Errorf("after %s, without an observation: %s", changed, oneLine(have))
+		}
 		have := s.see().Members[0].PFSettings
 		if have == nil || !changed.NotMet(*have).Empty() {
 			s.Errorf("after %s: %s", changed, oneLine(have))

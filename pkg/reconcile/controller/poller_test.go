@@ -2,6 +2,7 @@ package controller_test
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -50,6 +51,43 @@ func TestPolledBonds(t *testing.T) {
 			if n := len(e.reconciles[key(i)]); n != want {
 				t.Errorf("bond %d: %d reconciles, want %d", i, n, want)
 			}
+		}
+	})
+}
+
+// TestChecksCoincide: bonds with the same interval are checked at the same times, whenever they were reconciled, so that
+// they share what is read of a PF.
+func TestChecksCoincide(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const every = 45 * time.Second
+		var mu sync.Mutex
+		times := map[time.Time]int{}
+		e := &engine{
+			converge: func(_ int, k bond.Key) (reconcile.Outcome, error) {
+				out := healthy(k)
+				out.Poll = &reconcile.Poll{Every: every}
+				return out, nil
+			},
+			changed: func(*reconcile.Poll) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				times[time.Now()]++
+				return false
+			},
+		}
+		run(t, e, controller.Config{}, 10*every+time.Second, func(l *controller.Controller) {
+			for i := range 4 {
+				l.Enqueue(key(i), "test")
+				<-time.After(10 * time.Second)
+			}
+		})
+		for at, n := range times {
+			if n != 4 {
+				t.Errorf("%d of 4 bonds were checked at %s", n, at)
+			}
+		}
+		if len(times) < 10 {
+			t.Errorf("checks at %d times, want 10", len(times))
 		}
 	})
 }
