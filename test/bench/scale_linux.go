@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/bondkeeper/bondkeeper/pkg/store"
@@ -82,6 +83,7 @@ func measureScale(ctx context.Context, o *options, f *fleet, r *report) error {
 	r.add(fmt.Sprint(bonds), seconds(start), millis(events.median()), seconds(wall), millis(cpu/time.Duration(bonds)), percent(idle), percent(rest),
 		mebibytes(a.kibibytes("Rss")), mebibytes(a.kibibytes("Pss")), fmt.Sprint(a.metric("go_goroutines", "")), fmt.Sprint(files), fmt.Sprint(sockets))
 	r.plot.rows = append(r.plot.rows, plotRow{fmt.Sprintf("%d bonds", bonds), events})
+	fmt.Fprintln(os.Stderr, "bench:", strings.Join(r.rows[len(r.rows)-1], " | ")) // progress: the whole takes long
 	return nil
 }
 
