@@ -125,7 +125,7 @@ func reconcileAll(ctx context.Context, a *agent) (wall, cpu time.Duration, err e
 			return 0, 0, err
 		}
 	}
-	last, err := a.awaitIdle(ctx)
+	last, err := a.awaitQuiet(ctx, longQuiet)
 	return last.Sub(began), a.processorTime() - used, err
 }
 
