@@ -30,10 +30,10 @@ func TestHostDeviceGetsItsVFsBack(t *testing.T) {
 			p := whole.in(t)
 			var names, macs [2]string
 			for i := range p.cards {
-				name, _ := p.inHost(i)
-				names[i] = fmt.Sprintf("orig%d", i) // a name that no driver gives
-				p.ip("link", "set", name, "down", "name", names[i])
-				_, macs[i] = p.inHost(i)
+				name, own := p.inHost(i)
+				names[i], macs[i] = fmt.Sprintf("orig%d", i), fmt.Sprintf("02:00:00:00:0e:%02x", i) // what no driver gives
+				p.ip("link", "set", name, "down", "name", names[i], "address", macs[i])
+				defer func() { p.ip("link", "set", names[i], "address", own) }()
 			}
 			detach := []func(){p.attach(0), p.attach(1)}
 			before := p.links()

@@ -54,8 +54,7 @@ func openVFs(f *cnitest.Fixture) cnitest.Node {
 	for card, c := range n.cards {
 		f.Must(n.SetUp(linktest.Host, n.PF(card)))
 		for number, vf := range c.VFs[:2] {
-			name := n.HostName(bond.PCIAddress(vf.PCI))
-			f.Must(n.Set(linktest.Host, name, "down", "name", fmt.Sprintf("bkvf%d-%d", card, number), "address", vf.MAC, "mtu", "1500"))
+			n.reset(vf, fmt.Sprintf("bkvf%d-%d", card, number))
 		}
 	}
 	f.Cleanup(func() {
@@ -64,6 +63,23 @@ func openVFs(f *cnitest.Fixture) cnitest.Node {
 		}
 	})
 	return n
+}
+
+// reset gives a VF in the host a name and its MAC. After a reset of its PF a VF may be refused its MAC until it is set up
+// (igbvf of Linux 6.1).
+func (n *labNode) reset(vf topology.VF, name string) {
+	n.f.Helper()
+	set := func() error {
+		now := n.HostName(bond.PCIAddress(vf.PCI))
+		return n.Set(linktest.Host, now, "down", "name", name, "address", vf.MAC, "mtu", "1500")
+	}
+	if set() == nil {
+		return
+	}
+	n.f.Eventually(name+" has its MAC", func() bool {
+		_ = n.SetUp(linktest.Host, n.HostName(bond.PCIAddress(vf.PCI)))
+		return set() == nil
+	})
 }
 
 func (n *labNode) VF(card, number int) bond.PCIAddress {

@@ -199,6 +199,8 @@ func mtu(f *Fixture) {
 	f.Must(f.SetMTU(linktest.Host, pf, 1300))
 	rejected(1350, "1350", "1300", pf)
 	f.Must(f.SetMTU(linktest.Host, pf, 1500))
+	// igb resets the card for that. Until its link is up again, a VF is refused any MAC.
+	f.Eventually("the PF has carrier again", func() bool { return f.LinkAt(linktest.Host, pf).Carrier })
 }
 
 // warnings: a config that is valid but probably unintended causes warnings in the log and the record; ADD succeeds.
