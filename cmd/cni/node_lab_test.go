@@ -67,7 +67,7 @@ func openVFs(f *cnitest.Fixture) cnitest.Node {
 
 // reset gives a VF in the host a name and its MAC. After a reset of its PF a VF may be refused its MAC until it is set up
 // (igbvf of Linux 6.1).
-func (n *labNode) reset(vf topology.VF, name string) {
+func (n *labNode) reset(vf topology.Function, name string) {
 	n.f.Helper()
 	set := func() error {
 		now := n.HostName(bond.PCIAddress(vf.PCI))
