@@ -6,8 +6,13 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials/insecure"
 	cri "k8s.io/cri-api/pkg/apis/runtime/v1"
 )
+
+// maxMessage bounds a list of sandboxes, in bytes; the kubelet has the same limit.
+const maxMessage = 16 << 20
 
 type criRuntime struct {
 	conn     *grpc.ClientConn
@@ -16,7 +21,12 @@ type criRuntime struct {
 }
 
 func openCRI(socket string) (*criRuntime, error) {
-	conn, err := dial(socket)
+	retry := backoff.DefaultConfig
+	retry.MaxDelay = reconnectWithin
+	conn, err := grpc.NewClient("unix://"+socket,
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: reconnectWithin}),
+		grpc.WithTransportCredentials(insecure.NewCredentials()), endMoved(),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
 	if err != nil {
 		return nil, fmt.Errorf("CRI at %s: %w", socket, err)
 	}

@@ -4,23 +4,8 @@ import (
 	"context"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/stats"
 )
-
-// maxMessage bounds a list of sandboxes, in bytes; the kubelet and containerd's client have the same limit.
-const maxMessage = 16 << 20
-
-// dial returns a client for a socket. It connects with the first request, and again after a loss.
-func dial(socket string) (*grpc.ClientConn, error) {
-	retry := backoff.DefaultConfig
-	retry.MaxDelay = reconnectWithin
-	return grpc.NewClient("unix://"+socket,
-		grpc.WithConnectParams(grpc.ConnectParams{Backoff: retry, MinConnectTimeout: reconnectWithin}),
-		grpc.WithTransportCredentials(insecure.NewCredentials()), endMoved(),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage)))
-}
 
 // openStream opens a stream of events with a context that ends, too, when gRPC moves the stream to another connection.
 // gRPC does so without notice, once, if the server did not process the stream before the connection ended ("transparent
