@@ -63,7 +63,7 @@ release: $(TOOLS)/cyclonedx-gomod ## Make the files of a release in bin/release/
 
 .PHONY: test
 test: ## Run everything: lint, unit tests with the race detector, fuzzing, control plane, lab, a whole cluster; the README's test command
-	@test/lanes.sh lint race fuzz kube lab kernels e2e
+	@test/lanes.sh lint race fuzz kube lab kernels virtio e2e
 
 .PHONY: test-fast
 test-fast: ## Run lint, and unit tests without the race detector

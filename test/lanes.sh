@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Runs test lanes and reports at the end how many tests ran in each. A lane that failed, or that ran no test, fails the
 # whole. All lanes run in any case.
-#   test/lanes.sh lint race fuzz kube lab kernels e2e
+#   test/lanes.sh lint race fuzz kube lab kernels virtio e2e
 #
-# The lanes run in two tracks at once. The guests of the lab (lab, kernels, e2e) leave much of two cores idle;
+# The lanes run in two tracks at once. The guests of the lab (lab, kernels, virtio, e2e) leave much of two cores idle;
 # compilers and all other lanes get this rest, at a lower priority, so that they hardly disturb the guests' time. Each
 # line of output starts with its lane. The last lines and the failed tests of a lane that failed are repeated at the end.
 set -uo pipefail
@@ -64,15 +64,19 @@ kernels_lane() {
     KERNEL_PKGS="./pkg/link ./test/heal" LAB_FLAGS="-run 'TestContractOnVeth|TestHeals/($rows)'" test/kernels.sh 6.1 newest
 }
 
+# virtio_lane runs the faults of VFs and members on cards of virtio-net.
+virtio_lane() { build test-lab CARDS=virtio LAB_PKGS=./test/heal LAB_FLAGS="-run 'TestHeals/(VF|both|member)'"; }
+
 # await NAME: waits until another track has run something.
 await() { until [ -e "$log/$1.end" ]; do sleep 1; done; }
 
 # guest_track: what boots guests.
 guest_track() {
-    wants lab kernels e2e || return 0
+    wants lab kernels virtio e2e || return 0
     run deps build deps
     ! wants lab || run lab build test-lab
     ! wants kernels || run kernels kernels_lane
+    ! wants virtio || run virtio virtio_lane
     wants e2e || return 0
     await kube-programs
     run e2e e2e_lane
@@ -81,10 +85,10 @@ guest_track() {
 # host_track: what the host runs by itself. The cluster waits for the programs of Kubernetes, so they come first. The
 # lab's host side is tested in the unit and race lanes, too, where the lab is installed.
 host_track() {
-    ! wants lab kernels e2e || renice -n 5 -p "$BASHPID" >/dev/null
+    ! wants lab kernels virtio e2e || renice -n 5 -p "$BASHPID" >/dev/null
     ! wants kube e2e || run kube-programs build kube bin/cni/whereabouts
     ! wants lint || run lint build lint
-    ! wants lab kernels e2e || await deps
+    ! wants lab kernels virtio e2e || await deps
     ! wants unit || run unit go_lane
     ! wants race || run race go_lane -race
     ! wants fuzz || run fuzz test/fuzz.sh 1s
@@ -105,7 +109,7 @@ count() {
     [ ! -e "$log/$lane.end" ] || read -r status took <"$log/$lane.end"
     case $lane in
     lint) pass=$((status == 0)) fail=$((status != 0)) ;; # one check over the whole tree
-    lab | kernels | fuzz)
+    lab | kernels | virtio | fuzz)
         line=$(grep -sE '^[0-9]+ passed, [0-9]+ failed, [0-9]+ skipped$' "$log/$lane" | tail -n 1)
         [ -z "$line" ] || read -r pass _ fail _ skip _ <<<"$line"
         ;;
@@ -136,14 +140,14 @@ count() {
 
 for lane in "${lanes[@]}"; do
     case $lane in
-    lint | unit | race | fuzz | kube | lab | kernels | e2e) ;;
+    lint | unit | race | fuzz | kube | lab | kernels | virtio | e2e) ;;
     *) echo "no lane $lane" >&2; exit 2 ;;
     esac
 done
 
 # prepare makes what both tracks need, so that they never build the same file at the same time.
 prepare() {
-    ! wants lab kernels e2e || build lab-programs || return
+    ! wants lab kernels virtio e2e || build lab-programs || return
     build .cache/bin/gotestsum
 }
 run prepare prepare
