@@ -21,7 +21,7 @@ import (
 // an overrun.
 const (
 	mergePeriod  = 20 * time.Millisecond
-	mergeFactor  = 9
+	mergeFactor  = 3
 	relistPeriod = 250 * time.Millisecond
 	// relistResyncs is the number of resyncs for each of which keys are enqueued, and for one of which records are listed.
 	relistResyncs = 20

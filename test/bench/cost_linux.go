@@ -11,7 +11,7 @@ import (
 
 // quiet is how long an agent must have used no processor time to count as idle. longQuiet is longer than the pause
 // between two listings of the records.
-const quiet, longQuiet = 500 * time.Millisecond, 4 * time.Second
+const quiet, longQuiet = 500 * time.Millisecond, 20 * time.Second
 
 // awaitIdle waits until the agent is idle. It returns when the agent was last seen working.
 func (a *agent) awaitIdle(ctx context.Context) (last time.Time, err error) {

@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// scaleLosses is the number of events that are timed with each number of bonds, at most two per bond: a bond that
-	// is damaged again and again is held back.
+	// scaleLosses is the number of events that are timed with each number of bonds, at most one per bond: a member
+	// that is lost again soon is held back.
 	scaleLosses = 8
 	// meanRest is the mean pause between two resyncs of a bond at rest (pkg/reconcile/controller: 15 minutes, up to a
 	// third shorter).
@@ -89,7 +89,7 @@ func measureScale(ctx context.Context, o *options, f *fleet, r *report) error {
 
 // timeEvents releases members of several pods in turn, and times the repairs.
 func timeEvents(ctx context.Context, a *agent, f *fleet) (all samples, err error) {
-	losses := min(scaleLosses, 2*len(f.pods))
+	losses := min(scaleLosses, len(f.pods))
 	for i := range losses {
 		p, err := watchPod(f.pods[i*len(f.pods)/losses])
 		if err != nil {
