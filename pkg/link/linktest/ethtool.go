@@ -9,7 +9,7 @@ import (
 
 // newEthtool are a few of the ethtool settings of a new link.
 func (d *netdev) newEthtool() bond.Ethtool {
-	e := bond.Ethtool{"feature tx-checksum-ip-generic": "on", "feature tx-generic-segmentation": "on"}
+	e := bond.Ethtool{"feature tx-checksum-ip-generic": "on", "feature tx-generic-segmentation": "on", "feature rx-gro": "on"}
 	if d.vf != nil {
 		e["ring rx"], e["ring tx"] = "1024", "1024"
 	}
