@@ -76,7 +76,7 @@ func (n *labNode) reset(vf topology.Function, name string) {
 	if set() == nil {
 		return
 	}
-	n.f.Eventually(name+" has its MAC", func() bool {
+	kit.Eventually(n.f, name+" has its MAC", func() bool { // the fixture has no kernel to show links of yet
 		_ = n.SetUp(linktest.Host, n.HostName(bond.PCIAddress(vf.PCI)))
 		return set() == nil
 	})
