@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
@@ -66,7 +67,7 @@ func openVFs(f *cnitest.Fixture) cnitest.Node {
 }
 
 // reset gives a VF in the host a name and its MAC. After a reset of its PF a VF may be refused its MAC until it is set up
-// (igbvf of Linux 6.1).
+// and down, which resets it (igbvf_down of Linux 6.1).
 func (n *labNode) reset(vf topology.Function, name string) {
 	n.f.Helper()
 	set := func() error {
@@ -77,7 +78,8 @@ func (n *labNode) reset(vf topology.Function, name string) {
 		return
 	}
 	kit.Eventually(n.f, name+" has its MAC", func() bool { // the fixture has no kernel to show links of yet
-		_ = n.SetUp(linktest.Host, n.HostName(bond.PCIAddress(vf.PCI)))
+		now := n.HostName(bond.PCIAddress(vf.PCI))
+		_ = errors.Join(n.SetUp(linktest.Host, now), n.SetDown(linktest.Host, now))
 		return set() == nil
 	})
 }
