@@ -64,9 +64,6 @@ func podRows() []Fault {
 			return errors.Join(b.Rename(b.Path, b.name(m), "x"), b.Rename(b.Path, b.Name, b.name(m)))
 		})},
 		{Name: "bond set down", Expect: recovered, Steps: once(func(b *Bond, _ int) error { return b.SetDown(b.Path, b.Name) })},
-		{Name: "bond set down and up at once", Expect: recovered, Steps: once(func(b *Bond, _ int) error {
-			return errors.Join(b.SetDown(b.Path, b.Name), b.SetUp(b.Path, b.Name))
-		})},
 		{Name: "member set down", Expect: recovered, Member: true, Steps: once(func(b *Bond, m int) error { return b.SetDown(b.Path, b.name(m)) })},
 		{Name: "member's MTU changed", Expect: recovered, Member: true, Steps: once(func(b *Bond, m int) error { return b.SetMTU(b.Path, b.name(m), 1300) })},
 		{Name: "bond's MTU changed", Expect: recovered, Setting: "MTU", Steps: once(func(b *Bond, _ int) error { return b.SetMTU(b.Path, b.Name, 1300) })},
