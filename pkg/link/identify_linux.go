@@ -276,8 +276,11 @@ func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.Obser
 // pfWithoutSettings returns the state of a VF's PF that has no settings for VFs; nil if it is not visible. It only
 // matters for what is checked of a new bond, so errors do not count.
 func (k *Kernel) pfWithoutSettings(host *conn, vf bond.PCIAddress) *bond.ObservedPF {
+	if vf == "" {
+		return nil
+	}
 	pf, err := k.sysfs.anyPFOf(vf)
-	if vf == "" || err != nil {
+	if err != nil {
 		return nil
 	}
 	name, err := k.sysfs.netdevOf(pf)

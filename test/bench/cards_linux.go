@@ -108,12 +108,9 @@ func (s *cardStorm) storm(ctx context.Context, byLoop bool) (time.Duration, erro
 		return 0, err
 	}
 	for _, p := range s.pods {
-		if _, err := await(ctx, p.links, func(u netlink.LinkUpdate) bool {
-			return u.Header.Type == unix.RTM_DELLINK && u.Attrs().Name == "net1"
-		}); err != nil {
-			return 0, fmt.Errorf("net1 leaves %s: %w", p.name, err)
+		if err := p.awaitLoss(ctx); err != nil {
+			return 0, err
 		}
-		drain(p.seen)
 	}
 	made := make(chan error, 1)
 	go func() { made <- (kit.Links{}).SetNumVFs(pf, len(s.pods)) }()
@@ -139,7 +136,7 @@ func (s *cardStorm) storm(ctx context.Context, byLoop bool) (time.Duration, erro
 		}
 	}
 	for _, p := range s.pods {
-		if _, err := await(ctx, p.links, p.isBack); err != nil {
+		if _, err := await(ctx, p.links, isBack(p.bond)); err != nil {
 			return 0, fmt.Errorf("net1 in the bond of %s: %w", p.name, err)
 		}
 	}

@@ -167,13 +167,9 @@ func lose(ctx context.Context, b *bondedPod, put func(index int) error) (time.Du
 	if err := l.UnbindVF(b.lost); err != nil {
 		return 0, err
 	}
-	isGone := func(u netlink.LinkUpdate) bool {
-		return u.Header.Type == unix.RTM_DELLINK && u.Attrs().Name == "net1"
+	if err := b.awaitLoss(ctx); err != nil {
+		return 0, err
 	}
-	if _, err := await(ctx, b.links, isGone); err != nil {
-		return 0, fmt.Errorf("net1 leaves the pod: %w", err)
-	}
-	drain(b.seen)
 	bound := make(chan error, 1)
 	go func() { bound <- l.BindVF(b.lost) }()
 	isThere := func(u netlink.LinkUpdate) bool {
@@ -189,16 +185,30 @@ func lose(ctx context.Context, b *bondedPod, put func(index int) error) (time.Du
 			return 0, err
 		}
 	}
-	if _, err := await(ctx, b.links, b.isBack); err != nil {
+	if _, err := await(ctx, b.links, isBack(b.bond)); err != nil {
 		return 0, fmt.Errorf("net1 in the bond: %w", err)
 	}
 	return time.Since(began), <-bound
 }
 
-// isBack reports whether an event shows that the VF is enslaved and up.
-func (b *bondedPod) isBack(u netlink.LinkUpdate) bool {
-	a := u.Attrs()
-	return u.Header.Type == unix.RTM_NEWLINK && a.Name == "net1" && a.MasterIndex == b.bond && a.Flags&net.FlagUp != 0
+// awaitLoss waits until the VF has left the pod, and drops what was seen in the host until then.
+func (b *bondedPod) awaitLoss(ctx context.Context) error {
+	_, err := await(ctx, b.links, func(u netlink.LinkUpdate) bool {
+		return u.Header.Type == unix.RTM_DELLINK && u.Attrs().Name == "net1"
+	})
+	if err != nil {
+		return fmt.Errorf("net1 leaves %s: %w", b.name, err)
+	}
+	drain(b.seen)
+	return nil
+}
+
+// isBack matches events that show net1 up and enslaved to a bond, by its ifindex.
+func isBack(bond int) func(netlink.LinkUpdate) bool {
+	return func(u netlink.LinkUpdate) bool {
+		a := u.Attrs()
+		return u.Header.Type == unix.RTM_NEWLINK && a.Name == "net1" && a.MasterIndex == bond && a.Flags&net.FlagUp != 0
+	}
 }
 
 // put moves the VF into the pod and enslaves it.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -76,10 +75,7 @@ func (p *watchedPod) enslave() error { return message.Send(p.in, message.Enslave
 
 // recovered waits until net1 is in the bond and up, and returns when that was.
 func (p *watchedPod) recovered(ctx context.Context) (time.Time, error) {
-	_, err := await(ctx, p.updates, func(u netlink.LinkUpdate) bool {
-		a := u.Attrs()
-		return a.Name == "net1" && a.MasterIndex == p.bond && a.Flags&net.FlagUp != 0
-	})
+	_, err := await(ctx, p.updates, isBack(p.bond))
 	if err != nil {
 		err = fmt.Errorf("net1 in the bond of %s: %w", p.ns.Path(), err)
 	}
