@@ -127,6 +127,9 @@ type Outcome struct {
 	// Found has the codes of findings that the last reconcile of the bond did not have, as observed at FoundAt.
 	Found   []plan.Code
 	FoundAt time.Time
+	// Unverified: all planned changes were made, and nobody has seen yet whether they had an effect. Status is that
+	// before the changes. Only Repair returns it.
+	Unverified bool
 	// LeaseDue: ConfirmLease is to be called now.
 	LeaseDue bool
 	// Poll is what to check of the bond until its next reconcile; nil if the kernel reports all changes.
@@ -159,6 +162,17 @@ func (o *Outcome) Losses() []string {
 // tried too, and Outcome is valid. An action that succeeded in a later round is not an error. Without a record
 // Outcome.Record is nil.
 func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
+	return e.reconcile(ctx, k, convergence{})
+}
+
+// Repair is Converge for a time when other bonds wait for their repair. It returns as soon as all planned changes were
+// made and a member is in the bond again (Outcome.Unverified). The next call of Repair or Converge verifies that. The
+// caller makes it after the others' repairs.
+func (e *Engine) Repair(ctx context.Context, k bond.Key) (Outcome, error) {
+	return e.reconcile(ctx, k, convergence{verifyLater: true})
+}
+
+func (e *Engine) reconcile(ctx context.Context, k bond.Key, c convergence) (Outcome, error) {
 	unlock, err := e.lock(ctx, k)
 	if err != nil {
 		return Outcome{}, err
@@ -172,7 +186,7 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	if err != nil {
 		return Outcome{}, err
 	}
-	return e.converge(ctx, rec, convergence{})
+	return e.converge(ctx, rec, c)
 }
 
 // Start writes the record of an ADD and then does what Converge does, under one lock and from one observation. check

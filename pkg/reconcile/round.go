@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"go.uber.org/zap"
@@ -26,6 +27,8 @@ type convergence struct {
 	observed *bond.Observed
 	// wasDown is bond.ObservedBond's, for the first round.
 	wasDown bool
+	// verifyLater is what distinguishes Repair.
+	verifyLater bool
 }
 
 // converge works under the bond's lock.
@@ -81,11 +84,24 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if ctx.Err() != nil {
 			return out, errors.Join(firstErr, ctx.Err())
 		}
+		if c.verifyLater && firstErr == nil && onlyVerificationLeft(rec, &r, applied) {
+			out.Unverified = true
+			return out, nil
+		}
 	}
 	out.RetryAfter = e.timing.MinBackoff
 	return out, errors.Join(firstErr,
 		fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v",
 			rec.BondName(), rec.Pod, maxRounds, out.Plan.Actions))
+}
+
+// onlyVerificationLeft reports whether a member is in the bond again and all changes were made that were planned from a
+// complete observation. Of a new bond nothing was observed yet.
+func onlyVerificationLeft(rec *bond.Record, r *round, applied []plan.Action) bool {
+	if rec.Deleted() || r.observed.Bond == nil || r.observed.Bond.Unread != "" || len(applied) < len(r.plan.Actions) {
+		return false
+	}
+	return slices.ContainsFunc(applied, func(a plan.Action) bool { _, is := a.(plan.Enslave); return is })
 }
 
 // round is what was observed and planned in one round.
@@ -124,7 +140,7 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 	r.Result = run.Advance(obs, r.plan, e.now())
 	e.logResult(rec, &r.Result)
 	if !rec.Deleted() && obs.SandboxAlive && (changed || r.Changed) {
-		if err = e.store.Save(rec); err != nil {
+		if err = e.save(rec); err != nil {
 			return r, fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
 		}
 		r.LimitsChanged = false // they are saved, too
@@ -170,10 +186,24 @@ func (e *Engine) announceDue(ctx context.Context, rec *bond.Record, obs *bond.Ob
 		}
 	}
 	rec.AnnounceDue = false
-	if err := e.store.Save(rec); err != nil {
+	if err := e.save(rec); err != nil {
 		return fmt.Errorf("bond %s of pod %s: note its announcement: %w", rec.BondName(), rec.Pod, err)
 	}
 	return nil
+}
+
+// save saves a record that a reconcile has changed.
+func (e *Engine) save(rec *bond.Record) error {
+	err := e.store.Save(rec)
+	if err == nil {
+		e.histories.Of(rec.Key).SetSaved(rec.Updated)
+	}
+	return err
+}
+
+// Saved reports whether a record is as the last reconcile saved it. That it changed is then no reason for another one.
+func (e *Engine) Saved(rec *bond.Record) bool {
+	return !rec.Deleted() && e.histories.Of(rec.Key).Saved().Equal(rec.Updated)
 }
 
 // saveLimits saves the record if only its list of limited repairs changed. Repairs do not wait for that.
@@ -181,7 +211,7 @@ func (e *Engine) saveLimits(rec *bond.Record, r *round) error {
 	if !r.LimitsChanged {
 		return nil
 	}
-	if err := e.store.Save(rec); err != nil {
+	if err := e.save(rec); err != nil {
 		return fmt.Errorf("bond %s of pod %s: note which repairs are limited: %w", rec.BondName(), rec.Pod, err)
 	}
 	return nil

@@ -285,6 +285,15 @@ func (w *walker) convergeOne(ctx context.Context, args []int) error {
 	return nil
 }
 
+// repairOne is what the controller calls while other bonds wait. The call that verifies it may come much later, or never:
+// the agent can end before.
+func (w *walker) repairOne(ctx context.Context, args []int) error {
+	if b := w.bonds[args[0]]; b != nil {
+		_, _ = w.engine.Repair(ctx, b.Record.Key)
+	}
+	return nil
+}
+
 // injectErrors makes a tenth of the next actions fail.
 func (w *walker) injectErrors(_ context.Context, args []int) error {
 	rng, left := rand.New(rand.NewPCG(uint64(args[0]), 3)), 60 //nolint:gosec // errors that can be repeated

@@ -64,6 +64,7 @@ func walkOps() []walkOp {
 		{walk.Op{Name: "kill-pod", Weight: 2, Args: onBond}, (*walker).killPod},
 		{walk.Op{Name: "restart", Weight: 6}, func(w *walker, _ context.Context, _ []int) error { w.restart(); return nil }},
 		{walk.Op{Name: "converge", Weight: 40, Args: onBond}, (*walker).convergeOne},
+		{walk.Op{Name: "repair", Weight: 20, Args: onBond}, (*walker).repairOne},
 		{walk.Op{Name: "wait", Weight: 10, Args: []int{20}}, func(w *walker, _ context.Context, args []int) error {
 			w.clock.turn(time.Duration(args[0]) * 500 * time.Millisecond)
 			return nil

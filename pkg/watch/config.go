@@ -41,6 +41,9 @@ type Config struct {
 	// OnBondDown is called for each event that shows a bond administratively down, before the bond's key is enqueued for
 	// it. It must not block, and may be nil.
 	OnBondDown func(bond.Key)
+	// Known reports whether the sink itself saved a record as it is, so that its change causes no request. It is called
+	// after a listing, by the goroutine that called List, and must not block. Nil: no record is known.
+	Known func(*bond.Record) bool
 	// OnError is called with errors that the Monitor recovers from, once per problem, by several goroutines. It may be
 	// nil.
 	OnError func(error)
@@ -69,6 +72,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.OnBondDown == nil {
 		cfg.OnBondDown = func(bond.Key) {}
+	}
+	if cfg.Known == nil {
+		cfg.Known = func(*bond.Record) bool { return false }
 	}
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}

@@ -155,10 +155,20 @@ func (w *recordWatcher) list(all, verify bool) {
 	now := w.subscribe(records, before, all || verify)
 	w.monitor.index.Store(now)
 	w.listAt = time.Now().Add(max(mergePeriod, mergeFactor*time.Since(began)))
+	w.dropKnown(records)
 	w.enqueuePending(before, now, all)
 	w.verifyAt = time.Time{}
 	if len(now.unsubscribed) > 0 {
 		w.verifyAt = time.Now().Add(retryPeriod)
+	}
+}
+
+// dropKnown forgets changes that the sink itself made.
+func (w *recordWatcher) dropKnown(records []*bond.Record) {
+	for _, r := range records {
+		if w.changed[r.Key] == CauseRecord && w.monitor.cfg.Known(r) {
+			delete(w.changed, r.Key)
+		}
 	}
 }
 

@@ -208,6 +208,24 @@ func TestRecordWatcherMerges(t *testing.T) {
 	})
 }
 
+// TestRecordWatcherKnown: what the sink saved itself is no change, unless all keys are due.
+func TestRecordWatcherKnown(t *testing.T) {
+	runWatcher(t, func(r *rig) {
+		r.monitor.cfg.Known = func(rec *bond.Record) bool { return rec.Key.ContainerID == "a" }
+	}, func(r *rig) {
+		r.expect(t, "start", "a: start, b: start")
+		r.pass(time.Second)
+		r.changed("a")
+		r.changed("b")
+		r.pass(mergePeriod)
+		r.expect(t, "both changed", "b: record changed")
+		r.records = r.records[1:]
+		r.changed("a")
+		r.pass(time.Second)
+		r.expect(t, "removed", "a: record changed")
+	})
+}
+
 // TestRecordWatcherSlowListing: slow listings take at most a quarter of the time.
 func TestRecordWatcherSlowListing(t *testing.T) {
 	runWatcher(t, nil, func(r *rig) {

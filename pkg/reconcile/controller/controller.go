@@ -17,6 +17,7 @@ import (
 // Engine is used by the Controller; *reconcile.Engine is one.
 type Engine interface {
 	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
+	Repair(context.Context, bond.Key) (reconcile.Outcome, error)
 	ReleaseRecord(context.Context, *bond.Record) error
 	ConfirmLease(context.Context, bond.Key) error
 	Changed(context.Context, *reconcile.Poll) (cause string)
@@ -51,6 +52,7 @@ type Config struct {
 type Controller struct {
 	c       Config
 	queue   workqueue.TypedRateLimitingInterface[bond.Key]
+	waiting *repairsFirst // in queue
 	tasks   *backgroundTasks
 	limiter *eventLimiter
 	poller  *poller
@@ -95,8 +97,18 @@ func New(c Config) *Controller {
 	if c.Forget == nil {
 		c.Forget = func(bond.Key) {}
 	}
+	waiting := newRepairsFirst()
+	return &Controller{
+		c: c, queue: newQueue(waiting), waiting: waiting, tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(),
+		poller: newPoller(), rest: newRest(c.Resync), requests: newRequests(),
+	}
+}
+
+func newQueue(order workqueue.Queue[bond.Key]) workqueue.TypedRateLimitingInterface[bond.Key] {
 	limit := workqueue.NewTypedItemExponentialFailureRateLimiter[bond.Key](minRetry, maxRetry)
-	return &Controller{c: c, queue: workqueue.NewTypedRateLimitingQueue(limit), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(), poller: newPoller(), rest: newRest(c.Resync), requests: newRequests()}
+	inner := workqueue.NewTypedWithConfig(workqueue.TypedQueueConfig[bond.Key]{Queue: order})
+	delaying := workqueue.NewTypedDelayingQueueWithConfig(workqueue.TypedDelayingQueueConfig[bond.Key]{Queue: inner})
+	return workqueue.NewTypedRateLimitingQueueWithConfig(limit, workqueue.TypedRateLimitingQueueConfig[bond.Key]{DelayingQueue: delaying})
 }
 
 // Enqueue requests a reconcile: at once, unless there were very many of that bond. Further requests before it are
@@ -165,7 +177,11 @@ func (l *Controller) next(ctx context.Context) bool {
 
 func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
 	onlyResync := l.requests.take(k)
-	out, err := l.c.Engine.Converge(ctx, k)
+	converge := l.c.Engine.Converge
+	if l.queue.Len() > 0 {
+		converge = l.c.Engine.Repair
+	}
+	out, err := converge(ctx, k)
 	if onlyResync && !l.requests.otherBy(k, out.FoundAt) {
 		for _, code := range out.Found {
 			l.c.FoundByResync(string(code))
@@ -180,6 +196,11 @@ func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
 	l.poller.set(k, out.Poll)
 	l.rest.reconciled(k, err == nil && atRest(&out), onlyResync, time.Now())
 	switch {
+	case out.Unverified:
+		l.queue.Forget(k)
+		l.waiting.verifyLater(k)
+		l.queue.Add(k)
+		return
 	case out.Record == nil && err == nil:
 		l.c.Forget(k)
 		l.queue.Forget(k)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -34,6 +35,8 @@ type engine struct {
 	cause   string
 	hang    bool
 	overlap bool
+
+	unverified bool
 }
 
 func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, error) {
@@ -49,6 +52,15 @@ func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, err
 	e.mu.Lock()
 	e.busy[k] = false
 	e.mu.Unlock()
+	return out, err
+}
+
+// Repair returns the outcome of Converge. With unverified that of each bond's first call is Unverified.
+func (e *engine) Repair(ctx context.Context, k bond.Key) (reconcile.Outcome, error) {
+	out, err := e.Converge(ctx, k)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	out.Unverified = e.unverified && len(e.reconciles[k]) == 1
 	return out, err
 }
 
@@ -115,6 +127,73 @@ func TestReconcilesOnceAndReports(t *testing.T) {
 			if n := len(e.reconciles[key(i)]); n != 1 || reported[key(i)] != 1 {
 				t.Fatalf("bond %d: %d reconciles, reported %d times; want once", i, n, reported[key(i)])
 			}
+		}
+	})
+}
+
+// TestRepairsComeFirst: while bonds wait, repairs are not verified until all that waited have been repaired, even if
+// they came later. Only what was verified is reported.
+func TestRepairsComeFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var driven *controller.Controller
+		var mu sync.Mutex
+		var order []string
+		note := func(what string, k bond.Key) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, what+" "+k.ContainerID)
+		}
+		e := &engine{unverified: true, converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+			note("reconciled", k)
+			if n == 1 && k == key(0) { // the events of its own repair
+				driven.Enqueue(key(0), "test")
+			}
+			if n == 1 && k == key(1) {
+				driven.Enqueue(key(3), "test")
+			}
+			return healthy(k), nil
+		}}
+		c := controller.Config{Workers: 1, Report: func(s bond.Status) { note("reported", s.Key) }}
+		run(t, e, c, time.Minute, func(l *controller.Controller) {
+			driven = l
+			for i := range 3 {
+				l.Enqueue(key(i), "test")
+			}
+		})
+		want := []string{
+			"reconciled c0", "reconciled c1", "reconciled c2", "reconciled c3", "reconciled c0", "reported c0",
+			"reconciled c1", "reported c1", "reconciled c2", "reported c2", "reconciled c3", "reported c3",
+		}
+		if !slices.Equal(order, want) {
+			t.Errorf("%q\nwant %q", order, want)
+		}
+	})
+}
+
+// TestVerificationsAreNotStarved: a bond that needs repairs all the time does not keep another from being verified.
+func TestVerificationsAreNotStarved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var driven *controller.Controller
+		between := 0
+		e := &engine{unverified: true}
+		e.converge = func(n int, k bond.Key) (reconcile.Outcome, error) {
+			if k != key(0) {
+				between++
+				if between < 1000 {
+					driven.Enqueue(key(1+between), "test")
+				}
+			} else if n == 2 && between > 20 {
+				t.Errorf("verified after %d repairs of others", between)
+			}
+			return healthy(k), nil
+		}
+		run(t, e, controller.Config{Workers: 1}, time.Hour, func(l *controller.Controller) {
+			driven = l
+			l.Enqueue(key(0), "test")
+			l.Enqueue(key(1), "test")
+		})
+		if n := len(e.reconciles[key(0)]); n != 2 || between < 1000 {
+			t.Errorf("reconciled %d times, others %d times", n, between)
 		}
 	})
 }

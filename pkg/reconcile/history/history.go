@@ -64,6 +64,7 @@ type History struct {
 	members map[int]*subject // by member index and plan.OnBond
 	found   map[found]bool   // by the last plan
 	downs   uint64
+	saved   time.Time
 }
 
 // Downs returns the last value of SetDowns; 0 at first.
@@ -78,6 +79,20 @@ func (h *History) SetDowns(n uint64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.downs = n
+}
+
+// Saved returns the last value of SetSaved; the zero time at first.
+func (h *History) Saved() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.saved
+}
+
+// SetSaved notes that a reconcile saved the record at that time (bond.Record.Updated).
+func (h *History) SetSaved(at time.Time) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.saved = at
 }
 
 // found is a finding without its text.
