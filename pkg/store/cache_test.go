@@ -3,6 +3,7 @@ package store
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -44,7 +45,7 @@ func TestListReadsOnlyChanges(t *testing.T) {
 		if n%2 == 0 {
 			save(t, s, r)
 		} else {
-			data, err := encode(r)
+			data, _, err := encode(r)
 			kit.Must(t, err)
 			write(t, filepath.Join(s.dir, "c1@bond0.json"), string(data))
 		}
@@ -109,5 +110,30 @@ func TestCacheFollowsTheFile(t *testing.T) {
 	}
 	if len(s.cache.files) != 0 {
 		t.Errorf("the cache keeps %d records of a removed file", len(s.cache.files))
+	}
+}
+
+// TestKeptIsWhatOthersLoad: what a process keeps of a record that it saved is what another one loads.
+func TestKeptIsWhatOthersLoad(t *testing.T) {
+	s := newStore(t)
+	for name, change := range map[string]func(*bond.Record){
+		"plain":         func(*bond.Record) {},
+		"not UTF-8":     func(r *bond.Record) { r.Warnings = []string{"link \xff"} },
+		"spaced config": func(r *bond.Record) { r.CNI.Config = []byte("{ \"type\":\n\"bond<\" }") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := sample(key("c1"))
+			change(r)
+			save(t, s, r)
+			kept, err := s.Load(r.Key)
+			kit.Must(t, err)
+			other, err := Open(s.dir)
+			kit.Must(t, err)
+			loaded, err := other.Load(r.Key)
+			kit.Must(t, err)
+			if !reflect.DeepEqual(kept, loaded) {
+				t.Errorf("kept %+v\nloaded %+v", kept, loaded)
+			}
+		})
 	}
 }

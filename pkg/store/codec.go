@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -31,14 +32,32 @@ func sumOf(record []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// encode returns the content of r's file.
-func encode(r *bond.Record) ([]byte, error) {
-	record, err := json.Marshal(r)
-	if err != nil {
-		return nil, err
+// encode returns the content of r's file, and what decode returns for it. What cannot be loaded is an error.
+func encode(r *bond.Record) (data []byte, loaded *bond.Record, err error) {
+	if loaded, err = r.Stored(); err != nil {
+		return nil, nil, fmt.Errorf("network config: %w", err)
 	}
-	data, err := json.Marshal(file{version, sumOf(record), record})
-	return append(data, '\n'), err
+	record, err := json.Marshal(loaded)
+	if err != nil {
+		return nil, nil, err
+	}
+	data = wrap(record)
+	if bytes.Contains(record, replaced) {
+		loaded, err = decode(recordName(r.Key), data)
+		return data, loaded, err
+	}
+	return data, loaded, loaded.Validate()
+}
+
+// replaced is what encoding/json makes of text that is not UTF-8.
+var replaced = []byte(`\ufffd`)
+
+// wrap returns the content of a file with an encoded record. To encode a file costs as much as its record.
+func wrap(record []byte) []byte {
+	data := make([]byte, 0, len(record)+128)
+	data = fmt.Appendf(data, `{"version":%d,"sha256":%q,"record":`, version, sumOf(record))
+	data = append(data, record...)
+	return append(data, "}\n"...)
 }
 
 // decode reads the content of the record file called name. Errors match ErrDamaged or ErrNewer.

@@ -37,11 +37,7 @@ func (s *Store) Load(k bond.Key) (*bond.Record, error) {
 func (s *Store) Save(r *bond.Record) error {
 	r.Updated = time.Now().UTC().Round(0) // as it is read back: UTC, no monotonic clock
 	name := recordName(r.Key)
-	data, err := encode(r)
-	var saved *bond.Record
-	if err == nil {
-		saved, err = decode(name, data) // what cannot be loaded must not be saved
-	}
+	data, saved, err := encode(r)
 	if err != nil {
 		return fmt.Errorf("save record of bond %s: %w", r.Key, err)
 	}

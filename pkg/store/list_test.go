@@ -29,7 +29,7 @@ func list(t testing.TB, s *Store) ([]*bond.Record, []*BadRecord) {
 // whole is the content of the file of sample(key(id)).
 func whole(t testing.TB, id string) string {
 	t.Helper()
-	data, err := encode(sample(key(id)))
+	data, _, err := encode(sample(key(id)))
 	kit.Must(t, err)
 	return string(data)
 }
