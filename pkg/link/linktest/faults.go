@@ -74,9 +74,14 @@ func (f *Fake) BindVF(pci bond.PCIAddress) error {
 }
 
 // ResetVF is a function-level reset: the netdev stays, and its carrier is lost until it was set up this many times;
-// with -1 until its driver is bound again.
+// with -1 until its driver is bound again. The driver of an older kernel does not notice the reset.
 func (f *Fake) ResetVF(pci bond.PCIAddress, bounces int) error {
-	return f.onVF(pci, func(v *vf) error { v.dead = bounces; return nil })
+	return f.onVF(pci, func(v *vf) error {
+		if kernelVFsLearnOfResets(f.release) {
+			v.dead = bounces
+		}
+		return nil
+	})
 }
 
 // SetVF changes the PF's settings of a VF, as `ip link set PF vf N` does.

@@ -33,3 +33,11 @@ func kernelSetsSameMAC(release string) bool { return !bond.KernelAtLeast(release
 // kernelSeparatesMACs reports whether a new member that has the bond's MAC gets a random one with fail_over_mac=follow: on
 // Linux 6.12. On 6.1 two members have the same.
 func kernelSeparatesMACs(release string) bool { return bond.KernelAtLeast(release, "6.12") }
+
+// kernelVFsLearnOfResets reports whether igbvf has handlers for PCI resets. On Linux 6.1 it has none, so that a VF that
+// was reset keeps its carrier.
+func kernelVFsLearnOfResets(release string) bool { return bond.KernelAtLeast(release, "6.3") }
+
+// kernelVFsRefuseMACs reports whether igbvf refuses each MAC that the PF does not permit: on Linux 6.12. On 6.1 it
+// accepts some, and the VF has the PF's once it is set up.
+func kernelVFsRefuseMACs(release string) bool { return bond.KernelAtLeast(release, "6.12") }
