@@ -29,12 +29,13 @@ func TestOptionDrift(t *testing.T) {
 				live, down := bond.Options{}, bond.Options{}
 				for _, o := range wanted.Names() {
 					def := bond.LookupOption(o)
+					value := otherwise(def, ipKnows)
 					switch {
-					case others[o].ip == "" || def.Changeable&bond.NoMembers != 0:
+					case others[o].ip == "" || def.Changeable&bond.NoMembers != 0 || value == wanted[o]:
 					case def.Changeable == bond.Live:
-						live[o] = otherwise(def)
+						live[o] = value
 					default:
-						down[o] = otherwise(def)
+						down[o] = value
 					}
 				}
 				d.live(live, wanted)
@@ -52,6 +53,9 @@ func TestOptionDrift(t *testing.T) {
 	}
 	t.Logf("%d options changed live and put back, %d changed with the bond down and reported", putBack, reported)
 }
+
+// ipKnows reports whether the guest's ip(8) knows a value of an option. It is older than the newest kernel.
+func ipKnows(v string) bool { return v != "actor_port_prio" }
 
 // hand sets options by hand, with ip.
 func (d *direct) hand(o bond.Options) {

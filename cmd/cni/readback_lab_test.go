@@ -97,8 +97,11 @@ func (p *pod) reported(ifName string) reported {
 	return t
 }
 
+// unknownToIP is what an ip(8) that is older than a value shows instead.
+const unknownToIP = "UNKNOWN"
+
 func put(o bond.Options, d *bond.OptionDef, text string) {
-	if text == "" {
+	if text == "" || text == unknownToIP {
 		return
 	}
 	if canonical, err := d.Parse(text); err == nil {

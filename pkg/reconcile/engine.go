@@ -127,7 +127,7 @@ type Outcome struct {
 	// Found has the codes of findings that the last reconcile of the bond did not have, as observed at FoundAt.
 	Found   []plan.Code
 	FoundAt time.Time
-	// Unverified: all planned changes were made, and nobody has seen yet whether they had an effect. Status is that
+	// Unverified: all planned changes were made, and whether they had an effect is still to be observed. Status is that
 	// before the changes. Only Repair returns it.
 	Unverified bool
 	// LeaseDue: ConfirmLease is to be called now.

@@ -216,7 +216,7 @@ func vfRestoreStale(s *fixture) {
 // vfRejectsMAC: the PF has set the VF's MAC, and the VF is not trusted to use another. That does not resolve itself
 // with time.
 func vfRejectsMAC(s *fixture) {
-	if !kernelVFsRefuseMACs(s.env.Release) {
+	if !kernelVFsRejectMACs(s.env.Release) {
 		s.Skip("the VF driver of this kernel accepts a MAC that the PF does not permit")
 	}
 	s.apply(s.restore(1, bond.VFSettings{MAC: new(s.see().Members[1].Link.MAC), Trust: new(false)}))
