@@ -62,8 +62,9 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	monitor, err := watch.New(watch.Config{
 		Dir: records.Dir(), KeyOf: store.KeyOf, List: list,
 		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
-		OnBondDown: downs.Add, Known: engine.Saved,
-		OnError: func(err error) { log.Warn("watch error", zap.Error(err)) },
+		OnBondDown: downs.Add,
+		Known:      func(r *bond.Record) bool { return engine.Saved(r) && records.SavedHere(r.Key) },
+		OnError:    func(err error) { log.Warn("watch error", zap.Error(err)) },
 	})
 	if err != nil {
 		return err

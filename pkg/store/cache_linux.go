@@ -27,6 +27,8 @@ type cachedRecord struct {
 	version fileVersion
 	data    []byte
 	record  *bond.Record
+	// saved: data is what this Store last saved.
+	saved bool
 }
 
 // fileVersion differs after each change of a file's content, mode or owner.
@@ -72,17 +74,17 @@ func (s *Store) readUnmarked(name string) (*bond.Record, error) {
 		s.cache.forget(name)
 		return nil, err
 	}
-	r := s.cache.decoded(name, data)
-	if r == nil {
-		if r, err = decode(name, data); err != nil {
+	known := s.cache.withContent(name, data)
+	if known.record == nil {
+		if known.record, err = decode(name, data); err != nil {
 			return nil, err
 		}
 	}
 	if !certain {
 		version = fileVersion{}
 	}
-	s.cache.put(name, cachedRecord{version, data, r})
-	return r, nil
+	s.cache.put(name, cachedRecord{version, data, known.record, known.saved})
+	return known.record, nil
 }
 
 // unchanged returns the record of a file; nil if the file has another version.
@@ -95,14 +97,22 @@ func (c *recordCache) unchanged(name string, v fileVersion) *bond.Record {
 	return nil
 }
 
-// decoded returns the record that data was decoded to; nil if it was not.
-func (c *recordCache) decoded(name string, data []byte) *bond.Record {
+// withContent returns what is known of a file with that content; zero if nothing is.
+func (c *recordCache) withContent(name string, data []byte) cachedRecord {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if known := c.files[name]; bytes.Equal(known.data, data) {
-		return known.record
+		return known
 	}
-	return nil
+	return cachedRecord{}
+}
+
+// SavedHere reports whether a record's file, when it was last read or listed, had what this Store last saved: no other
+// process has replaced it, and it was not edited.
+func (s *Store) SavedHere(k bond.Key) bool {
+	s.cache.mu.Lock()
+	defer s.cache.mu.Unlock()
+	return s.cache.files[recordName(k)].saved
 }
 
 // put takes r over. Its record must be what decode returns for its data.

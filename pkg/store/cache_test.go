@@ -113,8 +113,8 @@ func TestCacheFollowsTheFile(t *testing.T) {
 	}
 }
 
-// TestKeptIsWhatOthersLoad: what a process keeps of a record that it saved is what another one loads.
-func TestKeptIsWhatOthersLoad(t *testing.T) {
+// TestSavedIsWhatOthersLoad: what a process has of a record that it saved is what another one loads.
+func TestSavedIsWhatOthersLoad(t *testing.T) {
 	s := newStore(t)
 	for name, change := range map[string]func(*bond.Record){
 		"plain":         func(*bond.Record) {},
@@ -135,5 +135,38 @@ func TestKeptIsWhatOthersLoad(t *testing.T) {
 				t.Errorf("kept %+v\nloaded %+v", kept, loaded)
 			}
 		})
+	}
+}
+
+// TestSavedHere: a record that another process saved, or that was edited, is not what this one has saved. A touched file is.
+func TestSavedHere(t *testing.T) {
+	s := newStore(t)
+	k := key("c1")
+	path := filepath.Join(s.dir, recordName(k))
+	saved := func() bool { list(t, s); return s.SavedHere(k) }
+	save(t, s, sample(k))
+	if !saved() {
+		t.Error("saved, and not known")
+	}
+	kit.Must(t, os.Chmod(path, 0o600))
+	if !saved() {
+		t.Error("its mode was changed, and it is not known")
+	}
+	content, err := os.ReadFile(path)
+	kit.Must(t, err)
+	edited := unsummed(strings.Replace(string(content), `"count":0`, `"count":7`, 1))
+	write(t, path, edited)
+	if saved() {
+		t.Error("edited, and still what was saved here")
+	}
+	save(t, s, sample(k))
+	other, err := Open(s.dir)
+	kit.Must(t, err)
+	save(t, other, sample(k))
+	if saved() {
+		t.Error("saved by another process, and counted as saved here")
+	}
+	if s.SavedHere(key("c2")) {
+		t.Error("a record that does not exist was saved here")
 	}
 }

@@ -55,7 +55,7 @@ func (s *Store) Save(r *bond.Record) error {
 	if err != nil {
 		return fmt.Errorf("save record of bond %s (the previous one remains): %w", r.Key, err)
 	}
-	s.cache.put(name, cachedRecord{data: data, record: saved})
+	s.cache.put(name, cachedRecord{data: data, record: saved, saved: true})
 	return nil
 }
 
@@ -88,7 +88,7 @@ func (s *Store) Remove(k bond.Key) error {
 // must stay as it is. A file with a right checksum has what Save wrote, so that only its key is decoded.
 func (s *Store) prepareReplace(name string) error {
 	data, err := s.readFile(name)
-	if err == nil && s.cache.decoded(name, data) == nil {
+	if err == nil && s.cache.withContent(name, data).record == nil {
 		err = verify(name, data)
 	}
 	switch {
