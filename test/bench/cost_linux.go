@@ -9,17 +9,11 @@ import (
 	"time"
 )
 
-// quiet is how long an agent must have used no processor time to count as idle. longQuiet is longer than the pause
-// between two listings of the records.
-const quiet, longQuiet = 500 * time.Millisecond, 20 * time.Second
+// quiet is how long an agent must have used no processor time to count as idle.
+const quiet = 500 * time.Millisecond
 
 // awaitIdle waits until the agent is idle. It returns when the agent was last seen working.
 func (a *agent) awaitIdle(ctx context.Context) (last time.Time, err error) {
-	return a.awaitQuiet(ctx, quiet)
-}
-
-// awaitQuiet is awaitIdle for a chosen time without work.
-func (a *agent) awaitQuiet(ctx context.Context, quiet time.Duration) (last time.Time, err error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	used := a.processorTime()

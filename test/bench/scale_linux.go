@@ -122,7 +122,7 @@ func reconcileAll(ctx context.Context, a *agent) (wall, cpu time.Duration, err e
 	if err != nil {
 		return 0, 0, err
 	}
-	last, err := a.awaitQuiet(ctx, longQuiet)
+	last, err := a.awaitIdle(ctx)
 	return last.Sub(began), a.processorTime() - used, err
 }
 
