@@ -38,6 +38,6 @@ func kernelSeparatesMACs(release string) bool { return bond.KernelAtLeast(releas
 // was reset keeps its carrier.
 func kernelVFsLearnOfResets(release string) bool { return bond.KernelAtLeast(release, "6.3") }
 
-// kernelVFsRejectMACs reports whether igbvf refuses each MAC that the PF does not permit: on Linux 6.12. On 6.1 it
+// kernelVFsRejectMACs reports whether igbvf rejects each MAC that the PF does not permit: on Linux 6.12. On 6.1 it
 // accepts some, and the VF has the PF's once it is set up.
 func kernelVFsRejectMACs(release string) bool { return bond.KernelAtLeast(release, "6.12") }
