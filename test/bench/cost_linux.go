@@ -36,6 +36,25 @@ func (a *agent) awaitIdle(ctx context.Context) (last time.Time, err error) {
 	}
 }
 
+// awaitWork waits until the agent has used so much processor time in all. It returns when that was.
+func (a *agent) awaitWork(ctx context.Context, used time.Duration) (time.Time, error) {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for limit := time.Now().Add(time.Minute); ; {
+		select {
+		case now := <-tick.C:
+			if a.processorTime() >= used {
+				return now, nil
+			}
+			if now.After(limit) {
+				return now, fmt.Errorf("the agent does not work after a minute: %s", a.log.String())
+			}
+		case <-ctx.Done():
+			return time.Time{}, ctx.Err()
+		}
+	}
+}
+
 // allReady waits until as many bonds have been reported as Ready, and returns how long that took from the start.
 func (a *agent) allReady(ctx context.Context, bonds int) (time.Duration, error) {
 	tick := time.NewTicker(20 * time.Millisecond)

@@ -68,7 +68,7 @@ func measureScale(ctx context.Context, o *options, f *fleet, r *report) error {
 	if err != nil {
 		return fmt.Errorf("%w\n%s", err, a.log.String())
 	}
-	wall, cpu, err := reconcileAll(ctx, a)
+	wall, cpu, err := reconcileAll(ctx, a, len(f.pods))
 	if err != nil {
 		return err
 	}
@@ -112,13 +112,18 @@ func timeEvents(ctx context.Context, a *agent, f *fleet) (all samples, err error
 }
 
 // reconcileAll moves the directory of the records away and back, after which the agent reconciles every bond, and waits
-// until that is done. It returns how long it took, and the agent's processor time.
-func reconcileAll(ctx context.Context, a *agent) (wall, cpu time.Duration, err error) {
+// until that is done. It returns how long it took from then on, and the agent's processor time. The agent may begin some
+// seconds later: a listing of the records waits for three times the duration of the one before.
+func reconcileAll(ctx context.Context, a *agent, bonds int) (wall, cpu time.Duration, err error) {
 	const elsewhere = store.DefaultDir + ".moved"
-	began, used := time.Now(), a.processorTime()
+	used := a.processorTime()
 	if err = os.Rename(store.DefaultDir, elsewhere); err == nil {
 		err = os.Rename(elsewhere, store.DefaultDir)
 	}
+	if err != nil {
+		return 0, 0, err
+	}
+	began, err := a.awaitWork(ctx, used+max(10, time.Duration(bonds))*time.Millisecond)
 	if err != nil {
 		return 0, 0, err
 	}
