@@ -14,62 +14,47 @@ const quiet = 500 * time.Millisecond
 
 // awaitIdle waits until the agent is idle. It returns when the agent was last seen working.
 func (a *agent) awaitIdle(ctx context.Context) (last time.Time, err error) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	used := a.processorTime()
 	last = time.Now()
-	for limit := last.Add(5 * time.Minute); ; {
-		select {
-		case now := <-tick.C:
-			if is := a.processorTime(); is != used {
-				used, last = is, now
-			}
-			if now.Sub(last) > quiet {
-				return last, nil
-			}
-			if now.After(limit) {
-				return last, fmt.Errorf("the agent is not idle after 5 minutes: %s", a.log.String())
-			}
-		case <-ctx.Done():
-			return last, ctx.Err()
+	_, err = a.await(ctx, 5*time.Minute, "idle", func(now time.Time) bool {
+		if is := a.processorTime(); is != used {
+			used, last = is, now
 		}
-	}
+		return now.Sub(last) > quiet
+	})
+	return last, err
 }
 
 // awaitWork waits until the agent has used so much processor time in all. It returns when that was.
 func (a *agent) awaitWork(ctx context.Context, used time.Duration) (time.Time, error) {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for limit := time.Now().Add(time.Minute); ; {
-		select {
-		case now := <-tick.C:
-			if a.processorTime() >= used {
-				return now, nil
-			}
-			if now.After(limit) {
-				return now, fmt.Errorf("the agent does not work after a minute: %s", a.log.String())
-			}
-		case <-ctx.Done():
-			return time.Time{}, ctx.Err()
-		}
-	}
+	return a.await(ctx, time.Minute, "at work", func(time.Time) bool { return a.processorTime() >= used })
 }
 
 // allReady waits until as many bonds have been reported as Ready, and returns how long that took from the start.
-func (a *agent) allReady(ctx context.Context, bonds int) (time.Duration, error) {
+func (a *agent) allReady(ctx context.Context, bonds int) (took time.Duration, err error) {
+	_, err = a.await(ctx, 10*time.Minute, fmt.Sprintf("reporting %d bonds as Ready", bonds), func(time.Time) bool {
+		n, last := a.log.bondsReady()
+		took = last.Sub(a.began)
+		return n >= bonds
+	})
+	return took, err
+}
+
+// await polls until is returns true, and returns when that was.
+func (a *agent) await(ctx context.Context, timeout time.Duration, what string, is func(now time.Time) bool) (time.Time, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for limit := time.Now().Add(10 * time.Minute); ; {
-		if n, last := a.log.bondsReady(); n >= bonds {
-			return last.Sub(a.began), nil
-		}
+	for limit := time.Now().Add(timeout); ; {
 		select {
 		case now := <-tick.C:
+			if is(now) {
+				return now, nil
+			}
 			if now.After(limit) {
-				return 0, fmt.Errorf("not all of %d bonds are Ready after 10 minutes: %s", bonds, a.log.String())
+				return now, fmt.Errorf("the agent is not %s after %s: %s", what, timeout, a.log.String())
 			}
 		case <-ctx.Done():
-			return 0, ctx.Err()
+			return time.Time{}, ctx.Err()
 		}
 	}
 }
