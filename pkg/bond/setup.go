@@ -82,6 +82,10 @@ type Upper struct {
 	Index int    `json:"index"`
 	Name  string `json:"name"`
 	Kind  string `json:"kind"`
+	// Table is the routing table of a VRF; 0 for other kinds.
+	Table int `json:"table,omitempty"`
+	// BondIndex is the ifindex of the bond that was learned to be enslaved; 0 in an observation.
+	BondIndex int `json:"bondIndex,omitempty"`
 }
 
 // Contest is a requested setting that another writer changed back again and again, until its value was adopted.

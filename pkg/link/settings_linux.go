@@ -120,7 +120,21 @@ func upperOf(u *device) *bond.Upper {
 	if !utf8.ValidString(u.Name) || !utf8.ValidString(u.Kind) {
 		return nil
 	}
-	return &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind}
+	return &bond.Upper{Index: u.Index, Name: u.Name, Kind: u.Kind, Table: vrfTable(u)}
+}
+
+// vrfTable returns the routing table of a VRF; 0 for other links, and if the message does not have it.
+func vrfTable(u *device) (table int) {
+	if u.Kind != "vrf" {
+		return 0
+	}
+	_ = eachAttr(u.data, func(typ uint16, v []byte) error {
+		if typ == nl.IFLA_VRF_TABLE && len(v) == 4 {
+			table = int(number(v))
+		}
+		return nil
+	}) // a message that the kernel cut off has no table
+	return table
 }
 
 // observeUpper reads the bond's master, and the link that was its master when that was learned.

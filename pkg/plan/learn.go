@@ -19,7 +19,9 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 	}
 	changed := false
 	b := obs.Bond
-	if !rec.Restoring && (b == nil || !b.Up || b.WasDown || rec.BondIndex != 0 && rec.BondIndex != b.Index) {
+	// In set-up a chained plugin may set the bond down and up: vrf does (cycle_netdev). What it leaves is intended.
+	wasDown := b != nil && b.WasDown && !rec.InSetup()
+	if !rec.Restoring && (b == nil || !b.Up || wasDown || rec.BondIndex != 0 && rec.BondIndex != b.Index) {
 		rec.Restoring, changed = true, true
 	}
 	for i := range rec.Members {
@@ -135,6 +137,7 @@ func (l *learner) extras() {
 	}
 	if u := b.Upper; u != nil {
 		now.Upper = new(*u)
+		now.Upper.BondIndex = b.Index
 	}
 	old := l.rec.Learned
 	now.OnTop, now.OnTopOf = linksOnTop(old, b)
@@ -184,10 +187,9 @@ func (l *learner) logExtras(old, now *bond.Learned) {
 		l.logf("links on top of the bond %v", now.OnTop)
 	}
 	switch {
-	case reflect.DeepEqual(old.Upper, now.Upper):
-	case now.Upper == nil:
+	case now.Upper == nil && old.Upper != nil:
 		l.logf("no master")
-	default:
+	case now.Upper != nil && (old.Upper == nil || old.Upper.Name != now.Upper.Name || old.Upper.Kind != now.Upper.Kind):
 		l.logf("master %s (%s)", now.Upper.Name, now.Upper.Kind)
 	}
 }

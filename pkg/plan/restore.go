@@ -18,7 +18,9 @@ func (b *builder) planBondExtras() {
 		b.report(OnBond, NotRestored, "the bond lacks settings of other writers: %s", d)
 		b.add(SetLinkSettings{MemberIndex: OnBond, Link: b.bondRef(), Change: d})
 	}
-	b.planUpper(l.Upper)
+	if !b.freed(l.Upper) {
+		b.planUpper(l.Upper)
+	}
 	b.reportNotRecorded(l)
 }
 
@@ -38,6 +40,12 @@ func (b *builder) reportNotRecorded(l *bond.Learned) {
 	if _, have := now.extraAddresses(); l.AddressesLeft > have {
 		b.report(OnBond, NotRecorded, "other writers had %d addresses on the bond; more than %d are not recorded, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
 	}
+}
+
+// freed reports whether another writer released the bond from its master. A bond loses its master only so, or when it is
+// deleted itself.
+func (b *builder) freed(from *bond.Upper) bool {
+	return from != nil && from.BondIndex == b.obs.Bond.Index && b.obs.Bond.Upper == nil
 }
 
 func (b *builder) planUpper(want *bond.Upper) {
@@ -68,6 +76,9 @@ func (b *builder) planNetworkExtras() {
 		b.announceLater()
 	}
 	for _, r := range routesByDependency(l.Routes) {
+		if b.freed(l.Upper) && l.Upper.Table != 0 && table(r) == l.Upper.Table {
+			continue // it is of no use outside the VRF
+		}
 		changed := slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }) // by its writer, since
 		if changed || HasRoute(o, r) {
 			continue

@@ -294,6 +294,37 @@ func TestLostVRFIsNamed(t *testing.T) {
 	r.wantTuned()
 }
 
+// TestRemovedMasterIsForgotten: a bond that exists loses its master only if another writer deletes it or releases the
+// bond. That sets the bond down and up, which is a loss for everything else.
+func TestRemovedMasterIsForgotten(t *testing.T) {
+	for name, remove := range map[string]func(*fixture) error{
+		"VRF deleted":   func(r *fixture) error { return r.DeleteLink(scenario.PodPath, "vrf9") },
+		"bond released": func(r *fixture) error { return r.SetUpper(scenario.PodPath, scenario.BondIf, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			must(t, r.AddVRF(scenario.PodPath, "vrf9", 100))
+			must(t, r.SetUpper(scenario.PodPath, scenario.BondIf, "vrf9"))
+			other := netip.MustParsePrefix("198.51.100.0/24")
+			must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, bond.Route{Dst: other, Table: new(100)}))
+			extra := netip.MustParsePrefix("203.0.113.0/24")
+			must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, bond.Route{Dst: extra}))
+			for range 2 {
+				r.wantState(bond.StateReady)
+			}
+			if l := r.record().Learned; l.Upper == nil || len(l.Routes) != 2 {
+				t.Fatalf("learned master %v, routes %v", l.Upper, l.Routes)
+			}
+			must(t, remove(r))
+			out := r.wantState(bond.StateReady)
+			if l := out.Record.Learned; l.Upper != nil || r.hasRoute(other) || !r.hasRoute(extra) || len(l.Routes) != 1 {
+				t.Errorf("learned master %v, routes %v\n%s", l.Upper, l.Routes, r.Node)
+			}
+			r.quiet()
+		})
+	}
+}
+
 // TestEvidenceEndsSetup: evidence ends set-up immediately. While a runtime reports that there is none, set-up does not
 // end.
 func TestEvidenceEndsSetup(t *testing.T) {

@@ -64,6 +64,11 @@ func chains() []chain {
 		{name: "bond, vrf", bond: activeBackup + `,` + static, afterBond: []string{`{"type":"vrf","vrfname":"blue","table":500}`},
 			want: facts{"bond0 master": "blue"}},
 		{
+			name: "bond, tuning, vrf", bond: activeBackup + `,` + static, sysctls: bondSysctls, // vrf sets the bond down and up
+			afterBond: []string{`{"type":"tuning","mtu":1450,` + tuningSysctls + `}`, `{"type":"vrf","vrfname":"blue","table":500}`},
+			want:      facts{"bond0 mtu": "1450", "bond0 master": "blue", "sysctl ipv4/conf/bond0/arp_filter": "1"},
+		},
+		{
 			name: "host-device, tuning; bond", bond: activeBackup + `,` + static, sysctls: vfSysctls,
 			afterVF: []string{`{"type":"tuning","mtu":1400,"txQLen":555,"sysctl":{"net.ipv4.conf.IFNAME.arp_notify":"1","net.ipv6.conf.IFNAME.ndisc_notify":"1"}}`},
 			want:    facts{"bond0 mtu": "1400", "net1 txqlen": "555", "sysctl ipv4/conf/net1/arp_notify": "1", "sysctl ipv6/conf/net2/ndisc_notify": "1"},

@@ -1,6 +1,7 @@
 package linktest
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 
@@ -19,6 +20,7 @@ var settingsCases = []contractCase{
 	{"a VF that comes back has none of its sysctls", bonding_ | vfs_, memberSettingsLost},
 	{"a bond joins a VRF and is found there", bonding_, joinVRF},
 	{"a bond joins only the VRF that is meant", bonding_, joinWrongVRF},
+	{"a bond leaves a VRF that is deleted", bonding_, leaveVRF},
 }
 
 // someSettings differ from a new link's.
@@ -131,7 +133,7 @@ func joinVRF(s *fixture) {
 	if o.Bond.Upper != nil || o.Upper == nil || o.Upper.Name != "vrf9" {
 		s.Fatalf("the bond's master is %v, the VRF is %v", o.Bond.Upper, o.Upper)
 	}
-	upper := bond.Upper{Index: o.Upper.Index, Name: o.Upper.Name, Kind: o.Upper.Kind}
+	upper := bond.Upper{Index: o.Upper.Index, Name: o.Upper.Name, Kind: o.Upper.Kind, Table: 1009}
 	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper})
 	s.equal("the bond's master", s.see().Bond.Upper, &upper)
 	s.rejected(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: upper}, bond.ErrStale)
@@ -139,6 +141,21 @@ func joinVRF(s *fixture) {
 	s.create(activeBackup())
 	if o = s.see(); o.Bond.Upper != nil || o.Upper == nil {
 		s.Errorf("a new bond's master is %v, the VRF is %v", o.Bond.Upper, o.Upper)
+	}
+}
+
+// leaveVRF: the kernel releases the bond of a VRF that is deleted, and deletes the bond's routes.
+func leaveVRF(s *fixture) {
+	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
+	s.networked()
+	u, _ := s.w.Link(s.path, "vrf9")
+	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf9", Kind: "vrf"}})
+	inVRF := bond.Route{Dst: netip.MustParsePrefix("198.51.100.0/24"), Table: new(1009)}
+	s.apply(plan.AddRoute{MemberIndex: plan.OnBond, Bond: s.bond(), Route: inVRF})
+	s.must(s.w.DeleteLink(s.path, "vrf9"), "delete the VRF")
+	b := s.see().Bond
+	if b.Upper != nil || !b.Up || plan.HasRoute(b, inVRF) {
+		s.Errorf("without its VRF: up %t, master %v, routes %v", b.Up, b.Upper, b.Routes)
 	}
 }
 

@@ -41,7 +41,7 @@ type Fake struct {
 	applies     int
 	failIf      func(plan.Action) error
 	before      func(plan.Action)
-	downs       uint64 // of bonds, by SetDown
+	downs       uint64 // of bonds
 }
 
 // space is a network namespace.

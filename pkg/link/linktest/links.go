@@ -29,6 +29,7 @@ type netdev struct {
 	settings  bond.LinkSettings
 	ethtool   bond.Ethtool
 	upper     *netdev // what a bond is enslaved to
+	table     int     // of a VRF
 	lower     *netdev // what a macvlan was made on
 
 	plugged bool     // a virtual link's cable
@@ -152,6 +153,9 @@ func (d *netdev) setDown() {
 		return
 	}
 	d.up = false
+	if d.bond != nil {
+		d.space.fake.downs++
+	}
 	d.reset()
 	d.routes = nil
 	d.addrs = slices.DeleteFunc(d.addrs, func(p netip.Prefix) bool { return p.Addr().Is6() && !d.retainsIPv6() })
@@ -268,7 +272,7 @@ func (d *netdev) leave() {
 	}
 	for _, o := range d.space.links {
 		if o.upper == d {
-			o.upper = nil
+			o.setUpper(nil)
 		}
 	}
 	if d.master != nil {

@@ -29,17 +29,25 @@ func (f *Fake) SetSettings(path, name string, c bond.SettingsChange) error {
 }
 
 // AddVRF makes a VRF, up, with its own routing table.
-func (f *Fake) AddVRF(path, name string, _ int) error {
+func (f *Fake) AddVRF(path, name string, table int) error {
 	_, err := f.addVirtual(path, name, "vrf")
+	if err != nil {
+		return err
+	}
+	err = f.onNamedLink(path, name, func(d *netdev) error { d.table = table; return nil })
 	if err != nil {
 		return err
 	}
 	return f.SetUp(path, name)
 }
 
-// SetUpper enslaves a bond to another link.
+// SetUpper enslaves a bond to another link; "" releases it.
 func (f *Fake) SetUpper(path, name, upper string) error {
 	return f.onNamedLink(path, name, func(d *netdev) error {
+		if upper == "" {
+			d.setUpper(nil)
+			return nil
+		}
 		u := d.space.byName(upper)
 		if u == nil {
 			return fmt.Errorf("link %s: %w", upper, bond.ErrGone)
@@ -49,10 +57,12 @@ func (f *Fake) SetUpper(path, name, upper string) error {
 	})
 }
 
-// setUpper sets a link that is up down and up again (cycle_netdev in drivers/net/vrf.c).
+// setUpper sets a link that is up down and up again if its old or new master is a VRF (cycle_netdev in
+// drivers/net/vrf.c). nil is no master.
 func (d *netdev) setUpper(u *netdev) {
+	old := d.upper
 	d.upper = u
-	if d.up {
+	if d.up && (old != nil && old.kind == "vrf" || u != nil && u.kind == "vrf") {
 		d.setDown()
 		d.setUp()
 	}
@@ -75,7 +85,7 @@ func (f *Fake) enslaveBond(pod *space, a plan.SetUpper) error {
 // observeUpper is the current state of the record's learned master.
 func observeUpper(pod *space, b *netdev, r *bond.Record, o *bond.Observed) {
 	if u := b.upper; u != nil {
-		o.Bond.Upper = &bond.Upper{Index: u.index, Name: u.name, Kind: u.kind}
+		o.Bond.Upper = &bond.Upper{Index: u.index, Name: u.name, Kind: u.kind, Table: u.table}
 	}
 	if r.Learned == nil || r.Learned.Upper == nil {
 		return
