@@ -294,7 +294,7 @@ func TestDeadSandbox(t *testing.T) {
 	}
 	mark(t, live)
 	for _, g := range sink.until(t, live.Key, "link changed") {
-		// An earlier test's netns may end only now, and live may have its ID: the kernel frees an ID before it tells.
+		// An earlier test's netns may end only now, and live may have its ID: the kernel frees an ID before it reports that.
 		if g.key != live.Key || g.cause != CauseSandbox {
 			t.Errorf("enqueued again: %v", g)
 		}

@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/store"
 )
 
 // HostileFaults are attacks, busy neighbours, storms and obstacles to a repair. long adds those that take minutes.
@@ -41,6 +44,8 @@ type attack struct {
 	reports []string
 	// repaired: pod A's bond is repaired during the attack.
 	repaired bool
+	// master is given to pod A's bond and recorded before the attack ends, which removes it; empty for none.
+	master string
 	// onB: the attack takes a member from pod B.
 	onB bool
 	// long: runs in make hostile only. endsShort: the DEL during it runs in make test, too.
@@ -54,7 +59,7 @@ func attacks() []attack {
 		{name: "aliases and alternative names up to the kernel's limit", do: altNames, repaired: true},
 		{name: "members under a bridge and another bond", do: stackedMembers, repaired: true},
 		{name: "macvlan on a released member", do: macvlanOnMember, reports: []string{"macvlan9"}, long: true},
-		{name: "bond under a bridge, a VRF and another bond", do: stackedBond, repaired: true},
+		{name: "bond under a bridge, a VRF and another bond", do: stackedBond, repaired: true, master: "vrf0"},
 		{name: "VF moved to another pod under its member's name", do: vfToOtherPod, reports: []string{"neither the pod nor the host"}, onB: true},
 		{name: "VF moved to a netns without a name", do: vfToUnnamed, reports: []string{"neither the pod nor the host"}},
 		{name: "netns file covered by another pod's, VF lost", do: coveredByPod, reports: []string{"netns"}},
@@ -122,7 +127,34 @@ func (a attack) during(ctx context.Context, s *faultRun) error {
 			return err
 		}
 	}
-	return s.memberLostAndBack(ctx, s.r.B, 1)
+	if err := s.memberLostAndBack(ctx, s.r.B, 1); err != nil || a.master == "" {
+		return err
+	}
+	return s.r.A.awaitMaster(ctx, a.master)
+}
+
+// awaitMaster waits until the pod's record has the bond's master.
+func (p *Pod) awaitMaster(ctx context.Context, name string) error {
+	records, err := store.Open(store.DefaultDir)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the record of pod %s has no master %s after %v", p.Name, name, timeout))
+	defer cancel()
+	for {
+		r, err := records.Load(bond.Key{ContainerID: p.id, IfName: BondName})
+		if err != nil {
+			return err
+		}
+		if r.Learned != nil && r.Learned.Upper != nil && r.Learned.Upper.Name == name {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // memberLostAndBack moves a member's VF to the host, as its driver does, and waits until the agent has repaired the
