@@ -44,9 +44,11 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	setup := podsetup.New(sandboxes, log)
 	readable := agent.ReadableRecords(records)
 	bonds, repairs := status.NewBondMetrics(s.metricsPerPod), agent.NewRepairMetrics()
+	var monitor *watch.Monitor
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, Downs: downs.Count, LockWait: lockWait, Metrics: repairs,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, Downs: downs.Count,
+		EventsDrained: func(ctx context.Context) { monitor.Drained(ctx) }, LockWait: lockWait, Metrics: repairs,
 	})
 	reporter, err := agent.NewReporter(s.kubeconfig, s.node, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
@@ -59,7 +61,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k); downs.Forget(k) },
 	})
 	list := agent.RecordLister(ctx, records, log)
-	monitor, err := watch.New(watch.Config{
+	monitor, err = watch.New(watch.Config{
 		Dir: records.Dir(), KeyOf: store.KeyOf, List: list,
 		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
 		OnBondDown: downs.Add,

@@ -10,28 +10,6 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// MarkLosses marks in the record what must be restored before anything is learned again. A bond that is missing, new or
-// down has lost routes and settings, and a member outside the pod has lost its settings. It reports whether the record
-// changed.
-func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
-	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive {
-		return false
-	}
-	changed := false
-	b := obs.Bond
-	// In set-up a chained plugin may set the bond down and up: vrf does (cycle_netdev). What it leaves is intended.
-	wasDown := b != nil && b.WasDown && !rec.InSetup()
-	if !rec.Restoring && (b == nil || !b.Up || wasDown || rec.BondIndex != 0 && rec.BondIndex != b.Index) {
-		rec.Restoring, changed = true, true
-	}
-	for i := range rec.Members {
-		if m := &rec.Members[i]; !m.Restoring && !m.Unidentified && obs.Members[i].Location != bond.InPod {
-			m.Restoring, changed = true, true
-		}
-	}
-	return changed
-}
-
 // Learn records what other writers configured on the bond and its members. It returns their changes, for the log, and
 // whether the record changed, which it does also when a new link's ethtool settings are read for the first time.
 // Nothing is learned from a bond that is not as its set-up left it. What was requested is learned only during set-up,

@@ -53,6 +53,9 @@ type Config struct {
 	// Downs returns how many events have shown a bond administratively down. It must not block. May be nil: then a bond
 	// that is set down and up faster than it is observed is not noticed.
 	Downs func(bond.Key) uint64
+	// EventsDrained waits until Downs counts all events that the kernel had sent before the call, or until ctx ends. May
+	// be nil.
+	EventsDrained func(ctx context.Context)
 	// Log may be nil.
 	Log *zap.Logger
 	// Now may be nil: time.Now.
@@ -75,6 +78,8 @@ type Engine struct {
 	sandboxAlive func(bond.Sandbox) (bool, error)
 	stopping     func(containerID string) bool
 	downs        func(bond.Key) uint64
+	// eventsDrained is Config.EventsDrained.
+	eventsDrained func(context.Context)
 
 	kernel Kernel
 	store  Store
@@ -95,7 +100,7 @@ type Engine struct {
 func New(c Config) *Engine {
 	e := &Engine{
 		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
-		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, downs: c.Downs, setup: c.Setup,
+		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, downs: c.Downs, eventsDrained: c.EventsDrained, setup: c.Setup,
 		lockWait: c.LockWait, metrics: c.Metrics,
 	}
 	if e.metrics == nil {
@@ -109,6 +114,9 @@ func New(c Config) *Engine {
 	}
 	if e.downs == nil {
 		e.downs = func(bond.Key) uint64 { return 0 }
+	}
+	if e.eventsDrained == nil {
+		e.eventsDrained = func(context.Context) {}
 	}
 	e.timing = c.Timing.withDefaults()
 	e.histories = history.New(e.timing.Timing)

@@ -25,8 +25,6 @@ type convergence struct {
 	firstDEL bool
 	// observed is for the first round; nil if the kernel is still to be observed.
 	observed *bond.Observed
-	// wasDown is bond.ObservedBond's, for the first round.
-	wasDown bool
 	// verifyLater is what distinguishes Repair.
 	verifyLater bool
 }
@@ -36,14 +34,12 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 	defer e.kernel.Hold(rec.Sandbox)()
 	h := e.histories.Of(rec.Key)
 	run := h.Begin(rec)
-	downs := e.downs(rec.Key) // a later event is for the next reconcile, which it requests
-	c.wasDown = downs != h.Downs()
 	out := Outcome{Record: rec}
 	var firstErr error
 	var losses []string
 	for range maxRounds {
 		r, err := e.observeAndPlan(ctx, rec, run, c)
-		c.observed, c.wasDown = nil, false
+		c.observed = nil
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
 			return out, firstErr
@@ -51,7 +47,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}
-		h.SetDowns(downs)
+		h.SetDowns(r.downs)
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
 		if out.FoundAt.IsZero() { // what later rounds find is a consequence
@@ -109,21 +105,18 @@ type round struct {
 	observed bond.Observed
 	plan     plan.Plan
 	history.Result
+	// downs is what Config.Downs returned before the observation.
+	downs uint64
 }
 
 // observeAndPlan observes the bond, plans, and brings the record up to date. It saves only what changed, so that a
 // reconcile of a healthy bond writes nothing. ADD saves at its end what is found again if it is killed before.
 func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (r round, err error) {
 	evidence := e.setupEvidence(rec, e.now())
-	if c.observed != nil {
-		r.observed = *c.observed
-	} else if r.observed, err = e.observe(ctx, rec); err != nil {
+	if r.observed, r.downs, err = e.observeRound(ctx, rec, c.observed); err != nil {
 		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 	}
 	obs, now := &r.observed, e.now()
-	if obs.Bond != nil {
-		obs.Bond.WasDown = c.wasDown
-	}
 	changed := e.assess(rec, obs, evidence, now)
 	in := e.input(rec, obs, run.Observe(obs, now), c.firstDEL)
 	r.plan = plan.Diff(in)
@@ -148,6 +141,33 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 	e.countResult(&r.Result)
 	return r, nil
 }
+
+// observeRound observes the bond, unless it was observed already, and finds whether it was down. downs is the number of
+// events that need not be considered again: those of before the observation.
+func (e *Engine) observeRound(ctx context.Context, rec *bond.Record, observed *bond.Observed) (obs bond.Observed, downs uint64, err error) {
+	considered := e.histories.Of(rec.Key).Downs()
+	if observed != nil {
+		obs, downs = *observed, considered
+	} else {
+		downs = e.downs(rec.Key)
+		if obs, err = e.observe(ctx, rec); err != nil {
+			return obs, downs, err
+		}
+	}
+	if obs.Bond == nil {
+		return obs, downs, nil
+	}
+	if plan.NetworkMissing(rec, &obs) { // the event may be on its way
+		ctx, cancel := context.WithTimeout(ctx, maxEventDelay)
+		e.eventsDrained(ctx)
+		cancel()
+	}
+	obs.Bond.WasDown = e.downs(rec.Key) != considered
+	return obs, downs, nil
+}
+
+// maxEventDelay bounds how long a reconcile waits for the events that preceded its observation.
+const maxEventDelay = time.Second
 
 // recordFound records what was found of the bond for later reconciles, other than losses. It reports whether the record
 // changed.

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"testing"
@@ -8,6 +9,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
 // TestDownForAMoment: a bond that is set down and up again before it is observed has lost its routes, those of other
@@ -32,6 +34,37 @@ func TestDownForAMoment(t *testing.T) {
 	}
 	if out := r.wantState(bond.StateReady); out.Record.Restoring {
 		t.Error("still restoring")
+	}
+}
+
+// TestDownIsReportedLate: the event of a bond that was down may still be unread when the loss of its routes is observed.
+// The reconcile waits for it: otherwise it would take the loss for another writer's deletion and forget the routes.
+func TestDownIsReportedLate(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	counted, waits := uint64(0), 0
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now,
+		Downs: func(bond.Key) uint64 { return counted },
+		EventsDrained: func(context.Context) {
+			counted = r.Downs(bond.Key{})
+			waits++
+		}})
+	extra := bond.Route{Dst: netip.MustParsePrefix("198.51.100.0/24")}
+	must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, extra))
+	r.wantState(bond.StateReady)
+	if waits != 0 {
+		t.Errorf("waited %d times although nothing was missing", waits)
+	}
+	for n := range 4 {
+		must(t, errors.Join(r.SetDown(scenario.PodPath, scenario.BondIf), r.SetUp(scenario.PodPath, scenario.BondIf)))
+		r.clock.turn(time.Second)
+		out := r.wantState(bond.StateReady)
+		if len(out.Record.Contested) > 0 || len(out.Record.Learned.Routes) != 1 || !r.hasRoute(extra.Dst) || !r.hasRoute(defaultRoute) {
+			t.Fatalf("down for the %d. time: contested %v, learned %v\n%s", n+1, out.Record.Contested, out.Record.Learned.Routes, r.Node)
+		}
+	}
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, extra.Dst))
+	if out := r.wantState(bond.StateReady); len(out.Record.Learned.Routes) != 0 || r.hasRoute(extra.Dst) {
+		t.Errorf("a route that another writer deleted: learned %v", out.Record.Learned.Routes)
 	}
 }
 

@@ -1,12 +1,15 @@
 package watch
 
 import (
+	"context"
 	"errors"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -101,6 +104,70 @@ func TestBondDown(t *testing.T) {
 	if k := <-downs; k != w.Key {
 		t.Errorf("bond %s is reported", k)
 	}
+}
+
+// TestDrained: after the wait, everything that the kernel had reported before is passed on.
+func TestDrained(t *testing.T) {
+	w := pod(t, "pod")
+	in(t, w.Sandbox, func() error {
+		l, err := netlink.LinkByName("a") // in place of a bond
+		w.BondIndex = l.Attrs().Index
+		return err
+	})
+	r, sink := newRecords(t), newSink()
+	r.put(t, w)
+	var downs atomic.Int64
+	h := start(t, r, sink, func(m *Monitor) {
+		m.Drained(t.Context()) // nothing listens yet
+		m.cfg.OnBondDown = func(bond.Key) { downs.Add(1) }
+	})
+	sink.settle()
+	h.Drained(t.Context())
+	for n := range int64(100) {
+		in(t, w.Sandbox, func() error { return netlink.LinkSetDown(link("a")) })
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		h.Drained(ctx)
+		if err := ctx.Err(); err != nil || downs.Load() <= n {
+			t.Fatalf("%d of %d events are passed on after the wait (%v)", downs.Load(), n+1, err)
+		}
+		cancel()
+		in(t, w.Sandbox, func() error { return setUpLink("a") })
+		h.Drained(t.Context())
+		downs.Store(n + 1) // an event may come twice
+	}
+}
+
+// TestDrainedEnds: the wait includes the event that was received last, and ends with its context and with the socket.
+func TestDrainedEnds(t *testing.T) {
+	s := open(t)
+	noise(t, 1)
+	if _, _, err := s.receive(); err != nil {
+		t.Fatal(err)
+	}
+	if s.handling.TryLock() {
+		t.Fatal("an event that was received counts as handled")
+	}
+	s.release()
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	s.drained(ended)
+	waits := make(chan struct{})
+	go func() { s.drained(context.Background()); close(waits) }()
+	kit.Eventually(t, "two wait", func() bool {
+		s.handling.Lock()
+		defer s.handling.Unlock()
+		return len(s.waiting) == 2
+	})
+	kit.Must(t, s.close())
+	if _, _, err := s.receive(); err == nil {
+		t.Fatal("received from a closed socket")
+	}
+	select {
+	case <-waits:
+	case <-time.After(patience):
+		t.Error("still waiting although the socket is closed")
+	}
+	s.drained(t.Context()) // nothing will come
 }
 
 // TestMove: a link that leaves a pod enqueues the bonds of the pod that it leaves and of the pod that it enters.

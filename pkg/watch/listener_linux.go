@@ -71,6 +71,7 @@ func (l *listener) reopen(ctx context.Context) *socket {
 
 // read enqueues the keys for what arrives on s until an error or the end of ctx, and closes s.
 func (l *listener) read(ctx context.Context, s *socket) error {
+	l.monitor.socket.Store(s)
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(closed)

@@ -12,6 +12,8 @@ type Monitor struct {
 	cfg Config
 	// index is written by the recordWatcher and read by the listener.
 	index atomic.Pointer[index]
+	// socket is the listener's; nil before it listens.
+	socket atomic.Pointer[socket]
 	// relist makes the recordWatcher list everything and enqueue every key with the given cause; verify makes it check
 	// only the sandboxes' IDs. A pending request covers later ones.
 	relist chan string
@@ -62,6 +64,14 @@ func (m *Monitor) Run(ctx context.Context, sink Sink) error {
 	newRecordWatcher(m, sink).run(ctx)
 	listening.Wait()
 	return nil
+}
+
+// Drained waits until the sink and Config.OnBondDown have been called for all events that the kernel had sent before the
+// call, or until ctx ends. It does not wait for events that were lost in an overrun. It is safe for concurrent use.
+func (m *Monitor) Drained(ctx context.Context) {
+	if s := m.socket.Load(); s != nil {
+		s.drained(ctx)
+	}
 }
 
 // Stats returns the current counters. It is safe for concurrent use.

@@ -1,10 +1,12 @@
 package watch
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"unsafe"
 
@@ -38,6 +40,12 @@ type socket struct {
 	try    func(fd uintptr) bool
 	n      int
 	errno  syscall.Errno
+	// handling is held from the receipt of messages until the next receive, so that drained misses none in between; held
+	// is receive's.
+	handling sync.Mutex
+	held     bool
+	// waiting are closed when there is nothing to read; guarded by handling.
+	waiting []chan struct{}
 }
 
 // openSocket must be called in the host's netns. It needs CAP_NET_BROADCAST.
@@ -59,7 +67,7 @@ func openSocket(receiveBuffer int) (*socket, error) {
 	s.header.Iov = &s.vector
 	s.header.SetIovlen(1)
 	s.header.Control = &s.oob[0]
-	s.try = s.recvmsg
+	s.try = s.attempt
 	return s, nil
 }
 
@@ -88,13 +96,76 @@ func setUp(fd, receiveBuffer int) error {
 	return nil
 }
 
-// receive waits for messages and returns them with the ID of their netns; noNSID means the host's. The bytes are valid
-// until the next call. After close the error is os.ErrClosed.
-func (s *socket) receive() ([]byte, int32, error) {
-	if err := s.conn.Read(s.try); err != nil {
+// receive waits for messages and returns them with the ID of their netns; noNSID means the host's. The bytes are valid,
+// and the messages count as not handled, until the next call. After close it returns an error.
+func (s *socket) receive() (data []byte, nsid int32, err error) {
+	s.release()
+	if err = s.conn.Read(s.try); err != nil {
+		s.handling.Lock()
+	}
+	s.held = true
+	if err == nil {
+		data, nsid, err = s.received()
+	}
+	if err != nil {
+		s.wake()
+		s.release()
 		return nil, noNSID, err
 	}
-	return s.received()
+	return data, nsid, nil
+}
+
+// release ends the handling of the last messages.
+func (s *socket) release() {
+	if s.held {
+		s.held = false
+		s.handling.Unlock()
+	}
+}
+
+// attempt is one attempt of receive. If there was something to read, handling is held.
+func (s *socket) attempt(fd uintptr) bool {
+	s.handling.Lock()
+	if s.recvmsg(fd) {
+		return true
+	}
+	s.wake()
+	s.handling.Unlock()
+	return false
+}
+
+// wake ends all drained calls.
+func (s *socket) wake() {
+	for _, w := range s.waiting {
+		close(w)
+	}
+	s.waiting = nil
+}
+
+// drained waits until all messages that the socket had at the call are handled, until receiving failed, or until ctx
+// ends. It is safe for concurrent use.
+func (s *socket) drained(ctx context.Context) {
+	s.handling.Lock()
+	if !s.readable() {
+		s.handling.Unlock()
+		return
+	}
+	empty := make(chan struct{})
+	s.waiting = append(s.waiting, empty)
+	s.handling.Unlock()
+	select {
+	case <-empty:
+	case <-ctx.Done():
+	}
+}
+
+// readable reports whether there is something to read; false if the socket is closed.
+func (s *socket) readable() bool {
+	n := 0
+	err := s.conn.Control(func(fd uintptr) {
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0) //nolint:gosec // a file descriptor
+	})
+	return err == nil && n > 0
 }
 
 // receiveNow is like receive without waiting; the error is unix.EAGAIN if there is no message.

@@ -82,7 +82,8 @@ func (a attack) run(ctx context.Context, s *faultRun) error {
 	if err = errors.Join(err, s.giveBack("the attack ends", undo)); err != nil {
 		return err
 	}
-	if err := s.awaitRecovery(ctx, s.r.Pods()...); err != nil {
+	// The pods may be as before until the agent reacts to the attack's end.
+	if err := errors.Join(s.quiet(ctx, time.Second), s.awaitRecovery(ctx, s.r.Pods()...)); err != nil {
 		return err
 	}
 	lostOnB := func(l Line) bool { return l.isLoss() && s.r.B.is(l) && l.Member != s.r.B.members[1].name }
