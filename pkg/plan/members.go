@@ -133,7 +133,7 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 		}
 		b.report(i, NameTaken, "a link %s (ifindex %d, kind %q) in the pod has the name of %s, which is attached as %s; rename or delete that link", t.Name, t.Index, t.Kind, rec, name)
 	}
-	move := MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: b.rec.Spec.MTU, Alias: rec.Original.Alias, Index: rec.Index}
+	move := MoveToPod{MemberIndex: MemberIndex(i), Link: LinkRefOf(bond.InHost, &m.Link), Name: name, MAC: rec.MAC, MTU: rec.Original.MTU, Alias: rec.Original.Alias, Index: rec.Index}
 	b.add(move)
 	if m.NameHolder == nil {
 		b.enslave(i, moved(m.Link, &move))

@@ -82,7 +82,7 @@ func (d *netdev) enslave(to *netdev) error {
 	}
 	d.ownMAC, d.ownMTU = d.mac, d.mtu
 	if err := to.inheritFromBond(d); err != nil {
-		d.mtu = d.ownMTU
+		_ = d.setMTU(d.ownMTU)
 		_ = d.setMAC(d.ownMAC)
 		return err
 	}
@@ -102,7 +102,9 @@ func (d *netdev) enslave(to *netdev) error {
 
 // inheritFromBond gives a new member the bond's MTU, and its MAC if the mode requires it.
 func (d *netdev) inheritFromBond(member *netdev) error {
-	member.mtu = d.mtu
+	if err := member.setMTU(d.mtu); err != nil {
+		return err
+	}
 	b := d.bond
 	switch {
 	case b.balancesMACs():
@@ -121,7 +123,6 @@ func (d *netdev) inheritFromBond(member *netdev) error {
 // balance is bond_enslave, which sets the bond's MAC, and bond_alb_init_slave, which restores the member's own. If
 // another member already has that one, it is swapped for a free one, whose owner has the bond's
 // (alb_handle_addr_collision_on_attach).
-// has already is exchanged for one that is free because its owner has the bond's (alb_handle_addr_collision_on_attach).
 func (d *netdev) balance(member *netdev) error {
 	own := member.mac
 	if err := member.setMAC(d.mac); err != nil {
@@ -210,7 +211,7 @@ func (d *netdev) undress(mac bool) {
 	if mac {
 		_ = d.setMAC(d.ownMAC) // the kernel ignores a driver's error here
 	}
-	d.mtu = d.ownMTU
+	_ = d.setMTU(d.ownMTU) // as with the MAC
 }
 
 // monitor is bond_mii_monitor, which runs only while the bond is up. ARP monitoring does the same with the targets'

@@ -20,6 +20,7 @@ var bondCases = []contractCase{
 	{"a member of another bond is not enslaved", bonding_, enslaveOthers},
 	{"a link with a macvlan on it is not enslaved", bonding_, enslaveInUse},
 	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
+	{"a member has its own MAC after the bond has changed its MTU", bonding_, enslaveMovesNoMAC},
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseRestores},
 	{"a stranger is told", bonding_, unknownMember},
 	{"a ref to what is no bond is refused", bonding_, noBondRef},
@@ -175,6 +176,20 @@ func enslaveForcesMTU(s *fixture) {
 	s.equal("MTU of the bond", o.Bond.MTU, 1300)
 	s.apply(plan.SetMTU{Link: s.bond(), MTU: 1300}) // members that already have it are not changed again
 	s.equal("MTU of the member", s.see().Members[0].Link.MTU, 1450)
+}
+
+// enslaveMovesNoMAC: a driver that resets the link for a new MTU (igbvf) gives it the MAC that was set last.
+func enslaveMovesNoMAC(s *fixture) {
+	s.apply(plan.SetMAC{Link: s.link(0), MAC: otherMAC(2)})
+	s.apply(plan.CreateBond{Name: "bond0", Options: activeBackup(), MAC: otherMAC(1), MTU: 1400})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: s.bond()})
+	l := s.see().Members[0].Link
+	s.equal("MTU in the bond", l.MTU, 1400)
+	s.equal("MAC in the bond", l.MAC, otherMAC(2))
+	s.apply(plan.Release{Link: s.link(0)})
+	l = s.see().Members[0].Link
+	s.equal("MTU after release", l.MTU, 1500)
+	s.equal("MAC after release", l.MAC, otherMAC(2))
 }
 
 func releaseRestores(s *fixture) {

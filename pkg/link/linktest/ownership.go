@@ -75,10 +75,13 @@ func (f *Fake) ReleaseVF(r *bond.Record, i int, hostName string, mac bond.MAC, s
 		}
 		d := v.link
 		d.setDown()
-		if err := d.move(f.spaces[Host], hostName); err != nil {
+		_ = d.setMAC(mac)
+		if err := d.setMTU(1500); err != nil {
 			return err
 		}
-		d.mac, d.mtu = mac, 1500
+		if err := d.move(f.spaces[Host], hostName); err != nil { // a bond that has it gives back what it had before
+			return err
+		}
 		return v.restore(settings)
 	})
 	if err == nil {
