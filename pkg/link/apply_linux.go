@@ -25,11 +25,11 @@ func (k *Kernel) apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	switch a := a.(type) {
 	case plan.RestoreVF:
 		return k.whileOwned(r, a.PCI, func() error {
-			return k.withPF(&a.VF, func() error { return k.restoreVF(ctx, a) })
+			return k.withPF(ctx, &a.VF, func() error { return k.restoreVF(ctx, a) })
 		})
 	case plan.MoveToPod:
 		return k.whileOwned(r, a.Link.PCI, func() error {
-			return k.withPF(vfOf(r, a.Link.PCI), func() error { return k.moveToPod(ctx, r, a) })
+			return k.withPF(ctx, vfOf(r, a.Link.PCI), func() error { return k.moveToPod(ctx, r, a) })
 		})
 	case plan.MoveToHost:
 		return k.withVFLock(a.Link.PCI, func() error { return k.moveToHost(ctx, r, a) })

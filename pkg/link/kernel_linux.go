@@ -35,7 +35,7 @@ type Options struct {
 }
 
 // Kernel is the real kernel. It implements reconcile.Kernel and is safe for concurrent
-// use; while one PF is changed, other changes of it fail (bond.ErrInUse).
+// use; while one PF is changed, other changes of it wait for a moment, and then fail (bond.ErrInUse).
 type Kernel struct {
 	sysfs  sysfs
 	claims claims

@@ -13,12 +13,13 @@ import (
 )
 
 // withPF runs a change that involves the PF's single mailbox, which can take seconds. It changes one VF of a PF at a
-// time, so that a slow PF occupies one worker. The others are retried later.
-func (k *Kernel) withPF(vf *bond.VF, change func() error) error {
+// time, so that a slow PF occupies one worker. The others are retried later: with a PF that is not slow, they would only
+// observe everything again meanwhile, so they wait for it.
+func (k *Kernel) withPF(ctx context.Context, vf *bond.VF, change func() error) error {
 	if vf == nil {
 		return change()
 	}
-	unlock, err := k.pfs.tryLock(vf.PF)
+	unlock, err := k.pfs.lock(ctx, vf.PF)
 	if err != nil {
 		return err
 	}

@@ -173,11 +173,11 @@ func (e *Engine) Converge(ctx context.Context, k bond.Key) (Outcome, error) {
 	return e.reconcile(ctx, k, convergence{})
 }
 
-// Repair is Converge for a time when other bonds wait for their repair. It returns as soon as all planned changes were
-// made and a member is in the bond again (Outcome.Unverified). The next call of Repair or Converge verifies that. The
-// caller makes it after the others' repairs.
-func (e *Engine) Repair(ctx context.Context, k bond.Key) (Outcome, error) {
-	return e.reconcile(ctx, k, convergence{verifyLater: true})
+// Repair is Converge, but gives way to the repairs of other bonds: once all planned changes were made and a member is in
+// the bond again, it returns if othersWait (Outcome.Unverified). The next call of Repair or Converge verifies the repair;
+// the caller makes it after the others' repairs.
+func (e *Engine) Repair(ctx context.Context, k bond.Key, othersWait func() bool) (Outcome, error) {
+	return e.reconcile(ctx, k, convergence{othersWait: othersWait})
 }
 
 func (e *Engine) reconcile(ctx context.Context, k bond.Key, c convergence) (Outcome, error) {

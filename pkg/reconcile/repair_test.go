@@ -10,9 +10,11 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
+func always() bool { return true }
+
 func (r *fixture) repair() bool {
 	r.t.Helper()
-	out, err := r.engine.Repair(r.t.Context(), r.Record.Key)
+	out, err := r.engine.Repair(r.t.Context(), r.Record.Key, always)
 	must(r.t, err)
 	return out.Unverified
 }
@@ -97,7 +99,7 @@ func TestUnverifiedRepairsAreBounded(t *testing.T) {
 	})
 	for range 600 {
 		_ = r.Release(scenario.PodPath, "net2")
-		_, _ = r.engine.Repair(t.Context(), r.Record.Key)
+		_, _ = r.engine.Repair(t.Context(), r.Record.Key, always)
 		r.clock.turn(100 * time.Millisecond)
 	}
 	if repairs > 2*13 || repairs < 8 {

@@ -25,8 +25,8 @@ type convergence struct {
 	firstDEL bool
 	// observed is for the first round; nil if the kernel is still to be observed.
 	observed *bond.Observed
-	// verifyLater is what distinguishes Repair.
-	verifyLater bool
+	// othersWait is Repair's; nil for Converge.
+	othersWait func() bool
 }
 
 // converge works under the bond's lock.
@@ -80,7 +80,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if ctx.Err() != nil {
 			return out, errors.Join(firstErr, ctx.Err())
 		}
-		if c.verifyLater && firstErr == nil && onlyVerificationLeft(rec, &r, applied) {
+		if c.othersWait != nil && firstErr == nil && onlyVerificationLeft(rec, &r, applied) && c.othersWait() {
 			out.Unverified = true
 			return out, nil
 		}

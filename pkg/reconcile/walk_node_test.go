@@ -289,7 +289,7 @@ func (w *walker) convergeOne(ctx context.Context, args []int) error {
 // the agent can end before.
 func (w *walker) repairOne(ctx context.Context, args []int) error {
 	if b := w.bonds[args[0]]; b != nil {
-		_, _ = w.engine.Repair(ctx, b.Record.Key)
+		_, _ = w.engine.Repair(ctx, b.Record.Key, always)
 	}
 	return nil
 }

@@ -16,8 +16,7 @@ import (
 
 // Engine is used by the Controller; *reconcile.Engine is one.
 type Engine interface {
-	Converge(context.Context, bond.Key) (reconcile.Outcome, error)
-	Repair(context.Context, bond.Key) (reconcile.Outcome, error)
+	Repair(ctx context.Context, k bond.Key, othersWait func() bool) (reconcile.Outcome, error)
 	ReleaseRecord(context.Context, *bond.Record) error
 	ConfirmLease(context.Context, bond.Key) error
 	Changed(context.Context, *reconcile.Poll) (cause string)
@@ -137,6 +136,13 @@ func (l *Controller) request(k bond.Key, cause string, onlyTime bool) {
 // Busy reports whether a reconcile is running or queued.
 func (l *Controller) Busy() bool { return l.queue.Len() > 0 || l.finished.Load() != l.started.Load() }
 
+// othersWait reports, during a reconcile, whether another bond waits for its own or is being reconciled: a verification
+// would take the processor or the kernel's lock from it.
+func (l *Controller) othersWait() bool {
+	finished := l.finished.Load() // first, so that it is not more than started
+	return l.queue.Len() > 0 || l.started.Load()-finished > 1
+}
+
 // Finished returns the number of reconciles that have ended, successfully or not.
 func (l *Controller) Finished() uint64 { return l.finished.Load() }
 
@@ -177,11 +183,7 @@ func (l *Controller) next(ctx context.Context) bool {
 
 func (l *Controller) reconcile(ctx context.Context, k bond.Key) {
 	onlyResync := l.requests.take(k)
-	converge := l.c.Engine.Converge
-	if l.queue.Len() > 0 {
-		converge = l.c.Engine.Repair
-	}
-	out, err := converge(ctx, k)
+	out, err := l.c.Engine.Repair(ctx, k, l.othersWait)
 	if onlyResync && !l.requests.otherBy(k, out.FoundAt) {
 		for _, code := range out.Found {
 			l.c.FoundByResync(string(code))

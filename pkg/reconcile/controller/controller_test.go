@@ -39,7 +39,8 @@ type engine struct {
 	unverified bool
 }
 
-func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, error) {
+// Repair returns the outcome of converge. With unverified that of each bond's first call is Unverified if others wait.
+func (e *engine) Repair(_ context.Context, k bond.Key, othersWait func() bool) (reconcile.Outcome, error) {
 	e.mu.Lock()
 	if e.busy[k] {
 		e.overlap = true
@@ -49,18 +50,10 @@ func (e *engine) Converge(_ context.Context, k bond.Key) (reconcile.Outcome, err
 	n := len(e.reconciles[k])
 	e.mu.Unlock()
 	out, err := e.converge(n, k)
+	out.Unverified = e.unverified && n == 1 && othersWait()
 	e.mu.Lock()
 	e.busy[k] = false
 	e.mu.Unlock()
-	return out, err
-}
-
-// Repair returns the outcome of Converge. With unverified that of each bond's first call is Unverified.
-func (e *engine) Repair(ctx context.Context, k bond.Key) (reconcile.Outcome, error) {
-	out, err := e.Converge(ctx, k)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	out.Unverified = e.unverified && len(e.reconciles[k]) == 1
 	return out, err
 }
 
@@ -129,6 +122,31 @@ func TestReconcilesOnceAndReports(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestParallelRepairsAreVerifiedLater: a repair that ends while another bond is reconciled is verified after that. A
+// single one is verified at once.
+func TestParallelRepairsAreVerifiedLater(t *testing.T) {
+	for name, bonds := range map[string]int{"one": 1, "two": 2} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				e := &engine{unverified: true, converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+					if n == 1 {
+						time.Sleep(time.Second) // in the test's time: all are reconciled at once
+					}
+					return healthy(k), nil
+				}}
+				run(t, e, controller.Config{Workers: 2}, time.Minute, func(l *controller.Controller) {
+					for i := range bonds {
+						l.Enqueue(key(i), "test")
+					}
+				})
+				if n := len(e.reconciles[key(0)]) + len(e.reconciles[key(1)]); bonds == 1 && n != 1 || bonds == 2 && n < 3 {
+					t.Errorf("%d reconciles of %d bonds", n, bonds)
+				}
+			})
+		})
+	}
 }
 
 // TestRepairsComeFirst: while bonds wait, repairs are not verified until all that waited have been repaired, even if
