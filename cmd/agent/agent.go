@@ -47,8 +47,8 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	var monitor *watch.Monitor
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
-		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, Downs: downs.Count,
-		EventsDrained: func(ctx context.Context) { monitor.Drained(ctx) }, LockWait: lockWait, Metrics: repairs,
+		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait, Metrics: repairs,
+		Downs: downs.Count, EventsDrained: func(ctx context.Context) { monitor.Drained(ctx) },
 	})
 	reporter, err := agent.NewReporter(s.kubeconfig, s.node, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {
@@ -60,9 +60,8 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		ResyncCause: watch.CauseResync, FoundByResync: repairs.FoundByResync,
 		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k); downs.Forget(k) },
 	})
-	list := agent.RecordLister(ctx, records, log)
 	monitor, err = watch.New(watch.Config{
-		Dir: records.Dir(), KeyOf: store.KeyOf, List: list,
+		Dir: records.Dir(), KeyOf: store.KeyOf, List: agent.RecordLister(ctx, records, log),
 		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
 		OnBondDown: downs.Add,
 		Known:      func(r *bond.Record) bool { return engine.Saved(r) && records.SavedHere(r.Key) },

@@ -28,10 +28,10 @@ func TestKeyedMutex(t *testing.T) {
 			t.Fatalf("a lock that was held for a moment: %v after %v", err, time.Since(began))
 		}
 		began = time.Now()
-		if _, err := m.lock(t.Context(), "pf0"); !errors.Is(err, bond.ErrInUse) || !errors.Is(err, bond.ErrBusy) || time.Since(began) != maxHold {
+		if _, err = m.lock(t.Context(), "pf0"); !errors.Is(err, bond.ErrInUse) || !errors.Is(err, bond.ErrBusy) || time.Since(began) != maxHold {
 			t.Errorf("a lock that is held for long: %v after %v, want ErrInUse, which is ErrBusy", err, time.Since(began))
 		}
-		if _, err := m.lock(t.Context(), "pf0"); !errors.Is(err, bond.ErrInUse) || time.Since(began) != maxHold {
+		if _, err = m.lock(t.Context(), "pf0"); !errors.Is(err, bond.ErrInUse) || time.Since(began) != maxHold {
 			t.Errorf("again: %v after %v, want no wait", err, time.Since(began))
 		}
 		unlock()
@@ -39,7 +39,7 @@ func TestKeyedMutex(t *testing.T) {
 		kit.Must(t, err)
 		ended, cancel := context.WithCancel(t.Context())
 		cancel()
-		if _, err := m.lock(ended, "pf0"); !errors.Is(err, bond.ErrInUse) {
+		if _, err = m.lock(ended, "pf0"); !errors.Is(err, bond.ErrInUse) {
 			t.Errorf("in a call that has ended: %v", err)
 		}
 		unlock()

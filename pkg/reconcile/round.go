@@ -158,8 +158,8 @@ func (e *Engine) observeRound(ctx context.Context, rec *bond.Record, observed *b
 		return obs, downs, nil
 	}
 	if plan.NetworkMissing(rec, &obs) { // the event may be on its way
-		ctx, cancel := context.WithTimeout(ctx, maxEventDelay)
-		e.eventsDrained(ctx)
+		drain, cancel := context.WithTimeout(ctx, maxEventDelay)
+		e.eventsDrained(drain)
 		cancel()
 	}
 	obs.Bond.WasDown = e.downs(rec.Key) != considered

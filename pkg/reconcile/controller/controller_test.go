@@ -130,9 +130,12 @@ func TestParallelRepairsAreVerifiedLater(t *testing.T) {
 	for name, bonds := range map[string]int{"one": 1, "two": 2} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
+				var begun sync.WaitGroup
+				begun.Add(bonds)
 				e := &engine{unverified: true, converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
 					if n == 1 {
-						time.Sleep(time.Second) // in the test's time: all are reconciled at once
+						begun.Done()
+						begun.Wait()
 					}
 					return healthy(k), nil
 				}}
