@@ -41,8 +41,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	}
 	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
 	stopped, downs := &runtime.Stopped{}, &agent.Downs{}
-	setup := podsetup.New(sandboxes, log)
-	readable := agent.ReadableRecords(records)
+	setup, readable := podsetup.New(sandboxes, log), agent.ReadableRecords(records)
 	bonds, repairs := status.NewBondMetrics(s.metricsPerPod), agent.NewRepairMetrics()
 	var monitor *watch.Monitor
 	engine := reconcile.New(reconcile.Config{
