@@ -16,7 +16,7 @@ const iflaNewIfindex = 49
 
 // moveToPod sets a link's MAC and MTU while it is still in the host. Then it moves and renames it in one request. The
 // kernel accepts MAC and MTU in that request, too, but applies them after the move (do_setlink). If the driver rejected
-// them, the VF would be in the pod with a wrong MAC.
+// the MAC, the VF would be in the pod with a wrong one.
 func (k *Kernel) moveToPod(ctx context.Context, r *bond.Record, a plan.MoveToPod) error {
 	host, err := k.openHost(ctx)
 	if err != nil {
@@ -80,7 +80,8 @@ func (c *conn) nameFree(name string) error {
 	}
 }
 
-// setAttrs sets a link's MAC, MTU and alias; empty values and 0 change nothing.
+// setAttrs sets a link's MAC, MTU and alias; empty values and 0 change nothing. An MTU that the driver rejects is left
+// out.
 func (c *conn) setAttrs(d *device, a *plan.MoveToPod) error {
 	if a.MAC != "" {
 		if err := c.ensureMAC(d, a.MAC); err != nil {
@@ -88,9 +89,7 @@ func (c *conn) setAttrs(d *device, a *plan.MoveToPod) error {
 		}
 	}
 	if a.MTU != 0 && a.MTU != d.MTU {
-		if err := c.setMTU(d, a.MTU); err != nil {
-			return fmt.Errorf("set MTU %d (it has %d): %w", a.MTU, d.MTU, err)
-		}
+		_ = c.setMTU(d, a.MTU) // the PF may permit less than before; what the link needs in the pod is verified there
 	}
 	if a.Alias != "" && a.Alias != d.Alias {
 		if err := c.setLink(d.Index, nl.NewRtAttr(unix.IFLA_IFALIAS, []byte(a.Alias))); err != nil {

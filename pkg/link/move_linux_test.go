@@ -25,7 +25,7 @@ func TestMoveToPod(t *testing.T) {
 	}
 }
 
-// TestMoveToPodLeavesItInTheHost if anything is rejected: the pod never gets a link with another name, MAC or MTU than
+// TestMoveToPodLeavesItInTheHost if anything is rejected: the pod never gets a link with another name or MAC than
 // planned.
 func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 	g := newFixture(t)
@@ -40,7 +40,6 @@ func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 	}{
 		{"name taken", nil, plan.MoveToPod{Name: "net1"}, bond.ErrStale},
 		{"name no name", nil, plan.MoveToPod{Name: "a/b"}, nil},
-		{"MTU refused", nil, plan.MoveToPod{Name: "net2", MTU: 10}, nil},
 		{"MAC refused", nil, plan.MoveToPod{Name: "net2", MAC: "01:00:00:00:00:01"}, nil},
 		{"enslaved in the host", []string{"master", "br0"}, plan.MoveToPod{Name: "net2"}, bond.ErrStale},
 	} {

@@ -203,8 +203,8 @@ func (a RestoreVF) String() string {
 	return fmt.Sprintf("restore the settings of VF %d (%s) on PF %s: %s", a.VF.Number, a.PCI, a.VF.PF, a.Settings)
 }
 
-// MoveToPod moves a link from the host's netns into the pod's, with MAC, MTU and alias ("",
-// 0 and "" for no change) and the name there. A virtual link gets the ifindex Index.
+// MoveToPod moves a link from the host's netns into the pod's, with MAC, MTU and alias ("", 0 and "" for no change) and
+// the name there. An MTU that the driver rejects is left out. A virtual link gets the ifindex Index.
 type MoveToPod struct {
 	MemberIndex
 	Link  LinkRef

@@ -260,7 +260,7 @@ func (f *Fake) moveToPod(pod *space, a plan.MoveToPod) error {
 			}
 		}
 		if a.MTU != 0 {
-			d.mtu = a.MTU
+			_ = d.setMTU(a.MTU)
 		}
 		if a.Alias != "" {
 			d.alias = a.Alias

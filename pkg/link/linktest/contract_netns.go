@@ -45,6 +45,9 @@ func moveAndBack(s *fixture) {
 	if _, found := s.w.Link(Host, "bkmoved"); found {
 		s.Error("the host still has it")
 	}
+	s.apply(plan.MoveToHost{Link: s.link(0), Name: "bkmoved"})
+	s.apply(plan.MoveToPod{Link: s.inHost(0, "bkmoved"), Name: "net7", MTU: 10, Index: s.r.Members[0].Index})
+	s.equal("MTU instead of one that the driver rejects", s.see().Members[0].Link.MTU, 1450)
 	s.equal("place", s.see().Members[0].Location, bond.InPod)
 }
 
