@@ -3,9 +3,9 @@
 # whole. All lanes run in any case.
 #   test/lanes.sh lint race fuzz kube lab kernels virtio e2e
 #
-# The lanes run in tracks at once. The guests of the lab (lab, kernels, virtio, e2e) leave much of two cores idle;
-# compilers and all other lanes get this rest, at a lower priority, so that they hardly disturb the guests' time. When
-# they have ended, more guests get it. Each line of output starts with its lane. The last lines and the failed tests of a lane that failed are repeated at the end.
+# The lanes run in two tracks at once. The guests of the lab (lab, kernels, virtio, e2e) leave much of two cores idle;
+# compilers and all other lanes get this rest, at a lower priority, so that they hardly disturb the guests' time. Each
+# line of output starts with its lane. The last lines and the failed tests of a lane that failed are repeated at the end.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp -d)
@@ -70,22 +70,16 @@ virtio_lane() { build test-lab CARDS=virtio LAB_PKGS=./test/heal LAB_FLAGS="-run
 # await NAME: waits until another track has run something.
 await() { until [ -e "$log/$1.end" ]; do sleep 1; done; }
 
-# guest_track: what boots guests, from the beginning.
+# guest_track: what boots guests.
 guest_track() {
     wants lab kernels virtio e2e || return 0
     run deps build deps
     ! wants lab || run lab build test-lab
     ! wants kernels || run kernels kernels_lane
-}
-
-# late_guest_track: what boots guests when the host's track leaves the processors to it.
-late_guest_track() {
-    wants virtio e2e || return 0
-    await deps
-    ! wants kube e2e || await kube-programs
-    ! wants kube || await kube
-    ! wants e2e || run e2e e2e_lane
     ! wants virtio || run virtio virtio_lane
+    wants e2e || return 0
+    await kube-programs
+    run e2e e2e_lane
 }
 
 # host_track: what the host runs by itself. The cluster waits for the programs of Kubernetes, so they come first. The
@@ -151,7 +145,7 @@ for lane in "${lanes[@]}"; do
     esac
 done
 
-# prepare makes what several tracks need, so that they never build the same file at the same time.
+# prepare makes what both tracks need, so that they never build the same file at the same time.
 prepare() {
     ! wants lab kernels virtio e2e || build lab-programs || return
     build .cache/bin/gotestsum
@@ -163,8 +157,6 @@ if [ "$status" -eq 0 ]; then
     host_track &
     tracks+=($!)
     guest_track &
-    tracks+=($!)
-    late_guest_track &
     tracks+=($!)
     set +m
     wait

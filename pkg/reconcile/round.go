@@ -143,28 +143,40 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 }
 
 // observeRound observes the bond, unless it was observed already, and finds whether it was down. downs is the number of
-// events that need not be considered again: those of before the observation.
+// events that need not be considered again: those of before the observation. Links are read before addresses and routes.
+// If the bond was down in between, they do not belong together, so all is observed again.
 func (e *Engine) observeRound(ctx context.Context, rec *bond.Record, observed *bond.Observed) (obs bond.Observed, downs uint64, err error) {
 	considered := e.histories.Of(rec.Key).Downs()
 	if observed != nil {
-		obs, downs = *observed, considered
-	} else {
+		obs = *observed
+		e.wasDown(ctx, rec, &obs, considered)
+		return obs, considered, nil
+	}
+	for range maxObservations {
 		downs = e.downs(rec.Key)
-		if obs, err = e.observe(ctx, rec); err != nil {
-			return obs, downs, err
+		if obs, err = e.observe(ctx, rec); err != nil || e.wasDown(ctx, rec, &obs, considered) == downs {
+			break
 		}
 	}
-	if obs.Bond == nil {
-		return obs, downs, nil
-	}
-	if plan.NetworkMissing(rec, &obs) { // the event may be on its way
+	return obs, downs, err
+}
+
+// wasDown sets WasDown of an observed bond if there were more events than those considered. It returns their number.
+func (e *Engine) wasDown(ctx context.Context, rec *bond.Record, obs *bond.Observed, considered uint64) uint64 {
+	if plan.NetworkMissing(rec, obs) { // the event may be on its way
 		drain, cancel := context.WithTimeout(ctx, maxEventDelay)
 		e.eventsDrained(drain)
 		cancel()
 	}
-	obs.Bond.WasDown = e.downs(rec.Key) != considered
-	return obs, downs, nil
+	downs := e.downs(rec.Key)
+	if obs.Bond != nil {
+		obs.Bond.WasDown = downs != considered
+	}
+	return downs
 }
+
+// maxObservations bounds how often a bond that is set down again and again is observed in a round.
+const maxObservations = 3
 
 // maxEventDelay bounds how long a reconcile waits for the events that preceded its observation.
 const maxEventDelay = time.Second

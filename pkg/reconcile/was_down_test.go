@@ -68,6 +68,45 @@ func TestDownIsReportedLate(t *testing.T) {
 	}
 }
 
+// torn is a kernel in which something happens between the reading of links and that of addresses and routes.
+type torn struct {
+	*fixture
+	between func()
+}
+
+func (k *torn) Observe(ctx context.Context, rec *bond.Record) (bond.Observed, error) {
+	links, err := k.Fake.Observe(ctx, rec)
+	if between := k.between; between != nil && err == nil {
+		k.between = nil
+		between()
+		var later bond.Observed
+		if later, err = k.Fake.Observe(ctx, rec); err == nil {
+			links.Bond.Addresses, links.Bond.Routes = later.Bond.Addresses, later.Bond.Routes
+		}
+	}
+	return links, err
+}
+
+// TestMasterRemovedDuringObservation: links that were read before the bond's VRF was deleted, and routes that were read
+// after that, do not make the agent restore the routes of the VRF's table.
+func TestMasterRemovedDuringObservation(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	k := &torn{fixture: r}
+	r.engine = reconcile.New(reconcile.Config{Kernel: k, Store: r.store, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
+	must(t, r.AddVRF(scenario.PodPath, "vrf9", 100))
+	must(t, r.SetUpper(scenario.PodPath, scenario.BondIf, "vrf9"))
+	other := netip.MustParsePrefix("198.51.100.0/24")
+	must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, bond.Route{Dst: other, Table: new(100)}))
+	for range 2 {
+		r.wantState(bond.StateReady)
+	}
+	k.between = func() { must(t, r.DeleteLink(scenario.PodPath, "vrf9")) }
+	out := r.wantState(bond.StateReady)
+	if l := out.Record.Learned; k.between != nil || l.Upper != nil || r.hasRoute(other) || !r.hasRoute(defaultRoute) {
+		t.Errorf("learned master %v, routes %v\n%s", l.Upper, l.Routes, r.Node)
+	}
+}
+
 func (r *fixture) hasRoute(dst netip.Prefix) bool {
 	out, err := r.converge()
 	must(r.t, err)
