@@ -18,7 +18,7 @@ func (b *builder) planBondExtras() {
 		b.report(OnBond, NotRestored, "the bond lacks settings of other writers: %s", d)
 		b.add(SetLinkSettings{MemberIndex: OnBond, Link: b.bondRef(), Change: d})
 	}
-	if !b.freed(l.Upper) {
+	if !freed(l.Upper, b.obs.Bond) {
 		b.planUpper(l.Upper)
 	}
 	b.reportNotRecorded(l)
@@ -44,9 +44,12 @@ func (b *builder) reportNotRecorded(l *bond.Learned) {
 
 // freed reports whether another writer released the bond from its master. A bond loses its master only so, or when it is
 // deleted itself.
-func (b *builder) freed(from *bond.Upper) bool {
-	return from != nil && from.BondIndex == b.obs.Bond.Index && b.obs.Bond.Upper == nil
+func freed(from *bond.Upper, o *bond.ObservedBond) bool {
+	return from != nil && from.BondIndex == o.Index && o.Upper == nil
 }
+
+// leftVRF reports whether another writer released the bond from a VRF, whose routing table is known.
+func leftVRF(from *bond.Upper, o *bond.ObservedBond) bool { return freed(from, o) && from.Table != 0 }
 
 func (b *builder) planUpper(want *bond.Upper) {
 	if want == nil || b.obs.Bond.Upper != nil {
@@ -76,7 +79,7 @@ func (b *builder) planNetworkExtras() {
 		b.announceLater()
 	}
 	for _, r := range routesByDependency(l.Routes) {
-		if b.freed(l.Upper) && l.Upper.Table != 0 && table(r) == l.Upper.Table {
+		if leftVRF(l.Upper, o) && table(r) == l.Upper.Table {
 			continue // it is of no use outside the VRF
 		}
 		changed := slices.ContainsFunc(o.Routes, func(have bond.Route) bool { return replaces(r, have) }) // by its writer, since
