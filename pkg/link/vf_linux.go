@@ -13,8 +13,8 @@ import (
 )
 
 // withPF runs a change that involves the PF's single mailbox, which can take seconds. It changes one VF of a PF at a
-// time, so that a slow PF occupies one worker. The others are retried later: with a PF that is not slow, they would only
-// observe everything again meanwhile, so they wait for it.
+// time, so that a slow PF occupies one worker. Other changes wait for one that has just begun. Otherwise they fail as
+// busy and are retried, which needs another observation.
 func (k *Kernel) withPF(ctx context.Context, vf *bond.VF, change func() error) error {
 	if vf == nil {
 		return change()

@@ -79,14 +79,21 @@ func TestPodEvents(t *testing.T) {
 	}
 }
 
-// TestBondDown: a bond that is set down and up at once is reported before its key, and no other link is.
-func TestBondDown(t *testing.T) {
+// bonded is a pod's record with the link a in place of its bond.
+func bonded(t *testing.T) *bond.Record {
+	t.Helper()
 	w := pod(t, "pod")
 	in(t, w.Sandbox, func() error {
-		l, err := netlink.LinkByName("a") // in place of a bond
+		l, err := netlink.LinkByName("a")
 		w.BondIndex = l.Attrs().Index
 		return err
 	})
+	return w
+}
+
+// TestBondDown: a bond that is set down and up at once is reported before its key, and no other link is.
+func TestBondDown(t *testing.T) {
+	w := bonded(t)
 	r, sink, downs := newRecords(t), newSink(), make(chan bond.Key, 8)
 	r.put(t, w)
 	start(t, r, sink, func(m *Monitor) { m.cfg.OnBondDown = func(k bond.Key) { downs <- k } })
@@ -108,12 +115,7 @@ func TestBondDown(t *testing.T) {
 
 // TestDrained: after the wait, everything that the kernel had reported before is passed on.
 func TestDrained(t *testing.T) {
-	w := pod(t, "pod")
-	in(t, w.Sandbox, func() error {
-		l, err := netlink.LinkByName("a") // in place of a bond
-		w.BondIndex = l.Attrs().Index
-		return err
-	})
+	w := bonded(t)
 	r, sink := newRecords(t), newSink()
 	r.put(t, w)
 	var downs atomic.Int64

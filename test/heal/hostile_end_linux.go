@@ -99,28 +99,40 @@ func (s *faultRun) deleteUnderAttack(ctx context.Context, c *Pod) error {
 // record, and removes the file.
 func (p *Pod) awaitNoTraces(ctx context.Context) error {
 	locks := filepath.Join(store.DefaultDir, "locks")
+	return awaitFiles(ctx, locks, func() (string, error) {
+		left, err := p.traces()
+		if err != nil || len(left) == 0 {
+			return "", err
+		}
+		if slices.ContainsFunc(left, func(f string) bool { return filepath.Dir(f) != locks }) {
+			return "", fmt.Errorf("left after DEL: %s", strings.Join(left, ", "))
+		}
+		return "the removal of " + strings.Join(left, ", "), nil
+	})
+}
+
+// awaitFiles waits until missing returns "" or an error. It is called again after each change in the directory, and
+// describes what is waited for.
+func awaitFiles(ctx context.Context, dir string, missing func() (string, error)) error {
 	w, err := fsnotify.NewWatcher()
 	if err != nil {
 		return err
 	}
 	defer func() { _ = w.Close() }()
-	if err = w.Add(locks); err != nil {
+	if err = w.Add(dir); err != nil {
 		return err
 	}
 	for {
-		left, err := p.traces()
-		if err != nil || len(left) == 0 {
+		what, err := missing()
+		if err != nil || what == "" {
 			return err
-		}
-		if slices.ContainsFunc(left, func(f string) bool { return filepath.Dir(f) != locks }) {
-			return fmt.Errorf("left after DEL: %s", strings.Join(left, ", "))
 		}
 		select {
 		case <-w.Events:
 		case err = <-w.Errors:
 			return err
 		case <-ctx.Done():
-			return errWaited("the removal of "+strings.Join(left, ", "), context.Cause(ctx))
+			return errWaited(what, context.Cause(ctx))
 		}
 	}
 }

@@ -140,22 +140,18 @@ func (p *Pod) awaitMaster(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("the record of pod %s has no master %s after %v", p.Name, name, timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("not in the record within %v", timeout))
 	defer cancel()
-	for {
+	return awaitFiles(ctx, store.DefaultDir, func() (string, error) {
 		r, err := records.Load(bond.Key{ContainerID: p.id, IfName: BondName})
 		if err != nil {
-			return err
+			return "", err
 		}
-		if r.Learned != nil && r.Learned.Upper != nil && r.Learned.Upper.Name == name {
-			return nil
+		if r.Learned == nil || r.Learned.Upper == nil || r.Learned.Upper.Name != name {
+			return fmt.Sprintf("the master %s in the record of pod %s", name, p.Name), nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(50 * time.Millisecond):
-		}
-	}
+		return "", nil
+	})
 }
 
 // memberLostAndBack moves a member's VF to the host, as its driver does, and waits until the agent has repaired the

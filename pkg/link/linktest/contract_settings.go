@@ -144,12 +144,18 @@ func joinVRF(s *fixture) {
 	}
 }
 
-// leaveVRF: the kernel releases the bond of a VRF that is deleted, and deletes the bond's routes.
-func leaveVRF(s *fixture) {
+// intoVRF makes a VRF and enslaves the bond to it.
+func (s *fixture) intoVRF() {
+	s.Helper()
 	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
-	s.networked()
 	u, _ := s.w.Link(s.path, "vrf9")
 	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf9", Kind: "vrf"}})
+}
+
+// leaveVRF: the kernel releases the bond of a VRF that is deleted, and deletes the bond's routes.
+func leaveVRF(s *fixture) {
+	s.networked()
+	s.intoVRF()
 	inVRF := bond.Route{Dst: netip.MustParsePrefix("198.51.100.0/24"), Table: new(1009)}
 	s.apply(plan.AddRoute{MemberIndex: plan.OnBond, Bond: s.bond(), Route: inVRF})
 	s.must(s.w.DeleteLink(s.path, "vrf9"), "delete the VRF")
@@ -180,9 +186,7 @@ func linksOnTop(s *fixture) {
 	s.must(s.w.AddMacvlan(s.path, "above2", "bond0"), "make a macvlan")
 	s.must(s.w.AddMacvlan(s.path, "above1", "bond0"), "make another")
 	onTop("above1", "above2")
-	s.must(s.w.AddVRF(s.path, "vrf9", 1009), "make a VRF")
-	u, _ := s.w.Link(s.path, "vrf9")
-	s.apply(plan.SetUpper{MemberIndex: plan.OnBond, Bond: s.bond(), Upper: bond.Upper{Index: u.Index, Name: "vrf9", Kind: "vrf"}})
+	s.intoVRF()
 	onTop("above1", "above2") // the master is not on top
 	s.must(s.w.DeleteLink(s.path, "above1"), "delete one")
 	onTop("above2")
