@@ -37,15 +37,28 @@ type Observed struct {
 // ReadsOnTop reports whether the links on top of the bond are read. They are in files of the netns, which take longer
 // than the bond's own messages, so they have to wait for the end of ADD, and until no member is to be attached.
 func (o *Observed) ReadsOnTop(r *Record) bool {
-	if o.Bond == nil || r.Phase != PhaseReady {
-		return false
-	}
+	return o.Bond != nil && r.Phase == PhaseReady && !o.toAttach()
+}
+
+// toAttach reports whether a member in the pod or the host is not enslaved.
+func (o *Observed) toAttach() bool {
 	for i := range o.Members {
-		if o.Members[i].Location == InHost || o.Members[i].Location == InPod && !o.Enslaved(i) {
-			return false
+		if l := o.Members[i].Location; l == InHost || l == InPod && !o.Enslaved(i) {
+			return true
 		}
 	}
-	return true
+	return false
+}
+
+// LinksDiffer reports whether a link must be repaired before the bond is as recorded: the bond is missing or down, or a
+// member in the pod or the host is not enslaved.
+func (o *Observed) LinksDiffer() bool {
+	return o.Bond == nil || !o.Bond.Up || o.toAttach()
+}
+
+// OnlyMembersDiffer reports whether the bond is up, has what it had before, and a member is to be attached to it again.
+func (o *Observed) OnlyMembersDiffer(r *Record) bool {
+	return o.Bond != nil && o.Bond.Up && o.Bond.Index == r.BondIndex && r.Phase == PhaseReady && !r.Restoring && o.toAttach()
 }
 
 // Enslaved reports whether member i is in the bond.

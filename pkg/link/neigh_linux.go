@@ -16,7 +16,7 @@ func (c *conn) observeNeigh(r *bond.Record, o *bond.Observed) error {
 	if r.Deleted() {
 		return nil
 	}
-	all := r.InSetup() || r.Phase == bond.PhaseAdding && !linksDiffer(o)
+	all := r.InSetup() || r.Phase == bond.PhaseAdding && !o.LinksDiffer()
 	requested := map[int]*bond.LinkSettings{}
 	if all || r.Restoring {
 		requested[o.Bond.Index] = &o.Bond.Settings

@@ -14,12 +14,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// To find a bond's routes the kernel walks all routes of the netns. If that takes long, it is postponed while links
-// must be repaired first, so that members return as fast as in any other pod.
+// To find a bond's routes the kernel walks all routes of the netns. If that takes long, it is postponed while links must be
+// repaired first, so that members return as fast as in any other pod. If it does not, it is postponed once while only
+// members are to be attached: they return sooner still.
 const (
-	// slowRead is the time from which a read of addresses and routes counts as slow and is postponed.
+	// slowRead is the time from which a read of addresses and routes counts as slow.
 	slowRead = 50 * time.Millisecond
-	// maxPostponed bounds the postponements in a row: a member that cannot be repaired must not hide a missing route.
+	// maxPostponed bounds the postponements in a row of a slow read: a member that cannot be repaired must not hide a
+	// missing route.
 	maxPostponed = 3
 	// slowShare bounds the time for observing links during a read: the pause after one is its own time, multiplied by
 	// this.
@@ -31,7 +33,7 @@ const (
 // errLinksDiffer ends a read of addresses and routes, because links are to be repaired first.
 var errLinksDiffer = errors.New("links are to be repaired first")
 
-// slowReads remembers the bonds whose addresses and routes take long to read.
+// slowReads remembers the bonds whose addresses and routes take long to read, or were left unread.
 type slowReads struct {
 	mu    sync.Mutex
 	bonds map[bond.Key]slowBond
@@ -39,16 +41,20 @@ type slowReads struct {
 
 type slowBond struct {
 	at        time.Time // of the last read
+	slow      bool      // that read was slow
 	postponed int       // number of reads postponed since
 }
 
-// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time.
-// certainly: they are being read, and that takes long, or the bond is only being made; otherwise the last read decides.
-func (s *slowReads) postpone(k bond.Key, certainly bool) bool {
+// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time. Slow
+// reads are, up to maxPostponed times in a row, and others up to so many times. With maxPostponed the read counts as slow.
+func (s *slowReads) postpone(k bond.Key, times int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, slow := s.bonds[k]
-	if !slow && !certainly || b.postponed == maxPostponed {
+	b := s.bonds[k]
+	if b.slow = b.slow || times == maxPostponed; b.slow {
+		times = maxPostponed
+	}
+	if b.postponed >= times {
 		return false
 	}
 	b.postponed++
@@ -64,7 +70,7 @@ func (s *slowReads) record(k bond.Key, took time.Duration) {
 		delete(s.bonds, k)
 		return
 	}
-	s.remember(k, slowBond{})
+	s.remember(k, slowBond{slow: true})
 }
 
 // remember also drops the bonds that were not read for long, because they are gone.
@@ -86,7 +92,7 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	if o.Bond == nil || r.Deleted() {
 		return nil
 	}
-	if linksDiffer(o) && k.slow.postpone(r.Key, r.Phase == bond.PhaseAdding) {
+	if o.LinksDiffer() && k.slow.postpone(r.Key, postponements(r, o)) {
 		o.Bond.Unread, o.Bond.ReadLater = unreadLater, true
 		return nil
 	}
@@ -102,6 +108,17 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	return err
 }
 
+// postponements returns how often a read is postponed that is not known to be slow.
+func postponements(r *bond.Record, o *bond.Observed) int {
+	switch {
+	case r.Phase == bond.PhaseAdding:
+		return maxPostponed
+	case o.OnlyMembersDiffer(r):
+		return 1
+	}
+	return 0
+}
+
 const unreadLater = "addresses and routes are checked after the links"
 
 // whileLinksAgree returns a function that is called periodically during a long read. It observes the links again, and
@@ -115,7 +132,7 @@ func (k *Kernel) whileLinksAgree(ctx context.Context, r *bond.Record, o *bond.Ob
 		}
 		now, err := k.linksChanged(ctx, r, o)
 		next = time.Now().Add(max(k.searchAgain, slowShare*time.Since(began)))
-		if err != nil || now == nil || !linksDiffer(now) || !k.slow.postpone(r.Key, true) {
+		if err != nil || now == nil || !now.LinksDiffer() || !k.slow.postpone(r.Key, maxPostponed) {
 			return err
 		}
 		if *o = *now; o.Bond != nil {
@@ -163,20 +180,6 @@ func ignoreMissing(err error) error {
 		return nil
 	}
 	return err
-}
-
-// linksDiffer reports whether a link must be repaired before the bond is as recorded: the bond is missing or down, or a
-// member in the pod or the host is not enslaved.
-func linksDiffer(o *bond.Observed) bool {
-	if o.Bond == nil {
-		return true
-	}
-	for i := range o.Members {
-		if m := &o.Members[i]; m.Location == bond.InHost || m.Location == bond.InPod && m.Link.Master != o.Bond.Index {
-			return true
-		}
-	}
-	return !o.Bond.Up
 }
 
 // observeNetwork reads the addresses and routes of the bond. If the pod changes them so fast that no dump is complete,

@@ -53,7 +53,7 @@ func TestLinksAreObservedDuringALongRead(t *testing.T) {
 		t.Helper()
 		pod, o, err := g.k.observeLinks(t.Context(), g.r)
 		defer pod.close()
-		if err != nil || linksDiffer(&o) {
+		if err != nil || o.LinksDiffer() {
 			t.Fatalf("%+v (%v)", o, err)
 		}
 		g.in(g.pod, "link", "set", "net1", "nomaster")

@@ -7,59 +7,42 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// TestSlowReadsArePostponed: but not for ever, and only if they are slow.
-func TestSlowReadsArePostponed(t *testing.T) {
+// TestReadsArePostponed: as often as the caller wants, and more often if they are slow, but not for ever.
+func TestReadsArePostponed(t *testing.T) {
 	var s slowReads
 	slow, fast := bond.Key{ContainerID: "slow"}, bond.Key{ContainerID: "fast"}
-	if s.postpone(slow, false) {
-		t.Error("put off before anything is known")
-	}
-	s.record(fast, slowRead-1)
-	for _, begun := range []bool{false, true} { // a read in progress is known to be slow
-		s.record(slow, slowRead)
+	want := func(k bond.Key, times, want int) {
+		t.Helper()
 		n := 0
-		for s.postpone(slow, begun) {
+		for s.postpone(k, times) {
 			n++
 		}
-		if n != maxPostponed || s.postpone(fast, false) {
-			t.Errorf("begun %t: put off %d times, want %d", begun, n, maxPostponed)
+		if n != want {
+			t.Errorf("%s: postponed %d times, want %d", k.ContainerID, n, want)
 		}
 	}
-	if s.record(slow, 0); len(s.bonds) > 0 {
+	want(fast, 0, 0)
+	want(fast, 1, 1)
+	s.record(fast, slowRead-1)
+	want(fast, 1, 1)
+	for _, times := range []int{0, 1, maxPostponed} {
+		s.record(slow, slowRead)
+		want(slow, times, maxPostponed)
+	}
+	if s.record(slow, 0); len(s.bonds) != 1 {
 		t.Errorf("kept: %v", s.bonds)
 	}
-	if !s.postpone(fast, true) || !s.postpone(fast, false) {
-		t.Error("not put off though the read that was under way was slow")
+	s.record(fast, 0)
+	if !s.postpone(fast, maxPostponed) || !s.postpone(fast, 0) {
+		t.Error("not postponed though the read that was under way was slow")
 	}
 }
 
 // TestSlowReadsAreForgotten once the bond is no longer read.
 func TestSlowReadsAreForgotten(t *testing.T) {
-	s := slowReads{bonds: map[bond.Key]slowBond{{ContainerID: "gone"}: {at: time.Now().Add(-slowFor - time.Second)}}}
+	s := slowReads{bonds: map[bond.Key]slowBond{{ContainerID: "gone"}: {at: time.Now().Add(-slowFor - time.Second), slow: true}}}
 	s.record(bond.Key{ContainerID: "slow"}, slowRead)
-	if len(s.bonds) != 1 || s.postpone(bond.Key{ContainerID: "gone"}, false) {
+	if _, kept := s.bonds[bond.Key{ContainerID: "gone"}]; kept || len(s.bonds) != 1 {
 		t.Errorf("kept: %v", s.bonds)
-	}
-}
-
-func TestLinksDiffer(t *testing.T) {
-	in := bond.ObservedMember{Location: bond.InPod, Link: bond.Link{Master: 7}}
-	for name, tc := range map[string]struct {
-		up    bool
-		other bond.ObservedMember
-		want  bool
-	}{
-		"complete":     {true, in, false},
-		"down":         {false, in, true},
-		"lost":         {true, bond.ObservedMember{Location: bond.Lost}, false},
-		"in the host":  {true, bond.ObservedMember{Location: bond.InHost}, true},
-		"not enslaved": {true, bond.ObservedMember{Location: bond.InPod}, true},
-		"somewhere":    {true, bond.ObservedMember{Location: bond.InPod, Link: bond.Link{Master: 8}}, true},
-		"all but down": {false, bond.ObservedMember{Location: bond.Lost}, true},
-	} {
-		o := bond.Observed{Bond: &bond.ObservedBond{Link: bond.Link{Index: 7, Up: tc.up}}, Members: []bond.ObservedMember{in, tc.other}}
-		if got := linksDiffer(&o); got != tc.want {
-			t.Errorf("%s: %t, want %t", name, got, tc.want)
-		}
 	}
 }

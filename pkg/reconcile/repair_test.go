@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
@@ -55,23 +57,23 @@ func TestRepairLeavesOnlyVerification(t *testing.T) {
 			r.FailApply(1, bond.ErrStale)
 			return r.Release(scenario.PodPath, "net2")
 		},
-		"member and address": func(r *fixture) error {
-			return errors.Join(r.Release(scenario.PodPath, "net2"), r.FlushAddresses(scenario.PodPath, scenario.BondIf))
+		"member, and the bond is down": func(r *fixture) error {
+			return errors.Join(r.Release(scenario.PodPath, "net2"), r.SetDown(scenario.PodPath, scenario.BondIf))
 		},
 		"member, and the address is not read": func(r *fixture) error {
 			r.HideNetwork(1)
 			return errors.Join(r.Release(scenario.PodPath, "net2"), r.FlushAddresses(scenario.PodPath, scenario.BondIf))
 		},
-		"member and address, overtaken": func(r *fixture) error {
+		"member and a bond that is down, overtaken": func(r *fixture) error {
 			tried := false
 			r.FailApplyIf(func(a plan.Action) error {
-				if _, is := a.(plan.AddAddress); !is || tried {
+				if _, is := a.(plan.AddRoute); !is || tried {
 					return nil
 				}
 				tried = true
 				return bond.ErrStale
 			})
-			return errors.Join(r.Release(scenario.PodPath, "net2"), r.FlushAddresses(scenario.PodPath, scenario.BondIf))
+			return errors.Join(r.Release(scenario.PodPath, "net2"), r.SetDown(scenario.PodPath, scenario.BondIf))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -129,5 +131,34 @@ func TestSavedRecordIsNoNews(t *testing.T) {
 	rec.Phase = bond.PhaseDeleting // as the store shows a marked record
 	if r.engine.Saved(rec) {
 		t.Error("a mark of its deletion does not count as a change")
+	}
+}
+
+// TestMemberBeforeAddresses: a member is enslaved before the bond's addresses are read, and what they lack is restored by
+// the verification. Where no member can be enslaved, they are read at once.
+func TestMemberBeforeAddresses(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	lose := func() error {
+		return errors.Join(r.Release(scenario.PodPath, "net2"), r.FlushAddresses(scenario.PodPath, scenario.BondIf))
+	}
+	must(t, lose())
+	out, err := r.engine.Repair(t.Context(), r.Record.Key, always)
+	must(t, err)
+	if !out.Unverified || len(out.Applied) != 1 || !out.Observed.Bond.ReadLater {
+		t.Fatalf("unverified %t, applied %v, addresses unread: %q", out.Unverified, out.Applied, out.Observed.Bond.Unread)
+	}
+	if out, err = r.converge(); err != nil || out.Status.State != bond.StateReady || len(out.Observed.Bond.Addresses) == 0 {
+		t.Errorf("the verification: state %s, %v, error %v\n%s", out.Status.State, out.Observed.Bond.Addresses, err, r.Node)
+	}
+	r.clock.turn(time.Minute)
+	must(t, lose())
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, is := a.(plan.Enslave); is {
+			return unix.EPERM
+		}
+		return nil
+	})
+	if out, err = r.converge(); !errors.Is(err, unix.EPERM) || out.Observed.Bond.Unread != "" || len(out.Observed.Bond.Addresses) == 0 {
+		t.Errorf("the member cannot be enslaved: error %v, addresses %v (unread: %q)", err, out.Observed.Bond.Addresses, out.Observed.Bond.Unread)
 	}
 }

@@ -38,7 +38,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 	var firstErr error
 	var losses []string
 	for range maxRounds {
-		r, err := e.observeAndPlan(ctx, rec, run, c)
+		r, err := e.nextRound(ctx, rec, run, c)
 		c.observed = nil
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
@@ -51,7 +51,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
 		if out.FoundAt.IsZero() { // what later rounds find is a consequence
-			out.Found, out.FoundAt = r.New, now
+			out.Found, out.FoundAt = r.newFindings(), now
 		}
 		out.Observed, out.Plan = r.observed, r.plan
 		losses = lossesOf(rec, &r.Result, losses)
@@ -91,10 +91,11 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 			rec.BondName(), rec.Pod, maxRounds, out.Plan.Actions))
 }
 
-// onlyVerificationLeft reports whether a member is in the bond again and all changes were made that were planned from a
-// complete observation. Of a new bond nothing was observed yet.
+// onlyVerificationLeft reports whether a member is in the bond again and all changes were made that were planned from an
+// observation of all links. Of a new bond nothing was observed yet, and one that was down may have lost its routes.
 func onlyVerificationLeft(rec *bond.Record, r *round, applied []plan.Action) bool {
-	if rec.Deleted() || r.observed.Bond == nil || r.observed.Bond.Unread != "" || len(applied) < len(r.plan.Actions) {
+	b := r.observed.Bond
+	if rec.Deleted() || rec.Restoring || b == nil || b.Unread != "" && !b.ReadLater || len(applied) < len(r.plan.Actions) {
 		return false
 	}
 	return slices.ContainsFunc(applied, func(a plan.Action) bool { _, is := a.(plan.Enslave); return is })
@@ -107,6 +108,26 @@ type round struct {
 	history.Result
 	// downs is what Config.Downs returned before the observation.
 	downs uint64
+}
+
+// newFindings are those of which the last reconcile had none. That the network is read later is none.
+func (r *round) newFindings() []plan.Code {
+	if r.observed.Bond == nil || !r.observed.Bond.ReadLater {
+		return r.New
+	}
+	return slices.DeleteFunc(r.New, func(c plan.Code) bool { return c == plan.Unread })
+}
+
+// nextRound observes and plans. If addresses and routes were left unread so that links are repaired first, and no link can
+// be repaired now, it does so again.
+func (e *Engine) nextRound(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (round, error) {
+	r, err := e.observeAndPlan(ctx, rec, run, c)
+	if err == nil && len(r.Ready) == 0 && r.observed.Bond != nil && r.observed.Bond.ReadLater {
+		e.histories.Of(rec.Key).SetDowns(r.downs)
+		c.observed = nil
+		return e.observeAndPlan(ctx, rec, run, c)
+	}
+	return r, err
 }
 
 // observeAndPlan observes the bond, plans, and brings the record up to date. It saves only what changed, so that a

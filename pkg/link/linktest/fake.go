@@ -37,7 +37,8 @@ type Fake struct {
 	observeErrs []error
 	hidden      int // observations that leave the network unread
 	readLater   bool
-	applyErrs   map[int]error // by the number of the Apply, counted from 1
+	postponed   map[bond.Key]bool // its network was left unread, because links had to be repaired first
+	applyErrs   map[int]error     // by the number of the Apply, counted from 1
 	applies     int
 	failIf      func(plan.Action) error
 	before      func(plan.Action)
@@ -57,7 +58,8 @@ type space struct {
 // New makes a host without PFs, and without pods.
 func New() *Fake {
 	f := &Fake{
-		spaces: map[string]*space{},
+		postponed: map[bond.Key]bool{},
+		spaces:    map[string]*space{},
 		files: ownership{
 			claims: map[bond.PCIAddress]string{}, caches: map[string]bond.PCIAddress{}, broken: map[bond.PCIAddress]bool{},
 		},

@@ -26,17 +26,12 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 		pod = nil
 	}
 	b := observeBond(pod, r, &o)
-	if o.Bond != nil && f.hidden > 0 {
-		f.hidden--
-		plan.NewAddressList(r, o.Bond)
-		plan.NewRouteList(r, o.Bond)
-		o.Bond.Unread, o.Bond.ReadLater = "hidden", f.readLater
-	}
 	for i := range r.Members {
 		o.Members = append(o.Members, f.observeMember(pod, r, &r.Members[i]))
 	}
 	if b != nil {
 		o.UnknownMembers = unknownMembers(b, o.Members)
+		f.hideNetwork(r, &o)
 	}
 	if o.ReadsOnTop(r) {
 		o.Bond.OnTop, o.Bond.OnTopKnown = onTop(b), true
@@ -48,6 +43,27 @@ func (f *Fake) Observe(ctx context.Context, r *bond.Record) (bond.Observed, erro
 		observeEthtool(pod, r, &o)
 	}
 	return o, nil
+}
+
+// hideNetwork leaves addresses and routes unread if a test requests it, and in every second observation in which links
+// must be repaired first.
+func (f *Fake) hideNetwork(r *bond.Record, o *bond.Observed) {
+	postponed := f.postponed[r.Key]
+	delete(f.postponed, r.Key)
+	switch {
+	case r.Deleted():
+		return
+	case f.hidden > 0:
+		f.hidden--
+		o.Bond.Unread, o.Bond.ReadLater = "hidden", f.readLater
+	case o.OnlyMembersDiffer(r) && !postponed:
+		f.postponed[r.Key] = true
+		o.Bond.Unread, o.Bond.ReadLater = "links first", true
+	default:
+		return
+	}
+	plan.NewAddressList(r, o.Bond)
+	plan.NewRouteList(r, o.Bond)
 }
 
 // findBond finds the bond by its index, so that a rename does not hide it, or else by its name; nil if there is none.
