@@ -119,10 +119,11 @@ func (r *round) newFindings() []plan.Code {
 }
 
 // nextRound observes and plans. If addresses and routes were left unread so that links are repaired first, and no link can
-// be repaired now, it does so again.
+// be repaired now or soon, it does so again.
 func (e *Engine) nextRound(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (round, error) {
 	r, err := e.observeAndPlan(ctx, rec, run, c)
-	if err == nil && len(r.Ready) == 0 && r.observed.Bond != nil && r.observed.Bond.ReadLater {
+	soon := r.RetryAfter > 0 && r.RetryAfter < e.timing.MinBackoff
+	if err == nil && len(r.Ready) == 0 && !soon && r.observed.Bond != nil && r.observed.Bond.ReadLater {
 		e.histories.Of(rec.Key).SetDowns(r.downs)
 		c.observed = nil
 		return e.observeAndPlan(ctx, rec, run, c)

@@ -49,13 +49,14 @@ type Config struct {
 
 // Controller reconciles bonds. Enqueue is safe for concurrent use, also before Run.
 type Controller struct {
-	c       Config
-	queue   workqueue.TypedRateLimitingInterface[bond.Key]
-	waiting *repairsFirst // in queue
-	tasks   *backgroundTasks
-	limiter *eventLimiter
-	poller  *poller
-	rest    *rest
+	c        Config
+	queue    workqueue.TypedRateLimitingInterface[bond.Key]
+	waiting  *repairsFirst // in queue
+	holdback *holdback
+	tasks    *backgroundTasks
+	limiter  *eventLimiter
+	poller   *poller
+	rest     *rest
 
 	requests *requests
 	// started and finished count reconciles.
@@ -97,8 +98,9 @@ func New(c Config) *Controller {
 		c.Forget = func(bond.Key) {}
 	}
 	waiting := newRepairsFirst()
+	queue := newQueue(waiting)
 	return &Controller{
-		c: c, queue: newQueue(waiting), waiting: waiting, tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(),
+		c: c, queue: queue, waiting: waiting, holdback: newHoldback(queue.Add), tasks: newBackgroundTasks(c.Workers), limiter: newEventLimiter(),
 		poller: newPoller(), rest: newRest(c.Resync), requests: newRequests(),
 	}
 }
@@ -172,6 +174,14 @@ func (l *Controller) next(ctx context.Context) bool {
 		return false
 	}
 	defer l.queue.Done(k)
+	if l.waiting.verifies(k) {
+		if l.holdback.holds(k) {
+			l.waiting.verifyLater(k)
+			return true
+		}
+	} else {
+		defer l.holdback.repair(k)()
+	}
 	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
 	defer cancel()
 	l.started.Add(1)

@@ -152,6 +152,42 @@ func TestParallelRepairsAreVerifiedLater(t *testing.T) {
 	}
 }
 
+// TestVerificationsAreHeldBack: no repair is verified while another bond is still being repaired, though a worker is free
+// and the events of the repair request it; but not for longer than a second.
+func TestVerificationsAreHeldBack(t *testing.T) {
+	for name, tc := range map[string]struct{ takes, verified time.Duration }{
+		"a repair":          {300 * time.Millisecond, 300 * time.Millisecond},
+		"one that is slow":  {5 * time.Second, 1010 * time.Millisecond},
+		"none at that time": {5 * time.Millisecond, 10 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var driven *controller.Controller
+				began := time.Now()
+				e := &engine{unverified: true, converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+					if k == key(1) && n == 1 {
+						<-time.After(tc.takes)
+					}
+					if k == key(0) && n == 1 {
+						<-time.After(10 * time.Millisecond)
+						time.AfterFunc(time.Millisecond, func() { driven.Enqueue(k, "its own event") })
+					}
+					return healthy(k), nil
+				}}
+				run(t, e, controller.Config{Workers: 4}, time.Minute, func(l *controller.Controller) {
+					driven = l
+					l.Enqueue(key(0), "test")
+					l.Enqueue(key(1), "test")
+				})
+				reconciles := e.reconciles[key(0)]
+				if len(reconciles) < 2 || reconciles[1].Sub(began) < tc.verified-10*time.Millisecond || reconciles[1].Sub(began) > tc.verified+10*time.Millisecond {
+					t.Errorf("reconciled at %v after %s, want again after %s", reconciles, began, tc.verified)
+				}
+			})
+		})
+	}
+}
+
 // TestRepairsComeFirst: while bonds wait, repairs are not verified until all that waited have been repaired, even if
 // they came later. Only what was verified is reported.
 func TestRepairsComeFirst(t *testing.T) {

@@ -20,12 +20,16 @@ type repairsFirst struct {
 	// of the repair itself.
 	unverified     map[bond.Key]bool
 	repairs, later []bond.Key
-	overtaken      int
+	// taken are verifications that were popped.
+	taken     map[bond.Key]bool
+	overtaken int
 }
 
 var _ workqueue.Queue[bond.Key] = (*repairsFirst)(nil)
 
-func newRepairsFirst() *repairsFirst { return &repairsFirst{unverified: map[bond.Key]bool{}} }
+func newRepairsFirst() *repairsFirst {
+	return &repairsFirst{unverified: map[bond.Key]bool{}, taken: map[bond.Key]bool{}}
+}
 
 // verifyLater makes the next reconcile of a bond a verification.
 func (q *repairsFirst) verifyLater(k bond.Key) {
@@ -67,5 +71,17 @@ func (q *repairsFirst) Pop() (k bond.Key) {
 		q.overtaken++
 	}
 	k, *from = (*from)[0], (*from)[1:]
+	if from == &q.later {
+		q.taken[k] = true
+	}
 	return k
+}
+
+// verifies reports whether the reconcile of a bond that was popped is a verification.
+func (q *repairsFirst) verifies(k bond.Key) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	is := q.taken[k]
+	delete(q.taken, k)
+	return is
 }

@@ -263,8 +263,8 @@ func (r *Run) retryAfter(actions []plan.Action, now time.Time) time.Duration {
 	}
 	for i, s := range r.h.subjects(r.rec) {
 		if !s.vfInfoMissingSince.IsZero() {
-			// As long again as it has lasted: no event will come, and a PF may stay away for good.
-			consider(now.Add(min(max(now.Sub(s.vfInfoMissingSince), t.MinBackoff), t.MaxBackoff)))
+			// A quarter as long again as it has lasted: no event will come, and a PF may stay away for good.
+			consider(now.Add(min(max(now.Sub(s.vfInfoMissingSince), t.MinBackoff)/4, t.MaxBackoff)))
 		}
 		// A planned bounce has its own wait. To reconcile at once until that ends would be a busy loop.
 		bouncing := slices.ContainsFunc(actions, func(a plan.Action) bool {
