@@ -61,7 +61,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	})
 	monitor, err = watch.New(watch.Config{
 		Dir: records.Dir(), KeyOf: store.KeyOf, List: agent.RecordLister(ctx, records, log),
-		ReceiveBuffer: s.receiveBuffer, Resync: s.resync,
+		ReceiveBuffer: s.receiveBuffer, Resync: s.resync, Load: records.Load,
 		OnBondDown: downs.Add,
 		Known:      func(r *bond.Record) bool { return engine.Saved(r) && records.SavedHere(r.Key) },
 		OnError:    func(err error) { log.Warn("watch error", zap.Error(err)) },

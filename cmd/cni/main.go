@@ -1,7 +1,3 @@
-// A call works on one thread at a time: the runtime need not read a cgroup's files to find out how many it may use.
-//go:debug containermaxprocs=0
-//go:debug updatemaxprocs=0
-
 // Command cni is the CNI plugin of type "bond". Its binary is named bond.
 package main
 

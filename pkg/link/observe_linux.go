@@ -59,12 +59,16 @@ func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o
 
 // observe reads the links in the pod: the bond, its slaves, and the record's members.
 func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
-	b, err := c.findBond(r)
-	if err != nil {
+	b, named, err := c.findBond(r)
+	switch {
+	case err != nil:
 		return err
-	}
-	if o.NameHolder, err = c.holderOf(r.BondName(), b); err != nil {
-		return err
+	case b != nil:
+		if o.NameHolder, err = c.holderOf(r.BondName(), b); err != nil {
+			return err
+		}
+	case named != nil:
+		o.NameHolder = &named.Link
 	}
 	var slaves devices
 	master := 0
@@ -136,17 +140,17 @@ func (c *conn) holderOf(name string, owner *device) (*bond.Link, error) {
 }
 
 // findBond returns the record's bond: by ifindex if it is known and that of a bond, by name otherwise; nil if there is
-// none.
-func (c *conn) findBond(r *bond.Record) (*device, error) {
-	b, err := c.deviceByIndex(r.BondIndex)
+// none. Then named is the link that has its name, or nil.
+func (c *conn) findBond(r *bond.Record) (b, named *device, err error) {
+	b, err = c.deviceByIndex(r.BondIndex)
 	if err != nil || b != nil && b.Kind == "bond" {
-		return b, err
+		return b, nil, err
 	}
-	b, err = c.deviceByName(r.BondName())
-	if err != nil || b == nil || b.Kind != "bond" || b.Name != r.BondName() {
-		return nil, err
+	named, err = c.deviceByName(r.BondName())
+	if err != nil || named == nil || named.Kind != "bond" || named.Name != r.BondName() {
+		return nil, named, err
 	}
-	return b, nil
+	return named, nil, nil
 }
 
 // observeBond reads the bond's own message and its sysctls. If the bond is to be deleted, the options are enough.
@@ -191,7 +195,7 @@ func (k *Kernel) Aggregator(ctx context.Context, r *bond.Record) (*bond.Aggregat
 		return nil, err
 	}
 	defer pod.close()
-	b, err := pod.findBond(r)
+	b, _, err := pod.findBond(r)
 	if err != nil {
 		return nil, err
 	}

@@ -42,8 +42,11 @@ type Config struct {
 	// it. It must not block, and may be nil.
 	OnBondDown func(bond.Key)
 	// Known reports whether the sink itself saved a record as it is, so that its change causes no request. It is called
-	// after a listing, by the goroutine that called List, and must not block. Nil: no record is known.
+	// after List or Load, by the same goroutine, and must not block. Nil: no record is known.
 	Known func(*bond.Record) bool
+	// Load returns one record. A changed record that is known and names the same links as before causes no listing. Nil:
+	// each change does.
+	Load func(bond.Key) (*bond.Record, error)
 	// OnError is called with errors that the Monitor recovers from, once per problem, by several goroutines. It may be
 	// nil.
 	OnError func(error)
@@ -75,6 +78,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Known == nil {
 		cfg.Known = func(*bond.Record) bool { return false }
+	}
+	if cfg.Load == nil {
+		cfg.Load = func(bond.Key) (*bond.Record, error) { return nil, bond.ErrUnsupported }
 	}
 	if cfg.OnError == nil {
 		cfg.OnError = func(error) {}

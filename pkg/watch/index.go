@@ -1,6 +1,10 @@
 package watch
 
-import "github.com/bondkeeper/bondkeeper/pkg/bond"
+import (
+	"slices"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+)
 
 // noNSID is the value for a netns without an ID, or with an unknown one.
 const noNSID int32 = -1
@@ -84,4 +88,22 @@ func (idx *index) addDevice(pci bond.PCIAddress, list func(*device) *[]bond.Key,
 	if keys := list(d); len(*keys) == 0 || (*keys)[len(*keys)-1] != key {
 		*keys = append(*keys, key)
 	}
+}
+
+// covers reports whether events of everything that a record names lead to its key.
+func (idx *index) covers(r *bond.Record) bool {
+	id, known := idx.ids[r.Sandbox]
+	if !known || id == noNSID || idx.bonds[place{id, int32(r.BondIndex)}] != r.Key { //nolint:gosec // an ifindex
+		return false
+	}
+	for i := range r.Members {
+		m := &r.Members[i]
+		if m.PCI != "" && (idx.devices[m.PCI] == nil || !slices.Contains(idx.devices[m.PCI].members, r.Key)) {
+			return false
+		}
+		if m.VF != nil && m.VF.PF != "" && (idx.devices[m.VF.PF] == nil || !slices.Contains(idx.devices[m.VF.PF].onPF, r.Key)) {
+			return false
+		}
+	}
+	return true
 }

@@ -113,6 +113,9 @@ func (w *recordWatcher) work(now time.Time) {
 	if !now.Before(w.resyncAt) {
 		w.resync(now)
 	}
+	if len(w.changed) > 0 && !now.Before(w.listAt) {
+		w.dropUnchanged()
+	}
 	all := w.allCause != "" && !now.Before(w.allAt)
 	verify := !w.verifyAt.IsZero() && !now.Before(w.verifyAt)
 	if (len(w.changed) > 0 || all || verify) && !now.Before(w.listAt) {
@@ -160,6 +163,22 @@ func (w *recordWatcher) list(all, verify bool) {
 	w.verifyAt = time.Time{}
 	if len(now.unsubscribed) > 0 {
 		w.verifyAt = time.Now().Add(retryPeriod)
+	}
+}
+
+// dropUnchanged forgets changes that the sink itself made and that do not change the index. A repair saves its record
+// several times, and a listing takes longer than all its requests.
+func (w *recordWatcher) dropUnchanged() {
+	for key, cause := range w.changed {
+		if cause != CauseRecord {
+			continue
+		}
+		if r, err := w.monitor.cfg.Load(key); err == nil && w.monitor.cfg.Known(r) && w.monitor.index.Load().covers(r) {
+			delete(w.changed, key)
+		}
+	}
+	if len(w.changed) == 0 {
+		w.listAt = time.Now().Add(mergePeriod)
 	}
 }
 

@@ -226,6 +226,48 @@ func TestRecordWatcherKnown(t *testing.T) {
 	})
 }
 
+// TestRecordWatcherListsOnlyNews: what the sink saved itself causes no listing while the record names the same links as
+// before.
+func TestRecordWatcherListsOnlyNews(t *testing.T) {
+	for name, tc := range map[string]struct {
+		change func(*bond.Record)
+		lists  int
+	}{
+		"the same links":      {func(r *bond.Record) { r.Repairs.Count++ }, 0},
+		"another bond":        {func(r *bond.Record) { r.BondIndex = 99 }, 1},
+		"another sandbox":     {func(r *bond.Record) { r.Sandbox.Inode = 99 }, 1},
+		"another VF":          {func(r *bond.Record) { r.Members[0].PCI = "0000:09:10.0" }, 1},
+		"another PF":          {func(r *bond.Record) { r.Members[0].VF = &bond.VF{PF: "0000:09:00.0"} }, 1},
+		"by somebody else":    {func(r *bond.Record) { r.Releases = 1 }, 1},
+		"that cannot be read": {func(r *bond.Record) { r.Releases = 2 }, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			runWatcher(t, func(r *rig) {
+				r.monitor.cfg.Known = func(rec *bond.Record) bool { return rec.Releases == 0 }
+				r.monitor.cfg.Load = func(bond.Key) (*bond.Record, error) {
+					if r.records[0].Releases == 2 {
+						return nil, errors.New("damaged")
+					}
+					return r.records[0], nil
+				}
+			}, func(r *rig) {
+				r.records[0].Members = vfs("0000:01:00.0", "0000:01:10.0")
+				r.changed("b") // so that this is listed
+				r.pass(time.Second)
+				r.lists = nil
+				changed := r.records[0].Clone()
+				tc.change(changed)
+				r.records[0] = changed
+				r.changed("a")
+				r.pass(time.Second)
+				if len(r.lists) != tc.lists {
+					t.Errorf("listed %d times, want %d", len(r.lists), tc.lists)
+				}
+			})
+		})
+	}
+}
+
 // TestRecordWatcherSlowListing: slow listings take at most a quarter of the time.
 func TestRecordWatcherSlowListing(t *testing.T) {
 	runWatcher(t, nil, func(r *rig) {
