@@ -144,12 +144,13 @@ bench: ## Run the Go benchmarks that need no lab
 	@go test -run '^$$' -bench . -benchmem ./pkg/...
 
 # PEER_BOND is another bond plugin to compare with. ROUNDS and LOSSES set the numbers of samples, PARTS what to measure:
-# verbs, repair, scale, storm, cards, foreign, upgrade, size. With PLOTS=docs the plots in docs/performance are replaced.
+# verbs, repair, scale, storm, cards, foreign, upgrade, size. CPUS is the number of the guest's processors. With PLOTS=docs
+# the plots in docs/performance are replaced.
 .PHONY: bench-lab
-bench-lab: deps bin/lab bin/floor build plugins ## Measure plugin and agent against what the kernel alone needs, in the lab (PEER_BOND=PROGRAM, ROUNDS, LOSSES, STORMS, BONDS, PARTS, PLOTS=docs)
+bench-lab: deps bin/lab bin/floor build plugins ## Measure plugin and agent against what the kernel alone needs, in the lab (PEER_BOND=PROGRAM, ROUNDS, LOSSES, STORMS, BONDS, CPUS, PARTS, PLOTS=docs)
 	@CGO_ENABLED=0 go build -trimpath -ldflags '-s -w' -o bin/bench ./test/bench
 	@mkdir -p $(CACHE)/bench
-	@bin/lab run -cards 2 -vfs 4 -memory 2304 -share $(CACHE)/bench -timeout 120m -- bin/bench -out /run/lab/share -rounds $${ROUNDS:-30} -losses $${LOSSES:-500} -storms $${STORMS:-3} \
+	@bin/lab run -cpus $${CPUS:-1} -cards 2 -vfs 4 -memory 2304 -share $(CACHE)/bench -timeout 120m -- bin/bench -out /run/lab/share -rounds $${ROUNDS:-30} -losses $${LOSSES:-500} -storms $${STORMS:-3} \
 		-bonds "$${BONDS:-1,16,64,256,1024}" -parts "$(PARTS)" -peer "$(abspath $(PEER_BOND))"
 	@[ "$(PLOTS)" != docs ] || { mkdir -p docs/performance && cp $(CACHE)/bench/*.svg docs/performance/; }
 

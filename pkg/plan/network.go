@@ -16,6 +16,7 @@ func (b *builder) planNetwork() {
 	o := b.obs.Bond
 	if o.Unread != "" {
 		b.reportWaiting(OnBond, Unread, "%s", o.Unread)
+		b.plan.AnnounceLater = b.announce
 		return
 	}
 	b.planIPv6()

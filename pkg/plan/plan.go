@@ -46,7 +46,7 @@ type Plan struct {
 	Findings []Finding
 	// Warnings are about what costs no traffic and is left alone.
 	Warnings []string
-	// AnnounceLater: the plan sets addresses or the MAC, and the bond has no carrier yet.
+	// AnnounceLater: the plan sets addresses or the MAC, and the bond has no carrier yet, or its addresses are unread.
 	AnnounceLater bool
 	causes        []int // the finding of each action, or -1
 }

@@ -89,3 +89,16 @@ func TestAnnouncedAfterARepairWithoutCarrier(t *testing.T) {
 		t.Errorf("%d announcements after a cable was pulled, want one: nothing was repaired", *n)
 	}
 }
+
+// TestAnnouncedAfterAMember: a MAC that is set in the round that enslaves a member, in which the bond's addresses are not
+// read, is announced once they are.
+func TestAnnouncedAfterAMember(t *testing.T) {
+	r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100"})
+	n := r.announcements()
+	must(t, errors.Join(r.Release(scenario.PodPath, "net2"), r.SetMAC(scenario.PodPath, scenario.BondIf, "02:00:00:00:00:77")))
+	for range 2 {
+		if out := r.wantState(bond.StateReady); *n != 1 || out.Record.AnnounceDue {
+			t.Fatalf("%d announcements, due %t; want one", *n, out.Record.AnnounceDue)
+		}
+	}
+}

@@ -148,7 +148,7 @@ func TestPostponedReadsKeepTheReason(t *testing.T) {
 		r.clock.turn(out.RetryAfter)
 	}
 	before, _ := r.converge()
-	r.PostponeNetwork(1)
+	r.PostponeNetwork(2) // once more than what is tried again at once
 	after, _ := r.converge()
 	if after.Observed.Bond.Unread == "" || after.Status.Reason != before.Status.Reason || !strings.Contains(after.Status.Reason, "above") {
 		t.Errorf("reason %q, before %q", after.Status.Reason, before.Status.Reason)

@@ -37,8 +37,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 	out := Outcome{Record: rec}
 	var firstErr error
 	var losses []string
+	again := false
 	for range maxRounds {
-		r, err := e.nextRound(ctx, rec, run, c)
+		r, err := e.observeAndPlan(ctx, rec, run, c)
 		c.observed = nil
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
@@ -60,6 +61,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		out.RetryAfter = sooner(sooner(r.RetryAfter, setupRetry(rec, now)), unreadRetry(&r.observed))
 		out.Poll = pollOf(rec, &r.observed, e.timing.PollVFs)
 		out.lease(rec, &r.observed, now)
+		if again = !again && r.unreadInVain(e.timing.MinBackoff); again {
+			continue
+		}
 		if len(r.Ready) == 0 {
 			unsaved = errors.Join(unsaved, e.announceDue(ctx, rec, &r.observed))
 		}
@@ -118,17 +122,11 @@ func (r *round) newFindings() []plan.Code {
 	return slices.DeleteFunc(r.New, func(c plan.Code) bool { return c == plan.Unread })
 }
 
-// nextRound observes and plans. If addresses and routes were left unread so that links are repaired first, and no link can
-// be repaired now or soon, it does so again.
-func (e *Engine) nextRound(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (round, error) {
-	r, err := e.observeAndPlan(ctx, rec, run, c)
-	soon := r.RetryAfter > 0 && r.RetryAfter < e.timing.MinBackoff
-	if err == nil && len(r.Ready) == 0 && !soon && r.observed.Bond != nil && r.observed.Bond.ReadLater {
-		e.histories.Of(rec.Key).SetDowns(r.downs)
-		c.observed = nil
-		return e.observeAndPlan(ctx, rec, run, c)
-	}
-	return r, err
+// unreadInVain reports whether addresses and routes were left unread so that links are repaired first, and no link can be
+// repaired now or soon.
+func (r *round) unreadInVain(soon time.Duration) bool {
+	waits := r.RetryAfter > 0 && r.RetryAfter < soon
+	return len(r.Ready) == 0 && !waits && r.observed.Bond != nil && r.observed.Bond.ReadLater
 }
 
 // observeAndPlan observes the bond, plans, and brings the record up to date. It saves only what changed, so that a

@@ -56,8 +56,9 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 		}
 		e.logFor(rec).Log(level, "configuration of other writers learned", zap.Strings("changes", changes))
 	}
-	// A bond that is lost at this moment hides what set-up did, so its end waits for the bond.
-	if evidence != "" && rec.InSetup() && !rec.Restoring {
+	// A bond that is lost at this moment hides what set-up did, and so do addresses and routes that are read later.
+	hidden := rec.Restoring || obs.Bond != nil && obs.Bond.ReadLater
+	if evidence != "" && rec.InSetup() && !hidden {
 		rec.Setup.Complete, rec.Setup.Evidence, changed = now, evidence, true
 		e.logFor(rec).Info("pod set-up complete", zap.String("evidence", evidence), zap.Int("addresses", len(rec.Addresses)), zap.Int("routes", len(rec.Routes)))
 	}

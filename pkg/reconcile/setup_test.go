@@ -74,6 +74,19 @@ func (r *fixture) routes(dst netip.Prefix) (found []bond.Route) {
 	return found
 }
 
+// TestSetupEndsWhenAllIsRead: a loss at the end of set-up leaves the addresses and routes unread at first. What set-up did
+// to them is learned nevertheless.
+func TestSetupEndsWhenAllIsRead(t *testing.T) {
+	r := added(t, scenario.OKD())
+	must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, defaultRoute))
+	must(t, r.Release(scenario.PodPath, "net2"))
+	r.clock.turn(2 * time.Minute)
+	r.wantState(bond.StateReady)
+	if found := r.routes(defaultRoute); len(found) != 0 || r.record().Setup.Complete.IsZero() {
+		t.Errorf("set-up %+v, and the route is back: %v", r.record().Setup, found)
+	}
+}
+
 // TestRouteRemovedInSetupStaysAway: with default-route, Multus deletes the bond's default route after each ADD.
 func TestRouteRemovedInSetupStaysAway(t *testing.T) {
 	r := added(t, scenario.OKD())

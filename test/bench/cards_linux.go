@@ -162,7 +162,7 @@ func (s *cardStorm) report() *report {
 	}
 	r.add("serial loop that knows all", millis(s.floor.median()), ratio(s.floor.median(), s.floor.median()), "–")
 	r.add("agent", millis(s.all.median()), ratio(s.all.median(), s.floor.median()), millis(s.cpu.median()))
-	r.remarks = append(r.remarks, fmt.Sprintf("Medians of %d rounds, alternating; Linux %s under %s, one processor. The time that the driver needs for the VFs is in both.",
-		len(s.all), s.guest.Kernel, s.guest.Accel))
+	r.remarks = append(r.remarks, fmt.Sprintf("Medians of %d rounds, alternating; Linux %s under %s, %s. The time that the driver needs for the VFs is in both.",
+		len(s.all), s.guest.Kernel, s.guest.Accel, processors()))
 	return r
 }

@@ -64,7 +64,7 @@ func foreign(ctx context.Context, o *options) (r *report, err error) {
 	r.add("agent, processor time per event, µs", fmt.Sprintf("%.0f", cpu.Seconds()*1e6/max(n, 1)))
 	r.add("agent, events per second of processor time", fmt.Sprintf("%.0f", n/max(cpu.Seconds(), 0.01)))
 	r.add("agent, share of a processor, %", percent(float64(cpu)/float64(took)))
-	r.remarks = append(r.remarks, fmt.Sprintf("Linux %s under %s, one processor, which also makes the links. That such an event allocates nothing is a test: `TestForeignEventIsFree`, `TestReceiveIsFree`.", guest.Kernel, guest.Accel))
+	r.remarks = append(r.remarks, fmt.Sprintf("Linux %s under %s, %s, which also makes the links. That such an event allocates nothing is a test: `TestForeignEventIsFree`, `TestReceiveIsFree`.", guest.Kernel, guest.Accel, processors()))
 	return r, nil
 }
 

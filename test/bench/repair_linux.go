@@ -74,8 +74,8 @@ func repairReport(guest *topology.Topology, a *agent, agent, floor samples) *rep
 	row("agent", agent)
 	row("loop that knows all", floor)
 	r.add("ratio", ratio(agent.quantile(0.5), floor.quantile(0.5)), ratio(agent.quantile(0.9), floor.quantile(0.9)), ratio(agent.quantile(0.99), floor.quantile(0.99)))
-	r.remarks = append(r.remarks, fmt.Sprintf("%d losses of each, alternating; Linux %s under %s. Processor time of the agent: %s per loss.",
-		len(agent), guest.Kernel, guest.Accel, (a.processorTime()/time.Duration(len(agent)+1)).Round(100*time.Microsecond)))
+	r.remarks = append(r.remarks, fmt.Sprintf("%d losses of each, alternating; Linux %s under %s, %s. Processor time of the agent: %s per loss.",
+		len(agent), guest.Kernel, guest.Accel, processors(), (a.processorTime()/time.Duration(len(agent)+1)).Round(100*time.Microsecond)))
 	r.remarks = append(r.remarks, a.phases())
 	return r
 }

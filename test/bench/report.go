@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -32,6 +33,14 @@ func (r *report) markdown() string {
 		fmt.Fprintf(&b, "\n%s\n", n)
 	}
 	return b.String()
+}
+
+// processors is for remarks.
+func processors() string {
+	if n := runtime.NumCPU(); n > 1 {
+		return fmt.Sprintf("%d processors", n)
+	}
+	return "one processor"
 }
 
 // samples are the durations of one contender.

@@ -44,7 +44,7 @@ func scale(ctx context.Context, o *options) (r *report, err error) {
 		}
 	}
 	r.remarks = append(r.remarks,
-		fmt.Sprintf("Linux %s under %s, one processor. *One event*: from the release of a member until it is in the bond again, median of at most %d.", guest.Kernel, guest.Accel, scaleLosses),
+		fmt.Sprintf("Linux %s under %s, %s. *One event*: from the release of a member until it is in the bond again, median of at most %d.", guest.Kernel, guest.Accel, processors(), scaleLosses),
 		fmt.Sprintf("*All reconciled*: every bond is reconciled once, until the agent is idle again. *When idle*: measured for %s without a resync. "+
 			"*At rest*: the same, with the resyncs of bonds at rest, one in %s on average, at the processor time of *all reconciled*.", o.rest, meanRest))
 	return r, nil

@@ -146,8 +146,8 @@ func (s *stormRun) report(guest *topology.Topology) *report {
 		r.add(row.name, millis(row.all.median()), ratio(row.all.median(), s.floor.median()), millis(row.all.median()/time.Duration(n)),
 			millis(row.cpu.median()), ratio(row.cpu.median(), s.floorCPU.median()))
 	}
-	r.remarks = append(r.remarks, fmt.Sprintf("Medians of %d rounds, alternating; Linux %s under %s, one processor. The agent's processor time is until it is idle again.",
-		len(s.all), guest.Kernel, guest.Accel))
+	r.remarks = append(r.remarks, fmt.Sprintf("Medians of %d rounds, alternating; Linux %s under %s, %s. The agent's processor time is until it is idle again.",
+		len(s.all), guest.Kernel, guest.Accel, processors()))
 	return r
 }
 

@@ -173,21 +173,22 @@ func (l *Controller) next(ctx context.Context) bool {
 	if shutdown {
 		return false
 	}
+	verifies := l.waiting.verifies(k)
+	if verifies && l.holdback.holds(k) {
+		l.waiting.verifyLater(k)
+		l.queue.Done(k)
+		return true
+	}
+	l.started.Add(1)
+	defer l.finished.Add(1) // when all that follows from it is queued: Busy
 	defer l.queue.Done(k)
-	if l.waiting.verifies(k) {
-		if l.holdback.holds(k) {
-			l.waiting.verifyLater(k)
-			return true
-		}
-	} else {
+	if !verifies {
 		defer l.holdback.repair(k)()
 	}
 	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
 	defer cancel()
-	l.started.Add(1)
 	l.limiter.count(k, time.Now())
 	l.reconcile(ctx, k)
-	l.finished.Add(1)
 	return true
 }
 
