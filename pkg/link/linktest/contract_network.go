@@ -26,6 +26,7 @@ var networkCases = []contractCase{
 	{"flushed addresses are gone", bonding_, networkFlushed},
 	{"routes are deleted, also those that the kernel made", bonding_, deleteRoutes},
 	{"announcing changes nothing", bonding_, announce},
+	{"addresses and routes are read after a member that is to be attached", bonding_, readAfterMembers},
 }
 
 var (
@@ -334,4 +335,24 @@ func announce(s *fixture) {
 	before := s.see()
 	s.apply(plan.Announce{Bond: s.bond(), Addresses: []netip.Addr{v4.Addr(), v6.Addr()}})
 	s.equal("state", still(s.see()), still(before))
+}
+
+// readAfterMembers: they are left unread once, if the bond is the one that the record knows, and up.
+func readAfterMembers(s *fixture) {
+	s.networked()
+	s.must(s.w.Release(s.path, s.r.Members[1].Name), "release a member")
+	for n, unread := range []bool{true, false, true} {
+		o, err := s.w.Observe(s.Context(), s.r)
+		s.must(err, "observe")
+		if b := o.Bond; b.ReadLater != unread || unread == (b.Unread == "") || unread != (len(b.Addresses) == 0) {
+			s.Errorf("observation %d: later %t, unread %q, addresses %v", n, b.ReadLater, b.Unread, b.Addresses)
+		}
+	}
+	s.see()
+	s.r.BondIndex = 0
+	o, err := s.w.Observe(s.Context(), s.r)
+	s.must(err, "observe")
+	if b := o.Bond; b.ReadLater || len(b.Addresses) == 0 {
+		s.Errorf("another bond than the record's: later %t, addresses %v", b.ReadLater, b.Addresses)
+	}
 }
