@@ -182,9 +182,7 @@ func (l *Controller) next(ctx context.Context) bool {
 	l.started.Add(1)
 	defer l.finished.Add(1) // when all that follows from it is queued: Busy
 	defer l.queue.Done(k)
-	if !verifies {
-		defer l.holdback.repair(k)()
-	}
+	defer l.holdback.begin(k, verifies)()
 	ctx, cancel := context.WithTimeout(ctx, l.c.Timeout)
 	defer cancel()
 	l.limiter.count(k, time.Now())

@@ -188,6 +188,35 @@ func TestVerificationsAreHeldBack(t *testing.T) {
 	}
 }
 
+// TestHeldBackVerificationsFollow: after the last repair all verifications that waited for it are made, by all workers,
+// each once.
+func TestHeldBackVerificationsFollow(t *testing.T) {
+	const bonds, workers, takes = 40, 4, 10 * time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		e := &engine{unverified: true, converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+			switch {
+			case k == key(bonds):
+				<-time.After(500 * time.Millisecond)
+			case n == 2:
+				<-time.After(takes)
+			}
+			return healthy(k), nil
+		}}
+		run(t, e, controller.Config{Workers: workers}, time.Minute, func(l *controller.Controller) {
+			for i := range bonds + 1 {
+				l.Enqueue(key(bonds-i), "test")
+			}
+		})
+		for i := range bonds {
+			all := e.reconciles[key(i)]
+			if len(all) != 2 || all[1].Sub(began) < 500*time.Millisecond || all[1].Sub(began) > 500*time.Millisecond+bonds/workers*takes {
+				t.Errorf("bond %d was reconciled at %v, began at %v", i, all, began)
+			}
+		}
+	})
+}
+
 // TestRepairsComeFirst: while bonds wait, repairs are not verified until all that waited have been repaired, even if
 // they came later. Only what was verified is reported.
 func TestRepairsComeFirst(t *testing.T) {

@@ -24,26 +24,47 @@ type holdback struct {
 type heldBack struct {
 	since time.Time
 	limit *time.Timer
+	// released: due was called since it was last held back.
+	released bool
 }
 
 func newHoldback(due func(bond.Key)) *holdback {
 	return &holdback{due: due, held: map[bond.Key]heldBack{}}
 }
 
-// repair begins one, which is also the verification of what came before it. Verifications are due when the last one ends.
-func (h *holdback) repair(k bond.Key) (end func()) {
+// maxReleased bounds the verifications that are released at once. They may all have to be held back again.
+const maxReleased = 8
+
+// begin begins a reconcile. A repair is also the verification of what came before it.
+func (h *holdback) begin(k bond.Key, verifies bool) (end func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.repairs++
 	h.forget(k)
+	repairs := 1
+	if verifies {
+		repairs = 0
+	}
+	h.repairs += repairs
 	return func() {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		if h.repairs--; h.repairs > 0 {
+		h.repairs -= repairs
+		h.release()
+	}
+}
+
+// release has some verifications requested, if no repair is under way. The end of each releases others.
+func (h *holdback) release() {
+	left := maxReleased
+	for k, b := range h.held {
+		if h.repairs > 0 || left == 0 {
 			return
 		}
-		for k := range h.held {
+		if !b.released {
+			b.released = true
+			h.held[k] = b
 			h.due(k)
+			left--
 		}
 	}
 }
@@ -54,12 +75,13 @@ func (h *holdback) holds(k bond.Key) bool {
 	defer h.mu.Unlock()
 	b, again := h.held[k]
 	if h.repairs == 0 || again && time.Since(b.since) >= maxHeld {
-		h.forget(k)
 		return false
 	}
 	if !again {
-		h.held[k] = heldBack{time.Now(), time.AfterFunc(maxHeld, func() { h.due(k) })}
+		b = heldBack{since: time.Now(), limit: time.AfterFunc(maxHeld, func() { h.due(k) })}
 	}
+	b.released = false
+	h.held[k] = b
 	return true
 }
 
