@@ -45,8 +45,9 @@ type slowBond struct {
 	postponed int       // number of reads postponed since
 }
 
-// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time. Slow
-// reads are, up to maxPostponed times in a row, and others up to so many times. With maxPostponed the read counts as slow.
+// postpone reports whether the addresses and routes of a bond that needs other repairs are left unread this time. A slow
+// read is postponed up to maxPostponed times in a row, another one up to the given number of times. With maxPostponed it
+// counts as slow.
 func (s *slowReads) postpone(k bond.Key, times int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

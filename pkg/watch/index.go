@@ -98,12 +98,20 @@ func (idx *index) covers(r *bond.Record) bool {
 	}
 	for i := range r.Members {
 		m := &r.Members[i]
-		if m.PCI != "" && (idx.devices[m.PCI] == nil || !slices.Contains(idx.devices[m.PCI].members, r.Key)) {
+		if m.PCI != "" && !slices.Contains(idx.device(m.PCI).members, r.Key) {
 			return false
 		}
-		if m.VF != nil && m.VF.PF != "" && (idx.devices[m.VF.PF] == nil || !slices.Contains(idx.devices[m.VF.PF].onPF, r.Key)) {
+		if m.VF != nil && m.VF.PF != "" && !slices.Contains(idx.device(m.VF.PF).onPF, r.Key) {
 			return false
 		}
 	}
 	return true
+}
+
+// device returns a PCI function; one without keys if the index does not have it.
+func (idx *index) device(pci bond.PCIAddress) device {
+	if d := idx.devices[pci]; d != nil {
+		return *d
+	}
+	return device{}
 }

@@ -238,7 +238,7 @@ func TestRecordWatcherListsOnlyNews(t *testing.T) {
 		"another sandbox":     {func(r *bond.Record) { r.Sandbox.Inode = 99 }, 1},
 		"another VF":          {func(r *bond.Record) { r.Members[0].PCI = "0000:09:10.0" }, 1},
 		"another PF":          {func(r *bond.Record) { r.Members[0].VF = &bond.VF{PF: "0000:09:00.0"} }, 1},
-		"by somebody else":    {func(r *bond.Record) { r.Releases = 1 }, 1},
+		"by another process":  {func(r *bond.Record) { r.Releases = 1 }, 1},
 		"that cannot be read": {func(r *bond.Record) { r.Releases = 2 }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
