@@ -43,13 +43,13 @@ type fileVersion struct {
 const clockTick = 50 * time.Millisecond
 
 // versionOf returns a file's version, and whether its next change will give it another one.
-func versionOf(path string) (v fileVersion, certain bool) {
+func versionOf(path string) (v fileVersion, certain bool, err error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return v, false
+		return v, false, err
 	}
 	st := info.Sys().(*syscall.Stat_t)
-	return fileVersion{st.Ino, st.Size, st.Ctim}, time.Since(time.Unix(st.Ctim.Unix())) > clockTick
+	return fileVersion{st.Ino, st.Size, st.Ctim}, time.Since(time.Unix(st.Ctim.Unix())) > clockTick, nil
 }
 
 // readCached is read for a caller that does not change the record.
@@ -65,11 +65,14 @@ func (s *Store) readCached(name string) (*bond.Record, error) {
 
 // readUnmarked returns the record as it is in the file, without a mark of its deletion. It must not be changed.
 func (s *Store) readUnmarked(name string) (*bond.Record, error) {
-	version, certain := versionOf(filepath.Join(s.dir, name))
+	version, certain, err := versionOf(filepath.Join(s.dir, name))
 	if r := s.cache.unchanged(name, version); r != nil {
 		return r, nil
 	}
-	data, err := s.readFile(name)
+	var data []byte
+	if err == nil {
+		data, err = s.readFile(name)
+	}
 	if err != nil {
 		s.cache.forget(name)
 		return nil, err

@@ -17,7 +17,7 @@ func rest(t *testing.T, s *Store, names ...string) {
 	t.Helper()
 	kit.Eventually(t, "the files are old enough", func() bool {
 		for _, name := range names {
-			if _, certain := versionOf(filepath.Join(s.dir, name)); !certain {
+			if _, certain, _ := versionOf(filepath.Join(s.dir, name)); !certain {
 				return false
 			}
 		}
@@ -68,12 +68,28 @@ func TestUncertainVersion(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "f")
 	began := time.Now()
 	write(t, path, "x")
-	if _, certain := versionOf(path); certain && time.Since(began) < clockTick {
+	if _, certain, _ := versionOf(path); certain && time.Since(began) < clockTick {
 		t.Error("a file that was written just now is certain")
 	}
-	if _, certain := versionOf(path + "missing"); certain {
+	if _, certain, _ := versionOf(path + "missing"); certain {
 		t.Error("a file that does not exist is certain")
 	}
+}
+
+// TestSaveReadsAChangedFile: a record that was loaded is not replaced unread if its file was damaged since.
+func TestSaveReadsAChangedFile(t *testing.T) {
+	s := newStore(t)
+	r := sample(key("c1"))
+	save(t, s, r)
+	path := filepath.Join(s.dir, recordName(r.Key))
+	rest(t, s, recordName(r.Key))
+	load(t, s, r.Key)
+	data, err := os.ReadFile(path)
+	kit.Must(t, err)
+	data[len(data)/2] ^= 1 // as long as before
+	write(t, path, string(data))
+	save(t, s, r)
+	mustContain(t, path+".bad-1", string(data))
 }
 
 // TestCacheFollowsTheFile: what another process has written is loaded, and what was loaded belongs to its loader.
