@@ -16,9 +16,9 @@ const (
 	// scaleLosses is the number of events that are timed with each number of bonds, at most one per bond: a member
 	// that is lost again soon is held back.
 	scaleLosses = 8
-	// meanRest is the mean pause between two resyncs of a bond at rest (pkg/reconcile/controller: 15 minutes, up to a
+	// meanRest is the mean pause between two resyncs of a bond at rest (pkg/reconcile/controller: 30 minutes, up to a
 	// third shorter).
-	meanRest = 750 * time.Second
+	meanRest = 25 * time.Minute
 )
 
 // scale measures what an agent costs a node with few and many bonds.

@@ -10,7 +10,7 @@ import (
 )
 
 // maxRest is the longest pause between two resyncs of a bond, in resync periods.
-const maxRest = 20
+const maxRest = 40
 
 // rest has the bonds for which there is nothing to do. The kernel reports what changes, so the longer a resync finds
 // nothing, the less likely the next one does: its pause doubles. Its methods are safe for concurrent use.

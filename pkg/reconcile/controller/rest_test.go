@@ -40,8 +40,8 @@ func TestRest(t *testing.T) {
 		for i := range at[1:] {
 			longest = max(longest, at[i+1].Sub(at[i]))
 		}
-		if n := len(at); n < 96 || n > 150 || longest > 15*time.Minute+45*time.Second {
-			t.Errorf("%d reconciles in a day, with pauses of up to %s; want some 110, and a quarter of an hour", n, longest)
+		if n := len(at); n < 58 || n > 85 || longest > 30*time.Minute+45*time.Second {
+			t.Errorf("%d reconciles in a day, with pauses of up to %s; want some 70, and half an hour", n, longest)
 		}
 		for i, a := range at {
 			if event := e.reconciles[key(0)][0].Add(day / 2); a.Equal(event) {
