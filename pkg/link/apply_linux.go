@@ -140,12 +140,20 @@ func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.LinkRe
 	})
 }
 
-// verified reads the link with ref's ifindex and rejects it if it is another one.
+// referred reads the link with ref's ifindex, or the bond that was just created.
+func (c *conn) referred(ref plan.LinkRef) (*device, error) {
+	if ref.Index == plan.NewBond {
+		return c.byName(ref.Name, false)
+	}
+	return c.byIndex(ref.Index, false)
+}
+
+// verified reads the link of ref and rejects it if it is another one.
 func (c *conn) verified(ref plan.LinkRef) (*device, error) {
 	if ref.Location != c.place {
 		return nil, fmt.Errorf("%w: the action is about %s %s, not %s", bond.ErrStale, ref.Name, ref.Location, c.place)
 	}
-	d, err := c.byIndex(ref.Index, false)
+	d, err := c.referred(ref)
 	if err != nil {
 		return nil, err
 	}

@@ -135,11 +135,12 @@ func (k *Kernel) sriovFiles(key bond.Key, ifName string, pci bond.PCIAddress, ow
 	return files
 }
 
-// observeOwnership reads sriov-cni's files for all VFs. A file that cannot be read concerns its VF only.
+// observeOwnership reads sriov-cni's files for all VFs, other than those that this ADD has just enslaved. A file that
+// cannot be read concerns its VF only.
 func (k *Kernel) observeOwnership(r *bond.Record, o *bond.Observed) {
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		if m.PCI == "" {
+		if m.PCI == "" || r.Phase == bond.PhaseAdding && o.Enslaved(i) {
 			continue
 		}
 		is := k.ownershipOf(m, r.Sandbox)

@@ -18,7 +18,8 @@ type Action interface {
 // action is applied; the error is bond.ErrStale if they no longer belong to one link.
 type LinkRef struct {
 	Location bond.Location
-	Index    int
+	// Index is the ifindex, or NewBond.
+	Index int
 	// PCI is empty for a virtual link, which must then have PermMAC and Serial (those that are set).
 	PCI     bond.PCIAddress
 	PermMAC bond.MAC
@@ -28,8 +29,15 @@ type LinkRef struct {
 	Name string
 }
 
+// NewBond is the Index of the bond that an earlier action of the same plan creates. It is identified by its name, which
+// that action ensures to be new in the pod.
+const NewBond = -1
+
 // String describes the link: "net1 (0000:01:10.0, ifindex 4, in pod)".
 func (r LinkRef) String() string {
+	if r.Index == NewBond {
+		return fmt.Sprintf("%s (new, %s)", r.Name, r.Location)
+	}
 	if r.PCI == "" {
 		return fmt.Sprintf("%s (ifindex %d, %s)", r.Name, r.Index, r.Location)
 	}

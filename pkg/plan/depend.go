@@ -35,6 +35,9 @@ func Kind(a Action) string {
 // dependsOn reports whether an action is useless or harmful without an earlier one of the same plan that failed or was
 // left out.
 func dependsOn(a, failed Action) bool {
+	if is[CreateBond](failed) {
+		return true
+	}
 	if a.Subject() != failed.Subject() {
 		_, enslaves := a.(Enslave)
 		return enslaves && failed.Subject() == OnBond && blocksMembers(failed)

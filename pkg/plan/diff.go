@@ -124,6 +124,21 @@ func (b *builder) planCreate() {
 		return
 	}
 	b.add(CreateBond{MemberIndex: OnBond, Name: name, Options: b.rec.Spec.Options.Effective(), MAC: b.rec.Spec.MAC, MTU: b.rec.Spec.MTU})
+	if b.rec.Phase == bond.PhaseAdding {
+		b.planCreated()
+	}
+}
+
+// planCreated plans what follows the creation of an ADD's bond, so that it need not be observed and planned first. A
+// bond that was lost may need settings and a master of other writers before its members: those take another round.
+func (b *builder) planCreated() {
+	spec := &b.rec.Spec
+	b.obs.Bond = &bond.ObservedBond{
+		Link:    bond.Link{Index: NewBond, Name: b.rec.BondName(), Kind: "bond", MAC: spec.MAC, MTU: spec.MTU},
+		Options: spec.Options.Effective(),
+	}
+	b.planMembers()
+	b.add(SetUp{MemberIndex: OnBond, Link: b.bondRef()})
 }
 
 // isMisnamed reports whether the link is one of the bond's under a wrong name, so that this name will become free. A VF

@@ -92,9 +92,16 @@ func ready(t *testing.T, options bond.Options) *fixture {
 	t.Helper()
 	r := newFixture(t, options)
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Phase = bond.PhaseAdding; return nil }))
-	r.wantState(bond.StateReady)
-	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Phase = bond.PhaseReady; return nil }))
+	must(t, endADD(t.Context(), r.engine, r.wantState(bond.StateReady)))
 	return r
+}
+
+// endADD saves what ADD saves at its end.
+func endADD(ctx context.Context, e *reconcile.Engine, out reconcile.Outcome) error {
+	return e.Update(ctx, out.Record.Key, func(rec *bond.Record) error {
+		rec.Phase, rec.BondIndex, rec.Settled = bond.PhaseReady, out.Record.BondIndex, out.Record.Settled
+		return nil
+	})
 }
 
 // restart starts a new agent, which has only the record.

@@ -136,12 +136,13 @@ func (w *walker) add(ctx context.Context, args []int) error {
 	if err := w.store.Save(b.Record); err != nil {
 		return err
 	}
-	if out, err := w.engine.Converge(ctx, key); err != nil || out.Status.State == bond.StateStuck {
+	out, err := w.engine.Converge(ctx, key)
+	if err != nil || out.Status.State == bond.StateStuck {
 		w.log = append(w.log, fmt.Sprintf("it fails: %v", err))
 		b.ending = true
 		return nil
 	}
-	return w.engine.Update(ctx, key, func(r *bond.Record) error { r.Phase = bond.PhaseReady; return nil })
+	return endADD(ctx, w.engine, out)
 }
 
 // prepare does the operator's part, and reports whether the VFs of a bond are free.

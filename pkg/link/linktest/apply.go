@@ -159,6 +159,9 @@ func (f *Fake) resolve(pod *space, ref plan.LinkRef) (*netdev, error) {
 		return nil, fmt.Errorf("%s is nowhere: %w", ref, bond.ErrStale)
 	}
 	d := s.links[ref.Index]
+	if ref.Index == plan.NewBond {
+		d = s.byName(ref.Name)
+	}
 	if d == nil {
 		return nil, fmt.Errorf("%s: %w", ref, bond.ErrGone)
 	}

@@ -24,6 +24,7 @@ var bondCases = []contractCase{
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseRestores},
 	{"a stranger is told", bonding_, unknownMember},
 	{"a ref to what is no bond is refused", bonding_, noBondRef},
+	{"a bond that was just created is referred to by its name", bonding_, newBondRef},
 	{"moving a member to the host releases it", bonding_, moveReleases},
 	{"a deleted netns gives VFs back as they were", bonding_ | vfs_, netnsDeletedWithBond},
 	{"failover, and no way back", bonding_, failover},
@@ -218,6 +219,20 @@ func unknownMember(s *fixture) {
 	o := s.see()
 	if !o.Bond.HasMembers || len(o.UnknownMembers) != 1 || o.UnknownMembers[0].Index != d.Index {
 		s.Errorf("a stranger: %s", oneLine(o))
+	}
+}
+
+func newBondRef(s *fixture) {
+	created := plan.LinkRef{Location: bond.InPod, Index: plan.NewBond, Name: s.r.Key.IfName}
+	noBond := created
+	noBond.Name = s.r.Members[1].Name
+	s.rejected(plan.Enslave{Link: s.link(0), Bond: created}, bond.ErrGone)
+	s.rejected(plan.Enslave{Link: s.link(0), Bond: noBond}, bond.ErrStale)
+	s.apply(plan.CreateBond{Name: s.r.Key.IfName, Options: activeBackup()})
+	s.apply(plan.Enslave{Link: s.link(0), Bond: created})
+	s.apply(plan.SetUp{MemberIndex: plan.OnBond, Link: created})
+	if o := s.see(); !o.Enslaved(0) || !o.Bond.Up {
+		s.Errorf("after it was created: %s", oneLine(o))
 	}
 }
 
