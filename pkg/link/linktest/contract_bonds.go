@@ -12,8 +12,8 @@ import (
 var bondCases = []contractCase{
 	{"create a bond", bonding_, bondCreated},
 	{"a bond is not made under a name that is taken", bonding_, bondNameTaken},
-	{"a refused option leaves no bond", bonding_, bondRejectedOption},
-	{"a renamed bond is found, and what has its name is a squatter", bonding_, bondRenamed},
+	{"a rejected option leaves no bond", bonding_, bondRejectedOption},
+	{"a renamed bond is found, and the link that has its name is its name holder", bonding_, bondRenamed},
 	{"a bond with another index is found by name", bonding_, bondRemade},
 	{"delete a bond", bonding_, bondDeleted},
 	{"a link that is up is not enslaved", bonding_, enslaveUp},
@@ -22,8 +22,8 @@ var bondCases = []contractCase{
 	{"enslaving forces the MTU and sets up", bonding_, enslaveForcesMTU},
 	{"a member has its own MAC after the bond has changed its MTU", bonding_, enslaveMovesNoMAC},
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseRestores},
-	{"a stranger is told", bonding_, unknownMember},
-	{"a ref to what is no bond is refused", bonding_, noBondRef},
+	{"an unknown member is reported", bonding_, unknownMember},
+	{"a ref to a link that is not a bond is rejected", bonding_, noBondRef},
 	{"a bond that was just created is referred to by its name", bonding_, newBondRef},
 	{"moving a member to the host releases it", bonding_, moveReleases},
 	{"a deleted netns gives VFs back as they were", bonding_ | vfs_, netnsDeletedWithBond},
@@ -96,10 +96,10 @@ func bondRenamed(s *fixture) {
 		s.Fatalf("renamed bond: %s", oneLine(o))
 	}
 	impostor, err := s.w.AddImpostor(s.path, "bond0")
-	s.must(err, "make a squatter")
+	s.must(err, "make a name holder")
 	o = s.see()
 	if o.Bond == nil || o.Bond.Name != "hidden" || o.NameHolder == nil || o.NameHolder.Index != impostor.Index {
-		s.Errorf("renamed bond with a squatter: %s", oneLine(o))
+		s.Errorf("renamed bond with a name holder: %s", oneLine(o))
 	}
 	s.r.BondIndex = impostor.Index // an index that another link has now proves nothing
 	if o = s.see(); o.Bond != nil || o.NameHolder == nil {
@@ -218,7 +218,7 @@ func unknownMember(s *fixture) {
 	s.must(s.w.Enslave(s.path, "other", "bond0"), "enslave by hand")
 	o := s.see()
 	if !o.Bond.HasMembers || len(o.UnknownMembers) != 1 || o.UnknownMembers[0].Index != d.Index {
-		s.Errorf("a stranger: %s", oneLine(o))
+		s.Errorf("an unknown member: %s", oneLine(o))
 	}
 }
 
@@ -318,7 +318,7 @@ func primaryPreempts(s *fixture) {
 	s.join(0)
 	s.activeIs(0)
 	_, reported := s.see().Bond.Options[bond.OptPrimary]
-	s.equal("the primary is told while it is no member", reported, false)
+	s.equal("the primary is reported while it is no member", reported, false)
 	s.join(1)
 	s.activeIs(1)
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
@@ -332,7 +332,7 @@ func primaryPreempts(s *fixture) {
 	// nothing else happens.
 	s.apply(up)
 	_, reported = s.see().Bond.Options[bond.OptPrimary]
-	s.equal("the primary is told while it is renamed", reported, false)
+	s.equal("the primary is reported while it is renamed", reported, false)
 	s.activeStays(1)
 	s.apply(plan.Rename{Link: s.link(1), To: "net2"})
 	s.equal("primary", s.see().Bond.Options[bond.OptPrimary], "net2")
@@ -402,5 +402,5 @@ func downUnmonitored(s *fixture) {
 	s.activeStays(0)
 	s.apply(plan.SetUp{Link: s.bond()})
 	o = s.activeIs(1)
-	s.equal("strangers", len(slices.Clone(o.UnknownMembers)), 0)
+	s.equal("unknown members", len(slices.Clone(o.UnknownMembers)), 0)
 }

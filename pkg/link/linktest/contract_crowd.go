@@ -59,7 +59,7 @@ func otherNetwork(s *fixture) {
 		}
 	}
 	if !hasRoute(s.see(), bond.Route{Dst: dst4, Gateway: gw4}) {
-		s.Errorf("the bond's route in a table of its own is not told: %v", after.Routes)
+		s.Errorf("the bond's route in a table of its own is not reported: %v", after.Routes)
 	}
 }
 

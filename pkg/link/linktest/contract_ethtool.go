@@ -87,7 +87,7 @@ func ethtoolOfAVF(s *fixture) {
 		s.join(0)
 	}
 	rebind()
-	s.wantEthtool("a VF that nobody configured", 0, before)
+	s.wantEthtool("a VF that was not configured", 0, before)
 	for _, name := range []string{"ring rx", "ring tx"} {
 		s.must(s.w.SetEthtool(s.path, m.Name, name, "128"), "set %s", name)
 	}

@@ -90,13 +90,13 @@ func (s *fixture) rejected(a plan.Action, class error) {
 	err := s.w.Apply(s.Context(), s.r, a)
 	switch {
 	case err == nil:
-		s.Errorf("%q was done; it must be refused", a)
+		s.Errorf("%q was done; it must be rejected", a)
 	case class != nil && !errors.Is(err, class):
 		s.Errorf("%q: error is not %q: %v", a, class, err)
 	}
 	if after := s.see(); !reflect.DeepEqual(still(before), still(after)) {
 		everything := cmp.Exporter(func(reflect.Type) bool { return true })
-		s.Errorf("%q was refused and changed something all the same (-before +after):\n%s", a, cmp.Diff(still(before), still(after), everything))
+		s.Errorf("%q was rejected and changed something all the same (-before +after):\n%s", a, cmp.Diff(still(before), still(after), everything))
 	}
 }
 

@@ -16,12 +16,12 @@ var linkCases = []contractCase{
 	{"set MAC", anything, linkMAC},
 	{"rename", anything, linkRename},
 	{"a link that may be set down is renamed while it is up", anything, linkRenameUp},
-	{"a rename to a name that is taken is refused", anything, linkRenameTaken},
+	{"a rename to a name that is taken is rejected", anything, linkRenameTaken},
 	{"a renamed member is found", anything, memberRenamed},
 	{"an impostor is not taken for the member", anything, memberImpostor},
-	{"a ref whose link is gone is refused", anything, refGone},
-	{"a ref to another link is refused", anything, refStale},
-	{"a ref of the wrong place is refused", anything, refMisplaced},
+	{"a ref whose link is gone is rejected", anything, refGone},
+	{"a ref to another link is rejected", anything, refStale},
+	{"a ref with the wrong location is rejected", anything, refMisplaced},
 	{"a cancelled context ends everything", anything, cancelled},
 }
 

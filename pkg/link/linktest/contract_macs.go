@@ -16,7 +16,7 @@ var macCases = []contractCase{
 	{"a bond that was given a MAC keeps it when members come", bonding_, macRestored},
 	{"balance-tlb and balance-alb leave members their MACs", bonding_, macBalanced},
 	{"balance-tlb: a VF has the MAC of its card after a reset", bonding_ | vfs_ | cardMAC_, macReset},
-	{"balance-tlb and balance-alb refuse a MAC that another member has", bonding_, macTwice},
+	{"balance-tlb and balance-alb reject a MAC that another member has", bonding_, macTwice},
 	{"fail_over_mac=active takes two members with one MAC, follow gives the second another", bonding_, macTwiceBackup},
 	{"balance-rr, balance-xor, broadcast and 802.3ad put one MAC on all", bonding_, macOthers},
 }

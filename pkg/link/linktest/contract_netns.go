@@ -8,7 +8,7 @@ import (
 var netnsCases = []contractCase{
 	{"move to the host and back", anything, moveAndBack},
 	{"a move to a name that the host has gets another", anything, moveToTakenName},
-	{"a move into the pod under a name that is taken is refused", anything, moveToPodTaken},
+	{"a move into the pod under a name that is taken is rejected", anything, moveToPodTaken},
 	{"a deleted netns is a dead sandbox", anything, sandboxDeleted},
 	{"another netns on the path is a dead sandbox", anything, sandboxReplaced},
 	{"a sandbox of an earlier boot is dead, and nothing is taken for its member", anything, sandboxOfEarlierBoot},

@@ -17,11 +17,11 @@ var networkCases = []contractCase{
 	{"IPv4 routes with different MTUs are different ones", bonding_, otherMTU4},
 	{"a route over several links is not the bond's alone", bonding_, sharedRoutes},
 	{"add routes", bonding_, addRoutes},
-	{"a route is told as it was added", bonding_, routesReported},
+	{"a route is reported as it was added", bonding_, routesReported},
 	{"a route needs the bond up and its gateway there", bonding_, routeRejected},
 	{"a gateway that is no neighbour is rejected for good", bonding_, gateways},
 	{"routes and IPv6 addresses go when the bond goes down", bonding_, networkDown},
-	{"IPv6 addresses stay when the bond goes down, if the bond is told so", bonding_, networkRestored},
+	{"IPv6 addresses stay when the bond goes down, if the bond is configured so", bonding_, networkRestored},
 	{"an address with duplicate address detection is used after it", bonding_, addressDetected},
 	{"flushed addresses are gone", bonding_, networkFlushed},
 	{"routes are deleted, also those that the kernel made", bonding_, deleteRoutes},
@@ -182,7 +182,7 @@ func addRoutes(s *fixture) {
 	}
 	for _, p := range []netip.Prefix{v4, v6} {
 		if !hasRoute(o, bond.Route{Dst: p.Masked()}) {
-			s.Errorf("the kernel's own route of %s is not told: %v", p, o.Bond.Routes)
+			s.Errorf("the kernel's own route of %s is not reported: %v", p, o.Bond.Routes)
 		}
 	}
 }
@@ -202,14 +202,14 @@ func routesReported(s *fixture) {
 	have := s.see().Bond.Routes
 	for _, r := range all {
 		if !slices.ContainsFunc(have, func(h bond.Route) bool { return reflect.DeepEqual(h, r) }) {
-			s.Errorf("route %s is not told as %s: %s", r, oneLine(r), oneLine(have))
+			s.Errorf("route %s is not reported as %s: %s", r, oneLine(r), oneLine(have))
 		}
 	}
 	// An IPv6 route without a metric gets the kernel's (IP6_RT_PRIO_USER).
 	s.apply(plan.AddRoute{Bond: s.bond(), Route: bond.Route{Dst: dst6, Gateway: gw6}})
 	want := bond.Route{Dst: dst6, Gateway: gw6, Priority: 1024, Proto: protoBoot}
 	if have := s.see().Bond.Routes; !slices.ContainsFunc(have, func(h bond.Route) bool { return reflect.DeepEqual(h, want) }) {
-		s.Errorf("route %s is not told with metric 1024: %s", want, oneLine(have))
+		s.Errorf("route %s is not reported with metric 1024: %s", want, oneLine(have))
 	}
 }
 

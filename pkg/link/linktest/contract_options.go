@@ -13,14 +13,14 @@ var optionCases = []contractCase{
 	{"every option has the values of the table", bonding_, optionValues},
 	{"every option is taken when the table says so", bonding_, optionWhen},
 	{"every option is taken in the modes of the table", bonding_, optionModes},
-	{"all options are told", bonding_, optionsReported},
+	{"all options are reported", bonding_, optionsReported},
 	{"an option or value that the kernel does not have is rejected", bonding_, optionUnknown},
 	{"delays need miimon and are rounded to it", bonding_, optionDelays},
 	{"one monitor excludes the other", bonding_, optionMonitors},
 	{"the primary is set and cleared", bonding_, optionPrimary},
 	{"the active member is set as an option", bonding_, optionActive},
 	{"a bond that is not as asked is not kept", bonding_, optionsMismatch},
-	{"a refused option does not keep others from being set", bonding_, optionRejected},
+	{"a rejected option does not prevent others from being set", bonding_, optionRejected},
 }
 
 // beside are the options that are required to set an option: its mode, and its dependencies.
@@ -105,7 +105,7 @@ func (s *fixture) try(o bond.Options, f func()) {
 func (s *fixture) wantOption(name bond.Option, want string) {
 	s.Helper()
 	if got := s.see().Bond.Options[name]; got != want {
-		s.Errorf("%s is told as %q, want %q", name, got, want)
+		s.Errorf("%s is reported as %q, want %q", name, got, want)
 	}
 }
 
@@ -200,7 +200,7 @@ func optionsReported(s *fixture) {
 			for _, d := range bond.OptionDefs() {
 				want := d.Kind != bond.KindLink && (!inMode[d.Name] || mode == bond.Mode8023AD) && (s.has(&d) || isList(&d))
 				if value, reported := have[d.Name]; reported != want {
-					s.Errorf("%s in mode %s: told %t (%q), want %t", d.Name, mode, reported, value, want)
+					s.Errorf("%s in mode %s: reported %t (%q), want %t", d.Name, mode, reported, value, want)
 				}
 			}
 			for name, want := range kernelDefaults() {

@@ -117,7 +117,7 @@ func memberSettingsLost(s *fixture) {
 	s.apply(plan.MoveToPod{MemberIndex: 0, Link: s.link(0), Name: m.Name})
 	d := learned.Diff(s.see().Members[0].Settings)
 	if len(d.Sysctls) != len(change.Sysctls) {
-		s.Errorf("a VF that came back lacks %s of %s", d, change)
+		s.Errorf("a VF that came back does not have %s of %s", d, change)
 	}
 	s.apply(plan.SetLinkSettings{MemberIndex: 0, Link: s.link(0), Change: d})
 	if d := learned.Diff(s.see().Members[0].Settings); !d.Empty() {

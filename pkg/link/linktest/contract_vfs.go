@@ -14,17 +14,17 @@ var vfCases = []contractCase{
 	{"a VF in the host with its name hidden is found", vfs_, vfRenamedInHost},
 	{"settings are put back on the PF", vfs_ | settings_, vfRestored},
 	{"the PF's settings of a VF in the bond are read and restored", bonding_ | vfs_ | settings_, vfSettingsInBond},
-	{"a link state is put back or refused", vfs_ | settings_, vfLinkState},
+	{"a link state is restored or rejected", vfs_ | settings_, vfLinkState},
 	{"a MAC set on the PF is the VF's when it is bound again", vfs_ | settings_, vfAdminMAC},
 	{"a VF that may not have the bond's MAC is not enslaved", bonding_ | vfs_ | settings_, vfRejectsMAC},
 	{"settings of another VF are not touched", vfs_ | settings_, vfRestoreStale},
-	{"a stale move is refused", vfs_, vfMoveStale},
+	{"a stale move is rejected", vfs_, vfMoveStale},
 	{"sriov_numvfs resets what the PF keeps", vfs_ | settings_, vfsRemade},
 	{"VFs are gone with sriov_numvfs, and found when they are made again", vfs_, vfsMissing},
 	{"a PF whose driver is unbound takes its VFs along", vfs_, pfUnbound},
-	{"a PF that is silent is told", vfs_ | settings_ | carrier_, pfSilent},
-	{"a VF that lost its carrier is told with its PF", vfs_ | settings_ | carrier_, vfWithoutCarrier},
-	{"a claim of another living netns is told", vfs_, vfClaimed},
+	{"a PF without carrier is reported", vfs_ | settings_ | carrier_, pfSilent},
+	{"a VF that lost its carrier is reported with its PF", vfs_ | settings_ | carrier_, vfWithoutCarrier},
+	{"a claim of another living netns is reported", vfs_, vfClaimed},
 }
 
 func vfUnbound(s *fixture) {
@@ -87,7 +87,7 @@ func vfOutsideBond(s *fixture) {
 	s.join(0)
 	o := s.see()
 	s.activeStays(1)
-	s.equal("strangers", len(o.UnknownMembers), 0)
+	s.equal("unknown members", len(o.UnknownMembers), 0)
 }
 
 func vfElsewhere(s *fixture) {
@@ -302,7 +302,7 @@ func pfSilent(s *fixture) {
 		s.apply(plan.SetUp{Link: s.link(i)})
 	}
 	s.until("both carry", func(o bond.Observed) bool { return o.Members[0].Link.Carrier && o.Members[1].Link.Carrier })
-	s.equal("the PF of a VF that carries is asked", s.see().Members[0].PF, (*bond.ObservedPF)(nil))
+	s.equal("the PF of a VF with carrier is queried", s.see().Members[0].PF, (*bond.ObservedPF)(nil))
 	s.must(s.w.SetCarrier(s.path, "net1", false), "pull the cable")
 	o := s.until("no carrier", func(o bond.Observed) bool { return !o.Members[0].Link.Carrier })
 	if pf := o.Members[0].PF; pf == nil || pf.Carrier || !o.Members[1].Link.Carrier {

@@ -60,7 +60,7 @@ func (s *fixture) walk(seed uint64, options bond.Options) {
 			errs[i] = step(w)
 		}
 		if class(errs[0]) != class(errs[1]) {
-			s.Fatalf("%s: the kernel says %v, the fake %v\nstory: %q", name, errs[0], errs[1], steps)
+			s.Fatalf("%s: the kernel says %v, the fake %v\nsteps: %q", name, errs[0], errs[1], steps)
 		}
 		s.alike(both, steps)
 	}
@@ -108,7 +108,7 @@ func (s *fixture) alike(both []*walker, steps []string) {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("the kernel\n%sthe fake\n%sstory: %q", observations[0], observations[1], steps)
+			s.Fatalf("the kernel\n%sthe fake\n%ssteps: %q", observations[0], observations[1], steps)
 		}
 		<-tick.C
 	}
@@ -121,7 +121,7 @@ func class(err error) string {
 		}
 	}
 	if err != nil {
-		return "refused"
+		return "rejected"
 	}
 	return ""
 }
@@ -261,7 +261,7 @@ func bondSteps(i int, name string, n int, options bond.Options) []named {
 		set(bond.OptPrimaryReselect, []string{"always", "better", "failure", "failure"}[n]),
 		set(bond.OptMiimon, []string{"50", "60", "0", "50"}[n]),
 		set(bond.OptUpdelay, "0"),
-		{"make the bond anew", func(w *walker) error {
+		{"delete or recreate the bond", func(w *walker) error {
 			if w.now.Bond != nil {
 				return w.onBond(func(b plan.LinkRef) plan.Action { return plan.DeleteBond{Bond: b} })
 			}
