@@ -25,17 +25,17 @@ type caseObserved struct {
 
 type caseBond struct {
 	bond.Link
-	Options        bond.Options   `json:"options"`
-	Active         string         `json:"active"`
-	Unread         string         `json:"unread"`
-	WasDown        bool           `json:"wasDown"`
-	LacksAddresses []netip.Prefix `json:"lacksAddresses"`
-	MoreAddresses  []netip.Prefix `json:"moreAddresses"`
-	Transient      []netip.Prefix `json:"transient"`
-	Tentative      []netip.Prefix `json:"tentative"`
-	Duplicates     []netip.Prefix `json:"duplicates"`
-	LacksRoutes    []netip.Prefix `json:"lacksRoutes"`
-	MoreRoutes     []bond.Route   `json:"moreRoutes"`
+	Options          bond.Options   `json:"options"`
+	Active           string         `json:"active"`
+	Unread           string         `json:"unread"`
+	WasDown          bool           `json:"wasDown"`
+	MissingAddresses []netip.Prefix `json:"missingAddresses"`
+	MoreAddresses    []netip.Prefix `json:"moreAddresses"`
+	Transient        []netip.Prefix `json:"transient"`
+	Tentative        []netip.Prefix `json:"tentative"`
+	Duplicates       []netip.Prefix `json:"duplicates"`
+	MissingRoutes    []netip.Prefix `json:"missingRoutes"`
+	MoreRoutes       []bond.Route   `json:"moreRoutes"`
 	// The numbers of additional ones, which the kernel reports first: 10.9.x.x/32 each.
 	ManyAddresses    int          `json:"manyAddresses"`
 	ManyTransient    int          `json:"manyTransient"`
@@ -248,7 +248,7 @@ func (c *caseBond) addresses(rec *bond.Record) []netip.Prefix {
 	if rec.Learned != nil {
 		all = append(all, rec.Learned.Addresses...)
 	}
-	all = slices.DeleteFunc(all, func(p netip.Prefix) bool { return slices.Contains(c.LacksAddresses, p) })
+	all = slices.DeleteFunc(all, func(p netip.Prefix) bool { return slices.Contains(c.MissingAddresses, p) })
 	return append(all, c.MoreAddresses...)
 }
 
@@ -298,7 +298,7 @@ func (c *caseBond) routes(rec *bond.Record, addresses []netip.Prefix) ([]bond.Ro
 		}
 		all = append(all, r)
 	}
-	for _, dst := range c.LacksRoutes {
+	for _, dst := range c.MissingRoutes {
 		n := len(all)
 		if all = slices.DeleteFunc(all, func(r bond.Route) bool { return r.Dst == dst }); len(all) == n {
 			return nil, fmt.Errorf("no route to %s that the bond could lack", dst)

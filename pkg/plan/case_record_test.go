@@ -237,9 +237,9 @@ func flat(rec *bond.Record) map[string]string {
 	for i := range rec.Members {
 		walk(rec.Members[i].Name, tree(&rec.Members[i]))
 	}
-	whole := tree(rec)
-	delete(whole, "members")
-	walk("", whole)
+	fields := tree(rec)
+	delete(fields, "members")
+	walk("", fields)
 	return out
 }
 

@@ -62,7 +62,7 @@ func TestCasesAreStrict(t *testing.T) {
 		"unknown sysctl":          "why\n-- observed --\nnet1: {settings: {ipv4.conf.arp_shout: 1}}\n",
 		"unknown active member":   "why\n-- observed --\nbond: {active: net7}\n",
 		"unknown bonding option":  "why\n-- record --\nspec: {options: {moode: active-backup}}\n",
-		"no such route to lack":   "why\n-- observed --\nbond: {lacksRoutes: [192.0.2.0/24]}\n",
+		"no such route to lack":   "why\n-- observed --\nbond: {missingRoutes: [192.0.2.0/24]}\n",
 		"action that is not due":  "why\n-- hints --\nfailed: [net1 SetUp]\n",
 		"hint about no member":    "why\n-- hints --\nnet7: overdue\n",
 		"key twice":               "why\n-- observed --\nbond: {mtu: 1, mtu: 2}\n",

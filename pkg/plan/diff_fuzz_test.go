@@ -40,7 +40,7 @@ func FuzzDiff(f *testing.F) {
 		if len(steps) > 24 {
 			steps = steps[:24]
 		}
-		s := &story{t: t, w: scenario.New(allOptions[int(options&^(withMemberOptions|unclaimed))%len(allOptions)].Clone())}
+		s := &fuzzRun{t: t, w: scenario.New(allOptions[int(options&^(withMemberOptions|unclaimed))%len(allOptions)].Clone())}
 		if options&unclaimed != 0 {
 			s.unclaim()
 		}
@@ -61,13 +61,13 @@ func FuzzDiff(f *testing.F) {
 	})
 }
 
-// withMemberOptions in the options of a story: the members have options of their own.
+// withMemberOptions in the options of a run: the members have options of their own.
 const withMemberOptions byte = 0x80
 
 // unclaimed: the VFs were attached by a plugin without files.
 const unclaimed byte = 0x40
 
-func (s *story) unclaim() {
+func (s *fuzzRun) unclaim() {
 	for i := range s.w.Record.Members {
 		s.w.Detach(&s.w.Record.Members[i])
 		s.w.Record.Members[i].SriovCNI = nil
@@ -75,7 +75,7 @@ func (s *story) unclaim() {
 }
 
 // setMemberOptions requests queue IDs, and priorities if the mode has them.
-func (s *story) setMemberOptions() {
+func (s *fuzzRun) setMemberOptions() {
 	for i := range s.w.Record.Members {
 		m := &s.w.Record.Members[i]
 		m.QueueID = new(uint16(2 - i))
@@ -85,19 +85,19 @@ func (s *story) setMemberOptions() {
 	}
 }
 
-// story is one run: the events so far, for the message of a failure.
-type story struct {
+// fuzzRun is one run: the events so far, for the message of a failure.
+type fuzzRun struct {
 	t   *testing.T
 	w   *scenario.Node
 	log []string
 }
 
-func (s *story) fatalf(format string, args ...any) {
+func (s *fuzzRun) fatalf(format string, args ...any) {
 	s.t.Helper()
-	s.t.Fatalf("%s\noptions: %s\nstory: %q\n%s", fmt.Sprintf(format, args...), s.w.Record.Spec.Options, s.log, s.w)
+	s.t.Fatalf("%s\noptions: %s\nevents: %q\n%s", fmt.Sprintf(format, args...), s.w.Record.Spec.Options, s.log, s.w)
 }
 
-func (s *story) observe() bond.Observed {
+func (s *fuzzRun) observe() bond.Observed {
 	s.t.Helper()
 	obs, err := s.w.Observe(s.t.Context(), s.w.Record)
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *story) observe() bond.Observed {
 }
 
 // converge plans and applies until nothing more is planned, or nothing more works.
-func (s *story) converge() (plan.Plan, []error) {
+func (s *fuzzRun) converge() (plan.Plan, []error) {
 	s.t.Helper()
 	for range maxRounds {
 		obs := s.observe()
@@ -145,7 +145,7 @@ func (s *story) converge() (plan.Plan, []error) {
 }
 
 // check checks what must be true of every plan.
-func (s *story) check(p plan.Plan, obs *bond.Observed) {
+func (s *fuzzRun) check(p plan.Plan, obs *bond.Observed) {
 	s.t.Helper()
 	if (p.Verdict == plan.Act) != (len(p.Actions) > 0) {
 		s.fatalf("verdict %s with actions %v", p.Verdict, p.Actions)
@@ -175,7 +175,7 @@ func refsOf(a plan.Action) []plan.LinkRef {
 	return refs
 }
 
-func (s *story) checkRef(a plan.Action, ref plan.LinkRef, obs *bond.Observed) {
+func (s *fuzzRun) checkRef(a plan.Action, ref plan.LinkRef, obs *bond.Observed) {
 	s.t.Helper()
 	if obs.Bond != nil && ref.Location == bond.InPod && ref.Index == obs.Bond.Index {
 		return
@@ -189,7 +189,7 @@ func (s *story) checkRef(a plan.Action, ref plan.LinkRef, obs *bond.Observed) {
 }
 
 // checkOwned: a VF in the host is changed only while it belongs to the pod.
-func (s *story) checkOwned(a plan.Action, m *bond.ObservedMember) {
+func (s *fuzzRun) checkOwned(a plan.Action, m *bond.ObservedMember) {
 	s.t.Helper()
 	if m.ForeignClaim != "" || m.Ownership == bond.Released || m.Ownership == bond.Unreadable {
 		s.fatalf("%s takes a VF that is %q (claimed for %q): %s", a, m.Ownership, m.ForeignClaim, m.OwnershipReason)
@@ -197,7 +197,7 @@ func (s *story) checkOwned(a plan.Action, m *bond.ObservedMember) {
 }
 
 // checkHarmless: what carries traffic in its bond stays in it.
-func (s *story) checkHarmless(a plan.Action, obs *bond.Observed) {
+func (s *fuzzRun) checkHarmless(a plan.Action, obs *bond.Observed) {
 	s.t.Helper()
 	switch a.(type) {
 	case plan.Release, plan.SetDown, plan.Bounce, plan.Enslave, plan.MoveToHost:
@@ -213,7 +213,7 @@ func (s *story) checkHarmless(a plan.Action, obs *bond.Observed) {
 }
 
 // end restores everything external. Then the bond must be as recorded; and after that deleted.
-func (s *story) end() {
+func (s *fuzzRun) end() {
 	s.t.Helper()
 	s.log = append(s.log, "healed")
 	s.w.RestoreHardware()
@@ -224,7 +224,7 @@ func (s *story) end() {
 	obs := s.observe()
 	switch p.Verdict {
 	case plan.Converged:
-		s.checkWhole(&obs)
+		s.checkComplete(&obs)
 	case plan.Stuck:
 		for _, f := range p.Findings {
 			if f.Code != plan.OptionDrift && f.Code != plan.MACAway {
@@ -242,7 +242,7 @@ func (s *story) end() {
 	s.checkAbsence()
 }
 
-func (s *story) checkWhole(obs *bond.Observed) {
+func (s *fuzzRun) checkComplete(obs *bond.Observed) {
 	s.t.Helper()
 	rec, b := s.w.Record, obs.Bond
 	_, hasPrimary := rec.Spec.Options[bond.OptPrimary]
@@ -269,7 +269,7 @@ func (s *story) checkWhole(obs *bond.Observed) {
 	}
 }
 
-func (s *story) checkAbsence() {
+func (s *fuzzRun) checkAbsence() {
 	s.t.Helper()
 	s.log = append(s.log, "DEL")
 	s.w.Record.Phase = bond.PhaseDeleting
