@@ -126,12 +126,12 @@ func (b *batch) flush() error {
 		return fmt.Errorf("send: %w", err)
 	}
 	b.pending = b.pending[:0]
-	var answer [8192]byte
-	n, _, err := unix.Recvfrom(b.fd, answer[:], 0)
+	var response [8192]byte
+	n, _, err := unix.Recvfrom(b.fd, response[:], 0)
 	if err != nil {
 		return fmt.Errorf("receive: %w", err)
 	}
-	if errno := int32(binary.NativeEndian.Uint32(answer[unix.SizeofNlMsghdr:n])); errno != 0 { // the first one that failed, or the last
+	if errno := int32(binary.NativeEndian.Uint32(response[unix.SizeofNlMsghdr:n])); errno != 0 { // the first one that failed, or the last
 		return fmt.Errorf("a request of %d bytes failed: %w", n, unix.Errno(-errno))
 	}
 	return nil

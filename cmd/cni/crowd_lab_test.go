@@ -105,13 +105,13 @@ func livesOnce(t *testing.T, c crowd) (cost crowdCost) {
 		t.Errorf("leg1 is enslaved after DEL")
 	}
 	p.nothingRecorded()
-	cost.kernelRepair, cost.kernelDel = p.kernelAlone(c)
+	cost.kernelRepair, cost.kernelDel = p.kernelOnly(c)
 	return cost
 }
 
-// kernelAlone makes a bond like the deleted one, releases and enslaves a member, and deletes the bond, by the same
+// kernelOnly makes a bond like the deleted one, releases and enslaves a member, and deletes the bond, by the same
 // requests only.
-func (p *pod) kernelAlone(c crowd) (repair, del time.Duration) {
+func (p *pod) kernelOnly(c crowd) (repair, del time.Duration) {
 	p.t.Helper()
 	for _, line := range []string{"add bare0 type bond mode active-backup miimon 100", "set leg1 master bare0", "set leg2 master bare0", "set bare0 up"} {
 		p.ip(append([]string{"-n", p.name, "link"}, strings.Fields(line)...)...)

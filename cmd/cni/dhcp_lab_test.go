@@ -166,11 +166,11 @@ func TestDHCPFails(t *testing.T) {
 	p.attachVFs()
 	before := p.links()
 	quick := []string{"-timeout", "1s", "-resendmax", "1s", "-resendtimeout", "3s"}
-	fails := func(conf *libcni.PluginConfig, says string) {
+	fails := func(conf *libcni.PluginConfig, text string) {
 		t.Helper()
 		_, err := p.cni.AddNetwork(t.Context(), conf, p.runtime("bond0"))
-		if err == nil || !strings.Contains(err.Error(), "IPAM dhcp ADD") || !strings.Contains(err.Error(), says) {
-			t.Errorf("ADD: %v; want it to say %q", err, says)
+		if err == nil || !strings.Contains(err.Error(), "IPAM dhcp ADD") || !strings.Contains(err.Error(), text) {
+			t.Errorf("ADD: %v; want it to say %q", err, text)
 		}
 		if p.links()["bond0"] != nil {
 			t.Error("a bond is left")

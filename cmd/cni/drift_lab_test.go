@@ -15,36 +15,36 @@ import (
 // all at once, and in active-backup one by one; they are restored. Options that can be changed only on a bond that is
 // down are reported and left alone.
 func TestOptionDrift(t *testing.T) {
-	whole := newPod(t)
-	whole.attachVFs()
-	before := whole.links()
+	shared := newPod(t)
+	shared.attachVFs()
+	before := shared.links()
 	putBack, reported := 0, 0
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
 		for _, by := range monitors(mode) {
 			t.Run(mode.String()+", "+string(by), func(t *testing.T) {
-				p := whole.in(t)
-				wanted := bundle(mode, by, unlike)
-				d := p.direct("1.1.0", fieldsOf(wanted))
+				p := shared.in(t)
+				want := bundle(mode, by, unlike)
+				d := p.direct("1.1.0", fieldsOf(want))
 				d.add()
 				live, down := bond.Options{}, bond.Options{}
-				for _, o := range wanted.Names() {
+				for _, o := range want.Names() {
 					def := bond.LookupOption(o)
 					value := otherwise(def, ipKnows)
 					switch {
-					case others[o].ip == "" || def.Changeable&bond.NoMembers != 0 || value == wanted[o]:
+					case others[o].ip == "" || def.Changeable&bond.NoMembers != 0 || value == want[o]:
 					case def.Changeable == bond.Live:
 						live[o] = value
 					default:
 						down[o] = value
 					}
 				}
-				d.live(live, wanted)
+				d.live(live, want)
 				if mode == bond.ModeActiveBackup {
 					for o, v := range live {
-						d.live(bond.Options{o: v}, wanted)
+						d.live(bond.Options{o: v}, want)
 					}
 				}
-				d.down(down, wanted)
+				d.down(down, want)
 				putBack, reported = putBack+len(live), reported+len(down)
 				d.must("DEL")
 				p.likeBefore(before)
@@ -67,14 +67,14 @@ func (d *direct) hand(o bond.Options) {
 	d.ip(args...)
 }
 
-// wants compares options with the output of other tools.
-func (p *pod) wants(when string, wanted bond.Options) {
+// wantOptions compares options with the output of other tools.
+func (p *pod) wantOptions(when string, want bond.Options) {
 	p.t.Helper()
 	reported := p.reported("bond0")
-	for _, o := range wanted.Names() {
-		for who, says := range map[string]bond.Options{"ip": reported.ip, "sysfs": reported.sysfs, "the kernel": reported.raw} {
-			if got, tells := says[o]; tells && got != wanted[o] {
-				p.t.Errorf("%s %s says %s is %q, want %q", when, who, o, got, wanted[o])
+	for _, o := range want.Names() {
+		for tool, options := range map[string]bond.Options{"ip": reported.ip, "sysfs": reported.sysfs, "the kernel": reported.raw} {
+			if got, has := options[o]; has && got != want[o] {
+				p.t.Errorf("%s %s says %s is %q, want %q", when, tool, o, got, want[o])
 			}
 		}
 	}
@@ -82,24 +82,24 @@ func (p *pod) wants(when string, wanted bond.Options) {
 
 // live changes options of a bond that is up; the agent's next reconcile restores them, with everything that the kernel
 // changed as a consequence.
-func (d *direct) live(drift, wanted bond.Options) {
+func (d *direct) live(drift, want bond.Options) {
 	d.t.Helper()
 	d.hand(drift)
 	reported := d.reported("bond0")
 	for o, v := range drift {
 		// Delays are kept in units of miimon.
-		if reported.sysfs[o] == wanted[o] || reported.ip[o] == wanted[o] {
+		if reported.sysfs[o] == want[o] || reported.ip[o] == want[o] {
 			d.t.Errorf("%s was not changed to %s by hand; the test proves nothing", o, v)
 		}
 	}
 	if out := d.converge(); out.Plan.Verdict == plan.Stuck {
 		d.t.Errorf("%s: %s", drift, out.Status.Reason)
 	}
-	d.wants("after "+drift.String()+" was put right", wanted)
+	d.wantOptions("after "+drift.String()+" was put right", want)
 }
 
 // down changes options while the bond is down for a moment.
-func (d *direct) down(drift, wanted bond.Options) {
+func (d *direct) down(drift, want bond.Options) {
 	d.t.Helper()
 	if len(drift) == 0 {
 		return
@@ -120,10 +120,10 @@ func (d *direct) down(drift, wanted bond.Options) {
 			d.t.Errorf("nothing is said of %s: %v", o, out.Plan.Findings)
 		}
 	}
-	d.wants("when it was looked at (it must not be forced)", drift)
+	d.wantOptions("when it was looked at (it must not be forced)", drift)
 	back := bond.Options{}
 	for o := range drift {
-		back[o] = wanted[o]
+		back[o] = want[o]
 	}
 	set(back)
 	if out := d.converge(); out.Plan.Verdict == plan.Stuck {
@@ -160,7 +160,7 @@ func TestFailOverMacDrift(t *testing.T) {
 	if out.Plan.Verdict != plan.Stuck || !found(&out, bond.OptFailOverMac) {
 		t.Errorf("%s: %s", out.Plan.Verdict, out.Status.Reason)
 	}
-	d.wants("when it was looked at", bond.Options{bond.OptFailOverMac: "none"})
+	d.wantOptions("when it was looked at", bond.Options{bond.OptFailOverMac: "none"})
 	d.must("DEL")
 	p.likeBefore(before)
 }

@@ -24,10 +24,10 @@ func (p *pod) inHost(card int) (name, mac string) {
 // TestHostDeviceGetsItsVFsBack: the DEL of host-device runs after the bond's and returns the VFs to the host with their
 // original names and MACs. This also works if a driver returned one of them to the host meanwhile and no agent runs.
 func TestHostDeviceGetsItsVFsBack(t *testing.T) {
-	whole := newPod(t)
+	shared := newPod(t)
 	for _, lost := range [][]int{nil, {0}, {0, 1}} {
 		t.Run(fmt.Sprintf("lost %v", lost), func(t *testing.T) {
-			p := whole.in(t)
+			p := shared.in(t)
 			var names, macs [2]string
 			for i := range p.cards {
 				name, own := p.inHost(i)

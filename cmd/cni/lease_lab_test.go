@@ -173,7 +173,7 @@ func TestBondIsDownWithItsAddress(t *testing.T) {
 	l.wait("the bond", func() bool {
 		b := l.links()["bond0"]
 		if b != nil && b.up() && len(l.addresses()) > 0 {
-			t.Fatalf("the bond is up with %v, whose lease nobody maintains", l.addresses())
+			t.Fatalf("the bond is up with %v, whose lease is not maintained", l.addresses())
 		}
 		return b != nil && b.up()
 	})

@@ -34,9 +34,9 @@ func (p *pod) onPF(card int) map[string]any {
 	return links[0].VFs[0]
 }
 
-// TestAskedSettings: after a reset, the settings on the PF that sriov-cni was configured with are restored, and no
+// TestRequestedSettings: after a reset, the settings on the PF that sriov-cni was configured with are restored, and no
 // other setting that the PF had at ADD.
-func TestAskedSettings(t *testing.T) {
+func TestRequestedSettings(t *testing.T) {
 	kit.NeedVFSettings(t)
 	p := newPod(t)
 	pf, err := topology.Netdev(p.cards[0].PF.PCI)

@@ -111,7 +111,7 @@ func TestBadCalls(t *testing.T) {
 		env    map[string]string
 		config string
 		code   uint
-		says   string
+		text   string
 	}{
 		{"no container ID", map[string]string{"CNI_CONTAINERID": ""}, config, types.ErrInvalidEnvironmentVariables, "CNI_CONTAINERID"},
 		{"container ID with slash", map[string]string{"CNI_CONTAINERID": "a/b"}, config, types.ErrInvalidEnvironmentVariables, "a/b"},
@@ -140,8 +140,8 @@ func TestBadCalls(t *testing.T) {
 			if failed == nil {
 				t.Fatal("it succeeded")
 			}
-			if failed.Code != tt.code || !strings.Contains(failed.Error(), tt.says) {
-				t.Errorf("got %d %v; want code %d and %q", failed.Code, failed, tt.code, tt.says)
+			if failed.Code != tt.code || !strings.Contains(failed.Error(), tt.text) {
+				t.Errorf("got %d %v; want code %d and %q", failed.Code, failed, tt.code, tt.text)
 			}
 			if records, _ := filepath.Glob(filepath.Join(dir, "*.json")); len(records) > 0 {
 				t.Errorf("records left: %v", records)

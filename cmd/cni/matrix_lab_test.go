@@ -117,9 +117,9 @@ func fieldsOf(o bond.Options) map[string]any {
 // TestMatrix makes bonds of every mode with all options of the mode, and reads each option with other tools. Versions
 // of the specification and values alternate: two or three versions per mode and monitor. ADD, CHECK, DEL.
 func TestMatrix(t *testing.T) {
-	whole := newPod(t)
-	whole.attachVFs()
-	before := whole.links()
+	shared := newPod(t)
+	shared.attachVFs()
+	before := shared.links()
 	var count tally
 	row := 0
 	for mode := bond.ModeRoundRobin; mode <= bond.ModeALB; mode++ {
@@ -130,13 +130,13 @@ func TestMatrix(t *testing.T) {
 					continue
 				}
 				t.Run(fmt.Sprintf("%s, %s, %s", mode, by, version), func(t *testing.T) {
-					p := whole.in(t)
-					wanted := bundle(mode, by, []func(*bond.OptionDef) string{unlike, func(d *bond.OptionDef) string { return otherwise(d, nil) }}[i%2])
-					d := p.direct(version, fieldsOf(wanted))
+					p := shared.in(t)
+					want := bundle(mode, by, []func(*bond.OptionDef) string{unlike, func(d *bond.OptionDef) string { return otherwise(d, nil) }}[i%2])
+					d := p.direct(version, fieldsOf(want))
 					d.add()
 					reported := p.reported("bond0")
-					for _, o := range wanted.Names() {
-						reported.says(p, o, wanted[o], &count)
+					for _, o := range want.Names() {
+						reported.compare(p, o, want[o], &count)
 					}
 					if got := p.proc("bond0", "Bonding Mode"); !strings.HasPrefix(got, procMode[mode]) {
 						t.Errorf("/proc/net/bonding has mode %q, want %q", got, procMode[mode])
@@ -150,7 +150,7 @@ func TestMatrix(t *testing.T) {
 				})
 			}
 		}
-		whole.in(t).likeBefore(before)
+		shared.in(t).likeBefore(before)
 	}
 	t.Log(&count)
 }
@@ -161,9 +161,9 @@ var procMode = map[bond.Mode]string{
 	bond.ModeBroadcast: "fault-tolerance (broadcast)", bond.Mode8023AD: "IEEE 802.3ad", bond.ModeTLB: "transmit load balancing", bond.ModeALB: "adaptive load balancing",
 }
 
-// TestRefusedOptions: options that the kernel rejects in a mode are rejected by the plugin, without a change, and by
+// TestRejectedOptions: options that the kernel rejects in a mode are rejected by the plugin, without a change, and by
 // the kernel.
-func TestRefusedOptions(t *testing.T) {
+func TestRejectedOptions(t *testing.T) {
 	p := newPod(t)
 	p.attachVFs()
 	before := p.links()
@@ -197,16 +197,16 @@ func TestRefusedOptions(t *testing.T) {
 		}
 	}
 	p.likeBefore(before)
-	t.Logf("%d combinations of mode and option refused, %d of them tried and refused by the kernel through ip", tried, byIP)
+	t.Logf("%d combinations of mode and option rejected, %d of them tried and rejected by the kernel through ip", tried, byIP)
 }
 
 // TestActiveSlaveInTheLab: the member in activeSlave is active at first, if it has carrier.
 func TestActiveSlaveInTheLab(t *testing.T) {
-	whole := newPod(t)
-	whole.attachVFs()
+	shared := newPod(t)
+	shared.attachVFs()
 	for _, mode := range []string{"active-backup", "balance-tlb", "balance-alb"} {
 		t.Run(mode, func(t *testing.T) {
-			p := whole.in(t)
+			p := shared.in(t)
 			d := p.direct("1.1.0", map[string]any{"mode": mode, "activeSlave": "net2"})
 			d.add()
 			p.wait("net2 is active", func() bool { d.converge(); return p.proc("bond0", "Currently Active Slave") == "net2" })

@@ -196,30 +196,30 @@ func (p *pod) inside(f func() error) error {
 	return ns.Do(f)
 }
 
-// says counts the tools that report a value for an option, and fails the test for each with another value.
-func (t reported) says(p *pod, o bond.Option, want string, count *tally) {
+// compare counts the tools that report a value for an option, and fails the test for each with another value.
+func (t reported) compare(p *pod, o bond.Option, want string, count *tally) {
 	p.t.Helper()
-	heard := false
-	for _, who := range []struct {
-		name  string
-		says  bond.Options
-		count *int
+	seen := false
+	for _, tool := range []struct {
+		name    string
+		options bond.Options
+		count   *int
 	}{{"ip", t.ip, &count.ip}, {"sysfs", t.sysfs, &count.sysfs}} {
-		got, tells := who.says[o]
-		if !tells {
+		got, has := tool.options[o]
+		if !has {
 			continue
 		}
-		if heard = true; got != want {
-			p.t.Errorf("%s: %s says %q, want %q", o, who.name, got, want)
+		if seen = true; got != want {
+			p.t.Errorf("%s: %s says %q, want %q", o, tool.name, got, want)
 			continue
 		}
-		*who.count++
+		*tool.count++
 	}
-	if heard {
+	if seen {
 		return
 	}
 	if got := t.raw[o]; got != want {
-		p.t.Errorf("%s: neither ip nor sysfs tells it; the kernel says %q, want %q", o, got, want)
+		p.t.Errorf("%s: neither ip nor sysfs has it; the kernel reports %q, want %q", o, got, want)
 		return
 	}
 	count.raw++

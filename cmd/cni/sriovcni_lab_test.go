@@ -28,15 +28,15 @@ func newAttached(t *testing.T, release sriovstub.Release) *attached {
 	kit.NeedVFSettings(t)
 	p := newPod(t)
 	a := &attached{direct: p.direct("1.1.0", map[string]any{"mode": 1, "failOverMac": 1, "ipam": map[string]any{"type": "flaky"}}), sriov: sriovstub.Plugin{Release: release}}
-	flaky := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ ! -e %s/refuse ] || exit 1\necho '{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"192.0.2.7/24\"}]}'\n", p.netnsFiles())
+	flaky := fmt.Sprintf("#!/bin/sh\n[ $CNI_COMMAND != DEL ] || [ ! -e %s/fail-del ] || exit 1\necho '{\"cniVersion\":\"1.1.0\",\"ips\":[{\"address\":\"192.0.2.7/24\"}]}'\n", p.netnsFiles())
 	kit.Program(t, filepath.Join(binDir, "flaky"), flaky)
 	t.Cleanup(a.forgetMACs)
 	for i := range p.cards {
 		name, _ := p.inHost(i)
 		p.ip("link", "set", name, "down", "name", fmt.Sprintf("orig%d", i)) // a name that no driver gives
 	}
-	for i, asked := range []string{`,"vlan":100,"trust":"on","mac":"02:00:00:00:00:11"`, ""} {
-		conf := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"sriov","deviceID":%q%s}`, p.cards[i].VFs[0].PCI, asked)
+	for i, requested := range []string{`,"vlan":100,"trust":"on","mac":"02:00:00:00:00:11"`, ""} {
+		conf := fmt.Sprintf(`{"cniVersion":"1.0.0","name":"vf","type":"sriov","deviceID":%q%s}`, p.cards[i].VFs[0].PCI, requested)
 		if err := a.sriov.Add(a.args(i), []byte(conf)); err != nil {
 			t.Fatalf("sriov-cni: %v", err)
 		}
@@ -129,8 +129,8 @@ func TestReleasedBySriovCNI(t *testing.T) {
 	t.Run("DEL failed once in IPAM", func(t *testing.T) {
 		a := newAttached(t, sriovstub.Locking)
 		a.add()
-		refuse := a.netnsFiles() + "/refuse"
-		kit.Must(t, os.WriteFile(refuse, nil, 0o600))
+		failDEL := a.netnsFiles() + "/fail-del"
+		kit.Must(t, os.WriteFile(failDEL, nil, 0o600))
 		if _, err := a.verb("DEL"); err == nil {
 			t.Fatal("DEL succeeded without IPAM")
 		}
@@ -138,7 +138,7 @@ func TestReleasedBySriovCNI(t *testing.T) {
 		a.tenant(0)
 		was := []string{a.shown(0), a.shown(1)}
 		a.converge()
-		kit.Must(t, os.Remove(refuse))
+		kit.Must(t, os.Remove(failDEL))
 		a.must("DEL")
 		a.gone()
 		for i, s := range was {

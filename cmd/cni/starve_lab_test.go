@@ -58,9 +58,9 @@ func checkRest(t *testing.T, when string, out *reconcile.Outcome) {
 	}
 }
 
-// TestRefusalsHoldNothingUp: an option and a route that the real kernel rejects leave the bond up, with its members,
+// TestRejectionsHoldNothingUp: an option and a route that the real kernel rejects leave the bond up, with its members,
 // addresses and other routes. They delay neither its admin state nor its recreation.
-func TestRefusalsHoldNothingUp(t *testing.T) {
+func TestRejectionsHoldNothingUp(t *testing.T) {
 	d, e := refusing(t)
 	for _, step := range []struct {
 		when string
@@ -82,7 +82,7 @@ func TestRefusalsHoldNothingUp(t *testing.T) {
 		e = d.engine() // one that has repaired nothing yet: repairs of a kind are limited
 		out, err := e.Converge(t.Context(), d.key())
 		if err == nil {
-			t.Errorf("%s: the kernel refused nothing", step.when)
+			t.Errorf("%s: the kernel rejected nothing", step.when)
 		}
 		t.Logf("%s: %v; applied %v", step.when, err, out.Applied)
 		checkRest(t, step.when, &out)

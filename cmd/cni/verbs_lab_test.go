@@ -45,12 +45,12 @@ func (p *pod) well(verb, ifName string, config *libcni.PluginConfig, fields map[
 // TestEveryVerbBare calls every verb of every version of the specification on the binary. A verb that the version does
 // not have is rejected with CNI's code.
 func TestEveryVerbBare(t *testing.T) {
-	whole := newPod(t)
-	whole.attachVFs()
-	before := whole.links()
+	shared := newPod(t)
+	shared.attachVFs()
+	before := shared.links()
 	for i, version := range specVersions {
 		t.Run(version, func(t *testing.T) {
-			p := whole.in(t)
+			p := shared.in(t)
 			conf := p.local(`"mode":1,"failOverMac":1`, "")
 			in := map[string]any{"cniVersion": version}
 			since := func(first, verb string, fields map[string]any) {
@@ -92,13 +92,13 @@ func TestEveryVerbBare(t *testing.T) {
 
 // TestEveryVerbThroughLibcni: the same through libcni, as Multus and containerd do, with capabilities and a list.
 func TestEveryVerbThroughLibcni(t *testing.T) {
-	whole := newPod(t)
-	whole.attachVFs()
-	before := whole.links()
+	shared := newPod(t)
+	shared.attachVFs()
+	before := shared.links()
 	const mac = "02:00:00:00:00:42"
 	for i, version := range specVersions {
 		t.Run(version, func(t *testing.T) {
-			p := whole.in(t)
+			p := shared.in(t)
 			list, err := libcni.ConfListFromBytes([]byte(fmt.Sprintf(`{"cniVersion":%q,"name":"lab","plugins":[{"type":"bond","stateDir":%q,"linksInContainer":true,
 				"links":[{"name":"net1"},{"name":"net2"}],"mode":"active-backup","failOverMac":"active","capabilities":{"mac":true,"ips":true},
 				"ipam":{"type":"host-local","dataDir":%q,"subnet":"192.0.2.0/24"}}]}`, version, p.state, p.data())))

@@ -19,7 +19,7 @@ func TestPageIsCurrent(t *testing.T) {
 	}
 	for _, field := range cni.Fields() {
 		if !strings.Contains(b.String(), "\n| `"+field.Name+"` |") {
-			t.Errorf("the page lacks %s", field.Name)
+			t.Errorf("the page does not have %s", field.Name)
 		}
 	}
 	if b.String() != string(page) {

@@ -29,7 +29,7 @@ func TestAgentBesideThePlugin(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var agent sync.WaitGroup
 	for range 2 {
-		agent.Go(func() { n.keep(ctx) })
+		agent.Go(func() { n.runAgent(ctx) })
 	}
 	err := cnitest.InParallel(pods, func(i int) error {
 		for range lives {
@@ -56,8 +56,8 @@ func TestAgentBesideThePlugin(t *testing.T) {
 	}
 }
 
-// keep is an agent that never waits.
-func (n *node) keep(ctx context.Context) {
+// runAgent is an agent that never waits.
+func (n *node) runAgent(ctx context.Context) {
 	e := reconcile.New(reconcile.Config{Kernel: n.Fake, Store: n.Store, IPAM: &ipam.Client{}})
 	for ctx.Err() == nil {
 		keys, err := n.Store.Keys()

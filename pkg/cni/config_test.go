@@ -143,13 +143,13 @@ func TestParseConfigAccepts(t *testing.T) {
 	}
 }
 
-func TestParseConfigRefuses(t *testing.T) {
+func TestParseConfigRejects(t *testing.T) {
 	const config, decoding = types.ErrInvalidNetworkConfig, types.ErrDecodingFailure
 	tests := []struct {
-		name string
-		in   string
-		code uint
-		says []string // field, value found, values allowed
+		name  string
+		in    string
+		code  uint
+		texts []string // field, value found, values allowed
 	}{
 		{"unknown mode", `"mode":"bonkers"`, config, []string{"mode", "bonkers", "active-backup"}},
 		{"mode out of range", `"mode":7`, config, []string{"mode", "7", "0 to 6"}},
@@ -212,7 +212,7 @@ func TestParseConfigRefuses(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := ParseConfig(with(tt.in), Args{})
-			cnitest.WantError(t, err, tt.code, tt.says...)
+			cnitest.WantError(t, err, tt.code, tt.texts...)
 		})
 	}
 }

@@ -57,7 +57,7 @@ func FuzzParseConfig(f *testing.F) {
 			}
 		}
 		if _, err := ParseBaseConfig(stdin); err != nil {
-			t.Fatalf("DEL would refuse what ADD takes: %v", err)
+			t.Fatalf("DEL would reject what ADD accepts: %v", err)
 		}
 	})
 }
@@ -110,11 +110,11 @@ func FuzzIPAMResult(f *testing.F) {
 	f.Add([]byte(`{"cniVersion":"1.0.0","ips":[null],"routes":[null]}`))
 	f.Add([]byte(`{"cniVersion":"1.1.0","ips":[{"address":"10.0.0.2/24"}],"routes":[{"dst":"0.0.0.0/0","mtu":` + strings.Repeat("9", 18) + `}]}`))
 	f.Fuzz(func(t *testing.T, printed []byte) {
-		answer, err := create.CreateFromBytes(printed)
+		result, err := create.CreateFromBytes(printed)
 		if err != nil {
 			return // libcni rejects it
 		}
-		given, err := ipam.CurrentResult(answer)
+		given, err := ipam.CurrentResult(result)
 		if err != nil {
 			bondtest.ErrorText(t, err)
 			return

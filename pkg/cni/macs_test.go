@@ -33,13 +33,13 @@ func TestGiveMACs(t *testing.T) {
 	absent := []bond.Member{{Name: "net1", Unidentified: true}, {Name: "net2", MAC: macB}}
 	const fresh = bond.MAC("fresh")
 	for _, tc := range []struct {
-		name    string
-		options bond.Options
-		members []bond.Member
-		asked   bond.MAC
-		bond    bond.MAC
-		each    []bond.MAC
-		away    bool // the first one is missing
+		name      string
+		options   bond.Options
+		members   []bond.Member
+		requested bond.MAC
+		bond      bond.MAC
+		each      []bond.MAC
+		missing   bool // the first one is missing
 	}{
 		{"the first one's", mode("balance-rr"), two, "", macA, []bond.MAC{macA, macB}, false},
 		{"the primary's", mode("active-backup", "primary", "net2"), two, "", macB, []bond.MAC{macA, macB}, false},
@@ -51,16 +51,16 @@ func TestGiveMACs(t *testing.T) {
 		{"the first that is there", active, absent, "", macB, []bond.MAC{"", macB}, false},
 		{"none is there", active, absent[:1], macX, macX, []bond.MAC{""}, false},
 
-		{"one that is away", mode("balance-rr"), two, "", macB, []bond.MAC{macA, macB}, true},
-		{"a primary that is away", mode("active-backup", "primary", "net1"), two, "", macB, []bond.MAC{macA, macB}, true},
-		{"asked, active: the one that is there gets it", active, two, macX, macX, []bond.MAC{macA, macX}, true},
+		{"one that is missing", mode("balance-rr"), two, "", macB, []bond.MAC{macA, macB}, true},
+		{"a primary that is missing", mode("active-backup", "primary", "net1"), two, "", macB, []bond.MAC{macA, macB}, true},
+		{"requested, active: the one that is there gets it", active, two, macX, macX, []bond.MAC{macA, macX}, true},
 
-		{"asked", mode("balance-xor"), two, macX, macX, []bond.MAC{macA, macB}, false},
-		{"asked, follow", follow, two, macX, macX, []bond.MAC{macA, macB}, false},
-		{"asked, active: the first one gets it", active, two, macX, macX, []bond.MAC{macX, macB}, false},
-		{"asked, active: the primary gets it", mode("active-backup", "failOverMac", "active", "primary", "net2"), two, macX, macX, []bond.MAC{macA, macX}, false},
-		{"asked, active: the highest priority gets it", active, ranked, macX, macX, []bond.MAC{macA, macX}, false},
-		{"asked, active: one has it", active, two, macB, macB, []bond.MAC{macA, macB}, false},
+		{"requested", mode("balance-xor"), two, macX, macX, []bond.MAC{macA, macB}, false},
+		{"requested, follow", follow, two, macX, macX, []bond.MAC{macA, macB}, false},
+		{"requested, active: the first one gets it", active, two, macX, macX, []bond.MAC{macX, macB}, false},
+		{"requested, active: the primary gets it", mode("active-backup", "failOverMac", "active", "primary", "net2"), two, macX, macX, []bond.MAC{macA, macX}, false},
+		{"requested, active: the highest priority gets it", active, ranked, macX, macX, []bond.MAC{macA, macX}, false},
+		{"requested, active: one has it", active, two, macB, macB, []bond.MAC{macA, macB}, false},
 
 		{"alike, active", active, alike, "", macA, []bond.MAC{macA, macA}, false},
 		{"alike, follow", follow, alike, "", macA, []bond.MAC{macA, fresh}, false},
@@ -71,10 +71,10 @@ func TestGiveMACs(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			r := &bond.Record{Spec: bond.Spec{Options: tc.options}, Members: append([]bond.Member(nil), tc.members...)}
 			found := &bond.MemberResult{Links: make([]bond.MemberLink, len(r.Members))}
-			if tc.away {
+			if tc.missing {
 				found.Links[0].Missing = bond.ErrGone
 			}
-			assignMACs(r, tc.asked, found)
+			assignMACs(r, tc.requested, found)
 			got := make([]bond.MAC, len(r.Members))
 			for i, m := range r.Members {
 				if got[i] = m.MAC; tc.each[i] == fresh {
@@ -111,9 +111,9 @@ func TestSameMACs(t *testing.T) {
 	}
 }
 
-// TestAddMACRefused: if a PF rejects its VF's MAC, ADD fails and leaves nothing. (The real kernel's error counts as
+// TestAddMACRejected: if a PF rejects its VF's MAC, ADD fails and leaves nothing. (The real kernel's error counts as
 // busy, and ADD retries for ten seconds.)
-func TestAddMACRefused(t *testing.T) {
+func TestAddMACRejected(t *testing.T) {
 	n := newNode(t, 1)
 	pod := n.Pod("p1", 0)
 	own := n.LinkAt(pod, "net1").MAC

@@ -18,26 +18,26 @@ func TestChooseMTU(t *testing.T) {
 		return f
 	}
 	for _, tc := range []struct {
-		name  string
-		asked int
-		links []bond.MemberLink
-		want  int
-		says  []string // of the error
+		name      string
+		requested int
+		links     []bond.MemberLink
+		want      int
+		texts     []string // of the error
 	}{
 		{"least of the links", 0, []bond.MemberLink{link("net1", 9000, 0), link("net2", 1500, 0)}, 1500, nil},
 		{"least of the PFs", 0, []bond.MemberLink{link("net1", 9000, 4000), link("net2", 9000, 9000)}, 4000, nil},
 		{"an absent link bounds nothing", 0, []bond.MemberLink{link("net1", 0, 0), link("net2", 2000, 0)}, 2000, nil},
 		{"nothing known", 0, []bond.MemberLink{link("net1", 0, 0)}, 0, nil},
-		{"nothing known, asked", 9000, []bond.MemberLink{link("net1", 0, 0)}, 9000, nil},
+		{"nothing known, requested", 9000, []bond.MemberLink{link("net1", 0, 0)}, 9000, nil},
 		{"less than all", 1400, []bond.MemberLink{link("net1", 9000, 9000), link("net2", 1500, 1500)}, 1400, nil},
 		{"just what they have", 1500, []bond.MemberLink{link("net1", 1500, 1500)}, 1500, nil},
 		{"more than a link", 9000, []bond.MemberLink{link("net1", 9000, 9000), link("net2", 1500, 9000)}, 0, []string{"mtu", "9000", "1500", "net2"}},
 		{"more than a PF", 9000, []bond.MemberLink{link("net1", 9000, 9000), link("net2", 9000, 4000)}, 0, []string{"mtu", "9000", "4000", "pf-net2", "net2"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := chooseMTU(tc.asked, &bond.MemberResult{Links: tc.links})
-			if len(tc.says) > 0 {
-				cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, tc.says...)
+			got, err := chooseMTU(tc.requested, &bond.MemberResult{Links: tc.links})
+			if len(tc.texts) > 0 {
+				cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, tc.texts...)
 			} else if err != nil || got != tc.want {
 				t.Errorf("got %d (%v), want %d", got, err, tc.want)
 			}

@@ -52,13 +52,13 @@ func TestAddRollback(t *testing.T) {
 		t.Fatalf("only %d steps to fail at", steps)
 	}
 	for i := 1; i <= steps; i++ {
-		t.Run(fmt.Sprintf("kernel refuses change %d", i), func(t *testing.T) {
+		t.Run(fmt.Sprintf("kernel rejects change %d", i), func(t *testing.T) {
 			n.FailApply(i, boom)
 			result, err := n.Add(args)
 			if err == nil { // only the announcement failed; nothing is missing
 				n.Must(n.Check(args, result))
 				if log := n.stderr.String(); !strings.Contains(log, "neighbours") {
-					t.Errorf("a refused change was passed over:\n%s", log)
+					t.Errorf("a rejected change was passed over:\n%s", log)
 				}
 				n.MustDel(args)
 				n.WantNothingLeft(before)
@@ -113,7 +113,7 @@ func TestAddRollbackFails(t *testing.T) {
 		t.Errorf("the first error is hidden by the second: %v", err)
 	}
 	if !strings.Contains(n.stderr.String(), second.Error()) {
-		t.Errorf("the second error is not told: %s", n.stderr)
+		t.Errorf("the second error is not reported: %s", n.stderr)
 	}
 	if r := n.Record("c1"); !r.Deleted() {
 		t.Errorf("record is %s, not a tombstone", r.Phase)

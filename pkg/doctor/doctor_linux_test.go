@@ -57,8 +57,8 @@ func mkdir(t *testing.T, path string) {
 	kit.Must(t, os.MkdirAll(path, 0o700))
 }
 
-// ours is a build of the plugin, of version v1.
-var ours string
+// ownPlugin is a build of the plugin, of version v1.
+var ownPlugin string
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
@@ -69,8 +69,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
-	ours = filepath.Join(dir, "bond")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=v1", "-o", ours, "github.com/bondkeeper/bondkeeper/cmd/cni")
+	ownPlugin = filepath.Join(dir, "bond")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-X main.version=v1", "-o", ownPlugin, "github.com/bondkeeper/bondkeeper/cmd/cni")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build the plugin: %v: %s", err, out)
@@ -83,7 +83,7 @@ func run(m *testing.M) int {
 func plugins(t *testing.T, dir string) {
 	t.Helper()
 	mkdir(t, dir)
-	program, err := os.ReadFile(ours)
+	program, err := os.ReadFile(ownPlugin)
 	for _, name := range []string{"bond", "host-local"} {
 		err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), program, 0o755))
 	}

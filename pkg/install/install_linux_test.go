@@ -69,16 +69,16 @@ func TestInstallsOnceAndUpgrades(t *testing.T) {
 }
 
 // An existing foreign plugin is needed for a rollback, and survives upgrades.
-func TestKeepsTheOtherPlugin(t *testing.T) {
+func TestForeignPluginIsBackedUp(t *testing.T) {
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, Name), foreign)
 	if r := install(t, dir, v1); r.Backup != filepath.Join(dir, Previous) {
 		t.Errorf("%+v", r)
 	}
 	install(t, dir, v2)
-	kept, err := os.ReadFile(filepath.Join(dir, Previous))
-	if err != nil || string(kept) != foreign {
-		t.Errorf("%.60q, %v", kept, err)
+	backup, err := os.ReadFile(filepath.Join(dir, Previous))
+	if err != nil || string(backup) != foreign {
+		t.Errorf("%.60q, %v", backup, err)
 	}
 	about, err := Probe(t.Context(), filepath.Join(dir, Previous))
 	if err != nil || about.Version != "" || len(about.CNI) != 1 {
@@ -212,10 +212,10 @@ func TestInstallersExcludeEachOther(t *testing.T) {
 }
 
 // If the installation fails, existing files stay, and the error contains the remedy.
-func TestRefuses(t *testing.T) {
-	whole, err := os.ReadFile(v2)
+func TestRejects(t *testing.T) {
+	program, err := os.ReadFile(v2)
 	kit.Must(t, err)
-	arm := append([]byte(nil), whole...)
+	arm := append([]byte(nil), program...)
 	arm[18], arm[19] = 183, 0 // e_machine: EM_AARCH64
 	tests := []struct {
 		name, source, want string

@@ -15,9 +15,9 @@ func TestWatch(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, Name)
 	ctx, cancel := context.WithCancel(t.Context())
-	told, done := make(chan Result), make(chan error)
-	go func() { done <- Watch(ctx, Config{Source: v1, Dir: dir}, func(r Result) { told <- r }) }()
-	if r := <-told; !r.Changed || r.Version != "v1" {
+	results, done := make(chan Result), make(chan error)
+	go func() { done <- Watch(ctx, Config{Source: v1, Dir: dir}, func(r Result) { results <- r }) }()
+	if r := <-results; !r.Changed || r.Version != "v1" {
 		t.Errorf("at the start: %+v", r)
 	}
 	spoil := map[string]func() error{
@@ -31,7 +31,7 @@ func TestWatch(t *testing.T) {
 	}
 	for name, f := range spoil {
 		kit.Must(t, f())
-		if r := <-told; !r.Changed {
+		if r := <-results; !r.Changed {
 			t.Errorf("%s: %+v", name, r)
 		}
 		if about, err := Probe(t.Context(), path); err != nil || about.Version != "v1" {

@@ -21,7 +21,7 @@ func TestIPAMOutput(t *testing.T) {
 	for _, tt := range []struct {
 		name, script string
 		code         uint
-		says         []string
+		texts        []string
 	}{
 		{"CNI error", `echo '{"code":11,"msg":"pool is busy","details":"10.0.0.0/24"}'; exit 1`, 11, []string{"IPAM p DEL", "pool is busy"}},
 		{"long CNI error", `printf '{"code":11,"msg":"'; head -c 500000 /dev/zero | tr '\0' x; echo '"}'; exit 1`, 11, []string{"xxx", "…"}},
@@ -45,7 +45,7 @@ func TestIPAMOutput(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), timeout)
 			defer cancel()
 			err := (&Client{}).Release(ctx, &bond.Record{CNI: bond.CNI{Path: dir, Config: []byte(`{"name":"n","ipam":{"type":"p"}}`)}})
-			cnitest.WantError(t, err, tt.code, tt.says...)
+			cnitest.WantError(t, err, tt.code, tt.texts...)
 			if err != nil && len(err.Error()) > 4*maxError {
 				t.Errorf("the error has %d bytes", len(err.Error()))
 			}

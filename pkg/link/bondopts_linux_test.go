@@ -62,7 +62,7 @@ func TestOptionsRoundTrip(t *testing.T) {
 				got, err := decodeOptions(attr.Serialize(), nameOfSome)
 				kit.Must(t, err)
 				if v, reported := got[d.Name]; !reported || v != value {
-					t.Errorf("encoded and decoded it is %q (told: %t)", v, reported)
+					t.Errorf("encoded and decoded it is %q (reported: %t)", v, reported)
 				}
 			})
 		}
@@ -106,7 +106,7 @@ func TestOptionsOnTheWire(t *testing.T) {
 	}
 }
 
-func TestOptionsRefused(t *testing.T) {
+func TestOptionsRejected(t *testing.T) {
 	for _, tc := range []struct {
 		name  bond.Option
 		value string
@@ -204,30 +204,30 @@ func TestTargetsAreSplit(t *testing.T) {
 
 // TestOptionMismatch: an option that the kernel silently ignored is detected.
 func TestOptionMismatch(t *testing.T) {
-	asked := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1"}
+	requested := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptActiveSlave: "net1"}
 	for _, tc := range []struct {
-		name  string
-		asked bond.Options // in addition to those
-		have  bond.Options // in addition to those
-		says  []string
+		name      string
+		requested bond.Options // in addition to those
+		have      bond.Options // in addition to those
+		texts     []string
 	}{
 		{"all", nil, nil, nil},
-		{"more than asked", nil, bond.Options{bond.OptMinLinks: "3"}, nil},
-		{"not told", bond.Options{bond.OptCoupledControl: "off"}, nil, []string{"coupledControl", "6.9"}},
+		{"more than requested", nil, bond.Options{bond.OptMinLinks: "3"}, nil},
+		{"not reported", bond.Options{bond.OptCoupledControl: "off"}, nil, []string{"coupledControl", "6.9"}},
 		{"a list that the kernel does not know", bond.Options{bond.OptNsIP6Targets: "fe80::1"}, nil, []string{"nsIp6Targets", "5.19"}},
-		{"no list asked for", bond.Options{bond.OptNsIP6Targets: ""}, nil, nil},
-		{"told otherwise", bond.Options{bond.OptNumPeerNotif: "7"}, bond.Options{bond.OptNumPeerNotif: "1"}, []string{"numPeerNotif", `"7"`, `"1"`}},
+		{"no list requested", bond.Options{bond.OptNsIP6Targets: ""}, nil, nil},
+		{"reported otherwise", bond.Options{bond.OptNumPeerNotif: "7"}, bond.Options{bond.OptNumPeerNotif: "1"}, []string{"numPeerNotif", `"7"`, `"1"`}},
 		{"two", bond.Options{bond.OptCoupledControl: "off", bond.OptLacpActive: "off"}, nil, []string{"coupledControl", "lacpActive", "5.15"}},
 	} {
 		have := bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptArpIPTargets: "", bond.OptNsIP6Targets: ""}
-		wanted := asked.Clone()
-		maps.Copy(wanted, tc.asked)
+		want := requested.Clone()
+		maps.Copy(want, tc.requested)
 		maps.Copy(have, tc.have)
-		err := optionMismatch(wanted, have)
-		if (err != nil) != (len(tc.says) > 0) || err != nil && !errors.Is(err, bond.ErrUnsupported) {
+		err := optionMismatch(want, have)
+		if (err != nil) != (len(tc.texts) > 0) || err != nil && !errors.Is(err, bond.ErrUnsupported) {
 			t.Errorf("%s: %v", tc.name, err)
 		}
-		for _, word := range tc.says {
+		for _, word := range tc.texts {
 			if !strings.Contains(fmt.Sprint(err), word) {
 				t.Errorf("%s: %v does not say %q", tc.name, err, word)
 			}

@@ -74,7 +74,7 @@ func TestMIIUp(t *testing.T) {
 	}
 }
 
-func TestParseDeviceRefuses(t *testing.T) {
+func TestParseDeviceRejects(t *testing.T) {
 	long := message(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("net1")))
 	long[unix.SizeofIfInfomsg] = 200 // longer than the message
 	short := message(nl.NewRtAttr(unix.IFLA_IFNAME, nl.ZeroTerminated("net1")))

@@ -124,7 +124,7 @@ func TestStreamEndsWithTheContext(t *testing.T) {
 	}
 }
 
-func TestParseRouteRefuses(t *testing.T) {
+func TestParseRouteRejects(t *testing.T) {
 	hops := nl.NewRtAttr(unix.RTA_MULTIPATH, []byte{200, 0, 0, 0, 1, 0, 0, 0}).Serialize() // a hop longer than the attribute
 	msg := (&nl.RtMsg{RtMsg: unix.RtMsg{Family: unix.AF_INET}}).Serialize()
 	for name, m := range map[string][]byte{"cut": msg[:5], "hop": append(msg, hops...), "attribute": append(slices.Clone(msg), 200, 0, 1, 0)} {

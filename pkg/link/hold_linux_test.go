@@ -48,8 +48,8 @@ func TestHoldSharesConnections(t *testing.T) {
 	}
 }
 
-// TestHoldKeepsNoUnreadResponse: what is left of an interrupted dump would delay the next operation's response.
-func TestHoldKeepsNoUnreadResponse(t *testing.T) {
+// TestHoldLeavesNoUnreadResponse: what is left of an interrupted dump would delay the next operation's response.
+func TestHoldLeavesNoUnreadResponse(t *testing.T) {
 	g := newFixture(t)
 	defer g.k.Hold(g.r.Sandbox)()
 	c := g.mustOpen()

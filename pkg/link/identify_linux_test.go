@@ -69,7 +69,7 @@ func needTun(t *testing.T) {
 	}
 }
 
-func TestFindMembersRefuses(t *testing.T) {
+func TestFindMembersRejects(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
 	g.in(g.pod, "link", "add", "br0", "type", "bridge")

@@ -44,12 +44,12 @@ func TestObserveKnowsMembersByIdentity(t *testing.T) {
 		t.Errorf("member that is up: %+v", m)
 	}
 	if o.Bond != nil || o.NameHolder == nil || o.NameHolder.Kind != "bridge" {
-		t.Errorf("bond %+v, squatter %+v; want no bond and the bridge", o.Bond, o.NameHolder)
+		t.Errorf("bond %+v, name holder %+v; want no bond and the bridge", o.Bond, o.NameHolder)
 	}
 	g.in(g.pod, "link", "del", "bond0")
 	g.in(g.pod, "link", "property", "add", "dev", "net2", "altname", "bond0")
 	if s := g.see().NameHolder; s == nil || s.Name != "net2" {
-		t.Errorf("a link with the bond's name as its alternative one is no squatter: %+v", s)
+		t.Errorf("a link with the bond's name as its alternative one is not the name holder: %+v", s)
 	}
 	g.in(g.pod, "link", "del", "hidden")
 	if m := g.see().Members[0]; m.Location != bond.Lost || m.NameHolder == nil {
@@ -71,9 +71,9 @@ func TestObserveDeadSandbox(t *testing.T) {
 	}
 }
 
-// TestKernelKeepsNoPodAlive: after Observe and Apply, deleting the path deletes the netns with its end of the veth, and
+// TestKernelHoldsNoPodAlive: after Observe and Apply, deleting the path deletes the netns with its end of the veth, and
 // so the peer.
-func TestKernelKeepsNoPodAlive(t *testing.T) {
+func TestKernelHoldsNoPodAlive(t *testing.T) {
 	g := newFixture(t)
 	g.member("net1")
 	g.member("net2")

@@ -21,7 +21,7 @@ func TestMoveToPod(t *testing.T) {
 		t.Errorf("in the pod: %+v", got)
 	}
 	if want := []string{"an-own-name-of-some-length"}; !slices.Equal(got.AltNames, want) {
-		t.Errorf("alternative names %v, want those that were in nobody's way: %v", got.AltNames, want)
+		t.Errorf("alternative names %v, want those that no other link needs: %v", got.AltNames, want)
 	}
 }
 
@@ -40,7 +40,7 @@ func TestMoveToPodLeavesItInTheHost(t *testing.T) {
 	}{
 		{"name taken", nil, plan.MoveToPod{Name: "net1"}, bond.ErrStale},
 		{"name no name", nil, plan.MoveToPod{Name: "a/b"}, nil},
-		{"MAC refused", nil, plan.MoveToPod{Name: "net2", MAC: "01:00:00:00:00:01"}, nil},
+		{"MAC rejected", nil, plan.MoveToPod{Name: "net2", MAC: "01:00:00:00:00:01"}, nil},
 		{"enslaved in the host", []string{"master", "br0"}, plan.MoveToPod{Name: "net2"}, bond.ErrStale},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestActionsCheckTheirLink(t *testing.T) {
 		{"delete a veth", plan.DeleteBond{Bond: in}, bond.ErrStale},
 		{"address on a veth", plan.AddAddress{Bond: in}, bond.ErrStale},
 		{"enslave to a veth", plan.Enslave{Link: in, Bond: in}, bond.ErrStale},
-		{"an action of somebody else", stranger{}, bond.ErrUnsupported},
+		{"an action of somebody else", unknownAction{}, bond.ErrUnsupported},
 	} {
 		err := g.k.Apply(t.Context(), g.r, tc.a)
 		if !errors.Is(err, tc.class) {
@@ -133,6 +133,6 @@ func TestActionsCheckTheirLink(t *testing.T) {
 	}
 }
 
-type stranger struct{ plan.MemberIndex }
+type unknownAction struct{ plan.MemberIndex }
 
-func (stranger) String() string { return "something" }
+func (unknownAction) String() string { return "something" }

@@ -20,12 +20,12 @@ func FuzzNeighTable(f *testing.F) {
 	f.Add(neighMessage(unix.AF_DECnet, index))
 	f.Add([]byte{unix.AF_INET})
 	f.Fuzz(func(t *testing.T, m []byte) {
-		asked := map[int]bool{}
-		index, family, values, err := neighTable(m, func(index int) bool { asked[index] = true; return index == 7 })
+		queried := map[int]bool{}
+		index, family, values, err := neighTable(m, func(index int) bool { queried[index] = true; return index == 7 })
 		if err == nil && values != nil && (family == "" || index != 0 && index != 7) {
 			t.Errorf("index %d, family %q, values %v", index, family, values)
 		}
-		if asked[0] {
+		if queried[0] {
 			t.Error("the defaults were taken for a link's")
 		}
 	})

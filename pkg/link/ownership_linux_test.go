@@ -22,13 +22,13 @@ func sandboxAt(t testing.TB, path string) bond.Sandbox {
 }
 
 func TestForeignClaim(t *testing.T) {
-	ours, theirs, dead := netnstest.New(t), netnstest.New(t), netnstest.New(t)
+	ownPath, theirs, dead := netnstest.New(t), netnstest.New(t), netnstest.New(t)
 	netnstest.Delete(t, dead)
 	unmounted := netnstest.New(t)
 	netnstest.Unmount(t, unmounted)
 	alias := filepath.Join(t.TempDir(), "alias")
-	link(t, ours, alias)
-	own := sandboxAt(t, ours)
+	link(t, ownPath, alias)
+	own := sandboxAt(t, ownPath)
 	for _, tc := range []struct {
 		name, claim string
 		own         bond.Sandbox
@@ -37,12 +37,12 @@ func TestForeignClaim(t *testing.T) {
 		{"none", "", own, ""},
 		{"empty", "\n", own, ""},
 		{"broken", "/run/\x00netns", own, ""},
-		{"ours", ours, own, ""},
-		{"ours by another path", alias, own, ""},
+		{"own", ownPath, own, ""},
+		{"own by another path", alias, own, ""},
 		{"theirs", theirs + "\n", own, theirs},
 		{"a dead pod's", dead, own, ""},
 		{"a dead pod's with its file", unmounted, own, ""},
-		{"ours by path, but another netns by now", ours, bond.Sandbox{Path: ours, Dev: own.Dev, Inode: 1}, ours},
+		{"own by path, but another netns by now", ownPath, bond.Sandbox{Path: ownPath, Dev: own.Dev, Inode: 1}, ownPath},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := claims{dir: t.TempDir()}

@@ -12,15 +12,15 @@ import (
 func TestRecognisable(t *testing.T) {
 	for _, tc := range []struct {
 		bus, parent, warning string
-		refused              bool
+		rejected             bool
 	}{
 		{bus: "", parent: ""},
-		{bus: "pci", parent: "0000:01:10.0", refused: true},
+		{bus: "pci", parent: "0000:01:10.0", rejected: true},
 		{bus: "auxiliary", parent: "mlx5_core.sf.4", warning: "mlx5_core.sf.4 is on the bus auxiliary"},
 		{bus: "vmbus", parent: "f8b3781a-1e82-4818-a1c3-63d806ec15bb", warning: "on the bus vmbus"},
 	} {
 		warning, err := checkRecognisable("net1", tc.bus, tc.parent)
-		if errors.Is(err, bond.ErrUnsupported) != tc.refused || tc.refused && !strings.Contains(err.Error(), "5.14") {
+		if errors.Is(err, bond.ErrUnsupported) != tc.rejected || tc.rejected && !strings.Contains(err.Error(), "5.14") {
 			t.Errorf("bus %q: %v", tc.bus, err)
 		}
 		if !strings.Contains(warning, tc.warning) || (warning == "") != (tc.warning == "") {

@@ -42,7 +42,7 @@ func TestReadsArePostponed(t *testing.T) {
 func TestSlowReadsAreForgotten(t *testing.T) {
 	s := slowReads{bonds: map[bond.Key]slowBond{{ContainerID: "gone"}: {at: time.Now().Add(-slowFor - time.Second), slow: true}}}
 	s.record(bond.Key{ContainerID: "slow"}, slowRead)
-	if _, kept := s.bonds[bond.Key{ContainerID: "gone"}]; kept || len(s.bonds) != 1 {
+	if _, retained := s.bonds[bond.Key{ContainerID: "gone"}]; retained || len(s.bonds) != 1 {
 		t.Errorf("kept: %v", s.bonds)
 	}
 }

@@ -26,8 +26,8 @@ func open(t *testing.T, path string) *netns.NS {
 	return ns
 }
 
-// TestOpenRefuses covers everything that can be at a path and is not a netns.
-func TestOpenRefuses(t *testing.T) {
+// TestOpenRejects covers everything that can be at a path and is not a netns.
+func TestOpenRejects(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {

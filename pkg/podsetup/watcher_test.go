@@ -13,16 +13,16 @@ import (
 
 // node is a runtime in memory.
 type node struct {
-	mu    sync.Mutex
-	ids   []string
-	err   error
-	asked int
+	mu      sync.Mutex
+	ids     []string
+	err     error
+	queries int
 }
 
 func (n *node) Populated(context.Context) ([]string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.asked++
+	n.queries++
 	return n.ids, n.err
 }
 
@@ -32,7 +32,7 @@ func (n *node) set(err error, ids ...string) {
 	n.ids, n.err = ids, err
 }
 
-func (n *node) count() int { n.mu.Lock(); defer n.mu.Unlock(); return n.asked }
+func (n *node) count() int { n.mu.Lock(); defer n.mu.Unlock(); return n.queries }
 
 func recordOf(id, uid string) *bond.Record {
 	return &bond.Record{Key: bond.Key{ContainerID: id, IfName: "bond0"}, Pod: bond.Pod{Namespace: "demo", Name: "p", UID: uid}}
@@ -112,12 +112,12 @@ func TestNoNeedlessQueries(t *testing.T) {
 		w := start(t, n)
 		pass(time.Hour)
 		if n.count() != 0 {
-			t.Fatalf("asked %d times though nobody wants to know", n.count())
+			t.Fatalf("queried %d times without a pod in set-up", n.count())
 		}
 		w.Evidence(recordOf("c1", ""))
 		pass(time.Hour)
 		if n.count() > 2 {
-			t.Errorf("asked %d times for one question", n.count())
+			t.Errorf("queried %d times for one pod", n.count())
 		}
 	})
 }

@@ -47,7 +47,7 @@ func TestActiveSlaveAppliesUntilSettled(t *testing.T) {
 		t.Run(mode, func(t *testing.T) {
 			r := newFixture(t, bond.Options{bond.OptMode: mode, bond.OptMiimon: "100", bond.OptActiveSlave: "net2"})
 			must(t, r.SetPFCarrier(scenario.Cards[1], false))
-			if out := r.patient(); out.Record.Settled || active(&out) != "net1" {
+			if out := r.convergeUntilIdle(); out.Record.Settled || active(&out) != "net1" {
 				t.Fatalf("before it carries: settled %t, active %s", out.Record.Settled, active(&out))
 			}
 			must(t, r.SetPFCarrier(scenario.Cards[1], true))
@@ -55,7 +55,7 @@ func TestActiveSlaveAppliesUntilSettled(t *testing.T) {
 				t.Fatalf("when it carries: settled %t, active %s", out.Record.Settled, active(&out))
 			}
 			must(t, r.UnbindVF(r.VFs[1]))
-			r.patient()
+			r.convergeUntilIdle()
 			must(t, r.BindVF(r.VFs[1]))
 			must(t, r.SetNumVFs(scenario.Cards[0], 0)) // the kernel chooses the active member
 			must(t, r.SetNumVFs(scenario.Cards[0], 2))

@@ -19,15 +19,15 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 		must(t, r.SetNumVFs(card, 0))
 		must(t, r.SetNumVFs(card, 2))
 	}
-	refused := fmt.Errorf("the PF rejects it: %w", bond.ErrUnsupported)
+	rejected := fmt.Errorf("the PF rejects it: %w", bond.ErrUnsupported)
 	r.FailApplyIf(func(a plan.Action) error {
 		if _, ok := a.(plan.RestoreVF); ok && a.Subject() == 0 {
-			return refused
+			return rejected
 		}
 		return nil
 	})
 	out, err := r.converge()
-	if !errors.Is(err, refused) {
+	if !errors.Is(err, rejected) {
 		t.Fatalf("error %v", err)
 	}
 	if got := out.Unattached(); !slices.Equal(got, []int{0}) {
@@ -45,7 +45,7 @@ func TestFailingMemberBacksOffAlone(t *testing.T) {
 	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "the PF rejects it") {
 		t.Fatalf("status %+v", out.Status)
 	}
-	refused = fmt.Errorf("the PF is resetting: %w", bond.ErrBusy)
+	rejected = fmt.Errorf("the PF is resetting: %w", bond.ErrBusy)
 	r.clock.turn(out.RetryAfter)
 	if out, _ = r.converge(); out.Status.State != bond.StateRepairing {
 		t.Fatalf("what may pass by itself is reported as permanent: %+v", out.Status)
@@ -70,14 +70,14 @@ func TestFlappingMemberIsHeld(t *testing.T) {
 				t.Errorf("held, and the reason is %q", out.Status.Reason)
 			}
 		}
-		r.patient()
+		r.convergeUntilIdle()
 		r.clock.turn(time.Second)
 	}
 	if held != 4 {
 		t.Fatalf("held back %d times of 6, want 4: the first return and the first repetition are answered at once", held)
 	}
 	r.clock.turn(time.Minute)
-	r.patient()
+	r.convergeUntilIdle()
 	must(t, r.UnbindVF(r.VFs[0]))
 	must(t, r.BindVF(r.VFs[0]))
 	if out, err := r.converge(); err != nil || len(out.Unattached()) > 0 {

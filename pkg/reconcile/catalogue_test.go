@@ -46,7 +46,7 @@ func playFault(t *testing.T, f *faults.Fault, m int) {
 		if len(f.Steps) == 1 && (err != nil || out.RetryAfter != 0 || out.Status.State != bond.StateReady) {
 			t.Errorf("not repaired at once: %s (%s), retry after %s: %v", out.Status.State, out.Status.Reason, out.RetryAfter, err)
 		}
-		out = r.patient()
+		out = r.convergeUntilIdle()
 		if s.State != "" && s.State != out.Status.State || !strings.Contains(out.Status.Reason, s.Report) {
 			t.Errorf("step %d: %s: %s, want %s: %s", i+1, out.Status.State, out.Status.Reason, s.State, s.Report)
 		}
@@ -70,7 +70,7 @@ func playFault(t *testing.T, f *faults.Fault, m int) {
 	if losses, repairs := count("bond damaged")+count("member lost"), count("bond recovered")+count("member recovered"); losses != repairs {
 		t.Errorf("%d losses and %d repairs are logged", losses, repairs)
 	}
-	checkStories(t, logs.All())
+	checkLossIDs(t, logs.All())
 	counted := c.sum(t, "losses ", "")
 	if logged := count("bond damaged") + count("member lost"); counted != logged || c.sum(t, "repairs ", " recovered") != logged {
 		t.Errorf("%d losses are logged, %d counted", logged, counted)

@@ -56,7 +56,7 @@ func TestTooManyAddressesAndRoutes(t *testing.T) {
 	}
 	for _, a := range requested.Addresses {
 		if !slices.Contains(out.Observed.Bond.Addresses, a.Prefix) {
-			t.Errorf("the bond lacks %s, which was requested", a.Prefix)
+			t.Errorf("the bond does not have %s, which was requested", a.Prefix)
 		}
 	}
 	if have := out.Observed.Bond.Addresses; len(have) != len(requested.Addresses)+bond.MaxLearnedAddresses {

@@ -121,7 +121,7 @@ func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
 func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
-	r.patient()
+	r.convergeUntilIdle()
 	r.FailApplyIf(func(a plan.Action) error {
 		if a.Subject() == 0 {
 			return fmt.Errorf("another worker has the PF: %w", bond.ErrInUse)

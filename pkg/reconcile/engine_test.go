@@ -72,7 +72,7 @@ func TestKilledAnywhere(t *testing.T) {
 				if release {
 					must(t, r.engine.Release(t.Context(), r.Record.Key))
 				} else {
-					r.patient()
+					r.convergeUntilIdle()
 				}
 				return
 			}()

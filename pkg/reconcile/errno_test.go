@@ -52,8 +52,8 @@ func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases in
 	if f.Name == "ens1: cable pulled" || f.Name == "PF down, PF up: net1, step 1" {
 		mac = "02:00:00:00:00:02" // the kernel failed over, and nothing was lost
 	}
-	if whole := "Ready with MAC " + mac + ", settled true, 0 losses open"; !strings.HasPrefix(want, whole) {
-		t.Errorf("%s, want %s", want, whole)
+	if complete := "Ready with MAC " + mac + ", settled true, 0 losses open"; !strings.HasPrefix(want, complete) {
+		t.Errorf("%s, want %s", want, complete)
 	}
 	for n := range actions {
 		for i, err := range persistentFailures {
@@ -62,7 +62,7 @@ func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases in
 			}
 			tried++
 			times := 1 + 3*((n+i)%2)
-			if got, _ := repaired(t, f, refuse(n, times, err), times); got != want {
+			if got, _ := repaired(t, f, failNth(n, times, err), times); got != want {
 				t.Errorf("action %d fails %d times with %q: %s, want %s", n+1, times, err, got, want)
 			}
 		}
@@ -70,8 +70,8 @@ func failEach(t *testing.T, f scenario.Fault, skip, stride int) (tried, cases in
 	return tried, cases
 }
 
-// refuse makes the n-th action of a repair fail, and the same one again until it has failed this many times.
-func refuse(n, times int, err error) func(plan.Action) error {
+// failNth makes the n-th action of a repair fail, and the same one again until it has failed this many times.
+func failNth(n, times int, err error) func(plan.Action) error {
 	seen, what, failed := 0, "", 0
 	return func(a plan.Action) error {
 		text := fmt.Sprintf("%T %v", a, a)
@@ -100,9 +100,9 @@ func repaired(t *testing.T, f scenario.Fault, fail func(plan.Action) error, time
 		return fail(a)
 	})
 	f.Do(r.Node)
-	r.patient()
+	r.convergeUntilIdle()
 	r.RestoreHardware()
-	out := r.patient()
+	out := r.convergeUntilIdle()
 	if most := 200; applies > most {
 		t.Errorf("%d actions", applies)
 	}

@@ -60,7 +60,7 @@ type fixture struct {
 
 func newFixture(t *testing.T, options bond.Options) *fixture {
 	t.Helper()
-	s, err := store.Open(memoryDir(t))
+	s, err := store.Open(tmpfsDir(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -70,12 +70,12 @@ func newFixture(t *testing.T, options bond.Options) *fixture {
 	return r
 }
 
-// memoryDir is a temporary directory in memory, as the store's own is. On a disk, thousands of small files take several
+// tmpfsDir is a temporary directory in memory, as the store's own is. On a disk, thousands of small files take several
 // times as long.
-func memoryDir(t *testing.T) string {
+func tmpfsDir(t *testing.T) string {
 	t.Helper()
-	const memory = "/dev/shm"
-	dir, err := os.MkdirTemp(memory, "bondkeeper-test-")
+	const tmpfs = "/dev/shm"
+	dir, err := os.MkdirTemp(tmpfs, "bondkeeper-test-")
 	if err != nil {
 		return t.TempDir()
 	}
@@ -114,8 +114,8 @@ func (r *fixture) converge() (reconcile.Outcome, error) {
 	return r.engine.Converge(r.t.Context(), r.Record.Key)
 }
 
-// patient converges until nothing is waited for.
-func (r *fixture) patient() reconcile.Outcome {
+// convergeUntilIdle converges until nothing is waited for.
+func (r *fixture) convergeUntilIdle() reconcile.Outcome {
 	r.t.Helper()
 	for range 40 {
 		out, _ := r.converge()
@@ -130,7 +130,7 @@ func (r *fixture) patient() reconcile.Outcome {
 
 func (r *fixture) wantState(want bond.State) reconcile.Outcome {
 	r.t.Helper()
-	out := r.patient()
+	out := r.convergeUntilIdle()
 	if out.Status.State != want {
 		r.t.Fatalf("state %s (%s), want %s\n%s", out.Status.State, out.Status.Reason, want, r.Node)
 	}

@@ -21,19 +21,19 @@ import (
 // made, and the VF is back as soon as one of them is gone.
 func TestBothNamesOfALostVFAreTaken(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	spare := r.Record.Members[0].TempName()
+	tempName := r.Record.Members[0].TempName()
 	must(t, r.UnbindVF(r.VFs[0]))
-	for _, name := range []string{"net1", spare} {
+	for _, name := range []string{"net1", tempName} {
 		_, err := r.AddImpostor(scenario.PodPath, name)
 		must(t, err)
 	}
 	must(t, r.BindVF(r.VFs[0]))
 	changes := r.Changes()
 	out := r.wantState(bond.StateStuck)
-	if !strings.Contains(out.Status.Reason, spare) || r.Changes() != changes || out.RetryAfter != 0 {
+	if !strings.Contains(out.Status.Reason, tempName) || r.Changes() != changes || out.RetryAfter != 0 {
 		t.Errorf("reason %q, changes %v, retry after %v", out.Status.Reason, r.ChangeLog()[changes:], out.RetryAfter)
 	}
-	must(t, r.DeleteLink(scenario.PodPath, spare))
+	must(t, r.DeleteLink(scenario.PodPath, tempName))
 	out, err := r.converge()
 	must(t, err)
 	if len(out.Unattached()) > 0 {
@@ -137,9 +137,9 @@ func TestVFThatAnOperatorRebindsIsHeldBack(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestPostponedReadsKeepTheReason: in a pod with many routes, reads are put off while a member cannot be repaired.
+// TestPostponedReadsRetainTheReason: in a pod with many routes, reads are put off while a member cannot be repaired.
 // That does not change the reason each time.
-func TestPostponedReadsKeepTheReason(t *testing.T) {
+func TestPostponedReadsRetainTheReason(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.Release(scenario.PodPath, "net1"))
 	must(t, r.AddMacvlan(scenario.PodPath, "above", "net1"))

@@ -17,7 +17,7 @@ func TestLinksOnTopAreReported(t *testing.T) {
 	r.wantState(bond.StateReady)
 	must(t, r.DeleteLink(r.Path(), "vlan3")) // by its creator
 	r.wantState(bond.StateReady)
-	repairs := r.patient().Status.Repairs
+	repairs := r.convergeUntilIdle().Status.Repairs
 	must(t, r.DeleteBond(r.Path(), scenario.BondIf))
 	for _, want := range []string{"vlan1, vlan2;", "vlan2;"} {
 		out := r.wantState(bond.StateDegraded)

@@ -13,7 +13,7 @@ import (
 func TestRepairedVFHasItsOwnMTU(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.UnbindVF(r.VFs[0]))
-	r.patient()
+	r.convergeUntilIdle()
 	must(t, r.BindVF(r.VFs[0]))
 	out := r.wantState(bond.StateReady)
 	m := out.Record.Members[0]

@@ -26,9 +26,9 @@ func (r *fixture) tenant(i int) bond.VFSettings {
 func (r *fixture) untouched() reconcile.Outcome {
 	r.t.Helper()
 	was := r.Node.String()
-	r.patient()
+	r.convergeUntilIdle()
 	r.restart()
-	out := r.patient()
+	out := r.convergeUntilIdle()
 	if now := r.Node.String(); now != was {
 		r.t.Errorf("it was\n%s\nnow\n%s", was, now)
 	}
@@ -73,7 +73,7 @@ func TestReleasedVFStaysReleased(t *testing.T) {
 		r.tenant(i)
 	}
 	was := r.Node.String()
-	r.patient()
+	r.convergeUntilIdle()
 	r.restart()
 	r.ipam.err = nil
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
@@ -85,12 +85,12 @@ func TestReleasedVFStaysReleased(t *testing.T) {
 	}
 }
 
-// TestNextTenantKeepsItsSettings: sriov-cni released a VF while the record is still ready, and another pod has it.
-func TestNextTenantKeepsItsSettings(t *testing.T) {
+// TestNextTenantRetainsItsSettings: sriov-cni released a VF while the record is still ready, and another pod has it.
+func TestNextTenantRetainsItsSettings(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.ReleaseByPlugin(0)
 	want := r.tenant(0)
-	r.patient() // the bond detects its loss
+	r.convergeUntilIdle() // the bond detects its loss
 	out := r.untouched()
 	if out.Status.State != bond.StateDegraded || out.Status.Members[0].State != "released" || !strings.Contains(out.Status.Reason, "net1 (0000:01:10.0) was returned to its owner by sriov-cni") {
 		t.Errorf("state %s, member %s: %s", out.Status.State, out.Status.Members[0].State, out.Status.Reason)
@@ -104,7 +104,7 @@ func TestNextTenantKeepsItsSettings(t *testing.T) {
 	must(t, r.MoveToNetns(linktest.Host, "rel0", "/run/netns/next", "net1"))
 	r.untouched()
 	r.ReleaseByPlugin(1)
-	r.patient()
+	r.convergeUntilIdle()
 	if out := r.untouched(); out.Status.State != bond.StateDown {
 		t.Errorf("without both: %s", out.Status.State)
 	}
@@ -128,7 +128,7 @@ func TestReleasedBetweenPlanAndAction(t *testing.T) {
 					r.tenant(0)
 				}
 			})
-			out := r.patient()
+			out := r.convergeUntilIdle()
 			vf, _ := r.VF(r.VFs[0])
 			if r.inHost(0).Up || vf.Settings.VLAN.ID != 200 || !released || out.Status.Members[0].State != "released" {
 				t.Errorf("%s, %s: %s", vf.Settings, out.Status.Members[0].State, out.Status.Reason)
@@ -169,7 +169,7 @@ func TestLaterDELWithoutClaims(t *testing.T) {
 		must(t, r.MoveToHost(scenario.PodPath, name))
 	}
 	was := r.Node.String()
-	r.patient()
+	r.convergeUntilIdle()
 	r.ipam.err = nil
 	must(t, r.engine.Release(t.Context(), r.Record.Key))
 	if now := r.Node.String(); now != was {
@@ -191,7 +191,7 @@ func TestOtherRecordNamesTheVF(t *testing.T) {
 		SandboxAlive: func(bond.Sandbox) (bool, error) { return alive, nil },
 	})
 	must(t, r.MoveToHost(scenario.PodPath, "net1"))
-	out := r.patient()
+	out := r.convergeUntilIdle()
 	if l := r.inHost(0); l.Name != "net1" || !strings.Contains(out.Status.Reason, "also recorded for bond bond0 of pod demo/next") {
 		t.Errorf("%+v: %s", l, out.Status.Reason)
 	}
@@ -208,7 +208,7 @@ func TestSandboxIsStopping(t *testing.T) {
 		Stopping: func(id string) bool { return stopping && id == r.Record.Key.ContainerID },
 	})
 	must(t, r.MoveToHost(scenario.PodPath, "net1"))
-	out := r.patient()
+	out := r.convergeUntilIdle()
 	if l := r.inHost(0); l.Name != "net1" || out.Status.State != bond.StateDegraded || !strings.Contains(out.Status.Reason, "stopping the pod") {
 		t.Errorf("%+v: %s %s", l, out.Status.State, out.Status.Reason)
 	}
@@ -261,6 +261,6 @@ func TestOlderRecordLearnsItsFiles(t *testing.T) {
 		t.Errorf("members %+v, %d changes", rec.Members, r.Changes()-changes)
 	}
 	r.ReleaseByPlugin(0)
-	r.patient()
+	r.convergeUntilIdle()
 	r.untouched()
 }

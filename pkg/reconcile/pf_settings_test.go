@@ -44,7 +44,7 @@ func TestRequestedPFSettingsAreRestored(t *testing.T) {
 // up nor enabled, also after the VF was lost and is back.
 func TestDisabledVFIsLeftAlone(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	r.patient()
+	r.convergeUntilIdle()
 	before := r.Changes()
 	must(t, r.SetVF(r.VFs[1], bond.VFSettings{LinkState: new(bond.LinkStateDisable)}))
 	disabled := func() {
@@ -79,7 +79,7 @@ func notRequested(t *testing.T, options bond.Options) *fixture {
 		r.Record.Members[i].VF.Settings = bond.VFSettings{}
 	}
 	must(t, r.store.Save(r.Record))
-	r.patient()
+	r.convergeUntilIdle()
 	return r
 }
 
@@ -103,7 +103,7 @@ func TestOtherPFSettingsAreReported(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := notRequested(t, scenario.OKD())
-			before, repairs := r.Changes(), r.patient().Status.Repairs
+			before, repairs := r.Changes(), r.convergeUntilIdle().Status.Repairs
 			must(t, r.SetVF(r.VFs[tc.member], tc.changed))
 			out, err := r.converge()
 			must(t, err)
@@ -142,10 +142,10 @@ func wantDrift(t *testing.T, s bond.Status, member int, state bond.State) {
 func TestPFDriftIsNoLoss(t *testing.T) {
 	r := notRequested(t, scenario.OKD())
 	was, _ := r.VF(r.VFs[1])
-	repairs := r.patient().Status.Repairs
+	repairs := r.convergeUntilIdle().Status.Repairs
 	must(t, r.SetVF(r.VFs[1], bond.VFSettings{VLAN: &bond.VLAN{ID: 7, Proto: 0x8100}}))
 	must(t, r.Release(r.Path(), "net2"))
-	r.patient()
+	r.convergeUntilIdle()
 	out, err := r.converge()
 	must(t, err)
 	if out.Status.State != bond.StateDegraded || len(out.Record.Repairs.Open) != 0 || out.Status.Repairs != repairs+1 {
@@ -210,7 +210,7 @@ func TestRemainingPFSettingsAreReported(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := ready(t, scenario.OKD())
-			r.patient()
+			r.convergeUntilIdle()
 			must(t, r.DeletePod(r.Path()))
 			tc.before(r)
 			core, logs := observer.New(zap.WarnLevel)

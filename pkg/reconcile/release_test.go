@@ -122,7 +122,7 @@ func TestReleaseOfARecordThatWasReplaced(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-func TestReleaseGivesUpOnADriverThatRefuses(t *testing.T) {
+func TestReleaseGivesUpOnADriverThatRejects(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.FailApplyIf(func(a plan.Action) error {
 		if m, ok := a.(plan.SetUp); ok && m.Subject() == 1 {

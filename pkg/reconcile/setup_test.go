@@ -147,21 +147,25 @@ func (r *fixture) wantTuned() {
 	}
 }
 
-// TestSetupIsKeptThroughLosses: settings that were made during set-up are learned and restored after every loss, also
+// TestSetupSurvivesLosses: settings that were made during set-up are learned and restored after every loss, also
 // by the next agent.
-func TestSetupIsKeptThroughLosses(t *testing.T) {
+func TestSetupSurvivesLosses(t *testing.T) {
 	for name, lose := range map[string]func(*fixture){
-		"nothing":        func(*fixture) {},
-		"bond deleted":   func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
-		"bond down":      func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
-		"VF lost":        func(r *fixture) { must(r.t, r.UnbindVF(r.VFs[0])); r.patient(); must(r.t, r.BindVF(r.VFs[0])) },
+		"nothing":      func(*fixture) {},
+		"bond deleted": func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
+		"bond down":    func(r *fixture) { must(r.t, r.SetDown(scenario.PodPath, scenario.BondIf)) },
+		"VF lost": func(r *fixture) {
+			must(r.t, r.UnbindVF(r.VFs[0]))
+			r.convergeUntilIdle()
+			must(r.t, r.BindVF(r.VFs[0]))
+		},
 		"agent's memory": func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)); r.restart() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := added(t, scenario.OKD())
 			tuned(r)
 			for range 2 { // the VRF sets the bond down and up, which is first a loss
-				r.patient()
+				r.convergeUntilIdle()
 			}
 			r.wantTuned()
 			r.complete()
@@ -174,8 +178,8 @@ func TestSetupIsKeptThroughLosses(t *testing.T) {
 	}
 }
 
-// TestSourceBasedRoutingIsKept: sbr moves the bond's routes, including the kernel's own, to another table.
-func TestSourceBasedRoutingIsKept(t *testing.T) {
+// TestSourceBasedRoutingIsRetained: sbr moves the bond's routes, including the kernel's own, to another table.
+func TestSourceBasedRoutingIsRetained(t *testing.T) {
 	own := netip.MustParsePrefix("10.56.217.0/24")
 	for name, lose := range map[string]func(*fixture){
 		"bond deleted": func(r *fixture) { must(r.t, r.DeleteBond(scenario.PodPath, scenario.BondIf)) },
@@ -294,11 +298,11 @@ func TestSlowChangesAreReverted(t *testing.T) {
 func TestLostVRFIsNamed(t *testing.T) {
 	r := added(t, scenario.OKD())
 	tuned(r)
-	r.patient()
+	r.convergeUntilIdle()
 	r.complete()
 	must(t, r.DeleteLink(scenario.PodPath, "vrf9"))
 	must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
-	out := r.patient()
+	out := r.convergeUntilIdle()
 	if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, "vrf9") {
 		t.Fatalf("state %s: %s", out.Status.State, out.Status.Reason)
 	}

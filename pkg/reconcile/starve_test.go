@@ -15,13 +15,13 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
-var errRefused = errors.New("refused")
+var errRejected = errors.New("rejected")
 
-// refuse makes the kernel reject all actions that match.
-func (r *fixture) refuse(match func(plan.Action) bool) {
+// reject makes the kernel reject all actions that match.
+func (r *fixture) reject(match func(plan.Action) bool) {
 	r.FailApplyIf(func(a plan.Action) error {
 		if match(a) {
-			return errRefused
+			return errRejected
 		}
 		return nil
 	})
@@ -40,16 +40,16 @@ func (r *fixture) observedBond() *bond.ObservedBond {
 	return obs.Bond
 }
 
-// TestRefusedOptionLeavesTheBondUpAndAddressed: what does not depend on an option is repaired in the same reconcile.
-func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
+// TestRejectedOptionLeavesTheBondUpAndAddressed: what does not depend on an option is repaired in the same reconcile.
+func TestRejectedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	r.refuse(isSetOptions)
+	r.reject(isSetOptions)
 	must(t, r.SetOption(scenario.PodPath, scenario.BondIf, bond.OptMiimon, "200"))
 	must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280))
 	must(t, r.FlushAddresses(scenario.PodPath, scenario.BondIf))
 	must(t, r.SetDown(scenario.PodPath, scenario.BondIf))
 	out, err := r.converge()
-	if !errors.Is(err, errRefused) {
+	if !errors.Is(err, errRejected) {
 		t.Errorf("error %v", err)
 	}
 	b := r.observedBond()
@@ -67,9 +67,9 @@ func TestRefusedOptionLeavesTheBondUpAndAddressed(t *testing.T) {
 	r.wantState(bond.StateReady)
 }
 
-// TestRefusedOptionKeepsItsBackoff: another option is set immediately, and its success causes no attempt of the first
-// one.
-func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
+// TestRejectedOptionRetainsItsBackoff: another option is set immediately, and its success causes no attempt of the
+// first one.
+func TestRejectedOptionRetainsItsBackoff(t *testing.T) {
 	options := scenario.OKD()
 	options[bond.OptResendIgmp] = "1"
 	r := ready(t, options)
@@ -77,7 +77,7 @@ func TestRefusedOptionKeepsItsBackoff(t *testing.T) {
 	r.FailApplyIf(func(a plan.Action) error {
 		if o, ok := a.(plan.SetOptions); ok && o.Options[bond.OptMiimon] != "" {
 			attempts++
-			return errRefused
+			return errRejected
 		}
 		return nil
 	})
@@ -105,11 +105,11 @@ func (r *fixture) repeat(n int) reconcile.Outcome {
 	return out
 }
 
-// TestRefusedRouteHoldsNothingUp: other routes are restored, and a deleted bond is recreated, immediately.
-func TestRefusedRouteHoldsNothingUp(t *testing.T) {
+// TestRejectedRouteHoldsNothingUp: other routes are restored, and a deleted bond is recreated, immediately.
+func TestRejectedRouteHoldsNothingUp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	bad := netip.MustParsePrefix("0.0.0.0/0")
-	r.refuse(func(a plan.Action) bool { route, ok := a.(plan.AddRoute); return ok && route.Route.Dst == bad })
+	r.reject(func(a plan.Action) bool { route, ok := a.(plan.AddRoute); return ok && route.Route.Dst == bad })
 	must(t, r.FlushRoutes(scenario.PodPath, scenario.BondIf))
 	r.repeat(8)
 	has := func(dst string) bool {
@@ -126,10 +126,10 @@ func TestRefusedRouteHoldsNothingUp(t *testing.T) {
 	}
 }
 
-// TestRefusedAddressLeavesTheOther: addresses and the routes through them do not depend on each other.
-func TestRefusedAddressLeavesTheOther(t *testing.T) {
+// TestRejectedAddressLeavesTheOther: addresses and the routes through them do not depend on each other.
+func TestRejectedAddressLeavesTheOther(t *testing.T) {
 	r := ready(t, scenario.OKD())
-	r.refuse(func(a plan.Action) bool { add, ok := a.(plan.AddAddress); return ok && add.Prefix.Addr().Is4() })
+	r.reject(func(a plan.Action) bool { add, ok := a.(plan.AddAddress); return ok && add.Prefix.Addr().Is4() })
 	announced := 0
 	r.BeforeApply(func(a plan.Action) {
 		if _, ok := a.(plan.Announce); ok {
@@ -147,14 +147,14 @@ func TestRefusedAddressLeavesTheOther(t *testing.T) {
 	}
 }
 
-// TestRefusedMemberSettingLeavesItUp: a member is up although its queue ID is rejected.
-func TestRefusedMemberSettingLeavesItUp(t *testing.T) {
+// TestRejectedMemberSettingLeavesItUp: a member is up although its queue ID is rejected.
+func TestRejectedMemberSettingLeavesItUp(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Members[0].QueueID = new(uint16(3)); return nil }))
-	r.refuse(func(a plan.Action) bool { _, ok := a.(plan.SetMemberOptions); return ok })
+	r.reject(func(a plan.Action) bool { _, ok := a.(plan.SetMemberOptions); return ok })
 	must(t, r.SetDown(scenario.PodPath, "net1"))
 	_, err := r.converge()
-	if l, _ := r.Link(scenario.PodPath, "net1"); !l.Up || !errors.Is(err, errRefused) {
+	if l, _ := r.Link(scenario.PodPath, "net1"); !l.Up || !errors.Is(err, errRejected) {
 		t.Errorf("net1 is up: %t; error %v", l.Up, err)
 	}
 }
@@ -182,12 +182,12 @@ func TestRecordStaysWhileActionsRemain(t *testing.T) {
 	checkAbsent(t, r)
 }
 
-// TestRefusedOptionDoesNotKeepTheBondAway: a bond that was deleted is recreated with its members, addresses and routes,
+// TestRejectedOptionDoesNotPreventTheBond: a bond that was deleted is recreated with its members, addresses and routes,
 // although the kernel rejects one of its options. The option is reported, and set when the kernel accepts it. Members
 // wait for failOverMac, which the kernel does not change once there are any: without it their MACs would be changed.
-func TestRefusedOptionDoesNotKeepTheBondAway(t *testing.T) {
-	for _, refused := range []bond.Option{bond.OptMiimon, bond.OptFailOverMac} {
-		t.Run(string(refused), func(t *testing.T) {
+func TestRejectedOptionDoesNotPreventTheBond(t *testing.T) {
+	for _, rejected := range []bond.Option{bond.OptMiimon, bond.OptFailOverMac} {
+		t.Run(string(rejected), func(t *testing.T) {
 			r := ready(t, scenario.OKD())
 			r.FailApplyIf(func(a plan.Action) error {
 				var options bond.Options
@@ -197,18 +197,18 @@ func TestRefusedOptionDoesNotKeepTheBondAway(t *testing.T) {
 				case plan.SetOptions:
 					options = a.Options
 				}
-				if _, has := options[refused]; has {
-					return errRefused
+				if _, has := options[rejected]; has {
+					return errRejected
 				}
 				return nil
 			})
 			must(t, r.DeleteLink(scenario.PodPath, scenario.BondIf))
 			out := r.repeat(6)
 			b := r.observedBond()
-			if !b.Up || b.HasMembers == (refused == bond.OptFailOverMac) || len(b.Addresses) != 2 || len(b.Routes) < 2 || b.Options[bond.OptMode] != "active-backup" {
+			if !b.Up || b.HasMembers == (rejected == bond.OptFailOverMac) || len(b.Addresses) != 2 || len(b.Routes) < 2 || b.Options[bond.OptMode] != "active-backup" {
 				t.Errorf("up %t, members %t, addresses %v, routes %v, options %v", b.Up, b.HasMembers, b.Addresses, b.Routes, b.Options)
 			}
-			if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, string(refused)) {
+			if out.Status.State != bond.StateStuck || !strings.Contains(out.Status.Reason, string(rejected)) {
 				t.Errorf("status %s: %s", out.Status.State, out.Status.Reason)
 			}
 			r.FailApplyIf(nil)

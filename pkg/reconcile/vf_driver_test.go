@@ -115,9 +115,9 @@ func TestDELWithALateMAC(t *testing.T) {
 	}
 }
 
-// TestMACThatThePFRefuses: ice and i40e refuse another MAC for an untrusted VF than the PF's own. The reason says what to
-// do. A VF that is trusted then is attached, and that its PF has another MAC is reported as long as it has.
-func TestMACThatThePFRefuses(t *testing.T) {
+// TestMACThatThePFRejects: ice and i40e reject another MAC for an untrusted VF than the PF's own. The reason says what
+// to do. A VF that is trusted then is attached, and that its PF has another MAC is reported as long as it has.
+func TestMACThatThePFRejects(t *testing.T) {
 	forEachMember(t, func(t *testing.T, r *fixture, i int) {
 		other := bond.MAC("02:00:00:00:00:77")
 		must(t, r.engine.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error {
@@ -130,7 +130,7 @@ func TestMACThatThePFRefuses(t *testing.T) {
 		out, tries := r.minute(func() {})
 		r.wantReported(out, tries, bond.StateStuck, "trust")
 		must(t, r.SetVF(r.VFs[i], bond.VFSettings{Trust: new(true)}))
-		if out := r.patient(); len(out.Unattached()) > 0 {
+		if out := r.convergeUntilIdle(); len(out.Unattached()) > 0 {
 			t.Errorf("not attached though it is trusted: %s", out.Status.Reason)
 		}
 		must(t, r.SetVF(r.VFs[i], bond.VFSettings{MAC: new(bond.MAC("00:00:00:00:00:00"))}))

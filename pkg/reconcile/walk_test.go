@@ -31,10 +31,10 @@ const (
 // walkPods has the pod of each bond.
 var walkPods = [walkBonds]string{scenario.PodPath, scenario.PodPath, "/run/netns/two", "/run/netns/two", "/run/netns/three"}
 
-// walkKept are walks that have failed; they run first.
+// storedWalks are walks that have failed; they run first.
 //
 //go:embed testdata/walks.txt
-var walkKept string
+var storedWalks string
 
 var walkOptions = []bond.Options{
 	scenario.OKD(), scenario.OKD(),
@@ -153,13 +153,13 @@ func TestRandomWalks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kept, err := walk.Stored(drawn, walkKept)
+	stored, err := walk.Stored(drawn, storedWalks)
 	must(t, err)
 	walked, rests := 0, 0
 	for i := 0; walked < total; i++ {
 		name, steps := fmt.Sprintf("seed %d", seed), []walk.Step(nil)
-		if i < len(kept) {
-			name, steps = fmt.Sprintf("kept walk %d", i+1), kept[i]
+		if i < len(stored) {
+			name, steps = fmt.Sprintf("stored walk %d", i+1), stored[i]
 		} else {
 			steps = walk.Draw(drawn, seed, walkLength)
 			seed++

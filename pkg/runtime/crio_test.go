@@ -90,7 +90,7 @@ func TestCRIOAway(t *testing.T) {
 	f.Kill()
 	tick, back := time.NewTicker(time.Second), time.After(25*time.Second)
 	defer tick.Stop()
-	for away := true; away; {
+	for down := true; down; {
 		query, done := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		if ids, err := r.Sandboxes(query); err == nil || !strings.Contains(err.Error(), f.Socket()) {
 			t.Errorf("while it is away: %q, %v", ids, err)
@@ -99,7 +99,7 @@ func TestCRIOAway(t *testing.T) {
 		select {
 		case <-tick.C:
 		case <-back:
-			away = false
+			down = false
 		}
 	}
 	select {

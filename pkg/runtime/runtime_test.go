@@ -71,7 +71,7 @@ func TestPopulated(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenRejects(t *testing.T) {
 	for endpoint, want := range map[string]string{
 		"":                          "want auto, none, or a URL",
 		"/run/crio/crio.sock":       `scheme "" is not known`,

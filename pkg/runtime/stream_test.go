@@ -27,8 +27,8 @@ func TestMovedStream(t *testing.T) {
 			defer cancel()
 			opened, isOpen := context.WithCancel(ctx)
 			defer isOpen()
-			goneAway := make(chan error, 1)
-			go proxy(l, f.Socket(), opened.Done(), goneAway)
+			sent := make(chan error, 1)
+			go proxy(l, f.Socket(), opened.Done(), sent)
 
 			r := open(t, kind+"://"+socket)
 			wakes := 0
@@ -40,7 +40,7 @@ func TestMovedStream(t *testing.T) {
 					cancel()
 				}
 			})
-			kit.Must(t, <-goneAway)
+			kit.Must(t, <-sent)
 			if wakes != 2 {
 				t.Errorf("woken %d times, want 2: when the stream was opened, and when it was opened again", wakes)
 			}
@@ -50,21 +50,21 @@ func TestMovedStream(t *testing.T) {
 
 // proxy answers the first stream of the first connection with GOAWAY, and relays the other connections. It waits until
 // the client has opened the stream: one that moves while it is being opened ends without a wake, and needs none.
-func proxy(l net.Listener, server string, opened <-chan struct{}, goneAway chan<- error) {
+func proxy(l net.Listener, server string, opened <-chan struct{}, sent chan<- error) {
 	for first := true; ; first = false {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
 		if first {
-			goneAway <- goAway(c, opened)
+			sent <- writeGOAWAY(c, opened)
 			continue
 		}
 		go relay(c, server)
 	}
 }
 
-func goAway(c net.Conn, opened <-chan struct{}) error {
+func writeGOAWAY(c net.Conn, opened <-chan struct{}) error {
 	defer func() { _ = c.Close() }()
 	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
 		return err

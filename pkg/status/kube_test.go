@@ -99,20 +99,20 @@ func get(t testing.TB, p bond.Pod) *corev1.Pod {
 	return pod
 }
 
-// patience is how long the slowest step may take: client-go reads a token's file once per minute, and the reporter's
+// testTimeout is how long the slowest step may take: client-go reads a token's file once per minute, and the reporter's
 // pause is up to a minute and a half.
-const patience = 3 * time.Minute
+const testTimeout = 3 * time.Minute
 
 // await polls a condition that another process fulfils.
 func await(t testing.TB, what string, is func() bool) {
 	t.Helper()
-	tick, end := time.NewTicker(20*time.Millisecond), time.After(patience)
+	tick, end := time.NewTicker(20*time.Millisecond), time.After(testTimeout)
 	defer tick.Stop()
 	for !is() {
 		select {
 		case <-tick.C:
 		case <-end:
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", testTimeout, what)
 		}
 	}
 }

@@ -61,7 +61,7 @@ func TestMetrics(t *testing.T) {
 		report(two)
 		report(notFound)
 		report(repaired(repaired(one)))
-		s.fail(refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable))
+		s.fail(rejectWith(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable))
 		report(lose(two))
 		got := gathered(t, registry)
 		for name, want := range map[string]float64{
@@ -168,7 +168,7 @@ func TestAPIRequestsAreCounted(t *testing.T) {
 		r.Report(bondOf(podN(1), "bond0"))
 		pass(time.Minute)
 		want("a new bond", map[string]float64{"{200}{PATCH}": 2})
-		s.fail(refuse(http.StatusForbidden, metav1.StatusReasonForbidden))
+		s.fail(rejectWith(http.StatusForbidden, metav1.StatusReasonForbidden))
 		r.Report(lose(bondOf(podN(1), "bond0")))
 		pass(500 * time.Millisecond)
 		want("forbidden", map[string]float64{"{200}{PATCH}": 2, "{403}{PATCH}": 1})

@@ -25,10 +25,10 @@ var outages = map[string]func(*http.Request) (*http.Response, error){
 		<-q.Context().Done()
 		return nil, q.Context().Err()
 	},
-	"overloaded":          refuse(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable),
+	"overloaded":          rejectWith(http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable),
 	"throttles":           throttle("5"),
-	"token expired":       refuse(http.StatusUnauthorized, metav1.StatusReasonUnauthorized),
-	"internal error":      refuse(http.StatusInternalServerError, metav1.StatusReasonInternalError),
+	"token expired":       rejectWith(http.StatusUnauthorized, metav1.StatusReasonUnauthorized),
+	"internal error":      rejectWith(http.StatusInternalServerError, metav1.StatusReasonInternalError),
 	"response of a proxy": func(q *http.Request) (*http.Response, error) { return text(q, http.StatusNotFound, "<html>"), nil },
 }
 
@@ -196,7 +196,7 @@ func TestRejectedPod(t *testing.T) {
 		bad, good := podN(1), podN(2)
 		s.add(bad)
 		s.add(good)
-		forbid := refuse(http.StatusForbidden, metav1.StatusReasonForbidden)
+		forbid := rejectWith(http.StatusForbidden, metav1.StatusReasonForbidden)
 		s.fail(func(q *http.Request) (*http.Response, error) {
 			if q.URL.Path == "/api/v1/namespaces/demo/pods/p1/status" {
 				return forbid(q)

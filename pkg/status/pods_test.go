@@ -154,7 +154,7 @@ func TestDirectoryAmongRecords(t *testing.T) {
 		if len(list) != 0 || len(problems) != 0 || err != nil {
 			t.Errorf("records %v, problems %v, %v", list, problems, err)
 		}
-		if _, ours := store.KeyOf("reported"); ours {
+		if _, isRecord := store.KeyOf("reported"); isRecord {
 			t.Error("the directory has a record's name")
 		}
 	})

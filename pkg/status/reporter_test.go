@@ -324,8 +324,8 @@ func TestWaitsForMultus(t *testing.T) {
 	}
 }
 
-// refuse returns a response with code to each request about a pod.
-func refuse(code int, reason metav1.StatusReason) func(*http.Request) (*http.Response, error) {
+// rejectWith returns a response with code to each request about a pod.
+func rejectWith(code int, reason metav1.StatusReason) func(*http.Request) (*http.Response, error) {
 	return func(q *http.Request) (*http.Response, error) {
 		return reply(q, code, failure(int32(code), reason)), nil
 	}

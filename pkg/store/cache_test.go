@@ -141,14 +141,14 @@ func TestSavedIsWhatOthersLoad(t *testing.T) {
 			r := sample(key("c1"))
 			change(r)
 			save(t, s, r)
-			kept, err := s.Load(r.Key)
+			cached, err := s.Load(r.Key)
 			kit.Must(t, err)
 			other, err := Open(s.dir)
 			kit.Must(t, err)
 			loaded, err := other.Load(r.Key)
 			kit.Must(t, err)
-			if !reflect.DeepEqual(kept, loaded) {
-				t.Errorf("kept %+v\nloaded %+v", kept, loaded)
+			if !reflect.DeepEqual(cached, loaded) {
+				t.Errorf("kept %+v\nloaded %+v", cached, loaded)
 			}
 		})
 	}

@@ -20,7 +20,7 @@ import (
 // TestEveryBit flips each bit of a record file, and cuts the file at each byte. The result is the same record, or no
 // record.
 func TestEveryBit(t *testing.T) {
-	content := []byte(whole(t, "c1"))
+	content := []byte(fileOf(t, "c1"))
 	name := recordName(key("c1"))
 	want := sample(key("c1"))
 	intact := 0
@@ -73,7 +73,7 @@ func TestRecordOfOthers(t *testing.T) {
 // TestPlantedLinks: no symbolic link in the state directory is followed, and its target is not changed.
 func TestPlantedLinks(t *testing.T) {
 	victim := filepath.Join(t.TempDir(), "victim")
-	write(t, victim, whole(t, "c1"))
+	write(t, victim, fileOf(t, "c1"))
 	s := newStore(t)
 	for _, path := range []string{
 		filepath.Join(s.dir, recordName(key("c1"))), filepath.Join(s.reserved, recordName(key("c1"))), s.lockPath(key("c1")),
@@ -89,7 +89,7 @@ func TestPlantedLinks(t *testing.T) {
 	if err := s.Save(sample(key("c1"))); !errors.Is(err, syscall.ELOOP) {
 		t.Errorf("Save over a link in spare: %v, want ELOOP", err)
 	}
-	mustContain(t, victim, whole(t, "c1"))
+	mustContain(t, victim, fileOf(t, "c1"))
 	for _, dir := range []string{"locks", "tmp", "reserve", "deletions"} {
 		state := filepath.Join(t.TempDir(), "state")
 		kit.Must(t, errors.Join(os.Mkdir(state, 0o700), os.Symlink(t.TempDir(), filepath.Join(state, dir))))

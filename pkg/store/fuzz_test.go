@@ -25,7 +25,7 @@ func FuzzDecode(f *testing.F) {
 			f.Add([]byte(content))
 		}
 	}
-	good := whole(f, "c1")
+	good := fileOf(f, "c1")
 	f.Add([]byte(good))
 	f.Add([]byte(unsummed(good)))
 	f.Add([]byte(strings.Replace(good, `"version":1`, `"version":2`, 1)))

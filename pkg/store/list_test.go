@@ -26,8 +26,8 @@ func list(t testing.TB, s *Store) ([]*bond.Record, []*BadRecord) {
 	return records, problems
 }
 
-// whole is the content of the file of sample(key(id)).
-func whole(t testing.TB, id string) string {
+// fileOf is the content of the file of sample(key(id)).
+func fileOf(t testing.TB, id string) string {
 	t.Helper()
 	data, _, err := encode(sample(key(id)))
 	kit.Must(t, err)
@@ -41,7 +41,7 @@ func unsummed(content string) string {
 
 // damages are contents that no program can mistake for the record of c1@bond0.
 func damages(t testing.TB) map[string]string {
-	good := unsummed(whole(t, "c1"))
+	good := unsummed(fileOf(t, "c1"))
 	return map[string]string{
 		"empty":                  "",
 		"one byte":               "{",
@@ -63,8 +63,8 @@ func damages(t testing.TB) map[string]string {
 		"PCI address with a way": strings.Replace(good, `0000:01:10.0`, `../../0000`, 1),
 		"no sandbox":             strings.Replace(good, `4026532246`, `0`, 1),
 		"bad address":            strings.Replace(good, `10.0.0.2/24`, `10.0.0.2/33`, 1),
-		"record of another bond": whole(t, "c2"),
-		"another VF":             strings.Replace(whole(t, "c1"), `0000:01:10.0`, `0000:01:10.1`, 1),
+		"record of another bond": fileOf(t, "c2"),
+		"another VF":             strings.Replace(fileOf(t, "c1"), `0000:01:10.0`, `0000:01:10.1`, 1),
 		"deep":                   `{"version":1,"record":` + strings.Repeat("[", 100000),
 		"huge":                   good + strings.Repeat(" ", maxSize),
 	}
@@ -134,7 +134,7 @@ func mustContain(t *testing.T, path, want string) {
 // TestNewer: two versions share the directory while one replaces the other.
 func TestNewer(t *testing.T) {
 	for name, content := range map[string]string{
-		"same shape":  strings.Replace(whole(t, "c1"), `"version":1`, `"version":2`, 1),
+		"same shape":  strings.Replace(fileOf(t, "c1"), `"version":1`, `"version":2`, 1),
 		"other shape": `{"version":7,"bonds":[1,2],"record":"elsewhere"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +162,7 @@ func TestNewer(t *testing.T) {
 // TestUnknownFields: a field that a later program adds without a new version is skipped.
 func TestUnknownFields(t *testing.T) {
 	s := newStore(t)
-	write(t, filepath.Join(s.dir, "c1@bond0.json"), unsummed(strings.Replace(whole(t, "c1"), `"bondIndex":7`, `"bondIndex":7,"later":{"a":[1]}`, 1)))
+	write(t, filepath.Join(s.dir, "c1@bond0.json"), unsummed(strings.Replace(fileOf(t, "c1"), `"bondIndex":7`, `"bondIndex":7,"later":{"a":[1]}`, 1)))
 	if got := load(t, s, key("c1")); got.BondIndex != 7 {
 		t.Errorf("got %+v", got)
 	}
@@ -172,12 +172,12 @@ func TestUnknownFields(t *testing.T) {
 func TestStrangeFiles(t *testing.T) {
 	s := newStore(t)
 	at := func(name string) string { return filepath.Join(s.dir, name) }
-	write(t, at("noat.json"), whole(t, "c1"))
+	write(t, at("noat.json"), fileOf(t, "c1"))
 	write(t, at(".json"), "")
 	write(t, at("a@b@c@d@e@f@g@h.json"), "x")
 	write(t, at("README"), "left alone")
-	write(t, at("elsewhere"), whole(t, "link"))
-	write(t, at("c9@bond0.json.bak"), whole(t, "c9"))
+	write(t, at("elsewhere"), fileOf(t, "link"))
+	write(t, at("c9@bond0.json.bak"), fileOf(t, "c9"))
 	if err := errors.Join(
 		os.Mkdir(at("dir@bond0.json"), 0o700),
 		unix.Mkfifo(at("fifo@bond0.json"), 0o600),
@@ -204,7 +204,7 @@ func TestStrangeFiles(t *testing.T) {
 		t.Errorf("Keys after that: %v, %v", keys, err)
 	}
 	mustContain(t, at("README"), "left alone")
-	mustContain(t, at("c9@bond0.json.bak"), whole(t, "c9"))
+	mustContain(t, at("c9@bond0.json.bak"), fileOf(t, "c9"))
 }
 
 func TestQuarantineOverwritesNothing(t *testing.T) {
@@ -218,7 +218,7 @@ func TestQuarantineOverwritesNothing(t *testing.T) {
 	for i := 1; i <= 3; i++ {
 		mustContain(t, filepath.Join(s.dir, fmt.Sprintf("c1@bond0.json.bad-%d", i)), fmt.Sprint("damage ", i))
 	}
-	write(t, filepath.Join(s.dir, "c1@bond0.json.bad-4"), whole(t, "c1"))
+	write(t, filepath.Join(s.dir, "c1@bond0.json.bad-4"), fileOf(t, "c1"))
 	_, problems := list(t, s)
 	if len(problems) != 4 || !strings.Contains(problems[3].Error(), "move it back") {
 		t.Errorf("a readable one set aside: %v", problems)

@@ -234,9 +234,9 @@ func TestLockAgent(t *testing.T) {
 	mustContain(t, filepath.Join(s.locks, "agent.lock"), fmt.Sprintln(os.Getpid()))
 	unlock()
 	if len(waiting) > 0 {
-		t.Error("told twice that it waits")
+		t.Error("reported twice that it waits")
 	}
-	unlock, err = s.LockAgent(t.Context(), func(int) { t.Error("waited for nobody") })
+	unlock, err = s.LockAgent(t.Context(), func(int) { t.Error("waited for no agent") })
 	kit.Must(t, err)
 	unlock()
 	// An invalid pid file is not an error.

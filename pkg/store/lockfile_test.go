@@ -154,8 +154,8 @@ func TestWaitersThatGiveUpLeaveNoFile(t *testing.T) {
 	}
 }
 
-// TestBondKeepsItsLockFile: while there is a record, no unlock removes the file.
-func TestBondKeepsItsLockFile(t *testing.T) {
+// TestBondRetainsItsLockFile: while there is a record, no unlock removes the file.
+func TestBondRetainsItsLockFile(t *testing.T) {
 	s := newStore(t)
 	save(t, s, sample(key("c1")))
 	unlock, err := s.Lock(t.Context(), key("c1"))

@@ -142,15 +142,15 @@ func TestModes(t *testing.T) {
 	}
 }
 
-// TestRefusedKeys: no key may lead out of the directory.
-func TestRefusedKeys(t *testing.T) {
+// TestRejectedKeys: no key may lead out of the directory.
+func TestRejectedKeys(t *testing.T) {
 	s := newStore(t)
 	for _, k := range []bond.Key{{}, key("../c1"), key("c1@x"), key(""), {ContainerID: "c1", IfName: "../../x"}, {ContainerID: "c1", IfName: ".."}} {
 		_, loadErr := s.Load(k)
 		_, lockErr := s.Lock(t.Context(), k)
 		for what, err := range map[string]error{"Load": loadErr, "Lock": lockErr, "Save": s.Save(sample(k)), "Remove": s.Remove(k)} {
 			if err == nil || errors.Is(err, bond.ErrNotFound) {
-				t.Errorf("%s of %q: got %v, want it refused", what, k, err)
+				t.Errorf("%s of %q: got %v, want it rejected", what, k, err)
 			}
 		}
 	}
@@ -158,8 +158,8 @@ func TestRefusedKeys(t *testing.T) {
 	mustBeEmpty(t, s.locks)
 }
 
-// TestSaveRefuses records that could not be loaded, and keeps the previous one.
-func TestSaveRefuses(t *testing.T) {
+// TestSaveRejects records that could not be loaded, and keeps the previous one.
+func TestSaveRejects(t *testing.T) {
 	for name, change := range map[string]func(*bond.Record){
 		"an invalid record":        func(r *bond.Record) { r.Phase = "" },
 		"a config that is no JSON": func(r *bond.Record) { r.CNI.Config = json.RawMessage("{") },
@@ -182,7 +182,7 @@ func TestSaveRefuses(t *testing.T) {
 	}
 }
 
-func TestOpenRefuses(t *testing.T) {
+func TestOpenRejects(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	write(t, file, "")
 	mode := func(perm os.FileMode) string {

@@ -62,13 +62,13 @@ func TestPodEvents(t *testing.T) {
 		{"IPv6 route is replaced", "route replaced", func() error { return netlink.RouteReplace(route("2001:db8:2::/64", "2001:db8::3")) }},
 		{"IPv6 route is removed", "route removed", func() error { return netlink.RouteDel(route("2001:db8:2::/64", "2001:db8::3")) }},
 	}
-	sink.settle()
+	sink.drain()
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
 			in(t, w.Sandbox, step.do)
 			if step.cause != "" {
 				sink.until(t, w.Key, step.cause)
-				sink.settle()
+				sink.drain()
 				return
 			}
 			mark(t, w)
@@ -97,10 +97,10 @@ func TestBondDown(t *testing.T) {
 	r, sink, downs := newRecords(t), newSink(), make(chan bond.Key, 8)
 	r.put(t, w)
 	start(t, r, sink, func(m *Monitor) { m.cfg.OnBondDown = func(k bond.Key) { downs <- k } })
-	sink.settle()
+	sink.drain()
 	in(t, w.Sandbox, func() error { return errors.Join(netlink.LinkSetDown(link("b")), setUpLink("b")) })
 	mark(t, w)
-	sink.settle()
+	sink.drain()
 	if len(downs) != 0 {
 		t.Errorf("%d bonds are down after another link was", len(downs))
 	}
@@ -123,11 +123,11 @@ func TestDrained(t *testing.T) {
 		m.Drained(t.Context()) // nothing listens yet
 		m.cfg.OnBondDown = func(bond.Key) { downs.Add(1) }
 	})
-	sink.settle()
+	sink.drain()
 	h.Drained(t.Context())
 	for n := range int64(100) {
 		in(t, w.Sandbox, func() error { return netlink.LinkSetDown(link("a")) })
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 		h.Drained(ctx)
 		if err := ctx.Err(); err != nil || downs.Load() <= n {
 			t.Fatalf("%d of %d events are passed on after the wait (%v)", downs.Load(), n+1, err)
@@ -166,7 +166,7 @@ func TestDrainedEnds(t *testing.T) {
 	}
 	select {
 	case <-waits:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Error("still waiting although the socket is closed")
 	}
 	s.drained(t.Context()) // nothing will come
@@ -180,7 +180,7 @@ func TestMove(t *testing.T) {
 	r.put(t, to)
 	start(t, r, sink)
 	in(t, from.Sandbox, func() error { return addVeth("x", "y") })
-	sink.settle()
+	sink.drain()
 	target, err := os.Open(to.Sandbox.Path)
 	kit.Must(t, err)
 	in(t, from.Sandbox, func() error { return netlink.LinkSetNsFd(link("x"), int(target.Fd())) })
@@ -196,7 +196,7 @@ func TestMove(t *testing.T) {
 
 // TestForeign: events in the host and in other pods enqueue nothing.
 func TestForeign(t *testing.T) {
-	ours, other := pod(t, "ours"), pod(t, "other")
+	own, other := pod(t, "ours"), pod(t, "other")
 	ids, err := openNSIDs()
 	kit.Must(t, err)
 	defer ids.close()
@@ -204,9 +204,9 @@ func TestForeign(t *testing.T) {
 		t.Fatal(err)
 	}
 	r, sink := newRecords(t), newSink()
-	r.put(t, ours)
+	r.put(t, own)
 	h := start(t, r, sink)
-	sink.settle()
+	sink.drain()
 	before := h.Stats()
 	noise := func() error {
 		return errors.Join(addVeth("n0", "n1"), setUpLink("n0"), setUpLink("n1"), addAddress("n0", "198.51.100.1/24"),
@@ -215,8 +215,8 @@ func TestForeign(t *testing.T) {
 	}
 	in(t, other.Sandbox, noise)
 	kit.Must(t, noise())
-	mark(t, ours)
-	if g := sink.next(t); g.key != ours.Key || !strings.HasPrefix(g.cause, "link changed") {
+	mark(t, own)
+	if g := sink.next(t); g.key != own.Key || !strings.HasPrefix(g.cause, "link changed") {
 		t.Errorf("enqueued: %v", g)
 	}
 	after := h.Stats()
@@ -266,7 +266,7 @@ func TestReusedID(t *testing.T) {
 	if got := nsidOf(t, second.Sandbox); got != id {
 		t.Fatalf("the kernel gave ID %d, not %d again: the test is of no use", got, id)
 	}
-	sink.settle()
+	sink.drain()
 	mark(t, second)
 	if g := sink.next(t); g.key != second.Key {
 		t.Errorf("enqueued %v", g)
@@ -285,9 +285,9 @@ func nsidOf(t *testing.T, s bond.Sandbox) int32 {
 
 // TestOverrun fills the socket's buffer while the reader waits.
 func TestOverrun(t *testing.T) {
-	ours, other := pod(t, "ours"), pod(t, "other")
+	own, other := pod(t, "ours"), pod(t, "other")
 	r, sink := newRecords(t), newSink()
-	r.put(t, ours)
+	r.put(t, own)
 	r.put(t, other)
 	hold := make(chan struct{})
 	sink.before = func(g given) {
@@ -296,8 +296,8 @@ func TestOverrun(t *testing.T) {
 		}
 	}
 	h := start(t, r, sink, func(h *Monitor) { h.cfg.ReceiveBuffer = 1 }) // the kernel uses its minimum
-	mark(t, ours)                                                        // the reader now waits in the sink
-	in(t, ours.Sandbox, func() error {
+	mark(t, own)                                                         // the reader now waits in the sink
+	in(t, own.Sandbox, func() error {
 		for range 100 {
 			if err := errors.Join(netlink.LinkSetDown(link("b")), setUpLink("b")); err != nil {
 				return err
@@ -307,7 +307,7 @@ func TestOverrun(t *testing.T) {
 	})
 	close(hold)
 	seen := map[bond.Key]bool{}
-	for !seen[ours.Key] || !seen[other.Key] {
+	for !seen[own.Key] || !seen[other.Key] {
 		if g := sink.next(t); g.cause == CauseOverrun {
 			seen[g.key] = true
 		}
@@ -315,7 +315,7 @@ func TestOverrun(t *testing.T) {
 	if s := h.Stats(); s.Overruns == 0 || s.Reopens == 0 {
 		t.Errorf("not counted: %+v", s)
 	}
-	sink.settle()
+	sink.drain()
 	mark(t, other)
 	sink.until(t, other.Key, "link changed") // the new socket receives
 }

@@ -19,8 +19,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// patience is how long a test waits for an event. Inotify queues 16,384 events, which take a while on a busy machine.
-const patience = time.Minute
+// testTimeout is how long a test waits for an event. Inotify queues 16,384 events, which take a while on a busy
+// machine.
+const testTimeout = time.Minute
 
 // given is one call of Enqueue.
 type given struct {
@@ -50,7 +51,7 @@ func (s *fakeSink) next(t *testing.T) given {
 	select {
 	case g := <-s.got:
 		return g
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("nothing was enqueued")
 		return given{}
 	}
@@ -60,7 +61,7 @@ func (s *fakeSink) next(t *testing.T) given {
 func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
 	t.Helper()
 	var before []given
-	timeout := time.After(patience)
+	timeout := time.After(testTimeout)
 	for {
 		select {
 		case g := <-s.got:
@@ -74,11 +75,11 @@ func (s *fakeSink) until(t *testing.T, key bond.Key, cause string) []given {
 	}
 }
 
-// settle removes the calls for later events of a change, such as carrier and link-local addresses.
-func (s *fakeSink) settle() { s.settleFor(200 * time.Millisecond) }
+// drain removes the calls for later events of a change, such as carrier and link-local addresses.
+func (s *fakeSink) drain() { s.drainFor(200 * time.Millisecond) }
 
-// settleFor returns when nothing was enqueued for that long.
-func (s *fakeSink) settleFor(quiet time.Duration) {
+// drainFor returns when nothing was enqueued for that long.
+func (s *fakeSink) drainFor(quiet time.Duration) {
 	for {
 		select {
 		case <-s.got:
@@ -158,7 +159,7 @@ func runMonitor(t *testing.T, h *Monitor, sink *fakeSink) (stop func()) {
 			if err != nil {
 				t.Errorf("Run: %v", err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testTimeout):
 			t.Error("Run did not return when its context ended")
 		}
 	}

@@ -20,9 +20,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
-// rig is a recordWatcher in virtual time (testing/synctest). The test holds the mutex except while the recordWatcher
-// works.
-type rig struct {
+// watcherFixture is a recordWatcher in virtual time (testing/synctest). The test holds the mutex except while the
+// recordWatcher works.
+type watcherFixture struct {
 	sync.Mutex
 	monitor  *Monitor
 	records  []*bond.Record
@@ -31,7 +31,7 @@ type rig struct {
 	dirErr   error
 	assigned map[bond.Sandbox]error
 	nsidErr  error
-	asked    []string // the sandboxes whose ID was read
+	queried  []string // the sandboxes whose ID was read
 	dirs     []*fakeDir
 	// What the recordWatcher did, each with the time since the start.
 	began    time.Time
@@ -57,24 +57,24 @@ func (d *fakeDir) stop() error {
 	return nil
 }
 
-func (r *rig) Enqueue(key bond.Key, cause string) {
+func (r *watcherFixture) Enqueue(key bond.Key, cause string) {
 	r.Lock()
 	defer r.Unlock()
 	r.out = append(r.out, enqueued{time.Since(r.began), key.ContainerID, cause})
 }
 
-func (r *rig) close() {}
+func (r *watcherFixture) close() {}
 
-func (r *rig) self() (int32, error) {
+func (r *watcherFixture) self() (int32, error) {
 	r.Lock()
 	defer r.Unlock()
 	return noNSID, r.nsidErr
 }
 
-func (r *rig) assign(s bond.Sandbox) (int32, error) {
+func (r *watcherFixture) assign(s bond.Sandbox) (int32, error) {
 	r.Lock()
 	defer r.Unlock()
-	r.asked = append(r.asked, s.Path)
+	r.queried = append(r.queried, s.Path)
 	if err := r.assigned[s]; err != nil {
 		return noNSID, err
 	}
@@ -96,9 +96,9 @@ func watched(id string, inode uint64) *bond.Record {
 }
 
 // runWatcher runs test beside a recordWatcher. Time passes while test waits. When test begins, the start is complete.
-func runWatcher(t *testing.T, prepare func(*rig), test func(*rig)) {
+func runWatcher(t *testing.T, prepare func(*watcherFixture), test func(*watcherFixture)) {
 	synctest.Test(t, func(t *testing.T) {
-		r := &rig{records: []*bond.Record{watched("a", 1), watched("b", 2)}, assigned: map[bond.Sandbox]error{}, began: time.Now()}
+		r := &watcherFixture{records: []*bond.Record{watched("a", 1), watched("b", 2)}, assigned: map[bond.Sandbox]error{}, began: time.Now()}
 		var err error
 		r.monitor, err = New(Config{
 			Dir: "/run/bondkeeper", Resync: 45 * time.Second,
@@ -147,7 +147,7 @@ func runWatcher(t *testing.T, prepare func(*rig), test func(*rig)) {
 }
 
 // pass waits for d.
-func (r *rig) pass(d time.Duration) {
+func (r *watcherFixture) pass(d time.Duration) {
 	r.Unlock()
 	defer r.Lock()
 	time.Sleep(d) //nolint:forbidigo // virtual time
@@ -155,7 +155,7 @@ func (r *rig) pass(d time.Duration) {
 }
 
 // event causes the event of f.
-func (r *rig) event(f func(*fakeDir)) {
+func (r *watcherFixture) event(f func(*fakeDir)) {
 	d := r.dirs[len(r.dirs)-1]
 	r.Unlock()
 	defer r.Lock()
@@ -163,14 +163,14 @@ func (r *rig) event(f func(*fakeDir)) {
 	synctest.Wait()
 }
 
-func (r *rig) changed(file string) {
+func (r *watcherFixture) changed(file string) {
 	r.event(func(d *fakeDir) {
 		d.events <- fsnotify.Event{Name: "/run/bondkeeper/" + file, Op: fsnotify.Create}
 	})
 }
 
 // take returns what was enqueued since the last call, in the order of the keys.
-func (r *rig) take() string {
+func (r *watcherFixture) take() string {
 	slices.SortFunc(r.out, func(a, b enqueued) int { return strings.Compare(a.key, b.key) })
 	var s []string
 	for _, o := range r.out {
@@ -180,7 +180,7 @@ func (r *rig) take() string {
 	return strings.Join(s, ", ")
 }
 
-func (r *rig) expect(t *testing.T, what, want string) {
+func (r *watcherFixture) expect(t *testing.T, what, want string) {
 	t.Helper()
 	if got := r.take(); got != want {
 		t.Errorf("%s: enqueued %q, want %q", what, got, want)
@@ -188,7 +188,7 @@ func (r *rig) expect(t *testing.T, what, want string) {
 }
 
 func TestRecordWatcherMerges(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(time.Second)
 		r.lists = nil
@@ -210,9 +210,9 @@ func TestRecordWatcherMerges(t *testing.T) {
 
 // TestRecordWatcherKnown: what the sink saved itself is no change, unless all keys are due.
 func TestRecordWatcherKnown(t *testing.T) {
-	runWatcher(t, func(r *rig) {
+	runWatcher(t, func(r *watcherFixture) {
 		r.monitor.cfg.Known = func(rec *bond.Record) bool { return rec.Key.ContainerID == "a" }
-	}, func(r *rig) {
+	}, func(r *watcherFixture) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(time.Second)
 		r.changed("a")
@@ -242,7 +242,7 @@ func TestRecordWatcherListsOnlyNews(t *testing.T) {
 		"that cannot be read": {func(r *bond.Record) { r.Releases = 2 }, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			runWatcher(t, func(r *rig) {
+			runWatcher(t, func(r *watcherFixture) {
 				r.monitor.cfg.Known = func(rec *bond.Record) bool { return rec.Releases == 0 }
 				r.monitor.cfg.Load = func(bond.Key) (*bond.Record, error) {
 					if r.records[0].Releases == 2 {
@@ -250,7 +250,7 @@ func TestRecordWatcherListsOnlyNews(t *testing.T) {
 					}
 					return r.records[0], nil
 				}
-			}, func(r *rig) {
+			}, func(r *watcherFixture) {
 				r.records[0].Members = vfs("0000:01:00.0", "0000:01:10.0")
 				r.changed("b") // so that this is listed
 				r.pass(time.Second)
@@ -270,7 +270,7 @@ func TestRecordWatcherListsOnlyNews(t *testing.T) {
 
 // TestRecordWatcherSlowListing: slow listings take at most a quarter of the time.
 func TestRecordWatcherSlowListing(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		r.pass(time.Second)
 		r.lists, r.listTime = nil, 40*time.Millisecond
 		for range 100 {
@@ -291,15 +291,15 @@ func TestRecordWatcherSlowListing(t *testing.T) {
 // TestRecordWatcherReadsNewIDs: a changed record costs no request about other sandboxes, whose IDs are known. All are
 // read after the end of a netns, and at a resync.
 func TestRecordWatcherReadsNewIDs(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		r.pass(time.Second)
 		expect := func(what, want string) {
 			t.Helper()
 			r.pass(mergePeriod)
-			if got := strings.Join(r.asked, " "); got != want {
+			if got := strings.Join(r.queried, " "); got != want {
 				t.Errorf("%s: the IDs of %q were read, want %q", what, got, want)
 			}
-			r.asked = nil
+			r.queried = nil
 		}
 		expect("start", "/run/netns/a /run/netns/b")
 		r.records = append(r.records, watched("c", 3))
@@ -317,7 +317,7 @@ func TestRecordWatcherReadsNewIDs(t *testing.T) {
 }
 
 func TestRecordWatcherResync(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		r.out, r.lists = nil, nil
 		r.pass(2 * time.Hour)
 		if n := r.monitor.Stats().Resyncs; n/relistResyncs != uint64(len(r.lists)) || uint64(len(r.out)) != 2*n {
@@ -344,7 +344,7 @@ func TestRecordWatcherResync(t *testing.T) {
 }
 
 func TestRecordWatcherListFails(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		r.take()
 		r.pass(time.Second)
 		r.listErr = errors.New("no such directory")
@@ -372,7 +372,7 @@ func TestRecordWatcherDir(t *testing.T) {
 		"renamed":  self(fsnotify.Rename),
 	} {
 		t.Run(name, func(t *testing.T) {
-			runWatcher(t, nil, func(r *rig) {
+			runWatcher(t, nil, func(r *watcherFixture) {
 				r.take()
 				r.pass(time.Second)
 				r.records = append(r.records[1:], watched("c", 3)) // a was removed and c added, without an event
@@ -390,7 +390,7 @@ func TestRecordWatcherDir(t *testing.T) {
 }
 
 func TestRecordWatcherDirMissing(t *testing.T) {
-	runWatcher(t, func(r *rig) { r.dirErr = unix.ENOENT }, func(r *rig) {
+	runWatcher(t, func(r *watcherFixture) { r.dirErr = unix.ENOENT }, func(r *watcherFixture) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(5 * time.Second)
 		r.expect(t, "without a directory", "")
@@ -405,12 +405,12 @@ func TestRecordWatcherDirMissing(t *testing.T) {
 
 func TestRecordWatcherUnsubscribed(t *testing.T) {
 	a := watched("a", 1).Sandbox
-	for name, set := range map[string]func(*rig, error){
-		"one sandbox":   func(r *rig, err error) { r.assigned[a] = err },
-		"all sandboxes": func(r *rig, err error) { r.nsidErr, r.records = err, r.records[:1] },
+	for name, set := range map[string]func(*watcherFixture, error){
+		"one sandbox":   func(r *watcherFixture, err error) { r.assigned[a] = err },
+		"all sandboxes": func(r *watcherFixture, err error) { r.nsidErr, r.records = err, r.records[:1] },
 	} {
 		t.Run(name, func(t *testing.T) {
-			runWatcher(t, func(r *rig) { set(r, unix.EMFILE) }, func(r *rig) {
+			runWatcher(t, func(r *watcherFixture) { set(r, unix.EMFILE) }, func(r *watcherFixture) {
 				r.take()
 				r.pass(5*time.Second + mergePeriod)
 				r.expect(t, "deaf", "")
@@ -433,7 +433,7 @@ func TestRecordWatcherUnsubscribed(t *testing.T) {
 }
 
 func TestRecordWatcherDeadSandbox(t *testing.T) {
-	runWatcher(t, func(r *rig) { r.assigned[watched("a", 1).Sandbox] = fmt.Errorf("x: %w", netns.ErrGone) }, func(r *rig) {
+	runWatcher(t, func(r *watcherFixture) { r.assigned[watched("a", 1).Sandbox] = fmt.Errorf("x: %w", netns.ErrGone) }, func(r *watcherFixture) {
 		r.expect(t, "start", "a: start, b: start")
 		r.pass(20 * time.Second)
 		if r.take() != "" || len(r.lists) != 1 || len(r.problems) != 0 {
@@ -443,7 +443,7 @@ func TestRecordWatcherDeadSandbox(t *testing.T) {
 }
 
 // overrun reports an overrun as a listener does.
-func (r *rig) overrun() {
+func (r *watcherFixture) overrun() {
 	r.monitor.lastOverrun.Store(&overrunError{unix.ENOBUFS})
 	r.monitor.overruns.Add(1)
 	select {
@@ -455,7 +455,7 @@ func (r *rig) overrun() {
 // TestRecordWatcherOverruns: with continuous overruns the pauses between two enqueues of all bonds grow, and each
 // enqueue has one report. A single overrun has an effect at once.
 func TestRecordWatcherOverruns(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		r.monitor.cfg.Resync = 24 * time.Hour
 		r.pass(time.Second)
 		r.take()
@@ -495,7 +495,7 @@ func TestRecordWatcherOverruns(t *testing.T) {
 
 // TestRecordWatcherDirDuringOverruns: a failed directory does not wait for the pause of overruns.
 func TestRecordWatcherDirDuringOverruns(t *testing.T) {
-	runWatcher(t, nil, func(r *rig) {
+	runWatcher(t, nil, func(r *watcherFixture) {
 		for range 100 {
 			r.overrun()
 			r.pass(100 * time.Millisecond)

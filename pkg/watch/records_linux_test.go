@@ -24,7 +24,7 @@ func TestRecords(t *testing.T) {
 		t.Errorf("new: %v", g)
 	}
 	// The recordWatcher may enqueue one write twice: it can list a record before its event.
-	sink.settle()
+	sink.drain()
 	for _, name := range []string{"lock", ".late.json.tmp", "no key.json"} {
 		kit.Must(t, os.WriteFile(filepath.Join(r.dir, name), nil, 0o600))
 	}
@@ -32,7 +32,7 @@ func TestRecords(t *testing.T) {
 	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
 		t.Errorf("changed: %v", g)
 	}
-	sink.settle()
+	sink.drain()
 	r.remove(t, w.Key)
 	if g := sink.next(t); g.key != w.Key || g.cause != CauseRecord {
 		t.Errorf("removed: %v", g)
@@ -70,7 +70,7 @@ func TestRecordsOverflow(t *testing.T) {
 	r.mu.Unlock()
 	close(hold)
 	sink.until(t, unseen.Key, CauseRelist)
-	sink.settle()
+	sink.drain()
 	if overflows.Load() == 0 {
 		t.Error("the overflow was not reported: the test is of no use")
 	}

@@ -115,7 +115,7 @@ func TestSocketFails(t *testing.T) {
 	if s := h.Stats(); s.Overruns != 1 || s.Reopens != 1 {
 		t.Errorf("counted %+v", s)
 	}
-	sink.settle()
+	sink.drain()
 	mark(t, w)
 	sink.until(t, w.Key, "link changed")
 }

@@ -21,16 +21,16 @@ func open(t *testing.T) *socket {
 }
 
 // until reads up to a message that matches, and drops the others.
-func (s *socket) until(t *testing.T, what string, wanted func(message) bool) {
+func (s *socket) until(t *testing.T, what string, matches func(message) bool) {
 	t.Helper()
-	kit.Must(t, s.file.SetReadDeadline(time.Now().Add(patience)))
+	kit.Must(t, s.file.SetReadDeadline(time.Now().Add(testTimeout)))
 	for {
 		data, _, err := s.receive()
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
 		for m, rest, ok := next(data); ok; m, rest, ok = next(rest) {
-			if wanted(m) {
+			if matches(m) {
 				return
 			}
 		}

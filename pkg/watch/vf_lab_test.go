@@ -68,13 +68,13 @@ func TestVF(t *testing.T) {
 	intoPod(t, vf.PCI, w.Sandbox)
 	expect(t, "the VF leaves the host", "VF "+vf.PCI+" removed")
 	expect(t, "the VF arrives in the pod", "link changed")
-	sink.settle()
+	sink.drain()
 	kit.Must(t, kit.Links{}.UnbindVF(bond.PCIAddress(vf.PCI)))
 	expect(t, "its driver is unbound", "link removed")
-	sink.settle()
+	sink.drain()
 	kit.Must(t, kit.Links{}.BindVF(bond.PCIAddress(vf.PCI)))
 	expect(t, "its driver is bound", "VF "+vf.PCI+" changed")
-	sink.settle()
+	sink.drain()
 	intoPod(t, vf.PCI, w.Sandbox)
 	expect(t, "it is moved by hand", "VF "+vf.PCI+" removed")
 
@@ -86,13 +86,13 @@ func TestVF(t *testing.T) {
 
 	write(t, numVFs, "0")
 	expect(t, "all VFs are taken away", "link removed")
-	sink.settle()
+	sink.drain()
 	write(t, numVFs, strconv.Itoa(len(topo.Cards[0].VFs)))
 	expect(t, "all VFs are given back", "VF "+vf.PCI+" changed")
-	sink.settle()
+	sink.drain()
 	intoPod(t, vf.PCI, w.Sandbox)
 	expect(t, "it is moved by hand", "VF "+vf.PCI+" removed")
-	sink.settle()
+	sink.drain()
 	netnstest.Delete(t, w.Sandbox.Path)
 	expect(t, "the pod ends", CauseSandbox)
 	expect(t, "the VF falls back to the host", "VF "+vf.PCI+" changed")
@@ -114,7 +114,7 @@ func pfEvents(t *testing.T, expect func(t *testing.T, step, cause string), pf to
 // vfSettingIsSilent: the PF has an event for each VF setting that is written, which enqueues no bond.
 func vfSettingIsSilent(t *testing.T, sink *fakeSink, w *bond.Record, pf topology.Function) {
 	t.Helper()
-	sink.settleFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, with an event
+	sink.drainFor(5 * time.Second) // the VFs in pods get their carrier later than the PF, with an event
 	s := open(t)
 	kit.Must(t, netlink.LinkSetVfVlan(link(pf.Name), 1, 5))
 	mark(t, w)
@@ -158,7 +158,7 @@ func TestBond(t *testing.T) {
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			sink.settle()
+			sink.drain()
 			in(t, w.Sandbox, step.do)
 			sink.until(t, w.Key, step.cause)
 		})

@@ -70,7 +70,7 @@ func (a *agent) stop() {
 // wait waits until the log has n lines that match.
 func (a *agent) wait(what string, match func(line) bool, n int) {
 	a.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testTimeout)
 	for a.log.count(match) < n {
 		select {
 		case <-deadline:
@@ -82,11 +82,11 @@ func (a *agent) wait(what string, match func(line) bool, n int) {
 
 // evidence is the end of the log without debug lines.
 func (a *agent) evidence() string {
-	var kept []string
+	var shown []string
 	for text := range strings.Lines(a.log.String()) {
 		if !strings.Contains(text, `"level":"debug"`) {
-			kept = append(kept, text)
+			shown = append(shown, text)
 		}
 	}
-	return strings.Join(kept[max(0, len(kept)-60):], "")
+	return strings.Join(shown[max(0, len(shown)-60):], "")
 }

@@ -26,9 +26,9 @@ func (f facts) diff(want facts) []string {
 	maps.Copy(names, f)
 	var lines []string
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		have, wanted := f[name], want[name]
-		if have != wanted {
-			lines = append(lines, fmt.Sprintf("%s: %q, want %q", name, have, wanted))
+		have, expected := f[name], want[name]
+		if have != expected {
+			lines = append(lines, fmt.Sprintf("%s: %q, want %q", name, have, expected))
 		}
 	}
 	return lines

@@ -24,9 +24,9 @@ import (
 
 const (
 	bin = "../../bin"
-	// patience bounds each wait. A VF has its carrier some three seconds after its PF.
-	patience = time.Minute
-	bondName = "bond0"
+	// testTimeout bounds each wait. A VF has its carrier some three seconds after its PF.
+	testTimeout = time.Minute
+	bondName    = "bond0"
 )
 
 // quiet drops what the plugins log.
@@ -171,7 +171,7 @@ func (p *pod) del() {
 // same waits until the pod has these facts.
 func (p *pod) same(when string, want facts) {
 	p.t.Helper()
-	deadline := time.After(patience / 2)
+	deadline := time.After(testTimeout / 2)
 	for {
 		diff := p.facts().diff(want)
 		if len(diff) == 0 {

@@ -18,8 +18,8 @@ const (
 	defaultStride = 6
 )
 
-// scene is something that is killed, and the ways in which it is completed afterwards.
-type scene struct {
+// crashCase is something that is killed, and the ways in which it is completed afterwards.
+type crashCase struct {
 	name    string
 	prepare func(*pod)
 	// run runs it and kills it before a change.
@@ -30,7 +30,7 @@ type scene struct {
 	finish func(*pod)
 }
 
-var scenes = []scene{
+var crashCases = []crashCase{
 	{
 		name:    "ADD",
 		prepare: func(*pod) {},
@@ -117,10 +117,10 @@ func loseAll(p *pod) {
 	}
 }
 
-// TestKilledAnywhere kills each scene before its n-th change, for every n in make faults.
+// TestKilledAnywhere kills each case before its n-th change, for every n in make faults.
 func TestKilledAnywhere(t *testing.T) {
 	stride := strideOf(t, strideEnv, defaultStride)
-	for _, s := range scenes {
+	for _, s := range crashCases {
 		t.Run(s.name, func(t *testing.T) {
 			p := newPod(t)
 			points, leaks := 0, 0
@@ -164,7 +164,7 @@ func strideOf(t *testing.T, env string, def int) int {
 }
 
 // finishAll completes what was killed, each time in another way, and returns what is left then.
-func finishAll(p *pod, s *scene, n int) []string {
+func finishAll(p *pod, s *crashCase, n int) []string {
 	p.t.Helper()
 	s.endings[n%len(s.endings)](p)
 	return p.leaks()

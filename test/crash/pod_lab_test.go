@@ -30,10 +30,10 @@ import (
 )
 
 const (
-	netnsName = "crash"
-	bondName  = "bond0"
-	leases    = "/var/lib/cni/networks/crash"
-	patience  = 3 * time.Minute // the agent repeats a failed release after one minute at most
+	netnsName   = "crash"
+	bondName    = "bond0"
+	leases      = "/var/lib/cni/networks/crash"
+	testTimeout = 3 * time.Minute // the agent repeats a failed release after one minute at most
 )
 
 const config = `{"type":"bond","cniVersion":"1.0.0","name":"crash","mode":"active-backup","failOverMac":1,"linksInContainer":true,
@@ -79,7 +79,7 @@ func newPod(t *testing.T) *pod {
 		p.vfs = append(p.vfs, card.VFs[0].PCI)
 		p.intoPod(i)
 	}
-	for _, dir := range []string{store.DefaultDir, leases} { // a scene that failed may have left something
+	for _, dir := range []string{store.DefaultDir, leases} { // a case that failed may have left something
 		kit.Must(t, os.RemoveAll(dir))
 	}
 	add(p) // makes the directories of the state and of the leases
@@ -279,7 +279,7 @@ func (p *pod) agent(f Fault, words ...string) (r Report, ended bool) {
 func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Report, ended bool) {
 	p.t.Helper()
 	p.traced(f)
-	ctx, cancel := context.WithTimeout(p.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(p.t.Context(), testTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(p.programs(f), "agent"), "run", "--runtime", "none", "--kubeconfig", "none", "--listen", "",
 		"--grace", "1ms", "--setup-quiet", "100ms", "--log-format", "json")
@@ -289,7 +289,7 @@ func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Rep
 	}
 	kit.Must(p.t, err)
 	var log []string
-	said, stopped, left := false, false, ""
+	logged, stopped, left := false, false, ""
 	again := time.NewTicker(100 * time.Millisecond)
 	defer again.Stop()
 	for lines := linesOf(stderr); lines != nil; {
@@ -300,10 +300,10 @@ func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Rep
 				break
 			}
 			log = append(log, line)
-			said = said || !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
+			logged = logged || !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
 		case <-again.C:
 		}
-		if !said || stopped || lines == nil {
+		if !logged || stopped || lines == nil {
 			continue
 		}
 		if left = missing(); left == "" {
@@ -313,7 +313,7 @@ func (p *pod) agentUntil(f Fault, missing func() string, words ...string) (r Rep
 	}
 	err = cmd.Wait()
 	if ctx.Err() != nil {
-		p.t.Fatalf("within %s the agent did not log %q (%t), or did not do what was expected: %s\n%s", patience, words, said, left, strings.Join(log, "\n"))
+		p.t.Fatalf("within %s the agent did not log %q (%t), or did not do what was expected: %s\n%s", testTimeout, words, logged, left, strings.Join(log, "\n"))
 	}
 	r, ended = p.reported(f), !stopped || err != nil
 	if ended && r.Hit == 0 {

@@ -93,9 +93,9 @@ func writerRows() []Fault {
 	setup := []string{"--setup-quiet", "8s"}
 	return []Fault{
 		{Name: "default route set elsewhere by Multus, bond deleted", Expect: "back without the route", Flags: setup, Special: ownPod, Engine: "TestRouteRemovedInSetupStaysAway"},
-		{Name: "chain with tuning and sbr, bond deleted", Expect: "back with settings, sysctls and routing table", Flags: setup, Special: ownPod, Engine: "TestSetupIsKeptThroughLosses"},
+		{Name: "chain with tuning and sbr, bond deleted", Expect: "back with settings, sysctls and routing table", Flags: setup, Special: ownPod, Engine: "TestSetupSurvivesLosses"},
 		{Name: "VLAN and trust of a VF changed on its PF", Expect: recovered, Flags: []string{"--resync", "2s"}, Needs: Needs{VFSettings: true}, Special: ownPod, Engine: "TestRequestedPFSettingsAreRestored"},
-		{Name: "VF released by sriov-cni while the record exists", Expect: "reported, left to its owner", Needs: Needs{VFSettings: true}, Special: ownPod, Engine: "TestNextTenantKeepsItsSettings"},
+		{Name: "VF released by sriov-cni while the record exists", Expect: "reported, left to its owner", Needs: Needs{VFSettings: true}, Special: ownPod, Engine: "TestNextTenantRetainsItsSettings"},
 	}
 }
 

@@ -61,7 +61,7 @@ func (n *soakNode) delBond(ctx context.Context, p *soakPod, b *soakBond) error {
 		if err == nil {
 			break
 		}
-		n.tell(fmt.Sprintf("   DEL of %s, attempt %d: %v", b.key, attempt, err))
+		n.progress(fmt.Sprintf("   DEL of %s, attempt %d: %v", b.key, attempt, err))
 		n.count.retries++
 		if attempt == maxDELs {
 			return fmt.Errorf("DEL of %s failed %d times: %w", b.key, attempt, err)

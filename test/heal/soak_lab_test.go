@@ -33,10 +33,10 @@ const (
 // soakShort is the walk of make test-lab.
 const soakShort = "add 0 5; unbind 0 0 0; bond-del 0 0; rest; stop-agent; to-host 0 0 1; del 0 1; add-killed 1 9 20; rest"
 
-// soakKept are walks that have failed before; they run first.
+// soakStored are walks that have failed before; they run first.
 //
 //go:embed testdata/walks.txt
-var soakKept string
+var soakStored string
 
 // TestSoak takes random walks over verbs and faults. Each starts on a clean node and is repeatable by its seed.
 func TestSoak(t *testing.T) {
@@ -81,12 +81,12 @@ type soak struct {
 	ops []walk.Op
 }
 
-// run takes the kept walks, then random ones until the time is over.
+// run takes the stored walks, then random ones until the time is over.
 func (s *soak) run(limit time.Duration) {
-	kept, err := walk.Stored(s.ops, soakKept)
+	stored, err := walk.Stored(s.ops, soakStored)
 	kit.Must(s.t, err)
-	for i, steps := range kept {
-		if !s.try(fmt.Sprintf("kept walk %d", i+1), steps) {
+	for i, steps := range stored {
+		if !s.try(fmt.Sprintf("stored walk %d", i+1), steps) {
 			return
 		}
 	}
@@ -138,7 +138,7 @@ func (n *soakNode) walk(ctx context.Context, steps []walk.Step) error {
 			n.rested = s.Op == "rest"
 			n.count.steps++
 			n.count.ops[s.Op]++
-			n.tell(fmt.Sprintf("%2d %s: %s (%s)", i+1, s, text, short(time.Since(began))))
+			n.progress(fmt.Sprintf("%2d %s: %s (%s)", i+1, s, text, short(time.Since(began))))
 		}
 		if err != nil {
 			return fmt.Errorf("step %d (%s): %w", i+1, s, err)

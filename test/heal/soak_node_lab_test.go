@@ -70,9 +70,9 @@ type soakNode struct {
 	// traced is a directory with the plugin under a tracer that kills it; report is the file with the plugin's changes.
 	traced, report string
 	// atStart: the node is as at the start of every walk.
-	atStart bool
-	tell    func(string)
-	count   soakCount
+	atStart  bool
+	progress func(string)
+	count    soakCount
 }
 
 // soakCount is a run's summary.
@@ -96,7 +96,7 @@ func newSoakNode(ctx context.Context, bin string, report func(string)) (*soakNod
 	if err != nil {
 		return nil, err
 	}
-	n := &soakNode{bin: bin, tell: report, count: soakCount{ops: map[string]int{}}}
+	n := &soakNode{bin: bin, progress: report, count: soakCount{ops: map[string]int{}}}
 	n.cni = libcni.NewCNIConfigWithCacheDir([]string{bin, filepath.Join(bin, "cni")}, "/run/soak-cni-cache", nil)
 	for i, c := range guest.Cards[:2] {
 		sc := &soakCard{card: card{c, guest.Model}}
@@ -195,7 +195,7 @@ func (n *soakNode) operate(ctx context.Context, vf *soakVF) error {
 // await waits for a condition. It is checked after every kernel change and agent log line, and periodically, for what
 // neither of the two reports.
 func (n *soakNode) await(ctx context.Context, what string, condition func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, soakPatience, fmt.Errorf("not within %v", soakPatience))
+	ctx, cancel := context.WithTimeoutCause(ctx, soakTimeout, fmt.Errorf("not within %v", soakTimeout))
 	defer cancel()
 	for {
 		lines, events := n.log.len(), n.monitor.events.len()

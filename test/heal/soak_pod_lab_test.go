@@ -54,12 +54,12 @@ type soakBond struct {
 	mtu     int
 	ipam    bool
 	routes  []string // destinations
-	// sriov: sriov-cni attaches the VFs instead of host-device; asked: with a MAC, a VLAN and more.
-	sriov, asked bool
-	members      []*soakVF
-	key          bond.Key
-	mac          string
-	addresses    []string // with prefix lengths
+	// sriov: sriov-cni attaches the VFs instead of host-device; requested: with a MAC, a VLAN and more.
+	sriov, requested bool
+	members          []*soakVF
+	key              bond.Key
+	mac              string
+	addresses        []string // with prefix lengths
 	// failover: a member was without carrier, so the kernel may have chosen another active member for good.
 	failover bool
 	// changed counts changes of requested settings, by setting.
@@ -89,7 +89,7 @@ func (n *soakNode) newSoakPod(i, config int) *soakPod {
 		}
 		bd := &soakBond{
 			name: fmt.Sprintf("bond%d", b), options: soakModes[rng.IntN(len(soakModes))], mtu: []int{1500, 1500, 1400}[rng.IntN(3)],
-			ipam: rng.IntN(4) > 0, sriov: rng.IntN(3) > 0, asked: rng.IntN(2) == 0, changed: map[string]int{},
+			ipam: rng.IntN(4) > 0, sriov: rng.IntN(3) > 0, requested: rng.IntN(2) == 0, changed: map[string]int{},
 		}
 		bd.key = bond.Key{ContainerID: p.id, IfName: bd.name}
 		for j, c := range n.cards {
@@ -192,7 +192,7 @@ func (n *soakNode) attach(ctx context.Context, p *soakPod, b *soakBond, vf *soak
 		return err
 	}
 	config := fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "sriov", "type": "sriov", "deviceID": %q}`, vf.pci)
-	if b.asked {
+	if b.requested {
 		config = fmt.Sprintf(`{"cniVersion": "0.3.1", "name": "sriov", "type": "sriov", "deviceID": %q, "mac": %q, "vlan": 7, "vlanQoS": 3, "trust": "on", "spoofchk": "off"}`, vf.pci, vf.podMAC())
 	}
 	return sriovstub.Plugin{}.Add(p.sriovArgs(vf), []byte(config))
@@ -207,7 +207,7 @@ func (vf *soakVF) podMAC() string { return fmt.Sprintf("02:00:00:02:%02x:%02x", 
 
 // wantMAC is the member's own MAC in the pod.
 func (b *soakBond) wantMAC(vf *soakVF) string {
-	if b.sriov && b.asked {
+	if b.sriov && b.requested {
 		return vf.podMAC()
 	}
 	return vf.settings.mac
@@ -323,8 +323,8 @@ func (n *soakNode) snapshot(ctx context.Context, p *soakPod) (snapshot, error) {
 	return s, errors.Join(errs...)
 }
 
-// trades reports whether members swap their MACs on a failover.
-func (b *soakBond) trades() bool {
+// swapsMACs reports whether members swap their MACs on a failover.
+func (b *soakBond) swapsMACs() bool {
 	mode := b.options["mode"]
 	return mode == "balance-tlb" || mode == "balance-alb" || b.options["failOverMac"] == "2"
 }
@@ -332,14 +332,14 @@ func (b *soakBond) trades() bool {
 // pfAddress is the fact with a VF's MAC as its PF shows it.
 const pfAddress = "on its PF: address"
 
-var tradedMACs = []string{"mac", pfAddress}
+var swappedMACs = []string{"mac", pfAddress}
 
 // mergeMACs makes MACs comparable when members may swap them.
 func (b *soakBond) mergeMACs(s snapshot) {
-	if !b.trades() {
+	if !b.swapsMACs() {
 		return
 	}
-	for _, fact := range tradedMACs {
+	for _, fact := range swappedMACs {
 		var macs []string
 		for _, vf := range b.members {
 			macs = append(macs, s[vf.name+" "+fact])

@@ -23,8 +23,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// soakPatience bounds a wait. A guest that shares its host with others is slow.
-const soakPatience = 3 * time.Minute
+// soakTimeout bounds a wait. A guest that shares its host with others is slow.
+const soakTimeout = 3 * time.Minute
 
 // silence is how long nothing may happen at a rest.
 const silence = time.Second
@@ -32,7 +32,7 @@ const silence = time.Second
 // rest gives back what faults have taken, lets the runtime and the operator do their part, and waits until everything
 // is as modelled, and silent.
 func (n *soakNode) rest(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, 2*soakPatience, errors.New("the rest takes too long"))
+	ctx, cancel := context.WithTimeoutCause(ctx, 2*soakTimeout, errors.New("the rest takes too long"))
 	defer cancel()
 	n.count.rests++
 	if err := n.giveBack(ctx); err != nil {
@@ -63,7 +63,7 @@ func (n *soakNode) rest(ctx context.Context) error {
 		}
 		n.sweep = false
 	}
-	if err := n.settle(ctx); err != nil {
+	if err := n.awaitRest(ctx); err != nil {
 		return err
 	}
 	for _, c := range n.cards {
@@ -98,9 +98,9 @@ func (n *soakNode) giveBack(ctx context.Context) error {
 	return nil
 }
 
-// settle waits until there are no differences and nothing happens any more.
-func (n *soakNode) settle(ctx context.Context) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, soakPatience, fmt.Errorf("not within %v", soakPatience))
+// awaitRest waits until there are no differences and nothing happens any more.
+func (n *soakNode) awaitRest(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, soakTimeout, fmt.Errorf("not within %v", soakTimeout))
 	defer cancel()
 	var last []string
 	for {
@@ -170,7 +170,7 @@ func (p *soakPod) expected(now snapshot) snapshot {
 		want[name] = value
 	}
 	for _, b := range p.bonds {
-		if b.options["mode"] == "balance-tlb" || b.failover && b.trades() { // the driver exchanges MACs without telling the cards
+		if b.options["mode"] == "balance-tlb" || b.failover && b.swapsMACs() { // the driver exchanges MACs without telling the cards
 			want[b.name+" members "+pfAddress] = now[b.name+" members "+pfAddress]
 		}
 		if !b.failover {

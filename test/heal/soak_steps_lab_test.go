@@ -343,7 +343,7 @@ func (n *soakNode) makeVFs(ctx context.Context, i int) error {
 	for _, vf := range c.vfs {
 		vf.lost = false
 		vf.dirty, vf.reset = vf.dirty || vf.pod == nil, vf.pod != nil
-		if b := vf.bond(); b != nil && b.sriov && !b.asked {
+		if b := vf.bond(); b != nil && b.sriov && !b.requested {
 			err = errors.Join(err, ip(ctx, "link set %s vf %d trust %s spoofchk %s", pf, vf.number, vf.settings.trust, vf.settings.spoofchk))
 		}
 	}

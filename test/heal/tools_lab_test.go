@@ -59,7 +59,7 @@ func TestTools(t *testing.T) {
 	has(t, "status", agentPrints(t, "status", "-o", "wide"), wide...)
 	has(t, "status", agentPrints(t, "status"), "traffic control of net1 is missing since it was lost: clsact",
 		"ethtool settings of net1 are missing since it was lost: feature rx-gro off, ring rx 128;")
-	checkStory(t, r, name)
+	checkLossID(t, r, name)
 	wantMetric(t, losses, "1")
 	wantMetric(t, repair, "1")
 	wantMetric(t, `bondkeeper_bond_members{state="lost"}`, "0")
@@ -86,22 +86,22 @@ func awaitRecord(t *testing.T, p *Pod, text string) {
 	}, func() string { return string(last) })
 }
 
-// checkStory: the ID in the explanation finds the loss and its repair in the agent's log.
-func checkStory(t *testing.T, r *Fixture, pod string) {
+// checkLossID: the ID in the explanation finds the loss and its repair in the agent's log.
+func checkLossID(t *testing.T, r *Fixture, pod string) {
 	t.Helper()
 	_, id, found := strings.Cut(agentPrints(t, "explain", pod), "(loss ")
 	if !found {
 		t.Fatal("explain has no ID of a loss")
 	}
 	id = id[:strings.Index(id, ")")]
-	story := []string{"member lost", "bond state changed", "applied", "member recovered", "bond state changed"}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("the log has not the whole story"))
+	expected := []string{"member lost", "bond state changed", "applied", "member recovered", "bond state changed"}
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 30*time.Second, errors.New("the log does not have all lines of the loss"))
 	defer cancel()
 	_, _, err := r.log.await(ctx, 0, func(l Line) bool {
-		if strings.Contains(l.Raw, id) && len(story) > 0 && l.Msg == story[0] {
-			story = story[1:]
+		if strings.Contains(l.Raw, id) && len(expected) > 0 && l.Msg == expected[0] {
+			expected = expected[1:]
 		}
-		return len(story) == 0
+		return len(expected) == 0
 	})
 	kit.Must(t, err)
 }

@@ -35,9 +35,9 @@ func client(t *testing.T, cfg *rest.Config) kubernetes.Interface {
 // An agent's token contains its node's name, on which the rights depend.
 func TestAgentTokenCarriesNode(t *testing.T) {
 	agent := client(t, shared.AgentConfig(t, "token-node"))
-	who, err := agent.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	review, err := agent.AuthenticationV1().SelfSubjectReviews().Create(t.Context(), &authv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	kit.Must(t, err)
-	user := who.Status.UserInfo
+	user := review.Status.UserInfo
 	if want := "system:serviceaccount:" + AgentNamespace + ":" + AgentAccount; user.Username != want {
 		t.Errorf("the agent is %q, want %q", user.Username, want)
 	}

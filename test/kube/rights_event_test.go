@@ -30,7 +30,7 @@ var eventAttempts = []attempt{
 	}), accepted, ""},
 	{"event counted up", changeEvent(ownEvent, `{"count":2,"lastTimestamp":"2026-01-02T03:04:05Z","message":"again"}`), accepted, ""},
 	// A policy does not see the pod that an event is about.
-	{"event about another node's pod, in its own name", func(ctx context.Context, s *scene) error {
+	{"event about another node's pod, in its own name", func(ctx context.Context, s *fixture) error {
 		return createEvent(ctx, s.agent, agentEvent(s.other, ownNode))
 	}, accepted, ""},
 
@@ -39,7 +39,7 @@ var eventAttempts = []attempt{
 	{"event of no node", event(func(e *corev1.Event) { e.Source.Host, e.ReportingInstance = "", "" }), policy, eventNode},
 	{"event of another component", event(func(e *corev1.Event) { e.Source.Component = "kubelet" }), policy, eventBy},
 	{"event reported by another component", event(func(e *corev1.Event) { e.ReportingController = "kubelet" }), policy, eventBy},
-	{"event about a node", func(ctx context.Context, s *scene) error {
+	{"event about a node", func(ctx context.Context, s *fixture) error {
 		e := agentEvent(s.own, ownNode)
 		e.Namespace = "default"
 		e.InvolvedObject = corev1.ObjectReference{Kind: "Node", Name: ownNode}
@@ -54,26 +54,26 @@ var eventAttempts = []attempt{
 	{"event with a finalizer", event(func(e *corev1.Event) { e.Finalizers = []string{"example.com/hold"} }), policy, eventPlain},
 	{"event with an annotation", event(func(e *corev1.Event) { e.Annotations = map[string]string{"a": "b"} }), policy, eventPlain},
 	{"event with a label", event(func(e *corev1.Event) { e.Labels = map[string]string{"a": "b"} }), policy, eventPlain},
-	{"event with a token without node", func(ctx context.Context, s *scene) error {
+	{"event with a token without node", func(ctx context.Context, s *fixture) error {
 		return createEvent(ctx, s.nodeless, agentEvent(s.own, ownNode))
 	}, policy, noNode},
-	{"event with a token without node, of no node", func(ctx context.Context, s *scene) error {
+	{"event with a token without node, of no node", func(ctx context.Context, s *fixture) error {
 		return createEvent(ctx, s.nodeless, agentEvent(s.own, ""))
 	}, policy, noNode},
 
 	{"own event about another pod", changeEvent(ownEvent, `{"involvedObject":{"name":"x"}}`), policy, eventChange},
 	{"own event of another node", changeEvent(ownEvent, `{"source":{"host":"x"},"reportingInstance":"x"}`), policy, eventNode},
 	{"another's event", changeEvent(alienEvent, `{"count":2}`), policy, eventBy},
-	{"event made its own that is of another host", func(ctx context.Context, s *scene) error {
+	{"event made its own that is of another host", func(ctx context.Context, s *fixture) error {
 		return takeOver(ctx, s, func(e *corev1.Event) { e.Source.Host = otherNode })
 	}, policy, eventChange},
-	{"event made its own that another node reported", func(ctx context.Context, s *scene) error {
+	{"event made its own that another node reported", func(ctx context.Context, s *fixture) error {
 		return takeOver(ctx, s, func(e *corev1.Event) { e.ReportingInstance = otherNode })
 	}, policy, eventChange},
-	{"event made its own that another component reported", func(ctx context.Context, s *scene) error {
+	{"event made its own that another component reported", func(ctx context.Context, s *fixture) error {
 		return takeOver(ctx, s, func(e *corev1.Event) { e.ReportingController = "kubelet" })
 	}, policy, eventChange},
-	{"event about a node, applied", func(ctx context.Context, s *scene) error {
+	{"event about a node, applied", func(ctx context.Context, s *fixture) error {
 		const e = `{"apiVersion":"v1","kind":"Event","metadata":{"name":"applied"},"involvedObject":{"kind":"Node","name":"n"},
 			"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`
 		_, err := s.agent.CoreV1().Events("default").Patch(ctx, "applied", types.ApplyPatchType, []byte(e), metav1.PatchOptions{FieldManager: "bondkeeper"})
@@ -82,8 +82,8 @@ var eventAttempts = []attempt{
 }
 
 // event creates an event about the agent's own pod, with a change to what the agent would write.
-func event(change func(*corev1.Event)) func(context.Context, *scene) error {
-	return func(ctx context.Context, s *scene) error {
+func event(change func(*corev1.Event)) func(context.Context, *fixture) error {
+	return func(ctx context.Context, s *fixture) error {
 		e := agentEvent(s.own, ownNode)
 		change(e)
 		return createEvent(ctx, s.agent, e)
@@ -95,9 +95,9 @@ func createEvent(ctx context.Context, c kubernetes.Interface, e *corev1.Event) e
 	return err
 }
 
-// changeEvent patches an event of the scene.
-func changeEvent(which func(*scene) *corev1.Event, text string) func(context.Context, *scene) error {
-	return func(ctx context.Context, s *scene) error {
+// changeEvent patches an event of the fixture.
+func changeEvent(which func(*fixture) *corev1.Event, text string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, s *fixture) error {
 		e := which(s)
 		_, err := s.agent.CoreV1().Events(e.Namespace).Patch(ctx, e.Name, types.StrategicMergePatchType, []byte(text), metav1.PatchOptions{})
 		return err
@@ -105,7 +105,7 @@ func changeEvent(which func(*scene) *corev1.Event, text string) func(context.Con
 }
 
 // takeOver creates an event that is not the agent's, and patches it to be the agent's.
-func takeOver(ctx context.Context, s *scene, foreign func(*corev1.Event)) error {
+func takeOver(ctx context.Context, s *fixture, foreign func(*corev1.Event)) error {
 	e := agentEvent(s.own, ownNode)
 	foreign(e)
 	e, err := shared.client.CoreV1().Events(e.Namespace).Create(ctx, e, metav1.CreateOptions{})
@@ -116,5 +116,5 @@ func takeOver(ctx context.Context, s *scene, foreign func(*corev1.Event)) error 
 	return changeEvent(alienEvent, `{"source":{"component":"bondkeeper","host":"rights-a"},"reportingComponent":"bondkeeper","reportingInstance":"rights-a"}`)(ctx, s)
 }
 
-func ownEvent(s *scene) *corev1.Event   { return s.ownEvent }
-func alienEvent(s *scene) *corev1.Event { return s.alienEvent }
+func ownEvent(s *fixture) *corev1.Event   { return s.ownEvent }
+func alienEvent(s *fixture) *corev1.Event { return s.alienEvent }

@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// otherAttempts are what an agent has no right to at all. {ns} is the scene's namespace, {pod} the agent's own pod.
+// otherAttempts are what an agent has no right to at all. {ns} is the fixture's namespace, {pod} the agent's own pod.
 var otherAttempts = []attempt{
 	request("read a pod", get, "/api/v1/namespaces/{ns}/pods/{pod}", "", `cannot get resource "pods"`),
 	request("list pods", get, "/api/v1/pods", "", `cannot list resource "pods"`),
@@ -51,13 +51,13 @@ var content = map[string]string{
 }
 
 // request is an attempt that RBAC rejects.
-func request(name, verb, uri, body, says string) attempt {
-	return attempt{name, func(ctx context.Context, s *scene) error {
+func request(name, verb, uri, body, text string) attempt {
+	return attempt{name, func(ctx context.Context, s *fixture) error {
 		path := strings.NewReplacer("{ns}", s.own.Namespace, "{pod}", s.own.Name).Replace(uri)
 		r := s.agent.CoreV1().RESTClient().Verb(verb).RequestURI(path)
 		if body != "" {
 			r.Body([]byte(body)).SetHeader("Content-Type", content[verb])
 		}
 		return r.Do(ctx).Error()
-	}, rbac, says}
+	}, rbac, text}
 }

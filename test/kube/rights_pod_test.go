@@ -31,7 +31,7 @@ var podAttempts = []attempt{
 	{"own annotation and condition", strategic(bondsPatch("[]", "True", "AllReady", "well")), accepted, ""},
 	{"own annotation and condition away", strategic(`{"metadata":{"annotations":{"bondkeeper.io/bonds":null}},
 		"status":{"conditions":[{"$patch":"delete","type":"bondkeeper.io/BondsReady"}]}}`), accepted, ""},
-	{"own annotation of a pod that is being deleted", func(ctx context.Context, s *scene) error {
+	{"own annotation of a pod that is being deleted", func(ctx context.Context, s *fixture) error {
 		if err := shared.client.CoreV1().Pods(s.own.Namespace).Delete(ctx, s.own.Name, metav1.DeleteOptions{}); err != nil {
 			return err
 		}
@@ -49,7 +49,7 @@ var podAttempts = []attempt{
 
 	{"wrong UID", strategic(`{"metadata":{"uid":"00000000-0000-0000-0000-000000000000","annotations":{"bondkeeper.io/bonds":"x"}}}`), server, "metadata.uid: Invalid value"},
 	{"pod of another node", on(otherPod, bondsPatch("[1]", "True", "", "")), policy, `the pod is on node "rights-b", the agent on "rights-a"`},
-	{"token without node", func(ctx context.Context, s *scene) error {
+	{"token without node", func(ctx context.Context, s *fixture) error {
 		return patchStatus(ctx, s.nodeless, s.own, types.StrategicMergePatchType, bondsPatch("[1]", "True", "", ""))
 	}, policy, noNode},
 
@@ -93,21 +93,21 @@ func bondsPatch(annotation, status, reason, message string) string {
 }
 
 // strategic patches the status of the agent's own pod, as agents do.
-func strategic(text string) func(context.Context, *scene) error { return on(ownPod, text) }
+func strategic(text string) func(context.Context, *fixture) error { return on(ownPod, text) }
 
-// on does so with a pod of the scene.
-func on(which func(*scene) *corev1.Pod, text string) func(context.Context, *scene) error {
-	return func(ctx context.Context, s *scene) error {
+// on does so with a pod of the fixture.
+func on(which func(*fixture) *corev1.Pod, text string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, s *fixture) error {
 		return patchStatus(ctx, s.agent, which(s), types.StrategicMergePatchType, text)
 	}
 }
 
-func ownPod(s *scene) *corev1.Pod   { return s.own }
-func otherPod(s *scene) *corev1.Pod { return s.other }
+func ownPod(s *fixture) *corev1.Pod   { return s.own }
+func otherPod(s *fixture) *corev1.Pod { return s.other }
 
 // patch patches the status of the agent's own pod with another patch type.
-func patch(how types.PatchType, text string) func(context.Context, *scene) error {
-	return func(ctx context.Context, s *scene) error { return patchStatus(ctx, s.agent, s.own, how, text) }
+func patch(how types.PatchType, text string) func(context.Context, *fixture) error {
+	return func(ctx context.Context, s *fixture) error { return patchStatus(ctx, s.agent, s.own, how, text) }
 }
 
 func patchStatus(ctx context.Context, c kubernetes.Interface, pod *corev1.Pod, how types.PatchType, text string) error {

@@ -45,14 +45,14 @@ var reasons = map[rejecter]metav1.StatusReason{rbac: metav1.StatusReasonForbidde
 // attempt is something that an agent, or a client with its token, tries.
 type attempt struct {
 	name string
-	do   func(context.Context, *scene) error
+	do   func(context.Context, *fixture) error
 	by   rejecter
-	// says is part of the rejection.
-	says string
+	// text is part of the rejection.
+	text string
 }
 
-// scene is what an attempt finds: an agent on ownNode, and two pods and two events that it must not change.
-type scene struct {
+// fixture is what an attempt finds: an agent on ownNode, and two pods and two events that it must not change.
+type fixture struct {
 	agent      kubernetes.Interface
 	nodeless   kubernetes.Interface
 	own, other *corev1.Pod
@@ -63,7 +63,7 @@ type scene struct {
 // Each attempt is rejected by its rejecter. Those that the policy rejects succeed without the policy, which proves that
 // the policy is the reason.
 func TestRights(t *testing.T) {
-	agents := scene{agent: client(t, shared.AgentConfig(t, ownNode)), nodeless: client(t, nodelessConfig(t))}
+	agents := fixture{agent: client(t, shared.AgentConfig(t, ownNode)), nodeless: client(t, nodelessConfig(t))}
 	shared.Node(t, otherNode)
 	shared.installAccount(t)
 	t.Run("without policy", func(t *testing.T) { runAttempts(t, agents, "rights-without", false) })
@@ -78,7 +78,7 @@ func nodelessConfig(t *testing.T) *rest.Config {
 	return shared.accountConfig(t, nil)
 }
 
-func runAttempts(t *testing.T, agents scene, namespace string, policed bool) {
+func runAttempts(t *testing.T, agents fixture, namespace string, policed bool) {
 	shared.Namespace(t, namespace)
 	for i, a := range append(podAttempts, append(eventAttempts, otherAttempts...)...) {
 		t.Run(a.name, func(t *testing.T) {
@@ -88,7 +88,7 @@ func runAttempts(t *testing.T, agents scene, namespace string, policed bool) {
 			if by == policy && !policed {
 				by = accepted
 			}
-			judge(t, a.do(t.Context(), &s), by, a.says)
+			judge(t, a.do(t.Context(), &s), by, a.text)
 			if by != accepted {
 				s.unchanged(t)
 			}
@@ -97,7 +97,7 @@ func runAttempts(t *testing.T, agents scene, namespace string, policed bool) {
 }
 
 // judge compares the result of an attempt with its expected rejecter.
-func judge(t *testing.T, err error, by rejecter, says string) {
+func judge(t *testing.T, err error, by rejecter, text string) {
 	t.Helper()
 	switch {
 	case by == accepted || by == ignored:
@@ -114,16 +114,16 @@ func judge(t *testing.T, err error, by rejecter, says string) {
 	if by == policy && !strings.Contains(err.Error(), "ValidatingAdmissionPolicy 'bondkeeper-agent-") {
 		t.Errorf("not rejected by the policy: %v", err)
 	}
-	if says == "" || !strings.Contains(err.Error(), says) {
-		t.Errorf("the rejection does not contain %q: %v", says, err)
+	if text == "" || !strings.Contains(err.Error(), text) {
+		t.Errorf("the rejection does not contain %q: %v", text, err)
 	}
 	if testing.Verbose() {
 		t.Log(err)
 	}
 }
 
-// set creates the pods and events of a scene.
-func (s *scene) set(t *testing.T, namespace, name string) {
+// set creates the pods and events of a fixture.
+func (s *fixture) set(t *testing.T, namespace, name string) {
 	t.Helper()
 	s.own = livelyPod(t, namespace, name, ownNode)
 	s.other = livelyPod(t, namespace, name+"-other", otherNode)
@@ -174,8 +174,8 @@ func makeEvent(t *testing.T, e *corev1.Event) *corev1.Event {
 	return made
 }
 
-// unchanged fails the test if an object of the scene was changed.
-func (s *scene) unchanged(t *testing.T) {
+// unchanged fails the test if an object of the fixture was changed.
+func (s *fixture) unchanged(t *testing.T) {
 	t.Helper()
 	for _, pod := range []*corev1.Pod{s.own, s.other} {
 		if diff := cmp.Diff(pod, current(t, pod)); diff != "" {

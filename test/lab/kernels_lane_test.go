@@ -14,13 +14,13 @@ import (
 // a suite without result fails it.
 func TestKernelsLane(t *testing.T) {
 	const (
-		up    = "echo 'lab:  9.6 s: Linux 6.1.0-50-amd64 is up, waiting for its 2 cards'; "
-		link  = "echo 'ok   github.com/bondkeeper/bondkeeper/pkg/link  40 passed, 0 failed, 2 skipped  (1.0 s)'; "
-		heal  = "echo 'ok   github.com/bondkeeper/bondkeeper/test/heal  5 passed, 0 failed, 0 skipped  (1.0 s)'; "
-		wrong = "echo 'FAIL github.com/bondkeeper/bondkeeper/test/heal  4 passed, 1 failed, 0 skipped  (1.0 s)'; exit 1; "
+		up     = "echo 'lab:  9.6 s: Linux 6.1.0-50-amd64 is up, waiting for its 2 cards'; "
+		link   = "echo 'ok   github.com/bondkeeper/bondkeeper/pkg/link  40 passed, 0 failed, 2 skipped  (1.0 s)'; "
+		repair = "echo 'ok   github.com/bondkeeper/bondkeeper/test/heal  5 passed, 0 failed, 0 skipped  (1.0 s)'; "
+		wrong  = "echo 'FAIL github.com/bondkeeper/bondkeeper/test/heal  4 passed, 1 failed, 0 skipped  (1.0 s)'; exit 1; "
 	)
 	for name, c := range map[string]struct{ lab, want string }{
-		"good":               {up + link + heal, "\n90 passed, 0 failed, 4 skipped\n"},
+		"good":               {up + link + repair, "\n90 passed, 0 failed, 4 skipped\n"},
 		"test failed":        {up + link + wrong, "\n88 passed, 2 failed, 4 skipped\n"},
 		"a suite is missing": {up + link, "FAILED"},
 		"no test ran":        {up, "FAILED: no test ran"},

@@ -84,15 +84,15 @@ func (p *prometheus) get(path string, data any) error {
 		return err
 	}
 	defer res.Body.Close() //nolint:errcheck // it was only read
-	answer := struct {
+	response := struct {
 		Error string
 		Data  any
 	}{Data: data}
-	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
+	if err := json.NewDecoder(res.Body).Decode(&response); err != nil {
 		return fmt.Errorf("%s: %s: %w", path, res.Status, err)
 	}
-	if answer.Error != "" {
-		return fmt.Errorf("%s: %s", path, answer.Error)
+	if response.Error != "" {
+		return fmt.Errorf("%s: %s", path, response.Error)
 	}
 	return nil
 }

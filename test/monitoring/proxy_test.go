@@ -76,8 +76,8 @@ func TestProxy(t *testing.T) {
 		_, err := cp.Kubectl(context.WithoutCancel(t.Context()), "delete", "--filename", component+"rbac.yaml")
 		kit.Must(t, err)
 	})
-	ours, other := token(t, reader), token(t, kube.AgentAccount)
-	kit.Eventually(t, "the rights of rbac.yaml", func() bool { status, _ := get(t, metrics, ours); return status == http.StatusOK })
+	own, other := token(t, reader), token(t, kube.AgentAccount)
+	kit.Eventually(t, "the rights of rbac.yaml", func() bool { status, _ := get(t, metrics, own); return status == http.StatusOK })
 	for _, c := range []struct {
 		name, url, token string
 		status           int
@@ -86,9 +86,9 @@ func TestProxy(t *testing.T) {
 		{"no token", metrics, "", http.StatusUnauthorized, "token is required"},
 		{"a token of no user", metrics, "x", http.StatusUnauthorized, "token is required"},
 		{"the token of a user without the right", metrics, other, http.StatusForbidden, "no right"},
-		{"the token of a user with the right", metrics, ours, http.StatusOK, "bondkeeper_bonds{"},
-		{"the same token again", metrics, ours, http.StatusOK, "bondkeeper_bonds{"},
-		{"another path", "https://" + addr + "/healthz", ours, http.StatusNotFound, ""},
+		{"the token of a user with the right", metrics, own, http.StatusOK, "bondkeeper_bonds{"},
+		{"the same token again", metrics, own, http.StatusOK, "bondkeeper_bonds{"},
+		{"another path", "https://" + addr + "/healthz", own, http.StatusNotFound, ""},
 	} {
 		if status, body := get(t, c.url, c.token); status != c.status || !strings.Contains(body, c.body) {
 			t.Errorf("%s: %d %s, want %d %s", c.name, status, body, c.status, c.body)
@@ -100,11 +100,11 @@ func TestProxy(t *testing.T) {
 		}
 	}
 	kit.Must(t, cp.PauseServer())
-	if status, body := get(t, metrics, ours); status != http.StatusOK {
+	if status, body := get(t, metrics, own); status != http.StatusOK {
 		t.Errorf("while the API server does not respond: %d %s", status, body)
 	}
 	kit.Must(t, cp.ResumeServer())
-	t.Run("Prometheus", func(t *testing.T) { scrapeProxy(t, addr, ours) })
+	t.Run("Prometheus", func(t *testing.T) { scrapeProxy(t, addr, own) })
 }
 
 // scrapeProxy has a real Prometheus scrape the proxy, with the settings that the operator derives from the PodMonitor.

@@ -105,7 +105,7 @@ func TestAlerts(t *testing.T) {
 			t.Errorf("%s has the runbook %s, want %s", r.Alert, url, want)
 		}
 		if !fires[r.Alert] || !silent[r.Alert] {
-			t.Errorf("%s lacks unit tests: fires: %t, does not fire: %t", r.Alert, fires[r.Alert], silent[r.Alert])
+			t.Errorf("%s has no unit tests: fires: %t, does not fire: %t", r.Alert, fires[r.Alert], silent[r.Alert])
 		}
 	}
 }

@@ -42,8 +42,8 @@ var notHere = []string{
 	"bond option that cannot be changed live", "netlink socket overrun", "agent killed in a storm, started again", "VF configured by the host as it returns",
 }
 
-// patience bounds every wait for a line of the agent's.
-const patience = 2 * time.Minute
+// testTimeout bounds every wait for a line of the agent's.
+const testTimeout = 2 * time.Minute
 
 // shared makes the mounts of the guest what they are on a node: systemd shares them.
 func shared(t *testing.T) {
@@ -51,11 +51,11 @@ func shared(t *testing.T) {
 	kit.Must(t, unix.Mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""))
 }
 
-// What the DaemonSet gives the agent is enough to heal.
-func TestHealsWithTheseRights(t *testing.T) {
+// What the DaemonSet gives the agent is enough for repairs.
+func TestRepairsWithTheseRights(t *testing.T) {
 	shared(t)
 	c, volumes := agentContainer(t)
-	r := rig(t, heal.Config{Bin: program(t, specOf(t, c, volumes))})
+	r := newFixture(t, heal.Config{Bin: program(t, specOf(t, c, volumes))})
 	sriovFiles(t, r)
 	ran := 0
 	for _, f := range heal.Faults() {
@@ -72,7 +72,7 @@ func TestHealsWithTheseRights(t *testing.T) {
 	}
 }
 
-func rig(t *testing.T, c heal.Config) *heal.Fixture {
+func newFixture(t *testing.T, c heal.Config) *heal.Fixture {
 	t.Helper()
 	r, err := heal.New(t.Context(), c)
 	kit.Must(t, err)
@@ -84,14 +84,14 @@ func rig(t *testing.T, c heal.Config) *heal.Fixture {
 	return r
 }
 
-// lacking is a right that is taken away, and what the agent then says.
-type lacking struct {
-	right, says string
+// missingRight is a right that is removed, and what the agent then logs.
+type missingRight struct {
+	right, text string
 	take        func(*corev1.Container)
 }
 
-// without are all rights that have to do with the repair of a bond. With all of them nothing of that may be said.
-var without = []lacking{
+// without are all rights that have to do with the repair of a bond. With all of them, nothing of that may be logged.
+var without = []missingRight{
 	{"NET_BROADCAST", "this needs CAP_NET_BROADCAST", capability("NET_BROADCAST")},
 	{"SYS_ADMIN", "enter network namespace", capability("SYS_ADMIN")},
 	{"NET_ADMIN", "operation not permitted", capability("NET_ADMIN")},
@@ -124,14 +124,14 @@ func mount(c *corev1.Container, name string) *corev1.VolumeMount {
 // every right. With one missing the agent says so; with all it mends it and has nothing to complain of.
 func TestEachRightIsNeeded(t *testing.T) {
 	shared(t)
-	r := rig(t, heal.Config{Bin: "../../bin", NoAgent: true})
+	r := newFixture(t, heal.Config{Bin: "../../bin", NoAgent: true})
 	pod := r.A.Name
 	giveIPv6(t, pod)
 	sriovFiles(t, r)
 	c, _ := agentContainer(t)
 	for _, name := range c.SecurityContext.Capabilities.Add {
-		if !slices.ContainsFunc(without, func(w lacking) bool { return w.right == string(name) }) {
-			t.Errorf("nobody has shown what the capability %s is for", name)
+		if !slices.ContainsFunc(without, func(w missingRight) bool { return w.right == string(name) }) {
+			t.Errorf("no test shows what the capability %s is for", name)
 		}
 	}
 	for _, w := range without {
@@ -139,9 +139,9 @@ func TestEachRightIsNeeded(t *testing.T) {
 			c, volumes := agentContainer(t)
 			w.take(c)
 			spoil(t, pod)
-			lines, said := listen(t, program(t, specOf(t, c, volumes)), w.says)
-			if !said {
-				t.Errorf("nothing of %q was said:\n%s", w.says, strings.Join(lines, "\n"))
+			lines, logged := listen(t, program(t, specOf(t, c, volumes)), w.text)
+			if !logged {
+				t.Errorf("nothing of %q was logged:\n%s", w.text, strings.Join(lines, "\n"))
 			}
 			if len(lines) > 0 {
 				t.Log(lines[len(lines)-1])
@@ -151,13 +151,13 @@ func TestEachRightIsNeeded(t *testing.T) {
 	t.Run("with all", func(t *testing.T) {
 		c, volumes := agentContainer(t)
 		spoil(t, pod)
-		lines, whole := listen(t, program(t, specOf(t, c, volumes)), `"pod":"demo/`+pod+`"`, `"state":"Ready"`)
-		if !whole {
-			t.Errorf("not mended:\n%s", strings.Join(lines, "\n"))
+		lines, recovered := listen(t, program(t, specOf(t, c, volumes)), `"pod":"demo/`+pod+`"`, `"state":"Ready"`)
+		if !recovered {
+			t.Errorf("not repaired:\n%s", strings.Join(lines, "\n"))
 		}
 		for _, line := range lines {
 			for _, w := range without {
-				if strings.Contains(line, w.says) {
+				if strings.Contains(line, w.text) {
 					t.Errorf("with all rights, too: %s", line)
 				}
 			}
@@ -168,13 +168,13 @@ func TestEachRightIsNeeded(t *testing.T) {
 	})
 }
 
-// In its container the doctor finds nothing lacking but what the guest has not got: a container runtime, the plugin.
-// Without a capability it says so.
+// In its container the doctor finds nothing missing except what the guest does not have: a container runtime, the
+// plugin. Without a capability it says so.
 func TestDoctorInTheContainer(t *testing.T) {
 	shared(t)
 	c, volumes := agentContainer(t)
 	c.Args = []string{"doctor"}
-	lacks := func() string {
+	failedChecks := func() string {
 		t.Helper()
 		out, err := exec.Command(filepath.Join(program(t, specOf(t, c, volumes)), "agent"), "doctor", "-o", "json").Output()
 		var report doctor.Report
@@ -193,12 +193,12 @@ func TestDoctorInTheContainer(t *testing.T) {
 		}
 		return strings.Join(names, " ")
 	}
-	if got := lacks(); got != "plugin runtime" {
+	if got := failedChecks(); got != "plugin runtime" {
 		t.Errorf("lacking: %s", got)
 	}
 	capability("NET_RAW")(c)
 	mount(c, "netns").MountPropagation = nil
-	if got := lacks(); got != "capabilities netns plugin runtime" {
+	if got := failedChecks(); got != "capabilities netns plugin runtime" {
 		t.Errorf("lacking, without NET_RAW and propagation: %s", got)
 	}
 }
@@ -207,7 +207,7 @@ func TestDoctorInTheContainer(t *testing.T) {
 // The agent says so, and takes nothing down.
 func TestNetnsOfAProcess(t *testing.T) {
 	shared(t)
-	r := rig(t, heal.Config{Bin: "../../bin", NoAgent: true})
+	r := newFixture(t, heal.Config{Bin: "../../bin", NoAgent: true})
 	pod := r.A.Name
 	process := exec.Command("ip", "netns", "exec", pod, "sleep", "inf")
 	kit.Must(t, process.Start())
@@ -215,9 +215,9 @@ func TestNetnsOfAProcess(t *testing.T) {
 	path := fmt.Sprintf("/proc/%d/ns/net", process.Process.Pid)
 	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = path })
 	c, volumes := agentContainer(t)
-	lines, said := listen(t, program(t, specOf(t, c, volumes)), path+" is gone")
-	if !said {
-		t.Errorf("nothing of it was said:\n%s", strings.Join(lines, "\n"))
+	lines, logged := listen(t, program(t, specOf(t, c, volumes)), path+" is gone")
+	if !logged {
+		t.Errorf("nothing of it was logged:\n%s", strings.Join(lines, "\n"))
 	}
 	changeRecord(t, pod, func(rec *bond.Record) { rec.Sandbox.Path = "/run/netns/" + pod })
 	kit.MustIP(t, "-n", pod, "link", "show", "dev", heal.BondName)
@@ -283,10 +283,10 @@ func spoil(t *testing.T, pod string) {
 	_ = exec.Command("ip", "-n", pod, "link", "del", heal.BondName).Run()
 }
 
-// listen runs the agent until it says a line with all the words, or ends; answers what it said until then.
-func listen(t *testing.T, dir string, words ...string) (lines []string, said bool) {
+// listen runs the agent until it logs a line with all the words, or ends, and returns what it logged until then.
+func listen(t *testing.T, dir string, words ...string) (lines []string, logged bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, filepath.Join(dir, "agent"), "run", "--log-format=json", "--flap-window=1ms")
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
@@ -294,17 +294,17 @@ func listen(t *testing.T, dir string, words ...string) (lines []string, said boo
 	kit.Must(t, err)
 	kit.Must(t, cmd.Start())
 	for scan := bufio.NewScanner(out); scan.Scan(); {
-		if said {
+		if logged {
 			continue // to its end
 		}
 		lines = append(lines, scan.Text())
-		said = !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(scan.Text(), w) })
-		if said {
+		logged = !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(scan.Text(), w) })
+		if logged {
 			cancel()
 		}
 	}
-	_ = cmd.Wait() // an agent that lacks a right may end by itself
-	return lines, said
+	_ = cmd.Wait() // an agent without a right may end by itself
+	return lines, logged
 }
 
 func run(t *testing.T, name string, args ...string) string {

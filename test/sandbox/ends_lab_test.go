@@ -23,7 +23,7 @@ func TestEnds(t *testing.T) {
 				{"without a DEL", withoutDEL},
 				{"its process was killed", killed},
 				{"wiped away behind the runtime's back", func(r *fixture) { wiped(r, kind) }},
-				{"while the runtime is away", whileAway},
+				{"while the runtime is away", whileUnavailable},
 				{"while the runtime hangs", whileItHangs},
 				{"while the runtime has forgotten everything", whileItHasForgotten},
 			} {
@@ -46,7 +46,7 @@ func withDEL(r *fixture) {
 	if n := r.k.Released(p.ID); n != 0 || r.lease(p) != "" {
 		r.Errorf("released %d times, lease %q", n, r.lease(p))
 	}
-	r.kept()
+	r.checkLiving()
 }
 
 // withoutDEL is the end if Multus has lost its cache: the runtime ends the sandbox and its netns.
@@ -82,7 +82,7 @@ func wiped(r *fixture, kind string) {
 	r.released(p)
 }
 
-func whileAway(r *fixture) {
+func whileUnavailable(r *fixture) {
 	p := r.pod(1)
 	kit.Must(r.T, p.Remove(r.Context()))
 	kit.Must(r.T, r.c.Kill())

@@ -111,8 +111,8 @@ func (r *fixture) lease(p *Pod) string {
 	return lease
 }
 
-// kept checks that the living pod has lost nothing and would not be changed.
-func (r *fixture) kept() {
+// checkLiving checks that the living pod has lost nothing and would not be changed.
+func (r *fixture) checkLiving() {
 	r.Helper()
 	if n := r.k.Released(r.living.ID); n != 0 {
 		r.Fatalf("the living pod's bond was released %d times", n)
@@ -131,13 +131,13 @@ func (r *fixture) kept() {
 const enough = int(Grace/time.Second) + 2
 
 // held checks that nothing of a pod is released in this many passes.
-func (r *fixture) held(p *Pod, looks int, why string) {
+func (r *fixture) held(p *Pod, passes int, reason string) {
 	r.Helper()
-	kit.Must(r.T, r.k.AwaitPasses(r.Context(), looks))
+	kit.Must(r.T, r.k.AwaitPasses(r.Context(), passes))
 	if n := r.k.Released(p.ID); n != 0 || r.lease(p) == "" {
-		r.Errorf("%s: released %d times, lease %q", why, n, r.lease(p))
+		r.Errorf("%s: released %d times, lease %q", reason, n, r.lease(p))
 	}
-	r.kept()
+	r.checkLiving()
 }
 
 // released waits until a pod's bond has been released, once, as by DEL.
@@ -148,5 +148,5 @@ func (r *fixture) released(p *Pod) {
 	if n := r.k.Released(p.ID); n != 1 || r.lease(p) != "" {
 		r.Errorf("released %d times, lease %q; want once and none", n, r.lease(p))
 	}
-	r.kept()
+	r.checkLiving()
 }

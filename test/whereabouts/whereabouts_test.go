@@ -102,7 +102,7 @@ func TestAgentWithoutAccess(t *testing.T) {
 	}
 }
 
-// TestAgentWithoutRights: whereabouts v0.9.2 reports success for a DEL that the API server refuses. The address remains
+// TestAgentWithoutRights: whereabouts v0.9.2 reports success for a DEL that the API server rejects. The address remains
 // allocated until whereabouts' own reconciler frees it.
 func TestAgentWithoutRights(t *testing.T) {
 	setUp(t)
@@ -115,9 +115,9 @@ func TestAgentWithoutRights(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	nobody, err := cp.WriteKubeconfig("nobody", cp.As("nobody"))
+	unprivileged, err := cp.WriteKubeconfig("nobody", cp.As("nobody"))
 	n.must(err)
-	n.access(nobody)
+	n.access(unprivileged)
 	n.must(n.release(bond.Key{ContainerID: "c3", IfName: "bond0"}))
 	if a := allocated(t); !strings.Contains(a, "demo/c3") {
 		t.Errorf("whereabouts has released, or no longer reports success: %s", a)

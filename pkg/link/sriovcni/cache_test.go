@@ -65,9 +65,9 @@ func TestRead(t *testing.T) {
 	for _, name := range names {
 		t.Run(name, func(t *testing.T) {
 			got, err := Read(dir, bond.Key{ContainerID: "c1", IfName: short(name)})
-			if says, bad := broken[name]; bad {
-				if err == nil || got != nil || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), dir) {
-					t.Errorf("got %+v, %v; want an error with %q and the file's name", got, err, says)
+			if text, bad := broken[name]; bad {
+				if err == nil || got != nil || !strings.Contains(err.Error(), text) || !strings.Contains(err.Error(), dir) {
+					t.Errorf("got %+v, %v; want an error with %q and the file's name", got, err, text)
 				}
 				return
 			}

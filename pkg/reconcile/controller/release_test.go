@@ -35,11 +35,11 @@ func TestFailingReleaseBacksOff(t *testing.T) {
 			},
 		}
 		run(t, e, controller.Config{}, 2*time.Hour, func(l *controller.Controller) { driven = l; l.Enqueue(key(1), "test") })
-		wants := []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}
-		if len(e.releases) < len(wants)+1 || len(e.releases) > 20 {
+		pauses := []time.Duration{time.Minute, 2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 10 * time.Minute, 10 * time.Minute}
+		if len(e.releases) < len(pauses)+1 || len(e.releases) > 20 {
 			t.Fatalf("%d releases in two hours", len(e.releases))
 		}
-		for i, want := range wants {
+		for i, want := range pauses {
 			if got := e.releases[i+1].Sub(e.releases[i]); got < want || got > want+time.Second {
 				t.Errorf("pause %d is %s, want %s", i+1, got, want)
 			}
@@ -83,7 +83,7 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		asked := 0
+		queries := 0
 		e := &engine{
 			converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
 				out := healthy(k)
@@ -91,7 +91,7 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 				return out, nil
 			},
 			confirm: func(context.Context, bond.Key) error {
-				asked++
+				queries++
 				time.Sleep(20 * time.Second) //nolint:forbidigo // virtual time
 				return nil
 			},
@@ -106,8 +106,8 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 			t.Errorf("the other bond was reconciled %v after the start, want at once", reconciles)
 		}
 		// At the start, again while the daemon is queried, after its first response and after its second.
-		if reconciles := e.reconciles[key(0)]; len(reconciles) != 4 || asked != 2 {
-			t.Errorf("reconciled %d times, asked %d times; want 4 and 2", len(reconciles), asked)
+		if reconciles := e.reconciles[key(0)]; len(reconciles) != 4 || queries != 2 {
+			t.Errorf("reconciled %d times, queried %d times; want 4 and 2", len(reconciles), queries)
 		}
 	})
 }

@@ -24,7 +24,7 @@ func TestContestedSettingsAreBounded(t *testing.T) {
 			t.Fatalf("address %d: adopted %v", i, got)
 		}
 	}
-	now := storyStart
+	now := scenarioStart
 	for i := range maxContested + 2 {
 		now = now.Add(time.Second)
 		insist(i, now)
@@ -47,7 +47,7 @@ func TestContestedSettingsAreBounded(t *testing.T) {
 
 // TestRestorationsAreForgotten: restorations older than a minute are dropped.
 func TestRestorationsAreForgotten(t *testing.T) {
-	s, now := newSubject(), storyStart
+	s, now := newSubject(), scenarioStart
 	for range 100 {
 		now = now.Add(time.Minute)
 		s.next(event{eventKind: restored, what: "the MTU"}, now, Timing{})

@@ -37,8 +37,8 @@ type node struct {
 	wake  func()
 	// netnsEnded is called by end; nil if nothing sees it.
 	netnsEnded func()
-	// refuse makes the releases of a container fail.
-	refuse map[string]error
+	// failures makes the releases of a container fail.
+	failures map[string]error
 	// stalls has containers whose release waits for the end of its context.
 	stalls   map[string]bool
 	released map[string]time.Duration // since the start
@@ -78,7 +78,7 @@ func (n *node) ReleaseRecord(ctx context.Context, r *bond.Record) error {
 		n.mu.Lock()
 		return ctx.Err()
 	}
-	if err := n.refuse[k.ContainerID]; err != nil {
+	if err := n.failures[k.ContainerID]; err != nil {
 		return err
 	}
 	if _, twice := n.released[k.ContainerID]; twice {
@@ -134,7 +134,7 @@ func (n *node) forget(id string) {
 // run is a node with a Collector, in virtual time: it has an existing pod "other", and "pod".
 func run(t *testing.T, script func(n *node, r *bond.Record, pass func(time.Duration))) *node {
 	t.Helper()
-	n := &node{t: t, records: map[string]*bond.Record{}, alive: map[string]bool{}, refuse: map[string]error{}, released: map[string]time.Duration{}}
+	n := &node{t: t, records: map[string]*bond.Record{}, alive: map[string]bool{}, failures: map[string]error{}, released: map[string]time.Duration{}}
 	core, logs := observer.New(zap.InfoLevel)
 	n.logs = logs
 	synctest.Test(t, func(t *testing.T) {
@@ -234,7 +234,7 @@ func TestAnswersBeginAndEnd(t *testing.T) {
 
 // TestNeverReleased covers everything that protects a bond.
 func TestNeverReleased(t *testing.T) {
-	away := errors.New("connection refused")
+	unavailable := errors.New("connection refused")
 	every := func(n *node, d time.Duration, pass func(time.Duration), then func()) {
 		for range 50 {
 			pass(d)
@@ -250,7 +250,7 @@ func TestNeverReleased(t *testing.T) {
 		"the netns lives, the sandbox is not listed": func(n *node, _ *bond.Record, pass func(time.Duration)) { n.forget("pod"); pass(24 * time.Hour) },
 		"every netns lives, nothing is listed":       func(n *node, _ *bond.Record, pass func(time.Duration)) { n.listed = nil; pass(24 * time.Hour) },
 		"the runtime is away": func(n *node, _ *bond.Record, pass func(time.Duration)) {
-			n.err = away
+			n.err = unavailable
 			n.end("pod")
 			pass(24 * time.Hour)
 		},
@@ -261,7 +261,7 @@ func TestNeverReleased(t *testing.T) {
 		},
 		"an error that came with a list": func(n *node, _ *bond.Record, pass func(time.Duration)) {
 			n.end("pod")
-			n.err = away
+			n.err = unavailable
 			n.listed = []string{"other"}
 			pass(24 * time.Hour)
 		},
@@ -284,7 +284,7 @@ func TestNeverReleased(t *testing.T) {
 			n.end("pod")
 			every(n, 2*time.Minute, pass, func() {
 				if n.err == nil {
-					n.err = away
+					n.err = unavailable
 				} else {
 					n.err = nil
 				}
@@ -354,12 +354,12 @@ func TestFailedReleaseDelaysNoOther(t *testing.T) {
 		for _, id := range []string{"pod", "pod0", "pod1", "pod2"} {
 			n.end(id)
 		}
-		n.refuse["pod"] = errors.New("locked by another process")
+		n.failures["pod"] = errors.New("locked by another process")
 		pass(grace + 10*time.Minute)
 		if len(n.released) != 3 || n.tries < 3+9 || n.tries > 3+12 {
 			t.Errorf("released %v in %d tries; want three, and one try a minute of the fourth", n.released, n.tries)
 		}
-		delete(n.refuse, "pod")
+		delete(n.failures, "pod")
 		pass(time.Minute)
 	})
 	if len(n.released) != 4 {

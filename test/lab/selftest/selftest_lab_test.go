@@ -20,8 +20,8 @@ import (
 	"github.com/bondkeeper/bondkeeper/test/lab/topology"
 )
 
-// patience bounds every wait; the longest is for the VFs' carrier, some three seconds after their PF's.
-const patience = time.Minute
+// testTimeout bounds every wait; the longest is for the VFs' carrier, some three seconds after their PF's.
+const testTimeout = time.Minute
 
 // load returns the guest's topology with at least the given number of cards, each with a VF.
 func load(t *testing.T, cards int) *topology.Topology {
@@ -124,7 +124,7 @@ func newNetns(t *testing.T) (netns.NsHandle, *netlink.Handle) {
 // awaitCarrier waits until all links have a carrier.
 func awaitCarrier(t *testing.T, pod netns.NsHandle, handle *netlink.Handle, names ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 	defer cancel()
 	updates, done := make(chan netlink.LinkUpdate, 64), make(chan struct{})
 	defer close(done)
@@ -144,7 +144,7 @@ func awaitCarrier(t *testing.T, pod netns.NsHandle, handle *netlink.Handle, name
 		select {
 		case <-updates:
 		case <-ctx.Done():
-			t.Fatalf("%s has no carrier after %v", missing, patience)
+			t.Fatalf("%s has no carrier after %v", missing, testTimeout)
 		}
 	}
 }

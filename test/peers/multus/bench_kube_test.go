@@ -155,7 +155,7 @@ func (b *bench) expect(t *testing.T, want ...string) {
 }
 
 // fail makes a verb of an interface's delegate fail until the returned function is called.
-func (b *bench) fail(t *testing.T, verb, ifName string) (mend func()) {
+func (b *bench) fail(t *testing.T, verb, ifName string) (repair func()) {
 	t.Helper()
 	file := filepath.Join(b.dir, "fail-"+verb+"-"+ifName)
 	kit.Must(t, os.WriteFile(file, nil, 0o600))

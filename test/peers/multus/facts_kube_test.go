@@ -70,7 +70,7 @@ func TestM4NameInUse(t *testing.T) {
 func TestM7AddFails(t *testing.T) {
 	b := newBench(t)
 	b.fail(t, "ADD", "net1")
-	mend := b.fail(t, "DEL", "net1")
+	repair := b.fail(t, "DEL", "net1")
 	if _, failed := b.run(t, "ADD"); !strings.Contains(failed, "ADD of net1 refused") || strings.Contains(failed, "DEL of") {
 		t.Errorf("ADD: %q", failed)
 	}
@@ -78,7 +78,7 @@ func TestM7AddFails(t *testing.T) {
 	if got := b.mode(t, "cni/"+container); got != "-rw-------" {
 		t.Errorf("the delegates' file is %s, want it kept", got)
 	}
-	mend()
+	repair()
 	b.must(t, "DEL") // as the runtime does next: it reaches net2, too, which was never added
 	b.expect(t, "DEL net2 saved", "DEL net1 saved", "DEL eth0 saved")
 }
@@ -196,11 +196,11 @@ func TestM6NetworkStatus(t *testing.T) {
 		kit.Must(t, err)
 		return p.Annotations[statusAnnotation]
 	}
-	mend := b.fail(t, "ADD", "second")
+	repair := b.fail(t, "ADD", "second")
 	if _, failed := b.run(t, "ADD"); failed == "" || status() != "" {
 		t.Errorf("after a failed ADD (%s): network-status %q, want none", failed, status())
 	}
-	mend()
+	repair()
 	b.calls(t)
 	b.must(t, "ADD")
 	b.expect(t, "ADD eth0 saved", "ADD net1 saved", "ADD second saved")

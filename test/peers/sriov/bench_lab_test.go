@@ -78,10 +78,10 @@ func (b *bench) must(t *testing.T, verb string) string {
 }
 
 // mustFail runs a verb that has to fail with an error that says something.
-func (b *bench) mustFail(t *testing.T, verb, says string) {
+func (b *bench) mustFail(t *testing.T, verb, text string) {
 	t.Helper()
-	if _, failed := b.run(t, verb); !strings.Contains(failed, says) || failed == "" {
-		t.Fatalf("%s: %q, want an error with %q", verb, failed, says)
+	if _, failed := b.run(t, verb); !strings.Contains(failed, text) || failed == "" {
+		t.Fatalf("%s: %q, want an error with %q", verb, failed, text)
 	}
 }
 

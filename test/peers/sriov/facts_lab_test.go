@@ -15,7 +15,7 @@ import (
 
 // The names of these tests begin with the number of the fact in docs/peers.md.
 
-const asks = `, "vlan": 100, "mac": "02:00:00:00:10:01", "spoofchk": "off", "trust": "on"`
+const requests = `, "vlan": 100, "mac": "02:00:00:00:10:01", "spoofchk": "off", "trust": "on"`
 
 func TestS1S2FilesAndModes(t *testing.T) {
 	b := newBench(t)
@@ -71,7 +71,7 @@ func TestS3Claimed(t *testing.T) {
 
 func TestS4S6Add(t *testing.T) {
 	b := newBench(t)
-	b.extra = asks
+	b.extra = requests
 	result := b.must(t, "ADD")
 	if !strings.Contains(result, "02:00:00:00:10:01") || !strings.Contains(result, `"mtu": 1500`) {
 		t.Errorf("result %s", result)
@@ -125,7 +125,7 @@ func TestS7Del(t *testing.T) {
 	b := newBench(t)
 	mac := b.sh(t, "cat /sys/class/net/%[1]s/address", b.name())
 	before := b.onPF(t)
-	b.extra = asks
+	b.extra = requests
 	b.must(t, "ADD")
 	b.must(t, "DEL")
 	// The PF of this card notes the MAC that the VF's netdev was given last, here the first one.
@@ -139,8 +139,8 @@ func TestS7Del(t *testing.T) {
 	}
 }
 
-// TestS7DelAsksNothing: what was not asked for is left as the pod had it.
-func TestS7DelAsksNothing(t *testing.T) {
+// TestS7DelLeavesOtherSettings: what was not requested is left as the pod had it.
+func TestS7DelLeavesOtherSettings(t *testing.T) {
 	b := newBench(t)
 	b.must(t, "ADD")
 	b.sh(t, "ip link set %[1]s vf 0 vlan 7", b.card.PF.Name)
@@ -152,7 +152,7 @@ func TestS7DelAsksNothing(t *testing.T) {
 
 func TestS8S9NotInThePod(t *testing.T) {
 	b := newBench(t)
-	b.extra = asks
+	b.extra = requests
 	b.must(t, "ADD")
 	b.inPod(t, "ip link set net1 down; ip link set net1 name other")
 	b.mustFail(t, "DEL", "net1")
@@ -168,7 +168,7 @@ func TestS8S9NotInThePod(t *testing.T) {
 
 func TestS10NetnsGone(t *testing.T) {
 	b := newBench(t)
-	b.extra = asks
+	b.extra = requests
 	b.must(t, "ADD")
 	b.sh(t, "ip netns del sriov-pod")
 	for b.name() == "" {
@@ -186,7 +186,7 @@ func TestS10NetnsGone(t *testing.T) {
 
 func TestS11NoNetns(t *testing.T) {
 	b := newBench(t)
-	b.extra = asks
+	b.extra = requests
 	b.must(t, "ADD")
 	sandbox := b.sandbox
 	b.sandbox = ""
@@ -212,10 +212,10 @@ func TestS14Check(t *testing.T) {
 	b.must(t, "CHECK") // of what was never added
 }
 
-// TestS15AddFails: the card refuses the last setting, and those before it stay.
+// TestS15AddFails: the card rejects the last setting, and those before it stay.
 func TestS15AddFails(t *testing.T) {
 	b := newBench(t)
-	b.extra = asks + `, "link_state": "enable"`
+	b.extra = requests + `, "link_state": "enable"`
 	b.mustFail(t, "ADD", "link state")
 	if pf := b.onPF(t); !strings.Contains(pf, "vlan 100") || !strings.Contains(pf, "trust on") {
 		t.Errorf("the PF has %q, want what was set", pf)

@@ -14,10 +14,10 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 )
 
-// TestMACsAreTradedAmongMembers: if members swap MACs on a failover, they have the recorded ones after every loss, in
+// TestMACsAreSwappedAmongMembers: if members swap MACs on a failover, they have the recorded ones after every loss, in
 // whatever order they return. The kernel gives a member a random MAC if it is enslaved with the active member's current
 // one.
-func TestMACsAreTradedAmongMembers(t *testing.T) {
+func TestMACsAreSwappedAmongMembers(t *testing.T) {
 	for _, options := range []bond.Options{
 		{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptFailOverMac: "follow"},
 		{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"},
@@ -36,11 +36,11 @@ func TestMACsAreTradedAmongMembers(t *testing.T) {
 				for range 2 { // the second time they start with swapped MACs
 					for _, i := range lost {
 						must(t, r.UnbindVF(r.VFs[i]))
-						r.patient()
+						r.convergeUntilIdle()
 					}
 					for _, i := range back {
 						must(t, r.BindVF(r.VFs[i]))
-						r.patient()
+						r.convergeUntilIdle()
 					}
 				}
 				r.wantState(bond.StateReady)
@@ -117,9 +117,9 @@ func TestMembersHaveDifferentMACs(t *testing.T) {
 	}
 }
 
-// TestMACOfTheActiveMemberIsKept: the kernel fails over to a member after it was observed and before its own MAC is
+// TestMACOfTheActiveMemberIsRetained: the kernel fails over to a member after it was observed and before its own MAC is
 // set.
-func TestMACOfTheActiveMemberIsKept(t *testing.T) {
+func TestMACOfTheActiveMemberIsRetained(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
 	stale := false
@@ -135,9 +135,9 @@ func TestMACOfTheActiveMemberIsKept(t *testing.T) {
 	}
 }
 
-// TestMACThatIsRefused: if a driver rejects a member's own MAC, setting it is retried with growing pauses, and
+// TestMACThatIsRejected: if a driver rejects a member's own MAC, setting it is retried with growing pauses, and
 // reported.
-func TestMACThatIsRefused(t *testing.T) {
+func TestMACThatIsRejected(t *testing.T) {
 	r := trading(t, bond.Options{bond.OptMode: "balance-tlb", bond.OptMiimon: "100"})
 	must(t, r.SetMTU(scenario.PodPath, "net2", 1300))
 	tries := 0

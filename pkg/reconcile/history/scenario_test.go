@@ -18,8 +18,8 @@ import (
 
 var update = flag.Bool("update", false, "rewrite the expected lines of testdata/*.txt")
 
-// TestStories runs the stories of testdata, which README.md describes.
-func TestStories(t *testing.T) {
+// TestHistoryScenarios runs the scenarios of testdata, which README.md describes.
+func TestHistoryScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) == 0 {
 		t.Fatal(files, err)
@@ -30,7 +30,7 @@ func TestStories(t *testing.T) {
 			t.Fatal(err)
 		}
 		var got strings.Builder
-		var s *story
+		var s *scenario
 		for line := range strings.Lines(string(text)) {
 			line = strings.TrimRight(line, "\n")
 			if strings.HasPrefix(line, ">") {
@@ -39,7 +39,7 @@ func TestStories(t *testing.T) {
 			fmt.Fprintln(&got, line)
 			switch {
 			case strings.HasPrefix(line, "#"):
-				s = newStory()
+				s = newScenario()
 			case line != "":
 				for _, result := range s.step(t, strings.Fields(line)) {
 					fmt.Fprintln(&got, ">", result)
@@ -58,21 +58,21 @@ func TestStories(t *testing.T) {
 	}
 }
 
-// story is a bond with two members and its history.
-type story struct {
+// scenario is a bond with two members and its history.
+type scenario struct {
 	rec *bond.Record
 	obs bond.Observed
 	set *Set
 	run *Run
 	now time.Time
-	// words has the story's word for each action.
+	// words has the scenario's word for each action.
 	words map[string]string
 }
 
-var storyStart = time.Unix(1e9, 0).UTC()
+var scenarioStart = time.Unix(1e9, 0).UTC()
 
-func newStory() *story {
-	s := &story{
+func newScenario() *scenario {
+	s := &scenario{
 		rec: &bond.Record{
 			Phase: bond.PhaseReady, Settled: true,
 			Members: []bond.Member{{Name: "net1", VF: &bond.VF{}}, {Name: "net2", VF: &bond.VF{}}},
@@ -89,7 +89,7 @@ func newStory() *story {
 }
 
 // step makes one round, in its own reconcile unless the time is "then", and returns the result.
-func (s *story) step(t *testing.T, words []string) []string {
+func (s *scenario) step(t *testing.T, words []string) []string {
 	t.Helper()
 	if words[0] == "then" {
 		s.now = s.now.Add(time.Millisecond)
@@ -98,7 +98,7 @@ func (s *story) step(t *testing.T, words []string) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.now, s.run = storyStart.Add(d), s.set.Of(s.rec.Key).Begin(s.rec)
+		s.now, s.run = scenarioStart.Add(d), s.set.Of(s.rec.Key).Begin(s.rec)
 	}
 	var p plan.Plan
 	fails := map[string]error{}
@@ -136,67 +136,67 @@ func (s *story) step(t *testing.T, words []string) []string {
 	return out
 }
 
-func (s *story) round(p plan.Plan, fails map[string]error) (out []string) {
-	say := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
+func (s *scenario) round(p plan.Plan, fails map[string]error) (out []string) {
+	add := func(format string, args ...any) { out = append(out, fmt.Sprintf(format, args...)) }
 	settled := s.rec.Settled
 	for i, hint := range s.run.Observe(&s.obs, s.now) {
 		if hint != (plan.Hint{}) {
-			say("hint for %s: overdue %t, bounced %t", name(i), hint.Overdue, hint.Bounced)
+			add("hint for %s: overdue %t, bounced %t", name(i), hint.Overdue, hint.Bounced)
 		}
 	}
 	for _, c := range s.run.Adopt(&s.obs, p.Actions, s.now) {
-		say("adopted: %s %s", c.Setting, c.Adopted)
+		add("adopted: %s %s", c.Setting, c.Adopted)
 		p.Actions = nil
 	}
 	res := s.run.Advance(&s.obs, p, s.now)
 	for _, l := range res.Lost {
-		say("lost: %s, %s%s", name(l.Member), l.Cause, quiet(l.Quiet))
+		add("lost: %s, %s%s", name(l.Member), l.Cause, quiet(l.Quiet))
 	}
 	for _, r := range res.Recovered {
-		away := ""
+		absence := ""
 		if r.Absent > 0 {
-			away = fmt.Sprintf(" (absent %s)", r.Absent)
+			absence = fmt.Sprintf(" (absent %s)", r.Absent)
 		}
-		say("recovered: %s, %s, took %s%s%s, repair %d", name(r.Member), r.Cause, r.Took, away, quiet(r.Quiet), s.rec.Repairs.Count)
+		add("recovered: %s, %s, took %s%s%s, repair %d", name(r.Member), r.Cause, r.Took, absence, quiet(r.Quiet), s.rec.Repairs.Count)
 	}
 	if res.Changed != (len(res.Lost)+len(res.Recovered) > 0 || settled != s.rec.Settled) {
-		say("changed: %t", res.Changed)
+		add("changed: %t", res.Changed)
 	}
 	if settled != s.rec.Settled {
-		say("settled: %t", s.rec.Settled)
+		add("settled: %t", s.rec.Settled)
 	}
 	for _, f := range res.Ineffective {
-		say("no effect: %s, %d times, waits %s%s", s.words[f.Action.String()], f.Times, f.Wait, quiet(f.Quiet))
+		add("no effect: %s, %d times, waits %s%s", s.words[f.Action.String()], f.Times, f.Wait, quiet(f.Quiet))
 	}
 	for _, l := range res.Limited {
-		say("limited: %s, %d repairs", l.What, l.Repairs)
+		add("limited: %s, %d repairs", l.What, l.Repairs)
 	}
 	for _, what := range res.Unlimited {
-		say("no longer limited: %s", what)
+		add("no longer limited: %s", what)
 	}
 	if res.LimitsChanged {
-		say("recorded limits: %q", s.rec.Fights)
+		add("recorded limits: %q", s.rec.Fights)
 	}
 	h := s.set.Of(s.rec.Key)
 	for i := plan.OnBond; i < len(s.rec.Members); i++ {
 		if text := h.LastError(p.Actions, i); text != "" {
-			say("reason for %s: %s", name(i), text)
+			add("reason for %s: %s", name(i), text)
 		}
 	}
 	if len(p.Actions) > 0 && h.AllBlocked(p.Actions) {
-		say("all blocked")
+		add("all blocked")
 	}
 	if res.RetryAfter != 0 {
-		say("retry after %s", res.RetryAfter)
+		add("retry after %s", res.RetryAfter)
 	}
 	for _, a := range res.Ready {
 		err := fails[a.String()]
 		if err == nil {
-			say("%s%s", s.words[a.String()], quiet(s.run.Applied(a, s.now)))
+			add("%s%s", s.words[a.String()], quiet(s.run.Applied(a, s.now)))
 			continue
 		}
 		f := s.run.Failed(a, err, s.now)
-		say("%s: %v, overtaken %t, waits %s%s", s.words[a.String()], err, f.Overtaken, f.Wait, quiet(f.Quiet))
+		add("%s: %v, overtaken %t, waits %s%s", s.words[a.String()], err, f.Overtaken, f.Wait, quiet(f.Quiet))
 	}
 	return out
 }
@@ -217,7 +217,7 @@ func memberOf(name string) int {
 }
 
 // observe changes what is observed from now on.
-func (s *story) observe(word string) {
+func (s *scenario) observe(word string) {
 	what, state, _ := strings.Cut(word, "=")
 	switch {
 	case what == "phase":

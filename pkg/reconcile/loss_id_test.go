@@ -16,9 +16,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
-// TestLossIsOneStory: all log lines about one loss and its repair have one ID, which the record has, too. A restarted
+// TestLossHasOneID: all log lines about one loss and its repair have one ID, which the record has, too. A restarted
 // agent continues with it.
-func TestLossIsOneStory(t *testing.T) {
+func TestLossHasOneID(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		play  func(r *fixture, reconcileAll func(restart bool))
@@ -93,8 +93,8 @@ func (r *fixture) status() bond.Status {
 	return out.Status
 }
 
-// checkStories: each line about a repair has the IDs of losses that were logged before it.
-func checkStories(t *testing.T, lines []observer.LoggedEntry) {
+// checkLossIDs: each line about a repair has the IDs of losses that were logged before it.
+func checkLossIDs(t *testing.T, lines []observer.LoggedEntry) {
 	t.Helper()
 	known := map[string]bool{}
 	for _, line := range lines {
