@@ -96,14 +96,14 @@ func TestRouteWithAnotherMTU(t *testing.T) {
 	}
 }
 
-// lossy reports success for an MTU that it does not set.
-type lossy struct {
+// lossy reports success for actions of one type, which it does not apply.
+type lossy[dropped plan.Action] struct {
 	*linktest.Fake
 	drops int
 }
 
-func (l *lossy) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
-	if _, drop := a.(plan.SetMTU); drop {
+func (l *lossy[dropped]) Apply(ctx context.Context, r *bond.Record, a plan.Action) error {
+	if _, drop := a.(dropped); drop {
 		l.drops++
 		return nil
 	}
@@ -115,7 +115,7 @@ func (l *lossy) Apply(ctx context.Context, r *bond.Record, a plan.Action) error 
 func TestActionWithoutEffect(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	core, logs := observer.New(zap.WarnLevel)
-	kernel := &lossy{Fake: r.Fake}
+	kernel := &lossy[plan.SetMTU]{Fake: r.Fake}
 	r.engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: r.store, Now: r.clock.Now, Log: zap.New(core)})
 	must(t, r.SetMTU(scenario.PodPath, scenario.BondIf, 1280))
 	start := r.clock.Now()
@@ -143,6 +143,37 @@ func TestActionWithoutEffect(t *testing.T) {
 	}
 	if len(out.Record.Contested) > 0 {
 		t.Errorf("taken for another writer's: %v", out.Record.Contested)
+	}
+}
+
+// TestAddressWithoutEffectBesideAMemberThatStaysAway: observations without addresses, for the member's sake, do not
+// show whether one was added. It is not taken for another writer's change, and not adopted as absent.
+func TestAddressWithoutEffectBesideAMemberThatStaysAway(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	r.wantState(bond.StateReady)
+	r.clock.turn(2 * time.Minute) // since ADD
+	kernel := &lossy[plan.AddAddress]{Fake: r.Fake}
+	r.engine = reconcile.New(reconcile.Config{Kernel: kernel, Store: r.store, Now: r.clock.Now})
+	must(t, r.FlushAddresses(scenario.PodPath, scenario.BondIf))
+	must(t, r.MoveToHost(scenario.PodPath, "net2"))
+	r.Claim(r.Record.Members[1].PCI, "/run/netns/other")
+	out, _ := r.converge()
+	if kernel.drops != len(r.Record.Addresses) || out.RetryAfter == 0 || !strings.Contains(out.Status.Reason, "had no effect") {
+		t.Errorf("%d attempts, retry after %s: %s", kernel.drops, out.RetryAfter, out.Status.Reason)
+	}
+	if len(out.Record.Contested) > 0 || len(out.Record.Addresses) != len(r.Record.Addresses) {
+		t.Errorf("addresses %v, contested %v", out.Record.Addresses, out.Record.Contested)
+	}
+}
+
+// TestActionWithoutEffectBeforeAddressesAreRead: it is the error of a reconcile also if nothing else can be done then.
+func TestActionWithoutEffectBeforeAddressesAreRead(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	r.engine = reconcile.New(reconcile.Config{Kernel: &lossy[plan.Enslave]{Fake: r.Fake}, Store: r.store, Now: r.clock.Now})
+	must(t, r.Release(scenario.PodPath, "net2"))
+	r.PostponeNetwork(2)
+	if _, err := r.converge(); err == nil || !strings.Contains(err.Error(), "had no effect") {
+		t.Errorf("error %v", err)
 	}
 }
 

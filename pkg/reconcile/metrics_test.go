@@ -280,6 +280,28 @@ func TestNewFindings(t *testing.T) {
 	want("a new agent", plan.MemberLost)
 }
 
+// TestNewFindingsBesideAMemberThatStaysAway: what is found when the addresses are read is new, too, and only once.
+func TestNewFindingsBesideAMemberThatStaysAway(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	must(t, r.MoveToHost(scenario.PodPath, "net2"))
+	r.Claim(r.Record.Members[1].PCI, "/run/netns/other")
+	_, _ = r.converge()
+	r.FailApplyIf(func(a plan.Action) error {
+		if _, is := a.(plan.AddAddress); is {
+			return unix.EPERM
+		}
+		return nil
+	})
+	must(t, r.FlushAddresses(scenario.PodPath, scenario.BondIf))
+	for _, want := range []int{1, 0, 0} {
+		r.clock.turn(time.Minute)
+		out, _ := r.converge()
+		if n := len(out.Found); n != want || n > 0 && out.Found[0] != plan.SettingsChanged {
+			t.Errorf("new are %q, want %d", out.Found, want)
+		}
+	}
+}
+
 // TestRejectedActionsAreCounted, and neither a busy card nor a stale plan is.
 func TestRejectedActionsAreCounted(t *testing.T) {
 	r := ready(t, scenario.OKD())

@@ -51,9 +51,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		h.SetDowns(r.downs)
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
-		if out.FoundAt.IsZero() { // what later rounds find is a consequence
-			out.Found, out.FoundAt = r.newFindings(), now
-		}
+		out.found(&r, again, now)
 		out.Observed, out.Plan = r.observed, r.plan
 		losses = lossesOf(rec, &r.Result, losses)
 		out.Status = statusOf(rec, &r.observed, r.plan, h)
@@ -62,6 +60,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		out.Poll = pollOf(rec, &r.observed, e.timing.PollVFs)
 		out.lease(rec, &r.observed, now)
 		if again = !again && r.unreadInVain(e.timing.MinBackoff); again {
+			firstErr = cmp.Or(firstErr, noEffect(rec, &r), unsaved)
 			continue
 		}
 		if len(r.Ready) == 0 {
@@ -112,6 +111,14 @@ type round struct {
 	history.Result
 	// downs is what Config.Downs returned before the observation.
 	downs uint64
+}
+
+// found takes in what a round found. What is found after changes is a consequence. again: the round before left the
+// addresses and routes unread in vain.
+func (o *Outcome) found(r *round, again bool, now time.Time) {
+	if o.FoundAt.IsZero() || again && len(o.Applied) == 0 {
+		o.Found, o.FoundAt = append(o.Found, r.newFindings()...), now
+	}
 }
 
 // newFindings are those of which the last reconcile had none. That the network is read later is none.

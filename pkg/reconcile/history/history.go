@@ -209,20 +209,27 @@ type Result struct {
 func (r *Run) Advance(obs *bond.Observed, p plan.Plan, now time.Time) Result {
 	r.h.mu.Lock()
 	defer r.h.mu.Unlock()
-	res := Result{New: r.h.newFindings(p)}
+	unread := obs.Bond != nil && obs.Bond.Unread != ""
+	res := Result{New: r.h.newFindings(p, unread)}
 	if !r.rec.Deleted() && obs.SandboxAlive {
 		r.losses(obs, p, now, &res)
 	}
-	res.Ineffective = r.confirm(&p, now)
+	res.Ineffective = r.confirm(&p, unread, now)
 	res.Ready = plan.Unblocked(p.Actions, func(a plan.Action) bool { return now.Before(r.retryAt(a, now)) })
 	r.limits(p.Actions, now, &res)
 	res.RetryAfter = r.retryAfter(p.Actions, now)
 	return res
 }
 
-// newFindings takes in the findings of a plan, and returns the codes of those that the last plan did not have.
-func (h *History) newFindings(p plan.Plan) (codes []plan.Code) {
+// newFindings takes in the findings of a plan, and returns the codes of those that the last plan did not have. If
+// addresses and routes are unread, what was found of the bond before is still known.
+func (h *History) newFindings(p plan.Plan, unread bool) (codes []plan.Code) {
 	now := map[found]bool{}
+	for k := range h.found {
+		if unread && k.member == plan.OnBond {
+			now[k] = true
+		}
+	}
 	for _, f := range p.Findings {
 		k := found{f.Member, f.Code}
 		if !now[k] && !h.found[k] {

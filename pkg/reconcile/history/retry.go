@@ -91,10 +91,16 @@ func (e *Ineffective) Error() string {
 }
 
 // confirm compares the actions that were reported as done with the plan that was made after them. Those that are
-// planned again count as failed, and not as restored: no other writer need be there. Old failures are dropped.
-func (r *Run) confirm(p *plan.Plan, now time.Time) []*Ineffective {
+// planned again count as failed, and not as restored: no other writer need be there. What was done to addresses and
+// routes is compared when they are read. Old failures are dropped.
+func (r *Run) confirm(p *plan.Plan, unread bool, now time.Time) []*Ineffective {
 	var all []*Ineffective
+	var later []plan.Action
 	for _, a := range r.applied {
+		if unread && inNetwork(a) {
+			later = append(later, a)
+			continue
+		}
 		s, kind := r.h.subject(a.Subject()), plan.Kind(a)
 		i := slices.IndexFunc(p.Actions, func(again plan.Action) bool {
 			return again.Subject() == a.Subject() && plan.Kind(again) == kind && again.String() == a.String()
@@ -110,7 +116,7 @@ func (r *Run) confirm(p *plan.Plan, now time.Time) []*Ineffective {
 		e.Quiet = !doubled(e.Times)
 		all = append(all, e)
 	}
-	r.applied = nil
+	r.applied = later
 	for _, s := range r.h.subjects(r.rec) {
 		for kind, t := range s.retries {
 			if now.Sub(t.last) > 2*r.h.timing.MaxBackoff {
@@ -119,6 +125,15 @@ func (r *Run) confirm(p *plan.Plan, now time.Time) []*Ineffective {
 		}
 	}
 	return all
+}
+
+// inNetwork reports whether the effect of an action is seen in the addresses and routes.
+func inNetwork(a plan.Action) bool {
+	switch a.(type) {
+	case plan.AddAddress, plan.DelAddress, plan.AddRoute, plan.DeleteRoute:
+		return true
+	}
+	return false
 }
 
 // persistentFailures is how often in a row, over some three seconds, an action may be rejected, and not as busy, before
