@@ -113,11 +113,11 @@ func (w *recordWatcher) work(now time.Time) {
 	if !now.Before(w.resyncAt) {
 		w.resync(now)
 	}
-	if len(w.changed) > 0 && !now.Before(w.listAt) {
-		w.dropUnchanged()
-	}
 	all := w.allCause != "" && !now.Before(w.allAt)
 	verify := !w.verifyAt.IsZero() && !now.Before(w.verifyAt)
+	if len(w.changed) > 0 && !all && !verify && !now.Before(w.listAt) {
+		w.dropUnchanged()
+	}
 	if (len(w.changed) > 0 || all || verify) && !now.Before(w.listAt) {
 		w.list(all, verify)
 	}

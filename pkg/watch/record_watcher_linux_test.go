@@ -268,6 +268,35 @@ func TestRecordWatcherListsOnlyNews(t *testing.T) {
 	}
 }
 
+// TestRecordWatcherListsDespiteOwnChanges: the records that the sink saves all the time do not delay what is due in any
+// case.
+func TestRecordWatcherListsDespiteOwnChanges(t *testing.T) {
+	for name, cause := range map[string]func(*watcherFixture){
+		"events lost":    func(r *watcherFixture) { r.monitor.relist <- CauseOverrun },
+		"a netns ended":  func(r *watcherFixture) { r.monitor.verify <- struct{}{} },
+		"another record": func(r *watcherFixture) { r.changed("b") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			runWatcher(t, func(r *watcherFixture) {
+				r.monitor.cfg.Known = func(rec *bond.Record) bool { return rec.Key.ContainerID == "a" }
+				r.monitor.cfg.Load = func(k bond.Key) (*bond.Record, error) { return watched(k.ContainerID, 1), nil }
+			}, func(r *watcherFixture) {
+				r.pass(time.Second)
+				r.lists = nil
+				r.changed("a")
+				cause(r)
+				for range 100 {
+					r.changed("a")
+					r.pass(mergePeriod / 2)
+				}
+				if len(r.lists) == 0 {
+					t.Error("not listed within a second")
+				}
+			})
+		})
+	}
+}
+
 // TestRecordWatcherSlowListing: slow listings take at most a quarter of the time.
 func TestRecordWatcherSlowListing(t *testing.T) {
 	runWatcher(t, nil, func(r *watcherFixture) {
