@@ -263,6 +263,9 @@ func (e *Engine) Inspect(ctx context.Context, k bond.Key) (Outcome, error) {
 		return Outcome{}, err
 	}
 	obs, err := e.observe(ctx, rec)
+	for n := 1; n < maxRounds && err == nil && obs.Bond != nil && obs.Bond.ReadLater; n++ { // nothing is repaired first
+		obs, err = e.observe(ctx, rec)
+	}
 	if err != nil {
 		return Outcome{Record: rec}, err
 	}

@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -160,5 +161,17 @@ func TestMemberBeforeAddresses(t *testing.T) {
 	})
 	if out, err = r.converge(); !errors.Is(err, unix.EPERM) || out.Observed.Bond.Unread != "" || len(out.Observed.Bond.Addresses) == 0 {
 		t.Errorf("the member cannot be enslaved: error %v, addresses %v (unread: %q)", err, out.Observed.Bond.Addresses, out.Observed.Bond.Unread)
+	}
+}
+
+// TestInspectReadsAddresses: also while a member is to be attached, because Inspect attaches none.
+func TestInspectReadsAddresses(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	must(t, errors.Join(r.Release(scenario.PodPath, "net2"), r.FlushAddresses(scenario.PodPath, scenario.BondIf)))
+	out, err := r.engine.Inspect(t.Context(), r.Record.Key)
+	must(t, err)
+	added := slices.ContainsFunc(out.Plan.Actions, func(a plan.Action) bool { _, is := a.(plan.AddAddress); return is })
+	if out.Observed.Bond.Unread != "" || !added {
+		t.Errorf("unread: %q; planned: %v", out.Observed.Bond.Unread, out.Plan.Actions)
 	}
 }
