@@ -90,23 +90,30 @@ func TestRepairLeavesOnlyVerification(t *testing.T) {
 	}
 }
 
-// TestUnverifiedRepairsAreBounded: a member that is released again before each verification is repaired as seldom as
-// one that is released after it.
+// TestUnverifiedRepairsAreBounded: a member that is lost again before each verification is repaired as seldom as one
+// that is lost after it.
 func TestUnverifiedRepairsAreBounded(t *testing.T) {
-	r := ready(t, scenario.OKD())
-	repairs := 0
-	r.BeforeApply(func(a plan.Action) {
-		if _, is := a.(plan.Enslave); is {
-			repairs++
-		}
-	})
-	for range 600 {
-		_ = r.Release(scenario.PodPath, "net2")
-		_, _ = r.engine.Repair(t.Context(), r.Record.Key, always)
-		r.clock.turn(100 * time.Millisecond)
-	}
-	if repairs > 2*13 || repairs < 8 {
-		t.Errorf("%d repairs in a minute", repairs)
+	for name, lose := range map[string]func(*fixture) error{
+		"released":          func(r *fixture) error { return r.Release(scenario.PodPath, "net2") },
+		"moved to the host": func(r *fixture) error { return r.MoveToHost(scenario.PodPath, "net2") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			repairs := 0
+			r.BeforeApply(func(a plan.Action) {
+				if _, is := a.(plan.Enslave); is {
+					repairs++
+				}
+			})
+			for range 600 {
+				_ = lose(r)
+				_, _ = r.engine.Repair(t.Context(), r.Record.Key, always)
+				r.clock.turn(100 * time.Millisecond)
+			}
+			if repairs > 2*13 || repairs < 8 {
+				t.Errorf("%d repairs in a minute", repairs)
+			}
+		})
 	}
 }
 

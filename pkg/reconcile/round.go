@@ -84,14 +84,19 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 			return out, errors.Join(firstErr, ctx.Err())
 		}
 		if c.othersWait != nil && firstErr == nil && onlyVerificationLeft(rec, &r, applied) && c.othersWait() {
+			run.Unverified(e.now())
 			out.Unverified = true
 			return out, nil
 		}
 	}
 	out.RetryAfter = e.timing.MinBackoff
-	return out, errors.Join(firstErr,
-		fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v",
-			rec.BondName(), rec.Pod, maxRounds, out.Plan.Actions))
+	return out, errors.Join(firstErr, notSettled(rec, out.Plan.Actions))
+}
+
+// notSettled is the error of a reconcile that ends before its plan is empty.
+func notSettled(rec *bond.Record, last []plan.Action) error {
+	return fmt.Errorf("bond %s of pod %s: not settled after %d rounds; does something else change it? last plan: %v",
+		rec.BondName(), rec.Pod, maxRounds, last)
 }
 
 // onlyVerificationLeft reports whether a member is in the bond again and all changes were made that were planned from an

@@ -102,6 +102,9 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 		if rec.Settled && rec.Phase == bond.PhaseReady && unsettles(f.code) { // a loss may grow while it is open
 			rec.Settled, res.Changed = false, true
 		}
+		if s.loss != nil && f.broken {
+			s.next(event{eventKind: remains(f.code)}, now, r.h.timing)
+		}
 		switch {
 		case s.loss == nil && f.code != "" && rec.Phase == bond.PhaseReady:
 			kind := lost
@@ -128,6 +131,14 @@ func (r *Run) losses(obs *bond.Observed, p plan.Plan, now time.Time, res *Result
 		rec.Settled, res.Changed = true, rec.Phase != bond.PhaseAdding
 		delete(rec.Spec.Options, bond.OptActiveSlave) // it applies until the bond has first settled
 	}
+}
+
+// remains makes an event of an open loss that was not repaired.
+func remains(c plan.Code) eventKind {
+	if flaps(c) {
+		return unrepairedVF
+	}
+	return unrepaired
 }
 
 // presence makes an event of where member i was observed. The bond itself counts as present.

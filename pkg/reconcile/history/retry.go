@@ -28,6 +28,18 @@ func (r *Run) Applied(a plan.Action, now time.Time) (quiet bool) {
 	return r.h.limited(a.Subject())
 }
 
+// Unverified ends the reconcile before the members that were put back into the bond are observed. One that is lost again
+// by then was lost soon after its return.
+func (r *Run) Unverified(now time.Time) {
+	r.h.mu.Lock()
+	defer r.h.mu.Unlock()
+	for _, a := range r.applied {
+		if _, is := a.(plan.Enslave); is {
+			r.h.subject(a.Subject()).next(event{eventKind: returned}, now, r.h.timing)
+		}
+	}
+}
+
 // Failure is what an action that failed means.
 type Failure struct {
 	// Stale: something changed between the observation and the action.

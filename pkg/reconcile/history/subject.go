@@ -20,6 +20,7 @@ type subject struct {
 	returned    time.Time // when the last loss ended
 	flaps       int       // losses soon after a return, in a row; damped from the second on
 	dampedUntil time.Time
+	unverified  bool // it has returned, which is still to be observed
 
 	silentSince time.Time // no carrier, though one is expected; zero: it has one, or none is expected
 	bounced     bool      // set down and up, and without carrier ever since
@@ -65,9 +66,12 @@ const (
 	absent  eventKind = "absent"  // in neither the pod nor the host
 	present eventKind = "present" // in one of them
 
-	lost     eventKind = "lost"
-	lostVF   eventKind = "lost vf" // in a way that only the host can cause
-	repaired eventKind = "repaired"
+	lost         eventKind = "lost"
+	lostVF       eventKind = "lost vf"       // in a way that only the host can cause
+	returned     eventKind = "returned"      // it was put back into the bond, which is still to be observed
+	unrepairedVF eventKind = "unrepaired vf" // it is observed as still lost, or again, in a way that only the host can cause
+	unrepaired   eventKind = "unrepaired"    // it is observed as still lost, or again, in another way
+	repaired     eventKind = "repaired"
 
 	bounced    eventKind = "bounced"
 	restored   eventKind = "restored"   // a setting that another writer had changed
@@ -111,13 +115,18 @@ func (s *subject) next(e event, now time.Time, t Timing) {
 		s.open(e, now)
 	case lostVF:
 		s.open(e, now)
-		if s.returned.IsZero() || now.Sub(s.returned) >= t.FlapWindow {
-			s.flaps = 0
-		} else if s.flaps++; s.flaps > 1 {
-			s.dampedUntil = now.Add(t.backoff(s.flaps + 1))
+		s.flap(now, t)
+	case returned:
+		s.unverified, s.returned = true, now
+	case unrepairedVF:
+		if s.unverified {
+			s.flap(now, t)
 		}
+		s.unverified = false
+	case unrepaired:
+		s.unverified = false
 	case repaired:
-		s.loss, s.returned = nil, now
+		s.loss, s.returned, s.unverified = nil, now, false
 
 	case failed:
 		r := s.retries[e.what]
@@ -144,6 +153,15 @@ func (s *subject) open(e event, now time.Time) {
 	s.absent = 0
 	if !s.absentSince.IsZero() {
 		s.absentSince = now
+	}
+}
+
+// flap counts a loss soon after a return.
+func (s *subject) flap(now time.Time, t Timing) {
+	if s.returned.IsZero() || now.Sub(s.returned) >= t.FlapWindow {
+		s.flaps = 0
+	} else if s.flaps++; s.flaps > 1 {
+		s.dampedUntil = now.Add(t.backoff(s.flaps + 1))
 	}
 }
 
