@@ -57,24 +57,28 @@ func (k *Kernel) createBond(ctx context.Context, r *bond.Record, a plan.CreateBo
 	if err != nil {
 		return err
 	}
-	return c.verifyOrDelete(a)
+	b, err := c.verifyOrDelete(a)
+	if err == nil && r.Phase == bond.PhaseAdding {
+		r.BondIndex = b.Index
+	}
+	return err
 }
 
 // verifyOrDelete reads a bond that was just created and deletes it if an option is not as requested: kernels silently
 // ignore unknown options.
-func (c *conn) verifyOrDelete(a plan.CreateBond) error {
+func (c *conn) verifyOrDelete(a plan.CreateBond) (*device, error) {
 	b, err := c.byName(a.Name, false)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	have, err := decodeOptions(b.data, func(int) string { return "" })
 	if err == nil {
 		err = optionMismatch(a.Options.Effective(), have)
 	}
 	if err == nil || b.Kind != "bond" {
-		return err
+		return b, err
 	}
-	return errors.Join(err, c.deleteBond(b))
+	return nil, errors.Join(err, c.deleteBond(b))
 }
 
 // optionMismatch returns an error for the options that the kernel does not report as requested, with their names; nil

@@ -12,10 +12,14 @@ import (
 
 // applyOne makes one change. The kernel rejects the creation of a bond as a whole, whichever option it is about. A bond
 // that is recreated is then created with its mode only. The planner sets the other options one by one, and reports
-// those that are rejected. An ADD fails instead: a user can correct its config.
+// those that are rejected. An ADD fails instead: a user can correct its config. An ADD also saves the ifindex of its bond
+// at once: another writer may rename the bond before it is observed, or before a failed ADD is undone.
 func (e *Engine) applyOne(ctx context.Context, rec *bond.Record, a plan.Action) error {
 	err := e.kernel.Apply(ctx, rec, a)
 	create, ok := a.(plan.CreateBond)
+	if err == nil && ok && rec.Phase == bond.PhaseAdding {
+		return e.save(rec)
+	}
 	if err == nil || !ok || rec.Phase != bond.PhaseReady || !isRejection(err) || ctx.Err() != nil || e.deletedMeanwhile(rec) {
 		return err
 	}

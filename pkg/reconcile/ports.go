@@ -21,7 +21,8 @@ type Kernel interface {
 	// still belong to the pod. It makes no request in the pod, and needs the links in o only.
 	Unannounced(ctx context.Context, r *bond.Record, o bond.Observed) bond.Observed
 	// Apply makes one change, after checking that the action's links are still the same. Errors wrap bond.ErrGone,
-	// ErrStale, ErrBusy or ErrUnsupported if one fits, and name the link.
+	// ErrStale, ErrBusy or ErrUnsupported if one fits, and name the link. The record of an ADD gets the ifindex of the
+	// bond that is created, because what follows is done before the bond is observed, and another writer may rename it.
 	Apply(ctx context.Context, r *bond.Record, a plan.Action) error
 	// Hold makes the operations on a sandbox cheaper until release is called: they may share what they open. It is for a
 	// few operations in a row, because what is open keeps the netns of an ended pod.

@@ -142,7 +142,8 @@ func (r *round) unreadInVain(soon time.Duration) bool {
 }
 
 // observeAndPlan observes the bond, plans, and brings the record up to date. It saves only what changed, so that a
-// reconcile of a healthy bond writes nothing. ADD saves at its end what is found again if it is killed before.
+// reconcile of a healthy bond writes nothing. ADD saves at its end what is found again if it is killed before, but the
+// bond's ifindex when it has created the bond.
 func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (r round, err error) {
 	evidence := e.setupEvidence(rec, e.now())
 	if r.observed, r.downs, err = e.observeRound(ctx, rec, c.observed); err != nil {

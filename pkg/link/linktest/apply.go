@@ -61,7 +61,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	}
 	switch a := a.(type) {
 	case plan.CreateBond:
-		return f.newBond(pod, a.Name, a.Options, a.MAC, a.MTU)
+		return f.createBond(pod, r, a)
 	case plan.RestoreVF:
 		return f.restoreVF(a)
 	case plan.Enslave:
@@ -200,6 +200,14 @@ func (f *Fake) onBond(pod *space, ref plan.LinkRef, do func(*netdev) error) erro
 		return err
 	}
 	return do(d)
+}
+
+func (f *Fake) createBond(pod *space, r *bond.Record, a plan.CreateBond) error {
+	err := f.newBond(pod, a.Name, a.Options, a.MAC, a.MTU)
+	if err == nil && r.Phase == bond.PhaseAdding {
+		r.BondIndex = pod.byName(a.Name).index
+	}
+	return err
 }
 
 func (f *Fake) enslave(pod *space, a plan.Enslave) error {
