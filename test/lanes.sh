@@ -3,7 +3,7 @@
 # whole. All lanes run in any case.
 #   test/lanes.sh lint race fuzz kube lab kernels virtio e2e
 #
-# The lanes run in tracks at once. The guests of the lab (lab, kernels, virtio, e2e) leave much of two cores idle;
+# The lanes run in two tracks at once. The guests of the lab (lab, kernels, virtio, e2e) leave much of two cores idle;
 # compilers and all other lanes get this rest, at a lower priority, so that they hardly disturb the guests' time. Each
 # line of output starts with its lane. The last lines and the failed tests of a lane that failed are repeated at the end.
 set -uo pipefail
@@ -70,18 +70,13 @@ virtio_lane() { build test-lab CARDS=virtio LAB_PKGS=./test/heal LAB_FLAGS="-run
 # await NAME: waits until another track has run something.
 await() { until [ -e "$log/$1.end" ]; do sleep 1; done; }
 
-# guest_track: what boots guests. After lab the host's lanes have ended, so a third guest runs beside the usual two.
+# guest_track: what boots guests.
 guest_track() {
     wants lab kernels virtio e2e || return 0
     run deps build deps
     ! wants lab || run lab build test-lab
-    cluster_track &
     ! wants kernels || run kernels kernels_lane
     ! wants virtio || run virtio virtio_lane
-    wait
-}
-
-cluster_track() {
     wants e2e || return 0
     await kube-programs
     run e2e e2e_lane
