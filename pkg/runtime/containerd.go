@@ -2,10 +2,12 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	apievents "github.com/containerd/containerd/api/events"
 	containerd "github.com/containerd/containerd/v2/client"
+	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -17,9 +19,12 @@ const criNamespace = "k8s.io"
 // sandboxContainers are the containers that represent a sandbox; the label is the CRI plugin's.
 const sandboxContainers = `labels."io.cri-containerd.kind"==sandbox`
 
-// podContainers are the containers of pods. They name their sandbox since containerd 1.7 (WithSandbox in
-// internal/cri/server/container_create.go).
+// podContainers are the containers of pods.
 const podContainers = `labels."io.cri-containerd.kind"==container`
+
+// criMetadata is the extension with the CRI plugin's own metadata of a container, as JSON (containerMetadataExtension,
+// and Metadata in store/container/metadata.go of the CRI plugin; the same in 1.6, 1.7 and 2.x).
+const criMetadata = "io.cri-containerd.container.metadata"
 
 // sandboxEvents are those after which a sandbox may be gone. A task exit is not one: a sandbox whose process has ended
 // remains until it is removed.
@@ -49,13 +54,13 @@ func openContainerd(socket string) (*containerdRuntime, error) {
 // none that an older containerd made. A sandbox's container exists only after CNI has returned, and never if the
 // runtime needs none.
 func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
-	containers, err := r.client.ContainerService().List(ctx, sandboxContainers)
+	own, err := r.client.ContainerService().List(ctx, sandboxContainers)
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: list sandbox containers: %w", r.endpoint, err)
 	}
 	var ids []string
-	for i := range containers {
-		ids = append(ids, containers[i].ID)
+	for i := range own {
+		ids = append(ids, own[i].ID)
 	}
 	sandboxes, err := r.client.SandboxStore().List(ctx)
 	if err != nil && !errdefs.IsNotImplemented(err) {
@@ -69,17 +74,39 @@ func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 
 // Populated ignores the containers that represent sandboxes: with a user namespace such a container runs before CNI.
 func (r *containerdRuntime) Populated(ctx context.Context) ([]string, error) {
-	containers, err := r.client.ContainerService().List(ctx, podContainers)
+	all, err := r.client.ContainerService().List(ctx, podContainers)
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: list containers: %w", r.endpoint, err)
 	}
 	var ids []string
-	for i := range containers {
-		if id := containers[i].SandboxID; id != "" {
-			ids = append(ids, id)
+	for i := range all {
+		id, err := sandboxOf(&all[i])
+		if err != nil {
+			return nil, fmt.Errorf("containerd at %s: %w", r.endpoint, err)
 		}
+		ids = append(ids, id)
 	}
 	return sortedUnique(ids), nil
+}
+
+// sandboxOf returns the sandbox of a pod's container. containerd 2.x has it in a field (WithSandbox). Before, only the
+// CRI plugin's metadata have it.
+func sandboxOf(c *containers.Container) (string, error) {
+	if c.SandboxID != "" {
+		return c.SandboxID, nil
+	}
+	var versioned struct {
+		Metadata struct{ SandboxID string }
+	}
+	if e := c.Extensions[criMetadata]; e != nil {
+		if err := json.Unmarshal(e.GetValue(), &versioned); err != nil {
+			return "", fmt.Errorf("metadata of container %s: %w", c.ID, err)
+		}
+	}
+	if versioned.Metadata.SandboxID == "" {
+		return "", fmt.Errorf("container %s of a pod names no sandbox", c.ID)
+	}
+	return versioned.Metadata.SandboxID, nil
 }
 
 func (r *containerdRuntime) Events(ctx context.Context, wake func()) {

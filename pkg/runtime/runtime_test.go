@@ -12,8 +12,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/containers"
+	"github.com/containerd/typeurl/v2"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/anypb"
 
 	"github.com/bondkeeper/bondkeeper/pkg/runtime/runtimetest"
 	"github.com/bondkeeper/bondkeeper/test/kit"
@@ -60,6 +63,10 @@ func TestPopulated(t *testing.T) {
 			if err != nil || !slices.Equal(ids, []string{full}) {
 				t.Errorf("populated: %v (%v), want only %s and not %s", ids, err, full, empty)
 			}
+			f.Break(runtimetest.Faults{NoSandboxField: true})
+			if old, err := r.Populated(t.Context()); err != nil || !slices.Equal(old, []string{full}) {
+				t.Errorf("populated, as before containerd 2.0: %v (%v)", old, err)
+			}
 			f.Break(runtimetest.Faults{Err: status.Error(codes.Internal, "broken")})
 			if ids, err := r.Populated(t.Context()); err == nil {
 				t.Errorf("a list that cannot be had is %v", ids)
@@ -68,6 +75,20 @@ func TestPopulated(t *testing.T) {
 	}
 	if _, err := open(t, None).Populated(t.Context()); !errors.Is(err, ErrNone) {
 		t.Errorf("without a runtime: %v", err)
+	}
+}
+
+// TestSandboxOf: a container that names no sandbox must not count as one of no sandbox: pods would never be populated.
+func TestSandboxOf(t *testing.T) {
+	for name, extensions := range map[string]map[string]typeurl.Any{
+		"no metadata":     nil,
+		"other metadata":  {"other": &anypb.Any{Value: []byte(`{"Metadata":{"SandboxID":"s"}}`)}},
+		"without sandbox": {criMetadata: &anypb.Any{Value: []byte(`{"Metadata":{}}`)}},
+		"not JSON":        {criMetadata: &anypb.Any{Value: []byte("x")}},
+	} {
+		if id, err := sandboxOf(&containers.Container{ID: "c", Extensions: extensions}); err == nil {
+			t.Errorf("%s: sandbox %q", name, id)
+		}
 	}
 }
 

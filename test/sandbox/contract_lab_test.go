@@ -26,12 +26,13 @@ func (h *harness) Add() string {
 	return p.ID
 }
 
-func (h *harness) Stop(id string)   { kit.Must(h.t, h.pods[id].Kill(h.t.Context())) }
-func (h *harness) Remove(id string) { kit.Must(h.t, h.pods[id].Remove(h.t.Context())) }
-func (h *harness) Kill()            { kit.Must(h.t, h.c.Kill()) }
-func (h *harness) Start()           { kit.Must(h.t, h.c.Start(h.t.Context(), "root")) }
-func (h *harness) Stall()           { kit.Must(h.t, h.c.Stall()) }
-func (h *harness) Resume()          { kit.Must(h.t, h.c.Resume()) }
+func (h *harness) Populate(id string) { kit.Must(h.t, h.pods[id].Populate(h.t.Context())) }
+func (h *harness) Stop(id string)     { kit.Must(h.t, h.pods[id].Kill(h.t.Context())) }
+func (h *harness) Remove(id string)   { kit.Must(h.t, h.pods[id].Remove(h.t.Context())) }
+func (h *harness) Kill()              { kit.Must(h.t, h.c.Kill()) }
+func (h *harness) Start()             { kit.Must(h.t, h.c.Start(h.t.Context(), "root")) }
+func (h *harness) Stall()             { kit.Must(h.t, h.c.Stall()) }
+func (h *harness) Resume()            { kit.Must(h.t, h.c.Resume()) }
 
 func TestContract(t *testing.T) {
 	c := startContainerd(t)

@@ -74,6 +74,14 @@ func (p *Pod) inspect(ctx context.Context) error {
 	return nil
 }
 
+// Populate creates a container in the pod, and does not start it.
+func (p *Pod) Populate(ctx context.Context) error {
+	_, err := p.c.CRI.CreateContainer(ctx, &cri.CreateContainerRequest{PodSandboxId: p.ID, SandboxConfig: p.config, Config: &cri.ContainerConfig{
+		Metadata: &cri.ContainerMetadata{Name: "c"}, Image: &cri.ImageSpec{Image: pauseImage},
+	}})
+	return err
+}
+
 // Remove ends the pod as a kubelet does.
 func (p *Pod) Remove(ctx context.Context) error {
 	if _, err := p.c.CRI.StopPodSandbox(ctx, &cri.StopPodSandboxRequest{PodSandboxId: p.ID}); err != nil {

@@ -14,6 +14,7 @@ const timeout = 2 * time.Minute
 // Runtime is the subject of the contract: the methods of runtime.Runtime, which documents them.
 type Runtime interface {
 	Sandboxes(ctx context.Context) ([]string, error)
+	Populated(ctx context.Context) ([]string, error)
 	Events(ctx context.Context, wake func())
 	Stops(ctx context.Context, stopped func(id string))
 	Close() error
@@ -24,6 +25,8 @@ type Server interface {
 	// Add makes a sandbox and returns its ID. Stop ends its process, as a crash does. Remove makes the runtime forget
 	// it.
 	Add() string
+	// Populate creates a container in a sandbox.
+	Populate(id string)
 	Stop(id string)
 	Remove(id string)
 	// Kill kills the runtime, Start starts it again with its previous sandboxes.
@@ -46,6 +49,7 @@ func RunContract(t *testing.T, s Server, open func(t *testing.T) Runtime) {
 		{"a removal wakes", removalWakes},
 		{"a restart wakes", restartWakes},
 		{"a sandbox that stops is reported", stopReported},
+		{"a sandbox with a container is known", populated},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			st := &fixture{T: t, s: s, r: open(t)}
@@ -224,5 +228,17 @@ func stopReported(st *fixture) {
 		case <-late:
 			st.Fatal("no stop was reported")
 		}
+	}
+}
+
+// populated: the sandbox itself may be represented by a container, which does not count.
+func populated(st *fixture) {
+	empty, full := st.s.Add(), st.s.Add()
+	defer st.s.Remove(empty)
+	defer st.s.Remove(full)
+	st.s.Populate(full)
+	ids, err := st.r.Populated(st.Context())
+	if err != nil || !slices.Contains(ids, full) || slices.Contains(ids, empty) {
+		st.Errorf("sandboxes with a container: %v (%v), want %s and not %s", ids, err, full, empty)
 	}
 }

@@ -20,7 +20,8 @@ type CRIO struct {
 	PodEvents bool
 }
 
-// NewCRIO serves a CRI-O without sandboxes on socket. Each sandbox that is added has a container. It ends with the test.
+// NewCRIO serves a CRI-O without sandboxes on socket. Its events are those of sandboxes with a container. It ends
+// with the test.
 func NewCRIO(t testing.TB, socket string, kind CRIO) *Fake { return newFake(t, socket, &kind) }
 
 // Streams returns how many streams of events were opened over the CRI so far.

@@ -45,6 +45,8 @@ type Faults struct {
 	Empty bool
 	// NoStore: it has no sandbox store.
 	NoStore bool
+	// NoSandboxField: only the CRI plugin's metadata of a container name its sandbox, as before containerd 2.0.
+	NoSandboxField bool
 }
 
 // NewFake serves a runtime without sandboxes on socket. It ends with the test.
@@ -70,9 +72,6 @@ func (f *Fake) Add() string {
 	f.made++
 	id := fmt.Sprintf("%064x", f.made)
 	f.sandboxes = append(f.sandboxes, id)
-	if f.crio != nil {
-		f.populated = append(f.populated, id)
-	}
 	return id
 }
 

@@ -2,6 +2,7 @@ package runtimetest
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -77,7 +78,7 @@ func (c containers) ListStream(r *containersapi.ListContainersRequest, stream co
 		return err
 	}
 	if len(r.GetFilters()) == 1 && strings.Contains(r.GetFilters()[0], "==container") {
-		return c.sendContainers(stream)
+		return c.sendContainers(stream, !faults.NoSandboxField)
 	}
 	if len(r.GetFilters()) != 1 || !strings.Contains(r.GetFilters()[0], "==sandbox") {
 		ids = append(ids, "a-container-of-a-pod")
@@ -93,14 +94,20 @@ func (c containers) ListStream(r *containersapi.ListContainersRequest, stream co
 	return nil
 }
 
-// sendContainers sends the containers of pods, each with its sandbox.
-func (c containers) sendContainers(stream containersapi.Containers_ListStreamServer) error {
+// sendContainers sends the containers of pods, each with the CRI plugin's metadata.
+func (c containers) sendContainers(stream containersapi.Containers_ListStreamServer, withField bool) error {
 	c.mu.Lock()
 	populated := slices.Clone(c.populated)
 	c.mu.Unlock()
 	for _, id := range populated {
-		message := &containersapi.ListContainerMessage{Container: &containersapi.Container{ID: "in-" + id, Sandbox: id}}
-		if err := stream.Send(message); err != nil {
+		metadata := fmt.Sprintf(`{"Version":"v1","Metadata":{"ID":"in-%s","Name":"c","SandboxID":%q,"Config":{"metadata":{"name":"c"}}}}`, id, id)
+		container := &containersapi.Container{ID: "in-" + id, Extensions: map[string]*anypb.Any{
+			"io.cri-containerd.container.metadata": {TypeUrl: "github.com/containerd/cri/pkg/store/container/Metadata", Value: []byte(metadata)},
+		}}
+		if withField {
+			container.Sandbox = id
+		}
+		if err := stream.Send(&containersapi.ListContainerMessage{Container: container}); err != nil {
 			return err
 		}
 	}
