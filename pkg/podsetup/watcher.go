@@ -40,15 +40,17 @@ type Watcher struct {
 	mu sync.Mutex
 	// sandboxes has those of pods in set-up, by container ID.
 	sandboxes map[string]*sandbox
-	// written has the UIDs of pods whose network status was observed.
+	// written has the UIDs of pods whose network status was observed, and when that was last.
 	written map[string]time.Time
 	// lastReply is when the last query to which the runtime replied was sent.
 	lastReply time.Time
 }
 
 type sandbox struct {
-	lastQuery time.Time
-	populated bool
+	firstQuery, lastQuery time.Time
+	populated             bool
+	// polled: the runtime was queried since the first query about this sandbox, and replied or failed.
+	polled bool
 }
 
 // New makes a Watcher. log may be nil.
@@ -62,15 +64,16 @@ func New(r Runtime, log *zap.Logger) *Watcher {
 	}
 }
 
-// Evidence is a reconcile.SetupEvidence. While the runtime replies, only its evidence counts: the network status on a
-// pod may be that of an earlier sandbox, because a pod's annotations outlive a restart of its node.
+// Evidence is a reconcile.SetupEvidence. The runtime is queried first, and while it replies, only its evidence counts:
+// the network status on a pod may be that of an earlier sandbox, because a pod's annotations outlive a restart of its
+// node.
 func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
 	s := w.sandboxes[rec.Key.ContainerID]
 	if s == nil {
-		s = &sandbox{}
+		s = &sandbox{firstQuery: now}
 		w.sandboxes[rec.Key.ContainerID] = s
 	}
 	s.lastQuery = now
@@ -84,10 +87,17 @@ func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	if !w.lastReply.IsZero() && now.Sub(w.lastReply) < believe {
 		return "", true
 	}
-	if _, written := w.written[rec.Pod.UID]; written && rec.Pod.UID != "" {
+	if s.polled && w.hasStatus(rec) {
 		return bond.EvidenceNetworkStatus, true
 	}
 	return "", false
+}
+
+// hasStatus reports whether the network status of a record's pod was observed after its ADD returned. Before, it is that
+// of an earlier sandbox. w.mu is held.
+func (w *Watcher) hasStatus(rec *bond.Record) bool {
+	at, written := w.written[rec.Pod.UID]
+	return written && rec.Pod.UID != "" && at.After(rec.Setup.Returned)
 }
 
 // NetworkStatus records that a pod has its network status.
@@ -136,6 +146,9 @@ func (w *Watcher) poll(ctx context.Context) error {
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.sandboxes, func(_ string, s *sandbox) bool { return sent.Sub(s.lastQuery) > forgetAfter })
 	maps.DeleteFunc(w.written, func(_ string, at time.Time) bool { return sent.Sub(at) > time.Hour })
+	for _, s := range w.sandboxes {
+		s.polled = s.polled || !s.firstQuery.After(sent)
+	}
 	if err != nil {
 		return err
 	}

@@ -77,6 +77,8 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 		n := &node{err: errors.New("away")}
 		w := start(t, n)
 		w.NetworkStatus(bond.Pod{Namespace: "demo", Name: "p", UID: "u1"})
+		want(t, w, recordOf("c1", "u1"), "", false) // the runtime was not queried yet
+		pass(2 * pollEach)
 		want(t, w, recordOf("c1", "u1"), bond.EvidenceNetworkStatus, true)
 		want(t, w, recordOf("c2", "u2"), "", false)
 		want(t, w, recordOf("c3", ""), "", false)
@@ -86,6 +88,29 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 		pass(2 * pollEach)
 		want(t, w, recordOf("c1", "u1"), "", true)
 	})
+}
+
+// TestNetworkStatusOfAnEarlierSandbox: it is no evidence for the next sandbox of the pod, whether or not the runtime
+// replies.
+func TestNetworkStatusOfAnEarlierSandbox(t *testing.T) {
+	for name, down := range map[string]error{"the runtime replies": nil, "the runtime is unavailable": errors.New("unavailable")} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := &node{err: down}
+				w := start(t, n)
+				pod := bond.Pod{Namespace: "demo", Name: "p", UID: "u1"}
+				w.NetworkStatus(pod)
+				pass(time.Minute)
+				rec := recordOf("c2", "u1")
+				rec.Setup.Returned = time.Now()
+				want(t, w, rec, "", false)
+				pass(2 * pollEach)
+				want(t, w, rec, "", down == nil)
+				w.NetworkStatus(pod)
+				want(t, w, rec, map[bool]string{true: "", false: bond.EvidenceNetworkStatus}[down == nil], true)
+			})
+		})
+	}
 }
 
 // A runtime that stops responding is not known to have no container.
