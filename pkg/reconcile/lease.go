@@ -46,7 +46,7 @@ func leaseDue(rec *bond.Record, obs *bond.Observed, now time.Time) (wait time.Du
 	if rec.Deleted() || !obs.SandboxAlive || !rec.WithoutLease() || obs.Bond == nil || obs.Bond.Name != rec.BondName() {
 		return 0, false
 	}
-	return max(rec.Lease.Next.Sub(now), 0), true
+	return min(max(rec.Lease.Next.Sub(now), 0), maxLeaseRetry), true // the clock may have been set back since
 }
 
 // lease sets when the lease is to be confirmed.

@@ -134,6 +134,11 @@ func TestAnotherLease(t *testing.T) {
 	if last != 10*time.Minute {
 		t.Errorf("the last pause was %s", last)
 	}
+	r.clock.turn(-24 * time.Hour) // the node's clock is set back
+	if out, _ := r.converge(); out.RetryAfter == 0 || out.RetryAfter > 10*time.Minute {
+		t.Errorf("with the clock set back, after %s", out.RetryAfter)
+	}
+	r.clock.turn(24 * time.Hour)
 	d.got = mine
 	must(t, r.engine.ConfirmLease(t.Context(), r.Record.Key))
 	r.wantState(bond.StateReady)

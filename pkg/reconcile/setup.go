@@ -46,7 +46,8 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 	if !obs.SandboxAlive {
 		return false
 	}
-	changed := plan.MarkLosses(rec, obs)
+	changed := clockSetBack(rec, now)
+	changed = plan.MarkLosses(rec, obs) || changed
 	changes, learned := plan.Learn(rec, obs)
 	changed = changed || learned
 	if len(changes) > 0 {
@@ -63,6 +64,16 @@ func (e *Engine) assess(rec *bond.Record, obs *bond.Observed, evidence string, n
 		e.logFor(rec).Info("pod set-up complete", zap.String("evidence", evidence), zap.Int("addresses", len(rec.Addresses)), zap.Int("routes", len(rec.Routes)))
 	}
 	return changed
+}
+
+// clockSetBack lets the waits of a set-up begin again if they began in the future: they would last until then. It reports
+// whether the record changed.
+func clockSetBack(rec *bond.Record, now time.Time) (changed bool) {
+	if s := &rec.Setup; rec.InSetup() && (s.Returned.After(now) || s.Changed.After(now)) {
+		s.Returned, s.Changed = now, time.Time{}
+		return true
+	}
+	return false
 }
 
 // setupRetry returns when to check for the end of set-up again: each second at first, then less often, because a pod

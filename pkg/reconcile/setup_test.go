@@ -363,6 +363,19 @@ func TestEvidenceEndsSetup(t *testing.T) {
 	}
 }
 
+// TestSetupEndsAfterTheClockWasSetBack: the waits begin again, and do not last as long as the clock was ahead.
+func TestSetupEndsAfterTheClockWasSetBack(t *testing.T) {
+	r := added(t, scenario.OKD())
+	r.clock.turn(-24 * time.Hour)
+	if out := r.quiet(); !out.Record.InSetup() {
+		t.Fatalf("set-up ends at once: %+v", out.Record.Setup)
+	}
+	r.clock.turn(2 * time.Minute)
+	if out := r.quiet(); out.Record.InSetup() {
+		t.Errorf("set-up does not end: %+v", out.Record.Setup)
+	}
+}
+
 // TestOlderRecordIsEnforced: a record of an older version has no set-up. What it requests is enforced, and what other
 // writers add is learned.
 func TestOlderRecordIsEnforced(t *testing.T) {
