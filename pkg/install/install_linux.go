@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 const (
@@ -103,16 +104,14 @@ func replace(ctx context.Context, dir string, program []byte, r *Result) error {
 // copy, because the kernel rejects hard links to files of other users (fs.protected_hardlinks).
 func backupForeign(dir string) (string, error) {
 	old := filepath.Join(dir, Name)
-	program, err := os.ReadFile(old)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	case err != nil:
-		return "", fmt.Errorf("back up the installed plugin: %w", err)
-	case IsBondkeeper(old):
+	info, err := os.Lstat(old)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && IsBondkeeper(old) {
 		return "", nil
 	}
-	temp, err := writeTemp(dir, program)
+	var temp string
+	if err == nil {
+		temp, err = copyOf(old, info.Mode(), dir)
+	}
 	if err != nil {
 		return "", fmt.Errorf("back up the installed plugin: %w", err)
 	}
@@ -121,6 +120,24 @@ func backupForeign(dir string) (string, error) {
 		return "", fmt.Errorf("back up the installed plugin: %w", errors.Join(err, os.Remove(temp)))
 	}
 	return to, nil
+}
+
+// copyOf copies a program to a temporary file. Of a symbolic link the copy is a link, too: its target need not be visible
+// in the installer's container.
+func copyOf(program string, mode fs.FileMode, dir string) (string, error) {
+	if mode&fs.ModeSymlink == 0 {
+		content, err := os.ReadFile(program)
+		if err != nil {
+			return "", err
+		}
+		return writeTemp(dir, content)
+	}
+	target, err := os.Readlink(program)
+	if err != nil {
+		return "", err
+	}
+	temp := filepath.Join(dir, strings.Replace(temporary, "*", "link", 1))
+	return temp, os.Symlink(target, temp)
 }
 
 // isInstalled reports whether the file at path has that digest and may be run by all users.

@@ -89,6 +89,22 @@ func TestForeignPluginIsBackedUp(t *testing.T) {
 	}
 }
 
+// TestForeignLinkIsBackedUp: the foreign plugin is a symbolic link whose target is outside what the installer sees.
+func TestForeignLinkIsBackedUp(t *testing.T) {
+	dir := t.TempDir()
+	kit.Must(t, os.Symlink("/usr/libexec/not/mounted/bond", filepath.Join(dir, Name)))
+	if r := install(t, dir, v1); r.Backup != filepath.Join(dir, Previous) {
+		t.Errorf("%+v", r)
+	}
+	install(t, dir, v2)
+	if target, err := os.Readlink(filepath.Join(dir, Previous)); err != nil || target != "/usr/libexec/not/mounted/bond" {
+		t.Errorf("the backup is a link to %q, %v", target, err)
+	}
+	if got := files(t, dir); got != "bond bond.previous" {
+		t.Errorf("left in the directory: %s", got)
+	}
+}
+
 // A process that executes the plugin all the time finds one at every moment of every upgrade.
 func TestNeverWithoutPlugin(t *testing.T) {
 	dir := t.TempDir()
