@@ -44,8 +44,8 @@ func RunContract(t *testing.T, s Server, open func(t *testing.T) Runtime) {
 		run  func(*fixture)
 	}{
 		{"every sandbox is listed until it is removed", listed},
-		{"a runtime that is away has no answer", unavailable},
-		{"a runtime that hangs has no answer", hangs},
+		{"a runtime that is unavailable has no reply", unavailable},
+		{"a runtime that hangs has no reply", hangs},
 		{"a removal wakes", removalWakes},
 		{"a restart wakes", restartWakes},
 		{"a sandbox that stops is reported", stopReported},
