@@ -42,15 +42,13 @@ type Watcher struct {
 	sandboxes map[string]*sandbox
 	// written has the UIDs of pods whose network status was observed, and when that was last.
 	written map[string]time.Time
-	// lastReply is when the last query to which the runtime replied was sent.
-	lastReply time.Time
+	// lastPoll is when the last query of the runtime that has ended was sent, lastReply the last one without an error.
+	lastReply, lastPoll time.Time
 }
 
 type sandbox struct {
 	firstQuery, lastQuery time.Time
 	populated             bool
-	// polled: the runtime was queried since the first query about this sandbox, and replied or failed.
-	polled bool
 }
 
 // New makes a Watcher. log may be nil.
@@ -87,7 +85,7 @@ func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	if !w.lastReply.IsZero() && now.Sub(w.lastReply) < believe {
 		return "", true
 	}
-	if s.polled && w.hasStatus(rec) {
+	if !s.firstQuery.After(w.lastPoll) && w.hasStatus(rec) {
 		return bond.EvidenceNetworkStatus, true
 	}
 	return "", false
@@ -146,9 +144,7 @@ func (w *Watcher) poll(ctx context.Context) error {
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.sandboxes, func(_ string, s *sandbox) bool { return sent.Sub(s.lastQuery) > forgetAfter })
 	maps.DeleteFunc(w.written, func(_ string, at time.Time) bool { return sent.Sub(at) > time.Hour })
-	for _, s := range w.sandboxes {
-		s.polled = s.polled || !s.firstQuery.After(sent)
-	}
+	w.lastPoll = sent
 	if err != nil {
 		return err
 	}

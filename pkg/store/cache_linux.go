@@ -65,13 +65,9 @@ func (s *Store) readCached(name string) (*bond.Record, error) {
 
 // readUnmarked returns the record as it is in the file, without a mark of its deletion. It must not be changed.
 func (s *Store) readUnmarked(name string) (*bond.Record, error) {
-	version, certain, err := versionOf(filepath.Join(s.dir, name))
-	if r := s.cache.unchanged(name, version); r != nil {
-		return r, nil
-	}
-	var data []byte
-	if err == nil {
-		data, err = s.readFile(name)
+	unchanged, data, version, err := s.readUnlessUnchanged(name)
+	if unchanged != nil {
+		return unchanged, nil
 	}
 	if err != nil {
 		s.cache.forget(name)
@@ -83,11 +79,22 @@ func (s *Store) readUnmarked(name string) (*bond.Record, error) {
 			return nil, err
 		}
 	}
+	s.cache.put(name, cachedRecord{version, data, known.record, known.saved})
+	return known.record, nil
+}
+
+// readUnlessUnchanged returns the cached record of a file that has not changed; otherwise it is nil, and the file's
+// content is returned with its version, which is zero if its next change may not give it another one.
+func (s *Store) readUnlessUnchanged(name string) (unchanged *bond.Record, data []byte, version fileVersion, err error) {
+	version, certain, err := versionOf(filepath.Join(s.dir, name))
+	if unchanged = s.cache.unchanged(name, version); unchanged != nil || err != nil {
+		return unchanged, nil, version, err
+	}
 	if !certain {
 		version = fileVersion{}
 	}
-	s.cache.put(name, cachedRecord{version, data, known.record, known.saved})
-	return known.record, nil
+	data, err = s.readFile(name)
+	return nil, data, version, err
 }
 
 // unchanged returns the record of a file; nil if the file has another version.

@@ -87,13 +87,9 @@ func (s *Store) Remove(k bond.Key) error {
 // prepareReplace makes sure that the file may be replaced or removed: a damaged one is quarantined. After an error it
 // must stay as it is. A file with a right checksum has what Save wrote, so that only its key is decoded.
 func (s *Store) prepareReplace(name string) error {
-	version, _, err := versionOf(filepath.Join(s.dir, name))
-	if s.cache.unchanged(name, version) != nil {
+	unchanged, data, _, err := s.readUnlessUnchanged(name)
+	if unchanged != nil {
 		return nil
-	}
-	var data []byte
-	if err == nil {
-		data, err = s.readFile(name)
 	}
 	if err == nil && s.cache.withContent(name, data).record == nil {
 		err = verify(name, data)
