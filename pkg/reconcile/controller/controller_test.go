@@ -81,14 +81,24 @@ func healthy(k bond.Key) reconcile.Outcome {
 	return reconcile.Outcome{Record: &bond.Record{Key: k, Phase: bond.PhaseReady}, Status: bond.Status{Key: k, State: bond.StateReady}}
 }
 
-// run runs a loop for d in virtual time.
-func run(t *testing.T, e *engine, c controller.Config, d time.Duration, feed func(*controller.Controller)) {
+// run runs a controller for d in virtual time. What request requests waits before the first reconcile: otherwise the
+// first bond may be reconciled before the second waits.
+func run(t *testing.T, e *engine, c controller.Config, d time.Duration, request func(*controller.Controller)) {
+	t.Helper()
+	runFed(t, e, c, d, request, nothing)
+}
+
+func nothing(*controller.Controller) {}
+
+// runFed is run for events that come at certain times of the run, which ends d after the last.
+func runFed(t *testing.T, e *engine, c controller.Config, d time.Duration, request, feed func(*controller.Controller)) {
 	t.Helper()
 	e.reconciles, e.busy = map[bond.Key][]time.Time{}, map[bond.Key]bool{}
 	c.Engine = e
 	l := controller.New(c)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
+	request(l)
 	go func() { defer close(done); l.Run(ctx) }()
 	feed(l)
 	time.Sleep(d) //nolint:forbidigo // virtual time

@@ -16,7 +16,7 @@ func TestEventsWithoutEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		var last time.Time
-		run(t, e, controller.Config{}, 10*time.Second, func(l *controller.Controller) {
+		runFed(t, e, controller.Config{}, 10*time.Second, nothing, func(l *controller.Controller) {
 			for range 10_000 { // ten seconds
 				l.Enqueue(key(1), "event")
 				last = time.Now()
@@ -42,7 +42,7 @@ func TestEventsWithoutEnd(t *testing.T) {
 func TestEventsNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
-		run(t, e, controller.Config{}, time.Second, func(l *controller.Controller) {
+		runFed(t, e, controller.Config{}, time.Second, nothing, func(l *controller.Controller) {
 			for n := range 200 {
 				l.Enqueue(key(1), "event")
 				synctest.Wait()

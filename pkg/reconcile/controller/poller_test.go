@@ -75,7 +75,7 @@ func TestChecksCoincide(t *testing.T) {
 				return false
 			},
 		}
-		run(t, e, controller.Config{}, 10*every+time.Second, func(l *controller.Controller) {
+		runFed(t, e, controller.Config{}, 10*every+time.Second, nothing, func(l *controller.Controller) {
 			for i := range 4 {
 				l.Enqueue(key(i), "test")
 				<-time.After(10 * time.Second)

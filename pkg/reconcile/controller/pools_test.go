@@ -59,7 +59,7 @@ func TestHangingIPAMPluginDelaysNoOther(t *testing.T) {
 					},
 					confirm: func(context.Context, bond.Key) error { done = time.Now(); return nil },
 				}
-				run(t, e, controller.Config{}, time.Minute, func(l *controller.Controller) {
+				runFed(t, e, controller.Config{}, time.Minute, nothing, func(l *controller.Controller) {
 					for i := range hanging {
 						l.Enqueue(key(i), "test")
 					}

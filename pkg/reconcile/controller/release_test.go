@@ -64,8 +64,9 @@ func TestReleaseThatHangsOccupiesNoWorker(t *testing.T) {
 			},
 			release: func(ctx context.Context, _ bond.Key) error { <-ctx.Done(); return ctx.Err() },
 		}
-		run(t, e, controller.Config{Workers: 1}, time.Minute, func(l *controller.Controller) {
+		runFed(t, e, controller.Config{Workers: 1}, time.Minute, nothing, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
+			synctest.Wait() // the release is under way
 			l.Enqueue(key(0), "again")
 			l.Enqueue(key(1), "test")
 		})
@@ -96,7 +97,7 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 				return nil
 			},
 		}
-		run(t, e, controller.Config{Workers: 1}, time.Minute, func(l *controller.Controller) {
+		runFed(t, e, controller.Config{Workers: 1}, time.Minute, nothing, func(l *controller.Controller) {
 			l.Enqueue(key(0), "test")
 			l.Enqueue(key(1), "test")
 			synctest.Wait() // the daemon is queried

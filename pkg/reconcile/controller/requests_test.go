@@ -61,7 +61,7 @@ func TestFindingsOfResyncs(t *testing.T) {
 				var mu sync.Mutex
 				var found []string
 				config := controller.Config{ResyncCause: resync, FoundByResync: func(code string) { mu.Lock(); found = append(found, code); mu.Unlock() }}
-				run(t, e, config, time.Hour, c.request)
+				runFed(t, e, config, time.Hour, nothing, c.request)
 				if !slices.Equal(found, slices.Repeat([]string{"MemberLost"}, c.want)) {
 					t.Errorf("found %q, want %d", found, c.want)
 				}

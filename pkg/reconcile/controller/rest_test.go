@@ -27,7 +27,7 @@ func TestRest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := &engine{converge: func(_ int, k bond.Key) (reconcile.Outcome, error) { return healthy(k), nil }}
 		const day = 24 * time.Hour
-		run(t, e, controller.Config{ResyncCause: "resync"}, day, func(l *controller.Controller) {
+		runFed(t, e, controller.Config{ResyncCause: "resync"}, day, nothing, func(l *controller.Controller) {
 			l.Enqueue(key(0), "start")
 			resyncs(l, key(0), int(day/(45*time.Second)))
 			go func() {
@@ -70,7 +70,7 @@ func TestNoRest(t *testing.T) {
 					outcome(&out)
 					return out, nil
 				}}
-				run(t, e, controller.Config{ResyncCause: "resync"}, 45*time.Minute, func(l *controller.Controller) { resyncs(l, key(0), 59) })
+				runFed(t, e, controller.Config{ResyncCause: "resync"}, 45*time.Minute, nothing, func(l *controller.Controller) { resyncs(l, key(0), 59) })
 				if n := len(e.reconciles[key(0)]); n != 59 {
 					t.Errorf("%d reconciles in 59 resyncs", n)
 				}
