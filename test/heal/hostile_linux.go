@@ -167,11 +167,17 @@ func (s *faultRun) repairTime(ctx context.Context, p *Pod, member int) (time.Dur
 	if err := ip(ctx, "-n %s link set %s netns 1", p.Name, name); err != nil {
 		return 0, err
 	}
-	l, _, err := s.r.log.await(ctx, place, func(l Line) bool { return l.isRecovery() && p.is(l) && l.Member == name })
-	if err != nil {
-		return 0, errWaited("the repair of "+name+" of pod "+p.Name, err)
+	for {
+		l, after, err := s.r.log.await(ctx, place, func(l Line) bool { return l.isRecovery() && p.is(l) && l.Member == name })
+		if err != nil {
+			return 0, errWaited("the repair of "+name+" of pod "+p.Name, err)
+		}
+		// The line may be about an earlier loss, whose repair was verified just before this one.
+		if enslaved, err := p.enslaved(ctx); err != nil || slices.Contains(enslaved, name) {
+			return l.Time.Sub(began), err
+		}
+		place = after
 	}
-	return l.Time.Sub(began), nil
 }
 
 // inA runs ip(8) commands in pod A.

@@ -100,15 +100,39 @@ func stillInHost(pci string) error {
 
 // ifindex returns the index of a link of the pod.
 func (p *Pod) ifindex(ctx context.Context, name string) (int, error) {
-	out, err := output(ctx, "", "ip", "-n", p.Name, "-j", "link", "show", "dev", name)
+	links, err := p.links(ctx, "dev", name)
+	if err == nil && len(links) != 1 {
+		err = fmt.Errorf("ip describes %d links %s of pod %s, want one", len(links), name, p.Name)
+	}
 	if err != nil {
 		return 0, err
 	}
-	var links []struct {
-		Index int `json:"ifindex"`
-	}
-	if err := json.Unmarshal(out, &links); err != nil || len(links) != 1 {
-		return 0, fmt.Errorf("output of ip about %s of pod %s: %s: %w", name, p.Name, out, err)
-	}
 	return links[0].Index, nil
+}
+
+// enslaved returns the names of the bond's current members.
+func (p *Pod) enslaved(ctx context.Context) (names []string, err error) {
+	links, err := p.links(ctx, "master", BondName)
+	for _, l := range links {
+		names = append(names, l.Name)
+	}
+	return names, err
+}
+
+// podLink is a link of a pod, as ip(8) describes it.
+type podLink struct {
+	Index int    `json:"ifindex"`
+	Name  string `json:"ifname"`
+}
+
+// links returns the pod's links that a filter of ip-link(8) selects.
+func (p *Pod) links(ctx context.Context, filter ...string) (links []podLink, err error) {
+	out, err := output(ctx, "", "ip", append([]string{"-n", p.Name, "-j", "link", "show"}, filter...)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := json.Unmarshal(out, &links); err != nil {
+		return nil, fmt.Errorf("output of ip about the links of pod %s: %s: %w", p.Name, out, err)
+	}
+	return links, nil
 }
