@@ -344,6 +344,12 @@ func (r *Record) BondName() string {
 // Deleted reports whether the record is a tombstone.
 func (r *Record) Deleted() bool { return r.Phase == PhaseDeleting }
 
+// WithoutNetwork reports whether the record is that of an ADD that has requested neither addresses nor routes, at least
+// not yet. What the bond has of them does not matter then: the pod's set-up begins later.
+func (r *Record) WithoutNetwork() bool {
+	return r.Phase == PhaseAdding && len(r.Addresses) == 0 && len(r.Routes) == 0
+}
+
 // SameAdd reports whether the same ADD wrote both records.
 func (r *Record) SameAdd(other *Record) bool { return r.Created.Equal(other.Created) }
 

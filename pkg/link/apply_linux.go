@@ -114,6 +114,13 @@ func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.LinkRef, c
 		return err
 	}
 	defer c.close()
+	if ref.Index == plan.NewBond {
+		// No other link gets its ifindex, so it is read only if the change fails. The second attempt then tells why.
+		ref.Index = r.BondIndex
+		if ref.Index != 0 && change(c, &device{Link: bond.Link{Index: ref.Index, Name: ref.Name, Kind: "bond"}}) == nil {
+			return nil
+		}
+	}
 	d, err := c.verified(ref)
 	if err != nil {
 		return err
@@ -140,20 +147,12 @@ func (k *Kernel) onBoth(ctx context.Context, r *bond.Record, ref, to plan.LinkRe
 	})
 }
 
-// referred reads the link with ref's ifindex, or the bond that was just created.
-func (c *conn) referred(ref plan.LinkRef) (*device, error) {
-	if ref.Index == plan.NewBond {
-		return c.byName(ref.Name, false)
-	}
-	return c.byIndex(ref.Index, false)
-}
-
 // verified reads the link of ref and rejects it if it is another one.
 func (c *conn) verified(ref plan.LinkRef) (*device, error) {
 	if ref.Location != c.place {
 		return nil, fmt.Errorf("%w: the action is about %s %s, not %s", bond.ErrStale, ref.Name, ref.Location, c.place)
 	}
-	d, err := c.referred(ref)
+	d, err := c.byIndex(ref.Index, false)
 	if err != nil {
 		return nil, err
 	}

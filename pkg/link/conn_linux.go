@@ -42,6 +42,9 @@ type conn struct {
 	timeout time.Duration
 	// pending: the response to the last request was not read to its end.
 	pending bool
+	// searched are the VFs that FindMembers has read for an ADD. Its first observation does not read them again: whether
+	// they can be enslaved is checked before each change.
+	searched devices
 	// pause is called before each part of a dump is received; an error ends the dump. May be nil.
 	pause func() error
 }

@@ -112,6 +112,7 @@ func (l *memberSearch) warn(format string, args ...any) {
 // searchOnce searches once for all links.
 func (l *memberSearch) searchOnce() (bond.MemberResult, error) {
 	before := len(l.warnings)
+	l.in.searched = nil
 	found := bond.MemberResult{Links: make([]bond.MemberLink, len(l.Names))}
 	var errs []error
 	for i := range l.Names {
@@ -155,6 +156,9 @@ func (l *memberSearch) search(i int) (bond.MemberLink, error) {
 	if a != nil && a.PCI != d.PCI {
 		l.warn("link %s: in sriov-cni's cache it is VF %s, but it is %q; the current settings of its PF count as the requested ones", name, a.PCI, d.PCI)
 		a = nil
+	}
+	if d.PCI != "" && l.place == bond.InPod {
+		l.in.searched = append(l.in.searched, d)
 	}
 	m := memberOf(d, l.place)
 	if err := l.identify(&m, d); err != nil {

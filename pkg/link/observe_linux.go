@@ -70,6 +70,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	case named != nil:
 		o.NameHolder = &named.Link
 	}
+	defer func() { c.searched = nil }()
 	var slaves devices
 	master := 0
 	if b != nil {

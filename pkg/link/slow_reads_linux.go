@@ -90,7 +90,7 @@ func (k *Kernel) observeNetwork(ctx context.Context, pod *conn, r *bond.Record, 
 	if r.Deleted() {
 		k.slow.record(r.Key, 0)
 	}
-	if o.Bond == nil || r.Deleted() {
+	if o.Bond == nil || r.Deleted() || r.WithoutNetwork() {
 		return nil
 	}
 	if o.LinksDiffer() && k.slow.postpone(r.Key, postponements(r, o)) {

@@ -16,7 +16,9 @@ func (c *conn) member(slaves devices, m *bond.Member, master int) (d *device, am
 		d, err = c.virtual(slaves, m, master)
 		return d, "", err
 	}
-	d, ambiguous = slaves.ofPCI(m.PCI)
+	if d, ambiguous = slaves.ofPCI(m.PCI); d == nil && ambiguous == "" {
+		d, _ = c.searched.ofPCI(m.PCI)
+	}
 	if d != nil || ambiguous != "" {
 		return d, ambiguous, nil
 	}

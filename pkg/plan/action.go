@@ -29,8 +29,7 @@ type LinkRef struct {
 	Name string
 }
 
-// NewBond is the Index of the bond that an earlier action of the same plan creates. It is identified by its name, which
-// that action ensures to be new in the pod.
+// NewBond is the Index of the bond that an earlier action of the same plan creates. It is the record's BondIndex by then.
 const NewBond = -1
 
 // String describes the link: "net1 (0000:01:10.0, ifindex 4, in pod)".

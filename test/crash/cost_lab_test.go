@@ -48,8 +48,8 @@ func TestCostOfVerbs(t *testing.T) {
 		config   string
 		add, del cost
 	}{
-		{"without IPAM", config[:strings.Index(config, `"ipam"`)] + `"dns":{}}`, cost{3, 3, 26, 41}, cost{1, 2, 14, 27}},
-		{"host-local", config, cost{6, 6, 45, 49}, cost{1, 2, 14, 33}},
+		{"without IPAM", config[:strings.Index(config, `"ipam"`)] + `"dns":{}}`, cost{3, 3, 16, 38}, cost{1, 2, 13, 27}},
+		{"host-local", config, cost{6, 6, 35, 46}, cost{1, 2, 13, 33}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var err error

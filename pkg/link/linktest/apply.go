@@ -59,6 +59,7 @@ func (f *Fake) apply(r *bond.Record, a plan.Action) error {
 	if err := f.mustOwn(r, vfOf(a)); err != nil {
 		return err
 	}
+	f.created = r.BondIndex
 	switch a := a.(type) {
 	case plan.CreateBond:
 		return f.createBond(pod, r, a)
@@ -158,10 +159,12 @@ func (f *Fake) resolve(pod *space, ref plan.LinkRef) (*netdev, error) {
 	default:
 		return nil, fmt.Errorf("%s is nowhere: %w", ref, bond.ErrStale)
 	}
-	d := s.links[ref.Index]
 	if ref.Index == plan.NewBond {
-		d = s.byName(ref.Name)
+		if ref.Index = f.created; ref.Index == 0 {
+			return nil, fmt.Errorf("%s is not created: %w", ref, bond.ErrStale)
+		}
 	}
+	d := s.links[ref.Index]
 	if d == nil {
 		return nil, fmt.Errorf("%s: %w", ref, bond.ErrGone)
 	}

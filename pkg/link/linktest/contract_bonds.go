@@ -24,7 +24,8 @@ var bondCases = []contractCase{
 	{"releasing gives MTU and MAC back and sets down", bonding_, releaseRestores},
 	{"an unknown member is reported", bonding_, unknownMember},
 	{"a ref to a link that is not a bond is rejected", bonding_, noBondRef},
-	{"a bond that was just created is referred to by its name", bonding_, newBondRef},
+	{"an action about a bond that was just created finds it under another name", bonding_, newBondRef},
+	{"an ADD without addresses reads none", bonding_, networkAtStart},
 	{"moving a member to the host releases it", bonding_, moveReleases},
 	{"a deleted netns gives VFs back as they were", bonding_ | vfs_, netnsDeletedWithBond},
 	{"failover, and no way back", bonding_, failover},
@@ -223,16 +224,32 @@ func unknownMember(s *fixture) {
 }
 
 func newBondRef(s *fixture) {
+	s.r.Phase = bond.PhaseAdding
 	created := plan.LinkRef{Location: bond.InPod, Index: plan.NewBond, Name: s.r.Key.IfName}
-	noBond := created
-	noBond.Name = s.r.Members[1].Name
-	s.rejected(plan.Enslave{Link: s.link(0), Bond: created}, bond.ErrGone)
-	s.rejected(plan.Enslave{Link: s.link(0), Bond: noBond}, bond.ErrStale)
+	s.rejected(plan.Enslave{Link: s.link(0), Bond: created}, bond.ErrStale)
 	s.apply(plan.CreateBond{Name: s.r.Key.IfName, Options: activeBackup()})
+	s.must(s.w.Rename(s.path, s.r.Key.IfName, "hidden"), "rename by hand")
 	s.apply(plan.Enslave{Link: s.link(0), Bond: created})
 	s.apply(plan.SetUp{MemberIndex: plan.OnBond, Link: created})
 	if o := s.see(); !o.Enslaved(0) || !o.Bond.Up {
 		s.Errorf("after it was created: %s", oneLine(o))
+	}
+	s.must(s.w.DeleteBond(s.path, "hidden"), "delete by hand")
+	s.rejected(plan.Enslave{Link: s.link(0), Bond: created}, bond.ErrGone)
+}
+
+// networkAtStart: addresses that an ADD has not requested do not matter to it. Later they do.
+func networkAtStart(s *fixture) {
+	s.bonded(activeBackup())
+	extra := addr("192.0.2.1/24")
+	s.apply(plan.AddAddress{Bond: s.bond(), Prefix: extra})
+	s.r.Phase = bond.PhaseAdding
+	if o := s.see(); len(o.Bond.Addresses)+len(o.Bond.Routes) != 0 || o.Bond.Unread != "" {
+		s.Errorf("in an ADD without addresses: %s", oneLine(o))
+	}
+	s.r.Addresses = []bond.Address{{Prefix: extra}}
+	if o := s.see(); !slices.Contains(o.Bond.Addresses, extra) {
+		s.Errorf("in an ADD with addresses: %s", oneLine(o))
 	}
 }
 

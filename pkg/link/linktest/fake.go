@@ -40,6 +40,7 @@ type Fake struct {
 	postponed   map[bond.Key]bool // its network was left unread, because links had to be repaired first
 	applyErrs   map[int]error     // by the number of the Apply, counted from 1
 	applies     int
+	created     int // what plan.NewBond refers to in the current action
 	failIf      func(plan.Action) error
 	before      func(plan.Action)
 	downs       uint64 // of bonds

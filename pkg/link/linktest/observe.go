@@ -51,7 +51,7 @@ func (f *Fake) hideNetwork(r *bond.Record, o *bond.Observed) {
 	postponed := f.postponed[r.Key]
 	delete(f.postponed, r.Key)
 	switch {
-	case r.Deleted():
+	case r.Deleted(), r.WithoutNetwork():
 		return
 	case f.hidden > 0:
 		f.hidden--
@@ -92,7 +92,9 @@ func observeBond(pod *space, r *bond.Record, o *bond.Observed) *netdev {
 	}
 	if !r.Deleted() {
 		ob.Settings = b.settings.Clone()
-		b.list(r, ob)
+		if !r.WithoutNetwork() {
+			b.list(r, ob)
+		}
 	}
 	if b.bond.usesPrimary() && b.bond.active != nil {
 		ob.Active = b.bond.active.index
