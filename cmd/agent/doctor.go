@@ -29,7 +29,7 @@ const (
 type doctorSettings struct {
 	config              doctor.Config
 	kubeconfig, runtime string
-	format              string
+	agent, format       string
 }
 
 func doctorCommand() *cobra.Command {
@@ -54,6 +54,7 @@ func nodeFlags(fs *pflag.FlagSet, s *doctorSettings) {
 	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default")
 	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
 	kubeconfigFlag(fs, &s.kubeconfig)
+	fs.StringVar(&s.agent, "agent", defaultAgent(), "address of the running agent's probes and metrics, HOST:PORT or unix:PATH; empty for none; "+agentEnv+" sets the default, else "+defaultListen)
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 }
 
@@ -92,6 +93,9 @@ func examine(ctx context.Context, s *doctorSettings) (doctor.Report, error) {
 		}
 		defer sandboxes.Close() //nolint:errcheck // nothing was written through it
 		s.config.Sandboxes = sandboxes.Sandboxes
+	}
+	if s.agent != "" {
+		s.config.Agent = func(ctx context.Context, page string) (string, error) { return agent.Get(ctx, s.agent, page) }
 	}
 	return doctor.Examine(ctx, s.config), nil
 }

@@ -59,7 +59,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: %w; %s --help lists the flags, which begin with two dashes", errUsage, err, cmd.CommandPath())
 	})
-	root.AddCommand(runCommand(), statusCommand(), explainCommand(), sysdumpCommand(), installCommand(), doctorCommand(), metricsProxyCommand(), versionCommand())
+	root.AddCommand(runCommand(), statusCommand(), explainCommand(), sysdumpCommand(), installCommand(), doctorCommand(), probeCommand(), metricsProxyCommand(), versionCommand())
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
 		if c.HasSubCommands() {

@@ -23,7 +23,7 @@ func metricsProxyCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&s.listen, "listen", "", "address of /metrics over TLS; required")
-	fs.StringVar(&s.upstream, "upstream", defaultListen, "address of the agent's metrics")
+	fs.StringVar(&s.upstream, "upstream", defaultAgent(), "address of the agent's metrics, HOST:PORT or unix:PATH; "+agentEnv+" sets the default, else "+defaultListen)
 	fs.StringVar(&s.certDir, "tls-dir", "", "directory with tls.crt and tls.key, read at each connection; without them the certificate is self-signed")
 	kubeconfigFlag(fs, &s.kubeconfig)
 	return cmd
@@ -45,7 +45,7 @@ func proxyMetrics(ctx context.Context, s proxySettings) error {
 	if api == nil {
 		return fmt.Errorf("%w: no API server is configured, which must review the clients' tokens", errUsage)
 	}
-	proxy, err := metricsproxy.New(metricsproxy.Config{API: api, Upstream: s.upstream, CertDir: s.certDir, Log: log})
+	proxy, err := metricsproxy.New(metricsproxy.Config{API: api, Upstream: agent.Transport(s.upstream), CertDir: s.certDir, Log: log})
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -24,10 +25,18 @@ import (
 // itself can connect to it.
 const defaultListen = "127.0.0.1:9719"
 
+// agentEnv sets the address at which the agent's own pod reaches it: a unix socket, because another program on the node
+// may have the port.
+const agentEnv = "BONDKEEPER_AGENT"
+
+// defaultAgent is the address of a running agent.
+func defaultAgent() string { return cmp.Or(os.Getenv(agentEnv), defaultListen) }
+
 // settings are the flags of run.
 type settings struct {
 	stateDir, logFormat, logLevel     string
 	kubeconfig, node, runtime, listen string
+	probeListen                       string
 	sysctlNet                         string
 	workers, receiveBuffer            int
 	resync, grace, sandboxGrace       time.Duration
@@ -53,7 +62,8 @@ func runFlags(fs *pflag.FlagSet, s *settings) {
 	fs.StringVar(&s.node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 	fs.DurationVar(&s.sandboxGrace, "sandbox-grace", 0, "how long a sandbox must be gone, in kernel and runtime, before its bond is released without a DEL; 0 means 5m")
-	fs.StringVar(&s.listen, "listen", defaultListen, "address of /healthz, /readyz and /metrics; empty for none")
+	fs.StringVar(&s.listen, "listen", defaultListen, "address of /metrics, /healthz, /readyz and /listenz; empty for none")
+	fs.StringVar(&s.probeListen, "probe-listen", os.Getenv(agentEnv), "a second such address, for probes without a port of the node: unix:PATH; empty for none; "+agentEnv+" sets the default")
 	fs.BoolVar(&s.metricsPerPod, "metrics-per-pod", false, "a metric per bond, with the names of its pod and namespace")
 	fs.IntVar(&s.workers, "workers", 0, "bonds reconciled in parallel; 0 means 8")
 	fs.IntVar(&s.receiveBuffer, "receive-buffer", 0, "receive buffer for kernel events, in bytes; 0 means 8 MiB")
@@ -82,9 +92,9 @@ func run(ctx context.Context, s *settings) error {
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	health := agent.NewHealth()
-	group.Go(func() error {
-		return agent.ServeHealth(ctx, s.listen, health, func(err error) { log.Warn("health endpoint error", zap.Error(err)) })
-	})
+	for _, addr := range []string{s.probeListen, s.listen} {
+		group.Go(func() error { health.Serve(ctx, addr, log); return nil })
+	}
 	group.Go(func() error {
 		return agent.WithLock(ctx, records, log, func() error { return runAgent(ctx, s, records, health, log) })
 	})

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/sysdump"
@@ -17,7 +19,7 @@ import (
 // sysdumpSettings are the flags of sysdump: those of doctor, and its own.
 type sysdumpSettings struct {
 	doctorSettings
-	file, agent string
+	file string
 }
 
 func sysdumpCommand() *cobra.Command {
@@ -32,7 +34,6 @@ func sysdumpCommand() *cobra.Command {
 	}
 	nodeFlags(cmd.Flags(), &s.doctorSettings)
 	cmd.Flags().StringVarP(&s.file, "output", "o", "", "file to create; empty means standard output")
-	cmd.Flags().StringVar(&s.agent, "agent", defaultListen, "address of the running agent's probes and metrics; empty for none")
 	return cmd
 }
 
@@ -56,8 +57,12 @@ func writeSysdump(ctx context.Context, s *sysdumpSettings, out io.Writer) (err e
 		}()
 		out = f
 	}
+	var running http.RoundTripper
+	if s.agent != "" {
+		running = agent.Transport(s.agent)
+	}
 	return sysdump.Write(ctx, out, sysdump.Config{
-		Version: version, Node: s.config.Node, StateDir: s.config.StateDir, SriovDir: s.config.SriovDir, Agent: s.agent, Now: time.Now,
+		Version: version, Node: s.config.Node, StateDir: s.config.StateDir, SriovDir: s.config.SriovDir, Agent: running, Now: time.Now,
 		LogDirs: []string{"/var/log/pods/*_bondkeeper-agent-*/*/*.log"},
 		Inspect: func(ctx context.Context, onError func(error)) ([]reconcile.Outcome, error) {
 			return n.inspect(ctx, nil, onError)

@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -19,12 +17,15 @@ const stallLimit = 3 * time.Minute
 
 // Health serves probes and metrics. Before Started is called the agent is alive and not ready: it waits for the lock of
 // another agent.
-type Health struct{ handler atomic.Pointer[http.Handler] }
+type Health struct {
+	handler   atomic.Pointer[http.Handler]
+	listeners listeners
+}
 
 // NewHealth returns the Health of an agent that is starting.
 func NewHealth() *Health {
 	h := new(Health)
-	h.set(newHealthHandler(nil, []probe{{"agent", func() error {
+	h.set(h.newHandler(nil, []probe{{"agent", func() error {
 		return errors.New("this agent is not running yet: it is starting, or waits for the lock of another agent")
 	}}}, nil))
 	return h
@@ -61,7 +62,7 @@ func (h *Health) Started(monitor Monitor, worker Worker, resync time.Duration, m
 		}
 		return nil
 	}}}
-	h.set(newHealthHandler(live, ready, metrics))
+	h.set(h.newHandler(live, ready, metrics))
 }
 
 // probe is one thing that must hold. Its check returns what is wrong, or nil. It is called by several goroutines and
@@ -71,10 +72,12 @@ type probe struct {
 	check func() error
 }
 
-// newHealthHandler serves /healthz (live: a restart would help if one fails), /readyz (ready: bonds are repaired) and
-// /metrics. The first two return 200 and "ok", or 503 and one line per failed probe. metrics may be nil.
-func newHealthHandler(live, ready []probe, metrics http.Handler) http.Handler {
+// newHandler serves /healthz (live: a restart would help if one fails), /readyz (ready: bonds are repaired), /listenz
+// (the addresses are served) and /metrics. All but the last return 200 and "ok", or 503 and one line per failed probe.
+// metrics may be nil.
+func (h *Health) newHandler(live, ready []probe, metrics http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	mux.Handle("GET /listenz", probeHandler([]probe{{"listen", h.listeners.err}}))
 	mux.Handle("GET /healthz", probeHandler(live))
 	mux.Handle("GET /readyz", probeHandler(ready))
 	if metrics != nil {
@@ -117,47 +120,5 @@ func stalled(limit time.Duration, done func() uint64, pending func() bool) func(
 			return fmt.Errorf("nothing was finished for %s", idle.Round(time.Second))
 		}
 		return nil
-	}
-}
-
-// listenRetry is the pause between two attempts to listen at an address that is in use, by the previous agent until it
-// has ended.
-const listenRetry = time.Second
-
-// ServeHealth serves h at addr until ctx ends, and then returns nil. If the address is in use it calls onError once and
-// tries again: repair does not depend on it. An empty addr serves nothing.
-func ServeHealth(ctx context.Context, addr string, h http.Handler, onError func(error)) error {
-	if addr == "" {
-		<-ctx.Done()
-		return nil
-	}
-	l, err := listen(ctx, addr, onError)
-	if err != nil {
-		return nil //nolint:nilerr // only the end of ctx ends the attempts
-	}
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve probes at %s: %w", addr, err)
-	}
-	return nil
-}
-
-func listen(ctx context.Context, addr string, onError func(error)) (net.Listener, error) {
-	var config net.ListenConfig
-	for reported := false; ; reported = true {
-		l, err := config.Listen(ctx, "tcp", addr)
-		if err == nil {
-			return l, nil
-		}
-		if !reported && ctx.Err() == nil {
-			onError(fmt.Errorf("probes and metrics are unavailable until %s is free: %w", addr, err))
-		}
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-time.After(listenRetry):
-		}
 	}
 }

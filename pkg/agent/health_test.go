@@ -1,10 +1,8 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -25,7 +23,7 @@ func get(t *testing.T, h http.Handler, path string) (int, string) {
 func TestProbes(t *testing.T) {
 	var wrong error
 	metrics := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "bonds 3\n") })
-	h := newHealthHandler(nil, []probe{{"records", func() error { return wrong }}, {"kernel", func() error { return nil }}}, metrics)
+	h := new(Health).newHandler(nil, []probe{{"records", func() error { return wrong }}, {"kernel", func() error { return nil }}}, metrics)
 	if code, text := get(t, h, "/readyz"); code != http.StatusOK || text != "ok\n" {
 		t.Errorf("no failure: %d %q", code, text)
 	}
@@ -65,41 +63,6 @@ func TestStalled(t *testing.T) {
 		fails(false, time.Minute, "something to do since the last time")
 		fails(true, time.Second, "for too long")
 	})
-}
-
-// TestHealthWaitsForItsAddress: an address in use is waited for; the previous agent has it until it ends.
-func TestHealthWaitsForItsAddress(t *testing.T) {
-	other, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := other.Addr().String()
-	ctx, cancel := context.WithCancel(t.Context())
-	reported, done := make(chan error, 1), make(chan error)
-	go func() {
-		done <- ServeHealth(ctx, addr, newHealthHandler(nil, nil, nil), func(err error) { reported <- err })
-	}()
-	if err := <-reported; !strings.Contains(err.Error(), addr) {
-		t.Error(err)
-	}
-	if err := other.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for deadline := time.Now().Add(time.Minute); ; {
-		res, err := http.Get("http://" + addr + "/healthz")
-		if err == nil {
-			_ = res.Body.Close()
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-		<-time.After(10 * time.Millisecond)
-	}
-	cancel()
-	if err := <-done; err != nil {
-		t.Errorf("at the end: %v", err)
-	}
 }
 
 // fakeMonitor and fakeWorker have the progress that a test sets.

@@ -56,6 +56,9 @@ type Config struct {
 	Probe func(context.Context) ([]bond.Option, error)
 	// Sandboxes lists the container runtime's sandboxes; nil if no runtime is configured.
 	Sandboxes func(context.Context) ([]string, error)
+	// Agent returns a page of the running agent, or an error with its text if the page's status is not 200; nil if no
+	// address is configured.
+	Agent func(ctx context.Context, page string) (string, error)
 	// API configures access to the API server; nil if none is configured.
 	API *rest.Config
 }
@@ -87,6 +90,7 @@ var checks = []check{
 	{"api-node", apiNode},
 	{"api-rights", apiRights},
 	{"api-policy", apiPolicy},
+	{"agent", runningAgent},
 }
 
 // Examine runs all checks.

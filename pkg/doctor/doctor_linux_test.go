@@ -30,6 +30,7 @@ func node(t *testing.T) *Config {
 		ProcSelf: filepath.Join(dir, "self"), SysfsPCI: filepath.Join(dir, "pci"),
 		Probe:     func(context.Context) ([]bond.Option, error) { return nil, nil },
 		Sandboxes: func(context.Context) ([]string, error) { return []string{"c0ffee"}, nil },
+		Agent:     func(context.Context, string) (string, error) { return "ok", nil },
 	}
 	put(t, filepath.Join(c.ProcSelf, "status"), "Name:\tagent\nCapEff:\t0000000000203804\n")
 	put(t, filepath.Join(c.ProcSelf, "mountinfo"), "22 1 0:21 / / rw shared:1 - ext4 /dev/vda rw\n")
@@ -175,6 +176,10 @@ func TestFaults(t *testing.T) {
 		{"no runtime", "runtime", Fail, "refused", func(_ *testing.T, c *Config) {
 			c.Sandboxes = func(context.Context) ([]string, error) { return nil, unix.ECONNREFUSED }
 		}},
+		{"no agent", "agent", Warn, "not live: refused", failingPage("healthz", "refused")},
+		{"an agent that waits", "agent", Warn, "not ready: waits", failingPage("readyz", "waits")},
+		{"a port of another program", "agent", Warn, "in use", failingPage("listenz", "in use")},
+		{"agent not asked", "agent", Skip, "", func(_ *testing.T, c *Config) { c.Agent = nil }},
 		{"runtime not asked", "runtime", Skip, "", func(_ *testing.T, c *Config) { c.Sandboxes = nil }},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -194,6 +199,18 @@ func TestFaults(t *testing.T) {
 				t.Errorf("%d lacking", r.Failed)
 			}
 		})
+	}
+}
+
+// failingPage makes one page of the running agent fail.
+func failingPage(page, text string) func(*testing.T, *Config) {
+	return func(_ *testing.T, c *Config) {
+		c.Agent = func(_ context.Context, got string) (string, error) {
+			if got == page {
+				return "", errors.New(text)
+			}
+			return "ok", nil
+		}
 	}
 }
 

@@ -19,13 +19,14 @@ import (
 	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
 
+	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
 // serve runs a proxy that accepts the token "good". Its API server does not exist.
 func serve(t *testing.T, upstream, dir string) (url string) {
 	t.Helper()
-	p, err := New(Config{API: &rest.Config{Host: "127.0.0.1:1"}, Upstream: upstream, CertDir: dir, Log: zap.NewNop()})
+	p, err := New(Config{API: &rest.Config{Host: "127.0.0.1:1"}, Upstream: agent.Transport(upstream), CertDir: dir, Log: zap.NewNop()})
 	kit.Must(t, err)
 	p.auth.remember(sha256.Sum256([]byte("good")))
 	l, err := net.Listen("tcp", "127.0.0.1:0")

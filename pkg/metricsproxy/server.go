@@ -33,8 +33,8 @@ const (
 type Config struct {
 	// API configures access to the API server, with the right to create TokenReviews and SubjectAccessReviews.
 	API *rest.Config
-	// Upstream is the address of the agent's metrics.
-	Upstream string
+	// Upstream connects to the agent.
+	Upstream http.RoundTripper
 	// CertDir may contain tls.crt and tls.key. If it does not, the certificate is self-signed.
 	CertDir string
 	Log     *zap.Logger
@@ -61,8 +61,9 @@ func New(c Config) (*Proxy, error) {
 		return nil, err
 	}
 	upstream := &httputil.ReverseProxy{
+		Transport: c.Upstream,
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: c.Upstream})
+			r.SetURL(&url.URL{Scheme: "http", Host: "agent"})
 			r.Out.Header.Del("Authorization")
 		},
 		ErrorLog: zap.NewStdLog(zap.NewNop()),

@@ -29,8 +29,8 @@ type Config struct {
 	StateDir, SriovDir string
 	// LogDirs are patterns of directories with the agent's log files (filepath.Glob).
 	LogDirs []string
-	// Agent is the address of probes and metrics of the running agent; empty if it serves none.
-	Agent string
+	// Agent connects to the running agent; nil if it serves no probes and metrics.
+	Agent http.RoundTripper
 	// Inspect returns the node's bonds.
 	Inspect func(ctx context.Context, onError func(error)) ([]reconcile.Outcome, error)
 	Doctor  func(context.Context) (doctor.Report, error)
@@ -165,13 +165,13 @@ func relative(dir, path string) string {
 }
 
 // addAgent adds what the running agent serves.
-func (a *archive) addAgent(ctx context.Context, address string) {
-	if address == "" {
+func (a *archive) addAgent(ctx context.Context, agent http.RoundTripper) {
+	if agent == nil {
 		return
 	}
-	client := http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	for _, page := range []string{"healthz", "readyz", "metrics"} {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/"+page, nil)
+	client := http.Client{Timeout: 5 * time.Second, Transport: agent}
+	for _, page := range []string{"healthz", "readyz", "listenz", "metrics"} {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent/"+page, nil)
 		if err != nil {
 			a.problem("agent: %v", err)
 			return

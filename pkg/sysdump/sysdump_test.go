@@ -18,6 +18,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
@@ -94,7 +95,7 @@ func TestSecrets(t *testing.T) {
 // TestProblems: what fails ends nothing, and is listed.
 func TestProblems(t *testing.T) {
 	files := dump(t, func(c *Config) {
-		c.StateDir, c.Agent, c.LogDirs = "/nonexistent", "127.0.0.1:1", []string{"/nonexistent/*"}
+		c.StateDir, c.Agent, c.LogDirs = "/nonexistent", agent.Transport("127.0.0.1:1"), []string{"/nonexistent/*"}
 		c.Inspect = func(_ context.Context, onError func(error)) ([]reconcile.Outcome, error) {
 			onError(errors.New("a damaged record"))
 			return nil, errors.New("no records")

@@ -2,9 +2,13 @@ package manifests
 
 import (
 	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
 	"sigs.k8s.io/yaml"
 
 	"github.com/bondkeeper/bondkeeper/test/kit"
@@ -20,7 +24,7 @@ func daemonSet(t *testing.T) *appsv1.DaemonSet {
 	return set
 }
 
-// Everything that is mounted has a place on the node, and nothing is kept from being mounted.
+// Everything that is mounted has a place, on the node or for the agent's socket, and nothing is kept from being mounted.
 func TestMountsAndVolumesAgree(t *testing.T) {
 	spec := daemonSet(t).Spec.Template.Spec
 	used := map[string]bool{}
@@ -30,7 +34,7 @@ func TestMountsAndVolumesAgree(t *testing.T) {
 		}
 	}
 	for _, v := range spec.Volumes {
-		if !used[v.Name] || v.HostPath == nil {
+		if !used[v.Name] || (v.HostPath == nil) != (v.Name == "agent") {
 			t.Errorf("volume %s: used: %t, host path: %+v", v.Name, used[v.Name], v.HostPath)
 		}
 		delete(used, v.Name)
@@ -38,4 +42,31 @@ func TestMountsAndVolumesAgree(t *testing.T) {
 	for name := range used {
 		t.Errorf("there is no volume %s", name)
 	}
+}
+
+// TestProbesUseNoPort: the agent is in the host's network. If another program has its port, a probe of the port fails or
+// succeeds for that program, and the kubelet kills an agent that is fine.
+func TestProbesUseNoPort(t *testing.T) {
+	agent := daemonSet(t).Spec.Template.Spec.Containers[0]
+	for name, p := range map[string]*corev1.Probe{"liveness": agent.LivenessProbe, "readiness": agent.ReadinessProbe} {
+		if p == nil || p.Exec == nil {
+			t.Errorf("the %s probe is %+v", name, p)
+		}
+	}
+	i := slices.IndexFunc(agent.Env, func(e corev1.EnvVar) bool { return e.Name == "BONDKEEPER_AGENT" })
+	if i < 0 {
+		t.Fatal("the agent has no address for its probes")
+	}
+	dir, private := filepath.Dir(strings.TrimPrefix(agent.Env[i].Value, "unix:")), ""
+	for _, m := range agent.VolumeMounts {
+		if m.MountPath == dir {
+			private = m.Name
+		}
+	}
+	for _, v := range daemonSet(t).Spec.Template.Spec.Volumes {
+		if v.Name == private && v.EmptyDir != nil {
+			return
+		}
+	}
+	t.Errorf("%s is not the pod's own: a probe could reach another agent", dir)
 }

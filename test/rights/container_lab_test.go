@@ -137,6 +137,10 @@ func mounts(t *testing.T, c *corev1.Container, volumes []corev1.Volume) []specs.
 	for _, m := range c.VolumeMounts {
 		i := slices.IndexFunc(volumes, func(v corev1.Volume) bool { return v.Name == m.Name })
 		host := volumes[i].HostPath
+		if volumes[i].EmptyDir != nil {
+			out = append(out, specs.Mount{Source: "tmpfs", Destination: m.MountPath, Type: "tmpfs", Options: []string{"mode=0777"}})
+			continue
+		}
 		if *host.Type == corev1.HostPathDirectoryOrCreate {
 			kit.Must(t, os.MkdirAll(host.Path, 0o755))
 		}
