@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -98,6 +99,10 @@ const (
 	rejected errorClass = "rejected"
 )
 
+// failedWebhook is in the message of the 500 for a webhook that could not be called (ErrCallingWebhook). It may be
+// called for the pods of one namespace only, so that other pods can be reported.
+const failedWebhook = "failed calling webhook"
+
 // classifyError returns the class of a failed request, and how long the server wants no further request.
 func classifyError(err error) (errorClass, time.Duration) {
 	var status apierrors.APIStatus
@@ -107,6 +112,8 @@ func classifyError(err error) (errorClass, time.Duration) {
 	s := status.Status()
 	seconds, _ := apierrors.SuggestsClientDelay(err)
 	switch {
+	case s.Code == http.StatusInternalServerError && strings.Contains(s.Message, failedWebhook):
+		return rejected, 0
 	case s.Code == http.StatusTooManyRequests || s.Code == http.StatusUnauthorized || s.Code >= 500:
 		return unavailable, time.Duration(seconds) * time.Second
 	case s.Code == http.StatusNotFound && apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse):

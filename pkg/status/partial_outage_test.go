@@ -1,0 +1,50 @@
+package status_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/bondkeeper/bondkeeper/pkg/status"
+)
+
+// TestFailingWebhook: a webhook for the pods of one namespace cannot be called, which is a 500. The other pods of the
+// node are reported all the same, at once, and the pauses for those pods grow.
+func TestFailingWebhook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		s.fail(func(q *http.Request) (*http.Response, error) {
+			if strings.Contains(q.URL.Path, "/pods/p0/") || !strings.Contains(q.URL.Path, "/pods/") {
+				return nil, nil
+			}
+			f := failure(http.StatusInternalServerError, metav1.StatusReasonInternalError)
+			f.Message = `Internal error occurred: failed calling webhook "pods.example.com": failed to call webhook: connection refused`
+			return reply(q, http.StatusInternalServerError, f), nil
+		})
+		for i := range 21 {
+			s.add(podN(i))
+			r.Report(bondOf(podN(i), "bond0"))
+		}
+		pass(10 * time.Minute)
+		other := bondOf(podN(0), "bond0")
+		for range 10 {
+			other = repaired(lose(other))
+			r.Report(other)
+			pass(10 * time.Second)
+			if got := s.reported(podN(0)); len(got) == 0 || got[0].Repairs != other.Repairs {
+				t.Fatalf("repair %d is not reported: %+v", other.Repairs, got)
+			}
+			pass(5 * time.Minute)
+		}
+		s.count()
+		pass(time.Hour)
+		if checks, patches := s.count(); checks+patches > 20*20 {
+			t.Errorf("%d requests about 20 pods in an hour", checks+patches)
+		}
+	})
+}
