@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -83,18 +84,23 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 // Register adds the reporter's metrics to those of the agent.
 func (r *Reporter) Register(to prometheus.Registerer) error {
 	pending := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "bondkeeper_pods_pending", Help: "Pods whose status does not show the latest state of their bonds yet.",
-	}, func() float64 { return float64(r.PendingPods()) })
+		Name: "bondkeeper_pods_pending", Help: "Pods whose status does not show the latest state of their bonds yet, without those whose changes are merged for up to 30 s.",
+	}, func() float64 {
+		return float64(r.countPods(func(p *podEntry) bool { return p.pending() && !time.Now().Before(p.mergeUntil) }))
+	})
 	return register(to, r.metrics.requests, r.metrics.failures, r.metrics.success, r.metrics.http, pending)
 }
 
 // PendingPods returns the number of pods whose latest state is not reported yet.
-func (r *Reporter) PendingPods() int {
+func (r *Reporter) PendingPods() int { return r.countPods((*podEntry).pending) }
+
+func (p *podEntry) pending() bool { return p.version != p.reported }
+
+func (r *Reporter) countPods(counts func(*podEntry) bool) (n int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	n := 0
 	for _, p := range r.pods {
-		if p.version != p.reported {
+		if counts(p) {
 			n++
 		}
 	}

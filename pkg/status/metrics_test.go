@@ -83,6 +83,42 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
+// TestFlappingPodsAreNotPending: pods whose bonds change all the time are patched every 30 s. Their status is not old,
+// and the alert on pending pods does not concern them.
+func TestFlappingPodsAreNotPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		registry := prometheus.NewRegistry()
+		if err := r.Register(registry); err != nil {
+			t.Fatal(err)
+		}
+		pending := func() float64 { return gathered(t, registry)["bondkeeper_pods_pending"] }
+		bonds := []bond.Status{bondOf(podN(0), "bond0"), bondOf(podN(1), "bond0")}
+		flap := func() {
+			for i := range bonds {
+				bonds[i] = repaired(lose(bonds[i]))
+				r.Report(bonds[i])
+				pass(3 * time.Second)
+			}
+		}
+		s.add(podN(0))
+		s.add(podN(1))
+		for range 100 {
+			if flap(); pending() != 0 {
+				t.Fatalf("%g pods are pending", pending())
+			}
+		}
+		s.fail(rejectWith(http.StatusForbidden, metav1.StatusReasonForbidden))
+		for range 6 {
+			flap()
+		}
+		if pending() != 2 {
+			t.Errorf("%g pods are pending while patches are rejected, want 2", pending())
+		}
+	})
+}
+
 // TestBondMetrics: gauges show the latest state of each bond, and nothing of a bond that has ended.
 func TestBondMetrics(t *testing.T) {
 	m := status.NewBondMetrics(false)

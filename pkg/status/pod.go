@@ -23,6 +23,8 @@ type podEntry struct {
 	notBefore time.Time
 	// version increases with every change of bonds; reported is the last version of which nothing is left to report.
 	version, reported int
+	// mergeUntil is the end of the window after the last patch, in which changes are merged.
+	mergeUntil time.Time
 }
 
 // bondEntry is the latest status of one bond.

@@ -92,6 +92,9 @@ func (r *Reporter) patch(ctx context.Context, p *podEntry, d desiredState, trans
 	r.succeeded(kindPatch)
 	before := p.report.lastReported.Bonds
 	a := r.step(p, patched{d, transitionTime})
+	r.mu.Lock()
+	p.mergeUntil = p.report.notBefore
+	r.mu.Unlock()
 	for i := range d.list {
 		r.emitEvent(p.pod, before[d.list[i].Key.String()], &d.list[i])
 	}
