@@ -68,7 +68,8 @@ func (s *rateLimitedSink) Create(e *corev1.Event) (*corev1.Event, error) {
 	if err := s.wait(); err != nil {
 		return nil, err
 	}
-	return kubeapi.Create(s.ctx, s.client, e.Namespace, events, e, false)
+	created, err := kubeapi.Create(s.ctx, s.client, e.Namespace, events, e, false)
+	return created, retried(err)
 }
 
 // Update implements record.EventSink. The recorder does not call it.
@@ -83,7 +84,19 @@ func (s *rateLimitedSink) Patch(e *corev1.Event, data []byte) (*corev1.Event, er
 	}
 	patched := new(corev1.Event)
 	err := s.client.Patch(types.StrategicMergePatchType).Namespace(e.Namespace).Resource(events).Name(e.Name).Body(data).Do(s.ctx).Into(patched)
-	return patched, err
+	return patched, retried(err)
+}
+
+// retried returns an error that the recorder retries, if the API server is unavailable. The recorder gives up on an
+// event with any status that the API server returned, also if that is 503.
+func retried(err error) error {
+	if err == nil {
+		return nil
+	}
+	if class, _ := classifyError(err); class == unavailable {
+		return errors.New(err.Error())
+	}
+	return err
 }
 
 func (s *rateLimitedSink) wait() error {

@@ -1,11 +1,14 @@
 package status_test
 
 import (
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
@@ -42,4 +45,26 @@ func TestEventOfUnreleasedAddresses(t *testing.T) {
 			t.Errorf("events %q, want two", got)
 		}
 	})
+}
+
+// TestEventOfABusyServer: an event that the API server cannot take now is sent again, and one that it rejects is not.
+func TestEventOfABusyServer(t *testing.T) {
+	for reason, want := range map[metav1.StatusReason]int{metav1.StatusReasonServiceUnavailable: 1, metav1.StatusReasonForbidden: 0} {
+		code := map[metav1.StatusReason]int{metav1.StatusReasonServiceUnavailable: http.StatusServiceUnavailable, metav1.StatusReasonForbidden: http.StatusForbidden}[reason]
+		synctest.Test(t, func(t *testing.T) {
+			s, r, p := onePod(t, t.TempDir())
+			b := bondOf(p, "bond0")
+			r.Report(b)
+			pass(5 * time.Second)
+			s.fail(rejectWith(code, reason))
+			b.State, b.Unreleased = bond.StateDeleting, "IPAM whereabouts DEL: no response"
+			r.Report(b)
+			pass(time.Minute)
+			s.fail(nil)
+			pass(time.Minute)
+			if got := s.reasons(); len(got) != want {
+				t.Errorf("%s: events %q, want %d", reason, got, want)
+			}
+		})
+	}
 }
