@@ -38,6 +38,7 @@ func node(t *testing.T) *Config {
 	put(t, filepath.Join(c.SriovDir, "pci/vf_lock/0000:01:10.0.lock"), "")
 	put(t, filepath.Join(c.SysfsPCI, "0000:01:00.0/sriov_totalvfs"), "7\n")
 	put(t, filepath.Join(c.SysfsPCI, "0000:01:00.0/sriov_numvfs"), "4\n")
+	put(t, filepath.Join(c.SysfsPCI, "0000:01:00.0/class"), "0x020000\n")
 	put(t, filepath.Join(c.SysfsPCI, "0000:01:00.0/net/eth1/mtu"), "1500\n")
 	mkdir(t, c.NetnsDirs[0])
 	netnstest.NewAt(t, filepath.Join(c.NetnsDirs[0], "cni-1"))
@@ -137,6 +138,11 @@ func TestFaults(t *testing.T) {
 		}},
 		{"no host network", "cards", Fail, "no network link of any is here", func(t *testing.T, c *Config) {
 			kit.Must(t, os.RemoveAll(filepath.Join(c.SysfsPCI, "0000:01:00.0/net")))
+		}},
+		{"SR-IOV of other devices", "cards", Warn, "no SR-IOV card", func(t *testing.T, c *Config) {
+			c.SysfsPCI = t.TempDir() // a GPU
+			put(t, filepath.Join(c.SysfsPCI, "0000:03:00.0/sriov_totalvfs"), "16\n")
+			put(t, filepath.Join(c.SysfsPCI, "0000:03:00.0/class"), "0x030200\n")
 		}},
 		{"no card", "cards", Warn, "no SR-IOV card", func(t *testing.T, c *Config) { c.SysfsPCI = t.TempDir() }},
 		{"state on a disk", "state-dir", Warn, "not in memory", func(_ *testing.T, c *Config) { c.StateDir = filepath.Dir(c.StateDir) + "/disk" }},

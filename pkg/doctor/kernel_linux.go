@@ -113,7 +113,9 @@ func cards(_ context.Context, c *Config) Finding {
 		dev := filepath.Dir(file)
 		links, err := os.ReadDir(virtiopci.NetDir(dev))
 		if err != nil || len(links) == 0 {
-			unseen++
+			if isNetworkController(dev) {
+				unseen++
+			}
 			continue
 		}
 		vfs, err := os.ReadFile(filepath.Join(dev, "sriov_numvfs"))
@@ -129,4 +131,11 @@ func cards(_ context.Context, c *Config) Finding {
 		return finding(Fail, "run the agent in the host's network (hostNetwork: true), and see that the cards have their network drivers", "%d SR-IOV cards, and no network link of any is here", unseen)
 	}
 	return finding(Warn, "keep the agent off nodes that have none, if you like", "no SR-IOV card")
+}
+
+// isNetworkController reports whether a PCI function is one by its class. GPUs, disks and accelerators have VFs, too. A
+// function without a class counts as one.
+func isNetworkController(dev string) bool {
+	class, err := os.ReadFile(filepath.Join(dev, "class"))
+	return err != nil || bytes.HasPrefix(class, []byte("0x02"))
 }
