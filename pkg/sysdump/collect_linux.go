@@ -144,7 +144,7 @@ func (a *archive) addTreeFile(name, path string) {
 	if len(bytes.Trim(text, "\x00")) == 0 { // space that the store reserves
 		return
 	}
-	if bytes.HasPrefix(bytes.TrimSpace(text), []byte("{")) {
+	if bytes.ContainsAny(text, `{["`) { // JSON, perhaps damaged
 		a.addRedacted(name, text)
 		return
 	}

@@ -64,11 +64,12 @@ func TestSecrets(t *testing.T) {
 	files := dump(t, func(c *Config) {
 		kit.WriteFile(t, filepath.Join(c.StateDir, "c1@bond0.json"), `{"cni":{"config":{"ipam":[{"apiToken":"s1","Password":{"x":"s2"},"client_secret":["s3"]}],"name":"kept"}}}`)
 		kit.WriteFile(t, filepath.Join(c.StateDir, "c2@bond0.json"), `{"password":"s4"`)
+		kit.WriteFile(t, filepath.Join(c.StateDir, "c3@bond0.json.bad-1"), "\x00"+`"password":"s6"}`) // damaged, and set aside
 		kit.WriteFile(t, filepath.Join(c.SriovDir, "claim"), "/run/netns/pod\n")
 		kit.WriteFile(t, filepath.Join(c.SriovDir, "binary"), strings.Repeat("s5", 10000))
 	})
 	for name, text := range files {
-		for _, s := range []string{"s1", "s2", "s3", "s4", "s5"} {
+		for _, s := range []string{"s1", "s2", "s3", "s4", "s5", "s6"} {
 			if strings.Contains(text, `"`+s) || strings.Contains(text, s+s) {
 				t.Errorf("%s has the secret %s:\n%s", name, s, text)
 			}
