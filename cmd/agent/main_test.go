@@ -18,7 +18,7 @@ func TestUsageErrors(t *testing.T) {
 	for _, args := range [][]string{
 		nil, {"fly"}, {"status", "now"}, {"status", "-o", "xml"}, {"status", "--nonsense"}, {"status", "-state-dir", "x"}, {"status", "--state", "Fine"}, {"explain"}, {"explain", "a", "b"}, {"explain", "a", "-o", "xml"},
 		{"run", "--log-level", "loud"}, {"run", "--log-format", "xml"}, {"run", "extra"}, {"version", "-x"},
-		{"completion", "bash", "extra"}, {"completion"}, {"completion", "csh"}, {"doctor", "now"}, {"sysdump", "now"}, {"metrics-proxy", "now"}, {"install-cni", "now"},
+		{"completion", "bash", "extra"}, {"completion"}, {"completion", "csh"}, {"doctor", "now"}, {"sysdump", "now"}, {"probe"}, {"probe", "healthz"}, {"metrics-proxy", "now"}, {"install-cni", "now"},
 	} {
 		if err := execute(t.Context(), args, new(strings.Builder)); !errors.Is(err, errUsage) {
 			t.Errorf("agent %q: %v, want a usage error", args, err)
