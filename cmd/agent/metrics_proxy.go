@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"net"
 
 	"github.com/spf13/cobra"
 	"go.uber.org/zap"
@@ -49,8 +48,10 @@ func proxyMetrics(ctx context.Context, s proxySettings) error {
 	if err != nil {
 		return err
 	}
-	var config net.ListenConfig
-	l, err := config.Listen(ctx, "tcp", s.listen)
+	l, err := agent.Listen(ctx, s.listen, log)
+	if ctx.Err() != nil {
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -50,6 +50,26 @@ func (h *Health) Serve(ctx context.Context, addr string, log *zap.Logger) {
 	}
 }
 
+// Listen listens at an address of TCP. While it is in use or not configured, which may change, Listen logs that and tries
+// again until ctx ends.
+func Listen(ctx context.Context, addr string, log *zap.Logger) (net.Listener, error) {
+	var failed listeners
+	for {
+		l, err := listen(ctx, addr)
+		if err != nil && !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return nil, err
+		}
+		if failed.report(addr, err, log); err == nil {
+			return l, nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(listenRetry):
+		}
+	}
+}
+
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
 	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -103,14 +123,14 @@ func (l *listeners) report(addr string, err error, log *zap.Logger) {
 	f, failedBefore := l.failed[addr]
 	if err == nil {
 		if failedBefore {
-			log.Info("probes and metrics are served again", zap.String("address", addr))
+			log.Info("address is served again", zap.String("address", addr))
 		}
 		delete(l.failed, addr)
 		return
 	}
 	if f.err = err; !failedBefore || time.Since(f.logged) >= listenRepeat {
 		f.logged = time.Now()
-		log.Warn("cannot serve probes and metrics; repair continues", zap.String("address", addr), zap.Error(err))
+		log.Warn("cannot serve address; repair continues", zap.String("address", addr), zap.Error(err))
 	}
 	if l.failed == nil {
 		l.failed = map[string]listenFailure{}

@@ -98,3 +98,23 @@ func TestFailureOfAListenerIsLoggedHourly(t *testing.T) {
 		}
 	})
 }
+
+// TestListenWaits: an address in use is waited for.
+func TestListenWaits(t *testing.T) {
+	other, err := net.Listen("tcp", "127.0.0.1:0")
+	kit.Must(t, err)
+	core, logs := observer.New(zap.InfoLevel)
+	got := make(chan error, 1)
+	go func() {
+		l, err := Listen(t.Context(), other.Addr().String(), zap.New(core))
+		if err == nil {
+			err = l.Close()
+		}
+		got <- err
+	}()
+	kit.Eventually(t, "the report", func() bool { return logs.Len() > 0 })
+	kit.Must(t, other.Close(), <-got)
+	if _, err = Listen(t.Context(), "nonsense", zap.NewNop()); err == nil {
+		t.Error("an address without a port is accepted")
+	}
+}

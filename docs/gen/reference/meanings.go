@@ -2,11 +2,11 @@ package main
 
 // logMeanings has an entry per log message.
 var logMeanings = map[string]string{
-	"agent started": "The agent holds the node's lock and starts its work.",
-	"agent stopped": "The agent ends; the fields count what it received.",
-	"cannot serve probes and metrics; repair continues":           "Another program has the address, for example. The agent tries again every second.",
-	"probes and metrics are served again":                         "The address is free, and served.",
-	"metrics proxy started":                                       "The proxy serves the agent's metrics at `address`.",
+	"agent started":                          "The agent holds the node's lock and starts its work.",
+	"agent stopped":                          "The agent ends; the fields count what it received.",
+	"cannot serve address; repair continues": "Another program has the address, for example. The agent tries again every second.",
+	"address is served again":                "The address is free, and served.",
+	"metrics proxy started":                  "The proxy serves the agent's metrics at `address`.",
 	"API server cannot review tokens; metrics are not served":     "In the log of `agent metrics-proxy`: the API server is unavailable, or the component's rights are missing. Tokens accepted in the last five minutes still work.",
 	"API server reviews tokens again":                             "The proxy serves metrics again.",
 	"another agent is running on this node; waiting for its lock": "Another agent holds the node's lock. This one takes over when it ends.",
