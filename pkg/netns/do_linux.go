@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -53,12 +52,12 @@ func (ns *NS) inside(fn func() error) error {
 }
 
 // home is the netns of this process, to which threads return. It stays open: the process itself is in it.
-var home = sync.OnceValues(Current)
+var home = lasting[*NS]{read: Current}
 
 // onThread runs fn on this goroutine's thread, which enters the netns and leaves it again.
 func (ns *NS) onThread(fn func() error) (err error) {
 	runtime.LockOSThread()
-	home, err := home()
+	home, err := home.get()
 	if err != nil {
 		runtime.UnlockOSThread()
 		return err

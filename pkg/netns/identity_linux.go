@@ -5,19 +5,18 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync"
 
 	"golang.org/x/sys/unix"
 )
 
 // boot is the ID of this boot. No process outlives a boot, so it is read once.
-var boot = sync.OnceValues(func() (string, error) {
+var boot = lasting[string]{read: func() (string, error) {
 	id, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("ID of this boot: %w", err)
 	}
 	return strings.TrimSpace(string(id)), nil
-})
+}}
 
 // verifyCookie returns an error if the calling thread is in another netns than the sandbox's. An open netns cannot become
 // another one, so it is verified once.

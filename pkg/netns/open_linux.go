@@ -56,7 +56,7 @@ func Open(path string) (*NS, error) {
 // sandbox is of an earlier boot. The cookie can be read only inside: Do compares it, and fails with ErrGone.
 func OpenSandbox(s bond.Sandbox) (*NS, error) {
 	if s.Boot != "" {
-		now, err := boot()
+		now, err := boot.get()
 		if err != nil {
 			return nil, fmt.Errorf("open network namespace %s: %w", s.Path, err)
 		}
@@ -93,7 +93,7 @@ func SandboxAt(path string) (bond.Sandbox, error) {
 	}
 	defer func() { _ = ns.Close() }()
 	s := bond.Sandbox{Path: path, Dev: ns.id.Dev, Inode: ns.id.Inode}
-	if s.Boot, err = boot(); err != nil {
+	if s.Boot, err = boot.get(); err != nil {
 		return bond.Sandbox{}, err
 	}
 	err = ns.Do(func() error {
