@@ -39,7 +39,8 @@ type device struct {
 	member membership
 	// afSpec is IFLA_AF_SPEC, which has the link's sysctls.
 	afSpec []byte
-	// vfList is IFLA_VFINFO_LIST, if it was requested.
+	// numVFs and vfList are IFLA_NUM_VF and IFLA_VFINFO_LIST, if they were requested.
+	numVFs int
 	vfList []byte
 }
 
@@ -176,6 +177,8 @@ func parseDevice(m []byte) (*device, error) {
 			d.qdisc = text(v)
 		case unix.IFLA_AF_SPEC:
 			d.afSpec = v
+		case unix.IFLA_NUM_VF:
+			d.numVFs = int(number(v))
 		case unix.IFLA_VFINFO_LIST:
 			d.vfList = v
 		case iflaParentDevName:

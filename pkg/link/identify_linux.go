@@ -216,13 +216,18 @@ func (l *memberSearch) withPF(m bond.Member, a *sriovcni.Attachment) (bond.Membe
 		l.warn("link %s (%s): its PF %s has no usable network link (driver %s): %v; settings on the PF can be neither verified nor restored", m.Name, m.PCI, vf.PF, l.k.sysfs.driverOf(vf.PF), err)
 		err = nil
 	}
+	unlisted := vf != nil && errors.Is(err, errIncompleteVFList)
+	if unlisted {
+		l.warn("link %s (%s): its PF %s does not report its settings: %v; they can be neither verified nor restored", m.Name, m.PCI, vf.PF, err)
+		err = nil
+	}
 	if err != nil {
 		return bond.MemberLink{}, fmt.Errorf("link %s (%s): %w", m.Name, m.PCI, err)
 	}
 	if m.VF = vf; vf != nil && a != nil {
 		vf.Settings = a.Requested
 	}
-	if vf == nil {
+	if vf == nil || unlisted {
 		pf = l.k.pfWithoutSettings(l.host, m.PCI)
 	}
 	return bond.MemberLink{Member: m, PF: pf}, nil
@@ -251,7 +256,8 @@ func memberOf(d *device, place bond.Location) bond.Member {
 }
 
 // vfState returns a VF's PF and number with all its settings there; nil for a link that is not a VF, and for a VF whose
-// PF is not visible. If the PF has no netdev, or several, it returns PF and number with the error.
+// PF is not visible. If the PF has no netdev, or several, or does not list the VF, it returns PF and number with the
+// error.
 func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.ObservedPF, error) {
 	if pci == "" {
 		return nil, nil, nil
@@ -266,12 +272,19 @@ func (k *Kernel) vfState(host *conn, pci bond.PCIAddress) (*bond.VF, *bond.Obser
 	}
 	vf := &bond.VF{PF: address, Number: number}
 	_, d, err := k.pfDevice(host, pci, true)
+	return vfOn(vf, d, err)
+}
+
+// vfOn completes a VF by what its PF reports, which was read with that error.
+func vfOn(vf *bond.VF, pf *device, err error) (*bond.VF, *bond.ObservedPF, error) {
 	if err != nil {
-		return vf, nil, fmt.Errorf("query its PF: %w", err)
+		return vf, nil, fmt.Errorf("query its PF: %w", incompleteVFList(err))
 	}
-	o := observedPF(d)
-	if o.VF, err = d.vfSettings(number); err != nil {
+	o := observedPF(pf)
+	if o.VF, err = pf.vfSettings(vf.Number); errors.Is(err, bond.ErrGone) {
 		return nil, nil, err
+	} else if err != nil {
+		return vf, nil, incompleteVFList(err)
 	}
 	vf.Settings = o.VF
 	return vf, o, nil

@@ -296,11 +296,8 @@ func (c *conn) findIn(r *bond.Record, o *bond.Observed) error {
 // needed: the driver then queries the card about each VF.
 func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond.ObservedPF, error) {
 	pf, d, err := k.pfDevice(host, m.PCI, withSettings)
-	if errors.Is(err, bond.ErrGone) || errors.Is(err, errAmbiguous) {
-		return nil, nil
-	}
 	if err != nil {
-		return nil, err
+		return nil, unlessUnknown(err)
 	}
 	o := observedPF(d)
 	if !withSettings {
@@ -310,10 +307,19 @@ func (k *Kernel) observePF(host *conn, m *bond.Member, withSettings bool) (*bond
 	if err == nil {
 		o.VF, err = d.vfSettings(number)
 	}
-	if errors.Is(err, bond.ErrGone) { // it was removed meanwhile
-		return nil, nil
+	if err != nil {
+		return nil, unlessUnknown(err)
 	}
-	return o, err
+	return o, nil
+}
+
+// unlessUnknown returns nil for errors of a PF that is missing, is not known to be the one, or does not list the VF. They
+// concern this VF only: the rest of the bond is repaired.
+func unlessUnknown(err error) error {
+	if errors.Is(err, bond.ErrGone) || errors.Is(err, errAmbiguous) || errors.Is(incompleteVFList(err), errIncompleteVFList) {
+		return nil
+	}
+	return err
 }
 
 // pfDevice finds the netdev of a VF's PF in the host; bond.ErrGone if there is none.

@@ -13,17 +13,20 @@ import (
 const notReported = 1<<32 - 1
 
 // vfSettings decodes a PF's settings of one VF. The netlink library treats a flag that the
-// driver does not report as set, so it is not used here.
+// driver does not report as set, so it is not used here. bond.ErrGone: the PF has no such VF, or not yet.
 func (d *device) vfSettings(number int) (bond.VFSettings, error) {
 	all, err := d.allVFSettings()
 	if err != nil {
 		return bond.VFSettings{}, err
 	}
 	s, found := all[number]
-	if !found {
-		return s, fmt.Errorf("%w: PF %s does not report a VF %d", bond.ErrGone, d.Name, number)
+	switch {
+	case found:
+		return s, nil
+	case number < d.numVFs:
+		return s, fmt.Errorf("%w: PF %s has %d VFs and reports nothing about VF %d", errIncompleteVFList, d.Name, d.numVFs, number)
 	}
-	return s, nil
+	return s, fmt.Errorf("%w: PF %s does not report a VF %d", bond.ErrGone, d.Name, number)
 }
 
 // allVFSettings decodes a PF's settings of its VFs, by number.

@@ -50,7 +50,7 @@ func (t *vfTables) forget(pf bond.PCIAddress) {
 }
 
 // errIncompleteVFList means that a PF answers, but not about all of its VFs. A list of more than 64 KiB, some 200 VFs,
-// does not fit in a netlink attribute, whose length has 16 bits.
+// does not fit in a netlink attribute, whose length has 16 bits. Drivers without ndo_get_vf_config list none.
 var errIncompleteVFList = errors.New("the PF's list of VFs is incomplete")
 
 // get returns a VF's settings that were read since a time. Otherwise it reads them.
@@ -137,7 +137,7 @@ func (k *Kernel) pfSettingsSince(ctx context.Context, m *bond.Member, since time
 
 // incompleteVFList marks errors that a list of VFs causes by its length.
 func incompleteVFList(err error) error {
-	if errors.Is(err, errMalformed) || errors.Is(err, unix.EMSGSIZE) {
+	if !errors.Is(err, errIncompleteVFList) && (errors.Is(err, errMalformed) || errors.Is(err, unix.EMSGSIZE)) {
 		return fmt.Errorf("%w: %w", errIncompleteVFList, err)
 	}
 	return err
