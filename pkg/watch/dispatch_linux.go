@@ -89,6 +89,7 @@ func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 		d = idx.devices[l.function(string(m.parent))]
 	}
 	if d == nil {
+		delete(l.pfState, bond.PCIAddress(m.parent)) // it is not followed any more
 		return false
 	}
 	what := "changed"

@@ -242,3 +242,19 @@ func FuzzDispatch(f *testing.F) {
 		}
 	})
 }
+
+// TestPFWithoutBonds: while no bond has a VF of a PF, its events are not followed. So its state from before counts no
+// longer when one has again: the PF may have lost its carrier, and its return is news.
+func TestPFWithoutBonds(t *testing.T) {
+	l, sink := listenTo(t, twoPods())
+	carrier := linkMsg(unix.RTM_NEWLINK, 2, upAndRunning, "0000:01:00.0")
+	l.dispatch(carrier, noNSID)
+	drain(sink)
+	pods := l.monitor.index.Swap(newIndex(nil, noNSID, nil))
+	l.dispatch(linkMsg(unix.RTM_NEWLINK, 2, unix.IFF_UP, "0000:01:00.0"), noNSID)
+	l.monitor.index.Store(pods)
+	l.dispatch(carrier, noNSID)
+	if got := drain(sink); len(got) != 2 {
+		t.Errorf("carrier returned: enqueued %q, want two keys", got)
+	}
+}
