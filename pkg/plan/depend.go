@@ -49,7 +49,7 @@ func dependsOn(a, failed Action) bool {
 		return is[SetMAC](failed) || is[SetMTU](failed)
 	case SetDown:
 		return is[Release](failed)
-	case Rename:
+	case Rename, SetOptions: // the primary is set by its link
 		return is[MoveToPod](failed)
 	case SetMAC:
 		return is[MoveToPod](failed) || is[Release](failed) || is[SetDown](failed)
@@ -117,9 +117,9 @@ func isNews(a Action) bool {
 func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	var due, left []Action
 	for i, a := range actions {
-		replaced := slices.ContainsFunc(actions[i+1:], func(by Action) bool { return skip(by) && dependsOn(by, a) && removes(a) })
+		forSkipped := slices.ContainsFunc(actions[i+1:], func(by Action) bool { return skip(by) && onlyFor(a, by) })
 		switch {
-		case skip(a), replaced, Blocked(a, left), Pointless(a, due):
+		case skip(a), forSkipped, Blocked(a, left), Pointless(a, due):
 			left = append(left, a)
 		default:
 			due = append(due, a)
@@ -128,8 +128,17 @@ func Unblocked(actions []Action, skip func(Action) bool) []Action {
 	return due
 }
 
-// removes: nothing is removed unless its replacement may be added.
-func removes(a Action) bool { return is[DelAddress](a) || is[DeleteRoute](a) }
+// onlyFor reports whether an action is useless or harmful unless a later one may be tried: nothing is removed without its
+// replacement, and the primary is set by its link only before that is enslaved.
+func onlyFor(a, later Action) bool {
+	switch a.(type) {
+	case DelAddress, DeleteRoute:
+		return dependsOn(later, a)
+	case SetOptions:
+		return a.Subject() != OnBond && a.Subject() == later.Subject() && (takesTempName(later) || is[Enslave](later))
+	}
+	return false
+}
 
 // Blocked reports whether an action depends on one of those that failed or were left out.
 func Blocked(a Action, left []Action) bool {

@@ -240,10 +240,15 @@ func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
 }
 
 // enslave enslaves a member that is in the pod and down, because of its last finding; the kernel then sets it up
-// (bond_enslave). A primary that must not become active gets a temporary name, which the next round corrects.
+// (bond_enslave). A primary that must not become active gets a temporary name, which the next round corrects. The kernel
+// may not know the primary's name, if it was away when the bond was created, and does not report it. So it is set before:
+// a member that is made the primary becomes active (bond_option_primary_set).
 func (b *builder) enslave(i int, l bond.Link) {
 	rec, ref, cause := &b.rec.Members[i], LinkRefOf(bond.InPod, &l), b.lastFinding(i)
 	if b.wouldPreempt(rec) {
+		if l.Name == rec.Name {
+			b.addBecause(cause, SetOptions{MemberIndex: MemberIndex(i), Bond: b.bondRef(), Options: bond.Options{bond.OptPrimary: rec.Name}})
+		}
 		b.takeTempName(i, rec.TempName(), &l)
 	} else {
 		b.planMemberName(i, &l)

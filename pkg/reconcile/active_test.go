@@ -31,6 +31,28 @@ func TestReturningPrimaryDoesNotPreempt(t *testing.T) {
 	}
 }
 
+// TestPrimaryOfANewBondDoesNotPreempt: so does a primary that was away when its bond was created. The kernel does not
+// know its name, and makes a member active that is made the primary.
+func TestPrimaryOfANewBondDoesNotPreempt(t *testing.T) {
+	for reselect, want := range map[string]string{"always": "net1", "failure": "net2", "better": "net2"} {
+		t.Run(reselect, func(t *testing.T) {
+			r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptPrimaryReselect: reselect})
+			must(t, r.UnbindVF(r.VFs[0]))
+			must(t, r.DeleteBond(scenario.PodPath, scenario.BondIf))
+			r.wantState(bond.StateDegraded)
+			must(t, r.BindVF(r.VFs[0]))
+			out := r.wantState(bond.StateReady)
+			if out.Status.Active != want || out.Observed.Bond.Options[bond.OptPrimary] != "net1" {
+				t.Errorf("active %s, want %s; primary %q", out.Status.Active, want, out.Observed.Bond.Options[bond.OptPrimary])
+			}
+			must(t, r.SetPFCarrier(scenario.Cards[1], false))
+			if out = r.convergeUntilIdle(); out.Status.Active != "net1" {
+				t.Errorf("after the loss of the other: active %s", out.Status.Active)
+			}
+		})
+	}
+}
+
 // active returns the name of the active member.
 func (r *fixture) active() string {
 	obs, err := r.Observe(r.t.Context(), r.Record)

@@ -54,6 +54,9 @@ func (r *Run) budgetOf(a plan.Action) (k budgetKey, hasBudget bool) {
 	case plan.MoveToPod, plan.RestoreVF, plan.Bounce, plan.Announce:
 		return budgetKey{}, false
 	}
+	if _, sets := a.(plan.SetOptions); sets && a.Subject() != plan.OnBond { // the primary, by its link before that is enslaved
+		return budgetKey{}, false
+	}
 	k.kind, _, _ = strings.Cut(plan.Kind(a), " ")
 	if plan.Contestable(a) != "" && r.rec.Restoring {
 		k.kind += " after a loss"
