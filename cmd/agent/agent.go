@@ -47,7 +47,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	engine := reconcile.New(reconcile.Config{
 		Kernel: kernel, Store: records, IPAM: &ipam.Client{Stderr: os.Stderr}, Log: log, Timing: s.timing,
 		Records: readable, SandboxAlive: kernel.SandboxAlive, Setup: setup.Evidence, Stopping: stopped.Has, LockWait: lockWait, Metrics: repairs,
-		Downs: downs.Count, EventsDrained: func(ctx context.Context) { monitor.Drained(ctx) },
+		Downs: downs.Count, EventsDrained: func(ctx context.Context) { monitor.Drained(ctx) }, EventsMissed: func() uint64 { return monitor.Missed() },
 	})
 	reporter, err := agent.NewReporter(s.kubeconfig, s.node, records.Dir(), setup.NetworkStatus, log)
 	if err != nil {

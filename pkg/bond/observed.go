@@ -98,8 +98,8 @@ type ObservedBond struct {
 	Aggregator *Aggregator
 	// HasMembers: any link has the bond as master, in the record or not.
 	HasMembers bool
-	// WasDown: events have shown the bond administratively down since the last reconcile, so routes and IPv6 addresses
-	// were lost with that, those of other writers too.
+	// WasDown: events have shown the bond administratively down since the last reconcile, or events are missing and all
+	// routes are. So routes and IPv6 addresses were lost with that, those of other writers too.
 	WasDown bool
 	// Addresses are all that the record names, and of the others at most MaxLearnedAddresses that can be learned and as
 	// many that cannot. AddressesLeft is the number of the former that are not listed.

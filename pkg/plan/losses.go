@@ -33,7 +33,7 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 // deleted them, or the bond was down for a moment.
 func NetworkMissing(rec *bond.Record, obs *bond.Observed) bool {
 	b := obs.Bond
-	if rec.Phase != bond.PhaseReady || rec.Restoring || b == nil || !b.Up || b.Unread != "" || rec.BondIndex != b.Index {
+	if !seemsComplete(rec, b) {
 		return false
 	}
 	noAddress := func(p netip.Prefix) bool { return !slices.Contains(b.Addresses, p) }
@@ -43,4 +43,20 @@ func NetworkMissing(rec *bond.Record, obs *bond.Observed) bool {
 	}
 	l := rec.Learned
 	return l != nil && (slices.ContainsFunc(l.Addresses, noAddress) || slices.ContainsFunc(l.Routes, noRoute))
+}
+
+// AllRoutesMissing reports whether a bond that is as its set-up left it lacks all recorded routes, as after it was set
+// down and up. Another writer mostly deletes some.
+func AllRoutesMissing(rec *bond.Record, obs *bond.Observed) bool {
+	b, routes := obs.Bond, rec.Routes
+	if rec.Learned != nil {
+		routes = slices.Concat(routes, rec.Learned.Routes)
+	}
+	return seemsComplete(rec, b) && len(routes) > 0 &&
+		!slices.ContainsFunc(routes, func(r bond.Route) bool { return HasRoute(b, r) })
+}
+
+// seemsComplete reports whether nothing but addresses and routes can be missing of a bond.
+func seemsComplete(rec *bond.Record, b *bond.ObservedBond) bool {
+	return rec.Phase == bond.PhaseReady && !rec.Restoring && b != nil && b.Up && b.Unread == "" && rec.BondIndex == b.Index
 }

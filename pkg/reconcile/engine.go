@@ -53,6 +53,9 @@ type Config struct {
 	// Downs returns how many events have shown a bond administratively down. It must not block. May be nil: then a bond
 	// that is set down and up faster than it is observed is not noticed.
 	Downs func(bond.Key) uint64
+	// EventsMissed returns how often events may have been lost, so that Downs does not count them. It must not block. May
+	// be nil.
+	EventsMissed func() uint64
 	// EventsDrained waits until Downs counts all events that the kernel had sent before the call, or until ctx ends. May
 	// be nil.
 	EventsDrained func(ctx context.Context)
@@ -77,8 +80,9 @@ type Engine struct {
 	records      func(context.Context) ([]*bond.Record, error)
 	sandboxAlive func(bond.Sandbox) (bool, error)
 	stopping     func(containerID string) bool
-	downs        func(bond.Key) uint64
-	// eventsDrained is Config.EventsDrained.
+	// downs is nil if no events are received. The others are those of Config.
+	downs         func(bond.Key) uint64
+	eventsMissed  func() uint64
 	eventsDrained func(context.Context)
 
 	kernel Kernel
@@ -100,7 +104,7 @@ type Engine struct {
 func New(c Config) *Engine {
 	e := &Engine{
 		kernel: c.Kernel, store: c.Store, ipam: c.IPAM, log: c.Log, now: c.Now,
-		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, downs: c.Downs, eventsDrained: c.EventsDrained, setup: c.Setup,
+		records: c.Records, sandboxAlive: c.SandboxAlive, stopping: c.Stopping, downs: c.Downs, eventsMissed: c.EventsMissed, eventsDrained: c.EventsDrained, setup: c.Setup,
 		lockWait: c.LockWait, metrics: c.Metrics,
 	}
 	if e.metrics == nil {
@@ -112,8 +116,8 @@ func New(c Config) *Engine {
 	if e.now == nil {
 		e.now = time.Now
 	}
-	if e.downs == nil {
-		e.downs = func(bond.Key) uint64 { return 0 }
+	if e.eventsMissed == nil {
+		e.eventsMissed = func() uint64 { return 0 }
 	}
 	if e.eventsDrained == nil {
 		e.eventsDrained = func(context.Context) {}

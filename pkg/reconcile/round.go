@@ -48,7 +48,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}
-		h.SetDowns(r.downs)
+		h.SetEvents(r.events, r.observed.Bond != nil && r.observed.Bond.Unread == "")
 		now := e.now()
 		unsaved := e.saveLimits(rec, &r)
 		out.found(&r, again, now)
@@ -114,8 +114,8 @@ type round struct {
 	observed bond.Observed
 	plan     plan.Plan
 	history.Result
-	// downs is what Config.Downs returned before the observation.
-	downs uint64
+	// events are those of before the observation.
+	events history.Events
 }
 
 // found takes in what a round found. What is found after changes is a consequence. again: the round before left the
@@ -146,7 +146,7 @@ func (r *round) unreadInVain(soon time.Duration) bool {
 // bond's ifindex when it has created the bond.
 func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *history.Run, c convergence) (r round, err error) {
 	evidence := e.setupEvidence(rec, e.now())
-	if r.observed, r.downs, err = e.observeRound(ctx, rec, c.observed); err != nil {
+	if r.observed, r.events, err = e.observeRound(ctx, rec, c.observed); err != nil {
 		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 	}
 	obs, now := &r.observed, e.now()
@@ -175,37 +175,48 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 	return r, nil
 }
 
-// observeRound observes the bond, unless it was observed already, and finds whether it was down. downs is the number of
-// events that need not be considered again: those of before the observation. Links are read before addresses and routes.
-// If the bond was down in between, they do not belong together, so all is observed again.
-func (e *Engine) observeRound(ctx context.Context, rec *bond.Record, observed *bond.Observed) (obs bond.Observed, downs uint64, err error) {
-	considered := e.histories.Of(rec.Key).Downs()
+// observeRound observes the bond, unless it was observed already, and finds whether it was down. events are those that
+// need not be considered again: those of before the observation. Links are read before addresses and routes. If the bond
+// was down in between, they do not belong together, so all is observed again.
+func (e *Engine) observeRound(ctx context.Context, rec *bond.Record, observed *bond.Observed) (obs bond.Observed, events history.Events, err error) {
 	if observed != nil {
 		obs = *observed
-		e.wasDown(ctx, rec, &obs, considered)
+		e.wasDown(ctx, rec, &obs)
+		considered, _ := e.histories.Of(rec.Key).Events()
 		return obs, considered, nil
 	}
 	for range maxObservations {
-		downs = e.downs(rec.Key)
-		if obs, err = e.observe(ctx, rec); err != nil || e.wasDown(ctx, rec, &obs, considered) == downs {
+		events = e.eventsOf(rec.Key)
+		if obs, err = e.observe(ctx, rec); err != nil || e.wasDown(ctx, rec, &obs) == events {
 			break
 		}
 	}
-	return obs, downs, err
+	return obs, events, err
 }
 
-// wasDown sets WasDown of an observed bond if there were more events than those considered. It returns their number.
-func (e *Engine) wasDown(ctx context.Context, rec *bond.Record, obs *bond.Observed, considered uint64) uint64 {
+// eventsOf returns the events until now.
+func (e *Engine) eventsOf(k bond.Key) (now history.Events) {
+	if e.downs != nil {
+		now = history.Events{Downs: e.downs(k), Missed: e.eventsMissed()}
+	}
+	return now
+}
+
+// wasDown sets WasDown of an observed bond if there were more events than those considered. Where events are missing,
+// because the process is new or they were lost, the loss of all routes shows it. It returns the events until now.
+func (e *Engine) wasDown(ctx context.Context, rec *bond.Record, obs *bond.Observed) history.Events {
 	if plan.NetworkMissing(rec, obs) { // the event may be on its way
 		drain, cancel := context.WithTimeout(ctx, maxEventDelay)
 		e.eventsDrained(drain)
 		cancel()
 	}
-	downs := e.downs(rec.Key)
+	now := e.eventsOf(rec.Key)
+	considered, known := e.histories.Of(rec.Key).Events()
+	unseen := e.downs != nil && (!known || now.Missed != considered.Missed)
 	if obs.Bond != nil {
-		obs.Bond.WasDown = downs != considered
+		obs.Bond.WasDown = now.Downs != considered.Downs || unseen && plan.AllRoutesMissing(rec, obs)
 	}
-	return downs
+	return now
 }
 
 // maxObservations bounds how often a bond that is set down again and again is observed in a round.

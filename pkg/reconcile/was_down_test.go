@@ -117,3 +117,40 @@ func (r *fixture) hasRoute(dst netip.Prefix) bool {
 	}
 	return false
 }
+
+// TestDownWithoutEvents: no event shows that a bond was down while no agent ran, or whose event was lost. If all its
+// routes are missing then, it was down: those of other writers are restored. If only some are, they were deleted.
+func TestDownWithoutEvents(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	missed := uint64(0)
+	agent := func() {
+		r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: r.ipam, Now: r.clock.Now,
+			Downs: func(bond.Key) uint64 { return 0 }, EventsMissed: func() uint64 { return missed }})
+	}
+	agent()
+	extra := bond.Route{Dst: netip.MustParsePrefix("198.51.100.0/24")}
+	must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, extra))
+	r.wantState(bond.StateReady)
+	for name, unseen := range map[string]func(){
+		"restart": agent, "lost events": func() { missed++ },
+		"restart with a VF in the host": func() {
+			must(t, errors.Join(r.UnbindVF(r.VFs[1]), r.BindVF(r.VFs[1])))
+			agent()
+		},
+	} {
+		must(t, errors.Join(r.SetDown(scenario.PodPath, scenario.BondIf), r.SetUp(scenario.PodPath, scenario.BondIf)))
+		unseen()
+		r.clock.turn(time.Minute)
+		if out := r.wantState(bond.StateReady); len(out.Record.Learned.Routes) != 1 || !r.hasRoute(extra.Dst) {
+			t.Errorf("%s: down: learned %v\n%s", name, out.Record.Learned.Routes, r.Node)
+		}
+		must(t, r.DeleteRoute(scenario.PodPath, scenario.BondIf, extra.Dst))
+		unseen()
+		r.clock.turn(time.Minute)
+		if out := r.wantState(bond.StateReady); len(out.Record.Learned.Routes) != 0 || r.hasRoute(extra.Dst) {
+			t.Errorf("%s: deleted: learned %v", name, out.Record.Learned.Routes)
+		}
+		must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, extra))
+		r.wantState(bond.StateReady)
+	}
+}

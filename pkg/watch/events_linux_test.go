@@ -172,6 +172,29 @@ func TestDrainedEnds(t *testing.T) {
 	s.drained(t.Context()) // nothing will come
 }
 
+// TestMissed: events that were lost count before the wait for events ends, and again when there is a new socket.
+func TestMissed(t *testing.T) {
+	l, _ := listenTo(t, indexOf(nil))
+	s, atEnd := open(t), make(chan uint64, 1)
+	s.vector.SetLen(64) // too short
+	noise(t, 1)
+	empty := make(chan struct{})
+	s.waiting = append(s.waiting, empty)
+	go func() { <-empty; atEnd <- l.monitor.Missed() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	l.monitor.openSocket = func(int) (*socket, error) {
+		if n := <-atEnd; n != 1 {
+			t.Errorf("%d when the wait ended, want 1", n)
+		}
+		cancel()
+		return open(t), nil
+	}
+	l.run(ctx, s)
+	if n := l.monitor.Missed(); n < 2 {
+		t.Errorf("%d after the new socket was opened, want 2", n)
+	}
+}
+
 // TestMove: a link that leaves a pod enqueues the bonds of the pod that it leaves and of the pod that it enters.
 func TestMove(t *testing.T) {
 	from, to := pod(t, "from"), pod(t, "to")

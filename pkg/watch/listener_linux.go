@@ -42,6 +42,7 @@ func (l *listener) run(ctx context.Context, s *socket) {
 		l.monitor.overruns.Add(1)
 		if s = l.reopen(ctx); s != nil {
 			l.monitor.reopens.Add(1)
+			l.monitor.missed.Add(1) // those since the error
 			clear(l.pfState)
 			select {
 			case l.monitor.relist <- CauseOverrun:
@@ -71,6 +72,7 @@ func (l *listener) reopen(ctx context.Context) *socket {
 
 // read enqueues the keys for what arrives on s until an error or the end of ctx, and closes s.
 func (l *listener) read(ctx context.Context, s *socket) error {
+	s.failed = func() { l.monitor.missed.Add(1) }
 	l.monitor.socket.Store(s)
 	closed := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {

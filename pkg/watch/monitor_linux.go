@@ -23,6 +23,8 @@ type Monitor struct {
 	lastOverrun atomic.Pointer[overrunError]
 
 	events, relevant, overruns, reopens, relists, resyncs atomic.Uint64
+	// missed is counted at each receive error, and when there is a socket again.
+	missed atomic.Uint64
 
 	// Replaced by tests.
 	openSocket func(receiveBuffer int) (*socket, error)
@@ -67,12 +69,16 @@ func (m *Monitor) Run(ctx context.Context, sink Sink) error {
 }
 
 // Drained waits until the sink and Config.OnBondDown have been called for all events that the kernel had sent before the
-// call, or until ctx ends. It does not wait for events that were lost in an overrun. It is safe for concurrent use.
+// call, or until ctx ends. It does not wait for events that were lost in an overrun: these Missed counts by then. It is
+// safe for concurrent use.
 func (m *Monitor) Drained(ctx context.Context) {
 	if s := m.socket.Load(); s != nil {
 		s.drained(ctx)
 	}
 }
+
+// Missed returns a number that grows whenever events may have been lost. It is safe for concurrent use.
+func (m *Monitor) Missed() uint64 { return m.missed.Load() }
 
 // Stats returns the current counters. It is safe for concurrent use.
 func (m *Monitor) Stats() Stats {

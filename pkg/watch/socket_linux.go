@@ -46,6 +46,8 @@ type socket struct {
 	held     bool
 	// waiting are closed when there is nothing to read; guarded by handling.
 	waiting []chan struct{}
+	// failed is called after a receive error, before drained ends because of it; may be nil.
+	failed func()
 }
 
 // openSocket must be called in the host's netns. It needs CAP_NET_BROADCAST.
@@ -108,6 +110,9 @@ func (s *socket) receive() (data []byte, nsid int32, err error) {
 		data, nsid, err = s.received()
 	}
 	if err != nil {
+		if s.failed != nil {
+			s.failed()
+		}
 		s.wake()
 		s.release()
 		return nil, noNSID, err

@@ -63,22 +63,32 @@ type History struct {
 	mu      sync.Mutex
 	members map[int]*subject // by member index and plan.OnBond
 	found   map[found]bool   // by the last plan
-	downs   uint64
+	events  Events
+	known   bool // events.Missed was set
 	saved   time.Time
 }
 
-// Downs returns the last value of SetDowns; 0 at first.
-func (h *History) Downs() uint64 {
+// Events are the numbers of events that showed the bond down, and of times when events may have been lost.
+type Events struct{ Downs, Missed uint64 }
+
+// Events returns those that have been considered. known is false while it was never considered whether any were missed.
+func (h *History) Events() (e Events, known bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.downs
+	return h.events, h.known
 }
 
-// SetDowns notes how many events that showed the bond down have been considered.
-func (h *History) SetDowns(n uint64) {
+// SetEvents notes which events have been considered. complete: addresses and routes were read, so that missed ones were,
+// too.
+func (h *History) SetEvents(e Events, complete bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.downs = n
+	if complete {
+		h.known = true
+	} else {
+		e.Missed = h.events.Missed
+	}
+	h.events = e
 }
 
 // Saved returns the last value of SetSaved; the zero time at first.
