@@ -145,6 +145,8 @@ type Member struct {
 	SriovCNI *SriovCNI `json:"sriovCNI,omitempty"`
 	// Settings are what other writers set on the link; nil before it was first observed in the bond.
 	Settings *LinkSettings `json:"settings,omitempty"`
+	// SettingsOf is the ifindex of the link that had Settings; 0 in records of older versions.
+	SettingsOf int `json:"settingsOf,omitempty"`
 	// RDMA is the VF's RDMA device that was in the pod's netns and not in the host's: another writer moved it there.
 	// Empty if there was none.
 	RDMA string `json:"rdma,omitempty"`

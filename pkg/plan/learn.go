@@ -226,7 +226,7 @@ func (l *learner) members() {
 			continue
 		}
 		if m.Settings == nil {
-			m.Settings = new(o.Settings.Clone())
+			m.Settings, m.SettingsOf = new(o.Settings.Clone()), o.Link.Index
 			l.logf("%s: first observation", m.Name)
 			continue
 		}
@@ -236,7 +236,7 @@ func (l *learner) members() {
 			if diff := now.Diff(*m.Settings); named != "" || !diff.Empty() || !slices.Equal(now.Neigh, m.Settings.Neigh) {
 				l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, diff, now.Neigh, named)
 			}
-			*m.Settings, l.changed = now, true
+			*m.Settings, m.SettingsOf, l.changed = now, o.Link.Index, true
 		}
 		l.rdma(m, o)
 	}

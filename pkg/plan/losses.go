@@ -8,8 +8,8 @@ import (
 )
 
 // MarkLosses marks in the record what must be restored before anything is learned again. A bond that is missing, new or
-// down has lost routes and settings, and a member outside the pod has lost its settings. It reports whether the record
-// changed.
+// down has lost routes and settings, and a member outside the pod or with a new link has lost its settings. It reports
+// whether the record changed.
 func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive {
 		return false
@@ -22,11 +22,17 @@ func MarkLosses(rec *bond.Record, obs *bond.Observed) bool {
 		rec.Restoring, changed = true, true
 	}
 	for i := range rec.Members {
-		if m := &rec.Members[i]; !m.Restoring && !m.Unidentified && obs.Members[i].Location != bond.InPod {
+		if m := &rec.Members[i]; !m.Restoring && !m.Unidentified && (obs.Members[i].Location != bond.InPod || replaced(m, &obs.Members[i])) {
 			m.Restoring, changed = true, true
 		}
 	}
 	return changed
+}
+
+// replaced reports whether a member in the pod has another link than the one whose settings are recorded. mlx5 may create
+// it again there, and the loss in between need not have been observed.
+func replaced(m *bond.Member, o *bond.ObservedMember) bool {
+	return m.SettingsOf != 0 && m.SettingsOf != o.Link.Index
 }
 
 // NetworkMissing reports whether a bond that is as its set-up left it lacks recorded addresses or routes: another writer

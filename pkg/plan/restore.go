@@ -152,6 +152,7 @@ func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 			m.Restoring, changed = false, true
 			if m.Settings != nil {
 				m.Settings.Lose(o.Settings)
+				m.SettingsOf = o.Link.Index
 			}
 		}
 	}

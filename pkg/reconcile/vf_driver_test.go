@@ -243,6 +243,35 @@ func TestHostEnslavesAReturnedVF(t *testing.T) {
 	})
 }
 
+// TestSettingsAfterALossThatWasNotObserved: a VF that its driver has created again in the pod before the loss was
+// observed, for example while no agent ran, has a new link. Its settings are restored and not learned from that.
+func TestSettingsAfterALossThatWasNotObserved(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	want := bond.SettingsChange{TxQLen: new(77), Sysctls: []bond.Sysctl{{Family: "ipv4", Name: "arp_notify", Value: 1}}}
+	must(t, r.SetSettings(scenario.PodPath, "net1", want))
+	for n := range 3 {
+		r.wantState(bond.StateReady)
+		must(t, r.UnbindVF(r.VFs[0]))
+		_, err := r.AddImpostor(scenario.PodPath, fmt.Sprintf("x%d", n)) // has the ifindex that the lost link had
+		must(t, err)
+		if n < 2 {
+			must(t, r.BindVFIn(r.VFs[0], scenario.PodPath))
+		} else {
+			must(t, r.BindVF(r.VFs[0]))
+		}
+		r.restart()
+		out := r.wantState(bond.StateReady)
+		have := out.Observed.Members[0].Settings
+		if v, _ := have.Sysctl("ipv4", "arp_notify"); have.TxQLen != 77 || v != 1 || out.Record.Members[0].Restoring {
+			t.Errorf("loss %d: txqlen %d, arp_notify %d, restoring %t", n+1, have.TxQLen, v, out.Record.Members[0].Restoring)
+		}
+	}
+	must(t, r.SetSettings(scenario.PodPath, "net1", bond.SettingsChange{TxQLen: new(78)}))
+	if out := r.wantState(bond.StateReady); out.Record.Members[0].Settings.TxQLen != 78 || out.Observed.Members[0].Settings.TxQLen != 78 {
+		t.Errorf("changed since: recorded %d", out.Record.Members[0].Settings.TxQLen)
+	}
+}
+
 // TestMACAfterALossOfTwoKinds: a VF that its driver has created again in the pod is not in the bond, and has another name.
 // A VF may also leave the bond while another loss of it is open. The bond has its MAC again afterwards.
 func TestMACAfterALossOfTwoKinds(t *testing.T) {
