@@ -124,19 +124,31 @@ func (w *recordWatcher) work(now time.Time) {
 }
 
 // resync enqueues every key. Of relistResyncs resyncs one also lists the records and reads all IDs: files and sandboxes
-// cause events, too.
+// cause events, too. While the directory cannot be watched each does, so that new records are found.
 func (w *recordWatcher) resync(now time.Time) {
 	w.resyncAt = now.Add(w.jittered())
-	if w.monitor.resyncs.Add(1)%relistResyncs == 0 {
+	cause := w.resyncCause()
+	if w.monitor.resyncs.Add(1)%relistResyncs == 0 || w.dir == nil {
 		if w.allCause == "" {
-			w.allCause = CauseResync
+			w.allCause = cause
 		}
 		w.allAt = now
 		return
 	}
 	for _, key := range w.monitor.index.Load().keys {
-		w.sink.Enqueue(key, CauseResync)
+		w.sink.Enqueue(key, cause)
 	}
+}
+
+// resyncCause returns another cause than CauseResync, which the sink may ignore, while changes have no events.
+func (w *recordWatcher) resyncCause() string {
+	switch {
+	case w.dir == nil:
+		return CauseRelist
+	case w.monitor.overruns.Load() != w.monitor.reopens.Load(): // there is no socket
+		return CauseOverrun
+	}
+	return CauseResync
 }
 
 // list updates the index, then enqueues keys: a sandbox has its ID before its key is enqueued. With all or verify the
