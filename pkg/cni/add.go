@@ -356,6 +356,9 @@ func complete(out *reconcile.Outcome, c *Config) bool {
 	if out.Observed.Bond == nil || !out.Observed.Bond.Up || len(out.Plan.Actions) > 0 || out.Plan.Verdict == plan.Stuck {
 		return false
 	}
+	if out.Observed.Bond.Unread != "" && len(out.Record.Addresses) > 0 {
+		return false // they may be missing
+	}
 	unattached := out.Unattached()
 	if !c.StartDegraded {
 		return len(unattached) == 0
