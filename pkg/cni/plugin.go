@@ -25,6 +25,8 @@ const (
 	delTimeout = 30 * time.Second
 	// busyTimeout bounds the time in which an ADD retries what the kernel rejects as busy.
 	busyTimeout = 10 * time.Second
+	// busyPause is the pause before the kernel is read again.
+	busyPause = 100 * time.Millisecond
 )
 
 // Store has the store's methods that plugin and engine need.
