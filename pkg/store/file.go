@@ -38,6 +38,9 @@ func (s *Store) Save(r *bond.Record) error {
 	r.Updated = time.Now().UTC().Round(0) // as it is read back: UTC, no monotonic clock
 	name := recordName(r.Key)
 	data, saved, err := encode(r)
+	if err == nil {
+		err = checkSize(r, len(data))
+	}
 	if err != nil {
 		return fmt.Errorf("save record of bond %s: %w", r.Key, err)
 	}
@@ -57,6 +60,18 @@ func (s *Store) Save(r *bond.Record) error {
 	}
 	s.cache.put(name, cachedRecord{data: data, record: saved, saved: true})
 	return nil
+}
+
+// checkSize rejects a file that could not be loaded, or whose tombstone could not.
+func checkSize(r *bond.Record, size int) error {
+	most := maxSize
+	if !r.Deleted() {
+		most -= tombstoneGrowth
+	}
+	if size <= most {
+		return nil
+	}
+	return fmt.Errorf("it would have %d bytes, a record has %d at most; shorten the network config, or the list of routes", size, most)
 }
 
 // Remove deletes the record of k, if there is one. The caller holds the bond's lock. A damaged file is quarantined, and
