@@ -4,6 +4,7 @@ package main
 import (
 	"context"
 	"os"
+	"os/signal"
 	"runtime/debug"
 
 	"github.com/containernetworking/cni/pkg/skel"
@@ -21,6 +22,9 @@ var version = "dev"
 
 func main() {
 	debug.SetGCPercent(400) // the first collection is at 16 MiB, which hardly any call allocates
+	// A runtime that was restarted meanwhile reads nothing. What is printed then fails and does not end the plugin: ADD
+	// is undone, and DEL continues. Unlike Ignore, Notify does not concern the IPAM plugin.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	plugin := &cni.Plugin{Open: open}
 	if os.Getenv("CNI_COMMAND") == "DEL" {
 		if err := plugin.MainDel(os.Getenv, os.Stdin); err != nil {
