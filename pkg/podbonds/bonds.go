@@ -48,8 +48,14 @@ func Of(pod *corev1.Pod) []Bond {
 	return all
 }
 
+// ended reports whether a pod's containers have all ended for good. Its sandbox and its bonds are gone, or about to be,
+// and the annotation remains as it was.
+func ended(pod *corev1.Pod) bool {
+	return pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+}
+
 // List returns the bonds of all pods of a namespace that the selector selects, of all namespaces if it is empty, the
-// worst first, and the resource version that a watch continues from.
+// worst first, and the resource version that a watch continues from. Pods that have ended are left out.
 func List(ctx context.Context, client kubernetes.Interface, namespace, selector string) (all []Bond, version string, err error) {
 	all = []Bond{}
 	options := metav1.ListOptions{LabelSelector: selector, Limit: pageSize}
@@ -59,7 +65,9 @@ func List(ctx context.Context, client kubernetes.Interface, namespace, selector 
 			return nil, "", fmt.Errorf("list pods: %w", err)
 		}
 		for i := range page.Items {
-			all = append(all, Of(&page.Items[i])...)
+			if pod := &page.Items[i]; !ended(pod) {
+				all = append(all, Of(pod)...)
+			}
 		}
 		if options.Continue = page.Continue; options.Continue == "" {
 			Sort(all)

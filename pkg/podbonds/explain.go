@@ -65,6 +65,9 @@ func (e *Explanation) WriteText(w io.Writer, now time.Time) error {
 		return err
 	}
 	fmt.Fprintf(w, "Pod %s/%s on node %s\n", e.Pod.Namespace, e.Pod.Name, cli.Dash(e.Pod.Spec.NodeName))
+	if ended(e.Pod) {
+		fmt.Fprintf(w, "The pod has ended (%s): its bonds are as they were last reported.\n", e.Pod.Status.Phase)
+	}
 	for _, c := range e.Pod.Status.Conditions {
 		if string(c.Type) == v1.Condition {
 			fmt.Fprintf(w, "Condition %s: %s since %s: %s\n", c.Type, c.Status, c.LastTransitionTime.UTC().Format(time.RFC3339), cli.Quote(c.Message))

@@ -15,7 +15,8 @@ import (
 )
 
 // Watch calls show with a pod's bonds when they differ from those that were listed or shown last, until ctx ends. It
-// continues from the list's resource version, also after the connection was lost. Deleted pods are not shown.
+// continues from the list's resource version, also after the connection was lost. Pods that were deleted or have ended are
+// not shown.
 func Watch(ctx context.Context, client kubernetes.Interface, namespace, selector string, listed []Bond, version string, show func([]Bond) error) error {
 	source := &podWatcher{client: client, namespace: namespace, selector: selector}
 	w, err := toolswatch.NewRetryWatcherWithContext(ctx, version, source)
@@ -52,7 +53,7 @@ func handle(event watch.Event, last map[types.NamespacedName][]Bond, show func([
 		return nil
 	}
 	name := types.NamespacedName{Namespace: pod.Namespace, Name: pod.Name}
-	if event.Type == watch.Deleted {
+	if event.Type == watch.Deleted || ended(pod) {
 		delete(last, name)
 		return nil
 	}
