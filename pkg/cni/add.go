@@ -60,7 +60,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	for _, w := range rec.Warnings {
 		s.log.Warn("config warning", zap.Stringer("bond", k), zap.Stringer("pod", rec.Pod), zap.String("warning", w))
 	}
-	out, err := s.engine.Start(ctx, rec, func(obs *bond.Observed) error { return checkFree(rec, obs) })
+	out, err := s.start(ctx, rec)
 	if out.Record == nil {
 		return notStarted(err)
 	}

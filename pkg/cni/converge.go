@@ -13,6 +13,22 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 )
 
+// start writes the record and makes the first attempt to reconcile. If the pod cannot be observed at the moment it tries
+// again for busyTimeout: nothing has been written then.
+func (s *session) start(ctx context.Context, rec *bond.Record) (reconcile.Outcome, error) {
+	for deadline := time.Now().Add(busyTimeout); ; {
+		out, err := s.engine.Start(ctx, rec, func(obs *bond.Observed) error { return checkFree(rec, obs) })
+		if out.Record != nil || !errors.Is(err, bond.ErrBusy) || time.Now().After(deadline) {
+			return out, err
+		}
+		select {
+		case <-ctx.Done():
+			return out, err
+		case <-time.After(busyPause):
+		}
+	}
+}
+
 // attempt is one attempt to reconcile.
 type attempt struct {
 	reconcile.Outcome
