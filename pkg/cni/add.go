@@ -31,7 +31,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 	if slices.Contains(c.LinkNames(), k.IfName) {
 		return netconf.Invalid("links", k.IfName, "links other than the bond itself, which has this name (CNI_IFNAME)")
 	}
-	s, err := p.open(c.StateDir)
+	s, err := p.open(c.StateDir, args.Path)
 	if err != nil {
 		return err
 	}

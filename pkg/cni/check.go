@@ -28,7 +28,7 @@ func (p *Plugin) Check(ctx context.Context, args *skel.CmdArgs) error {
 	if c.Prev == nil {
 		return netconf.Invalid("prevResult", "nothing", "the result of ADD")
 	}
-	s, err := p.open(c.StateDir)
+	s, err := p.open(c.StateDir, args.Path)
 	if err != nil {
 		return err
 	}

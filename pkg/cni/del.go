@@ -40,7 +40,7 @@ func (p *Plugin) Del(ctx context.Context, args *skel.CmdArgs) error {
 	if rejected != nil && hasNoRecord(b.StateDir, k) {
 		return nil
 	}
-	s, err := p.open(b.StateDir)
+	s, err := p.open(b.StateDir, args.Path)
 	if err == nil {
 		err = s.del(ctx, k, b, args)
 	}

@@ -34,7 +34,7 @@ func (p *Plugin) GC(ctx context.Context, args *skel.CmdArgs) error {
 		// Without the list every bond of the network would count as garbage.
 		return netconf.Invalid(field, "nothing", want)
 	}
-	s, err := p.open(b.StateDir)
+	s, err := p.open(b.StateDir, args.Path)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func (p *Plugin) Status(ctx context.Context, args *skel.CmdArgs) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.open(b.StateDir)
+	s, err := p.open(b.StateDir, args.Path)
 	if err != nil {
 		return unavailable(err)
 	}

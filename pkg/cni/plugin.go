@@ -93,12 +93,13 @@ type session struct {
 	stdout io.Writer
 }
 
-func (p *Plugin) open(stateDir string) (*session, error) {
+// open begins a call; path is its CNI_PATH.
+func (p *Plugin) open(stateDir, path string) (*session, error) {
 	backend, err := p.Open(stateDir)
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", stateDir, err)
 	}
-	s := &session{Backend: backend, ipam: &ipam.Client{Stderr: p.stderr()}, log: stderrLog(p.stderr()), stdout: p.Stdout}
+	s := &session{Backend: backend, ipam: &ipam.Client{Stderr: p.stderr(), Path: path}, log: stderrLog(p.stderr()), stdout: p.Stdout}
 	if s.stdout == nil {
 		s.stdout = os.Stdout
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/invoke"
 	"github.com/containernetworking/cni/pkg/types"
@@ -26,21 +27,24 @@ var _ reconcile.IPAM = (*Client)(nil)
 type Client struct {
 	// Stderr receives what IPAM plugins write to standard error; nil discards it.
 	Stderr io.Writer
+	// Path is the CNI_PATH of the present call; empty in the agent. It is searched before the record's, which is that of
+	// the ADD: an upgrade may have moved the plugins since.
+	Path string
 }
 
-// Installed returns an error if the record names an IPAM plugin that is not in its plugin path.
+// Installed returns an error if the record names an IPAM plugin that is not in the plugin path.
 func (c *Client) Installed(r *bond.Record) error {
-	_, _, err := find(r)
+	_, _, err := c.find(r)
 	return err
 }
 
 // Add allocates addresses.
 func (c *Client) Add(ctx context.Context, r *bond.Record) (*current.Result, error) {
-	plugin, path, err := find(r)
+	plugin, path, err := c.find(r)
 	if err != nil {
 		return nil, err
 	}
-	result, err := invoke.ExecPluginWithResult(ctx, path, r.CNI.Config, args(r, "ADD"), c.exec())
+	result, err := invoke.ExecPluginWithResult(ctx, path, r.CNI.Config, c.args(r, "ADD"), c.exec())
 	if err != nil {
 		return nil, pluginFailed(ctx, plugin, "ADD", err)
 	}
@@ -97,18 +101,18 @@ func (c *Client) Status(ctx context.Context, r *bond.Record) error {
 
 // run calls a verb that has no result. It does nothing if the network has no IPAM.
 func (c *Client) run(ctx context.Context, r *bond.Record, verb string, config []byte) error {
-	plugin, path, err := find(r)
+	plugin, path, err := c.find(r)
 	if err != nil || plugin == "" {
 		return err
 	}
-	if err := invoke.ExecPluginWithoutResult(ctx, path, config, args(r, verb), c.exec()); err != nil {
+	if err := invoke.ExecPluginWithoutResult(ctx, path, config, c.args(r, verb), c.exec()); err != nil {
 		return pluginFailed(ctx, plugin, verb, err)
 	}
 	return nil
 }
 
 // find returns the name and the path of the record's IPAM plugin, both empty if it has none.
-func find(r *bond.Record) (plugin, path string, err error) {
+func (c *Client) find(r *bond.Record) (plugin, path string, err error) {
 	config, err := netconf.Parse("", r.CNI.Config)
 	if err != nil {
 		return "", "", types.NewError(types.ErrDecodingFailure, fmt.Sprintf("network config: not a JSON object: %v", err), "")
@@ -117,7 +121,7 @@ func find(r *bond.Record) (plugin, path string, err error) {
 	if err != nil || plugin == "" {
 		return "", "", err
 	}
-	path, err = invoke.FindInPath(plugin, filepath.SplitList(r.CNI.Path))
+	path, err = invoke.FindInPath(plugin, filepath.SplitList(c.path(r)))
 	if err != nil {
 		return "", "", types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("ipam.type: %v", err), "")
 	}
@@ -125,15 +129,23 @@ func find(r *bond.Record) (plugin, path string, err error) {
 }
 
 // args returns the environment of the IPAM plugin.
-func args(r *bond.Record, verb string) *invoke.Args {
+func (c *Client) args(r *bond.Record, verb string) *invoke.Args {
 	return &invoke.Args{
 		Command:       verb,
 		ContainerID:   r.Key.ContainerID,
 		NetNS:         r.Sandbox.Path,
 		IfName:        r.Key.IfName,
 		PluginArgsStr: r.CNI.Args,
-		Path:          r.CNI.Path,
+		Path:          c.path(r),
 	}
+}
+
+// path returns the directories of plugins in the form of CNI_PATH.
+func (c *Client) path(r *bond.Record) string {
+	if c.Path == "" || c.Path == r.CNI.Path {
+		return r.CNI.Path
+	}
+	return strings.Trim(c.Path+string(filepath.ListSeparator)+r.CNI.Path, string(filepath.ListSeparator))
 }
 
 func (c *Client) exec() invoke.Exec { return &pluginExec{stderr: c.Stderr} }
