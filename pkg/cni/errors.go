@@ -11,14 +11,21 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// withCNICode adds the code of the CNI specification, by which the runtime decides what to do. An error that already
-// has a code keeps it.
+// withCNICode adds the code of the CNI specification, by which the runtime decides what to do. An error that wraps one
+// with a code, such as an IPAM plugin's, gets that code. Its own text is kept: of a wrapping error the CNI library prints
+// what is wrapped alone.
 func withCNICode(err error) error {
+	if err == nil {
+		return nil
+	}
 	var coded *types.Error
-	if err == nil || errors.As(err, &coded) {
+	switch {
+	case !errors.As(err, &coded):
+		return types.NewError(codeOf(err), err.Error(), "")
+	case error(coded) == err: //nolint:errorlint // whether it is wrapped
 		return err
 	}
-	return types.NewError(codeOf(err), err.Error(), "")
+	return types.NewError(coded.Code, err.Error(), "")
 }
 
 func codeOf(err error) uint {
