@@ -74,3 +74,16 @@ func TestWrongIPs(t *testing.T) {
 	}
 	n.WantNothingLeft(before)
 }
+
+// TestUnspecifiedGateway: for the kernel and the reference plugins 0.0.0.0 as the gateway of an address means none, so
+// that routes go through the bond without one.
+func TestUnspecifiedGateway(t *testing.T) {
+	n := newNode(t, 1)
+	address := map[string]any{"address": "192.0.2.5/24", "gateway": "0.0.0.0"}
+	args, _ := n.OnePod(map[string]any{"ipam": map[string]any{"type": "static", "addresses": []any{address}, "routes": []any{map[string]any{"dst": "198.51.100.0/24"}}}})
+	result := n.MustAdd(args)
+	if got := n.fake.Routes(args.Netns, "bond0"); len(got) != 1 || got[0] != "198.51.100.0/24 scope link" {
+		t.Errorf("routes: %q", got)
+	}
+	n.MustCheck(args, result)
+}

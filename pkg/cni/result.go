@@ -87,6 +87,7 @@ func addressesOf(ipamResult *current.Result) ([]bond.Address, error) {
 			if a.Gateway, ok = ipam.Addr(ip.Gateway); !ok {
 				return nil, badResult("ips[%d]: gateway %s is not an address", i, ip.Gateway)
 			}
+			a.Gateway = unlessUnspecified(a.Gateway)
 		}
 		out = append(out, a)
 	}
@@ -110,15 +111,21 @@ func routesOf(ipamResult *current.Result, addresses []bond.Address) ([]bond.Rout
 			if route.Gateway, ok = ipam.Addr(r.GW); !ok {
 				return nil, badResult("routes[%d]: gateway %s is not an address", i, r.GW)
 			}
-			if route.Gateway.IsUnspecified() {
-				route.Gateway = netip.Addr{} // for the kernel 0.0.0.0 and :: mean no gateway
-			}
+			route.Gateway = unlessUnspecified(route.Gateway)
 		} else {
 			route.Gateway = gatewayFor(dst.Addr(), addresses)
 		}
 		out = append(out, route)
 	}
 	return out, nil
+}
+
+// unlessUnspecified returns a gateway; none for 0.0.0.0 and ::, which mean none for the kernel.
+func unlessUnspecified(gateway netip.Addr) netip.Addr {
+	if gateway.IsUnspecified() {
+		return netip.Addr{}
+	}
+	return gateway
 }
 
 // checkRoute rejects a number that is too large for the kernel's field. The kernel would silently truncate or reduce it
