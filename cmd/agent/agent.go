@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -40,7 +41,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		return err
 	}
 	defer sandboxes.Close() //nolint:errcheck // nothing was written through it
-	stopped, downs := &runtime.Stopped{}, &agent.Downs{}
+	stopped, downs, unreadable := &runtime.Stopped{}, &agent.Downs{}, new(atomic.Int64)
 	setup, readable := podsetup.New(sandboxes, log), agent.ReadableRecords(records)
 	bonds, repairs := status.NewBondMetrics(s.metricsPerPod), agent.NewRepairMetrics()
 	var monitor *watch.Monitor
@@ -60,7 +61,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Forget: func(k bond.Key) { transitions.Forget(k); bonds.Forget(k); reporter.Forget(k); downs.Forget(k) },
 	})
 	monitor, err = watch.New(watch.Config{
-		Dir: records.Dir(), KeyOf: store.KeyOf, List: agent.RecordLister(ctx, records, log),
+		Dir: records.Dir(), KeyOf: store.KeyOf, List: agent.RecordLister(ctx, records, unreadable, log),
 		ReceiveBuffer: s.receiveBuffer, Resync: s.resync, Load: records.Load,
 		OnBondDown: downs.Add,
 		Known:      func(r *bond.Record) bool { return engine.Saved(r) && records.SavedHere(r.Key) },
@@ -73,7 +74,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 		Engine: engine, Runtime: sandboxes, SandboxAlive: kernel.SandboxAlive, Grace: s.sandboxGrace, Log: log,
 		Records: readable,
 	})
-	metrics, err := agent.NewMetrics(agent.Sources{Version: version, Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: monitor, Worker: worker})
+	metrics, err := agent.NewMetrics(agent.Sources{Version: version, Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: monitor, Worker: worker, Unreadable: unreadable})
 	if err != nil {
 		return err
 	}

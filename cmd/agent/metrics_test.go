@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -39,6 +40,13 @@ func TestMetricsPerPod(t *testing.T) {
 			t.Errorf("with %q the pod is named in %q, want %q", c.flags, named, c.want)
 		}
 	}
+}
+
+// TestUnreadableRecordInMetrics: an agent that was rolled back does not repair the bonds of a newer one, and exports that.
+func TestUnreadableRecordInMetrics(t *testing.T) {
+	dir := stateDirWith(t)
+	kit.WriteFile(t, filepath.Join(dir, "c0ffee@bond0.json"), `{"version":1000,"record":{}}`)
+	metricsOfAgent(t, dir, "bondkeeper_unreadable_records 1\n")
 }
 
 // metricsOfAgent runs an agent until its metrics have a line, and returns them.

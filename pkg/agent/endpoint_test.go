@@ -106,11 +106,11 @@ func TestListenWaits(t *testing.T) {
 	core, logs := observer.New(zap.InfoLevel)
 	got := make(chan error, 1)
 	go func() {
-		l, err := Listen(t.Context(), other.Addr().String(), zap.New(core))
-		if err == nil {
-			err = l.Close()
+		l, failed := Listen(t.Context(), other.Addr().String(), zap.New(core))
+		if failed == nil {
+			failed = l.Close()
 		}
-		got <- err
+		got <- failed
 	}()
 	kit.Eventually(t, "the report", func() bool { return logs.Len() > 0 })
 	kit.Must(t, other.Close(), <-got)

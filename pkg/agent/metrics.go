@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -24,6 +25,8 @@ type Sources struct {
 	Reporter Reporter
 	Monitor  Monitor
 	Worker   Worker
+	// Unreadable is the number of records that cannot be read.
+	Unreadable *atomic.Int64
 }
 
 // NewMetrics returns the metrics of all packages.
@@ -41,6 +44,9 @@ func NewMetrics(s Sources) (*prometheus.Registry, error) {
 		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "bondkeeper_failed_releases", Help: "Bonds of ended pods whose addresses remain allocated because the last release failed, for example because the IPAM plugin failed.",
 		}, func() float64 { return float64(s.Worker.FailedReleases()) })),
+		all.Register(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "bondkeeper_unreadable_records", Help: "Records of bonds that are damaged or of a newer version. Their bonds are not repaired, and in no other metric.",
+		}, func() float64 { return float64(s.Unreadable.Load()) })),
 	}
 	for _, c := range []struct {
 		name, help string

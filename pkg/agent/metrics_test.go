@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func allMetrics(t *testing.T, perPod bool) (*prometheus.Registry, *status.BondMe
 		_ = reporter.Run(ended)
 	})
 	bonds, repairs := status.NewBondMetrics(perPod), NewRepairMetrics()
-	all, err := NewMetrics(Sources{Version: "v1", Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: &fakeMonitor{}, Worker: &fakeWorker{}})
+	all, err := NewMetrics(Sources{Version: "v1", Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: &fakeMonitor{}, Worker: &fakeWorker{}, Unreadable: new(atomic.Int64)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,7 +66,7 @@ func TestCountersExistFromTheStart(t *testing.T) {
 		"bondkeeper_losses_total": 17, "bondkeeper_repairs_total": 34, "bondkeeper_action_failures_total": 23,
 		"bondkeeper_pod_requests_total": 2, "bondkeeper_pod_request_failures_total": 3, "bondkeeper_last_loss_timestamp_seconds": 0,
 		"bondkeeper_bonds": 5, "bondkeeper_resync_findings_total": len(plan.Codes()), "bondkeeper_bond_members": 12, "bondkeeper_bond_state_info": 0, "bondkeeper_api_requests_total": 6,
-		"bondkeeper_repair_duration_seconds": 2, "bondkeeper_repair_phase_duration_seconds": 2, "bondkeeper_build_info": 1,
+		"bondkeeper_repair_duration_seconds": 2, "bondkeeper_repair_phase_duration_seconds": 2, "bondkeeper_build_info": 1, "bondkeeper_unreadable_records": 1,
 	} {
 		if got[name] != want {
 			t.Errorf("%s has %d series, want %d", name, got[name], want)

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 
@@ -17,15 +18,16 @@ func ReadableRecords(records *store.Store) func(context.Context) ([]*bond.Record
 	}
 }
 
-// RecordLister returns a function that lists the records that can be read, and logs the others, each once. It is called
-// from one goroutine at a time.
-func RecordLister(ctx context.Context, records *store.Store, log *zap.Logger) func() ([]*bond.Record, error) {
+// RecordLister returns a function that lists the records that can be read, logs the others, each once, and sets
+// unreadable to their number. It is called from one goroutine at a time.
+func RecordLister(ctx context.Context, records *store.Store, unreadable *atomic.Int64, log *zap.Logger) func() ([]*bond.Record, error) {
 	logged := map[string]bool{}
 	return func() ([]*bond.Record, error) {
 		list, bad, err := records.List(ctx)
 		if err != nil {
 			return nil, err
 		}
+		unreadable.Store(int64(len(bad)))
 		for _, p := range bad {
 			if !logged[p.Path] {
 				logged[p.Path] = true

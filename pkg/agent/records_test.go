@@ -78,7 +78,8 @@ func TestRecordLister(t *testing.T) {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.ErrorLevel)
-	list := RecordLister(t.Context(), records, zap.New(core))
+	var unreadable atomic.Int64
+	list := RecordLister(t.Context(), records, &unreadable, zap.New(core))
 	for range 2 {
 		if all, err := list(); err != nil || len(all) != 1 || all[0].Key != rec.Key {
 			t.Errorf("%v, %v; want the record of %s", all, err, rec.Key)
@@ -86,6 +87,9 @@ func TestRecordLister(t *testing.T) {
 	}
 	if all, err := ReadableRecords(records)(t.Context()); err != nil || len(all) != 1 {
 		t.Errorf("%v, %v; want one record", all, err)
+	}
+	if n := unreadable.Load(); n != 1 {
+		t.Errorf("%d records are counted as unreadable, want 1", n)
 	}
 	if n := logs.FilterField(zap.String("bond", "c1@bond0")).Len(); n != 1 || logs.Len() != 1 {
 		t.Errorf("logged %d times, want once: %v", n, logs.All())

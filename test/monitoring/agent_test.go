@@ -104,7 +104,7 @@ func startBusy(t *testing.T) (addr string) {
 	reporter, err := agent.NewReporter(agent.NoKubeconfig, "busy", t.TempDir(), nil, zap.NewNop())
 	kit.Must(t, err)
 	b := &busy{repairs: agent.NewRepairMetrics()}
-	all, err := agent.NewMetrics(agent.Sources{Version: "test", Bonds: bonds, Repairs: b.repairs, Reporter: reporter, Monitor: b, Worker: b})
+	all, err := agent.NewMetrics(agent.Sources{Version: "test", Bonds: bonds, Repairs: b.repairs, Reporter: reporter, Monitor: b, Worker: b, Unreadable: new(atomic.Int64)})
 	kit.Must(t, err)
 	b.metrics = promhttp.HandlerFor(all, promhttp.HandlerOpts{})
 	server := httptest.NewServer(b)
