@@ -66,3 +66,22 @@ func TestStuckVFIsBouncedOnce(t *testing.T) {
 		})
 	}
 }
+
+// TestNoBusyLoopForAVFThatIsLeftAlone: a VF without carrier that sriov-cni has returned is not set down and up, so the
+// bond is not reconciled for that again and again.
+func TestNoBusyLoopForAVFThatIsLeftAlone(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	must(t, r.ResetVF(r.VFs[1], -1))
+	r.Detach(&r.Record.Members[1])
+	out, err := r.converge()
+	must(t, err)
+	if out.RetryAfter != 15*time.Second {
+		t.Errorf("after the loss of the carrier: again after %s", out.RetryAfter)
+	}
+	for range 3 {
+		r.clock.turn(15 * time.Second)
+		if out, err = r.converge(); err != nil || out.RetryAfter != 0 {
+			t.Fatalf("again after %s (%v): %s", out.RetryAfter, err, out.Status.Reason)
+		}
+	}
+}

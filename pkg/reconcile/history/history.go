@@ -156,7 +156,9 @@ type Run struct {
 	rec *bond.Record
 	// applied has the actions that were reported as done since the last Advance.
 	applied []plan.Action
-	spent   spent
+	// hints are those of the last Observe, with which the plan was made.
+	hints []plan.Hint
+	spent spent
 }
 
 // Begin starts a reconcile. Only one may be under way per bond. The record is changed by Adopt and Advance.
@@ -171,7 +173,8 @@ func (h *History) Begin(rec *bond.Record) *Run {
 
 // Observe takes in what was observed, and returns the planner's input that depends on time.
 func (r *Run) Observe(obs *bond.Observed, now time.Time) []plan.Hint {
-	return r.h.hints(r.rec, obs, now, r.h.subject)
+	r.hints = r.h.hints(r.rec, obs, now, r.h.subject)
+	return r.hints
 }
 
 // observe makes events of what was observed of member i.
@@ -283,13 +286,11 @@ func (r *Run) retryAfter(actions []plan.Action, now time.Time) time.Duration {
 			// A quarter as long again as it has lasted: no event will come, and a PF may stay away for good.
 			consider(now.Add(min(max(now.Sub(s.vfInfoMissingSince), t.MinBackoff)/4, t.MaxBackoff)))
 		}
-		// A planned bounce has its own wait. To reconcile at once until that ends would be a busy loop.
-		bouncing := slices.ContainsFunc(actions, func(a plan.Action) bool {
-			_, ok := a.(plan.Bounce)
-			return ok && a.Subject() == i
-		})
+		// The plan has taken in that the wait is over: it has a bounce, which has its own wait, or leaves the member alone.
+		// To reconcile at once again would be a busy loop.
+		overdue := i >= 0 && i < len(r.hints) && r.hints[i].Overdue
 		silentEnd := s.silentSince.Add(t.NoCarrierWait)
-		if !s.silentSince.IsZero() && (now.Before(silentEnd) || !s.bounced && !bouncing) {
+		if !s.silentSince.IsZero() && (now.Before(silentEnd) || !s.bounced && !overdue) {
 			consider(silentEnd)
 		}
 	}
