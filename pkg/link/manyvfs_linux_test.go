@@ -12,9 +12,9 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// answerAbout is what the kernel sends about a PF with that many VFs. The length of the list is cut to 16 bits
+// responseAbout is what the kernel sends about a PF with that many VFs. The length of the list is cut to 16 bits
 // (nla_nest_end). A driver without ndo_get_vf_config sends none.
-func answerAbout(vfs int, listed bool) []byte {
+func responseAbout(vfs int, listed bool) []byte {
 	b := message(nl.NewRtAttr(unix.IFLA_NUM_VF, nl.Uint32Attr(uint32(vfs))))
 	if !listed {
 		return b
@@ -27,30 +27,30 @@ func answerAbout(vfs int, listed bool) []byte {
 		}
 		info.AddRtAttr(nl.IFLA_VF_STATS, make([]byte, 8*12)) // eight counters of 64 bits
 	}
-	whole := list.Serialize()
-	if len(whole) > math.MaxUint16 {
-		binary.NativeEndian.PutUint16(whole, uint16(len(whole)&math.MaxUint16))
+	encoded := list.Serialize()
+	if len(encoded) > math.MaxUint16 {
+		binary.NativeEndian.PutUint16(encoded, uint16(len(encoded)&math.MaxUint16))
 	}
-	return append(b, whole...)
+	return append(b, encoded...)
 }
 
-// TestPFThatDoesNotListItsVFs: a VF of a PF with more VFs than fit in its answer, or whose driver reports no settings,
+// TestPFThatDoesNotListItsVFs: a VF of a PF with more VFs than fit in its response, or whose driver reports no settings,
 // can be a member. A lost one does not keep the rest of the bond from being observed.
 func TestPFThatDoesNotListItsVFs(t *testing.T) {
 	tests := map[string]struct {
-		answer []byte
-		read   error // instead of it
-		known  bool
+		response []byte
+		read     error // instead of it
+		known    bool
 	}{
-		"some VFs":            {answer: answerAbout(64, true), known: true},
-		"more VFs than fit":   {answer: answerAbout(300, true)},
-		"driver without list": {answer: answerAbout(64, false)},
-		"answer too long":     {read: unix.EMSGSIZE},
+		"some VFs":            {response: responseAbout(64, true), known: true},
+		"more VFs than fit":   {response: responseAbout(300, true)},
+		"driver without list": {response: responseAbout(64, false)},
+		"response too long":   {read: unix.EMSGSIZE},
 	}
 	for name, tt := range tests {
 		pf, err := &device{}, tt.read
 		if err == nil {
-			pf, err = parseDevice(tt.answer)
+			pf, err = parseDevice(tt.response)
 		}
 		vf, found, vfErr := vfOn(&bond.VF{PF: "0000:01:00.0", Number: 3}, pf, err)
 		if tt.known {

@@ -11,12 +11,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/netns"
 )
 
-// TestLackOfFilesPasses: a process that had no file descriptor left when it first entered a netns, or first read the
+// TestShortageOfFilesPasses: a process that had no file descriptor left when it first entered a netns, or first read the
 // boot ID, can do both later.
-func TestLackOfFilesPasses(t *testing.T) {
-	const child = "BONDKEEPER_LACK_OF_FILES"
+func TestShortageOfFilesPasses(t *testing.T) {
+	const child = "BONDKEEPER_SHORTAGE_OF_FILES"
 	if os.Getenv(child) == "" { // a process in which nothing was entered or read before
-		cmd := exec.Command(os.Args[0], "-test.run=^TestLackOfFilesPasses$", "-test.v")
+		cmd := exec.Command(os.Args[0], "-test.run=^TestShortageOfFilesPasses$", "-test.v")
 		cmd.Env = append(os.Environ(), child+"=1")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Fatalf("%v\n%s", err, out)

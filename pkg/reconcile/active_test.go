@@ -31,9 +31,9 @@ func TestReturningPrimaryDoesNotPreempt(t *testing.T) {
 	}
 }
 
-// TestPrimaryOfANewBondDoesNotPreempt: so does a primary that was away when its bond was created. The kernel does not
+// TestPrimaryOfARecreatedBondDoesNotPreempt: so does a primary that was away when its bond was created. The kernel does not
 // know its name, and makes a member active that is made the primary.
-func TestPrimaryOfANewBondDoesNotPreempt(t *testing.T) {
+func TestPrimaryOfARecreatedBondDoesNotPreempt(t *testing.T) {
 	for reselect, want := range map[string]string{"always": "net1", "failure": "net2", "better": "net2"} {
 		t.Run(reselect, func(t *testing.T) {
 			r := ready(t, bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptPrimary: "net1", bond.OptPrimaryReselect: reselect})
