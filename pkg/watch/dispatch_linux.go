@@ -118,19 +118,26 @@ func (l *listener) deviceEvent(idx *index, m *message, inPod []bond.Key) bool {
 
 // pfStateChanged reports whether a PF's event has a new netdev, up flag or carrier. The kernel also sends an event of
 // the PF for each VF setting that is written (do_setlink in net/core/rtnetlink.c). Without this check one repair would
-// cause several reconciles of each bond on the PF. States from before an overrun do not count.
+// cause several reconciles of each bond on the PF. States from before an overrun do not count. A PF may have several
+// links: ports, and representors, which have its PCI address, too.
 func (l *listener) pfStateChanged(d *device, m *message) bool {
 	if len(d.onPF) == 0 {
 		return false
 	}
-	var now uint64
-	if m.kind == unix.RTM_NEWLINK {
-		now = uint64(uint32(m.index))<<32 | uint64(m.state&(unix.IFF_UP|unix.IFF_RUNNING|unix.IFF_LOWER_UP))
+	links := l.pfState[d.pci]
+	if m.kind == unix.RTM_DELLINK {
+		delete(links, m.index)
+		return true
 	}
-	if now == l.pfState[d.pci] && now != 0 {
+	now := m.state & (unix.IFF_UP | unix.IFF_RUNNING | unix.IFF_LOWER_UP)
+	if before, known := links[m.index]; known && before == now {
 		return false
 	}
-	l.pfState[d.pci] = now
+	if links == nil {
+		links = map[int32]uint32{}
+		l.pfState[d.pci] = links
+	}
+	links[m.index] = now
 	return true
 }
 

@@ -19,14 +19,14 @@ const retryPeriod = time.Second
 type listener struct {
 	monitor *Monitor
 	sink    Sink
-	// pfState is from a PF's last event: its ifindex and its up and carrier flags.
-	pfState map[bond.PCIAddress]uint64
+	// pfState has the up and carrier flags of each of a PF's links, by ifindex, from its last event.
+	pfState map[bond.PCIAddress]map[int32]uint32
 	// function returns the PCI function of a virtio device.
 	function func(device string) bond.PCIAddress
 }
 
 func newListener(m *Monitor, sink Sink) *listener {
-	return &listener{monitor: m, sink: sink, pfState: map[bond.PCIAddress]uint64{}, function: virtiopci.Function}
+	return &listener{monitor: m, sink: sink, pfState: map[bond.PCIAddress]map[int32]uint32{}, function: virtiopci.Function}
 }
 
 // run reads s until ctx ends. After any error it opens a new socket: the kernel reports only once that it dropped

@@ -258,3 +258,16 @@ func TestPFWithoutBonds(t *testing.T) {
 		t.Errorf("carrier returned: enqueued %q, want two keys", got)
 	}
 }
+
+// TestPFWithSeveralLinks: representors have the PF's PCI address, too, and so have the ports of some cards. An event of
+// one does not make the next event of another one news.
+func TestPFWithSeveralLinks(t *testing.T) {
+	l, sink := listenTo(t, twoPods())
+	for range 3 {
+		l.dispatch(linkMsg(unix.RTM_NEWLINK, 2, upAndRunning, "0000:01:00.0"), noNSID)
+		l.dispatch(linkMsg(unix.RTM_NEWLINK, 20, unix.IFF_UP, "0000:01:00.0"), noNSID)
+	}
+	if got := drain(sink); len(got) != 4 {
+		t.Errorf("two links, each without a change: enqueued %q, want the first event of each", got)
+	}
+}

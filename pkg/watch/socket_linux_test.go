@@ -71,7 +71,7 @@ func TestForged(t *testing.T) {
 // TestReopened: after an error the earlier states of PFs do not count.
 func TestReopened(t *testing.T) {
 	l, _ := listenTo(t, indexOf(nil))
-	l.pfState["0000:01:00.0"] = 1
+	l.pfState["0000:01:00.0"] = map[int32]uint32{2: 0}
 	ctx, cancel := context.WithCancel(t.Context())
 	l.monitor.openSocket = func(int) (*socket, error) {
 		cancel()
