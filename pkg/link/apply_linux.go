@@ -115,7 +115,7 @@ func (k *Kernel) onLink(ctx context.Context, r *bond.Record, ref plan.LinkRef, c
 	}
 	defer c.close()
 	if ref.Index == plan.NewBond {
-		// No other link gets its ifindex, so it is read only if the change fails. The second attempt then tells why.
+		// No other link gets its ifindex, so it is read only if the change fails. The second attempt reports why.
 		ref.Index = r.BondIndex
 		if ref.Index != 0 && change(c, &device{Link: bond.Link{Index: ref.Index, Name: ref.Name, Kind: "bond"}}) == nil {
 			return nil

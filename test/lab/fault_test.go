@@ -47,7 +47,7 @@ func TestStartsAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tries := filepath.Join(t.TempDir(), "tries")
 			qemu := script(t, fmt.Sprintf("echo try >>%s\n%s\n", tries, c.end))
-			_, err := lab.Start(t.Context(), lab.Config{QEMU: qemu, Accel: lab.TCG, BootTimeout: 500 * time.Millisecond})
+			_, err := lab.Start(t.Context(), lab.Config{QEMU: qemu, Accel: lab.TCG, BootTimeout: 2 * time.Second}) // on a busy machine a program starts late
 			if errors.Is(err, lab.ErrNotReady) {
 				t.Skip(err)
 			}
