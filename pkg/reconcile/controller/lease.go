@@ -15,9 +15,7 @@ const leaseTimeout = 4 * time.Minute
 
 // confirm confirms the lease of a bond in a background task. A DEL, which waits for the call, ends it.
 func (l *Controller) confirm(k bond.Key) {
-	l.tasks.run(k, "lease", leaseTimeout, func(ctx context.Context) (then func()) {
-		ctx, stop := l.tasks.cancellable(ctx, k)
-		defer stop()
+	l.tasks.run(k, "lease", leaseTimeout, true, func(ctx context.Context) (then func()) {
 		if err := l.c.Engine.ConfirmLease(ctx, k); err != nil && !errors.Is(err, context.Canceled) {
 			l.c.Log.Debug("lease not confirmed", zap.String("bond", k.String()), zap.Error(err))
 		}

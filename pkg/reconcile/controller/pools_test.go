@@ -76,3 +76,35 @@ func TestHangingIPAMPluginDelaysNoOther(t *testing.T) {
 		})
 	}
 }
+
+// TestReleaseDoesNotWaitForLeases: the release of a bond whose lease was to be confirmed, and that waits because all
+// attempts that may run hang, begins at once.
+func TestReleaseDoesNotWaitForLeases(t *testing.T) {
+	const hanging = 20
+	synctest.Test(t, func(t *testing.T) {
+		start, last := time.Now(), key(hanging)
+		var done time.Time
+		e := &engine{
+			converge: func(n int, k bond.Key) (reconcile.Outcome, error) {
+				out := healthy(k)
+				out.LeaseDue = n == 1 || k != last
+				if k == last && n > 1 { // DEL, a while ago
+					out.Record.Phase, out.Record.Updated, out.LeaseDue = bond.PhaseDeleting, start.Add(-time.Hour), false
+				}
+				return out, nil
+			},
+			release: func(context.Context, bond.Key) error { done = time.Now(); return nil },
+			confirm: func(ctx context.Context, _ bond.Key) error { <-ctx.Done(); return ctx.Err() },
+		}
+		runFed(t, e, controller.Config{}, time.Minute, nothing, func(l *controller.Controller) {
+			for i := range hanging + 1 {
+				l.Enqueue(key(i), "test")
+				synctest.Wait()
+			}
+			l.Enqueue(last, "test")
+		})
+		if took := done.Sub(start); done.IsZero() || took > time.Second {
+			t.Errorf("released after %s, want at once", took)
+		}
+	})
+}

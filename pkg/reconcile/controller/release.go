@@ -26,7 +26,7 @@ func (l *Controller) finishRelease(k bond.Key, out *reconcile.Outcome) {
 		l.queue.AddAfter(k, pause-since)
 		return
 	}
-	l.tasks.run(k, releasePool(r), releaseTimeout, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
+	l.tasks.run(k, releasePool(r), releaseTimeout, false, func(ctx context.Context) (then func()) { return l.release(ctx, k, r) })
 }
 
 // releasePool returns the pool of a release: one per IPAM plugin, and a separate one for releases that failed before.

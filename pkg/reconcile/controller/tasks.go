@@ -49,21 +49,29 @@ func (e *backgroundTasks) pool(name string) chan struct{} {
 }
 
 // run starts a task for a bond in a pool, unless one is running. The function that do returns is called when the bond
-// may have another task.
-func (e *backgroundTasks) run(k bond.Key, pool string, timeout time.Duration, do func(context.Context) (then func())) {
+// may have another task. A task that is useless when the bond ends is cancellable: cancel ends its context, also while it
+// waits for a slot.
+func (e *backgroundTasks) run(k bond.Key, pool string, timeout time.Duration, cancellable bool, do func(context.Context) (then func())) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.running[k] || e.ctx == nil || e.ctx.Err() != nil {
 		return
 	}
 	e.running[k] = true
-	ctx, slots := e.ctx, e.pool(pool)
+	parent, slots := e.ctx, e.pool(pool)
+	ctx, cancel := context.WithCancel(parent)
+	if cancellable {
+		e.cancels[k] = cancel
+	}
 	e.wg.Go(func() {
+		defer cancel()
 		select {
 		case slots <- struct{}{}:
 			defer func() { <-slots }()
 		case <-ctx.Done():
-			return
+			if parent.Err() != nil {
+				return
+			}
 		}
 		limited, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
@@ -77,20 +85,7 @@ func (e *backgroundTasks) end(k bond.Key) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	delete(e.running, k)
-}
-
-// cancellable returns a context for a task that is useless when the bond ends. The task calls stop at its end.
-func (e *backgroundTasks) cancellable(ctx context.Context, k bond.Key) (limited context.Context, stop func()) {
-	limited, cancel := context.WithCancel(ctx)
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.cancels[k] = cancel
-	return limited, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		delete(e.cancels, k)
-		cancel()
-	}
+	delete(e.cancels, k)
 }
 
 // cancel ends a bond's task if it is cancellable.
