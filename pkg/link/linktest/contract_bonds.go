@@ -33,6 +33,7 @@ var bondCases = []contractCase{
 	{"set the active member", bonding_, setActive},
 	{"the primary pre-empts when it is enslaved", bonding_, primaryPreempts},
 	{"a primary enslaved under another name does not pre-empt", bonding_, primaryQuietly},
+	{"a primary that is set before it is enslaved under another name does not pre-empt", bonding_, primarySetBefore},
 	{"every enslaving makes the first member active again", bonding_, enslavingReselects},
 	{"with primary_reselect=failure enslaving changes nothing", bonding_, enslavingQuietly},
 	{"a bond without monitor believes in its members", bonding_, unmonitored},
@@ -357,9 +358,23 @@ func primaryPreempts(s *fixture) {
 
 func primaryQuietly(s *fixture) {
 	s.create(activeBackup(string(bond.OptPrimary), "net2", string(bond.OptPrimaryReselect), "failure"))
+	s.primaryJoins(func() {})
+}
+
+// primarySetBefore is primaryQuietly for a bond whose primary was away when it was created.
+func primarySetBefore(s *fixture) {
+	s.create(activeBackup(string(bond.OptPrimaryReselect), "failure"))
+	s.primaryJoins(func() {
+		s.apply(plan.SetOptions{Bond: s.bond(), Options: bond.Options{bond.OptPrimary: "net2"}})
+	})
+}
+
+// primaryJoins enslaves net2 under another name, after before was called.
+func (s *fixture) primaryJoins(before func()) {
 	s.apply(plan.SetUp{Link: s.bond()})
 	s.join(0)
 	s.activeIs(0)
+	before()
 	s.apply(plan.Rename{Link: s.link(1), To: "spare"})
 	s.join(1)
 	s.activeStays(0)
