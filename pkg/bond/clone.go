@@ -68,4 +68,5 @@ func (l *Learned) clone() {
 	l.Settings.clone()
 	l.Addresses, l.Routes = slices.Clone(l.Addresses), cloneEach(l.Routes, (*Route).clone)
 	l.NoPrefixRoute, l.Upper, l.OnTop = slices.Clone(l.NoPrefixRoute), cloneOf(l.Upper, nil), slices.Clone(l.OnTop)
+	l.Lost = cloneOf(l.Lost, nil)
 }

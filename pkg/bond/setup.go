@@ -60,6 +60,9 @@ type Learned struct {
 	RoutesLeft int `json:"routesLeft,omitempty"`
 	// SpecialRoutes is the number of routes that a record cannot describe (Route.Special).
 	SpecialRoutes int `json:"specialRoutes,omitempty"`
+	// Lost is what other writers had on the bond before it was lost and the record does not have, as far as it is still
+	// missing; nil if nothing is.
+	Lost *Unrecorded `json:"lost,omitempty"`
 	// NoPrefixRoute are those addresses of the bond whose route the kernel had made and another writer deleted: sbr
 	// moves it to a table of its own.
 	NoPrefixRoute []netip.Prefix `json:"noPrefixRoute,omitempty"`
@@ -69,6 +72,14 @@ type Learned struct {
 	// them. OnTopOf is the ifindex of the bond that had them; 0 if there were none.
 	OnTop   []string `json:"onTop,omitempty"`
 	OnTopOf int      `json:"onTopOf,omitempty"`
+}
+
+// Unrecorded are numbers of addresses and routes that a record does not have: those beyond the bounds, and routes that it
+// cannot describe.
+type Unrecorded struct {
+	Addresses     int `json:"addresses,omitempty"`
+	Routes        int `json:"routes,omitempty"`
+	SpecialRoutes int `json:"specialRoutes,omitempty"`
 }
 
 // MaxLearnedRoutes bounds the routes of other writers in a record; MaxLearnedAddresses bounds the addresses.

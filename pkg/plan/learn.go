@@ -121,10 +121,13 @@ func (l *learner) extras() {
 	if old != nil && leftVRF(old.Upper, b) { // the kernel is deleting its routes, and they are not to be restored
 		now.Routes = slices.DeleteFunc(now.Routes, func(r bond.Route) bool { return table(r) == old.Upper.Table })
 	}
+	if old != nil && old.Lost != nil {
+		now.Lost = stillLost(*old.Lost, unrecordedNow(l.rec, l.obs))
+	}
 	now.OnTop, now.OnTopOf = linksOnTop(old, b)
 	if old != nil && slices.Equal(old.OnTop, now.OnTop) && old.OnTopOf == now.OnTopOf && old.Settings.Equal(now.Settings) && slices.Equal(old.Addresses, now.Addresses) && old.AddressesLeft == now.AddressesLeft &&
 		slices.Equal(old.NoPrefixRoute, now.NoPrefixRoute) && reflect.DeepEqual(old.Routes, now.Routes) && old.RoutesLeft == now.RoutesLeft && old.SpecialRoutes == now.SpecialRoutes &&
-		reflect.DeepEqual(old.Upper, now.Upper) {
+		reflect.DeepEqual(old.Upper, now.Upper) && reflect.DeepEqual(old.Lost, now.Lost) {
 		return
 	}
 	if old != nil {

@@ -11,6 +11,7 @@ import (
 // disable_ipv6 decide which addresses it accepts.
 func (b *builder) planBondExtras() {
 	l := b.rec.Learned
+	b.reportNotRecorded()
 	if !b.rec.Restoring || l == nil {
 		return
 	}
@@ -20,25 +21,6 @@ func (b *builder) planBondExtras() {
 	}
 	if !freed(l.Upper, b.obs.Bond) {
 		b.planUpper(l.Upper)
-	}
-	b.reportNotRecorded(l)
-}
-
-// reportNotRecorded reports that other writers had more addresses and routes than are recorded, and that they are
-// missing.
-func (b *builder) reportNotRecorded(l *bond.Learned) {
-	now := &learner{rec: b.rec, obs: b.obs}
-	if b.obs.Bond.Unread != "" {
-		return
-	}
-	if _, have := now.extraRoutes(); l.RoutesLeft > max(have, len(b.obs.Bond.Routes)+b.obs.Bond.RoutesLeft) {
-		b.report(OnBond, NotRecorded, "other writers had %d routes on the bond; more than %d are not recorded, so they are not restored", l.RoutesLeft, bond.MaxLearnedRoutes)
-	}
-	if have := b.obs.Bond.SpecialRoutes; l.SpecialRoutes > have {
-		b.report(OnBond, NotRecorded, "%d of %d routes of other writers are missing and cannot be restored: routes with a source prefix, TOS, encapsulation or gateway of the other family are not recorded", l.SpecialRoutes-have, l.SpecialRoutes)
-	}
-	if _, have := now.extraAddresses(); l.AddressesLeft > have {
-		b.report(OnBond, NotRecorded, "other writers had %d addresses on the bond; more than %d are not recorded, so %d are not restored", l.AddressesLeft+len(l.Addresses), bond.MaxLearnedAddresses, l.AddressesLeft-have)
 	}
 }
 
@@ -134,7 +116,7 @@ func (b *builder) planMemberExtras(i int, m *bond.ObservedMember) {
 	}
 }
 
-// Restored clears the marks of losses for which nothing is left to restore. It reports whether the record changed.
+// Restored clears the marks of losses for which nothing is left that can be restored. It reports whether the record changed.
 func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 	if rec.Phase != bond.PhaseReady || !obs.SandboxAlive || obs.Bond == nil || !obs.Bond.Up {
 		return false
@@ -144,6 +126,7 @@ func Restored(rec *bond.Record, obs *bond.Observed, p Plan) bool {
 		rec.Restoring, changed = false, true
 		if l := rec.Learned; l != nil {
 			l.Settings.Lose(obs.Bond.Settings)
+			l.Lost = stillLost(unrecordedBefore(l, true), unrecordedNow(rec, obs))
 		}
 	}
 	for i := range rec.Members {
@@ -166,7 +149,7 @@ func hasFinding(p Plan, member int) bool {
 			return false
 		}
 		switch f.Code {
-		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, NotRecorded, Unread, NotEnslaved, LeaseUnconfirmed, LeaseLost:
+		case BondMissing, NameTaken, LinkDown, SettingsChanged, MTUDiffers, NotRestored, Unread, NotEnslaved, LeaseUnconfirmed, LeaseLost:
 			return true
 		}
 		return false
