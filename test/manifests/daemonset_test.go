@@ -1,6 +1,8 @@
 package manifests
 
 import (
+	"encoding/json"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -69,4 +71,36 @@ func TestProbesUseNoPort(t *testing.T) {
 		}
 	}
 	t.Errorf("%s is not the pod's own: a probe could reach another agent", dir)
+}
+
+// TestOKDConstraintAllowsTheVolumes: the constraint allows the types of volume that the overlay and the components use,
+// the token of the service account included, and no others. OpenShift admits no pod with another one.
+func TestOKDConstraintAllowsTheVolumes(t *testing.T) {
+	used := map[string]bool{"projected": true}
+	for _, file := range []string{"base", "overlays/okd", "components/monitoring", "components/whereabouts"} {
+		var set appsv1.DaemonSet
+		decode(t, file+"/daemonset.yaml", &set)
+		for _, v := range set.Spec.Template.Spec.Volumes {
+			source, err := json.Marshal(v.VolumeSource)
+			kit.Must(t, err)
+			var kinds map[string]any
+			kit.Must(t, json.Unmarshal(source, &kinds))
+			for kind := range kinds {
+				used[kind] = true
+			}
+		}
+	}
+	var constraint struct{ Volumes []string }
+	decode(t, "overlays/okd/scc.yaml", &constraint)
+	if want := slices.Sorted(maps.Keys(used)); !slices.Equal(slices.Sorted(slices.Values(constraint.Volumes)), want) {
+		t.Errorf("the constraint allows volumes of the types %q, the pods have %q", constraint.Volumes, want)
+	}
+}
+
+// decode reads a manifest. A patch may have fields that its type does not have.
+func decode(t *testing.T, file string, to any) {
+	t.Helper()
+	text, err := os.ReadFile("../../manifests/" + file)
+	kit.Must(t, err)
+	kit.Must(t, yaml.Unmarshal(text, to))
 }
