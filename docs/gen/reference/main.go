@@ -56,9 +56,9 @@ const logsHead = `
 Lines about a bond also have the fields ` + "`bond`, `pod` and `netns`" + `. Lines about a loss and its repair have its ID in
 the field ` + "`loss`" + `. Repeated warnings and errors have their number in the field ` + "`times`" + `; see
 [operations.md](operations.md#logs). A field in the table may be missing if it is empty.
-The plugin logs to standard error, which the container runtime writes to its own log. ADD and DEL also use the engine
-of the agent, so messages of the agent about changes of a bond appear there, too. ADD logs each warning about the config
-as a message of its own; ` + "`agent status`" + ` shows the same texts.
+The plugin logs warnings and errors only, to standard error, which the container runtime writes to its own log. ADD and
+DEL also use the engine of the agent, so its warnings and errors about a bond appear there, too. ADD logs each warning
+about the config as a line of its own; ` + "`agent status`" + ` shows the same texts.
 `
 
 func write(w io.Writer) error {
