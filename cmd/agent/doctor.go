@@ -50,9 +50,9 @@ func nodeFlags(fs *pflag.FlagSet, s *doctorSettings) {
 		ProcSelf: "/proc/self", SysfsPCI: "/sys/bus/pci/devices", Probe: link.Probe,
 	}
 	stateDirFlag(fs, &s.config.StateDir)
-	fs.StringVar(&s.config.CNIDir, "cni-dir", cmp.Or(os.Getenv(cniDirEnv), "/opt/cni/bin"), "directory of CNI binaries; "+cniDirEnv+" sets the default")
-	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default")
-	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
+	fs.StringVar(&s.config.CNIDir, "cni-dir", cmp.Or(os.Getenv(cniDirEnv), "/opt/cni/bin"), "directory of CNI binaries; "+cniDirEnv+" sets the default, otherwise /opt/cni/bin")
+	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default, otherwise /proc/sys/net")
+	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default, otherwise the host's name")
 	kubeconfigFlag(fs, &s.kubeconfig)
 	fs.StringVar(&s.agent, "agent", defaultAgent(), "address of the running agent's probes and metrics, HOST:PORT or unix:PATH; empty for none; "+agentEnv+" sets the default, else "+defaultListen)
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")

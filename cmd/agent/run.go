@@ -59,7 +59,7 @@ func runFlags(fs *pflag.FlagSet, s *settings) {
 	fs.StringVar(&s.logFormat, "log-format", "json", "json, or console for a terminal")
 	fs.StringVar(&s.logLevel, "log-level", "info", "debug, info, warn or error")
 	kubeconfigFlag(fs, &s.kubeconfig)
-	fs.StringVar(&s.node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default")
+	fs.StringVar(&s.node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default, otherwise the host's name")
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 	fs.DurationVar(&s.sandboxGrace, "sandbox-grace", 0, "how long a sandbox must be gone, in kernel and runtime, before its bond is released without a DEL; 0 means 5m")
 	fs.StringVar(&s.listen, "listen", defaultListen, "address of /metrics, /healthz, /readyz and /listenz; empty for none")

@@ -6,6 +6,7 @@ import (
 	"go/types"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,7 +15,10 @@ import (
 )
 
 // aFlag is one flag of a command.
-type aFlag struct{ name, shorthand, value, usage string }
+type aFlag struct{ name, shorthand, kind, value, usage string }
+
+// namesDefault finds, in the description of a flag, the default that the table does not have.
+var namesDefault = regexp.MustCompile(`(?:means|otherwise|without) \S|required$`)
 
 // flags are those of each command of the agent: of the function with the command's literal, and of the functions that
 // it calls, unless they have a command of their own.
@@ -91,7 +95,7 @@ func flagOf(info *types.Info, call *ast.CallExpr, kind string) (aFlag, bool) {
 		return aFlag{}, false
 	}
 	args := call.Args[len(call.Args)-3:]
-	var f aFlag
+	f := aFlag{kind: kind}
 	nameAt := args[0]
 	if short {
 		f.shorthand, _ = text(info, args[0])
@@ -134,6 +138,9 @@ func (s *source) writeFlags(w io.Writer) {
 			}
 			if f.usage == "" {
 				s.problem("the flag %s has no constant description", name)
+			}
+			if f.value == "" && f.kind != "StringSlice" && !namesDefault.MatchString(f.usage) {
+				s.problem("the description of the flag %s does not name its default", name)
 			}
 			fmt.Fprintf(w, "| %s | %s | %s |\n", name, code(f.value), cell(f.usage))
 		}

@@ -26,8 +26,8 @@ Generated from the code (` + "`make docs`" + `). [operations.md](operations.md) 
 
 ## Flags of the agent
 
-` + "`agent COMMAND -h`" + ` prints these with their defaults. A dash means that the description names the default. The plugin
-has no flags; [options.md](options.md) lists the fields of its network config.
+` + "`agent COMMAND -h`" + ` prints these with their defaults. A dash means that the description names the default, or that
+there is none. The plugin has no flags; [options.md](options.md) lists the fields of its network config.
 `
 
 const causesHead = `
