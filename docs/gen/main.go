@@ -23,7 +23,9 @@ const fieldsHead = `
 # The plugin's own fields
 
 The network config has these fields in addition to the bonding options. Booleans and numbers may be quoted. Unknown
-fields are ignored, as the CNI specification requires.
+fields are ignored, as the CNI specification requires. A runtime passes runtimeConfig.mac and runtimeConfig.ips only if
+the config has ` + "`\"capabilities\": {\"mac\": true, \"ips\": true}`" + `, as for every plugin. A change of a network config applies
+to new pods only: the record of a bond has the config of its ADD.
 
 | field | values | default | what it does |
 |---|---|---|---|
