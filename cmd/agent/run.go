@@ -72,7 +72,7 @@ func runFlags(fs *pflag.FlagSet, s *settings) {
 	fs.DurationVar(&s.timing.NoCarrierWait, "carrier-patience", 0, "how long a member may lack carrier while its PF has it, before it is set down and up once; 0 means 15s")
 	fs.DurationVar(&s.timing.FlapWindow, "flap-window", 0, "a member lost again within this time of its return, twice in a row, is held back; 0 means 30s")
 	fs.DurationVar(&s.timing.SetupQuiet, "setup-quiet", 0, "time without a change by another writer after which pod set-up counts as complete, if neither runtime nor API server shows its end; 0 means 10s")
-	fs.DurationVar(&s.timing.SetupTimeout, "setup-timeout", 0, "longest time after ADD until pod set-up counts as complete; 0 means 60s")
+	fs.DurationVar(&s.timing.SetupTimeout, "setup-timeout", 0, "longest time after ADD until pod set-up counts as complete, if neither runtime nor API server shows its end; 0 means 60s")
 	fs.StringVar(&s.sysctlNet, "sysctl-net", os.Getenv(sysctlNetEnv), "directory sys/net of a writable procfs, for containers where /proc/sys is read-only; empty means /proc/sys/net; "+sysctlNetEnv+" sets the default")
 }
 
