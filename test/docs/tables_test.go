@@ -1,6 +1,7 @@
 package docs
 
 import (
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"regexp"
@@ -104,6 +105,38 @@ func TestAlertTable(t *testing.T) {
 			if !slices.ContainsFunc(times, func(d string) bool { return spoken[d] != "" && strings.Contains(row, spoken[d]) }) {
 				t.Errorf("%s has the times %q, docs/monitoring.md %s", r.Alert, times, row)
 			}
+		}
+	}
+}
+
+// TestPackagesAreDescribed: the table of packages has each package of the programs.
+func TestPackagesAreDescribed(t *testing.T) {
+	table := rows(read(t, filepath.Join(root, "docs/design.md")), "| package | responsibility |")
+	for _, dir := range []string{"cmd", "pkg"} {
+		kit.Must(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
+			name, _ := filepath.Rel(root, filepath.Dir(path))
+			if strings.HasSuffix(path, ".go") && table[name] == "" {
+				t.Errorf("docs/design.md has no package %s", name)
+			}
+			return err
+		}))
+	}
+}
+
+var needsAction = regexp.MustCompile(`(?s)needsManualAction\(\) bool \{(.*?)\}`)
+
+// TestManualActionsAreDescribed: the page for operators has a remedy for each finding that needs one.
+func TestManualActionsAreDescribed(t *testing.T) {
+	_, section, _ := strings.Cut(read(t, filepath.Join(root, "docs/operations.md")), "\n## Manual recovery\n")
+	section, _, _ = strings.Cut(section, "\n## ")
+	body := needsAction.FindString(read(t, filepath.Join(root, "pkg/plan/plan.go")))
+	codes := matches(regexp.MustCompile(`c == ([A-Za-z]+)`), body)
+	if len(codes) < 5 {
+		t.Fatalf("found the codes %q only", codes)
+	}
+	for _, code := range codes {
+		if !strings.Contains(section, "(`"+code+"`") {
+			t.Errorf("docs/operations.md has no manual recovery for %s", code)
 		}
 	}
 }
