@@ -26,6 +26,21 @@ func TestUsageErrors(t *testing.T) {
 	}
 }
 
+// TestRunChecksItsFlags: a value that the agent cannot work with is a usage error, before anything is opened. With fewer
+// workers than none nothing would be repaired.
+func TestRunChecksItsFlags(t *testing.T) {
+	for _, flag := range [][]string{
+		{"--runtime", "docker"}, {"--runtime", "cri://host/socket"}, {"--workers", "-1"}, {"--receive-buffer", "-1"},
+		{"--resync", "-1s"}, {"--grace", "-1s"}, {"--sandbox-grace", "-1s"}, {"--carrier-patience", "-1s"},
+		{"--flap-window", "-1s"}, {"--setup-quiet", "-1s"}, {"--setup-timeout", "-1s"},
+	} {
+		err := execute(t.Context(), append([]string{"run", "--state-dir", "/dev/null/none"}, flag...), new(strings.Builder))
+		if !errors.Is(err, errUsage) || !strings.Contains(err.Error(), flag[0]) || !strings.Contains(err.Error(), flag[1]) {
+			t.Errorf("agent run %q: %v, want a usage error that names flag and value", flag, err)
+		}
+	}
+}
+
 // TestStateFlag: the description of --state, which the documents repeat, has all states.
 func TestStateFlag(t *testing.T) {
 	if usage, states := statusCommand().Flag("state").Usage, strings.Join(stateNames(), ", "); !strings.HasSuffix(usage, ": "+states) {

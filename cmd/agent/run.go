@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -48,10 +49,32 @@ func runCommand() *cobra.Command {
 	var s settings
 	cmd := &cobra.Command{
 		Use: "run", Short: "Repair and report the bonds of this node until SIGTERM or SIGINT", Args: noArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return run(cmd.Context(), &s) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := s.validate(cmd.Flags()); err != nil {
+				return err
+			}
+			return run(cmd.Context(), &s)
+		},
 	}
 	runFlags(cmd.Flags(), &s)
 	return cmd
+}
+
+// validate checks what the types of the flags do not.
+func (s *settings) validate(fs *pflag.FlagSet) (err error) {
+	fs.VisitAll(func(f *pflag.Flag) {
+		if kind := f.Value.Type(); (kind == "int" || kind == "duration") && strings.HasPrefix(f.Value.String(), "-") {
+			err = fmt.Errorf("%w: --%s %s: want no negative value", errUsage, f.Name, f.Value)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	sandboxes, err := runtime.Open(s.runtime) // connects to nothing
+	if err != nil {
+		return fmt.Errorf("%w: --runtime: %w", errUsage, err)
+	}
+	return sandboxes.Close()
 }
 
 func runFlags(fs *pflag.FlagSet, s *settings) {
