@@ -22,7 +22,7 @@ func cniDir(_ context.Context, c *Config) Finding {
 }
 
 func plugin(ctx context.Context, c *Config) Finding {
-	const remedy = "run agent install-cni"
+	remedy := "restart the agent's pod, whose init container installs it, or run agent install-cni --dir " + c.CNIDir + " on the node"
 	path := filepath.Join(c.CNIDir, install.Name)
 	about, err := install.Probe(ctx, path)
 	switch {
@@ -31,7 +31,7 @@ func plugin(ctx context.Context, c *Config) Finding {
 	case err != nil:
 		return finding(Fail, remedy, "%v", err)
 	case !install.IsBondkeeper(path):
-		return finding(Fail, remedy+" (with --watch where the cluster installs its own), or stop the program that installs it", "%s is another project's plugin: its bonds are not repaired", path)
+		return finding(Fail, remedy+"; if the cluster installs its own again, use --watch as manifests/overlays/okd does, or stop the program that installs it", "%s is another project's plugin: its bonds are not repaired", path)
 	case about.Version != c.Version:
 		return finding(Fail, remedy, "%s has version %s, the agent %s", path, about.Version, c.Version)
 	}
