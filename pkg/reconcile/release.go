@@ -139,7 +139,7 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 // reset them. They are not reset here: with the netns gone, sriov-cni's files do not show whose VF it is (invariant
 // 11).
 func (e *Engine) logRemainingPFSettings(rec *bond.Record, obs *bond.Observed) {
-	if obs.SandboxAlive || rec.Returned {
+	if obs.SandboxAlive || rec.Returned || len(obs.Members) == 0 { // without members it could not be observed
 		return
 	}
 	for i := range rec.Members {

@@ -141,6 +141,21 @@ func TestReleaseGivesUpOnADriverThatRejects(t *testing.T) {
 	}
 }
 
+// TestReleaseGivesUpOnAPodThatCannotBeObserved: a DEL ends, too, if the kernel cannot be observed at all.
+func TestReleaseGivesUpOnAPodThatCannotBeObserved(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	blind := errors.New("setns: operation not permitted")
+	r.FailObserve(3, blind)
+	for i := range 3 {
+		if err := r.engine.Release(t.Context(), r.Record.Key); (err == nil) != (i == 2) {
+			t.Fatalf("attempt %d: %v", i, err)
+		}
+	}
+	if _, err := r.store.Load(r.Record.Key); !errors.Is(err, bond.ErrNotFound) {
+		t.Fatalf("record is still there: %v", err)
+	}
+}
+
 func TestTombstoneIsNeverRepaired(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	r.ipam.err = errors.New("later")
