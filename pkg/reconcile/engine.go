@@ -198,7 +198,17 @@ func (e *Engine) reconcile(ctx context.Context, k bond.Key, c convergence) (Outc
 	if err != nil {
 		return Outcome{}, err
 	}
+	if e.releasesLease(rec) {
+		return e.Inspect(ctx, k)
+	}
 	return e.converge(ctx, rec, c)
+}
+
+// releasesLease reports whether a DEL, or the release by the agent that follows if it was killed, is still to have a
+// DHCP daemon release a lease. The daemon sends that through the bond, which is taken down afterwards.
+func (e *Engine) releasesLease(tombstone *bond.Record) bool {
+	c := &tombstone.CNI
+	return tombstone.Deleted() && e.ipam != nil && !c.IPAMDone && c.IPAMAttempts == 0 && tombstone.Leased()
 }
 
 // Start writes the record of an ADD and then does what Converge does, under one lock and from one observation. check

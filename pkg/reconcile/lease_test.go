@@ -108,6 +108,33 @@ func TestBondSetDownWithALease(t *testing.T) {
 	}
 }
 
+// TestLeaseIsReleasedThroughTheBond: the DHCP daemon sends its release through the bond. An agent that sees the tombstone
+// does not take the bond down before that, and finishes the release of a plugin that was killed.
+func TestLeaseIsReleasedThroughTheBond(t *testing.T) {
+	for _, killed := range []bool{false, true} {
+		r, d := leased(t)
+		agent := reconcile.New(reconcile.Config{Kernel: r.Fake, Store: r.store, IPAM: d, Now: r.clock.Now})
+		d.during = func() {
+			out, err := agent.Converge(t.Context(), r.Record.Key)
+			must(t, err)
+			if _, there := r.Link(scenario.PodPath, scenario.BondIf); !there || !out.Record.Deleted() || out.Status.State != bond.StateDeleting {
+				t.Errorf("bond there: %t, status %+v", there, out.Status)
+			}
+		}
+		if killed {
+			rec, err := r.store.Load(r.Record.Key)
+			must(t, err)
+			must(t, r.store.MarkDeleted(rec))
+			_, err = agent.Repair(t.Context(), r.Record.Key, nil)
+			must(t, err)
+			must(t, agent.ReleaseRecord(t.Context(), rec))
+		} else {
+			must(t, r.engine.Release(t.Context(), r.Record.Key))
+		}
+		checkAbsent(t, r)
+	}
+}
+
 // TestAnotherLease: a lease of another address is released. Confirming is retried with growing pauses.
 func TestAnotherLease(t *testing.T) {
 	r, d := leased(t)
