@@ -205,7 +205,7 @@ func (c *Collector) endedSandboxes(ctx context.Context) ([]*bond.Record, error) 
 	}
 	var ended []*bond.Record
 	for _, r := range records {
-		if r.Deleted() || r.Phase == bond.PhaseAdding && time.Since(r.Created) < addTimeout {
+		if r.Deleted() || r.Phase == bond.PhaseAdding && time.Since(r.Created).Abs() < addTimeout {
 			continue
 		}
 		// An error is reported with every reconcile of the bond, and is no proof.
