@@ -27,6 +27,8 @@ type convergence struct {
 	observed *bond.Observed
 	// othersWait is Repair's; nil for Converge.
 	othersWait func() bool
+	// unsaved are the results of earlier rounds whose record could not be saved.
+	unsaved []history.Result
 }
 
 // converge works under the bond's lock.
@@ -40,7 +42,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 	again := false
 	for range maxRounds {
 		r, err := e.observeAndPlan(ctx, rec, run, c)
-		c.observed = nil
+		c.observed, c.unsaved = nil, r.unsaved
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
 			return out, firstErr
@@ -50,7 +52,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		}
 		h.SetEvents(r.events, r.observed.Bond != nil && r.observed.Bond.Unread == "")
 		now := e.now()
-		unsaved := e.saveLimits(rec, &r)
+		unsaved := cmp.Or(r.saveError, e.saveLimits(rec, &r))
 		out.found(&r, again, now)
 		out.Observed, out.Plan = r.observed, r.plan
 		losses = lossesOf(rec, &r.Result, losses)
@@ -116,6 +118,9 @@ type round struct {
 	history.Result
 	// events are those of before the observation.
 	events history.Events
+	// saveError is why the record, which changed, is not saved. unsaved then is convergence.unsaved of the next round.
+	saveError error
+	unsaved   []history.Result
 }
 
 // found takes in what a round found. What is found after changes is a consequence. again: the round before left the
@@ -150,7 +155,7 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 	}
 	obs, now := &r.observed, e.now()
-	changed := e.assess(rec, obs, evidence, now)
+	changed := e.assess(rec, obs, evidence, now) || len(c.unsaved) > 0
 	in := e.input(rec, obs, run.Observe(obs, now), c.firstDEL)
 	r.plan = plan.Diff(in)
 	if adopted := run.Adopt(obs, r.plan.Actions, now); len(adopted) > 0 {
@@ -165,14 +170,28 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 	changed = recordFound(rec, obs, r.plan) || changed
 	r.Result = run.Advance(obs, r.plan, e.now())
 	e.logResult(rec, &r.Result)
+	results := append(c.unsaved, r.Result)
 	if !rec.Deleted() && obs.SandboxAlive && (changed || r.Changed) {
 		if err = e.save(rec); err != nil {
-			return r, fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
+			err = fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
+			if !repairsUnsaved(rec) {
+				return r, err
+			}
+			r.saveError, r.unsaved = err, results
+			return r, nil
 		}
 		r.LimitsChanged = false // they are saved, too
 	}
-	e.countResult(&r.Result)
+	for i := range results {
+		e.countResult(&results[i])
+	}
 	return r, nil
+}
+
+// repairsUnsaved reports whether a bond is repaired although its record cannot be saved (a full disk, for example): a pod
+// without network is worse than a loss that is not recorded. An ADD fails instead, and a lease is confirmed by its record.
+func repairsUnsaved(rec *bond.Record) bool {
+	return rec.Phase == bond.PhaseReady && !rec.WithoutLease()
 }
 
 // observeRound observes the bond, unless it was observed already, and finds whether it was down. events are those that

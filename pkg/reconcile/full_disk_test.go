@@ -1,0 +1,46 @@
+package reconcile_test
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
+	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
+	"github.com/bondkeeper/bondkeeper/pkg/plan"
+	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+)
+
+// TestRepairsOnAFullDisk: a loss that cannot be recorded is repaired and reported nevertheless, with all that other
+// writers had configured. It is an error until the record can be saved.
+func TestRepairsOnAFullDisk(t *testing.T) {
+	for name, lose := range map[string]func(r *fixture) error{
+		"VF":   func(r *fixture) error { return errors.Join(r.UnbindVF(r.VFs[0]), r.BindVF(r.VFs[0])) },
+		"bond": func(r *fixture) error { return r.DeleteBond(scenario.PodPath, scenario.BondIf) },
+		"down": func(r *fixture) error { return r.SetDown(scenario.PodPath, scenario.BondIf) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := ready(t, scenario.OKD())
+			other := bond.Route{Dst: netip.MustParsePrefix("203.0.113.0/24"), Table: new(100)}
+			must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, other))
+			r.wantState(bond.StateReady)
+			s := &fullStore{Store: r.store, full: true}
+			r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
+			must(t, lose(r))
+			out, err := r.converge()
+			if !errors.Is(err, unix.ENOSPC) || out.Status.State != bond.StateReady || len(out.Applied) == 0 {
+				t.Errorf("state %q (%s), applied %v, error %v", out.Status.State, out.Status.Reason, out.Applied, err)
+			}
+			if out, _ = r.converge(); len(out.Applied) > 0 {
+				t.Errorf("applied again: %v", out.Applied)
+			}
+			s.full = false
+			out = r.wantState(bond.StateReady)
+			if recorded := (&bond.ObservedBond{Routes: out.Record.Learned.Routes}); !plan.HasRoute(out.Observed.Bond, other) || !plan.HasRoute(recorded, other) {
+				t.Errorf("the other writer's route: %v, recorded %v", out.Observed.Bond.Routes, out.Record.Learned.Routes)
+			}
+		})
+	}
+}
