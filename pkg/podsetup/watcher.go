@@ -2,6 +2,7 @@ package podsetup
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"sync"
 	"time"
@@ -134,12 +135,19 @@ func (w *Watcher) Run(ctx context.Context) {
 	}
 }
 
+// errEmpty: the agent's own container is missing, so this is not the runtime of the node's pods (containerd beside
+// cri-dockerd, for example), or it has lost its state. A pod's set-up would never end.
+var errEmpty = errors.New("the container runtime lists no pod with a container")
+
 // poll asks once. A container that is there was created after ADD, whenever the question was sent.
 func (w *Watcher) poll(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
 	sent := w.now()
 	ids, err := w.runtime.Populated(ctx)
+	if err == nil && len(ids) == 0 {
+		err = errEmpty
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	maps.DeleteFunc(w.sandboxes, func(_ string, s *sandbox) bool { return sent.Sub(s.lastQuery) > forgetAfter })

@@ -82,7 +82,7 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 		want(t, w, recordOf("c1", "u1"), bond.EvidenceNetworkStatus, true)
 		want(t, w, recordOf("c2", "u2"), "", false)
 		want(t, w, recordOf("c3", ""), "", false)
-		n.set(nil) // a responding runtime has priority: the status may be an earlier sandbox's
+		n.set(nil, "other") // a responding runtime has priority: the status may be an earlier sandbox's
 		pass(2 * maxPause)
 		w.Evidence(recordOf("c1", "u1"))
 		pass(2 * pollEach)
@@ -96,7 +96,7 @@ func TestNetworkStatusOfAnEarlierSandbox(t *testing.T) {
 	for name, down := range map[string]error{"the runtime replies": nil, "the runtime is unavailable": errors.New("unavailable")} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				n := &node{err: down}
+				n := &node{ids: []string{"other"}, err: down}
 				w := start(t, n)
 				pod := bond.Pod{Namespace: "demo", Name: "p", UID: "u1"}
 				w.NetworkStatus(pod)
@@ -116,7 +116,7 @@ func TestNetworkStatusOfAnEarlierSandbox(t *testing.T) {
 // A runtime that stops responding is not known to have no container.
 func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := &node{}
+		n := &node{ids: []string{"other"}}
 		w, rec := start(t, n), recordOf("c1", "")
 		want(t, w, rec, "", false)
 		pass(2 * pollEach)
@@ -127,6 +127,19 @@ func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 			w.Evidence(rec)
 		}
 		want(t, w, rec, "", false)
+	})
+}
+
+// A runtime without any pod is another one than that of the node's pods: docker's containerd, for example.
+func TestRuntimeWithoutPodsIsNoEvidence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, rec := start(t, &node{}), recordOf("c1", "u1")
+		for range 30 {
+			want(t, w, rec, "", false)
+			pass(pollEach)
+		}
+		w.NetworkStatus(rec.Pod)
+		want(t, w, rec, bond.EvidenceNetworkStatus, true)
 	})
 }
 
