@@ -73,19 +73,19 @@ const (
 	inUsePause = 50 * time.Millisecond
 )
 
-// whenFree calls end until no card that it needs is in use, for some seconds at most. No lock is held between the
-// calls.
-func whenFree(ctx context.Context, end func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, inUseWait)
+// whenFree calls end until no card that it needs is in use, for some seconds at most, and then a last time. No lock is
+// held between the calls.
+func whenFree(ctx context.Context, end func(last bool) error) error {
+	limited, cancel := context.WithTimeout(ctx, inUseWait)
 	defer cancel()
 	for {
-		err := end()
-		if !errors.Is(err, bond.ErrInUse) {
+		last := limited.Err() != nil
+		err := end(last)
+		if last || !errors.Is(err, bond.ErrInUse) {
 			return err
 		}
 		select {
-		case <-ctx.Done():
-			return err
+		case <-limited.Done():
 		case <-time.After(inUsePause):
 		}
 	}

@@ -75,7 +75,7 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 	if !mode.forDEL || rec.CNI.IPAMAttempts < maxIPAMAttempts {
 		ipamErr = e.releaseAddresses(ctx, rec, mode.forDEL)
 	}
-	err = whenFree(ctx, func() error { left, err = e.teardown(ctx, rec); return err })
+	err = whenFree(ctx, func(last bool) error { left, err = e.teardown(ctx, rec, last); return err })
 	if err != nil {
 		return nil, errors.Join(err, ipamErr)
 	}
@@ -89,8 +89,9 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 }
 
 // teardown takes down the bond of a tombstone. A record of another ADD, written in its place meanwhile, is not touched.
-// While the addresses may be allocated the record remains, and is returned.
-func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bond.Record, err error) {
+// While the addresses may be allocated the record remains, and is returned. A card that is in use ends the attempts only
+// if this is the last call.
+func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record, last bool) (left *bond.Record, err error) {
 	k := tombstone.Key
 	unlock, err := e.store.Lock(ctx, k)
 	if err != nil {
@@ -112,7 +113,8 @@ func (e *Engine) teardown(ctx context.Context, tombstone *bond.Record) (left *bo
 	if err == nil && len(out.Plan.Actions) > 0 { // held back, because the links kept changing under the plan
 		err = fmt.Errorf("bond %s of pod %s: %w: not taken down yet: %v", rec.BondName(), rec.Pod, bond.ErrBusy, out.Plan.Actions)
 	}
-	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || ctx.Err() != nil) {
+	inUse := !last && errors.Is(err, bond.ErrInUse)
+	if err != nil && (out.Observed.Bond != nil || rec.Releases < maxReleases || inUse || ctx.Err() != nil) {
 		return nil, err
 	}
 	if err != nil {

@@ -141,6 +141,32 @@ func TestReleaseGivesUpOnADriverThatRejects(t *testing.T) {
 	}
 }
 
+// TestLastReleaseWaitsForACard: the attempt that gives up on a member waits for its card like the others.
+func TestLastReleaseWaitsForACard(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	tries, rejection := 0, bond.ErrBusy
+	r.FailApplyIf(func(a plan.Action) error {
+		if m, ok := a.(plan.SetUp); !ok || m.Subject() != 1 {
+			return nil
+		}
+		if tries++; tries > 3 {
+			return nil
+		}
+		return fmt.Errorf("driver: %w", rejection)
+	})
+	for range 2 {
+		if err := r.engine.Release(t.Context(), r.Record.Key); !errors.Is(err, bond.ErrBusy) {
+			t.Fatal(err)
+		}
+	}
+	rejection = bond.ErrInUse
+	must(t, r.engine.Release(t.Context(), r.Record.Key))
+	checkAbsent(t, r)
+	if l, _ := r.Link(scenario.PodPath, r.Record.Members[1].Original.Name); l.Up != r.Record.Members[1].Original.Up || tries != 4 {
+		t.Errorf("after %d tries: %+v", tries, l)
+	}
+}
+
 // TestReleaseGivesUpOnAPodThatCannotBeObserved: a DEL ends, too, if the kernel cannot be observed at all.
 func TestReleaseGivesUpOnAPodThatCannotBeObserved(t *testing.T) {
 	r := ready(t, scenario.OKD())
