@@ -83,7 +83,7 @@ func (w *Watcher) Evidence(rec *bond.Record) (evidence string, known bool) {
 	if s.populated {
 		return bond.EvidenceContainer, true
 	}
-	if !w.lastReply.IsZero() && now.Sub(w.lastReply) < believe {
+	if w.lastPoll.IsZero() || !w.lastReply.IsZero() && now.Sub(w.lastReply) < believe {
 		return "", true
 	}
 	if !s.firstQuery.After(w.lastPoll) && w.hasStatus(rec) {

@@ -61,7 +61,7 @@ func TestAContainerIsEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{ids: []string{"other"}}
 		w, rec := start(t, n), recordOf("c1", "")
-		want(t, w, rec, "", false) // nothing is known yet
+		want(t, w, rec, "", true) // the runtime was not queried yet
 		pass(2 * pollEach)
 		want(t, w, rec, "", true)
 		n.set(nil, "other", "c1")
@@ -77,7 +77,7 @@ func TestNetworkStatusIsEvidence(t *testing.T) {
 		n := &node{err: errors.New("away")}
 		w := start(t, n)
 		w.NetworkStatus(bond.Pod{Namespace: "demo", Name: "p", UID: "u1"})
-		want(t, w, recordOf("c1", "u1"), "", false) // the runtime was not queried yet
+		want(t, w, recordOf("c1", "u1"), "", true) // the runtime was not queried yet
 		pass(2 * pollEach)
 		want(t, w, recordOf("c1", "u1"), bond.EvidenceNetworkStatus, true)
 		want(t, w, recordOf("c2", "u2"), "", false)
@@ -103,7 +103,7 @@ func TestNetworkStatusOfAnEarlierSandbox(t *testing.T) {
 				pass(time.Minute)
 				rec := recordOf("c2", "u1")
 				rec.Setup.Returned = time.Now()
-				want(t, w, rec, "", false)
+				want(t, w, rec, "", true)
 				pass(2 * pollEach)
 				want(t, w, rec, "", down == nil)
 				w.NetworkStatus(pod)
@@ -118,7 +118,7 @@ func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := &node{ids: []string{"other"}}
 		w, rec := start(t, n), recordOf("c1", "")
-		want(t, w, rec, "", false)
+		want(t, w, rec, "", true)
 		pass(2 * pollEach)
 		want(t, w, rec, "", true)
 		n.set(errors.New("away"))
@@ -134,12 +134,27 @@ func TestUnavailableRuntimeIsNoEvidence(t *testing.T) {
 func TestRuntimeWithoutPodsIsNoEvidence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, rec := start(t, &node{}), recordOf("c1", "u1")
+		w.Evidence(rec)
 		for range 30 {
-			want(t, w, rec, "", false)
 			pass(pollEach)
+			want(t, w, rec, "", false)
 		}
 		w.NetworkStatus(rec.Pod)
 		want(t, w, rec, bond.EvidenceNetworkStatus, true)
+	})
+}
+
+// A pod that is in set-up when the agent starts stays so until the runtime was queried: it may have been for longer than
+// any timeout.
+func TestStartOfTheAgentEndsNoSetup(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, n := range map[string]*node{"replies": {ids: []string{"other"}}, "fails": {err: errors.New("unavailable")}} {
+			w, rec := start(t, n), recordOf("c1", "u1")
+			rec.Setup.Returned = time.Now().Add(-time.Hour)
+			want(t, w, rec, "", true)
+			synctest.Wait()
+			want(t, w, rec, "", name == "replies")
+		}
 	})
 }
 
