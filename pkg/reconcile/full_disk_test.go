@@ -2,6 +2,7 @@ package reconcile_test
 
 import (
 	"errors"
+	"fmt"
 	"net/netip"
 	"testing"
 
@@ -11,6 +12,7 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/link/linktest/scenario"
 	"github.com/bondkeeper/bondkeeper/pkg/plan"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
+	"github.com/bondkeeper/bondkeeper/test/faults"
 )
 
 // TestRepairsOnAFullDisk: a loss that cannot be recorded is repaired and reported nevertheless, with all that other
@@ -42,5 +44,39 @@ func TestRepairsOnAFullDisk(t *testing.T) {
 				t.Errorf("the other writer's route: %v, recorded %v", out.Observed.Bond.Routes, out.Record.Learned.Routes)
 			}
 		})
+	}
+}
+
+// TestCatalogueOnAFullDisk plays the catalogue of faults while no record can be saved. Afterwards everything is as before.
+func TestCatalogueOnAFullDisk(t *testing.T) {
+	for _, f := range faults.Rows() {
+		for m := range f.Count() {
+			if len(f.Steps) == 0 || f.Failover { // a failover is not reverted
+				continue
+			}
+			t.Run(fmt.Sprintf("%s/net%d", f.Name, m+1), func(t *testing.T) {
+				r := added(t, scenario.OKD())
+				r.complete()
+				before := r.inPod()
+				s := &fullStore{Store: r.store, full: true}
+				r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
+				for _, step := range f.Steps {
+					must(t, step.Do(r.Bond(), m))
+					for range 3 {
+						if _, err := r.converge(); err != nil && !errors.Is(err, unix.ENOSPC) {
+							t.Error(err)
+						}
+					}
+				}
+				s.full = false
+				out := r.wantState(bond.StateReady)
+				if len(out.Record.Repairs.Open) > 0 || len(out.Record.Contested) > 0 {
+					t.Errorf("losses %v, contested %v", out.Record.Repairs.Open, out.Record.Contested)
+				}
+				if after := r.inPod(); after != before {
+					t.Errorf("not as before:\n%s\nbut\n%s", before, after)
+				}
+			})
+		}
 	}
 }
