@@ -113,6 +113,26 @@ func TestLeaseIsConfirmedOutsideTheWorkers(t *testing.T) {
 	})
 }
 
+// TestLeaseThatCannotBeRecorded: while the record cannot be saved (a full disk), a confirmed lease remains due. The
+// daemon is not queried again and again without a pause.
+func TestLeaseThatCannotBeRecorded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		queries := 0
+		e := &engine{
+			converge: func(_ int, k bond.Key) (reconcile.Outcome, error) {
+				out := healthy(k)
+				out.LeaseDue = true
+				return out, nil
+			},
+			confirm: func(context.Context, bond.Key) error { queries++; return errors.New("no space left on device") },
+		}
+		run(t, e, controller.Config{}, time.Minute, func(l *controller.Controller) { l.Enqueue(key(0), "test") })
+		if queries < 6 || queries > 20 {
+			t.Errorf("queried %d times in a minute", queries)
+		}
+	})
+}
+
 // unreleased is the reconcile of a tombstone whose last release failed.
 func unreleased(k bond.Key, updated time.Time) reconcile.Outcome {
 	return reconcile.Outcome{
