@@ -54,7 +54,7 @@ func nodeFlags(fs *pflag.FlagSet, s *doctorSettings) {
 	fs.StringVar(&s.config.SysctlNet, "sysctl-net", cmp.Or(os.Getenv(sysctlNetEnv), "/proc/sys/net"), "directory sys/net of a procfs that can be written; "+sysctlNetEnv+" sets the default, otherwise /proc/sys/net")
 	fs.StringVar(&s.config.Node, "node", defaultNode(), "name of this node in the cluster; NODE_NAME sets the default, otherwise the host's name")
 	kubeconfigFlag(fs, &s.kubeconfig)
-	fs.StringVar(&s.agent, "agent", defaultAgent(), "address of the running agent's probes and metrics, HOST:PORT or unix:PATH; empty for none; "+agentEnv+" sets the default, else "+defaultListen)
+	fs.StringVar(&s.agent, "agent", defaultAgent(), "address of the running agent's probes and metrics, HOST:PORT or unix:PATH; empty for none; "+agentEnv+" sets the default, otherwise "+defaultListen)
 	fs.StringVar(&s.runtime, "runtime", runtime.Auto, "container runtime: auto, none, containerd:///PATH/TO/SOCKET or cri:///PATH/TO/SOCKET")
 }
 

@@ -22,7 +22,7 @@ func metricsProxyCommand() *cobra.Command {
 	}
 	fs := cmd.Flags()
 	fs.StringVar(&s.listen, "listen", "", "address of /metrics over TLS; required")
-	fs.StringVar(&s.upstream, "upstream", defaultAgent(), "address of the agent's metrics, HOST:PORT or unix:PATH; "+agentEnv+" sets the default, else "+defaultListen)
+	fs.StringVar(&s.upstream, "upstream", defaultAgent(), "address of the agent's metrics, HOST:PORT or unix:PATH; "+agentEnv+" sets the default, otherwise "+defaultListen)
 	fs.StringVar(&s.certDir, "tls-dir", "", "directory with tls.crt and tls.key, read at each connection; without them the certificate is self-signed")
 	kubeconfigFlag(fs, &s.kubeconfig)
 	return cmd

@@ -33,7 +33,7 @@ func probeCommand() *cobra.Command {
 			return probeAgent(cmd.Context(), addr, probePages[args[0]], cmd.OutOrStdout())
 		},
 	}
-	cmd.Flags().StringVar(&addr, "agent", defaultAgent(), "address of the running agent, HOST:PORT or unix:PATH; "+agentEnv+" sets the default, else "+defaultListen)
+	cmd.Flags().StringVar(&addr, "agent", defaultAgent(), "address of the running agent, HOST:PORT or unix:PATH; "+agentEnv+" sets the default, otherwise "+defaultListen)
 	return cmd
 }
 
