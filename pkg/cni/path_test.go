@@ -47,3 +47,26 @@ func TestPluginsMoved(t *testing.T) {
 		n.WantNothingLeft(links)
 	})
 }
+
+// TestAgentAfterPluginsMoved: a DEL that found the moved IPAM plugin fails. The agent, which has no CNI_PATH of its own,
+// finds the plugin too.
+func TestAgentAfterPluginsMoved(t *testing.T) {
+	n := newNode(t, 1)
+	ipam := cnitest.NewHeldIPAM(n.Fixture)
+	before := filepath.Join(t.TempDir(), "before")
+	n.Must(os.Symlink(ipam.Dir, before))
+	pod := n.Pod("p1", 0)
+	links := n.String()
+	args := ipam.Args(pod)
+	args.Path = before
+	n.MustAdd(args)
+	n.Must(os.Remove(before))
+	ipam.Break("DEL")
+	args.Path = ipam.Dir
+	if err := n.Del(args); err == nil {
+		t.Fatal("DEL succeeded")
+	}
+	ipam.Repair("DEL")
+	n.Must(n.Engine().ReleaseRecord(t.Context(), n.Record("c1")))
+	n.WantNothingLeft(links)
+}

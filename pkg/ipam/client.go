@@ -83,6 +83,20 @@ func (c *Client) Uses(r *bond.Record) bool {
 	return err != nil || plugin != ""
 }
 
+// PluginPath implements reconcile.IPAM. It returns the record's path, or that of the present call if only that one has
+// the plugin.
+func (c *Client) PluginPath(r *bond.Record) string {
+	if c.Path == "" || c.Path == r.CNI.Path {
+		return r.CNI.Path
+	}
+	present := *r
+	present.CNI.Path = c.Path
+	if new(Client).Installed(r) != nil && new(Client).Installed(&present) == nil {
+		return c.Path
+	}
+	return r.CNI.Path
+}
+
 // Release implements reconcile.IPAM: it calls DEL.
 func (c *Client) Release(ctx context.Context, r *bond.Record) error {
 	return c.run(ctx, r, "DEL", r.CNI.Config)

@@ -38,6 +38,8 @@ type ipam struct {
 
 func (i *ipam) Uses(*bond.Record) bool { return true }
 
+func (i *ipam) PluginPath(r *bond.Record) string { return r.CNI.Path }
+
 func (i *ipam) Release(context.Context, *bond.Record) error {
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -50,6 +50,8 @@ type Store interface {
 type IPAM interface {
 	// Uses reports whether the record's network may have an IPAM plugin. If not, there is nothing to release.
 	Uses(r *bond.Record) bool
+	// PluginPath returns CNI.Path for a tombstone, with which the agent finds the plugin later.
+	PluginPath(r *bond.Record) string
 	// Release is idempotent. It does nothing for a record without IPAM.
 	Release(ctx context.Context, r *bond.Record) error
 }

@@ -62,7 +62,10 @@ func (e *Engine) release(ctx context.Context, k bond.Key, mode releaseMode) (lef
 		}
 		r.Phase = bond.PhaseDeleting
 		r.Releases++
-		r.CNI.IPAMDone = r.CNI.IPAMDone || e.ipam != nil && !e.ipam.Uses(r)
+		if e.ipam != nil {
+			r.CNI.IPAMDone = r.CNI.IPAMDone || !e.ipam.Uses(r)
+			r.CNI.Path = e.ipam.PluginPath(r)
+		}
 		rec = r
 		return nil
 	})

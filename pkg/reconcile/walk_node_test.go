@@ -27,6 +27,8 @@ type walkLeases struct {
 
 func (l *walkLeases) Uses(*bond.Record) bool { return true }
 
+func (l *walkLeases) PluginPath(r *bond.Record) string { return r.CNI.Path }
+
 func (l *walkLeases) Release(_ context.Context, r *bond.Record) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
