@@ -36,6 +36,9 @@ func ParseArgs(text string) (Args, error) {
 		case "K8S_POD_UID":
 			a.Pod.UID = value
 		case "MAC":
+			if value == "" { // not requested, as for "mac" of the network config
+				continue
+			}
 			mac, err := bond.ParseMAC(value)
 			if err != nil {
 				return Args{}, badEnv("CNI_ARGS: MAC: %v", err)

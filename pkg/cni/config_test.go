@@ -242,8 +242,10 @@ func TestParseArgs(t *testing.T) {
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
-	if got, err = ParseArgs(""); err != nil || got != (Args{}) {
-		t.Errorf("no CNI_ARGS: got %+v, %v", got, err)
+	for _, nothing := range []string{"", "MAC=", "MAC=;FOO=a"} {
+		if got, err = ParseArgs(nothing); err != nil || got != (Args{}) {
+			t.Errorf("%q: got %+v, %v", nothing, got, err)
+		}
 	}
 	_, err = ParseArgs("K8S_POD_NAME")
 	cnitest.WantError(t, err, types.ErrInvalidEnvironmentVariables, "CNI_ARGS", "K8S_POD_NAME", "KEY=VALUE")
