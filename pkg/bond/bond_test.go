@@ -154,6 +154,12 @@ func TestOptionsValidate(t *testing.T) {
 }
 
 func TestOptionsWarnings(t *testing.T) {
+	arp := func(validate, targets string) bond.Options {
+		return bond.Options{
+			bond.OptMode: "active-backup", bond.OptArpInterval: "100", bond.OptArpIPTargets: "10.0.0.1",
+			bond.OptArpValidate: validate, bond.OptArpAllTargets: targets,
+		}
+	}
 	for _, tt := range []struct {
 		options bond.Options
 		want    []string
@@ -164,6 +170,11 @@ func TestOptionsWarnings(t *testing.T) {
 		{bond.Options{bond.OptMode: "active-backup", bond.OptMiimon: "100", bond.OptMinLinks: "1"}, []string{"minLinks"}},
 		{bond.Options{bond.OptMode: "802.3ad", bond.OptMiimon: "100", bond.OptUpdelay: "250"}, []string{"the kernel rounds it to 200"}},
 		{bond.Options{bond.OptMode: "802.3ad"}, []string{"the failure of a member is not detected"}},
+		{arp("all", "any"), nil},
+		{arp("all", "all"), nil},
+		{arp("none", "any"), nil},
+		{arp("none", "all"), []string{"arpAllTargets: all needs arpValidate all"}},
+		{arp("filter", "all"), []string{"arpAllTargets: all needs arpValidate all"}},
 	} {
 		got := tt.options.Warnings()
 		if len(got) != len(tt.want) {

@@ -67,6 +67,10 @@ func (o Options) Warnings() []string {
 			w = append(w, fmt.Sprintf("%s: %d is not a multiple of %s %d; the kernel rounds it to %d", name, v, OptMiimon, mii, v/mii*mii))
 		}
 	}
+	if v := o[OptArpValidate]; mode == ModeActiveBackup && o.number(OptArpInterval) > 0 && o[OptArpAllTargets] == "all" && (v == "" || v == "none" || v == "filter") {
+		// The kernel notes which target has answered only on members that it validates (slave_last_rx, bond_arp_rcv).
+		w = append(w, fmt.Sprintf("%s: all needs %s all: without validation no answer is counted, and no member is ever up", OptArpAllTargets, OptArpValidate))
+	}
 	if mii == 0 && o.number(OptArpInterval) == 0 {
 		w = append(w, fmt.Sprintf("%s and %s are 0: the failure of a member is not detected", OptMiimon, OptArpInterval))
 	}

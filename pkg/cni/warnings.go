@@ -2,6 +2,7 @@ package cni
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -12,6 +13,9 @@ import (
 func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 	w := append([]string(nil), found.Warnings...)
 	w = append(w, c.Options.Warnings()...)
+	if s := tooManyMinLinks(r); s != "" {
+		w = append(w, s)
+	}
 	if name := c.IgnoredIfName; name != "" && name != r.Key.IfName {
 		w = append(w, fmt.Sprintf("%s: %q is ignored: the bond has the name that the runtime gives, %s (CNI_IFNAME)", fieldIfName, netconf.Excerpt(name), r.Key.IfName))
 	}
@@ -32,6 +36,15 @@ func warnings(c *Config, r *bond.Record, found *bond.MemberResult) []string {
 		w = append(w, "ips: addresses are requested, but there is no IPAM plugin")
 	}
 	return w
+}
+
+// tooManyMinLinks returns a warning if minLinks, which only 802.3ad has, exceeds the number of links.
+func tooManyMinLinks(r *bond.Record) string {
+	text := r.Spec.Options[bond.OptMinLinks]
+	if n, err := strconv.Atoi(text); err != nil || n <= len(r.Members) || r.Spec.Options.Mode() != bond.Mode8023AD {
+		return ""
+	}
+	return fmt.Sprintf("%s: %s is more than the number of links, %d: the bond never has carrier", bond.OptMinLinks, text, len(r.Members))
 }
 
 // activeSlaveOverridden returns a warning if a primary or priorities have precedence over activeSlave.

@@ -231,6 +231,7 @@ func warnings(f *Fixture) {
 		{"active at first", map[string]any{"activeSlave": "net2"}, false, nil},
 		{"active at first beside a primary", map[string]any{"activeSlave": "net2", "primary": "net1"}, false, [][]string{{"activeSlave", "net2", "net1"}}},
 		{"addresses requested and no IPAM", map[string]any{"ipam": nil, "runtimeConfig": map[string]any{"ips": []string{"10.0.0.7/24"}}}, false, [][]string{{"ips", "IPAM"}}},
+		{"trusted, more minLinks than links", map[string]any{"mode": 4, "failOverMac": nil, "minLinks": 3}, true, [][]string{{"minLinks: 3", "2"}, {"LACP"}}},
 		{"trusted, balance", mode("balance-xor"), true, nil},
 		{"trusted, 802.3ad", mode(4), true, [][]string{{"802.3ad", "net1, net2", "LACP"}}},
 	} {
