@@ -1,7 +1,6 @@
 package cni
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -30,16 +29,15 @@ func ProbeBonding(root, release string) error {
 
 // fileLists reports whether a line of a file begins with the path of a module; a missing file lists nothing.
 func fileLists(path, module string) (bool, error) {
-	f, err := os.Open(path) //nolint:gosec // a path of the system
+	text, err := os.ReadFile(path) //nolint:gosec // a path of the system
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer func() { _ = f.Close() }()
-	for s := bufio.NewScanner(f); s.Scan(); {
-		name, _, _ := strings.Cut(s.Text(), ":")
+	for line := range strings.Lines(string(text)) {
+		name, _, _ := strings.Cut(line, ":")
 		if strings.Contains(name, module) {
 			return true, nil
 		}

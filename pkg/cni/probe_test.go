@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -18,6 +19,7 @@ func TestProbeBonding(t *testing.T) {
 	}{
 		{"driver there", "sys/class/net/bonding_masters", "", nil},
 		{"module", "lib/modules/6.12.0/modules.dep", "kernel/net/tls/tls.ko.xz:\nkernel/drivers/net/bonding/bonding.ko.xz: kernel/net/tls/tls.ko.xz\n", nil},
+		{"module after a long line", "lib/modules/6.12.0/modules.dep", "kernel/x.ko:" + strings.Repeat(" kernel/y.ko", 6000) + "\nkernel/drivers/net/bonding/bonding.ko:\n", nil},
 		{"built in", "lib/modules/6.12.0/modules.builtin", "kernel/drivers/net/bonding/bonding.ko\n", nil},
 		{"only needed by another", "lib/modules/6.12.0/modules.dep", "kernel/x.ko: kernel/drivers/net/bonding/bonding.ko\n", bond.ErrUnsupported},
 		{"module of another kernel", "lib/modules/5.10.0/modules.dep", "kernel/drivers/net/bonding/bonding.ko:\n", bond.ErrUnsupported},
