@@ -74,6 +74,14 @@ func undetected(rec *bond.Record, b *bond.ObservedBond) (string, error) {
 		return "", fmt.Errorf("bond %s of pod %s: another host has %s (duplicate address detection failed)", rec.BondName(), rec.Pod, joinPrefixes(duplicates))
 	case len(tentative) > 0:
 		return joinPrefixes(tentative), nil
+	case b.Unread != "":
+		return b.Unread, nil // then it has no addresses, which proves nothing
 	}
-	return b.Unread, nil // then it has no addresses, which proves nothing
+	for _, a := range rec.Addresses {
+		// With accept_dad 2 the kernel removes all IPv6 addresses after a duplicate of the link-local one.
+		if a.Prefix.Addr().Is6() && !slices.Contains(b.Addresses, a.Prefix) {
+			return a.Prefix.String() + " was removed", nil
+		}
+	}
+	return "", nil
 }

@@ -26,6 +26,9 @@ type detecting struct {
 	set       time.Time
 	// duplicate: another host has the address.
 	duplicate bool
+	// removed: the kernel removes the address at the end of the detection, as it does with accept_dad 2 after a duplicate of
+	// the link-local address.
+	removed bool
 	// unread is how many observations leave addresses unread from readable on, and what they fail with, if anything.
 	unread     int
 	unreadErr  error
@@ -52,6 +55,8 @@ func (d *detecting) Observe(ctx context.Context, r *bond.Record) (bond.Observed,
 	switch {
 	case !o.Bond.Carrier || now < began+d.detection:
 		o.Bond.Tentative = append(o.Bond.Tentative, address)
+	case d.removed:
+		o.Bond.Addresses = slices.DeleteFunc(slices.Clone(o.Bond.Addresses), func(p netip.Prefix) bool { return p == address })
 	case d.duplicate:
 		o.Bond.Duplicates = append(o.Bond.Duplicates, address)
 	}
@@ -96,6 +101,7 @@ func TestDetectionIsAwaited(t *testing.T) {
 		{"no end after a late carrier", detecting{noCarrier: spans{{0, 4 * s}}, detection: time.Hour}, 8 * s, 10 * s, "detection has not ended after 5s"},
 		{"duplicate", detecting{detection: 2 * s, duplicate: true}, 2 * s, 3 * s, "another host"},
 		{"duplicate after a late carrier", detecting{noCarrier: spans{{0, 4 * s}}, detection: 2 * s, duplicate: true}, 6 * s, 7 * s, "another host"},
+		{"removed", detecting{detection: 2 * s, removed: true}, 4 * s, 6 * s, "2001:db8::5/64 was removed"},
 		{"unread", detecting{detection: 2 * s, unread: 10, unreadFrom: s}, 2 * s, 3 * s, ""},
 		{"duplicate after unread", detecting{detection: 2 * s, duplicate: true, unread: 10, unreadFrom: s}, 2 * s, 3 * s, "another host"},
 		{"unread, then busy", detecting{detection: 2 * s, unread: 10, unreadErr: bond.ErrBusy, unreadFrom: s}, 2 * s, 3 * s, ""},
