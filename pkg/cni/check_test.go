@@ -11,6 +11,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/cni/cnitest"
 )
 
@@ -71,6 +72,26 @@ func TestCheck(t *testing.T) {
 			if n.Changes() != changes {
 				t.Errorf("CHECK changed something: %v", n.ChangeLog()[changes:])
 			}
+		})
+	}
+}
+
+// TestCheckOfAcceptedChanges: CHECK accepts what another writer has changed after set-up if the agent does.
+func TestCheckOfAcceptedChanges(t *testing.T) {
+	for name, change := range map[string]func(n *node, pod string) error{
+		"MTU":     func(n *node, pod string) error { return n.SetMTU(pod, "bond0", 1280) },
+		"address": func(n *node, pod string) error { return n.FlushAddresses(pod, "bond0") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			n := newNode(t, 1)
+			args, _ := n.OnePod(map[string]any{"enforce": "links"})
+			result := n.MustAdd(args)
+			n.CompleteSetup("c1")
+			n.Must(change(n, args.Netns))
+			if out := n.Converge("c1"); out.Status.State != bond.StateReady {
+				t.Fatalf("%s: %s", out.Status.State, out.Status.Reason)
+			}
+			n.MustCheck(args, result)
 		})
 	}
 }
