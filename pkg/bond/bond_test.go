@@ -84,6 +84,11 @@ func TestOptionValues(t *testing.T) {
 		{bond.OptArpIPTargets, strings.TrimSuffix(strings.Repeat("10.0.0.1,", 17), ","), ""},
 		{bond.OptNsIP6Targets, "fd00::1", "fd00::1"},
 		{bond.OptNsIP6Targets, "fe80::1%eth0", ""},
+		{bond.OptArpIPTargets, "0.0.0.1", ""}, // as the next three: the kernel rejects them
+		{bond.OptArpIPTargets, "255.255.255.255", ""},
+		{bond.OptNsIP6Targets, "::1", ""},
+		{bond.OptNsIP6Targets, "ff02::1", ""},
+		{bond.OptArpIPTargets, "224.0.0.1,127.0.0.1", "127.0.0.1,224.0.0.1"}, // which it accepts
 		{bond.OptAdActorSystem, "02:00:00:00:00:0F", "02:00:00:00:00:0f"},
 		{bond.OptPrimary, "net1", "net1"},
 		{bond.OptPrimary, "net1/x", ""},

@@ -65,7 +65,7 @@ func parseTargets(text string, v4 bool) (string, bool) {
 	out := make([]string, len(parts))
 	for i, p := range parts {
 		a, err := netip.ParseAddr(strings.TrimSpace(p))
-		if err != nil || a.Is4() != v4 || a.IsUnspecified() || a.Zone() != "" {
+		if err != nil || a.Is4() != v4 || a.Zone() != "" || !validTarget(a) {
 			return "", false
 		}
 		out[i] = a.String()
@@ -74,15 +74,24 @@ func parseTargets(text string, v4 bool) (string, bool) {
 	return strings.Join(slices.Compact(out), ","), len(out) <= maxTargets
 }
 
+// validTarget reports whether the kernel accepts a target (bond_is_ip_target_ok, bond_is_ip6_target_ok). It rejects the
+// whole bond for another one.
+func validTarget(a netip.Addr) bool {
+	if a.Is4() {
+		return a.As4()[0] != 0 && a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
+	}
+	return !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast()
+}
+
 // AllowedValues describes the values that the option accepts.
 func (d *OptionDef) AllowedValues() string {
 	switch d.Kind {
 	case KindEnum8, KindEnum32:
 		return strings.Join(d.Values, ", ") + fmt.Sprintf(" or 0 to %d", len(d.Values)-1)
 	case KindIPv4s:
-		return fmt.Sprintf("up to %d IPv4 addresses", maxTargets)
+		return fmt.Sprintf("up to %d IPv4 addresses, none in 0.0.0.0/8 and not 255.255.255.255", maxTargets)
 	case KindIPv6s:
-		return fmt.Sprintf("up to %d IPv6 addresses", maxTargets)
+		return fmt.Sprintf("up to %d IPv6 addresses, neither loopback nor multicast", maxTargets)
 	case KindMAC:
 		return "a unicast MAC address"
 	case KindLink:
