@@ -258,6 +258,9 @@ func (s *session) recordIPAM(ctx context.Context, rec *bond.Record, c *Config, i
 	if err != nil {
 		return err
 	}
+	if err = checkMTU(rec.Spec.MTU, addresses); err != nil {
+		return err
+	}
 	routes, err := routesOf(ipamResult, addresses)
 	if err != nil {
 		return err

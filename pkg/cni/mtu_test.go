@@ -3,6 +3,7 @@ package cni
 import (
 	"testing"
 
+	"github.com/containernetworking/cni/pkg/skel"
 	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -42,5 +43,23 @@ func TestChooseMTU(t *testing.T) {
 				t.Errorf("got %d (%v), want %d", got, err, tc.want)
 			}
 		})
+	}
+}
+
+// TestMTUForIPv6: a link with a smaller MTU than IPv6 needs cannot have an IPv6 address.
+func TestMTUForIPv6(t *testing.T) {
+	n := newNode(t, 1)
+	pod := n.Pod("p1", 0)
+	before := n.String()
+	args := func(mtu int, ipam any) *skel.CmdArgs {
+		return n.Args("c1", pod, n.Config(map[string]any{"mtu": mtu, "ipam": ipam}))
+	}
+	_, err := n.Add(args(1279, ipv6("")))
+	cnitest.WantError(t, err, types.ErrInvalidNetworkConfig, "mtu", "1279", "1280", "2001:db8::5/64")
+	n.WantNothingLeft(before)
+	for _, works := range []*skel.CmdArgs{args(1280, ipv6("")), args(1279, nil)} {
+		n.MustAdd(works)
+		n.MustDel(works)
+		n.WantNothingLeft(before)
 	}
 }
