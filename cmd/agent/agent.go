@@ -87,7 +87,7 @@ func runAgent(ctx context.Context, s *settings, records *store.Store, health *ag
 	group.Go(func() error { gc.Run(ctx); return nil })
 	group.Go(func() error { sandboxes.Stops(ctx, stopped.Add); return nil })
 	group.Go(func() error { setup.Run(ctx); return nil })
-	group.Go(func() error { runReporter(ctx, reporter, log); return nil })
+	group.Go(func() error { reporter.Run(ctx); return nil })
 	err = group.Wait()
 	logStop(log, monitor.Stats())
 	return err
@@ -103,13 +103,6 @@ func (s sink) Enqueue(k bond.Key, cause string) {
 	s.Controller.Enqueue(k, cause)
 	if cause == watch.CauseSandbox {
 		s.gc.Wake()
-	}
-}
-
-// runReporter runs until ctx ends. Repair does not need the reporter.
-func runReporter(ctx context.Context, reporter agent.Reporter, log *zap.Logger) {
-	if err := reporter.Run(ctx); err != nil {
-		log.Error("pod status reporting has stopped, repair has not; fix the error and restart the agent", zap.Error(err))
 	}
 }
 

@@ -27,7 +27,7 @@ func allMetrics(t *testing.T, perPod bool) (*prometheus.Registry, *status.BondMe
 	t.Cleanup(func() { // ends what the reporter has started
 		ended, end := context.WithCancel(context.Background())
 		end()
-		_ = reporter.Run(ended)
+		reporter.Run(ended)
 	})
 	bonds, repairs := status.NewBondMetrics(perPod), NewRepairMetrics()
 	all, err := NewMetrics(Sources{Version: "v1", Bonds: bonds, Repairs: repairs, Reporter: reporter, Monitor: &fakeMonitor{}, Worker: &fakeWorker{}, Unreadable: new(atomic.Int64)})

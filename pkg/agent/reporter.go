@@ -26,28 +26,30 @@ const checkpointDir, previousCheckpointDir = "reported", "told"
 type Reporter interface {
 	Report(bond.Status)
 	Forget(bond.Key)
-	Run(context.Context) error
+	Run(context.Context)
 	Register(prometheus.Registerer) error
 }
 
-// NewReporter returns the reporter for a kubeconfig. Without a usable service account bonds are repaired but not
-// reported; a kubeconfig that cannot be read is an error.
+// NewReporter returns the reporter for a kubeconfig. A service account that cannot be used yet is tried again later, so
+// that bonds are repaired meanwhile; a kubeconfig that cannot be read is an error.
 func NewReporter(kubeconfig, node, stateDir string, networkStatus func(bond.Pod), log *zap.Logger) (Reporter, error) {
+	c := status.Config{
+		Node: node, NetworkStatus: networkStatus, Log: log,
+		Dir: filepath.Join(stateDir, checkpointDir), PreviousDir: filepath.Join(stateDir, previousCheckpointDir),
+	}
 	api, err := APIConfig(kubeconfig)
 	switch {
-	case err != nil && kubeconfig == "":
-		log.Error("pod status reporting is disabled, repair is not; fix the service account token and restart the agent", zap.Error(err))
-		return noopReporter{}, nil
+	case kubeconfig == "" && (api != nil || err != nil):
+		c.GetAPI = func() (*rest.Config, error) { return APIConfig(kubeconfig) }
 	case err != nil:
 		return nil, err
 	case api == nil:
 		log.Info("no API server configured; pod status reporting is disabled")
 		return noopReporter{}, nil
+	default:
+		c.API = api
 	}
-	return status.NewReporter(status.Config{
-		API: api, Node: node, NetworkStatus: networkStatus, Log: log,
-		Dir: filepath.Join(stateDir, checkpointDir), PreviousDir: filepath.Join(stateDir, previousCheckpointDir),
-	})
+	return status.NewReporter(c)
 }
 
 // APIConfig returns the access to the API server; nil if there is no API server. An empty kubeconfig means the pod's
@@ -83,5 +85,5 @@ type noopReporter struct{}
 
 func (noopReporter) Report(bond.Status)                   {}
 func (noopReporter) Forget(bond.Key)                      {}
-func (noopReporter) Run(context.Context) error            { return nil }
+func (noopReporter) Run(context.Context)                  {}
 func (noopReporter) Register(prometheus.Registerer) error { return nil }

@@ -21,10 +21,12 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// Config configures a Reporter; API, Node and Dir are required.
+// Config configures a Reporter; API or GetAPI, Node and Dir are required.
 type Config struct {
 	// API configures access to the API server. The reporter sets timeout, rate limit and content type itself.
 	API *rest.Config
+	// GetAPI returns API, if API is nil. Run calls it until it returns no error.
+	GetAPI func() (*rest.Config, error)
 	// Node is the node's name, for events.
 	Node string
 	// Dir is the directory of the checkpoints, used by the reporter only. It is made if missing.
@@ -55,6 +57,8 @@ const (
 	// podEndDelay is how long a pod's other bonds wait after one was forgotten. When a pod ends all its bonds go one by
 	// one, and nothing needs to be reported.
 	podEndDelay = 10 * time.Second
+	// startRetry is the pause after a failed start.
+	startRetry = 10 * time.Second
 	// sweepDelay is when checkpoints of pods without bonds are deleted.
 	sweepDelay = 10 * time.Minute
 )
@@ -63,13 +67,14 @@ const (
 // the requests.
 type Reporter struct {
 	c           Config
-	api         *api
 	queue       workqueue.TypedDelayingInterface[bond.Pod]
 	limiter     flowcontrol.RateLimiter
 	breaker     circuitBreaker
 	checkpoints checkpoints
-	events      record.EventRecorder // set by Run before use
 	metrics     metrics
+	// api and events are set by Run before use.
+	api    *api
+	events record.EventRecorder
 
 	mu   sync.Mutex
 	pods map[bond.Pod]*podEntry
@@ -85,22 +90,32 @@ type Reporter struct {
 // NewReporter returns a Reporter. Errors are about the configuration; no request is sent.
 func NewReporter(c Config) (*Reporter, error) {
 	c.defaults()
-	if c.API == nil || c.Node == "" || c.Dir == "" {
+	if (c.API == nil && c.GetAPI == nil) || c.Node == "" || c.Dir == "" {
 		return nil, fmt.Errorf("reporter: API, Node (%q) and Dir (%q) are required", c.Node, c.Dir)
 	}
-	limiter := flowcontrol.NewTokenBucketRateLimiter(c.Rate, c.Burst)
-	m := newMetrics()
-	api, err := newAPI(c.API, c.Timeout, &m)
-	if err != nil {
-		return nil, fmt.Errorf("reporter: client of the API server: %w", err)
-	}
-	return &Reporter{
-		c: c, api: api, limiter: limiter, metrics: m, checkpoints: checkpoints{c.Dir},
+	r := &Reporter{
+		c: c, metrics: newMetrics(), checkpoints: checkpoints{c.Dir},
+		limiter: flowcontrol.NewTokenBucketRateLimiter(c.Rate, c.Burst),
 		breaker: circuitBreaker{minPause: time.Second, maxPause: time.Minute},
 		queue:   workqueue.NewTypedDelayingQueue[bond.Pod](),
 		pods:    map[bond.Pod]*podEntry{}, owner: map[bond.Key]bond.Pod{},
 		unreleased: map[bond.Key]bool{}, unreleasedQueue: make(chan unreleased, maxUnreleased),
-	}, nil
+	}
+	if c.API != nil {
+		if err := r.connect(c.API); err != nil {
+			r.queue.ShutDown()
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// connect makes the client; no request is sent.
+func (r *Reporter) connect(c *rest.Config) (err error) {
+	if r.api, err = newAPI(c, r.c.Timeout, &r.metrics); err != nil {
+		return fmt.Errorf("reporter: client of the API server: %w", err)
+	}
+	return nil
 }
 
 func (c *Config) defaults() {
@@ -124,11 +139,17 @@ func (c *Config) defaults() {
 	}
 }
 
-// Run sends requests until ctx ends; it is called once. Errors are about Dir.
-func (r *Reporter) Run(ctx context.Context) error {
+// Run sends requests until ctx ends; it is called once. Until Dir and the access to the API server can be used it logs
+// why not and tries again; what is reported meanwhile is sent then.
+func (r *Reporter) Run(ctx context.Context) {
 	defer r.queue.ShutDown()
-	if err := errors.Join(r.replacePrevious(), r.checkpoints.open()); err != nil {
-		return fmt.Errorf("reporter: %w", err)
+	for err := r.open(); err != nil; err = r.open() {
+		r.c.Log.Error("pod status reporting cannot start and tries again; repair does not need it", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(startRetry):
+		}
 	}
 	stop := context.AfterFunc(ctx, r.queue.ShutDown)
 	defer stop()
@@ -143,6 +164,22 @@ func (r *Reporter) Run(ctx context.Context) error {
 	all.Go(func() { r.sendUnreleased(ctx) })
 	all.Go(func() { r.sweep(ctx) })
 	all.Wait()
+}
+
+// open prepares what Run needs. It may be called again after an error.
+func (r *Reporter) open() error {
+	if r.api == nil {
+		c, err := r.c.GetAPI()
+		if err != nil {
+			return fmt.Errorf("reporter: access to the API server: %w", err)
+		}
+		if err = r.connect(c); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(r.replacePrevious(), r.checkpoints.open()); err != nil {
+		return fmt.Errorf("reporter: %w", err)
+	}
 	return nil
 }
 

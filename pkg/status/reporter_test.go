@@ -45,16 +45,14 @@ func run(t testing.TB, c status.Config) (r *status.Reporter, stop func()) {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error)
-	go func() { done <- r.Run(ctx) }()
+	done := make(chan struct{})
+	go func() { defer close(done); r.Run(ctx) }()
 	stopped := false
 	stop = func() {
 		if !stopped {
 			stopped = true
 			cancel()
-			if err := <-done; err != nil {
-				t.Error(err)
-			}
+			<-done
 		}
 	}
 	t.Cleanup(stop)
