@@ -87,6 +87,24 @@ func (a *api) request(p bond.Pod, body any) *rest.Request {
 		MaxRetries(0) // the reporter decides, with the latest state
 }
 
+// readyTimeout bounds the check whether the API server is ready.
+const readyTimeout = 5 * time.Second
+
+// ready reports whether the API server responds to a request that no webhook receives. A cluster may give no right to
+// it; a 403 is a response, too.
+func (a *api) ready(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, readyTimeout)
+	defer cancel()
+	err := a.client.Get().AbsPath("/readyz").MaxRetries(0).Do(ctx).Error()
+	return err == nil || apierrors.IsForbidden(err)
+}
+
+// timedOut reports whether a request had no response within the reporter's timeout.
+func timedOut(err error) bool {
+	var timeout interface{ Timeout() bool }
+	return errors.As(err, &timeout) && timeout.Timeout()
+}
+
 // errorClass is the class of an error of the API server, by what follows from it.
 type errorClass string
 

@@ -131,9 +131,12 @@ func (s *server) reasons() []string {
 
 // RoundTrip implements http.RoundTripper.
 func (s *server) RoundTrip(q *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(q.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	if q.Body != nil {
+		var err error
+		if body, err = io.ReadAll(q.Body); err != nil {
+			return nil, err
+		}
 	}
 	if s.delay > 0 {
 		select {
@@ -168,6 +171,11 @@ func (s *server) respond(q *http.Request, isPod bool, pod string, body []byte) (
 		}
 	}
 	switch {
+	case q.Method == http.MethodGet && q.URL.Path == "/readyz":
+		return &http.Response{
+			StatusCode: http.StatusOK, Header: http.Header{"Content-Type": {"text/plain"}}, Request: q,
+			Body: io.NopCloser(strings.NewReader("ok")),
+		}, nil
 	case isPod:
 		return s.patch(q, pod, body), nil
 	case q.Method == http.MethodPost && strings.HasSuffix(q.URL.Path, "/events"):

@@ -63,10 +63,14 @@ func (m *metrics) succeeded(kind string) {
 
 func (m *metrics) failed(class errorClass) { m.failures.WithLabelValues(string(class)).Inc() }
 
-// countRequests counts the requests that a transport sends, retries included.
+// countRequests counts the requests that a transport sends, retries included. It leaves out the check whether the API
+// server is ready, to which a cluster may give no right.
 func (m *metrics) countRequests(to http.RoundTripper) http.RoundTripper {
 	return roundTripper(func(r *http.Request) (*http.Response, error) {
 		response, err := to.RoundTrip(r)
+		if r.Method == http.MethodGet {
+			return response, err
+		}
 		code := noResponse
 		if err == nil {
 			code = strconv.Itoa(response.StatusCode)

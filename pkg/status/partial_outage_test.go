@@ -48,3 +48,44 @@ func TestFailingWebhook(t *testing.T) {
 		}
 	})
 }
+
+// TestHangingWebhook: a webhook for the pods of one namespace hangs longer than the reporter's timeout, while the API
+// server responds to everything else. Other pods wait for the senders that hang at first, and hardly afterwards.
+func TestHangingWebhook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t)
+		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
+		s.fail(locked(s, func(q *http.Request) (*http.Response, error) {
+			if strings.Contains(q.URL.Path, "/pods/p0/") || !strings.Contains(q.URL.Path, "/pods/") {
+				return nil, nil
+			}
+			<-q.Context().Done()
+			return nil, q.Context().Err()
+		}))
+		const hanging = 40
+		for i := range hanging {
+			s.add(podN(i + 1))
+			r.Report(bondOf(podN(i+1), "bond0"))
+		}
+		s.add(podN(0))
+		other := bondOf(podN(0), "bond0")
+		r.Report(other)
+		pass(hanging/4*16*time.Second + 30*time.Second)
+		for range 20 {
+			other = repaired(lose(other))
+			r.Report(other)
+			pass(5 * time.Second)
+			if got := s.reported(podN(0)); len(got) == 0 || got[0].Repairs != other.Repairs {
+				t.Fatalf("repair %d is not reported: %+v", other.Repairs, got)
+			}
+			pass(2 * time.Minute)
+		}
+		s.fail(nil)
+		pass(10 * time.Minute)
+		for i := range hanging {
+			if len(s.reported(podN(i+1))) != 1 {
+				t.Errorf("pod %d is not reported when the webhook responds", i+1)
+			}
+		}
+	})
+}

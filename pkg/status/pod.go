@@ -13,12 +13,14 @@ import (
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
 
-// podEntry is a pod that has bonds. The reporter's mutex guards all of it but report: the queue makes sure that only
-// one sender at a time uses that.
+// podEntry is a pod that has bonds. The reporter's mutex guards all of it but report and slow: the queue makes sure that
+// only one sender at a time uses those.
 type podEntry struct {
 	pod    bond.Pod
 	bonds  map[bond.Key]*bondEntry
 	report podReport
+	// slow: the last request timed out although the API server was ready.
+	slow bool
 	// notBefore is when the pod may be synced after one of its bonds was forgotten.
 	notBefore time.Time
 	// version increases with every change of bonds; reported is the last version of which nothing is left to report.

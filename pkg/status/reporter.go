@@ -54,6 +54,8 @@ type Config struct {
 const (
 	// senders is how many pods are synced in parallel: a request that hangs does not delay other pods.
 	senders = 4
+	// slowRetry is how long a pod waits if another pod whose last request timed out is synced. All of these use one sender.
+	slowRetry = time.Second
 	// podEndDelay is how long a pod's other bonds wait after one was forgotten. When a pod ends all its bonds go one by
 	// one, and nothing needs to be reported.
 	podEndDelay = 10 * time.Second
@@ -70,6 +72,7 @@ type Reporter struct {
 	queue       workqueue.TypedDelayingInterface[bond.Pod]
 	limiter     flowcontrol.RateLimiter
 	breaker     circuitBreaker
+	slowSender  chan struct{} // full while a pod is synced whose last request timed out
 	checkpoints checkpoints
 	metrics     metrics
 	// api and events are set by Run before use.
@@ -96,9 +99,9 @@ func NewReporter(c Config) (*Reporter, error) {
 	r := &Reporter{
 		c: c, metrics: newMetrics(), checkpoints: checkpoints{c.Dir},
 		limiter: flowcontrol.NewTokenBucketRateLimiter(c.Rate, c.Burst),
-		breaker: circuitBreaker{minPause: time.Second, maxPause: time.Minute},
-		queue:   workqueue.NewTypedDelayingQueue[bond.Pod](),
-		pods:    map[bond.Pod]*podEntry{}, owner: map[bond.Key]bond.Pod{},
+		breaker: circuitBreaker{minPause: time.Second, maxPause: time.Minute}, slowSender: make(chan struct{}, 1),
+		queue: workqueue.NewTypedDelayingQueue[bond.Pod](),
+		pods:  map[bond.Pod]*podEntry{}, owner: map[bond.Key]bond.Pod{},
 		unreleased: map[bond.Key]bool{}, unreleasedQueue: make(chan unreleased, maxUnreleased),
 	}
 	if c.API != nil {

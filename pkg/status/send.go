@@ -27,6 +27,14 @@ func (r *Reporter) syncPod(ctx context.Context, pod bond.Pod) time.Duration {
 	if _, a := r.compare(p); a.send == "" {
 		return a.wait
 	}
+	if p.slow {
+		select {
+		case r.slowSender <- struct{}{}:
+			defer func() { <-r.slowSender }()
+		default:
+			return slowRetry
+		}
+	}
 	if wait, ok := r.breaker.allow(time.Now()); !ok {
 		return wait
 	}
@@ -77,7 +85,7 @@ func (r *Reporter) checkNetwork(ctx context.Context, p *podEntry, d desiredState
 	if err != nil {
 		return r.failed(ctx, p, err)
 	}
-	r.succeeded(kindGet)
+	r.succeeded(p, kindGet)
 	if found.Annotations[NetworkStatus] != "" && r.c.NetworkStatus != nil {
 		r.c.NetworkStatus(p.pod)
 	}
@@ -89,7 +97,7 @@ func (r *Reporter) patch(ctx context.Context, p *podEntry, d desiredState, trans
 	if err := r.api.patch(ctx, p.pod, d.text, d.condition); err != nil {
 		return r.failed(ctx, p, err)
 	}
-	r.succeeded(kindPatch)
+	r.succeeded(p, kindPatch)
 	before := p.report.lastReported.Bonds
 	a := r.step(p, patched{d, transitionTime})
 	r.mu.Lock()
@@ -103,11 +111,14 @@ func (r *Reporter) patch(ctx context.Context, p *podEntry, d desiredState, trans
 
 // failed handles an error of a request and returns when to sync the pod again.
 func (r *Reporter) failed(ctx context.Context, p *podEntry, err error) time.Duration {
+	class, after := classifyError(err)
+	if class == unavailable && timedOut(err) && r.api.ready(ctx) {
+		class, p.slow = rejected, true // a webhook for this pod hangs, for example
+	}
 	if ctx.Err() != nil {
 		r.breaker.cancel()
 		return never
 	}
-	class, after := classifyError(err)
 	r.metrics.failed(class)
 	if r.breaker.done(time.Now(), class != unavailable, after) {
 		if class == unavailable {
@@ -131,7 +142,8 @@ func (r *Reporter) failed(ctx context.Context, p *podEntry, err error) time.Dura
 const apiServerBack = "API server available again"
 
 // succeeded records a successful request.
-func (r *Reporter) succeeded(kind string) {
+func (r *Reporter) succeeded(p *podEntry, kind string) {
+	p.slow = false
 	if r.breaker.done(time.Now(), true, 0) {
 		r.c.Log.Info(apiServerBack)
 	}
