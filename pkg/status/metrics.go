@@ -1,12 +1,15 @@
 package status
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	corev1 "k8s.io/api/core/v1"
 )
 
 // The kinds of requests.
@@ -15,8 +18,14 @@ const (
 	kindPatch = "patch"
 )
 
-// noResponse is the status code of a request without a response.
-const noResponse = "error"
+const (
+	// noResponse is the status code of a request without a response.
+	noResponse = "error"
+	// terminating is the status code of a 403 that only shows that a namespace is being deleted.
+	terminating = "terminating"
+	// maxRejection bounds what is searched of a 403, in bytes.
+	maxRejection = 64 << 10
+)
 
 type metrics struct {
 	requests *prometheus.CounterVec
@@ -39,7 +48,7 @@ func newMetrics() metrics {
 			Name: "bondkeeper_pod_last_success_timestamp_seconds", Help: "Unix time of the last successful request about a pod.",
 		}),
 		http: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "bondkeeper_api_requests_total", Help: "HTTP requests to the API server, by method and status code; error if there was no response.",
+			Name: "bondkeeper_api_requests_total", Help: "HTTP requests to the API server, by method and status code; error if there was no response, terminating for a 403 because the namespace is being deleted.",
 		}, []string{"method", "code"}),
 	}
 	for _, kind := range []string{kindGet, kindPatch} {
@@ -72,12 +81,27 @@ func (m *metrics) countRequests(to http.RoundTripper) http.RoundTripper {
 			return response, err
 		}
 		code := noResponse
-		if err == nil {
+		switch {
+		case err != nil:
+		case response.StatusCode == http.StatusForbidden && namespaceEnds(response):
+			code = terminating
+		default:
 			code = strconv.Itoa(response.StatusCode)
 		}
 		m.http.WithLabelValues(r.Method, code).Inc()
 		return response, err
 	})
+}
+
+// namespaceEnds reports whether a 403 is about an object in a namespace that is being deleted. The response can be read
+// again.
+func namespaceEnds(response *http.Response) bool {
+	head, err := io.ReadAll(io.LimitReader(response.Body, maxRejection))
+	response.Body = struct {
+		io.Reader
+		io.Closer
+	}{io.MultiReader(bytes.NewReader(head), response.Body), response.Body}
+	return err == nil && bytes.Contains(head, []byte(corev1.NamespaceTerminatingCause)) // as JSON or protobuf
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

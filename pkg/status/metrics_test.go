@@ -11,6 +11,9 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
@@ -244,4 +247,40 @@ func TestConcurrentReports(t *testing.T) {
 			t.Errorf("%d pods pending, want the 64 that were not forgotten", n)
 		}
 	})
+}
+
+// TestEventsOfTerminatingNamespaces: while a namespace is deleted its pods may lose their bonds, and the API server
+// rejects events in it. That needs neither an alert nor a line in the log, unlike another 403.
+func TestEventsOfTerminatingNamespaces(t *testing.T) {
+	for code, cause := range map[string]metav1.CauseType{"terminating": corev1.NamespaceTerminatingCause, "403": "Other"} {
+		synctest.Test(t, func(t *testing.T) {
+			s, p := newServer(t), podN(1)
+			s.add(p)
+			core, logs := observer.New(zap.WarnLevel)
+			r, _ := start(t, s, status.Config{Dir: t.TempDir(), Log: zap.New(core)})
+			registry := prometheus.NewRegistry()
+			if err := r.Register(registry); err != nil {
+				t.Fatal(err)
+			}
+			s.fail(func(q *http.Request) (*http.Response, error) {
+				if q.Method != http.MethodPost {
+					return nil, nil
+				}
+				f := failure(http.StatusForbidden, metav1.StatusReasonForbidden)
+				f.Details = &metav1.StatusDetails{Causes: []metav1.StatusCause{{Type: cause}}}
+				return reply(q, http.StatusForbidden, f), nil
+			})
+			r.Report(lose(bondOf(p, "bond0")))
+			pass(time.Minute)
+			for _, c := range []string{"terminating", "403"} {
+				name := fmt.Sprintf("bondkeeper_api_requests_total{%s}{POST}", c)
+				if got, want := gathered(t, registry)[name], map[bool]float64{true: 1}[c == code]; got != want {
+					t.Errorf("%s is %g, want %g", name, got, want)
+				}
+			}
+			if logged := strings.Contains(fmt.Sprint(logs.All()), "test: Forbidden"); logged != (code == "403") {
+				t.Errorf("code %s, logged: %v", code, logs.All())
+			}
+		})
+	}
 }
