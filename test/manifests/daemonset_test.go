@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,62 @@ func TestMountsAndVolumesAgree(t *testing.T) {
 	}
 	for name := range used {
 		t.Errorf("there is no volume %s", name)
+	}
+}
+
+// TestNoPortIsDeclared: a declared port of a pod in the host's network is a port of the node for the scheduler. While
+// another pod declares it, the whole agent would be Pending.
+func TestNoPortIsDeclared(t *testing.T) {
+	files, err := filepath.Glob("../../manifests/*/*/daemonset.yaml")
+	kit.Must(t, err)
+	for _, file := range append(files, "../../manifests/base/daemonset.yaml") {
+		text, err := os.ReadFile(file)
+		kit.Must(t, err)
+		set := new(appsv1.DaemonSet)
+		kit.Must(t, yaml.Unmarshal(text, set))
+		spec := set.Spec.Template.Spec
+		for _, c := range append(spec.InitContainers, spec.Containers...) {
+			if len(c.Ports) > 0 {
+				t.Errorf("%s: container %s declares %v", file, c.Name, c.Ports)
+			}
+		}
+	}
+}
+
+// TestScrapedAddress: the PodMonitor needs no declared port. It selects the proxy by its container, and makes its address
+// from the pod's.
+func TestScrapedAddress(t *testing.T) {
+	text, err := os.ReadFile("../../manifests/components/monitoring/podmonitor.yaml")
+	kit.Must(t, err)
+	var monitor struct {
+		Spec struct {
+			PodMetricsEndpoints []struct {
+				Port        string
+				Relabelings []struct {
+					SourceLabels                            []string
+					Action, Regex, TargetLabel, Replacement string
+				}
+			}
+		}
+	}
+	kit.Must(t, yaml.Unmarshal(text, &monitor))
+	for _, c := range []struct{ container, ip, want string }{
+		{"metrics-proxy", "10.0.0.7", "10.0.0.7:9720"}, {"metrics-proxy", "fd00::7", "[fd00::7]:9720"},
+		{"agent", "10.0.0.7", ""}, {"install-cni", "10.0.0.7", ""},
+	} {
+		labels := map[string]string{"__address__": c.ip, "__meta_kubernetes_pod_ip": c.ip, "__meta_kubernetes_pod_container_name": c.container}
+		for _, r := range monitor.Spec.PodMetricsEndpoints[0].Relabelings {
+			regex, value := regexp.MustCompile("^(?s:"+r.Regex+")$"), labels[r.SourceLabels[0]]
+			switch matches := r.Regex == "" || regex.MatchString(value); {
+			case r.Action == "keep" && !matches:
+				labels["__address__"] = ""
+			case r.Action == "" && r.Regex != "" && matches && labels[r.TargetLabel] != "":
+				labels[r.TargetLabel] = regex.ReplaceAllString(value, r.Replacement)
+			}
+		}
+		if got := labels["__address__"]; got != c.want || monitor.Spec.PodMetricsEndpoints[0].Port != "" {
+			t.Errorf("container %s at %s is scraped at %q, want %q", c.container, c.ip, got, c.want)
+		}
 	}
 }
 
