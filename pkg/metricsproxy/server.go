@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync/atomic"
@@ -24,6 +25,7 @@ const path = "/metrics"
 // Bounds on what clients without a valid token can occupy.
 const (
 	maxConnections = 64
+	maxPerClient   = 16
 	maxHeader      = 16 << 10
 	clientTimeout  = 10 * time.Second
 	idleTimeout    = 2 * time.Minute
@@ -78,16 +80,20 @@ func New(c Config) (*Proxy, error) {
 func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET "+path, p)
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close") // unless the client has a valid token
+		mux.ServeHTTP(w, r)
+	})
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	server := &http.Server{
-		Handler: mux, Protocols: protocols, TLSConfig: &tls.Config{GetCertificate: p.certs.get, MinVersion: tls.VersionTLS12},
+		Handler: handler, Protocols: protocols, TLSConfig: &tls.Config{GetCertificate: p.certs.get, MinVersion: tls.VersionTLS12},
 		ReadTimeout: clientTimeout, WriteTimeout: 3 * clientTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: zap.NewStdLog(zap.NewNop()), // failed handshakes of any client
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.ServeTLS(netutil.LimitListener(l, maxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ServeTLS(netutil.LimitListener(&clientListener{Listener: l, open: map[netip.Prefix]int{}}, maxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics at %s: %w", l.Addr(), err)
 	}
 	return nil
@@ -99,6 +105,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	err := p.auth.authorize(r.Context(), bearerToken(r))
 	switch {
 	case err == nil:
+		w.Header().Del("Connection")
 		p.upstream.ServeHTTP(w, r)
 	case errors.Is(err, errUnauthorized):
 		w.Header().Set("WWW-Authenticate", "Bearer")
