@@ -28,7 +28,7 @@ func sysdumpCommand() *cobra.Command {
 		Use: "sysdump", Short: "Write an archive for a bug report: records, kernel state, PF settings, logs, versions", Args: noArgs,
 		Long: "Write an archive (tar, gzip) for a bug report: records, links, addresses, routes and bonds of host and pods, PF settings,\n" +
 			"sriov-cni's files, the doctor's report, metrics, logs and versions. Values of fields whose names look like secrets are\n" +
-			"replaced. It changes nothing and needs no running agent. What could not be read is listed in problems.txt.",
+			"replaced, and so are the users of URLs. It changes nothing and needs no running agent. What could not be read is listed in problems.txt.",
 		Example: "  agent sysdump --output dump.tar.gz\n  kubectl exec -n bondkeeper AGENT_POD -- /agent sysdump > dump.tar.gz",
 		RunE:    func(cmd *cobra.Command, _ []string) error { return writeSysdump(cmd.Context(), &s, cmd.OutOrStdout()) },
 	}

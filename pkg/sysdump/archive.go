@@ -39,6 +39,7 @@ func (a *archive) add(name string, content []byte) {
 	if a.failed != nil {
 		return
 	}
+	content = urlUser.ReplaceAll(content, []byte("://"+redacted+"@"))
 	a.failed = a.tar.WriteHeader(&tar.Header{Name: a.dir + "/" + name, Mode: 0o600, Size: int64(len(content)), ModTime: a.now, Format: tar.FormatPAX})
 	if a.failed == nil {
 		_, a.failed = a.tar.Write(content)

@@ -7,7 +7,10 @@ import (
 )
 
 // secret are the names of JSON fields that may contain a secret. A network config may have any field.
-var secret = regexp.MustCompile(`(?i)token|passw|secret|credential|private.?key|api.?key|auth`)
+var secret = regexp.MustCompile(`(?i)token|passw|passphrase|pass$|pwd|secret|credential|(private|api|access).?key|auth|bearer|psk`)
+
+// urlUser is the user of a URL, with a password perhaps, in any text.
+var urlUser = regexp.MustCompile(`://[^/?#\s"]*@`)
 
 const redacted = "REDACTED"
 

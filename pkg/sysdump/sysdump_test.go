@@ -64,12 +64,15 @@ func TestSecrets(t *testing.T) {
 	files := dump(t, func(c *Config) {
 		kit.WriteFile(t, filepath.Join(c.StateDir, "c1@bond0.json"), `{"cni":{"config":{"ipam":[{"apiToken":"s1","Password":{"x":"s2"},"client_secret":["s3"]}],"name":"kept"}}}`)
 		kit.WriteFile(t, filepath.Join(c.StateDir, "c2@bond0.json"), `{"password":"s4"`)
+		kit.WriteFile(t, filepath.Join(c.StateDir, "c4@bond0.json"), `{"pwd":"s1","dbPass":"s2","passphrase":"s3","bearer":"s4","accessKey":"s5","psk":"s6",
+			"endpoints":["https://admin:s7s7@etcd:2379/a@b","https://s7s7@host","http://host/?a=b@c","c1@bond0"],"bypassed":false}`)
+		kit.WriteFile(t, filepath.Join(c.SriovDir, "claim2"), "a log line: Get \"http://u:s7s7@host/x\": refused\n")
 		kit.WriteFile(t, filepath.Join(c.StateDir, "c3@bond0.json.bad-1"), "\x00"+`"password":"s6"}`) // damaged, and set aside
 		kit.WriteFile(t, filepath.Join(c.SriovDir, "claim"), "/run/netns/pod\n")
 		kit.WriteFile(t, filepath.Join(c.SriovDir, "binary"), strings.Repeat("s5", 10000))
 	})
 	for name, text := range files {
-		for _, s := range []string{"s1", "s2", "s3", "s4", "s5", "s6"} {
+		for _, s := range []string{"s1", "s2", "s3", "s4", "s5", "s6", "s7"} {
 			if strings.Contains(text, `"`+s) || strings.Contains(text, s+s) {
 				t.Errorf("%s has the secret %s:\n%s", name, s, text)
 			}
@@ -77,6 +80,11 @@ func TestSecrets(t *testing.T) {
 	}
 	if text := files["state/c1@bond0.json"]; strings.Count(text, redacted) != 3 || !strings.Contains(text, `"kept"`) {
 		t.Errorf("record:\n%s", text)
+	}
+	for _, want := range []string{"https://REDACTED@etcd:2379/a@b", "https://REDACTED@host", "http://host/?a=b@c", `"c1@bond0"`, `"bypassed": false`} {
+		if !strings.Contains(files["state/c4@bond0.json"], want) {
+			t.Errorf("no %s in\n%s", want, files["state/c4@bond0.json"])
+		}
 	}
 	if files["sriov-cni/claim"] != "/run/netns/pod\n" {
 		t.Errorf("claim: %q", files["sriov-cni/claim"])
