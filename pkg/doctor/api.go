@@ -20,6 +20,9 @@ import (
 // nodeClaim is the user info's key for the node that a token is bound to.
 const nodeClaim = "authentication.kubernetes.io/node-name"
 
+// agentUser is the user that the admission policies of manifests/base select.
+const agentUser = "system:serviceaccount:bondkeeper:bondkeeper-agent"
+
 const applyManifests = "apply manifests/base"
 
 // api has the clients that are needed.
@@ -71,6 +74,9 @@ func apiNode(ctx context.Context, c *Config) Finding {
 	user, err := selfSubject(ctx, k)
 	if err != nil {
 		return skip("the API server does not answer")
+	}
+	if user.Username != agentUser {
+		return skip("%s needs no node: the admission policy does not apply to it", user.Username)
 	}
 	node := strings.Join(user.Extra[nodeClaim], ",")
 	switch node {
@@ -131,6 +137,9 @@ func apiPolicy(ctx context.Context, c *Config) Finding {
 	_, err := kubeapi.Create(ctx, k.core, foreign.Namespace, "events", foreign, true)
 	switch {
 	case err == nil:
+		if user, failed := selfSubject(ctx, k); failed == nil && user.Username != agentUser {
+			return finding(Warn, "use the service account of manifests/base, which may write to pods of this node only", "the admission policy does not apply to %s", user.Username)
+		}
 		return finding(Warn, applyManifests+": until then the agent's account may write to pods of other nodes", "the admission policy is not in force")
 	case strings.Contains(err.Error(), "ValidatingAdmissionPolicy"):
 		return ok("the admission policy is in force")
