@@ -119,7 +119,10 @@ func run(ctx context.Context, s *settings) error {
 		group.Go(func() error { health.Serve(ctx, addr, log); return nil })
 	}
 	group.Go(func() error {
-		return agent.WithLock(ctx, records, log, func() error { return runAgent(ctx, s, records, health, log) })
+		return agent.WithLock(ctx, records, log, func() error {
+			health.Starting()
+			return runAgent(ctx, s, records, health, log)
+		})
 	})
 	return group.Wait()
 }

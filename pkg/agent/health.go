@@ -25,10 +25,24 @@ type Health struct {
 // NewHealth returns the Health of an agent that is starting.
 func NewHealth() *Health {
 	h := new(Health)
-	h.set(h.newHandler(nil, []probe{{"agent", func() error {
-		return errors.New("this agent is not running yet: it is starting, or waits for the lock of another agent")
-	}}}, nil))
+	h.set(h.newHandler(nil, notRunning, nil))
 	return h
+}
+
+// notRunning is why an agent is not ready before Started is called.
+var notRunning = []probe{{"agent", func() error {
+	return errors.New("this agent is not running yet: it is starting, or waits for the lock of another agent")
+}}}
+
+// Starting is called when the agent has the lock. If Started does not follow, a restart may help.
+func (h *Health) Starting() {
+	since := time.Now()
+	h.set(h.newHandler([]probe{{"starting", func() error {
+		if d := time.Since(since); d > stallLimit {
+			return fmt.Errorf("the start has not ended after %s", d.Round(time.Second))
+		}
+		return nil
+	}}}, notRunning, nil))
 }
 
 func (h *Health) set(handler http.Handler) { h.handler.Store(&handler) }

@@ -80,7 +80,8 @@ func (w *fakeWorker) Finished() uint64    { return w.finished }
 func (w *fakeWorker) Busy() bool          { return w.busy }
 func (w *fakeWorker) FailedReleases() int { return 0 }
 
-// TestHealth: the agent is ready once it has listed the records. It is live until resyncs or busy workers stall.
+// TestHealth: the agent is ready once it has listed the records. It is live until its start, resyncs or busy
+// workers stall, however long it waits for the lock.
 func TestHealth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, monitor, worker := NewHealth(), &fakeMonitor{}, &fakeWorker{}
@@ -91,6 +92,14 @@ func TestHealth(t *testing.T) {
 			}
 		}
 		want("/healthz", http.StatusOK, "ok")
+		want("/readyz", http.StatusServiceUnavailable, "agent: this agent is not running yet")
+		<-time.After(time.Hour) // another agent has the lock
+		want("/healthz", http.StatusOK, "ok")
+		h.Starting()
+		<-time.After(3 * time.Minute)
+		want("/healthz", http.StatusOK, "ok")
+		<-time.After(time.Second)
+		want("/healthz", http.StatusServiceUnavailable, "starting: the start has not ended after 3m1s")
 		want("/readyz", http.StatusServiceUnavailable, "agent: this agent is not running yet")
 		h.Started(monitor, worker, 2*time.Minute, http.NotFoundHandler())
 		want("/healthz", http.StatusOK, "ok")
