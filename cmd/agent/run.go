@@ -17,6 +17,7 @@ import (
 
 	"github.com/bondkeeper/bondkeeper/pkg/agent"
 	"github.com/bondkeeper/bondkeeper/pkg/doctor"
+	"github.com/bondkeeper/bondkeeper/pkg/ipam"
 	"github.com/bondkeeper/bondkeeper/pkg/reconcile"
 	"github.com/bondkeeper/bondkeeper/pkg/runtime"
 	"github.com/bondkeeper/bondkeeper/pkg/store"
@@ -124,6 +125,9 @@ func run(ctx context.Context, s *settings) error {
 			return runAgent(ctx, s, records, health, log)
 		})
 	})
+	if os.Getpid() == 1 && (s.kubeconfig == "" || s.kubeconfig == agent.NoKubeconfig) { // a kubeconfig may name a program that client-go runs
+		group.Go(func() error { ipam.ReapOrphans(ctx); return nil })
+	}
 	return group.Wait()
 }
 

@@ -73,7 +73,7 @@ func (e *pluginExec) run(ctx context.Context, path string, stdin []byte, environ
 		return os.ErrProcessDone
 	}
 	cmd.WaitDelay = outputDelay
-	err := cmd.Run()
+	err := runPlugin(cmd.Run)
 	switch {
 	case err == nil, errors.Is(err, exec.ErrWaitDelay): // ErrWaitDelay: it succeeded
 	case cmd.Process == nil:
