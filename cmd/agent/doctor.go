@@ -83,9 +83,10 @@ func runDoctor(ctx context.Context, s *doctorSettings, out io.Writer) error {
 // examine checks this node.
 func examine(ctx context.Context, s *doctorSettings) (doctor.Report, error) {
 	var err error
-	if s.config.API, err = agent.APIConfig(s.kubeconfig); err != nil {
+	if s.config.API, err = agent.APIConfig(s.kubeconfig); err != nil && s.kubeconfig != "" {
 		return doctor.Report{}, err
 	}
+	s.config.APIError = err
 	if s.runtime != runtime.None {
 		sandboxes, err := runtime.Open(s.runtime)
 		if err != nil {

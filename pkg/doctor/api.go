@@ -30,6 +30,9 @@ type api struct{ authn, authz, core rest.Interface }
 
 // client returns nil and a finding if there is no API server.
 func client(c *Config) (*api, Finding) {
+	if c.APIError != nil {
+		return nil, skip("the access to the API server cannot be configured")
+	}
 	if c.API == nil {
 		return nil, skip("no API server is configured: bonds are reported in the log, in agent status and in the metrics")
 	}
@@ -47,6 +50,9 @@ func client(c *Config) (*api, Finding) {
 }
 
 func apiServer(ctx context.Context, c *Config) Finding {
+	if c.APIError != nil {
+		return finding(Fail, "bonds are repaired without it, and reported when it can be read: check the service account of the agent's pod", "%v", c.APIError)
+	}
 	k, f := client(c)
 	if k == nil {
 		return f

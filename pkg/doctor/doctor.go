@@ -61,6 +61,8 @@ type Config struct {
 	Agent func(ctx context.Context, page string) (string, error)
 	// API configures access to the API server; nil if none is configured.
 	API *rest.Config
+	// APIError is why the access to the API server cannot be configured.
+	APIError error
 }
 
 // checkTimeout bounds one check: a check waits only for other programs.
