@@ -182,12 +182,12 @@ func (c *conn) enslave(d, b *device) error {
 // inUse is an error that names the links on top of one, such as a macvlan, beside which it cannot be enslaved; nil if
 // there are none. Time alone does not change that, so it is not bond.ErrBusy.
 func (c *conn) inUse(d *device) error {
-	above, err := c.list(allLinks, func(other *device) bool { return other.lower == d.Index })
+	above, err := c.list(allLinks, func(other *device, found int) bool { return other.lower == d.Index && found < maxNamed })
 	if err != nil || len(above) == 0 {
 		return nil
 	}
 	names := make([]string, 0, maxNamed)
-	for _, other := range above[:min(len(above), maxNamed)] {
+	for _, other := range above {
 		names = append(names, fmt.Sprintf("%s (kind %q)", other.Name, other.Kind))
 	}
 	return fmt.Errorf("%s is in use by links on top of it: %s; delete them in the pod", d.Name, strings.Join(names, ", "))

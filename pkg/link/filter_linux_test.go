@@ -56,7 +56,7 @@ func TestLinkGoneMeanwhile(t *testing.T) {
 	if err := c.observeNetwork(&bond.Record{}, &o); err != nil || len(o.Addresses)+len(o.Routes) > 0 || o.Unread == "" {
 		t.Errorf("%+v (%v)", o, err)
 	}
-	if slaves, err := c.slavesOf(noLink); err != nil || len(slaves) > 0 {
+	if slaves, err := c.slavesOf(noLink, &bond.Record{}); err != nil || len(slaves) > 0 {
 		t.Errorf("slaves %v (%v)", slaves, err)
 	}
 }

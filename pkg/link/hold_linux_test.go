@@ -54,7 +54,7 @@ func TestHoldLeavesNoUnreadResponse(t *testing.T) {
 	defer g.k.Hold(g.r.Sandbox)()
 	c := g.mustOpen()
 	stop := errors.New("stop")
-	if _, err := c.list(allLinks, func(*device) bool { return true }); err != nil {
+	if _, err := c.list(allLinks, func(*device, int) bool { return true }); err != nil {
 		t.Fatal(err)
 	}
 	if err := c.stream(allLinks(), 0x10, func([]byte) error { return stop }); !errors.Is(err, stop) {

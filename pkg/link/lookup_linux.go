@@ -42,9 +42,25 @@ func (c *conn) nameOf(index int) string {
 	return ""
 }
 
-// slavesOf returns the links that are enslaved to one. The kernel selects them.
-func (c *conn) slavesOf(master int) (devices, error) {
-	return c.list(func() *nl.NetlinkRequest { return slavesRequest(master) }, func(d *device) bool { return d.Master == master })
+// maxUnknownMembers bounds the links in a bond that are read although they are not in the record: a pod can enslave any
+// number.
+const maxUnknownMembers = 256
+
+// slavesOf returns the links that are enslaved to one: those in the record, and some others. The kernel selects them.
+func (c *conn) slavesOf(master int, r *bond.Record) (devices, error) {
+	return c.list(func() *nl.NetlinkRequest { return slavesRequest(master) }, func(d *device, found int) bool {
+		return d.Master == master && (found < maxUnknownMembers || isMember(d, r))
+	})
+}
+
+// isMember reports whether a link may be a member in the record, by the part of the identity that is in its message.
+func isMember(d *device, r *bond.Record) bool {
+	for i := range r.Members {
+		if m := &r.Members[i]; m.PCI == d.PCI && (m.PCI != "" || m.Index == d.Index) {
+			return true
+		}
+	}
+	return false
 }
 
 func slavesRequest(master int) *nl.NetlinkRequest {
@@ -55,18 +71,18 @@ func slavesRequest(master int) *nl.NetlinkRequest {
 
 func allLinks() *nl.NetlinkRequest { return linkRequest(unix.NLM_F_DUMP, 0, false) }
 
-// list dumps links of the netns and returns those that match.
-func (c *conn) list(request func() *nl.NetlinkRequest, match func(*device) bool) (devices, error) {
+// list dumps links of the netns and returns those that match, without their alternative names. found is the number of
+// those before. Nothing refers to the messages: a pod can make each of them longer than 64 KiB.
+func (c *conn) list(request func() *nl.NetlinkRequest, match func(d *device, found int) bool) (devices, error) {
 	var out devices
 	err := c.retryInterruptedDump(func() error {
 		out = nil
 		return c.stream(request(), unix.RTM_NEWLINK, func(m []byte) error {
 			d, err := parseDevice(m)
-			if err != nil || !match(d) {
-				return err
+			if err == nil && match(d, len(out)) {
+				d.altNames, d.data, d.afSpec, d.vfList = nil, slices.Clone(d.data), slices.Clone(d.afSpec), slices.Clone(d.vfList)
+				out = append(out, d)
 			}
-			d, err = parseDevice(slices.Clone(m)) // a device refers to its message
-			out = append(out, d)
 			return err
 		})
 	})
@@ -95,7 +111,7 @@ func (c *conn) linksOf(pci bond.PCIAddress, known *device) (devices, error) {
 			return out, err
 		}
 	} // one was renamed or moved meanwhile
-	return c.list(allLinks, func(d *device) bool { return d.PCI == pci })
+	return c.list(allLinks, func(d *device, _ int) bool { return d.PCI == pci })
 }
 
 // named returns those of the links that belong to the PCI function.

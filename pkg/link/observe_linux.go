@@ -75,7 +75,7 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	master := 0
 	if b != nil {
 		master = b.Index
-		if slaves, err = c.slavesOf(master); err != nil {
+		if slaves, err = c.slavesOf(master, r); err != nil {
 			return err
 		}
 	}
@@ -156,7 +156,11 @@ func (c *conn) findBond(r *bond.Record) (b, named *device, err error) {
 
 // observeBond reads the bond's own message and its sysctls. If the bond is to be deleted, the options are enough.
 func (c *conn) observeBond(b *device, slaves devices, o *bond.ObservedBond, r *bond.Record) (err error) {
-	if o.Options, err = decodeOptions(b.data, slaves.nameOf); err != nil {
+	nameOf := slaves.nameOf
+	if len(slaves) >= maxUnknownMembers { // not all of them were read
+		nameOf = c.nameOf
+	}
+	if o.Options, err = decodeOptions(b.data, nameOf); err != nil {
 		return err
 	}
 	o.Active, o.Aggregator = activeMember(b), activeAggregator(b)
