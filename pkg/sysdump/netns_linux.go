@@ -1,7 +1,6 @@
 package sysdump
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -9,14 +8,16 @@ import (
 	"reflect"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 )
 
-// Bounds of what is listed of one netns: a pod may create any number of links and routes, and the memory of the agent's
-// container is limited.
+// Bounds of what is listed of one netns: a pod may create any number of links, addresses, rules and routes, with messages
+// of up to 64 KiB each, and the memory of the agent's container is limited.
 const (
-	maxLinks  = 4096
-	maxRoutes = 2048
+	maxListed     = 4096
+	maxListedSize = 8 << 20 // bytes of all messages
+	maxRoutes     = 2048
 )
 
 // netDir has the files of the calling thread's netns.
@@ -24,30 +25,37 @@ const netDir = "/proc/thread-self/net"
 
 // addNetns adds links, addresses, routes, rules and the bonding driver's view of the calling thread's netns.
 func (a *archive) addNetns(dir string) {
-	n, err := linksInNetns()
-	if err != nil || n > maxLinks {
-		a.problem("%s: links are not listed: %d links, at most %d are (%v)", dir, n, maxLinks, err)
-	} else {
+	if a.few(dir, "links", unix.RTM_GETLINK, nl.NewIfInfomsg(unix.AF_UNSPEC)) {
 		list(a, dir+"/links.json", netlink.LinkList) //nolint:forbidigo // the info of every VF is wanted, and a dump that was cut short is a problem in the list
+	}
+	if a.few(dir, "addresses", unix.RTM_GETADDR, nl.NewIfAddrmsg(unix.AF_UNSPEC)) {
 		list(a, dir+"/addresses.json", func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	}
-	list(a, dir+"/rules.json", func() ([]netlink.Rule, error) { return netlink.RuleList(netlink.FAMILY_ALL) })
+	if a.few(dir, "rules", unix.RTM_GETRULE, nl.NewIfInfomsg(unix.AF_UNSPEC)) {
+		list(a, dir+"/rules.json", func() ([]netlink.Rule, error) { return netlink.RuleList(netlink.FAMILY_ALL) })
+	}
 	list(a, dir+"/routes.json", func() ([]netlink.Route, error) { return a.routes(dir) })
 	a.addBonding(dir)
 }
 
-// linksInNetns counts the lines of a file that is read as a stream.
-func linksInNetns() (int, error) {
-	f, err := os.Open(filepath.Join(netDir, "dev"))
-	if err != nil {
-		return 0, err
+// few reports whether a dump is within the bounds. It is read as a stream, because the library's lists keep all of it.
+func (a *archive) few(dir, what string, kind int, request nl.NetlinkRequestData) bool {
+	req := nl.NewNetlinkRequest(kind, unix.NLM_F_DUMP)
+	req.AddData(request)
+	n, size := 0, 0
+	err := req.ExecuteIter(unix.NETLINK_ROUTE, 0, func(m []byte) bool {
+		n, size = n+1, size+len(m)
+		return n <= maxListed && size <= maxListedSize
+	})
+	if n > maxListed || size > maxListedSize {
+		a.problem("%s: %s are not listed: more than %d, or than %d bytes", dir, what, maxListed, maxListedSize)
+		return false
 	}
-	defer func() { _ = f.Close() }()
-	n := -2 // the head
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		n++
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		a.problem("%s: %s are not listed: %v", dir, what, err)
+		return false
 	}
-	return n, nil
+	return true
 }
 
 // routes are the first routes of all tables but the local one.
@@ -102,9 +110,9 @@ func (a *archive) addBonding(dir string) {
 	if err != nil {
 		a.problem("%s: %v", dir, err)
 	}
-	if len(bonds) > maxLinks {
-		a.problem("%s: of %d bonds the first %d are included", dir, len(bonds), maxLinks)
-		bonds = bonds[:maxLinks]
+	if len(bonds) > maxListed {
+		a.problem("%s: of %d bonds the first %d are included", dir, len(bonds), maxListed)
+		bonds = bonds[:maxListed]
 	}
 	for _, b := range bonds {
 		a.addFile(fmt.Sprintf("%s/bonding/%s.txt", dir, fileName(b.Name())), filepath.Join(from, b.Name()))

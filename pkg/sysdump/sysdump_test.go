@@ -6,6 +6,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -175,6 +176,26 @@ func TestRoutesAreBounded(t *testing.T) {
 	kit.Must(t, a.close())
 	if !strings.Contains(strings.Join(a.problems, "\n"), "only the first 2048 routes") {
 		t.Errorf("problems: %q", a.problems)
+	}
+}
+
+// TestAddressesAndRulesAreBounded: a pod's many addresses and rules are not listed, and its links are.
+func TestAddressesAndRulesAreBounded(t *testing.T) {
+	path := netnstest.New(t)
+	var lines strings.Builder
+	for i := range maxListed + 10 {
+		fmt.Fprintf(&lines, "address add 10.1.%d.%d/32 dev lo\nrule add pref %d table 100\n", i/250, i%250, i+1)
+	}
+	kit.Must(t, kit.Links{}.Batch(path, lines.String()))
+	var b bytes.Buffer
+	a := newArchive(&b, "d", time.Now())
+	a.addSandbox("pod", sandboxAt(t, path))
+	kit.Must(t, a.close())
+	problems := strings.Join(a.problems, "\n")
+	for what, want := range map[string]bool{"addresses": true, "rules": true, "links": false} {
+		if strings.Contains(problems, "pod: "+what+" are not listed") != want {
+			t.Errorf("%s not listed: want %v; problems: %q", what, want, a.problems)
+		}
 	}
 }
 
