@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/bondkeeper/bondkeeper/pkg/connlimit"
 )
 
 // unixPrefix begins the address of a unix socket; its path follows. Other addresses are those of TCP.
@@ -27,6 +29,14 @@ const (
 	listenRetry = time.Second
 	// listenRepeat is how often an address that cannot be served is logged.
 	listenRepeat = time.Hour
+)
+
+// Bounds on what clients can occupy: any process in the host's netns can connect.
+const (
+	maxConnections = 64
+	maxHeader      = 16 << 10
+	clientTimeout  = 10 * time.Second
+	idleTimeout    = 2 * time.Minute
 )
 
 // Serve serves h at addr until ctx ends; an empty addr serves nothing. While it cannot listen it logs that and tries
@@ -71,10 +81,12 @@ func Listen(ctx context.Context, addr string, log *zap.Logger) (net.Listener, er
 }
 
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	server := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{
+		Handler: h, ReadTimeout: clientTimeout, WriteTimeout: 3 * clientTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
+	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	return server.Serve(l)
+	return server.Serve(connlimit.Listener(l, maxConnections))
 }
 
 // listen replaces a unix socket that no process serves: a killed agent leaves one.

@@ -2,6 +2,8 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -116,5 +118,26 @@ func TestListenWaits(t *testing.T) {
 	kit.Must(t, other.Close(), <-got)
 	if _, err = Listen(t.Context(), "nonsense", zap.NewNop()); err == nil {
 		t.Error("an address without a port is accepted")
+	}
+}
+
+// TestIdleClientsOfProbes: clients that hold connections cost a bounded number of them, and do not keep a probe out.
+func TestIdleClientsOfProbes(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	served(t, NewHealth(), "unix:"+path, zap.NewNop())
+	kit.Eventually(t, "the agent to be live", func() bool { return page(t, "unix:"+path, "healthz") == "ok" })
+	var idle []net.Conn
+	for len(idle) <= maxConnections {
+		c, err := net.Dial("unix", path)
+		kit.Must(t, err)
+		t.Cleanup(func() { _ = c.Close() })
+		idle = append(idle, c)
+	}
+	kit.Must(t, idle[0].SetReadDeadline(time.Now().Add(clientTimeout/2)))
+	if _, err := idle[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
+		t.Errorf("the oldest of %d connections: %v, want its end", len(idle), err)
+	}
+	if got := page(t, "unix:"+path, "healthz"); got != "ok" {
+		t.Errorf("a probe beside idle clients: %s", got)
 	}
 }

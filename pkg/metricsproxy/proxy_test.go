@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -71,6 +72,21 @@ func TestUpstreamGetsNoToken(t *testing.T) {
 	upstream.Close()
 	if status, _ := get(t, url, "Bearer good"); status != http.StatusBadGateway {
 		t.Errorf("without an agent: status %d", status)
+	}
+}
+
+// TestIdleClients: clients that hold all connections do not keep others out.
+func TestIdleClients(t *testing.T) {
+	target := serve(t, "127.0.0.1:1", "")
+	address := strings.TrimSuffix(strings.TrimPrefix(target, "https://"), path)
+	for range maxConnections {
+		idle, err := net.Dial("tcp", address)
+		kit.Must(t, err)
+		t.Cleanup(func() { _ = idle.Close() })
+	}
+	start := time.Now()
+	if status, _ := get(t, target, ""); status != http.StatusUnauthorized || time.Since(start) >= clientTimeout {
+		t.Errorf("status %d after %s", status, time.Since(start))
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/net/netutil"
 	"k8s.io/client-go/rest"
+
+	"github.com/bondkeeper/bondkeeper/pkg/connlimit"
 )
 
 // path is the only path that is served, and the non-resource URL that a client must have the right to get.
@@ -93,7 +94,7 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.ServeTLS(netutil.LimitListener(&clientListener{Listener: l, open: map[netip.Prefix]int{}}, maxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ServeTLS(connlimit.Listener(&clientListener{Listener: l, open: map[netip.Prefix]int{}}, maxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics at %s: %w", l.Addr(), err)
 	}
 	return nil
