@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"strings"
 	"sync"
@@ -17,8 +18,6 @@ const (
 	// maxRepeated bounds the warnings and errors whose repetitions are counted. If there are more, the oldest are
 	// forgotten, and then all.
 	maxRepeated = 4096
-	// maxRepeatedKey bounds what is compared of a line, in bytes.
-	maxRepeatedKey = 512
 )
 
 // CountRepeated returns a core that logs repeated warnings and errors at debug level, except when their number has
@@ -26,7 +25,7 @@ const (
 // message and the same texts in their fields; numbers and durations are not compared. Lines that have a count of their
 // own are not changed.
 func CountRepeated(core zapcore.Core) zapcore.Core {
-	return &repeatedCore{Core: core, counts: &repeats{all: map[string]*repeat{}}}
+	return &repeatedCore{Core: core, counts: &repeats{all: map[lineKey]*repeat{}}}
 }
 
 // repeatedCore shares counts with all cores that With made of it.
@@ -56,8 +55,7 @@ func (c *repeatedCore) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if e.Level < zapcore.WarnLevel || counted {
 		return c.Core.Write(e, fields)
 	}
-	key := e.Message + c.with + texts
-	times, quiet := c.counts.add(key[:min(len(key), maxRepeatedKey)], e.Time)
+	times, quiet := c.counts.add(sha256.Sum256([]byte(e.Message+c.with+texts)), e.Time)
 	if quiet {
 		if e.Level = zapcore.DebugLevel; !c.Enabled(e.Level) {
 			return nil
@@ -87,10 +85,14 @@ func textsOf(fields []zapcore.Field) (texts string, counted bool) {
 	return b.String(), counted
 }
 
+// lineKey is a digest of what is compared of a line: a text may be long, and what distinguishes it from others at its
+// end.
+type lineKey [sha256.Size]byte
+
 // repeats counts lines. It is safe for concurrent use.
 type repeats struct {
 	mu  sync.Mutex
-	all map[string]*repeat
+	all map[lineKey]*repeat
 }
 
 type repeat struct {
@@ -99,7 +101,7 @@ type repeat struct {
 }
 
 // add counts a line. quiet: it is a repetition that is not logged.
-func (r *repeats) add(key string, now time.Time) (times int, quiet bool) {
+func (r *repeats) add(key lineKey, now time.Time) (times int, quiet bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	l := r.all[key]

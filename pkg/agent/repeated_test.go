@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -66,6 +67,19 @@ func TestOtherLinesAreNotRepetitions(t *testing.T) {
 	}
 	if n := logs.Len(); n != 30 {
 		t.Errorf("%d lines, want 30", n)
+	}
+}
+
+// TestLongLinesAreNotRepetitions: lines of a pod with long names, whose texts differ at their end.
+func TestLongLinesAreNotRepetitions(t *testing.T) {
+	log, _, logs := counting(zap.InfoLevel)
+	log = log.With(zap.String("bond", strings.Repeat("c", 64)+"@bond0"), zap.String("pod", strings.Repeat("n", 63)+"/"+strings.Repeat("p", 253)),
+		zap.String("netns", "/var/run/netns/cni-00000000-0000-0000-0000-000000000000"))
+	for i := range 10 {
+		log.Error("contested setting adopted", zap.String("setting", fmt.Sprintf("route 2001:db8:0:1::%d/128", i)))
+	}
+	if n := logs.Len(); n != 10 {
+		t.Errorf("%d lines, want 10", n)
 	}
 }
 
