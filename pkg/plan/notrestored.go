@@ -12,7 +12,8 @@ import (
 // Traffic control, ethtool settings and RDMA devices are lost with a link, and are not restored. So they are named
 // until their writers have configured them again.
 
-// maxNamed bounds the ethtool settings in a warning: another driver may have other values for all of them.
+// maxNamed bounds what a text names: another driver may have other values for all ethtool settings, and a pod may create
+// any number of links.
 const maxNamed = 8
 
 // reportLostSettings warns of queueing disciplines and ethtool settings that were lost with the bond or a member.
@@ -43,8 +44,10 @@ func (b *builder) reportLostSettings() {
 }
 
 // someOf lists the first maxNamed settings.
-func someOf(e bond.Ethtool) string {
-	all := e.Strings()
+func someOf(e bond.Ethtool) string { return firstOf(e.Strings()) }
+
+// firstOf lists the first maxNamed texts.
+func firstOf(all []string) string {
 	if n := len(all) - maxNamed; n > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(all[:maxNamed], ", "), n)
 	}

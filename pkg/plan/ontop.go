@@ -2,7 +2,6 @@ package plan
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/bondkeeper/bondkeeper/pkg/bond"
 )
@@ -15,13 +14,18 @@ func (b *builder) reportLinksOnTop() {
 		return
 	}
 	if missing := missingOnTop(l, o); len(missing) > 0 {
-		b.report(OnBond, LinksMissing, "links on top of the bond are missing since it was re-created: %s; recreate them in the pod, or recreate the pod", strings.Join(missing, ", "))
+		b.report(OnBond, LinksMissing, "links on top of the bond are missing since it was re-created: %s; recreate them in the pod, or recreate the pod", firstOf(missing))
 	}
 }
 
+// missingOnTop returns the recorded links that are not on top of the bond. A pod can have created very many.
 func missingOnTop(l *bond.Learned, o *bond.ObservedBond) (missing []string) {
+	there := make(map[string]bool, len(o.OnTop))
+	for _, name := range o.OnTop {
+		there[name] = true
+	}
 	for _, name := range l.OnTop {
-		if !slices.Contains(o.OnTop, name) {
+		if !there[name] {
 			missing = append(missing, name)
 		}
 	}

@@ -1,6 +1,7 @@
 package reconcile_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -34,4 +35,18 @@ func TestLinksOnTopAreReported(t *testing.T) {
 	r.wantState(bond.StateReady)
 	must(t, r.DeleteLink(r.Path(), "vlan1"))
 	r.wantState(bond.StateReady)
+}
+
+// A pod can have created any number of links on top of its bond. The reason, which is logged, names some of them.
+func TestManyLinksOnTopAreNotAllNamed(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	for i := range 500 {
+		must(t, r.AddMacvlan(r.Path(), fmt.Sprintf("a-long-name-%03d", i), scenario.BondIf))
+	}
+	r.wantState(bond.StateReady)
+	must(t, r.DeleteBond(r.Path(), scenario.BondIf))
+	reason := r.wantState(bond.StateDegraded).Status.Reason
+	if len(reason) > 512 || !strings.Contains(reason, "a-long-name-007 and 492 more;") {
+		t.Errorf("a reason of %d bytes: %.600s", len(reason), reason)
+	}
 }
