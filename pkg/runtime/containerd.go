@@ -3,11 +3,13 @@ package runtime
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 
 	apievents "github.com/containerd/containerd/api/events"
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	containerd "github.com/containerd/containerd/v2/client"
-	"github.com/containerd/containerd/v2/core/containers"
 	"github.com/containerd/errdefs"
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -54,13 +56,13 @@ func openContainerd(socket string) (*containerdRuntime, error) {
 // none that an older containerd made. A sandbox's container exists only after CNI has returned, and never if the
 // runtime needs none.
 func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
-	own, err := r.client.ContainerService().List(ctx, sandboxContainers)
+	var ids []string
+	err := r.eachContainer(ctx, sandboxContainers, func(c *containersapi.Container) error {
+		ids = append(ids, c.GetID())
+		return nil
+	})
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: list sandbox containers: %w", r.endpoint, err)
-	}
-	var ids []string
-	for i := range own {
-		ids = append(ids, own[i].ID)
 	}
 	sandboxes, err := r.client.SandboxStore().List(ctx)
 	if err != nil && !errdefs.IsNotImplemented(err) {
@@ -74,37 +76,61 @@ func (r *containerdRuntime) Sandboxes(ctx context.Context) ([]string, error) {
 
 // Populated ignores the containers that represent sandboxes: with a user namespace such a container runs before CNI.
 func (r *containerdRuntime) Populated(ctx context.Context) ([]string, error) {
-	all, err := r.client.ContainerService().List(ctx, podContainers)
+	var ids []string
+	err := r.eachContainer(ctx, podContainers, func(c *containersapi.Container) error {
+		id, err := sandboxOf(c)
+		ids = append(ids, id)
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("containerd at %s: list containers: %w", r.endpoint, err)
-	}
-	var ids []string
-	for i := range all {
-		id, err := sandboxOf(&all[i])
-		if err != nil {
-			return nil, fmt.Errorf("containerd at %s: %w", r.endpoint, err)
-		}
-		ids = append(ids, id)
 	}
 	return sortedUnique(ids), nil
 }
 
+// eachContainer calls each with the containers that match a filter, one after the other. The client's list keeps all of
+// them, with their specs, and the author of a pod decides how many containers it has and how long their environment is.
+func (r *containerdRuntime) eachContainer(ctx context.Context, filter string, each func(*containersapi.Container) error) error {
+	ctx, cancel := context.WithCancel(ctx) // ends the stream
+	defer cancel()
+	conn, is := r.client.Conn().(grpc.ClientConnInterface)
+	if !is {
+		return errors.New("the client has no gRPC connection")
+	}
+	list, err := containersapi.NewContainersClient(conn).ListStream(ctx, &containersapi.ListContainersRequest{Filters: []string{filter}})
+	if err != nil {
+		return err
+	}
+	for {
+		m, err := list.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err == nil {
+			err = each(m.GetContainer())
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
 // sandboxOf returns the sandbox of a pod's container. containerd 2.x has it in a field (WithSandbox). Before, only the
 // CRI plugin's metadata have it.
-func sandboxOf(c *containers.Container) (string, error) {
-	if c.SandboxID != "" {
-		return c.SandboxID, nil
+func sandboxOf(c *containersapi.Container) (string, error) {
+	if c.GetSandbox() != "" {
+		return c.GetSandbox(), nil
 	}
 	var versioned struct {
 		Metadata struct{ SandboxID string }
 	}
-	if e := c.Extensions[criMetadata]; e != nil {
+	if e := c.GetExtensions()[criMetadata]; e != nil {
 		if err := json.Unmarshal(e.GetValue(), &versioned); err != nil {
-			return "", fmt.Errorf("metadata of container %s: %w", c.ID, err)
+			return "", fmt.Errorf("metadata of container %s: %w", c.GetID(), err)
 		}
 	}
 	if versioned.Metadata.SandboxID == "" {
-		return "", fmt.Errorf("container %s of a pod names no sandbox", c.ID)
+		return "", fmt.Errorf("container %s of a pod names no sandbox", c.GetID())
 	}
 	return versioned.Metadata.SandboxID, nil
 }

@@ -12,8 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/containerd/containerd/v2/core/containers"
-	"github.com/containerd/typeurl/v2"
+	containersapi "github.com/containerd/containerd/api/services/containers/v1"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/anypb"
@@ -80,13 +79,13 @@ func TestPopulated(t *testing.T) {
 
 // TestSandboxOf: a container that names no sandbox must not count as one of no sandbox: pods would never be populated.
 func TestSandboxOf(t *testing.T) {
-	for name, extensions := range map[string]map[string]typeurl.Any{
+	for name, extensions := range map[string]map[string]*anypb.Any{
 		"no metadata":     nil,
 		"other metadata":  {"other": &anypb.Any{Value: []byte(`{"Metadata":{"SandboxID":"s"}}`)}},
 		"without sandbox": {criMetadata: &anypb.Any{Value: []byte(`{"Metadata":{}}`)}},
 		"not JSON":        {criMetadata: &anypb.Any{Value: []byte("x")}},
 	} {
-		if id, err := sandboxOf(&containers.Container{ID: "c", Extensions: extensions}); err == nil {
+		if id, err := sandboxOf(&containersapi.Container{ID: "c", Extensions: extensions}); err == nil {
 			t.Errorf("%s: sandbox %q", name, id)
 		}
 	}
