@@ -35,6 +35,10 @@ func Of(pod *corev1.Pod) []Bond {
 		return nil
 	}
 	bond := Bond{Namespace: pod.Namespace, Pod: pod.Name, Node: pod.Spec.NodeName}
+	if len(text) > v1.MaxSize { // any user who may edit the pod can write one with 80,000 bonds
+		bond.Problem = fmt.Sprintf("the annotation %s is not the agent's: it has %d bytes, at most %d are written", v1.Annotation, len(text), v1.MaxSize)
+		return []Bond{bond}
+	}
 	var entries []v1.Bond
 	if err := json.Unmarshal([]byte(text), &entries); err != nil {
 		bond.Problem = fmt.Sprintf("the annotation %s is damaged: %v", v1.Annotation, err)
