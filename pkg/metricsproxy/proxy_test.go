@@ -75,12 +75,13 @@ func TestUpstreamGetsNoToken(t *testing.T) {
 	}
 }
 
-// TestIdleClients: clients that hold all connections do not keep others out.
+// TestIdleClients: clients that together hold all connections do not keep others out.
 func TestIdleClients(t *testing.T) {
 	target := serve(t, "127.0.0.1:1", "")
 	address := strings.TrimSuffix(strings.TrimPrefix(target, "https://"), path)
-	for range maxConnections {
-		idle, err := net.Dial("tcp", address)
+	for i := range maxConnections {
+		other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/maxPerClient))}}
+		idle, err := other.DialContext(t.Context(), "tcp", address)
 		kit.Must(t, err)
 		t.Cleanup(func() { _ = idle.Close() })
 	}
