@@ -71,11 +71,11 @@ func (t *vfTable) get(number int, since time.Time, read func() (map[int]bond.VFS
 	return nil, fmt.Errorf("%w: it has %d VFs, and not VF %d", errIncompleteVFList, len(t.vfs), number)
 }
 
-// maxSilentAge is for how long the settings of a VF without carrier are used: its link may have been disabled, and a VF
-// that only seems to be stuck is set down and up.
+// maxSilentAge is for how long the settings of a VF are used that is without carrier or outside the bond: its link may
+// have been disabled, and a VF that only seems to be stuck is set down and up; or it is new, and its PF has lost them.
 const maxSilentAge = time.Second
 
-// observePFSettings reads the PF-side settings of the VFs in the bond. What cannot be read is not known: a PF may be
+// observePFSettings reads the PF-side settings of the VFs in the pod. What cannot be read is not known: a PF may be
 // away, and its VFs continue. Only a PF that answers incompletely is reported.
 func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.Observed) {
 	if r.Phase != bond.PhaseReady {
@@ -84,11 +84,11 @@ func (k *Kernel) observePFSettings(ctx context.Context, r *bond.Record, o *bond.
 	now := time.Now()
 	for i := range r.Members {
 		m, om := &r.Members[i], &o.Members[i]
-		if m.VF == nil || !o.Enslaved(i) {
+		if m.VF == nil || om.Location != bond.InPod || o.Bond == nil {
 			continue
 		}
 		age := k.vfTables.maxAge
-		if noCarrier(m, om) {
+		if noCarrier(m, om) || !o.Enslaved(i) {
 			age = min(age, maxSilentAge)
 		}
 		s, err := k.pfSettingsSince(ctx, m, now.Add(-age))

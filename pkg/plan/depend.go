@@ -54,7 +54,7 @@ func dependsOn(a, failed Action) bool {
 	case SetMAC:
 		return is[MoveToPod](failed) || is[Release](failed) || is[SetDown](failed)
 	case Enslave:
-		return is[MoveToPod](failed) || is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || takesTempName(failed)
+		return is[RestoreVF](failed) || is[MoveToPod](failed) || is[Release](failed) || is[SetDown](failed) || is[SetMAC](failed) || takesTempName(failed)
 	case SetMemberOptions:
 		return is[Enslave](failed)
 	case AddAddress:

@@ -111,17 +111,12 @@ func (b *builder) planFromHost(i int, m *bond.ObservedMember) {
 	if !b.mayTake(i, m) {
 		return
 	}
-	if rec.VF != nil {
-		want := b.pfSettings(rec)
-		if m.PF == nil && !want.Empty() {
-			b.report(i, MemberInHost, "%s: its PF %s has no usable network link, or does not report the VF yet, so its settings cannot be verified (%s); not attached", rec, rec.VF.PF, want)
-			return
-		}
-		if m.PF != nil {
-			if d := want.Diff(m.PF.VF); !d.Empty() {
-				b.add(RestoreVF{MemberIndex: MemberIndex(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
-			}
-		}
+	var have *bond.VFSettings
+	if m.PF != nil {
+		have = &m.PF.VF
+	}
+	if !b.restoreOnPF(i, have, MemberInHost) {
+		return
 	}
 	name := rec.Name
 	if t := m.NameHolder; t != nil {
@@ -151,6 +146,26 @@ func moved(l bond.Link, a *MoveToPod) bond.Link {
 		l.MAC = a.MAC
 	}
 	return l
+}
+
+// restoreOnPF plans to restore what the PF of a VF outside the bond has lost; have are its settings there, nil if they are
+// not known. It returns false if the VF is not attached because of that.
+func (b *builder) restoreOnPF(i int, have *bond.VFSettings, code Code) bool {
+	rec := &b.rec.Members[i]
+	if rec.VF == nil {
+		return true
+	}
+	want := b.pfSettings(rec)
+	if have == nil {
+		if !want.Empty() {
+			b.report(i, code, "%s: its PF %s has no usable network link, or does not report the VF yet, so its settings cannot be verified (%s); not attached", rec, rec.VF.PF, want)
+		}
+		return want.Empty()
+	}
+	if d := want.Diff(*have); !d.Empty() {
+		b.add(RestoreVF{MemberIndex: MemberIndex(i), PCI: rec.PCI, VF: *rec.VF, Settings: d})
+	}
+	return true
 }
 
 // pfSettings returns the settings to restore on the PF. In the bond the member may have another MAC: the bond's, or one
@@ -225,10 +240,15 @@ func mustNotPreempt(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 
-// planEnslave enslaves a member that is in the pod.
+// planEnslave enslaves a member that is in the pod. Its driver may have created it there. One that was not lost is
+// enslaved although its PF does not report it: it had its settings.
 func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
 	ref, down := LinkRefOf(bond.InPod, &m.Link), m.Link
 	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", &b.rec.Members[i])
+	known := m.PFSettings != nil || b.rec.Members[i].Restoring
+	if b.rec.Phase == bond.PhaseReady && known && !b.restoreOnPF(i, m.PFSettings, NotEnslaved) {
+		return
+	}
 	if m.Link.Master != 0 {
 		b.add(Release{MemberIndex: MemberIndex(i), Link: ref})
 	}

@@ -137,7 +137,7 @@ func RecordPFSettings(rec *bond.Record, obs *bond.Observed) (changed bool) {
 	}
 	for i := range rec.Members {
 		m, o := &rec.Members[i], &obs.Members[i]
-		if m.VF != nil && m.VF.Observed == nil && o.PFSettings != nil && !m.Restoring {
+		if m.VF != nil && m.VF.Observed == nil && o.PFSettings != nil && !m.Restoring && obs.Enslaved(i) {
 			m.VF.Observed, changed = new(*o.PFSettings), true
 		}
 	}

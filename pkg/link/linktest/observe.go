@@ -139,7 +139,7 @@ func (f *Fake) observeMember(pod *space, r *bond.Record, m *bond.Member) bond.Ob
 	if om.Location == bond.Lost {
 		om.Driver = f.driverOf(m.PCI)
 	}
-	if d != nil && om.Location == bond.InPod && d.master != nil && d.master.bond != nil {
+	if om.Location == bond.InPod && findBond(pod, r) != nil {
 		om.PFSettings = f.pfSettings(r, m)
 	}
 	switch {

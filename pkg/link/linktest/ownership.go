@@ -202,7 +202,7 @@ func (f *Fake) Unannounced(_ context.Context, r *bond.Record, o bond.Observed) b
 			continue
 		}
 		f.observeOwnership(r, m, om)
-		if o.Enslaved(i) {
+		if om.Location == bond.InPod && o.Bond != nil {
 			om.PFSettings = f.pfSettings(r, m)
 		}
 	}
