@@ -224,6 +224,8 @@ func TestCondition(t *testing.T) {
 		{"stuck and carries", []bond.Status{with(bond.StateStuck, "backup"), with(bond.StateDegraded, "up")}, yes, "Stuck", "b is Stuck"},
 		{"stuck", []bond.Status{with(bond.StateDegraded, "up"), with(bond.StateStuck, "lost")}, no, "Stuck", "b is Stuck"},
 		{"stuck without carrier", []bond.Status{{State: bond.StateStuck, NoCarrier: true, Members: []bond.MemberStatus{{State: "up"}}}}, no, "Stuck", "is Stuck"},
+		{"the PF drops what the active member sends", []bond.Status{{State: bond.StateRepairing, Members: []bond.MemberStatus{{State: "pf drift"}, {State: "backup"}}}}, no, "Repairing", "is Repairing"},
+		{"the PF drops what the backup would send", []bond.Status{{State: bond.StateRepairing, Members: []bond.MemberStatus{{State: "pf drift"}, {State: "active"}}}}, yes, "Repairing", "is Repairing"},
 		{"what carries is not why", []bond.Status{with(bond.StateRepairing, "lost"), with(bond.StateStuck, "up")}, no, "Repairing", "b is Stuck"},
 		{"the worst", []bond.Status{with(bond.StateStuck, "lost"), with(bond.StateDown, "lost"), with(bond.StateRepairing, "lost")}, no, "Down", "b is Stuck"},
 	} {

@@ -72,5 +72,11 @@ func carries(s *bond.Status) bool {
 	if s.State == bond.StateDown || s.NoCarrier {
 		return false // whatever the state of its members
 	}
+	has := func(state bond.MemberState) bool {
+		return slices.ContainsFunc(s.Members, func(m bond.MemberStatus) bool { return m.State == state })
+	}
+	if has(bond.MemberPFDrift) && has(bond.MemberBackup) && !has(bond.MemberActive) {
+		return false // the PF drops the active member's traffic, and the kernel does not know that
+	}
 	return slices.ContainsFunc(s.Members, func(m bond.MemberStatus) bool { return m.State.Carries() })
 }
