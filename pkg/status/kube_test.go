@@ -163,11 +163,14 @@ type metered struct {
 
 // RoundTrip implements http.RoundTripper.
 func (r *metered) RoundTrip(q *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(q.Body)
-	if err != nil {
-		return nil, err
+	var body []byte
+	var err error
+	if q.Body != nil {
+		if body, err = io.ReadAll(q.Body); err != nil {
+			return nil, err
+		}
+		q.Body = io.NopCloser(bytes.NewReader(body))
 	}
-	q.Body = io.NopCloser(bytes.NewReader(body))
 	response, err := r.next.RoundTrip(q)
 	var got []byte
 	code := 0

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,14 +25,19 @@ func TestLateStart(t *testing.T) {
 		if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		unreadable := errors.New("no token")
+		var readable atomic.Bool
 		r, _ := run(t, status.Config{
 			Node: "node-a", Dir: filepath.Join(obstacle, "reported"), Log: zap.NewNop(),
-			GetAPI: func() (*rest.Config, error) { return s.config(), unreadable },
+			GetAPI: func() (*rest.Config, error) {
+				if !readable.Load() {
+					return nil, errors.New("no token")
+				}
+				return s.config(), nil
+			},
 		})
 		r.Report(bondOf(p, "bond0"))
 		pass(time.Hour)
-		unreadable = nil
+		readable.Store(true)
 		pass(time.Hour)
 		wantCalls(t, s, 0, 0)
 		if err := os.Remove(obstacle); err != nil {
