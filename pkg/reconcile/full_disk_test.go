@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -78,5 +79,36 @@ func TestCatalogueOnAFullDisk(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDownOnAFullDisk: that a bond was down is known until it is recorded. A route of another writer that the kernel
+// rejected meanwhile would count as deleted by its writer.
+func TestDownOnAFullDisk(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	other := bond.Route{Dst: netip.MustParsePrefix("203.0.113.0/24")}
+	must(t, r.AddRoute(scenario.PodPath, scenario.BondIf, other))
+	r.wantState(bond.StateReady)
+	s := &fullStore{Store: r.store, full: true}
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
+	r.FailApplyIf(func(a plan.Action) error {
+		if add, ok := a.(plan.AddRoute); ok && add.Route.Dst == other.Dst {
+			return unix.ENETUNREACH
+		}
+		return nil
+	})
+	must(t, errors.Join(r.SetDown(scenario.PodPath, scenario.BondIf), r.SetUp(scenario.PodPath, scenario.BondIf)))
+	for range 3 {
+		if _, err := r.converge(); !errors.Is(err, unix.ENOSPC) {
+			t.Errorf("error %v", err)
+		}
+		r.clock.turn(10 * time.Second)
+	}
+	s.full = false
+	r.FailApplyIf(nil)
+	r.clock.turn(time.Minute)
+	out := r.wantState(bond.StateReady)
+	if !plan.HasRoute(out.Observed.Bond, other) || len(out.Record.Learned.Routes) != 1 || out.Record.Restoring {
+		t.Errorf("routes %v, learned %v, restoring %t", out.Observed.Bond.Routes, out.Record.Learned.Routes, out.Record.Restoring)
 	}
 }

@@ -50,7 +50,9 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}
-		h.SetEvents(r.events, r.observed.Bond != nil && r.observed.Bond.Unread == "")
+		if r.saveError == nil { // otherwise the record does not have what they showed
+			h.SetEvents(r.events, r.observed.Bond != nil && r.observed.Bond.Unread == "")
+		}
 		now := e.now()
 		unsaved := cmp.Or(r.saveError, e.saveLimits(rec, &r))
 		out.found(&r, again, now)
