@@ -201,7 +201,7 @@ func (e *Engine) reconcile(ctx context.Context, k bond.Key, c convergence) (Outc
 	if e.releasesLease(rec) {
 		return e.Inspect(ctx, k)
 	}
-	return e.converge(ctx, rec, c)
+	return e.converge(ctx, e.histories.Of(k).Latest(rec), c)
 }
 
 // releasesLease reports whether a DEL, or the release by the agent that follows if it was killed, is still to have a

@@ -82,6 +82,54 @@ func TestCatalogueOnAFullDisk(t *testing.T) {
 	}
 }
 
+// TestLossOnAFullDisk: a loss that cannot be recorded remains one loss in all reconciles until it can be. Otherwise each
+// of them would be a loss soon after a return, for which the member is held back.
+func TestLossOnAFullDisk(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	s := &fullStore{Store: r.store, full: true}
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
+	all := map[string]bool{}
+	for range 2 {
+		must(t, r.UnbindVF(r.VFs[0]))
+		for range 5 {
+			out, _ := r.converge()
+			for _, id := range out.Status.Losses {
+				all[id] = true
+			}
+			r.clock.turn(time.Second)
+		}
+		must(t, r.BindVF(r.VFs[0]))
+		if out, _ := r.converge(); out.Status.State != bond.StateReady {
+			t.Errorf("state %q: %s", out.Status.State, out.Status.Reason)
+		}
+		r.clock.turn(time.Second)
+	}
+	if len(all) != 2 {
+		t.Errorf("losses %v, want 2", all)
+	}
+	s.full = false
+	if out := r.wantState(bond.StateReady); len(out.Record.Repairs.Recent) != 2 || len(out.Record.Repairs.Open) > 0 {
+		t.Errorf("recorded %+v", out.Record.Repairs)
+	}
+}
+
+// TestChangedOnAFullDisk: what could not be saved does not replace a record that another process has changed since.
+func TestChangedOnAFullDisk(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	s := &fullStore{Store: r.store, full: true}
+	other := r.engine
+	r.engine = reconcile.New(reconcile.Config{Kernel: r.Fake, Store: s, IPAM: r.ipam, Now: r.clock.Now, Downs: r.Downs})
+	must(t, r.UnbindVF(r.VFs[0]))
+	if _, err := r.converge(); !errors.Is(err, unix.ENOSPC) {
+		t.Errorf("error %v", err)
+	}
+	must(t, other.Update(t.Context(), r.Record.Key, func(rec *bond.Record) error { rec.Warnings = []string{"changed"}; return nil }))
+	s.full = false
+	if out := r.wantState(bond.StateDegraded); len(out.Record.Warnings) != 1 || len(out.Record.Repairs.Open) != 1 {
+		t.Errorf("warnings %q, losses %v", out.Record.Warnings, out.Record.Repairs.Open)
+	}
+}
+
 // TestDownOnAFullDisk: that a bond was down is known until it is recorded. A route of another writer that the kernel
 // rejected meanwhile would count as deleted by its writer.
 func TestDownOnAFullDisk(t *testing.T) {

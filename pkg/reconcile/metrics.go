@@ -11,7 +11,7 @@ import (
 // Metrics takes what is counted for metrics. Its methods are called by several workers at once, some of them under a
 // bond's lock, and must not block.
 type Metrics interface {
-	// Lost: a loss was opened and saved in the record. A loss that was open when the process started is not reported.
+	// Lost: a loss was opened. One that was open when the process started is not reported.
 	Lost(s bond.Subject, cause string)
 	// Recovered: a loss ended after took. For absent of that the member was in neither the pod nor the host.
 	Recovered(s bond.Subject, cause string, took, absent time.Duration)
@@ -53,7 +53,7 @@ func subjectOf(member int) bond.Subject {
 	return bond.SubjectMember
 }
 
-// countResult reports the result of a round, whose losses are saved.
+// countResult reports the result of a round.
 func (e *Engine) countResult(res *history.Result) {
 	for _, l := range res.Lost {
 		e.metrics.Lost(subjectOf(l.Member), string(l.Cause))

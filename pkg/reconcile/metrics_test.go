@@ -233,7 +233,7 @@ func TestAbandonedAfterItsSandbox(t *testing.T) {
 	c.want(t, "repairs member MemberLost abandoned 1")
 }
 
-// TestLossThatCannotBeSaved is counted once, when the record has it.
+// TestLossThatCannotBeSaved is counted once, although each reconcile tries again to save it.
 func TestLossThatCannotBeSaved(t *testing.T) {
 	r := ready(t, scenario.OKD())
 	s := &fullStore{Store: r.store, full: true}
@@ -244,7 +244,7 @@ func TestLossThatCannotBeSaved(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c.want(t)
+	c.want(t, "losses member MemberLost 1")
 	s.full = false
 	r.wantState(bond.StateDegraded)
 	c.want(t, "losses member MemberLost 1")

@@ -27,8 +27,6 @@ type convergence struct {
 	observed *bond.Observed
 	// othersWait is Repair's; nil for Converge.
 	othersWait func() bool
-	// unsaved are the results of earlier rounds whose record could not be saved.
-	unsaved []history.Result
 }
 
 // converge works under the bond's lock.
@@ -42,7 +40,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 	again := false
 	for range maxRounds {
 		r, err := e.observeAndPlan(ctx, rec, run, c)
-		c.observed, c.unsaved = nil, r.unsaved
+		c.observed = nil
 		if errors.Is(err, errDeleted) {
 			e.yieldToDelete(&out, h)
 			return out, firstErr
@@ -50,9 +48,7 @@ func (e *Engine) converge(ctx context.Context, rec *bond.Record, c convergence) 
 		if err != nil {
 			return out, errors.Join(firstErr, err)
 		}
-		if r.saveError == nil { // otherwise the record does not have what they showed
-			h.SetEvents(r.events, r.observed.Bond != nil && r.observed.Bond.Unread == "")
-		}
+		h.SetEvents(r.events, r.observed.Bond != nil && r.observed.Bond.Unread == "")
 		now := e.now()
 		unsaved := cmp.Or(r.saveError, e.saveLimits(rec, &r))
 		out.found(&r, again, now)
@@ -120,9 +116,8 @@ type round struct {
 	history.Result
 	// events are those of before the observation.
 	events history.Events
-	// saveError is why the record, which changed, is not saved. unsaved then is convergence.unsaved of the next round.
+	// saveError is why the record, which changed, is not saved.
 	saveError error
-	unsaved   []history.Result
 }
 
 // found takes in what a round found. What is found after changes is a consequence. again: the round before left the
@@ -157,7 +152,7 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 		return r, fmt.Errorf("observe bond %s of pod %s: %w", rec.BondName(), rec.Pod, err)
 	}
 	obs, now := &r.observed, e.now()
-	changed := e.assess(rec, obs, evidence, now) || len(c.unsaved) > 0
+	changed := e.assess(rec, obs, evidence, now) || e.histories.Of(rec.Key).Unsaved()
 	in := e.input(rec, obs, run.Observe(obs, now), c.firstDEL)
 	r.plan = plan.Diff(in)
 	if adopted := run.Adopt(obs, r.plan.Actions, now); len(adopted) > 0 {
@@ -172,21 +167,17 @@ func (e *Engine) observeAndPlan(ctx context.Context, rec *bond.Record, run *hist
 	changed = recordFound(rec, obs, r.plan) || changed
 	r.Result = run.Advance(obs, r.plan, e.now())
 	e.logResult(rec, &r.Result)
-	results := append(c.unsaved, r.Result)
 	if !rec.Deleted() && obs.SandboxAlive && (changed || r.Changed) {
 		if err = e.save(rec); err != nil {
 			err = fmt.Errorf("bond %s of pod %s: note its state: %w", rec.BondName(), rec.Pod, err)
 			if !repairsUnsaved(rec) {
 				return r, err
 			}
-			r.saveError, r.unsaved = err, results
-			return r, nil
+			r.saveError = err
 		}
-		r.LimitsChanged = false // they are saved, too
+		r.LimitsChanged = false // they are saved, too, or tried again
 	}
-	for i := range results {
-		e.countResult(&results[i])
-	}
+	e.countResult(&r.Result)
 	return r, nil
 }
 
@@ -289,11 +280,14 @@ func (e *Engine) announceDue(ctx context.Context, rec *bond.Record, obs *bond.Ob
 	return nil
 }
 
-// save saves a record that a reconcile has changed.
+// save saves a record that a reconcile has changed. If it cannot, the next reconcile of this process begins with it.
 func (e *Engine) save(rec *bond.Record) error {
 	err := e.store.Save(rec)
-	if err == nil {
-		e.histories.Of(rec.Key).SetSaved(rec.Updated)
+	switch h := e.histories.Of(rec.Key); {
+	case err == nil:
+		h.SetSaved(rec.Updated)
+	case repairsUnsaved(rec):
+		h.SetUnsaved(rec)
 	}
 	return err
 }

@@ -66,6 +66,9 @@ type History struct {
 	events  Events
 	known   bool // events.Missed was set
 	saved   time.Time
+	// unsaved is the record that could not be saved; nil if it was. stored is bond.Record.Updated of the stored one.
+	unsaved *bond.Record
+	stored  time.Time
 }
 
 // Events are the numbers of events that showed the bond down, and of times when events may have been lost.
@@ -102,7 +105,33 @@ func (h *History) Saved() time.Time {
 func (h *History) SetSaved(at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.saved = at
+	h.saved, h.stored, h.unsaved = at, at, nil
+}
+
+// SetUnsaved notes that a reconcile could not save the record.
+func (h *History) SetUnsaved(rec *bond.Record) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.unsaved = rec.Clone()
+}
+
+// Unsaved reports whether the record is still to be saved.
+func (h *History) Unsaved() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.unsaved != nil
+}
+
+// Latest returns the record with which a reconcile begins: the one that the last reconcile could not save, unless the
+// loaded one has changed since.
+func (h *History) Latest(loaded *bond.Record) *bond.Record {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.unsaved != nil && h.stored.Equal(loaded.Updated) && !loaded.Deleted() && loaded.SameAdd(h.unsaved) {
+		return h.unsaved.Clone()
+	}
+	h.unsaved, h.stored = nil, loaded.Updated
+	return loaded
 }
 
 // found is a finding without its text.
