@@ -73,8 +73,8 @@ const (
 	inUsePause = 50 * time.Millisecond
 )
 
-// whenFree calls end until no card that it needs is in use, for some seconds at most, and then a last time. No lock is
-// held between the calls.
+// whenFree calls end until no card that it needs is in use, for some seconds at most, and then a last time unless ctx has
+// ended. No lock is held between the calls.
 func whenFree(ctx context.Context, end func(last bool) error) error {
 	limited, cancel := context.WithTimeout(ctx, inUseWait)
 	defer cancel()
@@ -87,6 +87,9 @@ func whenFree(ctx context.Context, end func(last bool) error) error {
 		select {
 		case <-limited.Done():
 		case <-time.After(inUsePause):
+		}
+		if ctx.Err() != nil {
+			return err
 		}
 	}
 }

@@ -117,6 +117,17 @@ func TestEndWaitsForACardWithoutTheLock(t *testing.T) {
 	}
 }
 
+// TestReleaseThatRunsOutOfTimeNamesTheCard and not only that its time is over.
+func TestReleaseThatRunsOutOfTimeNamesTheCard(t *testing.T) {
+	r := ready(t, scenario.OKD())
+	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	defer cancel()
+	r.FailApplyIf(func(plan.Action) error { return fmt.Errorf("sriov-cni works on the VF: %w", bond.ErrInUse) })
+	if err := r.engine.Delete(ctx, r.Record.Key); !errors.Is(err, bond.ErrInUse) {
+		t.Errorf("error %v", err)
+	}
+}
+
 // TestCardInUseIsTriedAgainSoon: a card in use is not a failing card.
 func TestCardInUseIsTriedAgainSoon(t *testing.T) {
 	r := ready(t, scenario.OKD())
