@@ -76,7 +76,7 @@ func (p *Plugin) Add(ctx context.Context, args *skel.CmdArgs) error {
 
 // prepare collects everything that the record needs, and changes nothing.
 func (s *session) prepare(ctx context.Context, k bond.Key, sandbox bond.Sandbox, c *Config, a Args, args *skel.CmdArgs) (*bond.Record, error) {
-	found, err := s.FindMembers(ctx, bond.MemberQuery{
+	found, err := s.search(ctx, bond.MemberQuery{
 		Key: k, Sandbox: sandbox, Names: c.LinkNames(), InHost: !c.LinksInContainer, Wait: c.LinkTimeout,
 	})
 	if err == nil {

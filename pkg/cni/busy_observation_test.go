@@ -1,6 +1,7 @@
 package cni
 
 import (
+	"context"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,6 +30,38 @@ func TestAddBusyObservation(t *testing.T) {
 				n.BeforeApply(func(plan.Action) { later() })
 				err := n.plugin.Funcs().Add(args)
 				if tt.fails {
+					cnitest.WantError(t, err, types.ErrTryAgainLater, "busy")
+				} else {
+					n.Must(err)
+				}
+				n.MustDel(args)
+				n.WantNothingLeft(before)
+			})
+		})
+	}
+}
+
+// TestAddBusySearch: so it does if the links cannot be searched for at the moment.
+func TestAddBusySearch(t *testing.T) {
+	for name, times := range map[string]int{"for a moment": 2, "to the end": 1000} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := newNode(t, 1)
+				args, before := n.OnePod(nil)
+				open, left := n.plugin.Open, times
+				n.plugin.Open = func(dir string) (*Backend, error) {
+					b, err := open(dir)
+					find := b.FindMembers
+					b.FindMembers = func(ctx context.Context, q bond.MemberQuery) (bond.MemberResult, error) {
+						if left--; left >= 0 {
+							return bond.MemberResult{}, bond.ErrBusy
+						}
+						return find(ctx, q)
+					}
+					return b, err
+				}
+				err := n.plugin.Funcs().Add(args)
+				if times > 100 {
 					cnitest.WantError(t, err, types.ErrTryAgainLater, "busy")
 				} else {
 					n.Must(err)

@@ -14,16 +14,34 @@ import (
 )
 
 // start writes the record and makes the first attempt to reconcile. If the pod cannot be observed at the moment it tries
-// again for busyTimeout: nothing has been written then.
-func (s *session) start(ctx context.Context, rec *bond.Record) (reconcile.Outcome, error) {
+// again: nothing has been written then.
+func (s *session) start(ctx context.Context, rec *bond.Record) (out reconcile.Outcome, err error) {
+	err = whileBusy(ctx, func() (busy bool, err error) {
+		out, err = s.engine.Start(ctx, rec, func(obs *bond.Observed) error { return checkFree(rec, obs) })
+		return out.Record == nil && errors.Is(err, bond.ErrBusy), err
+	})
+	return out, err
+}
+
+// search is FindMembers. If the links cannot be read at the moment it tries again.
+func (s *session) search(ctx context.Context, q bond.MemberQuery) (found bond.MemberResult, err error) {
+	err = whileBusy(ctx, func() (busy bool, err error) {
+		found, err = s.FindMembers(ctx, q)
+		return errors.Is(err, bond.ErrBusy), err
+	})
+	return found, err
+}
+
+// whileBusy calls try until it is not busy, for busyTimeout or until ctx ends, and returns its last error.
+func whileBusy(ctx context.Context, try func() (busy bool, err error)) error {
 	for deadline := time.Now().Add(busyTimeout); ; {
-		out, err := s.engine.Start(ctx, rec, func(obs *bond.Observed) error { return checkFree(rec, obs) })
-		if out.Record != nil || !errors.Is(err, bond.ErrBusy) || time.Now().After(deadline) {
-			return out, err
+		busy, err := try()
+		if !busy || time.Now().After(deadline) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
-			return out, err
+			return err
 		case <-time.After(busyPause):
 		}
 	}
