@@ -158,7 +158,8 @@ type ObservedMember struct {
 	PF *ObservedPF
 	// Driver is the driver of a lost member's PCI function, or NoDriver or NoDevice; empty if that is not known.
 	Driver string
-	// PFSettings are the PF-side settings of a VF in the pod, if that has the bond; nil if they are not known. They may be some seconds old.
+	// PFSettings are the PF-side settings of a VF in the pod, if that has the bond; nil if they are not known. They may be
+	// some seconds old.
 	PFSettings *VFSettings
 	// PFSettingsError is why the PF's answer does not have them, although it answers; empty otherwise.
 	PFSettingsError string

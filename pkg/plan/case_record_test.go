@@ -124,7 +124,7 @@ func readRecord(text []byte) (*bond.Record, error) {
 	for _, m := range []**caseMember{&c.Net1, &c.Net2, &c.Net3} {
 		*m = newCaseMember()
 	}
-	c.Net3.Name = ""
+	c.Net3.Name, c.Net3.SettingsOf = "", 13
 	for _, data := range [][]byte{def.Files[0].Data, text} {
 		// Decoding would merge new elements of a list into old ones.
 		addresses, routes := c.Addresses, c.Routes

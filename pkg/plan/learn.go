@@ -234,7 +234,7 @@ func (l *learner) members() {
 			continue
 		}
 		now := m.Settings.Learn(o.Settings)
-		if !m.Settings.Equal(now) {
+		if !m.Settings.Equal(now) || m.SettingsOf == 0 {
 			named := onlyNamed(m.Settings, &now)
 			if diff := now.Diff(*m.Settings); named != "" || !diff.Empty() || !slices.Equal(now.Neigh, m.Settings.Neigh) {
 				l.logf("%s: settings %s, neighbour sysctls %v%s", m.Name, diff, now.Neigh, named)
