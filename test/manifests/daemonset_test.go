@@ -48,7 +48,7 @@ func TestMountsAndVolumesAgree(t *testing.T) {
 }
 
 // TestNoPortIsDeclared: a declared port of a pod in the host's network is a port of the node for the scheduler. While
-// another pod declares it, the whole agent would be Pending.
+// another pod declares it, the whole agent would be Pending. So the constraint for OKD need not allow any.
 func TestNoPortIsDeclared(t *testing.T) {
 	files, err := filepath.Glob("../../manifests/*/*/daemonset.yaml")
 	kit.Must(t, err)
@@ -63,6 +63,11 @@ func TestNoPortIsDeclared(t *testing.T) {
 				t.Errorf("%s: container %s declares %v", file, c.Name, c.Ports)
 			}
 		}
+	}
+	var constraint struct{ AllowHostPorts bool }
+	decode(t, "overlays/okd/scc.yaml", &constraint)
+	if constraint.AllowHostPorts {
+		t.Error("the constraint allows host ports, and no pod has one")
 	}
 }
 
