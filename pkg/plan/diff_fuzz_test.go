@@ -106,7 +106,20 @@ func (s *fuzzRun) observe() bond.Observed {
 	if obs.Bond != nil {
 		s.w.Record.BondIndex = obs.Bond.Index
 	}
+	s.markLost(&obs)
 	return obs
+}
+
+// markLost marks members that have left the pod, or have a new link there, until they are in the bond.
+func (s *fuzzRun) markLost(obs *bond.Observed) {
+	for i := range s.w.Record.Members {
+		m, o := &s.w.Record.Members[i], &obs.Members[i]
+		if obs.Enslaved(i) {
+			m.SettingsOf, m.Restoring = o.Link.Index, false
+		} else if o.Location != bond.InPod || m.SettingsOf != o.Link.Index {
+			m.Restoring = true
+		}
+	}
 }
 
 // converge plans and applies until nothing more is planned, or nothing more works.

@@ -240,13 +240,12 @@ func mustNotPreempt(o bond.Options) bool {
 	return o[bond.OptPrimaryReselect] == "failure" || o[bond.OptPrimaryReselect] == "better"
 }
 
-// planEnslave enslaves a member that is in the pod. Its driver may have created it there. One that was not lost is
-// enslaved although its PF does not report it: it had its settings.
+// planEnslave enslaves a member that is in the pod. Its driver may have created it there. One that was not lost has the
+// settings on its PF that it had in the bond.
 func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
 	ref, down := LinkRefOf(bond.InPod, &m.Link), m.Link
 	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", &b.rec.Members[i])
-	known := m.PFSettings != nil || b.rec.Members[i].Restoring
-	if b.rec.Phase == bond.PhaseReady && known && !b.restoreOnPF(i, m.PFSettings, NotEnslaved) {
+	if b.rec.Phase == bond.PhaseReady && b.rec.Members[i].Restoring && !b.restoreOnPF(i, m.PFSettings, NotEnslaved) {
 		return
 	}
 	if m.Link.Master != 0 {
