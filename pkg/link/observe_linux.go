@@ -59,6 +59,7 @@ func (k *Kernel) observeLinks(ctx context.Context, r *bond.Record) (pod *conn, o
 
 // observe reads the links in the pod: the bond, its slaves, and the record's members.
 func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
+	defer func() { c.searched = nil }()
 	b, named, err := c.findBond(r)
 	switch {
 	case err != nil:
@@ -70,7 +71,6 @@ func (c *conn) observe(r *bond.Record, o *bond.Observed) error {
 	case named != nil:
 		o.NameHolder = &named.Link
 	}
-	defer func() { c.searched = nil }()
 	var slaves devices
 	master := 0
 	if b != nil {
