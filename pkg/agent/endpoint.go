@@ -101,7 +101,10 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 	if err == nil {
 		return nil, errors.Join(fmt.Errorf("another process serves %s", path), conn.Close())
 	}
-	if errors.Is(err, syscall.ECONNREFUSED) {
+	if errors.Is(err, syscall.ECONNREFUSED) { // a file that is no socket refuses connections, too
+		if info, unread := os.Lstat(path); unread == nil && info.Mode().Type() != os.ModeSocket {
+			return nil, fmt.Errorf("%s is not a socket (%s)", path, info.Mode())
+		}
 		if err = os.Remove(path); err != nil {
 			return nil, err
 		}

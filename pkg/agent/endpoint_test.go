@@ -86,6 +86,18 @@ func TestSocketOfAKilledAgent(t *testing.T) {
 	}
 }
 
+// TestOtherFilesAreNotReplaced: --probe-listen may name another file by mistake.
+func TestOtherFilesAreNotReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "file")
+	kit.Must(t, os.WriteFile(path, []byte("data"), 0o600))
+	if _, err := listen(t.Context(), unixPrefix+path); err == nil || !strings.Contains(err.Error(), "is not a socket") {
+		t.Errorf("error %v", err)
+	}
+	if text, err := os.ReadFile(path); err != nil || string(text) != "data" {
+		t.Errorf("the file has %q (%v)", text, err)
+	}
+}
+
 // TestFailureOfAListenerIsLoggedHourly: a log that is rotated has it again; not each attempt is logged.
 func TestFailureOfAListenerIsLoggedHourly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
