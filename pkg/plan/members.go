@@ -245,7 +245,7 @@ func mustNotPreempt(o bond.Options) bool {
 func (b *builder) planEnslave(i int, m *bond.ObservedMember) {
 	ref, down := LinkRefOf(bond.InPod, &m.Link), m.Link
 	b.reportWaiting(i, NotEnslaved, "%s is in the pod but not in the bond", &b.rec.Members[i])
-	if b.rec.Phase == bond.PhaseReady && b.rec.Members[i].Restoring && !b.restoreOnPF(i, m.PFSettings, NotEnslaved) {
+	if b.rec.Members[i].Restoring && !b.restoreOnPF(i, m.PFSettings, NotEnslaved) {
 		return
 	}
 	if m.Link.Master != 0 {

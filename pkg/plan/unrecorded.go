@@ -22,8 +22,7 @@ func unrecordedBefore(l *bond.Learned, restoring bool) (before bond.Unrecorded) 
 func unrecordedNow(rec *bond.Record, obs *bond.Observed) (now bond.Unrecorded) {
 	l := &learner{rec: rec, obs: obs}
 	_, now.Addresses = l.extraAddresses()
-	_, now.Routes = l.extraRoutes()
-	now.Routes = max(now.Routes, len(obs.Bond.Routes)+obs.Bond.RoutesLeft)
+	now.Routes = len(obs.Bond.Routes) + obs.Bond.RoutesLeft
 	now.SpecialRoutes = obs.Bond.SpecialRoutes
 	return now
 }
