@@ -28,14 +28,7 @@ func (s *agentBetween) Load(k bond.Key) (*bond.Record, error) {
 // TestADDKeepsWhatTheAgentRecords: the end of an ADD overwrites nothing that the agent has recorded meanwhile.
 func TestADDKeepsWhatTheAgentRecords(t *testing.T) {
 	n := newNode(t, 2)
-	open := n.plugin.Open
-	n.plugin.Open = func(dir string) (*Backend, error) {
-		b, err := open(dir)
-		if err == nil {
-			b.Store = &agentBetween{Store: b.Store}
-		}
-		return b, err
-	}
+	n.onOpen(func(b *Backend) { b.Store = &agentBetween{Store: b.Store} })
 	args, _ := n.OnePod(map[string]any{"ipam": nil})
 	n.Must(n.plugin.Add(t.Context(), args))
 	r := n.Record("c1")

@@ -48,9 +48,8 @@ func TestAddBusySearch(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				n := newNode(t, 1)
 				args, before := n.OnePod(nil)
-				open, left := n.plugin.Open, times
-				n.plugin.Open = func(dir string) (*Backend, error) {
-					b, err := open(dir)
+				left := times
+				n.onOpen(func(b *Backend) {
 					find := b.FindMembers
 					b.FindMembers = func(ctx context.Context, q bond.MemberQuery) (bond.MemberResult, error) {
 						if left--; left >= 0 {
@@ -58,8 +57,7 @@ func TestAddBusySearch(t *testing.T) {
 						}
 						return find(ctx, q)
 					}
-					return b, err
-				}
+				})
 				err := n.plugin.Funcs().Add(args)
 				if times > 100 {
 					cnitest.WantError(t, err, types.ErrTryAgainLater, "busy")

@@ -70,14 +70,7 @@ func (d *detecting) Observe(ctx context.Context, r *bond.Record) (bond.Observed,
 
 // on replaces the plugin's kernel.
 func (d *detecting) on(n *node) *detecting {
-	open := n.plugin.Open
-	n.plugin.Open = func(dir string) (*Backend, error) {
-		b, err := open(dir)
-		if err == nil {
-			d.Kernel, b.Kernel = b.Kernel, d
-		}
-		return b, err
-	}
+	n.onOpen(func(b *Backend) { d.Kernel, b.Kernel = b.Kernel, d })
 	return d
 }
 

@@ -66,14 +66,7 @@ func (n *node) wantKeys(ids ...string) {
 func TestStatusWithoutBonding(t *testing.T) {
 	n := newNode(t, 1)
 	probe := errors.New("no bonding")
-	open := n.plugin.Open
-	n.plugin.Open = func(dir string) (*Backend, error) {
-		b, err := open(dir)
-		if err == nil {
-			b.Probe = func(context.Context) error { return probe }
-		}
-		return b, err
-	}
+	n.onOpen(func(b *Backend) { b.Probe = func(context.Context) error { return probe } })
 	status := func(stateDir string) error {
 		return n.plugin.Funcs().Status(&skel.CmdArgs{Path: plugins, StdinData: n.Config(map[string]any{"cniVersion": "1.1.0", "stateDir": stateDir})})
 	}

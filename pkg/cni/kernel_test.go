@@ -20,14 +20,7 @@ func TestOldKernel(t *testing.T) {
 	args, before := n.OnePod(map[string]any{"cniVersion": "1.1.0"})
 	n.MustAdd(args)
 	added := n.String()
-	open := n.plugin.Open
-	n.plugin.Open = func(dir string) (*Backend, error) {
-		b, err := open(dir)
-		if err == nil {
-			b.KernelRelease = "5.10.0-32-amd64"
-		}
-		return b, err
-	}
+	n.onOpen(func(b *Backend) { b.KernelRelease = "5.10.0-32-amd64" })
 	if err := n.plugin.Add(t.Context(), other); !errors.Is(err, bond.ErrUnsupported) || !strings.Contains(err.Error(), "use Linux 5.14 or newer") {
 		t.Errorf("ADD: %v, want %v and what to do", err, bond.ErrUnsupported)
 	}

@@ -47,6 +47,18 @@ type node struct {
 	stderr *kit.Output
 }
 
+// onOpen changes the backend of each call from now on.
+func (n *node) onOpen(change func(*Backend)) {
+	open := n.plugin.Open
+	n.plugin.Open = func(dir string) (*Backend, error) {
+		b, err := open(dir)
+		if err == nil {
+			change(b)
+		}
+		return b, err
+	}
+}
+
 // newNode makes a node with two PFs, pf0 and pf1, with vfs VFs each.
 func newNode(t *testing.T, vfs int) *node {
 	t.Helper()

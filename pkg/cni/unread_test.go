@@ -28,14 +28,7 @@ func (u *unreadable) Observe(ctx context.Context, r *bond.Record) (bond.Observed
 }
 
 func (u *unreadable) on(n *node) {
-	open := n.plugin.Open
-	n.plugin.Open = func(dir string) (*Backend, error) {
-		b, err := open(dir)
-		if err == nil {
-			u.Kernel, b.Kernel = b.Kernel, u
-		}
-		return b, err
-	}
+	n.onOpen(func(b *Backend) { u.Kernel, b.Kernel = b.Kernel, u })
 }
 
 // TestAddWhileUnread: ADD does not succeed before it has read whether the bond has its addresses.
