@@ -31,14 +31,6 @@ const (
 	listenRepeat = time.Hour
 )
 
-// Bounds on what clients can occupy: any process in the host's netns can connect.
-const (
-	maxConnections = 64
-	maxHeader      = 16 << 10
-	clientTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-)
-
 // Serve serves h at addr until ctx ends; an empty addr serves nothing. While it cannot listen it logs that and tries
 // again: repair does not depend on it.
 func (h *Health) Serve(ctx context.Context, addr string, log *zap.Logger) {
@@ -80,13 +72,12 @@ func Listen(ctx context.Context, addr string, log *zap.Logger) (net.Listener, er
 	}
 }
 
+// serve bounds what clients can occupy: any process in the host's netns can connect.
 func serve(ctx context.Context, l net.Listener, h http.Handler) error {
-	server := &http.Server{
-		Handler: h, ReadTimeout: clientTimeout, WriteTimeout: 3 * clientTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-	}
+	server := connlimit.Server(h)
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	return server.Serve(connlimit.Listener(l, maxConnections))
+	return server.Serve(connlimit.Listener(l, connlimit.MaxConnections))
 }
 
 // listen replaces a unix socket that no process serves: a killed agent leaves one.

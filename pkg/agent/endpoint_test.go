@@ -15,6 +15,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/bondkeeper/bondkeeper/pkg/connlimit"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
@@ -139,13 +140,13 @@ func TestIdleClientsOfProbes(t *testing.T) {
 	served(t, NewHealth(), "unix:"+path, zap.NewNop())
 	kit.Eventually(t, "the agent to be live", func() bool { return page(t, "unix:"+path, "healthz") == "ok" })
 	var idle []net.Conn
-	for len(idle) <= maxConnections {
+	for len(idle) <= connlimit.MaxConnections {
 		c, err := net.Dial("unix", path)
 		kit.Must(t, err)
 		t.Cleanup(func() { _ = c.Close() })
 		idle = append(idle, c)
 	}
-	kit.Must(t, idle[0].SetReadDeadline(time.Now().Add(clientTimeout/2)))
+	kit.Must(t, idle[0].SetReadDeadline(time.Now().Add(connlimit.ClientTimeout/2)))
 	if _, err := idle[0].Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the oldest of %d connections: %v, want its end", len(idle), err)
 	}

@@ -7,7 +7,7 @@ import (
 )
 
 // clientListener closes new connections of a client that has maxPerClient already, so that one client leaves the others
-// some of maxConnections.
+// some of connlimit.MaxConnections.
 type clientListener struct {
 	net.Listener
 	mu   sync.Mutex

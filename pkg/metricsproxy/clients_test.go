@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/util/flowcontrol"
 
+	"github.com/bondkeeper/bondkeeper/pkg/connlimit"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
@@ -29,12 +30,12 @@ func TestOneClientOccupiesNotAll(t *testing.T) {
 	addr := strings.TrimSuffix(strings.TrimPrefix(url, "https://"), path)
 	other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 2)}}
 	var open []net.Conn
-	for range maxConnections + 1 {
+	for range connlimit.MaxConnections + 1 {
 		c, err := other.DialContext(t.Context(), "tcp", addr)
 		kit.Must(t, err)
 		open = append(open, c)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), clientTimeout/2) // the proxy ends silent connections after all of it
+	ctx, cancel := context.WithTimeout(t.Context(), connlimit.ClientTimeout/2) // the proxy ends silent connections after all of it
 	defer cancel()
 	if status, err := request(ctx, url, net.Dialer{}); status != http.StatusOK {
 		t.Errorf("status %d, %v", status, err)

@@ -21,6 +21,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"github.com/bondkeeper/bondkeeper/pkg/agent"
+	"github.com/bondkeeper/bondkeeper/pkg/connlimit"
 	"github.com/bondkeeper/bondkeeper/test/kit"
 )
 
@@ -79,14 +80,14 @@ func TestUpstreamGetsNoToken(t *testing.T) {
 func TestIdleClients(t *testing.T) {
 	target := serve(t, "127.0.0.1:1", "")
 	address := strings.TrimSuffix(strings.TrimPrefix(target, "https://"), path)
-	for i := range maxConnections {
+	for i := range connlimit.MaxConnections {
 		other := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/maxPerClient))}}
 		idle, err := other.DialContext(t.Context(), "tcp", address)
 		kit.Must(t, err)
 		t.Cleanup(func() { _ = idle.Close() })
 	}
 	start := time.Now()
-	if status, _ := get(t, target, ""); status != http.StatusUnauthorized || time.Since(start) >= clientTimeout {
+	if status, _ := get(t, target, ""); status != http.StatusUnauthorized || time.Since(start) >= connlimit.ClientTimeout {
 		t.Errorf("status %d after %s", status, time.Since(start))
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"net/url"
 	"strings"
 	"sync/atomic"
-	"time"
 
 	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
@@ -23,14 +22,8 @@ import (
 // path is the only path that is served, and the non-resource URL that a client must have the right to get.
 const path = "/metrics"
 
-// Bounds on what clients without a valid token can occupy.
-const (
-	maxConnections = 64
-	maxPerClient   = 16
-	maxHeader      = 16 << 10
-	clientTimeout  = 10 * time.Second
-	idleTimeout    = 2 * time.Minute
-)
+// maxPerClient bounds the connections of one client.
+const maxPerClient = 16
 
 // Config configures a Proxy; API, Upstream and Log are required.
 type Config struct {
@@ -87,14 +80,12 @@ func (p *Proxy) Serve(ctx context.Context, l net.Listener) error {
 	})
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
-	server := &http.Server{
-		Handler: handler, Protocols: protocols, TLSConfig: &tls.Config{GetCertificate: p.certs.get, MinVersion: tls.VersionTLS12},
-		ReadTimeout: clientTimeout, WriteTimeout: 3 * clientTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: zap.NewStdLog(zap.NewNop()), // failed handshakes of any client
-	}
+	server := connlimit.Server(handler)
+	server.Protocols, server.TLSConfig = protocols, &tls.Config{GetCertificate: p.certs.get, MinVersion: tls.VersionTLS12}
+	server.ErrorLog = zap.NewStdLog(zap.NewNop()) // failed handshakes of any client
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
-	if err := server.ServeTLS(connlimit.Listener(&clientListener{Listener: l, open: map[netip.Prefix]int{}}, maxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.ServeTLS(connlimit.Listener(&clientListener{Listener: l, open: map[netip.Prefix]int{}}, connlimit.MaxConnections), "", ""); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve metrics at %s: %w", l.Addr(), err)
 	}
 	return nil
