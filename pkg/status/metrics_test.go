@@ -45,10 +45,7 @@ func TestMetrics(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
 		j := status.NewBondMetrics(false)
-		registry := prometheus.NewRegistry()
-		if err := r.Register(registry); err != nil {
-			t.Fatal(err)
-		}
+		registry := registryOf(t, r)
 		if err := j.Register(registry); err != nil {
 			t.Fatal(err)
 		}
@@ -92,10 +89,7 @@ func TestFlappingPodsAreNotPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		registry := prometheus.NewRegistry()
-		if err := r.Register(registry); err != nil {
-			t.Fatal(err)
-		}
+		registry := registryOf(t, r)
 		pending := func() float64 { return gathered(t, registry)["bondkeeper_pods_pending"] }
 		bonds := []bond.Status{bondOf(podN(0), "bond0"), bondOf(podN(1), "bond0")}
 		flap := func() {
@@ -190,10 +184,7 @@ func TestAPIRequestsAreCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t)
 		r, _ := start(t, s, status.Config{Dir: t.TempDir()})
-		registry := prometheus.NewRegistry()
-		if err := r.Register(registry); err != nil {
-			t.Fatal(err)
-		}
+		registry := registryOf(t, r)
 		s.add(podN(1))
 		want := func(when string, want map[string]float64) {
 			t.Helper()
@@ -258,10 +249,7 @@ func TestEventsOfTerminatingNamespaces(t *testing.T) {
 			s.add(p)
 			core, logs := observer.New(zap.WarnLevel)
 			r, _ := start(t, s, status.Config{Dir: t.TempDir(), Log: zap.New(core)})
-			registry := prometheus.NewRegistry()
-			if err := r.Register(registry); err != nil {
-				t.Fatal(err)
-			}
+			registry := registryOf(t, r)
 			s.fail(func(q *http.Request) (*http.Response, error) {
 				if q.Method != http.MethodPost {
 					return nil, nil
@@ -283,4 +271,14 @@ func TestEventsOfTerminatingNamespaces(t *testing.T) {
 			}
 		})
 	}
+}
+
+// registryOf returns a registry with the reporter's metrics.
+func registryOf(t *testing.T, r *status.Reporter) *prometheus.Registry {
+	t.Helper()
+	registry := prometheus.NewRegistry()
+	if err := r.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	return registry
 }

@@ -9,6 +9,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"github.com/bondkeeper/bondkeeper/pkg/bond"
 	"github.com/bondkeeper/bondkeeper/pkg/status"
 )
 
@@ -31,16 +32,7 @@ func TestFailingWebhook(t *testing.T) {
 			r.Report(bondOf(podN(i), "bond0"))
 		}
 		pass(10 * time.Minute)
-		other := bondOf(podN(0), "bond0")
-		for range 10 {
-			other = repaired(lose(other))
-			r.Report(other)
-			pass(10 * time.Second)
-			if got := s.reported(podN(0)); len(got) == 0 || got[0].Repairs != other.Repairs {
-				t.Fatalf("repair %d is not reported: %+v", other.Repairs, got)
-			}
-			pass(5 * time.Minute)
-		}
+		wantRepairsReported(t, s, r, bondOf(podN(0), "bond0"), 10, 10*time.Second, 5*time.Minute)
 		s.count()
 		pass(time.Hour)
 		if checks, patches := s.count(); checks+patches > 20*20 {
@@ -71,15 +63,7 @@ func TestHangingWebhook(t *testing.T) {
 		other := bondOf(podN(0), "bond0")
 		r.Report(other)
 		pass(hanging/4*16*time.Second + 30*time.Second)
-		for range 20 {
-			other = repaired(lose(other))
-			r.Report(other)
-			pass(5 * time.Second)
-			if got := s.reported(podN(0)); len(got) == 0 || got[0].Repairs != other.Repairs {
-				t.Fatalf("repair %d is not reported: %+v", other.Repairs, got)
-			}
-			pass(2 * time.Minute)
-		}
+		wantRepairsReported(t, s, r, other, 20, 5*time.Second, 2*time.Minute)
 		s.fail(nil)
 		pass(10 * time.Minute)
 		for i := range hanging {
@@ -88,4 +72,18 @@ func TestHangingWebhook(t *testing.T) {
 			}
 		}
 	})
+}
+
+// wantRepairsReported repairs the bond of pod 0 a number of times. Each repair must be on the pod soon; a pause follows.
+func wantRepairsReported(t *testing.T, s *server, r *status.Reporter, b bond.Status, times int, soon, pause time.Duration) {
+	t.Helper()
+	for range times {
+		b = repaired(lose(b))
+		r.Report(b)
+		pass(soon)
+		if got := s.reported(podN(0)); len(got) == 0 || got[0].Repairs != b.Repairs {
+			t.Fatalf("repair %d is not reported: %+v", b.Repairs, got)
+		}
+		pass(pause)
+	}
 }
